@@ -1,0 +1,93 @@
+// Package admin is how an operator talks to a running broker: an HTTP API on a
+// unix socket that asks the kernel who is calling, the metrics and health pages
+// on loopback, and the client of that API for the command line. It decides
+// nothing about MQTT: each operation declares who may use it, checks its input
+// and calls one of the small interfaces cmd passes in.
+//
+// Rules: OpenAPI 3.1 made from the code, paths and shapes of EMQX's /api/v5,
+// RFC 9457 errors, checklist rows P2.2 (socket mode) and P5.x; ASVS 5.0 §13.1.2
+// (documented limits) and §16.3 (what is logged).
+package admin
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/internal/secret"
+)
+
+// Users are the users of the built-in authenticator. BuiltinUsers is the
+// implementation of a broker, Client that of a remote one.
+type Users interface {
+	// List answers one page, sorted by name.
+	List(ctx context.Context, q UserQuery) (UserPage, error)
+	// Add makes a user. With an empty password a secret is generated and
+	// answered, this once, in User.Password.
+	Add(ctx context.Context, name string, password secret.Value) (User, error)
+	// SetPassword replaces a user's password, in the same way.
+	SetPassword(ctx context.Context, name string, password secret.Value) (User, error)
+	Delete(ctx context.Context, name string) error
+}
+
+// Policy is where the rules in force are; *auth.Authorizer is one.
+type Policy interface{ Policy() *auth.Policy }
+
+// Status says how the broker is. It is called from many goroutines and must
+// answer at once.
+type Status interface{ Status() StatusReport }
+
+// Reloader reloads the configuration in two phases. After an error nothing has
+// changed, and the error says why, with file and line.
+type Reloader interface {
+	Reload(ctx context.Context) (ReloadReport, error)
+}
+
+// StatusReport is a broker's own account.
+type StatusReport struct {
+	Name          string           `json:"name" doc:"Name of the node (node.name)."`
+	Version       string           `json:"version" doc:"Version of the program."`
+	Status        string           `json:"status" enum:"running,not_ready" doc:"running: clients are served."`
+	NotReady      []string         `json:"not_ready,omitempty" doc:"Why clients are not served."`
+	StartedAt     time.Time        `json:"started_at" doc:"When the broker started."`
+	UptimeSeconds int64            `json:"uptime_seconds" doc:"Seconds since then."`
+	Listeners     []ListenerStatus `json:"listeners" doc:"Every address that is listened on."`
+	Connections   int64            `json:"connections" doc:"Network connections open now."`
+	Sessions      int64            `json:"sessions" doc:"Sessions held, connected or not."`
+	Subscriptions int64            `json:"subscriptions" doc:"Subscriptions held."`
+	Retained      int64            `json:"retained_messages" doc:"Retained messages held."`
+	ConfigFile    string           `json:"config_file" doc:"Configuration file in use; empty: built-in defaults."`
+	DataDir       string           `json:"data_dir" doc:"Data directory (node.data_dir)."`
+}
+
+// ListenerStatus is one address of one listener.
+type ListenerStatus struct {
+	Name        string `json:"name" doc:"Name of the listener."`
+	Address     string `json:"address" doc:"Address and port it is bound to."`
+	Protocol    string `json:"protocol" doc:"Protocol spoken there."`
+	Connections int64  `json:"connections" doc:"Network connections open on it now."`
+}
+
+// ReloadReport says what a reload did.
+type ReloadReport struct {
+	Changed []string `json:"changed" doc:"What is different now, one line each."`
+}
+
+// Options is what a Server needs; everything is required.
+type Options struct {
+	Version  string // for the OpenAPI document
+	Clock    clock.Clock
+	Log      *slog.Logger
+	Users    Users
+	Policy   Policy
+	Status   Status
+	Reloader Reloader
+}
+
+func (o *Options) check() {
+	if o.Clock == nil || o.Log == nil || o.Users == nil || o.Policy == nil || o.Status == nil || o.Reloader == nil {
+		panic("BUG: admin: Options has an empty field")
+	}
+}

@@ -1,0 +1,49 @@
+package admin
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+)
+
+// prefix is EMQX's, so that its clients find what they know.
+const prefix = "/api/v5"
+
+// openAPIPath serves the document of this API to those who may use it.
+const openAPIPath = prefix + "/openapi.json"
+
+// newAPI builds the operations on a mux of their own.
+func newAPI(o *Options) (*http.ServeMux, huma.API) {
+	mux := http.NewServeMux()
+	c := huma.DefaultConfig("Redoubt administration API", o.Version)
+	// huma's own pages are left out: the document is served below from one
+	// immutable copy, and the documentation page loads scripts from elsewhere.
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
+	c.CreateHooks = nil // no $schema links in answers
+	c.RejectUnknownQueryParameters = true
+	c.Transformers = []huma.Transformer{func(ctx huma.Context, _ string, v any) (any, error) {
+		if p, ok := v.(*Problem); ok {
+			p.RequestID = requestID(ctx.Context())
+		}
+		return v, nil
+	}}
+	api := humago.New(mux, c)
+	api.UseMiddleware(authorize(api))
+	registerStatus(api, o)
+	registerReload(api, o)
+	registerUsers(api, o)
+	registerAuthorization(api, o)
+
+	doc, err := json.Marshal(api.OpenAPI())
+	if err != nil {
+		panic(fmt.Sprintf("BUG: admin: the OpenAPI document cannot be encoded: %v", err))
+	}
+	mux.HandleFunc("GET "+openAPIPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(doc) // the caller hung up
+	})
+	return mux, api
+}

@@ -1,0 +1,79 @@
+package audit
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/metrics"
+)
+
+func newLog() (*Log, *bytes.Buffer, *metrics.Registry) {
+	var out bytes.Buffer
+	reg := metrics.New()
+	return New(slog.New(slog.NewTextHandler(&out, nil)), reg.NewShard()), &out, reg
+}
+
+func TestDeniedOncePerClientRuleAndMinute(t *testing.T) {
+	l, out, reg := newLog()
+	now := time.Unix(1000, 0)
+	alice := &auth.Principal{Identity: "alice", Username: "alice", ClientID: "c1"}
+	bob := &auth.Principal{Identity: "bob", Username: "bob", ClientID: "c1"}
+	r7, r9 := &auth.Rule{ID: "7", File: "rules.yaml", Line: 12, Text: "deny all"}, &auth.Rule{ID: "9"}
+	for range 1000 {
+		l.Denied(now, alice, auth.Publish, []byte("plant/x"), r7)
+	}
+	l.Denied(now, bob, auth.Publish, []byte("plant/x"), r7)
+	l.Denied(now, alice, auth.Publish, []byte("plant/x"), r9)
+	l.Denied(now, alice, auth.Subscribe, []byte("plant/x"), r7)
+	if n := strings.Count(out.String(), "denied"); n != 4 {
+		t.Fatalf("%d lines, want 4:\n%s", n, out)
+	}
+	for _, want := range []string{"user=alice", "topic=plant/x", "file=rules.yaml", "line=12", `rule="deny all"`} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the line lacks %s:\n%s", want, out)
+		}
+	}
+	if got := reg.Value(metrics.LogLinesSuppressed); got != 999 {
+		t.Errorf("suppressed %d, want 999", got)
+	}
+	out.Reset()
+	l.Sweep(now.Add(Window))
+	if !strings.Contains(out.String(), "times=999") {
+		t.Errorf("the repetitions were not told:\n%s", out)
+	}
+	l.Denied(now.Add(Window), alice, auth.Publish, []byte("plant/x"), r7)
+	if !strings.Contains(out.String(), "topic=plant/x") {
+		t.Errorf("the next minute is silent:\n%s", out)
+	}
+}
+
+func TestManySubjectsAreBoundedInMemoryAndLines(t *testing.T) {
+	l, out, _ := newLog()
+	now := time.Unix(1000, 0)
+	for i := range 10 * subjectsMax {
+		l.Event(now, slog.LevelWarn, "authentication refused", fmt.Sprint(i))
+	}
+	if n := strings.Count(out.String(), "\n"); n != linesBurst {
+		t.Errorf("%d lines in one instant, want %d", n, linesBurst)
+	}
+	if len(l.seen) > subjectsMax {
+		t.Errorf("%d subjects kept, want at most %d", len(l.seen), subjectsMax)
+	}
+	l.Sweep(now.Add(Window))
+	if len(l.seen) != 0 {
+		t.Errorf("%d subjects kept after their minute", len(l.seen))
+	}
+}
+
+func TestLongTextIsCut(t *testing.T) {
+	l, out, _ := newLog()
+	l.Event(time.Unix(0, 0), slog.LevelWarn, "m", "w", slog.String("client_id", strings.Repeat("x", 60_000)))
+	if out.Len() > 2*textMax {
+		t.Errorf("a line of %d bytes", out.Len())
+	}
+}

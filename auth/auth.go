@@ -1,0 +1,93 @@
+// Package auth answers "who is this?" and "may they?". Authentication is a chain
+// of Authenticators; authorization is a Policy: ordered rules compiled once,
+// shared by every loop and replaced whole. It opens no file and no socket and
+// starts no goroutine; back ends that do are the packages below this one
+// (auth/builtin, auth/rules).
+//
+// Everything here fails closed: the end of a chain denies, an error denies, the
+// last rule of every policy denies and no file can remove it, and a rule that
+// cannot be understood for a client is read in the way that grants nothing.
+//
+// Rules: MQTT 5.0 §4.7 topic names and filters, §4.8.2 shared subscriptions,
+// §5.4 security; checklist rows P4.1 and P4.2.
+package auth
+
+import (
+	"net/netip"
+
+	"github.com/redoubtmq/redoubt/internal/secret"
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// Principal is a client that has proved who it is. Rules are judged against it.
+type Principal struct {
+	// Identity owns sessions: a session belongs to (Identity, ClientID).
+	Identity string
+	// Username is the proven user name. An authenticator that did not prove the
+	// name leaves it empty; ${username} then never expands.
+	Username string
+	// ClientID is chosen by the client and proves nothing by itself.
+	ClientID string
+	Listener string
+	// Method is the Name of the authenticator that said Allow.
+	Method string
+	// Addr is the remote address; the zero Addr on a unix socket.
+	Addr netip.Addr
+}
+
+// Request is what a CONNECT presents.
+type Request struct {
+	ClientID, Username, Listener string
+	HasUsername, HasPassword     bool
+	Password                     secret.Value
+	Addr                         netip.Addr
+	Version                      byte // protocol level: 3, 4 or 5
+}
+
+// Outcome is an authenticator's answer.
+type Outcome uint8
+
+// The answers. The zero Outcome is Ignore, which at the end of a chain is Deny.
+const (
+	Ignore      Outcome = iota // not mine: ask the next one
+	Allow                      // proven; Result.Principal says who
+	Deny                       // refused; nobody else is asked
+	Unavailable                // cannot tell now; refused, and the client may try again
+)
+
+// String is the word logs use.
+func (o Outcome) String() string {
+	switch o {
+	case Ignore:
+		return "ignore"
+	case Allow:
+		return "allow"
+	case Deny:
+		return "deny"
+	case Unavailable:
+		return "unavailable"
+	}
+	return "invalid outcome"
+}
+
+// Result is an Outcome with what the client and the operator are told.
+type Result struct {
+	Outcome   Outcome
+	Principal Principal // valid only with Allow
+	// Reason is what the client hears. It never tells an unknown user from a
+	// wrong password.
+	Reason mqtt.ReasonCode
+	// Detail is for the operator's log: the true reason, never a credential and
+	// never text the client chose.
+	Detail string
+}
+
+// Authenticator proves identities. Implementations are safe for concurrent use.
+type Authenticator interface {
+	// Name is how configuration and Principal.Method call it.
+	Name() string
+	// Authenticate calls done exactly once, possibly before it returns, possibly
+	// later from a goroutine of its own. It never blocks. req belongs to the
+	// caller but is not changed until done was called.
+	Authenticate(req *Request, done func(Result))
+}

@@ -1,0 +1,228 @@
+// Package builtin is the authenticator that needs nothing else: users in one file
+// of the data directory, a bounded pool of goroutines that hash passwords, and a
+// cache of credentials that were verified. It knows no packet and no connection.
+//
+// What a check costs depends only on the form of the presented password, so that
+// neither time nor load tells who exists (checklist row P4.1): a generated secret
+// is one SHA-256, anything else is one argon2id, and stand-ins are hashed where a
+// user is missing or has the other kind. No password costs nothing at all.
+//
+// Rules: MQTT 5.0 §3.1.3.5, §5.4.1; RFC 9106 (argon2); NIST SP 800-63B §5.1.1.
+package builtin
+
+import (
+	"crypto/rand"
+	"io"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// Name is what configuration and auth.Principal.Method call this authenticator.
+const Name = "builtin"
+
+// Options are the limits of an Authenticator. A zero field takes its default.
+type Options struct {
+	// Workers hash at the same time, 19 MiB each. Default: half the processors,
+	// at least 1, at most 8.
+	Workers int
+	// Queue is how many checks may wait for a worker; one more is told the server
+	// is busy. Default 256: some seconds of work, less than the connect deadline.
+	Queue int
+	// QueuePerPrefix is how many of them may come from one /24 or /56, so that a
+	// flood of wrong passwords from one place leaves room for others (A079).
+	// Default: a quarter of Queue.
+	QueuePerPrefix int
+	// CacheEntries bounds the cache of verified credentials. Default 10,000, about
+	// 2 MiB.
+	CacheEntries int
+	// CacheFor is how long a verified credential needs no new argon2id. Default
+	// one hour.
+	CacheFor time.Duration
+}
+
+func (o Options) withDefaults() Options {
+	if o.Workers <= 0 {
+		o.Workers = min(max(runtime.GOMAXPROCS(0)/2, 1), 8)
+	}
+	if o.Queue <= 0 {
+		o.Queue = 256
+	}
+	if o.QueuePerPrefix <= 0 {
+		o.QueuePerPrefix = max(o.Queue/4, 1)
+	}
+	if o.CacheEntries <= 0 {
+		o.CacheEntries = 10_000
+	}
+	if o.CacheFor <= 0 {
+		o.CacheFor = time.Hour
+	}
+	return o
+}
+
+// Stats counts since New.
+type Stats struct {
+	Argon2id  uint64 // evaluations of a check
+	SHA256    uint64 // evaluations of a check
+	CacheHits uint64 // checks that needed no evaluation
+	Busy      uint64 // checks refused because the queue was full
+	Queued    int    // checks waiting or being hashed now
+}
+
+// Authenticator checks user names and passwords against a Store. It implements
+// auth.Authenticator.
+type Authenticator struct {
+	store  *Store
+	clock  clock.Clock
+	cache  *cache
+	queue  *queue
+	noUser [2]credential // stand-ins by kind
+
+	argon2id, sha256, hits, busy atomic.Uint64
+
+	workers sync.WaitGroup
+	once    sync.Once
+}
+
+// New starts the workers; Close ends them.
+func New(store *Store, clk clock.Clock, opt Options) (*Authenticator, error) {
+	return newWith(rand.Reader, store, clk, opt)
+}
+
+func newWith(random io.Reader, store *Store, clk clock.Clock, opt Options) (*Authenticator, error) {
+	opt = opt.withDefaults()
+	a := &Authenticator{store: store, clock: clk, queue: newQueue(opt.Queue, opt.QueuePerPrefix)}
+	var err error
+	if a.cache, err = newCache(random, opt.CacheEntries, opt.CacheFor); err != nil {
+		return nil, err
+	}
+	for k := range a.noUser {
+		if a.noUser[k], err = dummy(random, kind(k)); err != nil {
+			return nil, err
+		}
+	}
+	store.OnChange(a.cache.drop)
+	for range opt.Workers {
+		a.workers.Add(1)
+		go a.work()
+	}
+	return a, nil
+}
+
+// Name implements auth.Authenticator.
+func (a *Authenticator) Name() string { return Name }
+
+// Stats is what was counted so far.
+func (a *Authenticator) Stats() Stats {
+	return Stats{a.argon2id.Load(), a.sha256.Load(), a.hits.Load(), a.busy.Load(), a.queue.len()}
+}
+
+// Close refuses what waits and what comes, and returns once every worker has
+// ended. It must not be called from a done function.
+func (a *Authenticator) Close() {
+	a.once.Do(func() { a.queue.close() })
+	a.workers.Wait()
+}
+
+// Authenticate implements auth.Authenticator. Without a password, with a
+// generated secret, with a verified credential and when the queue is full, done
+// is called before it returns; else by a worker. A user who does not exist is
+// denied and not ignored: the refusal is the same as for a wrong password.
+func (a *Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) {
+	if !req.HasPassword || req.Password.Empty() {
+		done(denied("no password was given"))
+		return
+	}
+	if kindOf(req.Password.Reveal()) == generated {
+		a.sha256.Add(1)
+		done(a.check(req, generated))
+		return
+	}
+	r := a.userOf(req)
+	if a.cache.has(a.clock.Now(), r, req.Username, req.Password) {
+		a.hits.Add(1)
+		done(allowed(req))
+		return
+	}
+	if refusal := a.queue.push(job{req, done}); refusal != "" {
+		a.busy.Add(1)
+		done(auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerBusy, Detail: refusal})
+	}
+}
+
+// work is one worker: it hashes until the queue is closed and empty.
+func (a *Authenticator) work() {
+	defer a.workers.Done()
+	for {
+		j, open, ok := a.queue.pop()
+		if !ok {
+			return
+		}
+		res := auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerUnavailable, Detail: "the password was not checked: the server is shutting down"}
+		if open {
+			a.argon2id.Add(1)
+			res = a.check(j.req, chosen)
+		}
+		a.queue.finished(j)
+		j.done(res)
+	}
+}
+
+// userOf answers nil for a user that does not exist.
+func (a *Authenticator) userOf(req *auth.Request) *record {
+	if !req.HasUsername {
+		return nil
+	}
+	return a.store.lookup(req.Username)
+}
+
+// check evaluates exactly one hash of kind k, whoever the user is.
+func (a *Authenticator) check(req *auth.Request, k kind) auth.Result {
+	r := a.userOf(req)
+	cred := &a.noUser[k]
+	if r != nil && r.cred.kind == k {
+		cred = &r.cred
+	}
+	fits := cred.fits(req.Password.Reveal())
+	switch {
+	case r == nil && !req.HasUsername:
+		return denied("a password was given without a user name")
+	case r == nil:
+		return denied("there is no such user")
+	case r.cred.kind != k && k == generated:
+		return denied("wrong password: a generated secret was presented, the user has a chosen password")
+	case r.cred.kind != k:
+		return denied("wrong password: the user has a generated secret, something else was presented")
+	case !fits:
+		return denied("wrong password")
+	case a.store.lookup(r.name) != r:
+		return denied("the user was changed while the password was checked")
+	}
+	if k == chosen {
+		a.cache.add(a.clock.Now(), r, req.Password)
+	}
+	return allowed(req)
+}
+
+func allowed(req *auth.Request) auth.Result {
+	return auth.Result{Outcome: auth.Allow, Reason: mqtt.Success, Principal: auth.Principal{
+		Identity: req.Username,
+		Username: req.Username,
+		ClientID: req.ClientID,
+		Listener: req.Listener,
+		Method:   Name,
+		Addr:     req.Addr,
+	}}
+}
+
+// denied tells every client the same.
+func denied(detail string) auth.Result {
+	return auth.Result{Outcome: auth.Deny, Reason: mqtt.BadUserNameOrPassword, Detail: detail}
+}
+
+var _ auth.Authenticator = (*Authenticator)(nil)

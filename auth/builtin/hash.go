@@ -1,0 +1,134 @@
+package builtin
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// The argon2id parameters are OWASP's for a login service: 19 MiB, two passes, one
+// lane. They are fixed: were they kept per user, the time of a refusal would tell
+// whose they are, and a file with huge ones would take the memory of the machine.
+const (
+	argonMemoryKiB = 19 * 1024
+	argonPasses    = 2
+	argonLanes     = 1
+	saltBytes      = 16
+	sumBytes       = 32
+)
+
+// The heads of the two stored forms. argon2id is the PHC string format that other
+// tools read too; the second is ours in the same style.
+const (
+	argonHead  = "$argon2id$v=19$m=19456,t=2,p=1$"
+	sha256Head = "$rdt-sha256$v=1$"
+)
+
+// kind is how a credential is hashed. It follows from the form of the password.
+type kind uint8
+
+const (
+	chosen    kind = iota // by a person: argon2id
+	generated             // by us, 160 bits: one SHA-256
+)
+
+// String is the word lists and the API use.
+func (k kind) String() string {
+	if k == generated {
+		return "generated"
+	}
+	return "chosen"
+}
+
+// kindOf looks at the password alone.
+func kindOf(password []byte) kind {
+	if generatedForm(password) {
+		return generated
+	}
+	return chosen
+}
+
+// credential is a stored hash.
+type credential struct {
+	kind kind
+	salt [saltBytes]byte
+	sum  [sumBytes]byte
+}
+
+// newCredential hashes password with a fresh salt. A chosen one takes 19 MiB and
+// tens of milliseconds.
+func newCredential(random io.Reader, k kind, password []byte) (credential, error) {
+	c := credential{kind: k}
+	if _, err := io.ReadFull(random, c.salt[:]); err != nil {
+		return c, fmt.Errorf("read random bytes for a salt: %w", err)
+	}
+	c.sum = c.derive(password)
+	return c, nil
+}
+
+// dummy stands in for a missing user. It is random, so no password fits it.
+func dummy(random io.Reader, k kind) (credential, error) {
+	c := credential{kind: k}
+	for _, b := range [][]byte{c.salt[:], c.sum[:]} {
+		if _, err := io.ReadFull(random, b); err != nil {
+			return c, fmt.Errorf("read random bytes for a stand-in: %w", err)
+		}
+	}
+	return c, nil
+}
+
+// derive computes what sum must be for password: one evaluation of one hash.
+func (c *credential) derive(password []byte) (out [sumBytes]byte) {
+	if c.kind == generated {
+		h := sha256.New()
+		h.Write(c.salt[:])
+		h.Write(password)
+		h.Sum(out[:0])
+		return out
+	}
+	copy(out[:], argon2.IDKey(password, c.salt[:], argonPasses, argonMemoryKiB, argonLanes, sumBytes))
+	return out
+}
+
+// fits evaluates the hash once and compares in constant time.
+func (c *credential) fits(password []byte) bool {
+	got := c.derive(password)
+	return subtle.ConstantTimeCompare(got[:], c.sum[:]) == 1
+}
+
+// encode is the stored form.
+func (c *credential) encode() string {
+	head := argonHead
+	if c.kind == generated {
+		head = sha256Head
+	}
+	return head + base64.RawStdEncoding.EncodeToString(c.salt[:]) + "$" + base64.RawStdEncoding.EncodeToString(c.sum[:])
+}
+
+// decodeCredential reads a stored form. Errors never show it.
+func decodeCredential(s string) (credential, error) {
+	c := credential{kind: chosen}
+	rest, ok := strings.CutPrefix(s, argonHead)
+	if !ok {
+		if rest, ok = strings.CutPrefix(s, sha256Head); !ok {
+			return c, errors.New("the hash is of no known form; only " + argonHead + "SALT$HASH and " + sha256Head + "SALT$HASH are accepted, set the password again")
+		}
+		c.kind = generated
+	}
+	salt, sum, _ := strings.Cut(rest, "$")
+	if !decodeExact(c.salt[:], salt) || !decodeExact(c.sum[:], sum) {
+		return c, fmt.Errorf("the hash is damaged (want %d bytes of salt and %d of hash in base64); set the password again", saltBytes, sumBytes)
+	}
+	return c, nil
+}
+
+func decodeExact(dst []byte, s string) bool {
+	b, err := base64.RawStdEncoding.Strict().DecodeString(s)
+	return err == nil && copy(dst, b) == len(dst) && len(b) == len(dst)
+}

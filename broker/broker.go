@@ -1,0 +1,152 @@
+// Package broker is where the rooms meet: connect, publish, subscribe, takeover,
+// will. It says in which order the others are asked, and does none of their
+// work: packets are mqtt's, one session's flow is session's, permission is
+// auth's, who wants a message is router's, and sockets are conn's.
+//
+// A Broker is what all loops share: the subscription index, the retained store,
+// the rules, the limits. A Home is what one loop owns: the sessions that live
+// there, online and offline. Homes take no lock and talk to each other only by
+// batches through their loops.
+//
+// Rules: MQTT 5.0 and 3.1.1 chapters 3 and 4. The order of every path is
+// normalise, judge, act, acknowledge; nothing before the judgement has an effect
+// on others.
+package broker
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"hash/maphash"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redoubtmq/redoubt/audit"
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/retain"
+	"github.com/redoubtmq/redoubt/router"
+	"github.com/redoubtmq/redoubt/session"
+)
+
+// Settings are the limits and choices of an operator. A value is never changed
+// in place: Apply swaps it whole.
+type Settings struct {
+	Session *session.Limits
+
+	// Of a packet, before anything is kept.
+	PacketBytes        int // whole packet after CONNECT
+	ConnectPacketBytes int // whole CONNECT
+	UserProperties     int // per packet
+	TopicLevels        int
+	TopicBytes         int
+	ClientIDBytes      int
+
+	// Per session.
+	Subscriptions         int
+	WildcardSubscriptions int
+	SessionsTotal         int // of the node, offline ones included (A066)
+
+	// Seconds.
+	KeepAliveMax      uint16
+	KeepAliveMaxV3    uint16
+	SessionExpiryMax  uint32
+	WillDelayMax      uint32
+	MessageExpiryMax  uint32
+	PublishRate       PublishRate
+	Versions          []mqtt.Version
+	MaxQoS            mqtt.QoS
+	RetainAvailable   bool
+	WildcardAvailable bool
+	DenyDisconnect    bool // v5: a denial ends the connection
+
+}
+
+// PublishRate bounds what one client publishes, per second.
+type PublishRate struct {
+	Messages   int   // 0: accounted, not limited
+	Bytes      int64 // 0: accounted, not limited
+	Burst      time.Duration
+	Disconnect bool // in excess: DISCONNECT 0x96 in place of not reading
+}
+
+// Broker is shared by all loops and safe for concurrent use.
+type Broker struct {
+	index    *router.Index
+	retained *retain.Store
+	authz    *auth.Authorizer
+	authn    map[string]*auth.Chain // by name of the chain
+	log      *audit.Log
+	settings atomic.Pointer[Settings]
+
+	homes    int
+	seed     maphash.Seed
+	lastSID  atomic.Uint64
+	sessions atomic.Int64 // of all homes
+}
+
+// Options are what cmd puts together.
+type Options struct {
+	Homes      int // loops; at least 1
+	Settings   *Settings
+	Index      *router.Index
+	Retained   *retain.Store
+	Authorizer *auth.Authorizer
+	Chains     map[string]*auth.Chain
+	Log        *audit.Log
+}
+
+// New makes a broker; NewHome adds its halves.
+func New(o Options) *Broker {
+	b := &Broker{
+		index: o.Index, retained: o.Retained, authz: o.Authorizer, authn: o.Chains,
+		log: o.Log, homes: o.Homes, seed: maphash.MakeSeed(),
+	}
+	b.settings.Store(o.Settings)
+	return b
+}
+
+// Settings are those in force.
+func (b *Broker) Settings() *Settings { return b.settings.Load() }
+
+// Apply replaces the settings. Running sessions get the new limits with their
+// next connection; what is judged per packet changes at once.
+func (b *Broker) Apply(s *Settings) { b.settings.Store(s) }
+
+// Log is where refusals are written down.
+func (b *Broker) Log() *audit.Log { return b.log }
+
+// Sessions is how many sessions all homes hold.
+func (b *Broker) Sessions() int { return int(b.sessions.Load()) }
+
+// HomeOf is the loop on which a session lives, online and offline. The hash is
+// keyed per process, so that nobody can choose client ids that share a loop.
+func (b *Broker) HomeOf(k session.Key) int {
+	if b.homes == 1 {
+		return 0
+	}
+	var h maphash.Hash
+	h.SetSeed(b.seed)
+	for _, s := range []string{k.Mountpoint, k.Identity, k.ClientID} {
+		_, _ = h.WriteString(s)
+		_ = h.WriteByte(0)
+	}
+	return int(h.Sum64() % uint64(b.homes))
+}
+
+// newClientID is an identifier for a client that left it to us: 130 random bits
+// [MQTT-3.2.2-16].
+func newClientID() string {
+	var b [17]byte
+	_, _ = rand.Read(b[:]) // crypto/rand ends the process rather than fail
+	return "auto-" + strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))[:26]
+}
+
+// Report makes the gauges that only the shared half knows.
+func (b *Broker) Report(r *metrics.Registry) {
+	r.Gauge(metrics.Sessions, b.sessions.Load)
+	r.Gauge(metrics.Subscriptions, func() int64 { return int64(b.index.Stats().Subscribers) })
+	r.Gauge(metrics.RetainedMessages, func() int64 { n, _ := b.retained.Stats(); return int64(n) })
+	r.Gauge(metrics.RetainedBytes, func() int64 { _, n := b.retained.Stats(); return n })
+}

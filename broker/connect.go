@@ -1,0 +1,93 @@
+package broker
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/internal/secret"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/topic"
+)
+
+// Peer is where a CONNECT came from.
+type Peer struct {
+	Addr     netip.Addr
+	Listener string
+	Chain    string // authentication chain of the listener
+}
+
+// Check judges a CONNECT by itself, before anybody is asked who it is, and gives
+// a client that left it to us its identifier. It has no effect on anybody.
+func (b *Broker) Check(c *mqtt.Connect) (assigned bool, refusal *mqtt.Error) {
+	set := b.Settings()
+	if !slices.Contains(set.Versions, c.Version) {
+		return false, &mqtt.Error{Reason: mqtt.UnsupportedProtocolVersion, Rule: "MQTT-3.1.2-2", Detail: "protocol " + c.Version.String() + " is not among mqtt.versions"}
+	}
+	if c.HasAuthMethod {
+		return false, &mqtt.Error{Reason: mqtt.BadAuthenticationMethod, Rule: "MQTT-4.12.0-1", Detail: "no enhanced authentication method is built yet"}
+	}
+	if n := len(c.ClientID); n > set.ClientIDBytes {
+		return false, &mqtt.Error{Reason: mqtt.ClientIdentifierNotValid, Rule: "MQTT-3.1.3-8", Detail: fmt.Sprintf("client id of %d bytes, limits.client_id_bytes is %d", n, set.ClientIDBytes)}
+	}
+	if c.ClientID == "" {
+		if c.Version == mqtt.V31 || (c.Version == mqtt.V311 && !c.CleanStart) {
+			return false, &mqtt.Error{Reason: mqtt.ClientIdentifierNotValid, Rule: "MQTT-3.1.3-8", Detail: "empty client id"}
+		}
+		c.ClientID, assigned = newClientID(), true
+	}
+	if c.Will != nil {
+		return assigned, checkWill(c.Will, set)
+	}
+	return assigned, nil
+}
+
+func checkWill(w *mqtt.Will, set *Settings) *mqtt.Error {
+	switch {
+	case w.QoS > set.MaxQoS:
+		return &mqtt.Error{Reason: mqtt.QoSNotSupported, Rule: "MQTT-3.2.2-12", Detail: "will QoS above mqtt.max_qos"}
+	case w.Retain && !set.RetainAvailable:
+		return &mqtt.Error{Reason: mqtt.RetainNotSupported, Rule: "MQTT-3.2.2-13", Detail: "will asks to be retained, mqtt.retain is off"}
+	case topic.ValidName([]byte(w.Topic)) != nil || !set.topicFits([]byte(w.Topic)):
+		return &mqtt.Error{Reason: mqtt.TopicNameInvalid, Detail: "will topic is not valid or over limits.topic_levels or limits.topic_bytes"}
+	}
+	return nil
+}
+
+// topicFits tells whether a name or filter is within limits.topic_bytes and
+// limits.topic_levels (A030, A031, A033).
+func (s *Settings) topicFits(t []byte) bool {
+	return len(t) <= s.TopicBytes && topic.Levels(t) <= s.TopicLevels
+}
+
+// Authenticate asks the listener's chain who c is. done is called exactly once,
+// possibly before Authenticate returns, possibly from another goroutine.
+func (b *Broker) Authenticate(c *mqtt.Connect, from Peer, done func(auth.Result)) {
+	chain := b.authn[from.Chain]
+	if chain == nil { // configuration refuses this; if it comes all the same, nobody gets in
+		done(auth.Result{Outcome: auth.Deny, Reason: mqtt.NotAuthorized, Detail: "the listener names no authentication chain"})
+		return
+	}
+	chain.Authenticate(&auth.Request{
+		ClientID: c.ClientID, Username: c.Username, HasUsername: c.HasUsername,
+		HasPassword: c.HasPassword, Password: secret.New(c.Password),
+		Addr: from.Addr, Listener: from.Listener, Version: byte(c.Version),
+	}, done)
+}
+
+// KeyOf names the session of a proven client.
+func KeyOf(by *auth.Principal, clientID string) session.Key {
+	return session.Key{Identity: by.Identity, ClientID: clientID}
+}
+
+// Refusal is the CONNACK that says no. v3 clients have five reasons only; for
+// what has none, nothing is sent [MQTT-3.2.2-6 of 3.1.1].
+func Refusal(v mqtt.Version, reason mqtt.ReasonCode, max uint32) []byte {
+	if v != mqtt.V5 && (reason == mqtt.MalformedPacket || reason == mqtt.ProtocolError || reason == mqtt.PacketTooLarge) {
+		return nil
+	}
+	c := mqtt.Connack{Reason: reason}
+	return c.Append(nil, v, max)
+}

@@ -1,0 +1,97 @@
+package broker
+
+import (
+	"slices"
+	"time"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/router"
+	"github.com/redoubtmq/redoubt/session"
+)
+
+// fan gives f to every session in h.matches: at once to those that live here, by
+// the lanes to the others. settled is false when one of the lanes is blocked.
+func (h *Home) fan(now time.Time, from *resident, f *mqtt.Frame) (settled bool) {
+	subs := h.matches.Subs
+	if h.matches.Filters > 1 { // only then can a session be there twice
+		slices.SortFunc(subs, func(a, b router.Subscriber) int {
+			if a.Ref.Less(b.Ref) {
+				return -1
+			}
+			return 1
+		})
+	}
+	settled = true
+	for len(subs) > 0 {
+		n := 1
+		for n < len(subs) && subs[n].Ref == subs[0].Ref {
+			n++
+		}
+		to := subs[0].Ref
+		self := to.Home == h.id && to.Slot == from.ref.Slot && to.Gen == from.ref.Gen
+		if w, any := merge(subs[:n], f, self); any {
+			if to.Home == h.id {
+				h.deliver(now, to, f, w)
+			} else {
+				settled = h.lanes.add(to, f, w) && settled
+			}
+		}
+		subs = subs[n:]
+	}
+	return settled
+}
+
+// merge makes one delivery of all subscriptions of a session that match: at the
+// highest granted QoS [MQTT-3.3.4-2], with every Subscription Identifier
+// [MQTT-3.3.4-4], not by those that want no message of their own session
+// [MQTT-3.8.3-3].
+func merge(subs []router.Subscriber, f *mqtt.Frame, self bool) (w want, any bool) {
+	for i := range subs {
+		o := subs[i].Opts
+		if self && o&router.NoLocal != 0 {
+			continue
+		}
+		w.qos = max(w.qos, mqtt.QoS(o&3))
+		w.retain = w.retain || o&router.RetainAsPublished != 0
+		w.check = w.check || o&router.Check != 0
+		switch id := subs[i].SubID; {
+		case id == 0:
+		case w.subID == 0:
+			w.subID = id
+		default:
+			if w.subIDs == nil {
+				w.subIDs = append(w.subIDs, w.subID)
+			}
+			w.subIDs = append(w.subIDs, id)
+		}
+		any = true
+	}
+	w.qos = min(w.qos, f.QoS)       // [MQTT-3.8.4-8]
+	w.retain = w.retain && f.Retain // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
+	return w, any
+}
+
+// deliver gives f to one session of this home.
+func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
+	r := h.at(Ref{to.Slot, to.Gen})
+	if r == nil { // it ended while the message was on its way
+		h.count.Inc(metrics.MessagesDroppedNoSession)
+		return
+	}
+	if w.check {
+		if d := h.cache.DecideDelivery(h.b.authz.Policy(), r.subject(), &r.by, f.Topic()); !d.Allow {
+			h.count.Inc(metrics.DeliveryDenied)
+			h.b.log.Denied(now, &r.by, auth.Subscribe, f.Topic(), d.Rule)
+			return
+		}
+	}
+	if r.s.SeenRetained(f.Topic(), f.Version) {
+		return
+	}
+	h.send(r, r.s.Deliver(now, session.Delivery{Frame: f, QoS: w.qos, Retain: w.retain, SubID: w.subID, SubIDs: w.subIDs}, h.outs))
+	if r.s.Dropped.QueueFull > 0 {
+		h.queueFull(now, r)
+	}
+}

@@ -1,0 +1,202 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/internal/wheel"
+	"github.com/redoubtmq/redoubt/limit"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/router"
+	"github.com/redoubtmq/redoubt/session"
+)
+
+// Ref names a session of a home by slot and generation.
+type Ref struct{ Slot, Gen uint32 }
+
+// Home is the half of the broker that one loop owns: the sessions that live
+// there, online and offline. Only that loop's goroutine calls it.
+type Home struct {
+	b     *Broker
+	id    uint16
+	wire  Wire
+	count *metrics.Shard
+
+	slots   []*resident // nil: free
+	gens    []uint32    // generation of each slot, also of free ones
+	free    []uint32
+	byKey   map[session.Key]uint32
+	timers  *wheel.Wheel
+	fired   []uint32
+	cache   *auth.Cache
+	matches router.Matches
+	outs    []session.Out // scratch
+
+	lanes lanes
+	work  work
+}
+
+// work is what a home does in bounded steps, a part each turn.
+type work struct {
+	replaying []Ref  // sessions that are owed retained messages and have room
+	judging   uint32 // next slot to judge again after a policy change
+	judge     bool
+}
+
+// resident is a session with what its home knows of it.
+type resident struct {
+	s    *session.Session
+	by   auth.Principal // who the session belongs to, as last proven
+	ref  Ref
+	conn ConnRef // while s is online
+
+	messages limit.Bucket
+	bytes    limit.Bucket
+	replays  []replay
+	replayed bool // listed in work.replaying
+	stalled  bool // its pending ring waits for a lane
+	timer    time.Time
+}
+
+// NewHome adds the half for loop id. wire is that loop.
+func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time) *Home {
+	return &Home{
+		b: b, id: uint16(id), wire: wire, count: count,
+		byKey: make(map[session.Key]uint32), timers: wheel.New(now),
+		cache: auth.NewCache(verdictSets),
+		lanes: lanes{to: make([]lane, b.homes)},
+	}
+}
+
+// verdictSets is the size of a loop's cache of publish verdicts. A verdict takes
+// about 100 bytes, so that a loop holds about half a MiB.
+const verdictSets = 1024
+
+// at is the session ref names, or nil when it has ended.
+func (h *Home) at(ref Ref) *resident {
+	if int(ref.Slot) >= len(h.slots) || h.gens[ref.Slot] != ref.Gen {
+		return nil
+	}
+	return h.slots[ref.Slot]
+}
+
+// settle adds a session under key and gives it a slot.
+func (h *Home) settle(s *session.Session, by auth.Principal) *resident {
+	var slot uint32
+	if n := len(h.free); n > 0 {
+		slot, h.free = h.free[n-1], h.free[:n-1]
+	} else {
+		slot = uint32(len(h.slots))
+		h.slots, h.gens = append(h.slots, nil), append(h.gens, 0)
+	}
+	h.gens[slot]++
+	r := &resident{s: s, by: by, ref: Ref{slot, h.gens[slot]}}
+	h.slots[slot] = r
+	h.byKey[s.Key] = slot
+	h.b.sessions.Add(1)
+	h.count.Inc(metrics.SessionsCreated)
+	return r
+}
+
+// evict ends a session: its subscriptions, its queue and its slot go. The will
+// is the caller's.
+func (h *Home) evict(r *resident) {
+	for _, sub := range r.s.Subscriptions() {
+		h.b.index.Unsubscribe(sub.Filter, h.routerRef(r.ref))
+	}
+	h.countDrops(r)
+	r.s.Discard()
+	delete(h.byKey, r.s.Key)
+	h.timers.Clear(r.ref.Slot)
+	h.slots[r.ref.Slot] = nil
+	h.gens[r.ref.Slot]++ // nobody's reference holds any longer
+	h.free = append(h.free, r.ref.Slot)
+	h.b.sessions.Add(-1)
+}
+
+func (h *Home) routerRef(r Ref) router.Ref {
+	return router.Ref{Home: h.id, Slot: r.Slot, Gen: r.Gen}
+}
+
+// subject is the key of r in the verdict cache.
+func (r *resident) subject() uint64 { return uint64(r.ref.Slot)<<32 | uint64(r.ref.Gen) }
+
+// send passes what the session wants sent to its connection.
+func (h *Home) send(r *resident, outs []session.Out) {
+	room := true
+	for i := range outs {
+		if o := &outs[i]; o.Kind == session.OutPublish {
+			h.count.Inc(metrics.MessagesSent.At(int(o.QoS())))
+		}
+		room = h.wire.Send(r.conn, outs[i])
+		outs[i] = session.Out{}
+	}
+	h.outs = outs[:0]
+	if !room {
+		r.s.Congest()
+	}
+}
+
+// sendPacket queues one encoded packet.
+func (h *Home) sendPacket(r *resident, b []byte) { h.wire.Send(r.conn, session.Packet(b)) }
+
+// countDrops moves what the session lost since the last look into the metrics.
+func (h *Home) countDrops(r *resident) {
+	d := &r.s.Dropped
+	if *d == (session.Drops{}) {
+		return
+	}
+	h.count.Add(metrics.MessagesDroppedQueueFull, int64(d.QueueFull))
+	h.count.Add(metrics.MessagesDroppedExpired, int64(d.Expired))
+	h.count.Add(metrics.MessagesDroppedTooLarge, int64(d.TooLarge))
+	h.count.Add(metrics.MessagesDroppedQoS0Offline, int64(d.Offline))
+	*d = session.Drops{}
+}
+
+// Writable tells that a connection which had no room takes more again.
+func (h *Home) Writable(now time.Time, ref Ref) {
+	r := h.at(ref)
+	if r == nil {
+		return
+	}
+	h.send(r, r.s.Writable(now, h.outs))
+	h.wakeReplay(r)
+}
+
+// fail ends a connection for the peer's mistake and says so to a v5 client
+// [MQTT-4.13.1-1]. The will is published.
+func (h *Home) fail(now time.Time, r *resident, e *mqtt.Error) {
+	h.disconnect(now, r, &mqtt.Disconnect{Reason: e.Reason}, CauseOf(e))
+}
+
+// disconnect closes the connection of an online session from our side.
+func (h *Home) disconnect(now time.Time, r *resident, say *mqtt.Disconnect, why Cause) {
+	conn := r.conn
+	h.wire.Close(conn, say, why)
+	h.leave(now, r, true)
+}
+
+// Tick publishes wills and ends sessions whose time has come.
+func (h *Home) Tick(now time.Time) {
+	h.fired = h.timers.Advance(now, h.fired[:0])
+	for _, slot := range h.fired {
+		r := h.slots[slot]
+		if r == nil {
+			continue
+		}
+		r.timer = time.Time{}
+		h.due(now, r, r.s.Tick(now), true)
+	}
+}
+
+// NextTick is when Tick next has something to do; zero: never.
+func (h *Home) NextTick() time.Time { return h.timers.Next() }
+
+// Turn does a bounded part of what waits, and hands batches to the other
+// homes. It ends every turn of the loop.
+func (h *Home) Turn(now time.Time) {
+	h.judgeSome(now)
+	h.replaySome(now)
+	h.flush(now)
+}

@@ -1,0 +1,161 @@
+package broker
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/router"
+)
+
+// lanes are a home's batches for the other homes, and who waits for them.
+type lanes struct {
+	to      []lane
+	stalled []Ref // publishers whose pending ring waits for a lane
+}
+
+// lane is what one home has for another this turn, or could not hand over yet.
+type lane struct {
+	batch   *Batch
+	blocked bool // the other's data lane refused: publishers for it wait
+}
+
+var batches = sync.Pool{New: func() any { return new(Batch) }}
+
+// add queues f for a session of another home, with a reference of its own. It
+// answers false while that home is blocked.
+func (l *lanes) add(to router.Ref, f *mqtt.Frame, w want) (settled bool) {
+	n := &l.to[to.Home]
+	if n.batch == nil {
+		n.batch = batches.Get().(*Batch)
+	}
+	n.batch.items = append(n.batch.items, forward{frame: f.Hold(), to: to, want: w})
+	n.batch.bytes += f.Size() + forwardCost
+	return !n.blocked
+}
+
+// flush hands this turn's batches to the other homes. When one refuses, QoS 0
+// is dropped and counted; the rest stays with its remaining destinations, and
+// publishers are not read until it has gone.
+func (h *Home) flush(now time.Time) {
+	free := true
+	for i := range h.lanes.to {
+		n := &h.lanes.to[i]
+		if n.batch == nil {
+			continue
+		}
+		if h.wire.Forward(i, n.batch) {
+			n.batch, n.blocked = nil, false
+			continue
+		}
+		h.shed(n.batch)
+		if len(n.batch.items) == 0 {
+			batches.Put(n.batch)
+			n.batch, n.blocked = nil, false
+			continue
+		}
+		n.blocked, free = true, false
+	}
+	if free && len(h.lanes.stalled) > 0 {
+		h.unstall(now)
+	}
+}
+
+// shed drops the QoS 0 deliveries of a refused batch.
+func (h *Home) shed(b *Batch) {
+	kept := b.items[:0]
+	for _, it := range b.items {
+		if it.want.qos > 0 {
+			kept = append(kept, it)
+			continue
+		}
+		h.count.Inc(metrics.MessagesDroppedInboxFull)
+		b.bytes -= it.frame.Size() + forwardCost
+		it.frame.Release()
+	}
+	clear(b.items[len(kept):])
+	b.items = kept
+}
+
+// Receive delivers a batch from another home.
+func (h *Home) Receive(now time.Time, b *Batch) {
+	for i := range b.items {
+		it := &b.items[i]
+		h.deliver(now, it.to, it.frame, it.want)
+		it.frame.Release()
+	}
+	clear(b.items)
+	b.items, b.bytes = b.items[:0], 0
+	batches.Put(b)
+}
+
+// stall lists a publisher whose pending ring waits for a lane and stops reading
+// it.
+func (h *Home) stall(r *resident) {
+	if r.stalled {
+		return
+	}
+	r.stalled = true
+	h.lanes.stalled = append(h.lanes.stalled, r.ref)
+	if r.s.Online() {
+		h.count.Inc(metrics.PublisherPauses)
+		h.wire.Pause(r.conn, time.Time{})
+	}
+}
+
+// deferPublish lets a message join the pending ring: its publisher has an
+// unsettled one before it.
+func (h *Home) deferPublish(now time.Time, r *resident, m publication) {
+	if m.qos == 2 && r.s.Duplicate(m.packet.PacketID) {
+		return // the one in the ring will be answered
+	}
+	r.s.Defer(h.frame(now, r, m), m.qos, m.packet.PacketID)
+}
+
+// unstall settles what the lanes have taken, then routes what was deferred
+// behind it, in order, until a lane is blocked again or the ring is empty.
+func (h *Home) unstall(now time.Time) {
+	waiting := h.lanes.stalled
+	h.lanes.stalled = nil
+	for _, ref := range waiting {
+		if r := h.at(ref); r != nil {
+			r.stalled = false
+			h.settleRing(now, r)
+		}
+	}
+	h.wire.Again() // what was routed now waits in the lanes
+}
+
+func (h *Home) settleRing(now time.Time, r *resident) {
+	for r.s.Busy() {
+		p := r.s.Deferred()
+		if p == nil { // routed earlier; the lanes have it now
+			h.send(r, r.s.Settle(mqtt.Success, h.outs))
+			continue
+		}
+		q, id := p.QoS, p.ID
+		f := p.Frame.Hold()
+		rc, settled := h.route(now, r, publication{name: f.Topic(), frame: f, qos: q, retain: f.Retain})
+		f.Release()
+		if !settled {
+			r.s.Routed()
+			h.stall(r)
+			return
+		}
+		r.s.Unpend()
+		h.acknowledge(now, r, q, id, rc)
+	}
+	if r.s.Online() {
+		h.wire.Resume(r.conn)
+	}
+}
+
+// queueFull counts what a full mqueue dropped and names the session to the
+// operator, once a minute.
+func (h *Home) queueFull(now time.Time, r *resident) {
+	h.b.log.Event(now, slog.LevelWarn, "mqueue full, messages dropped", r.by.Identity+"\x00"+r.by.ClientID,
+		slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.Bool("online", r.s.Online()))
+	h.countDrops(r)
+}

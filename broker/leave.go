@@ -1,0 +1,113 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
+)
+
+// Disconnect handles a client's DISCONNECT. The loop closes the connection
+// afterwards, as it is the answer [MQTT-3.14.4-2].
+func (h *Home) Disconnect(now time.Time, ref Ref, d *mqtt.Disconnect) {
+	r := h.at(ref)
+	if r == nil {
+		return
+	}
+	if d.SessionExpiry != nil {
+		if err := r.s.SetExpiry(min(*d.SessionExpiry, h.b.Settings().SessionExpiryMax)); err != nil {
+			h.fail(now, r, err.(*mqtt.Error))
+			return
+		}
+	}
+	conn := r.conn
+	h.leave(now, r, d.Reason != mqtt.Success) // [MQTT-3.14.4-3]
+	h.wire.Close(conn, nil, CauseDisconnect)
+}
+
+// Fail ends a connection for a mistake the loop found, such as a malformed
+// packet.
+func (h *Home) Fail(now time.Time, ref Ref, e *mqtt.Error) {
+	if r := h.at(ref); r != nil {
+		h.fail(now, r, e)
+	}
+}
+
+// Gone tells that the connection has ended without us: the will is due.
+func (h *Home) Gone(now time.Time, ref Ref) {
+	if r := h.at(ref); r != nil && r.s.Online() {
+		h.leave(now, r, true)
+	}
+}
+
+// Kick closes the connections of every session of an identity whose credentials
+// are no longer good.
+func (h *Home) Kick(now time.Time, identity string) (kicked int) {
+	for _, r := range h.slots {
+		if r == nil || !r.s.Online() || r.by.Identity != identity {
+			continue
+		}
+		h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.AdministrativeAction}, CauseKicked)
+		kicked++
+	}
+	return kicked
+}
+
+// ShutDown closes every connection with DISCONNECT 0x8B. Wills are not sent:
+// the broker going away says nothing about the devices, and a restart must not
+// tell everybody that everybody else is dead.
+func (h *Home) ShutDown(now time.Time) {
+	for _, r := range h.slots {
+		if r != nil && r.s.Online() {
+			h.wire.Close(r.conn, &mqtt.Disconnect{Reason: mqtt.ServerShuttingDown}, CauseShutdown)
+			h.leave(now, r, false)
+		}
+	}
+}
+
+// leave detaches the session of a connection that is ending.
+func (h *Home) leave(now time.Time, r *resident, keepWill bool) {
+	h.countDrops(r)
+	h.due(now, r, r.s.Detach(now, keepWill), true)
+}
+
+// due publishes a will, and ends the session or waits for its next deadline.
+func (h *Home) due(now time.Time, r *resident, d session.Due, timed bool) {
+	if d.Will != nil {
+		h.publishWill(now, r, d.Will)
+	}
+	if d.End {
+		if timed && r.s.ExpirySeconds() > 0 {
+			h.count.Inc(metrics.SessionsExpired)
+		}
+		h.evict(r)
+		return
+	}
+	if at := r.s.Deadline(); !at.IsZero() {
+		h.timers.Set(r.ref.Slot, at)
+	}
+}
+
+// publishWill sends a will as the session's identity, judged by the rules of
+// now. A will does not wait for anything: what it cannot do is dropped and
+// counted.
+func (h *Home) publishWill(now time.Time, r *resident, w *mqtt.Will) {
+	f := mqtt.NewFrame([]byte(w.Topic), w.Props, w.Payload)
+	f.QoS, f.Retain, f.From, f.CreatedAt = w.QoS, w.Retain, r.s.SID, now.UnixMilli()
+	f.ExpiresAt = h.b.Settings().expiresAt(now, w.MessageExpiry, w.HasMessageExpiry)
+	rc, _ := h.route(now, r, publication{name: f.Topic(), qos: w.QoS, retain: w.Retain, frame: f})
+	if rc < 0x80 {
+		h.count.Inc(metrics.WillsPublished)
+	}
+	f.Release()
+}
+
+// expiresAt is when a message ends, Unix milliseconds; 0: never. An interval
+// over limits.message_expiry_max is cut to it.
+func (s *Settings) expiresAt(now time.Time, seconds uint32, has bool) int64 {
+	if !has {
+		return 0
+	}
+	return now.UnixMilli() + int64(min(seconds, s.MessageExpiryMax))*1000
+}

@@ -1,0 +1,166 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/limit"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
+)
+
+// Arrival is an authenticated CONNECT that has reached its session's home.
+type Arrival struct {
+	Conn     ConnRef
+	Connect  *mqtt.Connect
+	By       auth.Principal
+	Assigned bool // the client id is ours
+}
+
+// Opened is the connection's session and what the loop must enforce for it.
+type Opened struct {
+	Ref       Ref
+	KeepAlive time.Duration // close after one and a half times this without a packet [MQTT-3.1.2-22]
+}
+
+// Open gives an arrival its session: a new one, or the one that waits for it,
+// taken from an older connection if need be. It queues CONNACK and what a
+// resumed session owes. A refusal has changed nothing; the caller sends it.
+func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
+	set := h.b.Settings()
+	if w := a.Connect.Will; w != nil {
+		d := h.b.authz.Policy().Decide(&a.By, auth.Access{Action: auth.Publish, Topic: []byte(w.Topic), QoS: w.QoS, Retain: w.Retain})
+		if !d.Allow { // the will of A041 is refused here, and judged again when it fires
+			h.count.Inc(metrics.PublishDenied)
+			h.b.log.Denied(now, &a.By, auth.Publish, []byte(w.Topic), d.Rule)
+			return Opened{}, &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the rules deny the will topic"}
+		}
+	}
+	key := KeyOf(&a.By, a.Connect.ClientID)
+	old, present := h.lookup(key)
+	if !present && h.b.sessions.Load() >= int64(set.SessionsTotal) {
+		return Opened{}, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.sessions_total is reached"}
+	}
+	if present && old.s.Online() {
+		h.takeOver(now, old)
+		old, present = h.lookup(key) // it may have ended with its connection
+	}
+	if present && a.Connect.CleanStart {
+		h.due(now, old, old.s.End(), false) // [MQTT-3.1.2-4]
+		present = false
+	}
+	r := old
+	if !present {
+		r = h.settle(session.New(key, h.b.lastSID.Add(1), set.Session), a.By)
+	}
+	return h.attach(now, r, a, present, set), nil
+}
+
+func (h *Home) lookup(key session.Key) (*resident, bool) {
+	slot, ok := h.byKey[key]
+	if !ok {
+		return nil, false
+	}
+	return h.slots[slot], true
+}
+
+// takeOver closes the connection an online session has, so that the new one can
+// have it [MQTT-3.1.4-3]. A will with a delay is not sent when the new
+// connection resumes the session [MQTT-3.1.3-9]; one without is.
+func (h *Home) takeOver(now time.Time, r *resident) {
+	h.count.Inc(metrics.SessionsTakenOver)
+	h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.SessionTakenOver}, CauseTakenOver)
+}
+
+// attach connects a to r and answers CONNACK before anything else
+// [MQTT-3.2.0-1].
+func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *Settings) Opened {
+	c := a.Connect
+	r.by, r.conn = a.By, a.Conn
+	r.s.Limit(set.Session)
+	h.timers.Clear(r.ref.Slot)
+	r.timer = time.Time{}
+	r.messages, r.bytes = set.PublishRate.buckets()
+	keepAlive := set.keepAlive(c)
+	expiry := set.expiry(c)
+	h.wire.Send(r.conn, session.Packet(connack(c, set, present, a.Assigned, keepAlive, expiry)))
+	if c.Will != nil {
+		c.Will.DelaySeconds = min(c.Will.DelaySeconds, set.WillDelayMax)
+	}
+	if present {
+		h.count.Inc(metrics.SessionsResumed)
+		h.judge(now, r) // what the session may receive is judged with who it is now (A045, A046, A053)
+	}
+	outs := r.s.Attach(now, session.Attachment{
+		Version: c.Version, ReceiveMaximum: c.ReceiveMaximum, MaximumPacketSize: c.MaximumPacketSize,
+		ExpirySeconds: expiry, Will: c.Will,
+	}, h.outs)
+	h.send(r, outs)
+	h.wakeReplay(r)
+	return Opened{Ref: r.ref, KeepAlive: time.Duration(keepAlive) * time.Second}
+}
+
+// keepAlive is the interval in force, seconds. A v5 client that asks for more
+// than the maximum, or for none, is told; a v3 client cannot be told and has a
+// maximum of its own.
+func (s *Settings) keepAlive(c *mqtt.Connect) uint16 {
+	most := s.KeepAliveMax
+	if c.Version != mqtt.V5 {
+		most = s.KeepAliveMaxV3
+	}
+	if c.KeepAlive == 0 || c.KeepAlive > most {
+		return most
+	}
+	return c.KeepAlive
+}
+
+// expiry is the Session Expiry Interval in force, seconds. A v3 session that is
+// not clean lasts as long as any may.
+func (s *Settings) expiry(c *mqtt.Connect) uint32 {
+	if c.Version == mqtt.V5 {
+		return min(c.SessionExpiry, s.SessionExpiryMax)
+	}
+	if c.CleanStart {
+		return 0
+	}
+	return s.SessionExpiryMax
+}
+
+func connack(c *mqtt.Connect, set *Settings, present, assigned bool, keepAlive uint16, expiry uint32) []byte {
+	p := mqtt.Connack{SessionPresent: present && !c.CleanStart}
+	if c.Version == mqtt.V5 {
+		no := false
+		p.ReceiveMaximum = uint16(min(set.Session.ReceiveMaximum, 65535))
+		p.MaximumPacketSize = uint32(set.PacketBytes)
+		p.TopicAliasMaximum = uint16(set.Session.AliasInMax)
+		p.SharedAvailable = &no // joins with the shared subscriptions
+		if expiry != c.SessionExpiry {
+			p.SessionExpiry = &expiry
+		}
+		if keepAlive != c.KeepAlive {
+			p.ServerKeepAlive = &keepAlive
+		}
+		if set.MaxQoS < 2 {
+			p.MaximumQoS = &set.MaxQoS // [MQTT-3.2.2-9]
+		}
+		if !set.RetainAvailable {
+			p.RetainAvailable = &no
+		}
+		if !set.WildcardAvailable {
+			p.WildcardAvailable = &no
+		}
+		if assigned {
+			p.AssignedClientID = c.ClientID // [MQTT-3.1.3-7]
+		}
+	}
+	return p.Append(nil, c.Version, c.MaximumPacketSize)
+}
+
+// buckets are a client's publish allowances, full at first. A rate of 0 is no
+// limit.
+func (p PublishRate) buckets() (messages, bytes limit.Bucket) {
+	burst := func(perSecond int64) int64 { return int64(float64(perSecond) * p.Burst.Seconds()) }
+	return limit.Bucket{PerSecond: int64(p.Messages), Burst: burst(int64(p.Messages))},
+		limit.Bucket{PerSecond: p.Bytes, Burst: burst(p.Bytes)}
+}

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/clock"
+)
+
+// version is set by the release build; a build from source says what it was
+// built from.
+var version = "0.1.0-dev"
+
+// globals are the flags every command has.
+type globals struct {
+	ConfigFile string
+	DataDir    string
+	Output     string // text or json
+}
+
+// LoadConfig reads the configuration as serve would.
+func (g *globals) LoadConfig() (*config.Loaded, error) {
+	return config.Load(config.Options{
+		File: g.ConfigFile, DataDir: g.DataDir, Env: os.Environ(), IgnoreEnv: []string{"REDOUBT_PASSWORD"},
+		Now: clock.System{}.Now(), CredentialsDir: os.Getenv("CREDENTIALS_DIRECTORY"),
+	})
+}
+
+func rootCmd() *cobra.Command {
+	g := &globals{}
+	root := &cobra.Command{
+		Use:   "redoubt",
+		Short: "A hardened MQTT broker",
+		Long: "Redoubt is a hardened MQTT broker: one binary that refuses strangers.\n\n" +
+			"Start it with 'redoubt serve', add a device with 'redoubt user add NAME'.\n" +
+			"Exit codes: 0 done, 1 refused or failed, 2 usage; a command that has more says so in its help.",
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			if g.Output != "text" && g.Output != "json" {
+				return &usageError{fmt.Errorf("--output %q: it is text or json", g.Output)}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&g.ConfigFile, "config", "", "configuration `FILE` (default "+config.DefaultFile+" if it is there, else built-in defaults)")
+	f.StringVar(&g.DataDir, "data-dir", "", "data `DIRECTORY`; overrides node.data_dir")
+	f.StringVarP(&g.Output, "output", "o", "text", "text or json, where there is something to read")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.AddCommand(
+		serveCmd(g), initCmd(g), statusCmd(g), reloadCmd(g), userCmd(g), aclCmd(g), configCmd(g),
+		pubCmd(g), subCmd(g), versionCmd(g),
+	)
+	for _, c := range root.Commands() {
+		asUsage(c)
+	}
+	return root
+}
+
+// asUsage lets wrong arguments end with exit code 2.
+func asUsage(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return &usageError{err}
+			}
+			return nil
+		}
+	}
+	for _, sub := range c.Commands() {
+		asUsage(sub)
+	}
+}
+
+func versionCmd(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Show the version",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			v := map[string]string{"version": version, "revision": revision(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+			if g.Output == "json" {
+				return writeConfigJSON(cmd.OutOrStdout(), v)
+			}
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "redoubt %s (%s, %s, %s)\n", v["version"], v["revision"], v["go"], v["platform"])
+			return err
+		},
+	}
+}
+
+// revision is the commit the binary was built from, if the build knew it.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return "unknown revision"
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"syscall"
+	"time"
+
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/listener"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/retain"
+	"github.com/redoubtmq/redoubt/session"
+)
+
+// From the configuration's plain structs to the options of the rooms.
+
+func brokerSettings(c *config.Config) *broker.Settings {
+	l := &c.Limits
+	return &broker.Settings{
+		Session: &session.Limits{
+			InflightMax: l.Inflight, MqueueMessages: l.MqueueMessages, MqueueBytes: int64(l.MqueueBytes),
+			AwaitingRelMax: l.AwaitingRel, ReceiveMaximum: l.Inflight, AliasInMax: l.TopicAliases,
+			WaitMax: time.Duration(l.MessageExpiryMax) * time.Second,
+		},
+		PacketBytes: int(l.PacketBytes), ConnectPacketBytes: int(l.ConnectPacketBytes), UserProperties: l.UserProperties,
+		TopicLevels: l.TopicLevels, TopicBytes: int(l.TopicBytes), ClientIDBytes: int(l.ClientIDBytes),
+		Subscriptions: l.Subscriptions, WildcardSubscriptions: l.WildcardSubscriptions, SessionsTotal: l.SessionsTotal,
+		KeepAliveMax: uint16(l.KeepAliveMax), KeepAliveMaxV3: uint16(l.KeepAliveMaxV3),
+		SessionExpiryMax: uint32(l.SessionExpiryMax), WillDelayMax: uint32(l.WillDelayMax), MessageExpiryMax: uint32(l.MessageExpiryMax),
+		PublishRate: broker.PublishRate{
+			Messages: l.PublishRate.Messages, Bytes: int64(l.PublishRate.Bytes), Burst: time.Duration(l.PublishRate.Burst),
+			Disconnect: l.PublishRate.Excess == config.ExcessDisconnect,
+		},
+		Versions: versions(c.MQTT.Versions), MaxQoS: mqtt.QoS(c.MQTT.MaxQoS),
+		RetainAvailable: c.MQTT.Retain, WildcardAvailable: c.MQTT.WildcardSubscriptions,
+		DenyDisconnect: c.Authz.DenyAction == config.DenyDisconnect,
+	}
+}
+
+func versions(names []string) (out []mqtt.Version) {
+	for _, n := range names {
+		for _, v := range []mqtt.Version{mqtt.V31, mqtt.V311, mqtt.V5} {
+			if v.String() == n {
+				out = append(out, v)
+			}
+		}
+	}
+	return out
+}
+
+func retainOptions(c *config.Config) retain.Options {
+	return retain.Options{MessagesMax: c.Limits.RetainedMessagesTotal, BytesMax: int64(c.Limits.RetainedBytesTotal)}
+}
+
+// filesReserve is how many open files the process needs beside its clients.
+const filesReserve = 256
+
+// connectionsMax is how many connections fit: what the operator asked for, or
+// what the open file limit allows with a fifth to spare. A number the limit
+// cannot hold refuses the start, with the sum.
+func connectionsMax(c *config.Config) (connections int64, sum string, err error) {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return 0, "", fmt.Errorf("read the open file limit: %w", err)
+	}
+	fit := (int64(min(files.Cur, 1<<31)) - filesReserve) * 10 / 12
+	sum = fmt.Sprintf("(%d open files - %d reserved) / 1.2 = %d connections", files.Cur, filesReserve, fit)
+	if c.Limits.ConnectionsTotal == config.Auto {
+		return min(fit, 850_000), sum, nil
+	}
+	want := int64(c.Limits.ConnectionsTotal)
+	if want > fit {
+		return 0, "", fmt.Errorf("limits.connections_total is %d, but the open file limit holds fewer: %s. Raise the limit (ulimit -n, or LimitNOFILE= in the unit) or lower the number; see P1.1", want, sum)
+	}
+	return want, sum, nil
+}
+
+func doorLimits(c *config.Config, connections int64) listener.DoorLimits {
+	l := &c.Limits
+	return listener.DoorLimits{
+		ConnectionsTotal: connections, UnauthenticatedTotal: int64(l.UnauthenticatedTotal), HandshakesTotal: int64(l.HandshakesTotal),
+		PerPrefix: l.ConnectionsPerPrefix, RatePerPrefix: l.ConnectRatePerPrefix, ConnectDeadline: time.Duration(l.ConnectDeadline),
+	}
+}

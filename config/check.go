@@ -1,0 +1,179 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// check judges keys together. What the decoder has refused already is left
+// out: its consequences are no second problem.
+func (l *loader) check(c *Config) {
+	l.checkListeners(c)
+	l.checkBinds(c)
+	l.checkChains(c)
+	l.checkLimits(c)
+	l.checkSocket(c)
+	l.checkWaivers(c)
+}
+
+// wrong records a problem where key was written; if it was not, at key's
+// nearest parent that was.
+func (l *loader) wrong(key, value, format string, args ...any) {
+	at := key
+	for l.origins[at] == (Origin{}) && at != "" {
+		at, _ = splitKey(at)
+	}
+	l.problems.add(Problem{Origin: l.origins[at], Key: key, Value: value, What: fmt.Sprintf(format, args...)})
+}
+
+func (l *loader) checkListeners(c *Config) {
+	open := false
+	for _, name := range sorted(c.Listeners) {
+		ln, key := c.Listeners[name], "listeners."+name
+		open = open || len(ln.Bind) > 0
+		if ln.Protocol == "" && !l.problems.about(key+".protocol") {
+			l.wrong(key, "", "has no protocol. A new listener needs one: %s.", rowOf["listeners.<name>.protocol"].Range())
+		}
+		if ln.Bind == nil && !l.problems.about(key+".bind") {
+			l.wrong(key, "", `has no bind. A new listener needs one, such as [":8883"].`)
+		}
+		if c.Authn.Chains[ln.Authn] == nil && !l.problems.about(key+".authn") && !l.problems.about("authn.chains") {
+			l.wrong(key+".authn", quote(ln.Authn), "is no chain of authn.chains. There is %s.", oneOf(sorted(c.Authn.Chains)))
+		}
+		if !ln.Plaintext() {
+			continue
+		}
+		for _, at := range sorted(l.origins) {
+			if strings.HasPrefix(at, key+".tls.") {
+				l.wrong(at, "", "has no meaning on protocol mqtt, which is plain text. Use protocol mqtts, or remove the tls section.")
+				break
+			}
+		}
+	}
+	if !open && !l.problems.about("listeners") {
+		l.wrong("listeners", "", "Every listener is off (bind: []), so no client could ever connect. Give one an address.")
+	}
+}
+
+// checkBinds finds what the kernel would refuse at start.
+func (l *loader) checkBinds(c *Config) {
+	type taken struct {
+		key  string
+		bind Bind
+	}
+	var all []taken
+	add := func(key string, texts []string) {
+		for _, text := range texts {
+			b, err := ParseBind(text)
+			if err != nil {
+				continue // refused already
+			}
+			for _, t := range all {
+				if b.clashes(t.bind) {
+					l.wrong(key, quote(text), "is taken by %s (%q). Choose another port.", t.key, t.bind)
+					return
+				}
+			}
+			all = append(all, taken{key, b})
+		}
+	}
+	for _, name := range sorted(c.Listeners) {
+		add("listeners."+name+".bind", c.Listeners[name].Bind)
+	}
+	add("metrics.bind", c.Metrics.Bind)
+}
+
+func (l *loader) checkChains(c *Config) {
+	for _, name := range sorted(c.Authn.Chains) {
+		key := "authn.chains." + name
+		if l.problems.about(key) {
+			continue
+		}
+		if len(c.Authn.Chains[name]) == 0 {
+			l.wrong(key, "", "is empty and would let nobody in. Write [builtin].")
+		}
+		for _, a := range c.Authn.Chains[name] {
+			if a != "builtin" {
+				l.wrong(key, quote(a), "is no authenticator. There is builtin; others join with a later part.")
+			}
+		}
+	}
+}
+
+// checkLimits refuses limits that make another one meaningless. The message is
+// placed at whichever the operator wrote.
+func (l *loader) checkLimits(c *Config) {
+	pairs := []struct {
+		small, large string
+		a, b         Size
+		why          string
+	}{
+		{"limits.packet_bytes", "limits.mqueue_bytes", c.Limits.PacketBytes, c.Limits.MqueueBytes, "a packet would never fit its queue"},
+		{"limits.client_id_bytes", "limits.connect_packet_bytes", c.Limits.ClientIDBytes, c.Limits.ConnectPacketBytes, "a CONNECT with the longest client identifier would be refused"},
+		{"limits.topic_bytes", "limits.packet_bytes", c.Limits.TopicBytes, c.Limits.PacketBytes, "a packet with the longest topic would be refused"},
+	}
+	for _, p := range pairs {
+		if p.a <= p.b || l.problems.about(p.small) || l.problems.about(p.large) {
+			continue
+		}
+		at := p.small
+		if !l.origins[at].Pinned() {
+			at = p.large
+		}
+		l.wrong(at, "", "%s (%v) must not pass %s (%v): %s. Lower the one or raise the other.",
+			p.small, p.a, p.large, p.b, p.why)
+	}
+}
+
+// socketBytesMax is what sun_path holds, less its zero byte.
+const socketBytesMax = 107
+
+func (l *loader) checkSocket(c *Config) {
+	if len(c.Admin.Socket) > socketBytesMax && !l.problems.about("admin.socket") && !l.problems.about("node.data_dir") {
+		if !l.origins["admin.socket"].Pinned() {
+			l.origins["admin.socket"] = l.origins["node.data_dir"]
+		}
+		l.wrong("admin.socket", quote(c.Admin.Socket), "is %d bytes long, and the kernel takes %d. Set a shorter one, such as /run/redoubt/admin.sock.",
+			len(c.Admin.Socket), socketBytesMax)
+	}
+}
+
+// checkWaivers judges every waiver, then everything that needs one.
+func (l *loader) checkWaivers(c *Config) {
+	needs := exposures(c)
+	if l.problems.about("waivers") {
+		return // an exposure may well be waived by what could not be read
+	}
+	today := DateOf(l.opts.Now)
+	judged := map[string]bool{} // scopes that a waiver is about, good or refused
+	for i, w := range c.Waivers {
+		key := fmt.Sprintf("waivers[%d]", i)
+		scopes := []string{}
+		for _, e := range needs {
+			scopes = append(scopes, e.scope)
+		}
+		switch {
+		case !slices.Contains(waivable, w.ID):
+			l.wrong(key+".id", quote(w.ID), "is not a row that can be waived here. There is %s.", oneOf(waivable))
+		case !slices.Contains(scopes, w.Scope):
+			l.wrong(key+".scope", quote(w.Scope), "waives nothing: %s. Remove the waiver.", dangling(c, w.Scope))
+			continue
+		case judged[w.Scope]:
+			l.wrong(key+".scope", quote(w.Scope), "is waived twice. Keep one of the two.")
+		}
+		switch {
+		case today.After(w.Expires):
+			l.wrong(key+".expires", w.Expires.String(), "is past: the waiver of %s for %s has expired. Ask %s: close it, or waive it anew with a reason of today.", w.ID, w.Scope, w.Owner)
+		case w.Expires.After(today.AddDays(WaiverDaysMax)):
+			l.wrong(key+".expires", w.Expires.String(), "is more than %d days ahead. The latest possible is %v.", WaiverDaysMax, today.AddDays(WaiverDaysMax))
+		}
+		judged[w.Scope] = true
+	}
+	for _, e := range needs {
+		if !judged[e.scope] && !l.problems.about(e.key) {
+			l.wrong(e.key, quote(e.bind), "%s (row P1.4). %s, or waive it: waivers: [{id: P1.4, scope: %s, reason: ..., owner: ..., expires: %v}].",
+				e.danger, e.fix, e.scope, today.AddDays(WaiverDaysMax/2))
+		}
+	}
+}

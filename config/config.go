@@ -1,0 +1,193 @@
+// Package config is the schema of the configuration file: one table of keys
+// with their types, defaults, ranges and reasons (rows*.go), a strict loader
+// for the file and the environment, and what is generated from the table (the
+// JSON Schema, the reference page, the example file, config explain).
+//
+// It is not wiring: it opens no socket, starts nothing, and knows no room it
+// configures. Its structs are plain; cmd hands their values to the rooms below
+// and above. It reads the file it is given and the files that secrets in it
+// refer to, and nothing else; environment, time and flags are arguments.
+//
+// Rule book: settings are refused, not bent. An unknown key, a wrong type, a
+// value out of range, or an insecure one without a waiver is an error that
+// names file, line, column, key, value, range and remedy; all errors of a file
+// are reported together.
+package config
+
+// Config is the effective configuration: defaults, then the file, then the
+// environment, then flags. It is a value: nobody changes it after Load, and
+// every reader may share it. Field order is the order of the reference page.
+type Config struct {
+	Node      Node                `yaml:"node"`
+	Log       Log                 `yaml:"log"`
+	Listeners map[string]Listener `yaml:"listeners"`
+	Limits    Limits              `yaml:"limits"`
+	MQTT      MQTT                `yaml:"mqtt"`
+	Authn     Authn               `yaml:"authn"`
+	Authz     Authz               `yaml:"authz"`
+	Admin     Admin               `yaml:"admin"`
+	Metrics   Metrics             `yaml:"metrics"`
+	Waivers   []Waiver            `yaml:"waivers"`
+}
+
+// Node names this process and where it keeps what it knows.
+type Node struct {
+	Name    string `yaml:"name"` // host name unless set
+	DataDir string `yaml:"data_dir"`
+}
+
+// Log is what the process tells its operator while it runs.
+type Log struct {
+	Level  string `yaml:"level"`  // debug, info, warn or error
+	Format string `yaml:"format"` // auto, text or json
+}
+
+// Listener protocols of this release.
+const (
+	ProtocolMQTTS = "mqtts" // MQTT over TLS
+	ProtocolMQTT  = "mqtt"  // MQTT over plain TCP
+)
+
+// Listener is one entrance for clients.
+type Listener struct {
+	Protocol string   `yaml:"protocol"` // ProtocolMQTTS or ProtocolMQTT
+	Bind     []string `yaml:"bind"`     // "host:port", see ParseBind; empty: the listener is off
+	TLS      TLS      `yaml:"tls"`      // the zero TLS on a plaintext listener
+	Authn    string   `yaml:"authn"`    // key of Authn.Chains
+}
+
+// Plaintext tells whether passwords cross this listener unencrypted.
+func (l *Listener) Plaintext() bool { return l.Protocol == ProtocolMQTT }
+
+// TLS profiles.
+const (
+	ProfileIntermediate = "intermediate" // TLS 1.2 with AEAD and forward secrecy, and 1.3
+	ProfileModern       = "modern"       // TLS 1.3 only
+)
+
+// TLS is a listener's transport security.
+type TLS struct {
+	Profile      string        `yaml:"profile"`
+	Certificates []Certificate `yaml:"certificates"` // empty: a leaf of the built-in server CA
+}
+
+// Certificate is a chain in PEM and its private key.
+type Certificate struct {
+	Cert string `yaml:"cert"` // path
+	Key  Secret `yaml:"key"`
+}
+
+// Limits are per client unless the name says otherwise. The three embedded
+// structs are one flat section in the file.
+type Limits struct {
+	PacketLimits  `yaml:",inline"`
+	SessionLimits `yaml:",inline"`
+	PublishRate   PublishRate `yaml:"publish_rate"`
+	NodeLimits    `yaml:",inline"`
+}
+
+// PacketLimits bound what one packet may ask for.
+type PacketLimits struct {
+	PacketBytes        Size `yaml:"packet_bytes"`
+	ConnectPacketBytes Size `yaml:"connect_packet_bytes"` // before CONNECT was accepted
+	TopicLevels        int  `yaml:"topic_levels"`
+	TopicBytes         Size `yaml:"topic_bytes"`
+	ClientIDBytes      Size `yaml:"client_id_bytes"`
+	UserProperties     int  `yaml:"user_properties"`
+}
+
+// SessionLimits bound what one session may hold.
+type SessionLimits struct {
+	Inflight              int     `yaml:"inflight"` // both directions: Receive Maximum
+	MqueueMessages        int     `yaml:"mqueue_messages"`
+	MqueueBytes           Size    `yaml:"mqueue_bytes"`
+	AwaitingRel           int     `yaml:"awaiting_rel"`
+	Subscriptions         int     `yaml:"subscriptions"`
+	WildcardSubscriptions int     `yaml:"wildcard_subscriptions"`
+	TopicAliases          int     `yaml:"topic_aliases"` // each direction
+	KeepAliveMax          Seconds `yaml:"keep_alive_max"`
+	KeepAliveMaxV3        Seconds `yaml:"keep_alive_max_v3"`
+	SessionExpiryMax      Seconds `yaml:"session_expiry_max"`
+	WillDelayMax          Seconds `yaml:"will_delay_max"`
+	MessageExpiryMax      Seconds `yaml:"message_expiry_max"`
+}
+
+// What happens to a publisher over its rate.
+const (
+	ExcessPause      = "pause"      // stop reading until it is back under the rate
+	ExcessDisconnect = "disconnect" // 0x96, Message rate too high
+)
+
+// PublishRate is a token bucket per client, in messages and in bytes.
+type PublishRate struct {
+	Messages int      `yaml:"messages"` // per second; 0: counted, not limited
+	Bytes    Size     `yaml:"bytes"`    // per second; 0: counted, not limited
+	Burst    Duration `yaml:"burst"`    // the bucket holds this much of the rate
+	Excess   string   `yaml:"excess"`   // ExcessPause or ExcessDisconnect
+}
+
+// NodeLimits bound the whole process, and source addresses before it knows who
+// they are.
+type NodeLimits struct {
+	SessionsTotal         int            `yaml:"sessions_total"`
+	RetainedMessagesTotal int            `yaml:"retained_messages_total"`
+	RetainedBytesTotal    Size           `yaml:"retained_bytes_total"`
+	ConnectionsTotal      Count          `yaml:"connections_total"` // Auto: from the open file limit
+	HandshakesTotal       int            `yaml:"handshakes_total"`
+	ConnectionsPerPrefix  map[string]int `yaml:"connections_per_prefix"`  // "/24": connections; up to /32 is IPv4, beyond IPv6
+	ConnectRatePerPrefix  map[string]int `yaml:"connect_rate_per_prefix"` // "/24": new connections per second
+	UnauthenticatedTotal  int            `yaml:"unauthenticated_total"`
+	ConnectDeadline       Duration       `yaml:"connect_deadline"` // accept to accepted CONNECT
+}
+
+// MQTT says which parts of the protocol are offered.
+type MQTT struct {
+	Versions              []string `yaml:"versions"` // "3.1.1", "5.0"
+	MaxQoS                int      `yaml:"max_qos"`
+	Retain                bool     `yaml:"retain"`
+	WildcardSubscriptions bool     `yaml:"wildcard_subscriptions"`
+}
+
+// Authn is who may connect: named chains of authenticators, and those.
+type Authn struct {
+	Chains  map[string][]string  `yaml:"chains"`
+	Builtin BuiltinAuthenticator `yaml:"builtin"`
+}
+
+// BuiltinAuthenticator is the user store in the data directory.
+type BuiltinAuthenticator struct {
+	Type     string `yaml:"type"`     // builtin
+	Identity string `yaml:"identity"` // username
+}
+
+// What a version 5 client sees when it may not.
+const (
+	DenyReply      = "reply"      // a reason code in the acknowledgement
+	DenyDisconnect = "disconnect" // 0x87, Not authorized
+)
+
+// Authz is who may publish and subscribe to what.
+type Authz struct {
+	RulesFile  string `yaml:"rules_file"`  // <data_dir>/rules.yaml unless set
+	DenyAction string `yaml:"deny_action"` // DenyReply or DenyDisconnect
+}
+
+// Admin is how the process is administered.
+type Admin struct {
+	Socket string `yaml:"socket"` // <data_dir>/admin.sock unless set
+}
+
+// Metrics is where /metrics, /livez and /readyz are served.
+type Metrics struct {
+	Bind []string `yaml:"bind"` // empty: nowhere
+}
+
+// Waiver is one accepted exception from a hardening row, by name and for a
+// limited time.
+type Waiver struct {
+	ID      string `yaml:"id"`    // row of the checklist: P1.4
+	Scope   string `yaml:"scope"` // key it is about: listeners.<name>, metrics
+	Reason  string `yaml:"reason"`
+	Owner   string `yaml:"owner"`
+	Expires Date   `yaml:"expires"` // its last day, in UTC
+}

@@ -1,0 +1,129 @@
+package config
+
+import "strings"
+
+// otherWords are settings of other brokers, for those who try them first.
+var otherWords = map[string]string{
+	"max_packet_size":         "limits.packet_bytes",
+	"message_size_limit":      "limits.packet_bytes",
+	"max_connections":         "limits.connections_total",
+	"max_inflight":            "limits.inflight",
+	"max_inflight_messages":   "limits.inflight",
+	"max_mqueue_len":          "limits.mqueue_messages",
+	"max_queued_messages":     "limits.mqueue_messages",
+	"max_awaiting_rel":        "limits.awaiting_rel",
+	"max_subscriptions":       "limits.subscriptions",
+	"max_topic_levels":        "limits.topic_levels",
+	"max_clientid_len":        "limits.client_id_bytes",
+	"max_topic_alias":         "limits.topic_aliases",
+	"max_keepalive":           "limits.keep_alive_max",
+	"session_expiry_interval": "limits.session_expiry_max",
+	"max_qos_allowed":         "mqtt.max_qos",
+	"max_retained_messages":   "limits.retained_messages_total",
+	"acl_file":                "authz.rules_file",
+	"password_file":           "authn.builtin (then redoubt user add)",
+	"certfile":                "listeners.<name>.tls.certificates",
+	"keyfile":                 "listeners.<name>.tls.certificates",
+	"allow_anonymous":         "listeners.<name>.authn (there is no anonymous access)",
+	"port":                    "listeners.<name>.bind",
+	"listener":                "listeners.<name>.bind",
+	"log_type":                "log.level",
+	"persistence_location":    "node.data_dir",
+}
+
+// suggestKey finds what a person may have meant by an unknown name below a
+// pattern: a key of the same section, spelled nearly so; a key of that name in
+// another section; or another broker's word. "" when nothing is near.
+func suggestKey(parent, path, name string) string {
+	name = strings.ToLower(name)
+	if len(name) > 64 {
+		return ""
+	}
+	siblings := append(laterChildren(parent), childrenOf[parent]...)
+	if near := nearest(name, siblings); near != "" {
+		return join(path, near)
+	}
+	if key := keyNamed(name, path); key != "" {
+		return key
+	}
+	if key := otherWords[name]; key != "" {
+		return at(key, path)
+	}
+	var names []string
+	for i := range table {
+		_, last := splitKey(table[i].Key)
+		names = append(names, last)
+	}
+	return keyNamed(nearest(name, names), path)
+}
+
+// keyNamed finds a key of another section by its last name. Below an entry of
+// the operator's, that entry is meant.
+func keyNamed(name, path string) string {
+	keys := []string{}
+	for i := range table {
+		keys = append(keys, table[i].Key)
+	}
+	for i := range later {
+		keys = append(keys, later[i].key)
+	}
+	for _, key := range keys {
+		if _, last := splitKey(key); last != name || name == "" {
+			continue
+		}
+		return at(key, path)
+	}
+	return ""
+}
+
+// at puts the name in path into a key of the same section.
+func at(key, path string) string {
+	names := strings.Split(path, ".")
+	if section, _, ok := strings.Cut(key, ".<name>"); ok && len(names) > 1 && names[0] == section {
+		return strings.Replace(key, "<name>", names[1], 1)
+	}
+	return key
+}
+
+// nearest returns the candidate with the fewest typing slips from word, if
+// there are no more than a third of its letters, or one that is cut short.
+func nearest(word string, candidates []string) string {
+	best, bestSlips := "", len(word)/3+1
+	if len(word) < 3 {
+		bestSlips = 2
+	}
+	for _, c := range candidates {
+		if len(c) > 3 && strings.HasPrefix(word, c) || len(word) > 3 && strings.HasPrefix(c, word) {
+			return c
+		}
+		if s := slips(word, c); s < bestSlips {
+			best, bestSlips = c, s
+		}
+	}
+	return best
+}
+
+// slips is the number of letters to insert, delete, replace or swap with their
+// neighbour to make a out of b. It is only called with short words.
+func slips(a, b string) int {
+	var prev2, prev, cur []int
+	for j := 0; j <= len(b); j++ {
+		prev = append(prev, j)
+	}
+	for i := 1; i <= len(a); i++ {
+		cur = append(cur[:0:0], i)
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			n := min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				n = min(n, prev2[j-2]+1)
+			}
+			cur = append(cur, n)
+		}
+		prev2, prev = prev, cur
+	}
+	return prev[len(b)]
+}

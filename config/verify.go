@@ -1,0 +1,69 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+)
+
+// Change is one key whose value differs between two configurations.
+type Change struct {
+	Key      string
+	From, To string // in the file's notation, secrets by reference; "" when the key is not there
+	Reload   Reload
+}
+
+// Diff lists the keys that differ, in the order of the reference page; keys of
+// listeners that are gone come last.
+func Diff(from, to *Config) []Change {
+	old := map[string]leaf{}
+	before := leaves(from)
+	for _, lf := range before {
+		old[lf.key] = lf
+	}
+	var out []Change
+	for _, lf := range leaves(to) {
+		was, there := old[lf.key]
+		delete(old, lf.key)
+		switch {
+		case !there:
+			out = append(out, Change{lf.key, "", flow(nodeOf(lf.value)), lf.row.Reload})
+		case !reflect.DeepEqual(was.value.Interface(), lf.value.Interface()):
+			c := Change{lf.key, flow(nodeOf(was.value)), flow(nodeOf(lf.value)), lf.row.Reload}
+			if c.From == c.To {
+				c.To += " (new content)"
+			}
+			out = append(out, c)
+		}
+	}
+	for _, lf := range before {
+		if _, gone := old[lf.key]; gone {
+			out = append(out, Change{lf.key, flow(nodeOf(lf.value)), "", lf.row.Reload})
+		}
+	}
+	return out
+}
+
+// Verify is the first phase of a reload: it refuses, with every reason, what
+// only a restart can change. Nothing has changed when it refuses.
+func (l *Loaded) Verify(from *Config) error {
+	var ps problems
+	for _, c := range Diff(from, l.Config) {
+		if c.Reload != Restart {
+			continue
+		}
+		was, is := c.From, c.To
+		if was == "" {
+			was = "absent"
+		}
+		if is == "" {
+			is = "absent"
+		}
+		ps.add(Problem{Origin: l.Origin(c.Key), Key: c.Key,
+			What: fmt.Sprintf("changed from %s to %s, which needs a restart. Nothing has been reloaded.", was, is)})
+	}
+	return ps.err()
+}
+
+// Verify is Loaded.Verify for callers that have no origins: the places of what
+// is refused are not known.
+func Verify(from, to *Config) error { return (&Loaded{Config: to}).Verify(from) }

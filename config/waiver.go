@@ -1,0 +1,64 @@
+package config
+
+import "strings"
+
+// WaiverDaysMax is how far ahead a waiver may expire.
+const WaiverDaysMax = 180
+
+// waivable are the rows of the hardening checklist that this file can leave
+// unkept. P1.4: only encrypted ports are reachable by clients.
+var waivable = []string{"P1.4"}
+
+// exposure is something that is refused without a waiver.
+type exposure struct {
+	scope, key, bind string
+	danger, fix      string
+}
+
+// exposures lists what P1.4 is about: plain text where others can reach it.
+func exposures(c *Config) []exposure {
+	var out []exposure
+	for _, name := range sorted(c.Listeners) {
+		ln := c.Listeners[name]
+		if !ln.Plaintext() {
+			continue
+		}
+		if text := exposed(ln.Bind); text != "" {
+			out = append(out, exposure{"listeners." + name, "listeners." + name + ".bind", text,
+				"would let passwords cross the network in plain text", "Bind it to 127.0.0.1, use protocol mqtts"})
+		}
+	}
+	if text := exposed(c.Metrics.Bind); text != "" {
+		out = append(out, exposure{"metrics", "metrics.bind", text,
+			"would show metrics to the network, in plain text and without a password", "Bind it to 127.0.0.1"})
+	}
+	return out
+}
+
+// exposed returns the first address that is not loopback.
+func exposed(binds []string) string {
+	for _, text := range binds {
+		if b, err := ParseBind(text); err == nil && !b.Loopback() {
+			return text
+		}
+	}
+	return ""
+}
+
+// dangling says why a waiver's scope needs none.
+func dangling(c *Config, scope string) string {
+	name, isListener := strings.CutPrefix(scope, "listeners.")
+	ln, exists := c.Listeners[name]
+	switch {
+	case scope == "metrics":
+		return "metrics are on loopback already"
+	case isListener && !exists:
+		return "there is no such listener"
+	case isListener && !ln.Plaintext():
+		return "the listener is encrypted"
+	case isListener:
+		return "the listener is on loopback already"
+	default:
+		return "a scope is listeners.<name> or metrics"
+	}
+}

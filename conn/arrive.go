@@ -1,0 +1,122 @@
+package conn
+
+import (
+	"log/slog"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/internal/wheel"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// arrive takes a new connection in. Its deadline began when it was accepted, so
+// what the handshake took is gone; rounding down a tick keeps it from being
+// late.
+func (l *Loop) arrive(c *Conn) {
+	l.adopt(c)
+	if l.ending {
+		l.abort(c, broker.CauseShutdown)
+		return
+	}
+	c.pace.lastSeen = l.now
+	l.timers.Set(c.ref.Slot, c.pace.until.Add(-wheel.Tick))
+	l.resumeReading(c)
+}
+
+// authenticate asks the listener's chain. The answer comes as an event, at once
+// or later.
+func (s *Server) authenticate(l *Loop, c *Conn) {
+	s.broker.Authenticate(c.hello.connect, c.peer, func(r auth.Result) {
+		l.inbox.post(event{kind: evVerdict, conn: c, verdict: r})
+	})
+}
+
+// verdict lets a proven client go home, or closes.
+func (l *Loop) verdict(c *Conn, r *auth.Result) {
+	if c.stage != authenticating {
+		return
+	}
+	if r.Outcome != auth.Allow {
+		l.count.Inc(authnMetric(r))
+		l.refuse(c, &mqtt.Error{Reason: r.Reason, Detail: r.Detail}, c.hello.connect.MaximumPacketSize)
+		return
+	}
+	l.count.Inc(metrics.AuthnSuccess)
+	c.hello.by = r.Principal
+	home := l.server.broker.HomeOf(broker.KeyOf(&r.Principal, c.hello.connect.ClientID))
+	if home == l.id {
+		l.open(c)
+		return
+	}
+	l.forget(c) // the socket, the unread bytes and the place move with c
+	l.server.loops[home].inbox.post(event{kind: evHome, conn: c})
+}
+
+// open connects c to its session, on the loop where that lives.
+func (l *Loop) open(c *Conn) {
+	if l.ending {
+		l.abort(c, broker.CauseShutdown)
+		return
+	}
+	hello := c.hello
+	c.stage = open
+	o, refusal := l.home.Open(l.now, broker.Arrival{Conn: c.ref, Connect: hello.connect, By: hello.by, Assigned: hello.assigned})
+	if refusal != nil {
+		c.stage = authenticating
+		l.refuse(c, refusal, hello.connect.MaximumPacketSize)
+		return
+	}
+	c.hello = nil
+	c.session = o.Ref
+	c.place.Authenticated()
+	c.pace.lastSeen = l.now
+	c.pace.keepAlive = o.KeepAlive * 3 / 2
+	l.timers.Set(c.ref.Slot, l.now.Add(c.pace.keepAlive))
+	rest := c.in
+	l.keep(c, l.packets(c, rest))
+	l.resumeReading(c)
+}
+
+// ended handles the end of input.
+func (l *Loop) ended(c *Conn, err error) {
+	switch c.stage {
+	case awaitingConnect, authenticating:
+		l.refused(c, "the connection ended before CONNECT was accepted", nil)
+	}
+	l.abort(c, broker.CauseGone)
+}
+
+// refused writes down why a connection was not accepted. What can be repeated at
+// will is told once a minute per source address.
+func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) {
+	attrs := []slog.Attr{slog.String("address", c.remote), slog.String("listener", c.peer.Listener)}
+	msg, level := "connection closed before CONNECT", slog.LevelDebug // port scans and health probes do it
+	if c.hello != nil {
+		attrs = append(attrs, slog.String("user", c.hello.connect.Username), slog.String("client_id", c.hello.connect.ClientID))
+	}
+	if e != nil {
+		msg, level, why = "CONNECT refused", slog.LevelWarn, e.Detail
+		attrs = append(attrs, slog.String("reason", e.Reason.String()))
+		if e.Rule != "" {
+			attrs = append(attrs, slog.String("rule", e.Rule))
+		}
+	}
+	l.server.broker.Log().Event(l.now, level, msg, c.peer.Addr.String()+why, append(attrs, slog.String("why", why))...)
+}
+
+func authnMetric(r *auth.Result) metrics.ID {
+	switch r.Reason {
+	case mqtt.ServerBusy:
+		return metrics.AuthnUnavailableBusy
+	case mqtt.ServerUnavailable:
+		return metrics.AuthnUnavailableBackend
+	case mqtt.BadUserNameOrPassword, mqtt.NotAuthorized:
+		return metrics.AuthnFailureCredentials
+	case mqtt.Banned:
+		return metrics.AuthnFailureBanned
+	case mqtt.BadAuthenticationMethod:
+		return metrics.AuthnFailureMethod
+	}
+	return metrics.AuthnFailureOther
+}

@@ -1,0 +1,90 @@
+// Package conn is the event loops: they own sockets and connections, take
+// packets off them within the limits, and drive the sessions of package broker.
+// Nothing on a loop blocks. It does not know what a packet means for anybody
+// but its own connection.
+//
+// A Server has one Loop per core and an Engine, which moves bytes between
+// sockets and loops. The portable engine in this package spends two goroutines
+// on a connection and runs everywhere; others slot in behind the same interface.
+//
+// Rules: MQTT 5.0 §4.2 network connections, §4.13 errors; design rules: verdict
+// from the fixed header before anything is buffered, one absolute deadline from
+// accept to CONNECT, one write per dirty connection and turn.
+package conn
+
+import (
+	"time"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/listener"
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// stage is how far a connection has come.
+type stage uint8
+
+const (
+	awaitingConnect stage = iota
+	authenticating        // CONNECT was read; nothing further is, until the verdict
+	open
+	closing // queued bytes still leave, nothing is read
+	gone
+)
+
+// Conn is one client's network connection. It belongs to one Loop at a time (it
+// moves once, after CONNECT, to its session's home): that loop's goroutine is
+// the only one that touches it, so it has no mutex.
+type Conn struct {
+	// Set once, by the engine.
+	sock   socket
+	peer   broker.Peer
+	remote string // address and port, for logs
+
+	// Changed by the move home only.
+	loop *Loop
+	ref  broker.ConnRef
+
+	// Owned by loop.
+	place   listener.Admission
+	stage   stage
+	version mqtt.Version
+	in      []byte // an incomplete packet; at most the packet limit and one read
+	hello   *arrival
+	session broker.Ref
+	out     outQueue
+	pace    pace
+}
+
+// arrival is a CONNECT on its way to a session.
+type arrival struct {
+	connect  *mqtt.Connect
+	assigned bool // the client id is ours
+	by       auth.Principal
+}
+
+// pace is when a connection is read and when it is given up.
+type pace struct {
+	keepAlive time.Duration // one and a half times the interval; 0 before CONNECT is accepted
+	lastSeen  time.Time     // last complete packet [MQTT-3.1.2-22]
+	until     time.Time     // not read before
+	reading   bool          // the socket was asked for input and has not answered
+	held      bool          // not read until the broker says so
+	timed     bool          // listed in Loop.paused
+	choked    bool          // not read until what it was owed has been sent
+}
+
+// socket is what an engine gives a loop for one connection. Its methods are
+// called on the loop's goroutine and never block; answers come as events.
+type socket interface {
+	// Read asks for more input: one input or ended event follows.
+	Read()
+	// Write takes over b, which came from getBuffer; one written event follows.
+	// It is not called again before that.
+	Write(b []byte)
+	// Close ends the socket. Politely means: the peer is told that no more comes
+	// and is given a moment to read what was sent before the connection is torn
+	// down; otherwise at once. No event follows that matters. place is left when
+	// the socket has really gone.
+	Close(politely bool, place listener.Admission)
+}

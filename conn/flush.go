@@ -1,0 +1,104 @@
+package conn
+
+import (
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/listener"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
+	"time"
+)
+
+// flush gives the socket what it will take, once a turn.
+func (l *Loop) flush(c *Conn) {
+	c.out.dirty = false
+	if c.stage == gone || c.out.writing {
+		return
+	}
+	if !c.out.empty() {
+		b := c.out.encode(getBuffer(), c.version, l.now, l.count)
+		l.count.Add(metrics.BytesSent, int64(len(b)))
+		c.out.writing = true
+		c.sock.Write(b)
+	}
+	if c.stage == closing {
+		if c.out.empty() && !c.out.writing {
+			l.close(c, true)
+		}
+		return
+	}
+	if c.out.full && c.out.cost < roomMax/4 {
+		c.out.full = false
+		l.home.Writable(l.now, c.session)
+	}
+	if c.pace.choked && c.out.answers < answersMax/4 {
+		c.pace.choked = false
+		l.resumeReading(c)
+	}
+}
+
+// lingerMax is how long a closing connection may take to take its last bytes.
+const lingerMax = 2 * time.Second
+
+// part ends a connection from our side: what was answered still leaves, then
+// DISCONNECT if the version has it [MQTT-4.13.1-1], then the socket closes. The
+// session has been told or is told by the caller.
+func (l *Loop) part(c *Conn, say *mqtt.Disconnect, why broker.Cause) {
+	if c.stage == closing || c.stage == gone {
+		return
+	}
+	l.count.Inc(closedBy(why))
+	c.out.cut()
+	if say != nil && c.version == mqtt.V5 && c.stage == open {
+		c.out.push(session.Packet(say.Append(nil, c.version, 0)))
+	}
+	c.stage = closing
+	l.unpause(c)
+	c.in = nil
+	l.timers.Set(c.ref.Slot, l.now.Add(lingerMax))
+	l.mark(c)
+}
+
+// abort ends a connection at once, for a reason of ours, and tells its session.
+func (l *Loop) abort(c *Conn, why broker.Cause) {
+	if c.stage == open {
+		l.home.Gone(l.now, c.session)
+	}
+	if c.stage != closing {
+		l.count.Inc(closedBy(why))
+	}
+	l.close(c, false)
+}
+
+// close lets the socket go.
+func (l *Loop) close(c *Conn, politely bool) {
+	l.unpause(c)
+	c.stage = gone
+	c.out.discard()
+	c.in, c.hello = nil, nil
+	place := c.place
+	c.place = listener.Admission{}
+	l.forget(c)
+	c.sock.Close(politely, place)
+}
+
+var closedByCause = [broker.Causes]metrics.ID{
+	broker.CauseGone:           metrics.ConnectionsClosedGone,
+	broker.CauseDisconnect:     metrics.ConnectionsClosedDisconnect,
+	broker.CauseHandshake:      metrics.ConnectionsClosedHandshake,
+	broker.CauseConnectTimeout: metrics.ConnectionsClosedConnectTimeout,
+	broker.CauseConnectRefused: metrics.ConnectionsClosedConnectRefused,
+	broker.CauseKeepAlive:      metrics.ConnectionsClosedKeepAlive,
+	broker.CauseMalformed:      metrics.ConnectionsClosedMalformed,
+	broker.CauseProtocol:       metrics.ConnectionsClosedProtocol,
+	broker.CauseTooLarge:       metrics.ConnectionsClosedTooLarge,
+	broker.CauseNotAuthorized:  metrics.ConnectionsClosedNotAuthorized,
+	broker.CauseTakenOver:      metrics.ConnectionsClosedTakenOver,
+	broker.CauseKicked:         metrics.ConnectionsClosedKicked,
+	broker.CauseSlow:           metrics.ConnectionsClosedSlow,
+	broker.CauseQuota:          metrics.ConnectionsClosedQuota,
+	broker.CauseServerError:    metrics.ConnectionsClosedServerError,
+	broker.CauseShutdown:       metrics.ConnectionsClosedShuttingDown,
+}
+
+func closedBy(why broker.Cause) metrics.ID { return closedByCause[why] }

@@ -1,0 +1,74 @@
+package conn
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/redoubtmq/redoubt/metrics"
+)
+
+// handshakeFailed counts and explains a TLS handshake that came to nothing: the
+// client sees an alert or a closed connection, so the words are for the
+// operator.
+func (w *wire) handshakeFailed(from netip.AddrPort, err error) {
+	id, why := explainHandshake(err)
+	s := w.engine.server
+	s.count.Inc(id)
+	s.count.Inc(metrics.ConnectionsClosedHandshake)
+	level := slog.LevelWarn
+	if id == metrics.HandshakesFailedGone {
+		level = slog.LevelDebug // port scans and health probes
+	}
+	s.broker.Log().Event(s.clock.Now(), level, "TLS handshake failed", from.Addr().String()+why,
+		slog.String("address", from.String()), slog.String("listener", w.listener.Name),
+		slog.String("why", why), slog.String("error", err.Error()))
+}
+
+func explainHandshake(err error) (metrics.ID, string) {
+	var header tls.RecordHeaderError
+	var netErr net.Error
+	var alert tls.AlertError
+	text := err.Error()
+	switch {
+	case errors.As(err, &header):
+		if header.RecordHeader[0] == 0x10 { // a CONNECT
+			return metrics.HandshakesFailedNotTLS, "the client speaks MQTT without TLS to the TLS port; let it use TLS (mqtts)"
+		}
+		if bytes.HasPrefix(header.RecordHeader[:], []byte("GET ")) {
+			return metrics.HandshakesFailedNotTLS, "the client speaks HTTP without TLS to the MQTT port"
+		}
+		return metrics.HandshakesFailedNotTLS, "the first bytes are not TLS"
+	case errors.As(err, &netErr) && netErr.Timeout():
+		return metrics.HandshakesFailedTimeout, "the handshake did not finish within limits.connect_deadline"
+	case errors.As(err, &alert) || strings.Contains(text, "remote error: tls:"):
+		return explainAlert(text)
+	case errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || strings.Contains(text, "connection reset"):
+		return metrics.HandshakesFailedGone, "the client closed the connection during the handshake; clients that do not trust the certificate often do so without a word"
+	case strings.Contains(text, "client didn't provide a certificate") || strings.Contains(text, "failed to verify certificate"):
+		return metrics.HandshakesFailedClientCert, "the client's certificate is missing or was not accepted"
+	case strings.Contains(text, "unsupported versions") || strings.Contains(text, "no cipher suite") || strings.Contains(text, "protocol version"):
+		return metrics.HandshakesFailedVersion, "client and server share no TLS version or cipher suite; see listeners.<name>.tls.profile"
+	}
+	return metrics.HandshakesFailedOther, "the handshake failed"
+}
+
+// explainAlert says what the client's alert means. The client judged us.
+func explainAlert(text string) (metrics.ID, string) {
+	switch {
+	case strings.Contains(text, "unknown certificate authority"):
+		return metrics.HandshakesFailedRefused, "the client does not trust our certificate; give it the CA certificate (certs/ca.pem in the data directory) as --cafile"
+	case strings.Contains(text, "expired certificate"):
+		return metrics.HandshakesFailedRefused, "the client says our certificate has expired; compare both clocks"
+	case strings.Contains(text, "bad certificate"), strings.Contains(text, "unknown certificate"), strings.Contains(text, "certificate"):
+		return metrics.HandshakesFailedRefused, "the client refused our certificate: unknown CA, or the host name it used is not among the certificate's names"
+	case strings.Contains(text, "protocol version"), strings.Contains(text, "handshake failure"), strings.Contains(text, "insufficient security"):
+		return metrics.HandshakesFailedVersion, "the client found no TLS version or cipher suite in common"
+	}
+	return metrics.HandshakesFailedRefused, "the client ended the handshake with an alert"
+}

@@ -1,0 +1,98 @@
+package conn
+
+import (
+	"sync"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/broker"
+)
+
+// kind says what an event is.
+type kind uint8
+
+const (
+	evArrived kind = iota + 1 // a new connection
+	evInput                   // buf holds bytes
+	evWritten                 // the socket has taken what it was given
+	evEnded                   // the peer closed, or the network failed: why
+	evVerdict                 // authentication answered
+	evHome                    // an authenticated connection moves to its session's loop
+	evCall                    // fn runs on the loop
+)
+
+// event is one entry of a control lane.
+type event struct {
+	conn    *Conn
+	buf     []byte
+	verdict auth.Result
+	fn      func(*Loop)
+	err     error
+	kind    kind
+}
+
+// InboxDataBytesMax bounds a loop's data lane, in bytes of messages: two hundred
+// full reads. A burst is smoothed out; a loop that is behind makes its senders
+// wait.
+const InboxDataBytesMax = 8 << 20
+
+// inbox is how everybody else reaches a Loop: appended to in batches, drained
+// once per turn. Control entries are bounded by what exists (a connection has at
+// most one input, one write and one verdict on its way) and are never refused;
+// only the data lane answers false, at InboxDataBytesMax, and the caller applies
+// backpressure. It never blocks and never drops in silence.
+type inbox struct {
+	wake chan struct{} // one token while something waits
+
+	mu        sync.Mutex // guards everything below
+	control   []event
+	data      []*broker.Batch
+	dataBytes int
+	refused   []*Loop // senders to wake once there is room
+}
+
+func (in *inbox) init() { in.wake = make(chan struct{}, 1) }
+
+func (in *inbox) ring() {
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
+}
+
+// post adds to the control lane.
+func (in *inbox) post(e event) {
+	in.mu.Lock()
+	in.control = append(in.control, e)
+	in.mu.Unlock()
+	in.ring()
+}
+
+// offer adds to the data lane, or remembers who to wake when there is room. An
+// empty lane takes any batch, so that one larger than the bound still passes.
+func (in *inbox) offer(b *broker.Batch, from *Loop) bool {
+	in.mu.Lock()
+	ok := in.dataBytes == 0 || in.dataBytes+b.Bytes() <= InboxDataBytesMax
+	if ok {
+		in.data = append(in.data, b)
+		in.dataBytes += b.Bytes()
+	} else {
+		in.refused = append(in.refused, from)
+	}
+	in.mu.Unlock()
+	if ok {
+		in.ring()
+	}
+	return ok
+}
+
+// drain takes everything. The slices handed in are reused for the next turn.
+func (in *inbox) drain(control []event, data []*broker.Batch) ([]event, []*broker.Batch) {
+	in.mu.Lock()
+	c, d, waiting := in.control, in.data, in.refused
+	in.control, in.data, in.dataBytes, in.refused = control[:0], data[:0], 0, nil
+	in.mu.Unlock()
+	for _, l := range waiting {
+		l.inbox.ring()
+	}
+	return c, d
+}

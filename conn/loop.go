@@ -1,0 +1,235 @@
+package conn
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/internal/wheel"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
+)
+
+// Loop is one event loop: one goroutine that owns connections and, through its
+// home, sessions. A turn takes everything from the inbox, gives every packet to
+// the home, lets the home do some of what waits, and then writes once to each
+// connection that has something to send.
+type Loop struct {
+	// Set once.
+	id     int
+	server *Server
+	home   *broker.Home
+	count  *metrics.Shard
+
+	inbox inbox // everybody's
+
+	// Owned by the loop's goroutine.
+	now    time.Time
+	conns  []*Conn // by slot
+	gens   []uint32
+	free   []uint32
+	timers *wheel.Wheel
+	fired  []uint32
+	paused []broker.ConnRef // with a time
+	dirty  []*Conn
+	again  bool // another turn is wanted without waiting
+	ending bool // leave when the last connection has gone
+
+	control []event
+	data    []*broker.Batch
+}
+
+func newLoop(s *Server, id int) *Loop {
+	now := s.clock.Now()
+	l := &Loop{id: id, server: s, count: s.metrics.NewShard(), now: now, timers: wheel.New(now)}
+	l.inbox.init()
+	l.home = s.broker.NewHome(id, l, l.count, now)
+	return l
+}
+
+// run is the loop's goroutine.
+func (l *Loop) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for !l.ending || l.alive() > 0 {
+		l.wait(timer)
+		l.turn()
+	}
+}
+
+func (l *Loop) alive() int { return len(l.conns) - len(l.free) }
+
+// pauseTick is how often connections that are paused for a time are looked at.
+const pauseTick = 100 * time.Millisecond
+
+// wait returns when something has come or a deadline is near.
+func (l *Loop) wait(timer *time.Timer) {
+	if l.again {
+		l.again = false
+		runtime.Gosched() // let those run whose answers this loop waits for
+		return
+	}
+	d := time.Hour
+	for _, at := range []time.Time{l.timers.Next(), l.home.NextTick()} {
+		if !at.IsZero() {
+			d = min(d, at.Sub(l.server.clock.Now()))
+		}
+	}
+	if len(l.paused) > 0 {
+		d = min(d, pauseTick)
+	}
+	if d <= 0 {
+		return
+	}
+	timer.Reset(d)
+	select {
+	case <-l.inbox.wake:
+	case <-timer.C:
+	}
+}
+
+// turn does everything once.
+func (l *Loop) turn() {
+	l.now = l.server.clock.Now()
+	l.count.Inc(metrics.LoopTurns)
+	l.control, l.data = l.inbox.drain(l.control, l.data)
+	for i := range l.control {
+		l.guard(l.control[i].conn, func() { l.handle(&l.control[i]) })
+		l.control[i] = event{}
+	}
+	for i, b := range l.data {
+		l.guard(nil, func() { l.home.Receive(l.now, b) })
+		l.data[i] = nil
+	}
+	l.guard(nil, l.tick)
+	l.guard(nil, func() { l.home.Turn(l.now) })
+	for i := 0; i < len(l.dirty); i++ { // flushing may make others dirty
+		c := l.dirty[i]
+		l.guard(c, func() { l.flush(c) })
+		l.dirty[i] = nil
+	}
+	l.dirty = l.dirty[:0]
+}
+
+// guard turns a bug that one client's input set off into the end of that client.
+// It counts, says where, and goes on: one client can never take the others down.
+func (l *Loop) guard(c *Conn, do func()) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		l.count.Inc(metrics.FaultsRecovered)
+		l.server.broker.Log().Event(l.now, slog.LevelError, "a bug was caught; the connection that set it off is closed", "fault",
+			slog.String("fault", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+		if c != nil && c.loop == l && c.stage != gone {
+			l.abort(c, broker.CauseServerError)
+		}
+	}()
+	do()
+}
+
+func (l *Loop) handle(e *event) {
+	c := e.conn
+	if e.kind == evCall {
+		e.fn(l)
+		return
+	}
+	if c.stage == gone {
+		putBuffer(e.buf)
+		if e.kind == evArrived || e.kind == evHome {
+			c.sock.Close(false, c.place)
+		}
+		return
+	}
+	switch e.kind {
+	case evArrived:
+		l.arrive(c)
+	case evInput:
+		c.pace.reading = false
+		l.input(c, e.buf)
+		putBuffer(e.buf)
+		l.resumeReading(c)
+	case evWritten:
+		c.out.writing = false
+		l.mark(c)
+	case evEnded:
+		c.pace.reading = false
+		l.ended(c, e.err)
+	case evVerdict:
+		l.verdict(c, &e.verdict)
+	case evHome:
+		l.adopt(c)
+		l.open(c)
+	}
+}
+
+// adopt gives c a slot of this loop.
+func (l *Loop) adopt(c *Conn) {
+	var slot uint32
+	if n := len(l.free); n > 0 {
+		slot, l.free = l.free[n-1], l.free[:n-1]
+	} else {
+		slot = uint32(len(l.conns))
+		l.conns, l.gens = append(l.conns, nil), append(l.gens, 0)
+	}
+	l.gens[slot]++
+	c.loop, c.ref = l, broker.ConnRef{Slot: slot, Gen: l.gens[slot]}
+	l.conns[slot] = c
+}
+
+// forget takes c's slot back.
+func (l *Loop) forget(c *Conn) {
+	l.timers.Clear(c.ref.Slot)
+	l.conns[c.ref.Slot] = nil
+	l.gens[c.ref.Slot]++
+	l.free = append(l.free, c.ref.Slot)
+	c.pace.until, c.pace.timed = time.Time{}, false
+}
+
+// at is the connection ref names, or nil when it has gone.
+func (l *Loop) at(ref broker.ConnRef) *Conn {
+	if int(ref.Slot) >= len(l.conns) || l.gens[ref.Slot] != ref.Gen {
+		return nil
+	}
+	return l.conns[ref.Slot]
+}
+
+// mark lists c for the writes at the end of the turn.
+func (l *Loop) mark(c *Conn) {
+	if !c.out.dirty {
+		c.out.dirty = true
+		l.dirty = append(l.dirty, c)
+	}
+}
+
+// Again implements broker.Wire.
+func (l *Loop) Again() { l.again = true }
+
+// Send implements broker.Wire.
+func (l *Loop) Send(ref broker.ConnRef, o session.Out) (room bool) {
+	c := l.at(ref)
+	if c == nil || c.stage == closing {
+		o.Done()
+		return true
+	}
+	c.out.push(o)
+	l.mark(c)
+	return c.out.room()
+}
+
+// Close implements broker.Wire.
+func (l *Loop) Close(ref broker.ConnRef, say *mqtt.Disconnect, why broker.Cause) {
+	if c := l.at(ref); c != nil {
+		l.part(c, say, why)
+	}
+}
+
+// Forward implements broker.Wire.
+func (l *Loop) Forward(home int, b *broker.Batch) bool {
+	return l.server.loops[home].inbox.offer(b, l)
+}

@@ -1,0 +1,143 @@
+package conn
+
+import (
+	"sync"
+	"time"
+
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
+)
+
+// writeMax is what one connection writes in one turn, bytes.
+const writeMax = 64 << 10
+
+// outQueue is what a connection still has to send. Publishes wait as shared
+// frames with an offset, not as copies: a message of 1 MiB to a thousand slow
+// readers is one message. It is bounded because the session stops at roomMax,
+// and because the client is not read while its own answers pile up.
+type outQueue struct {
+	items   []session.Out // from head on
+	head    int
+	off     int // of the first item, bytes already sent
+	cost    int // of all items
+	answers int // of items that are not publishes
+	writing bool
+	full    bool // the session was told that there is no room
+	dirty   bool // listed in Loop.dirty
+}
+
+// roomMax is how much may wait before the session queues, and answersMax how
+// many bytes of answers may wait before the client is not read any further.
+const (
+	roomMax    = session.Burst
+	answersMax = 16 << 10
+)
+
+func (q *outQueue) push(o session.Out) {
+	q.items = append(q.items, o)
+	n := o.Cost()
+	q.cost += n
+	if o.Kind != session.OutPublish {
+		q.answers += n
+	}
+}
+
+// room tells whether more publishes may come; the session is remembered as told.
+func (q *outQueue) room() bool {
+	if q.cost >= roomMax {
+		q.full = true
+	}
+	return !q.full
+}
+
+func (q *outQueue) empty() bool { return q.head == len(q.items) }
+
+// pop takes the first item, which has been sent or is dropped.
+func (q *outQueue) pop() {
+	o := &q.items[q.head]
+	n := o.Cost()
+	q.cost -= n
+	if o.Kind != session.OutPublish {
+		q.answers -= n
+	}
+	o.Done()
+	*o = session.Out{}
+	q.head++
+	q.off = 0
+	if q.empty() {
+		q.items, q.head = q.items[:0], 0
+		if cap(q.items) > 16 {
+			q.items = nil // a burst must not stay with an idle connection
+		}
+	}
+}
+
+// encode appends at most writeMax bytes of what waits.
+func (q *outQueue) encode(dst []byte, v mqtt.Version, now time.Time, count *metrics.Shard) []byte {
+	for !q.empty() && len(dst) < writeMax {
+		var n int
+		var end bool
+		dst, n, end = q.items[q.head].Append(dst, v, now, q.off, writeMax-len(dst))
+		if !end {
+			q.off += n
+			break
+		}
+		count.Inc(metrics.PacketsSent.At(int(packetType(&q.items[q.head]))))
+		q.pop()
+	}
+	return dst
+}
+
+// cut drops publishes that have not begun, when the connection is ending: those
+// of QoS 1 and 2 stay with their session. Answers still leave.
+func (q *outQueue) cut() {
+	keep := make([]session.Out, 0, len(q.items)-q.head)
+	off := q.off
+	for i := q.head; i < len(q.items); i++ {
+		if o := &q.items[i]; o.Kind != session.OutPublish || (i == q.head && off > 0) {
+			keep = append(keep, *o)
+		} else {
+			o.Done()
+		}
+	}
+	*q = outQueue{writing: q.writing, dirty: q.dirty, off: off}
+	for _, o := range keep {
+		q.push(o)
+	}
+}
+
+// discard drops everything.
+func (q *outQueue) discard() {
+	for !q.empty() {
+		q.pop()
+	}
+}
+
+func packetType(o *session.Out) mqtt.Type {
+	switch o.Kind {
+	case session.OutPublish:
+		return mqtt.PUBLISH
+	case session.OutAck:
+		return o.Ack
+	}
+	return mqtt.Type(o.Bytes[0] >> 4)
+}
+
+// buffers are for reads and writes; they return at the end of a write or of a
+// turn, so that an idle connection has none.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, bufferMin); return &b }}
+
+const (
+	bufferMin = 4 << 10
+	bufferMax = 64 << 10 // a larger one, grown for one huge head, is not kept
+)
+
+func getBuffer() []byte { return *(buffers.Get().(*[]byte)) }
+
+func putBuffer(b []byte) {
+	if cap(b) >= bufferMin && cap(b) <= 2*bufferMax {
+		b = b[:0]
+		buffers.Put(&b)
+	}
+}

@@ -1,0 +1,118 @@
+package conn
+
+import (
+	"time"
+
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// resumeReading asks the socket for more, unless something holds it back.
+func (l *Loop) resumeReading(c *Conn) {
+	p := &c.pace
+	if c.stage != awaitingConnect && c.stage != open {
+		return
+	}
+	if c.out.answers > answersMax && !p.choked {
+		p.choked = true // it sends and does not read: its answers wait with it
+	}
+	if p.reading || p.held || p.choked || p.timed {
+		return
+	}
+	p.reading = true
+	c.sock.Read()
+}
+
+// Pause implements broker.Wire.
+func (l *Loop) Pause(ref broker.ConnRef, until time.Time) {
+	c := l.at(ref)
+	if c == nil {
+		return
+	}
+	if until.IsZero() {
+		if !c.pace.held {
+			c.pace.held = true
+			l.count.Add(metrics.PublishersPaused, 1)
+		}
+		return
+	}
+	c.pace.until = until
+	if !c.pace.timed {
+		c.pace.timed = true
+		l.paused = append(l.paused, ref)
+		l.count.Add(metrics.PublishersPaused, 1)
+	}
+}
+
+// Resume implements broker.Wire.
+func (l *Loop) Resume(ref broker.ConnRef) {
+	if c := l.at(ref); c != nil && c.pace.held {
+		c.pace.held = false
+		l.count.Add(metrics.PublishersPaused, -1)
+		c.pace.lastSeen = l.now // it could not have been heard
+		l.resumeReading(c)
+	}
+}
+
+// unpause forgets the pauses of a connection that is ending.
+func (l *Loop) unpause(c *Conn) {
+	if c.pace.held {
+		c.pace.held = false
+		l.count.Add(metrics.PublishersPaused, -1)
+	}
+	if c.pace.timed {
+		c.pace.timed = false
+		l.count.Add(metrics.PublishersPaused, -1)
+	}
+}
+
+// tick looks at deadlines: before CONNECT, keep alive, the last bytes of a
+// closing connection, pauses, and those of the home.
+func (l *Loop) tick() {
+	l.fired = l.timers.Advance(l.now, l.fired[:0])
+	for _, slot := range l.fired {
+		if c := l.conns[slot]; c != nil {
+			l.overdue(c)
+		}
+	}
+	l.home.Tick(l.now)
+	still := l.paused[:0]
+	for _, ref := range l.paused {
+		c := l.at(ref)
+		if c == nil || !c.pace.timed {
+			continue
+		}
+		if l.now.Before(c.pace.until) {
+			still = append(still, ref)
+			continue
+		}
+		c.pace.timed = false
+		l.count.Add(metrics.PublishersPaused, -1)
+		c.pace.lastSeen = l.now // it could not have been heard
+		l.resumeReading(c)
+	}
+	l.paused = still
+}
+
+// overdue handles c's timer.
+func (l *Loop) overdue(c *Conn) {
+	switch c.stage {
+	case awaitingConnect, authenticating:
+		l.refused(c, "no accepted CONNECT within limits.connect_deadline", nil)
+		l.abort(c, broker.CauseConnectTimeout)
+	case open:
+		if c.pace.held || c.pace.timed { // we do not listen, so silence says nothing
+			c.pace.lastSeen = l.now
+		}
+		due := c.pace.lastSeen.Add(c.pace.keepAlive)
+		if l.now.Before(due) {
+			l.timers.Set(c.ref.Slot, due)
+			return
+		}
+		l.count.Inc(metrics.KeepAliveTimeouts)
+		l.home.Fail(l.now, c.session, &mqtt.Error{Reason: mqtt.KeepAliveTimeout, Rule: "MQTT-3.1.2-22"})
+	case closing:
+		l.abort(c, broker.CauseSlow)
+	}
+}

@@ -1,0 +1,96 @@
+package conn
+
+import (
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
+)
+
+var pingresp = mqtt.AppendPingresp(nil)
+
+// packet decodes one whole packet and gives it to the home.
+func (l *Loop) packet(c *Conn, h *mqtt.Header, body []byte) error {
+	if c.stage == awaitingConnect {
+		return l.connect(c, body)
+	}
+	lim := mqtt.Limits{UserProperties: l.server.broker.Settings().UserProperties}
+	switch h.Type {
+	case mqtt.PUBLISH:
+		var p mqtt.Publish
+		if err := mqtt.DecodePublish(body, *h, c.version, lim, &p); err != nil {
+			return err
+		}
+		l.home.Publish(l.now, c.session, &p)
+	case mqtt.PUBACK, mqtt.PUBREC, mqtt.PUBREL, mqtt.PUBCOMP:
+		var p mqtt.Ack
+		if err := mqtt.DecodeAck(body, *h, c.version, lim, &p); err != nil {
+			return err
+		}
+		l.home.Ack(l.now, c.session, &p)
+	case mqtt.SUBSCRIBE:
+		var p mqtt.Subscribe
+		if err := mqtt.DecodeSubscribe(body, *h, c.version, lim, &p); err != nil {
+			return err
+		}
+		l.home.Subscribe(l.now, c.session, &p)
+	case mqtt.UNSUBSCRIBE:
+		var p mqtt.Unsubscribe
+		if err := mqtt.DecodeUnsubscribe(body, *h, c.version, lim, &p); err != nil {
+			return err
+		}
+		l.home.Unsubscribe(l.now, c.session, &p)
+	case mqtt.PINGREQ:
+		if len(body) > 0 {
+			return &mqtt.Error{Reason: mqtt.MalformedPacket, Detail: "PINGREQ with a body"}
+		}
+		l.Send(c.ref, session.Packet(pingresp)) // [MQTT-3.12.4-1]
+	case mqtt.DISCONNECT:
+		var p mqtt.Disconnect
+		if err := mqtt.DecodeDisconnect(body, *h, c.version, lim, &p); err != nil {
+			return err
+		}
+		l.home.Disconnect(l.now, c.session, &p)
+	case mqtt.CONNECT:
+		return &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-3.1.0-2", Detail: "a second CONNECT"}
+	case mqtt.AUTH:
+		return &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-4.12.0-7", Detail: "AUTH without an authentication method in CONNECT"}
+	default: // what only a server sends (A014, A015)
+		return &mqtt.Error{Reason: mqtt.ProtocolError, Detail: h.Type.String() + " from a client"}
+	}
+	return nil
+}
+
+// connect judges a CONNECT and asks who its sender is. Until the answer nothing
+// more is read.
+func (l *Loop) connect(c *Conn, body []byte) error {
+	var p mqtt.Connect
+	err := mqtt.DecodeConnect(body, mqtt.Limits{UserProperties: l.server.broker.Settings().UserProperties}, &p)
+	c.version = p.Version
+	if err != nil {
+		l.refuse(c, err.(*mqtt.Error), p.MaximumPacketSize)
+		return nil
+	}
+	assigned, refusal := l.server.broker.Check(&p)
+	if refusal != nil {
+		l.refuse(c, refusal, p.MaximumPacketSize)
+		return nil
+	}
+	c.stage = authenticating
+	c.hello = &arrival{connect: &p, assigned: assigned}
+	l.server.authenticate(l, c)
+	return nil
+}
+
+// refuse says no to a CONNECT and closes [MQTT-3.2.2-7]. A client whose version
+// was never understood gets the answer all of them read.
+func (l *Loop) refuse(c *Conn, e *mqtt.Error, max uint32) {
+	l.refused(c, "", e)
+	v := c.version
+	if v != mqtt.V5 {
+		v = mqtt.V311
+	}
+	if b := broker.Refusal(v, e.Reason, max); b != nil {
+		c.out.push(session.Packet(b))
+	}
+	l.part(c, nil, broker.CauseConnectRefused)
+}

@@ -1,0 +1,249 @@
+package conn
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/listener"
+	"github.com/redoubtmq/redoubt/metrics"
+)
+
+// Portable is the engine that runs everywhere: a goroutine reads each
+// connection and a short-lived one does each write. It holds a buffer per
+// connection; engines that do not are for the systems that allow it.
+type Portable struct {
+	server *Server
+	stop   chan struct{}  // closed by Close
+	wait   sync.WaitGroup // every goroutine of the engine
+
+	mu   sync.Mutex // guards live
+	live map[*wire]struct{}
+}
+
+// NewPortable makes the portable engine for s.
+func NewPortable(s *Server) Engine {
+	return &Portable{server: s, stop: make(chan struct{}), live: make(map[*wire]struct{})}
+}
+
+// Serve implements Engine.
+func (p *Portable) Serve(l *listener.Listener) {
+	for _, socket := range l.Sockets {
+		p.wait.Add(1)
+		go func() {
+			defer p.wait.Done()
+			p.accept(l, socket)
+		}()
+	}
+}
+
+// Close implements Engine.
+func (p *Portable) Close() {
+	close(p.stop)
+	p.mu.Lock()
+	for w := range p.live {
+		_ = w.raw.Close()
+	}
+	p.mu.Unlock()
+	p.wait.Wait()
+}
+
+// accept is one listening socket's goroutine.
+func (p *Portable) accept(l *listener.Listener, socket net.Listener) {
+	for {
+		nc, err := socket.Accept()
+		if err == nil {
+			p.admit(l, nc)
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		// Out of file descriptors, most likely. Going round at once would only
+		// burn the processor that could close some.
+		p.server.count.Inc(metrics.ConnectionsRefusedOpenFiles)
+		p.server.broker.Log().Event(p.server.clock.Now(), slog.LevelError, "cannot accept connections", l.Name,
+			slog.String("listener", l.Name), slog.String("error", err.Error()))
+		select {
+		case <-p.stop:
+			return
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// admit asks the door and starts the connection's goroutine.
+func (p *Portable) admit(l *listener.Listener, nc net.Conn) {
+	now := p.server.clock.Now()
+	from := addrOf(nc)
+	place, refusal := l.Door.Admit(now, from.Addr(), l.TLS != nil)
+	if refusal != "" {
+		_ = nc.Close()
+		p.server.broker.Log().Event(now, slog.LevelWarn, "connection refused at the door", string(refusal),
+			slog.String("limit", "limits."+string(refusal)), slog.String("address", from.Addr().String()), slog.String("listener", l.Name))
+		return
+	}
+	l.Open.Add(1)
+	w := &wire{engine: p, listener: l, raw: nc, nc: nc, credit: make(chan struct{}, 1), done: make(chan struct{}), readerGone: make(chan struct{})}
+	p.mu.Lock()
+	p.live[w] = struct{}{}
+	p.mu.Unlock()
+	p.wait.Add(1)
+	go func() {
+		defer p.wait.Done()
+		w.serve(now, from, place)
+	}()
+}
+
+// addrOf is the remote address, unmapped; the zero AddrPort if there is none.
+func addrOf(nc net.Conn) netip.AddrPort {
+	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+		ap := a.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// wire is the portable engine's socket.
+type wire struct {
+	engine   *Portable
+	listener *listener.Listener
+	raw      net.Conn // the transport
+	nc       net.Conn // raw, or TLS over it
+	conn     *Conn
+
+	credit     chan struct{} // the loop wants more input
+	done       chan struct{} // closed by Close: nobody wants input any longer
+	readerGone chan struct{} // closed when the reading goroutine has left
+}
+
+// serve is the connection's goroutine: handshake, then input until the end.
+func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Admission) {
+	defer close(w.readerGone)
+	deadline := w.listener.Door.Deadline(accepted)
+	if w.listener.TLS != nil {
+		_ = w.raw.SetDeadline(deadline)
+		t := tls.Server(w.raw, w.listener.TLS)
+		err := t.HandshakeContext(context.Background())
+		place.Handshaken()
+		if err != nil {
+			w.handshakeFailed(from, err)
+			w.gone(&place)
+			return
+		}
+		_ = w.raw.SetDeadline(time.Time{})
+		w.engine.server.count.Inc(metrics.HandshakesOK)
+		w.nc = t
+	}
+	w.conn = &Conn{
+		sock: w, place: place, remote: from.String(),
+		peer: broker.Peer{Addr: from.Addr(), Listener: w.listener.Name, Chain: w.listener.Chain},
+	}
+	w.conn.pace.until = deadline
+	home := w.engine.server.pick()
+	w.conn.loop = home
+	home.inbox.post(event{kind: evArrived, conn: w.conn})
+	w.read()
+}
+
+// read gives the loop what comes, one read at a time, each at its request.
+func (w *wire) read() {
+	for {
+		select {
+		case <-w.done:
+			w.drain()
+			return
+		case <-w.credit:
+		}
+		b := getBuffer()
+		n, err := w.nc.Read(b[:cap(b)])
+		// The loop gave the credit, so it waits for this event and c.loop holds.
+		if n > 0 {
+			w.conn.loop.inbox.post(event{kind: evInput, conn: w.conn, buf: b[:n]})
+			continue // an error comes again with the next read
+		}
+		putBuffer(b)
+		if err != nil {
+			w.conn.loop.inbox.post(event{kind: evEnded, conn: w.conn, err: err})
+			<-w.done
+			return
+		}
+		w.Read() // nothing and no error: ask again
+	}
+}
+
+// drainMax is how much a closing connection may still send us before we stop
+// listening politely, bytes.
+const drainMax = 4 << 20
+
+// drain reads and forgets what a client sends that has not yet seen our last
+// packet: closing with unread bytes would reset the connection and take the
+// DISCONNECT back out of its hands.
+func (w *wire) drain() { _, _ = io.CopyN(io.Discard, w.nc, drainMax) }
+
+// Read implements socket.
+func (w *wire) Read() { w.credit <- struct{}{} } // holds one, and is never asked twice
+
+// Write implements socket.
+func (w *wire) Write(b []byte) {
+	c, l := w.conn, w.conn.loop
+	w.engine.wait.Add(1)
+	go func() {
+		defer w.engine.wait.Done()
+		_, err := w.nc.Write(b)
+		putBuffer(b)
+		if err != nil {
+			// The reader learns of it too; whoever is first ends the connection.
+			l.inbox.post(event{kind: evEnded, conn: c, err: err})
+			return
+		}
+		l.inbox.post(event{kind: evWritten, conn: c})
+	}()
+}
+
+// Close implements socket.
+func (w *wire) Close(politely bool, place listener.Admission) {
+	close(w.done)
+	if !politely {
+		_ = w.raw.Close()
+	}
+	w.engine.wait.Add(1)
+	go func() {
+		defer w.engine.wait.Done()
+		if politely {
+			w.sayGoodbye()
+		}
+		<-w.readerGone
+		w.gone(&place)
+	}()
+}
+
+// goodbyeMax bounds how long a client may take to close its side.
+const goodbyeMax = time.Second
+
+func (w *wire) sayGoodbye() {
+	_ = w.raw.SetDeadline(w.engine.server.clock.Now().Add(goodbyeMax))
+	if t, ok := w.nc.(*tls.Conn); ok {
+		_ = t.CloseWrite()
+	}
+	if t, ok := w.raw.(*net.TCPConn); ok {
+		_ = t.CloseWrite()
+	}
+}
+
+// gone closes the transport and gives the place back.
+func (w *wire) gone(place *listener.Admission) {
+	_ = w.raw.Close()
+	place.Leave()
+	w.listener.Open.Add(-1)
+	w.engine.mu.Lock()
+	delete(w.engine.live, w)
+	w.engine.mu.Unlock()
+}

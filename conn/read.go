@@ -1,0 +1,89 @@
+package conn
+
+import (
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// input takes the packets off what a read brought. What is left of an
+// incomplete packet is kept; it cannot be more than the packet limit, because
+// the verdict falls on the fixed header.
+func (l *Loop) input(c *Conn, b []byte) {
+	l.count.Add(metrics.BytesReceived, int64(len(b)))
+	if len(c.in) > 0 {
+		c.in = append(c.in, b...)
+		b = c.in
+	}
+	l.keep(c, l.packets(c, b))
+}
+
+// packets handles every whole packet in b and answers the rest.
+func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
+	for c.stage == awaitingConnect || c.stage == open {
+		h, ok, err := mqtt.ReadHeader(b, c.version)
+		if err == nil && h.Type != 0 {
+			err = l.admissible(c, &h)
+		}
+		if err != nil {
+			l.mistake(c, err)
+			return nil
+		}
+		if !ok || len(b) < h.Size+h.Remaining {
+			return b
+		}
+		c.pace.lastSeen = l.now
+		l.count.Inc(metrics.PacketsReceived.At(int(h.Type)))
+		if err := l.packet(c, &h, b[h.Size:h.Size+h.Remaining]); err != nil {
+			l.mistake(c, err)
+			return nil
+		}
+		b = b[h.Size+h.Remaining:]
+	}
+	return b
+}
+
+// admissible is the verdict from the fixed header, before any of the body is
+// kept (A001, A002, A005).
+func (l *Loop) admissible(c *Conn, h *mqtt.Header) error {
+	set := l.server.broker.Settings()
+	size := h.Size + h.Remaining
+	if c.stage == awaitingConnect {
+		if h.Type != mqtt.CONNECT {
+			return &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-3.1.0-1", Detail: "the first packet is " + h.Type.String() + ", not CONNECT"}
+		}
+		if size > set.ConnectPacketBytes {
+			return &mqtt.Error{Reason: mqtt.PacketTooLarge, Detail: "CONNECT over limits.connect_packet_bytes"}
+		}
+		return nil
+	}
+	if size > set.PacketBytes {
+		return &mqtt.Error{Reason: mqtt.PacketTooLarge, Rule: "§3.2.2.3.6", Detail: "packet over limits.packet_bytes"}
+	}
+	return nil
+}
+
+// keep remembers an incomplete packet, or a packet nobody may look at yet.
+func (l *Loop) keep(c *Conn, rest []byte) {
+	switch {
+	case len(rest) == 0 || c.stage == closing || c.stage == gone:
+		c.in = nil // a large packet must not stay with an idle connection
+	case len(c.in) > 0: // rest lies in c.in already
+		c.in = c.in[:copy(c.in, rest)]
+	default:
+		c.in = append([]byte(nil), rest...)
+	}
+}
+
+// mistake ends a connection for what its peer did.
+func (l *Loop) mistake(c *Conn, err error) {
+	e := err.(*mqtt.Error) // package mqtt and this one make no other kind
+	switch c.stage {
+	case open:
+		l.server.misbehaved(l.now, c, e)
+		l.home.Fail(l.now, c.session, e)
+	case awaitingConnect:
+		l.refused(c, "", e)
+		l.part(c, nil, broker.CauseOf(e))
+	}
+}

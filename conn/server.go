@@ -1,0 +1,164 @@
+package conn
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/listener"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// Engine moves bytes between sockets and loops. It may use as many goroutines
+// as it likes; it owns them and waits for them.
+type Engine interface {
+	// Serve accepts connections on the sockets of l until they are closed. It
+	// returns at once.
+	Serve(l *listener.Listener)
+	// Close ends every connection that is still there and waits until nothing
+	// of the engine runs.
+	Close()
+}
+
+// Options make a Server.
+type Options struct {
+	Loops   int // at least 1; the broker was made with as many homes
+	Broker  *broker.Broker
+	Metrics *metrics.Registry
+	Clock   clock.Clock
+	// Engine makes the engine; nil means the portable one.
+	Engine func(*Server) Engine
+}
+
+// Server is the loops and their engine.
+type Server struct {
+	broker  *broker.Broker
+	metrics *metrics.Registry
+	count   *metrics.Shard // of the engine's goroutines
+	clock   clock.Clock
+	loops   []*Loop
+	engine  Engine
+
+	running sync.WaitGroup // loops
+	ended   chan struct{}  // closed when no loop runs any more
+
+	mu        sync.Mutex // guards everything below
+	next      int        // loop of the next connection
+	listeners []*listener.Listener
+}
+
+// New starts the loops.
+func New(o Options) *Server {
+	s := &Server{broker: o.Broker, metrics: o.Metrics, count: o.Metrics.NewShard(), clock: o.Clock, ended: make(chan struct{})}
+	for i := range o.Loops {
+		s.loops = append(s.loops, newLoop(s, i))
+	}
+	if o.Engine == nil {
+		o.Engine = NewPortable
+	}
+	s.engine = o.Engine(s)
+	for _, l := range s.loops {
+		s.running.Add(1)
+		go func() {
+			defer s.running.Done()
+			l.run()
+		}()
+	}
+	return s
+}
+
+// Serve lets clients in at l, whose sockets are open.
+func (s *Server) Serve(l *listener.Listener) {
+	s.mu.Lock()
+	s.listeners = append(s.listeners, l)
+	s.mu.Unlock()
+	s.engine.Serve(l)
+}
+
+// pick spreads new connections over the loops; each moves to its session's home
+// once it is known.
+func (s *Server) pick() *Loop {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.next = (s.next + 1) % len(s.loops)
+	return s.loops[s.next]
+}
+
+// Shutdown stops accepting, sends DISCONNECT 0x8B to everybody, and returns when
+// all connections have gone or ctx is done; then nothing of the server runs.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.mu.Lock()
+	listeners := s.listeners
+	s.mu.Unlock()
+	for _, l := range listeners {
+		l.Close()
+	}
+	for _, l := range s.loops {
+		l.inbox.post(event{kind: evCall, fn: (*Loop).end})
+	}
+	go func() {
+		s.running.Wait()
+		close(s.ended)
+	}()
+	select {
+	case <-s.ended:
+	case <-ctx.Done():
+		for _, l := range s.loops {
+			l.inbox.post(event{kind: evCall, fn: (*Loop).drop})
+		}
+		<-s.ended
+	}
+	s.engine.Close()
+}
+
+// end closes every connection of the loop with a word, and lets the loop leave
+// after the last.
+func (l *Loop) end() {
+	l.ending = true
+	l.home.ShutDown(l.now)
+	for _, c := range l.conns {
+		if c != nil && (c.stage == awaitingConnect || c.stage == authenticating) {
+			l.abort(c, broker.CauseShutdown)
+		}
+	}
+}
+
+// drop closes what end could not.
+func (l *Loop) drop() {
+	for _, c := range l.conns {
+		if c != nil {
+			l.abort(c, broker.CauseShutdown)
+		}
+	}
+}
+
+// Each runs fn on every loop, with its home, and waits for all. It is for the
+// control plane: reload, kick, counts. fn must not block and must not share what
+// it changes between loops without a lock. After Shutdown it does nothing.
+func (s *Server) Each(fn func(now time.Time, h *broker.Home)) {
+	ran := make(chan struct{}, len(s.loops))
+	for _, l := range s.loops {
+		l.inbox.post(event{kind: evCall, fn: func(l *Loop) {
+			defer func() { ran <- struct{}{} }()
+			fn(l.now, l.home)
+		}})
+	}
+	for range s.loops {
+		select {
+		case <-ran:
+		case <-s.ended:
+			return
+		}
+	}
+}
+
+// misbehaved writes down a protocol mistake of a connected client.
+func (s *Server) misbehaved(now time.Time, c *Conn, e *mqtt.Error) {
+	s.broker.Log().Event(now, slog.LevelInfo, "client broke the protocol, closed", c.peer.Addr.String()+e.Rule,
+		slog.String("address", c.remote), slog.String("listener", c.peer.Listener),
+		slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))
+}

@@ -1,0 +1,57 @@
+package lint
+
+import (
+	"fmt"
+	"go/ast"
+	"regexp"
+	"strings"
+)
+
+// named finds what a page names in backquotes.
+var named = regexp.MustCompile("`([A-Za-z0-9_./-]+)`")
+
+// docsPointAtThings: a page that names a Go file or a test names one that is
+// there. Documentation that points at nothing is how a promise outlives its
+// proof.
+func docsPointAtThings(r *Repo) []Finding {
+	files, tests := make(map[string]bool), make(map[string]bool)
+	for _, f := range r.Go {
+		files[f.Path] = true
+		if !f.Test {
+			continue
+		}
+		for _, d := range f.Syntax.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil {
+				tests[fn.Name.Name] = true
+			}
+		}
+	}
+	var out []Finding
+	for _, t := range r.Texts {
+		if !strings.HasSuffix(t.Path, ".md") {
+			continue
+		}
+		for i, line := range strings.Split(t.Text, "\n") {
+			for _, m := range named.FindAllStringSubmatch(line, -1) {
+				if text := judgeName(m[1], files, tests); text != "" {
+					out = append(out, Finding{Path: t.Path, Line: i + 1, Text: text})
+				}
+			}
+		}
+	}
+	return out
+}
+
+// testName is how the go command recognises what it runs.
+var testName = regexp.MustCompile(`^(Test|Fuzz|Benchmark)[A-Z]\w*$`)
+
+// judgeName says what is wrong with one name.
+func judgeName(name string, files, tests map[string]bool) string {
+	switch {
+	case testName.MatchString(name) && !tests[name]:
+		return fmt.Sprintf("no test is called %s: a proof that is not there proves nothing", name)
+	case strings.HasSuffix(name, ".go") && strings.Contains(name, "/") && !files[name]:
+		return fmt.Sprintf("there is no file %s", name)
+	}
+	return ""
+}

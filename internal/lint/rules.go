@@ -1,0 +1,23 @@
+package lint
+
+// Rule is one house rule.
+type Rule struct {
+	Name  string
+	Check func(*Repo) []Finding
+}
+
+// Rules are all of them. Each has a sample that breaks it in rules_test.go; a
+// test fails when one has none.
+var Rules = []Rule{
+	{"import-direction", importDirection},
+	{"known-dependencies", knownDependencies},
+	{"banned-calls", bannedCalls},
+	{"go-statements", goStatements},
+	{"file-size", fileSize},
+	{"struct-size", structSize},
+	{"mutexes", mutexes},
+	{"package-comments", packageComments},
+	{"test-habits", testHabits},
+	{"machine-words", machineWords},
+	{"docs-point-at-things", docsPointAtThings},
+}

@@ -1,0 +1,139 @@
+package lint
+
+import (
+	"fmt"
+	"go/ast"
+	"regexp"
+	"strings"
+)
+
+// packageCommentMin is the shortest comment, in bytes, that can say what a
+// package is and what it is not.
+const packageCommentMin = 80
+
+// packageComments: every room says what it is.
+func packageComments(r *Repo) []Finding {
+	type pkg struct {
+		first *GoFile
+		docs  []*GoFile
+	}
+	pkgs := make(map[string]*pkg)
+	for _, f := range r.Go {
+		if strings.HasSuffix(f.Syntax.Name.Name, "_test") {
+			continue
+		}
+		p := pkgs[f.Dir]
+		if p == nil {
+			p = &pkg{first: f}
+			pkgs[f.Dir] = p
+		}
+		if f.Syntax.Doc.Text() != "" {
+			p.docs = append(p.docs, f)
+		}
+	}
+	var out []Finding
+	for dir, p := range pkgs {
+		switch len(p.docs) {
+		case 0:
+			out = append(out, Finding{Path: p.first.Path, Line: 1, Text: fmt.Sprintf("package %s has no package comment: say what the room is, what it is not, and where its rule book is", dir)})
+		case 1:
+			if text := judgePackageComment(p.docs[0].Syntax); text != "" {
+				out = append(out, Finding{Path: p.docs[0].Path, Line: 1, Text: text})
+			}
+		default:
+			out = append(out, Finding{Path: p.docs[1].Path, Line: 1, Text: fmt.Sprintf("package %s has a second package comment (the first is in %s); godoc glues them together", dir, p.docs[0].Path)})
+		}
+	}
+	return out
+}
+
+// judgePackageComment wants the form godoc expects and enough words to help.
+func judgePackageComment(f *ast.File) string {
+	text, want := f.Doc.Text(), "Package "+f.Name.Name+" "
+	if f.Name.Name == "main" {
+		want = "Command "
+	}
+	if !strings.HasPrefix(text, want) {
+		return fmt.Sprintf("the package comment begins with %q", strings.TrimSpace(want))
+	}
+	if len(text) < packageCommentMin {
+		return "the package comment is too short to say what the room is and what it is not"
+	}
+	return ""
+}
+
+// testHabits: a test that is skipped proves nothing, and a test that sleeps is
+// slow when it is right and wrong when it is slow. Inside synctest.Test a sleep
+// moves virtual time and costs none.
+func testHabits(r *Repo) []Finding {
+	var out []Finding
+	for _, f := range r.Go {
+		if !f.Test && !isTestOnly(f.Dir) {
+			continue
+		}
+		bubbles := synctestCalls(f)
+		f.uses("time", []string{"Sleep"}, func(sel *ast.SelectorExpr) {
+			for _, b := range bubbles {
+				if b.Pos() <= sel.Pos() && sel.End() <= b.End() {
+					return
+				}
+			}
+			out = append(out, Finding{Path: f.Path, Line: r.line(sel), Text: "time.Sleep in a test: wait for the event, move an injected clock, or use testing/synctest"})
+		})
+		f.uses("testing", []string{"Short"}, func(sel *ast.SelectorExpr) {
+			out = append(out, Finding{Path: f.Path, Line: r.line(sel), Text: "testing.Short hides a test: make it fast, or make it part of `make chaos`"})
+		})
+		ast.Inspect(f.Syntax, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok {
+				return true
+			}
+			if sel, ok := call.Fun.(*ast.SelectorExpr); ok {
+				switch sel.Sel.Name {
+				case "Skip", "Skipf", "SkipNow":
+					out = append(out, Finding{Path: f.Path, Line: r.line(sel), Text: "a skipped test proves nothing: let it fail and say which command installs what it needs"})
+				}
+			}
+			return true
+		})
+	}
+	return out
+}
+
+// synctestCalls lists the calls of synctest.Test in f.
+func synctestCalls(f *GoFile) []ast.Node {
+	var calls []ast.Node
+	local := f.localName("testing/synctest")
+	if local == "" {
+		return nil
+	}
+	ast.Inspect(f.Syntax, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			if sel, ok := call.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Test" {
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == local {
+					calls = append(calls, call)
+				}
+			}
+		}
+		return true
+	})
+	return calls
+}
+
+// machinePaths are places that exist on one machine only. The expressions are
+// written so that this file does not match itself.
+var machinePaths = regexp.MustCompile(`\.\.` + `/shared\b|(^|[^\w./~-])/(` + `work|root|Users|home)/[\w.]+|/tmp/` + `rd\b`)
+
+// machineWords: files speak of this repository and of the world, never of the
+// machine somebody happened to sit at.
+func machineWords(r *Repo) []Finding {
+	var out []Finding
+	for _, t := range r.Texts {
+		for i, line := range strings.Split(t.Text, "\n") {
+			if m := machinePaths.FindString(line); m != "" && !strings.HasSuffix(m, "/ann") { // ann is everybody's example
+				out = append(out, Finding{Path: t.Path, Line: i + 1, Text: fmt.Sprintf("%q is a path of one machine; say it relative to the repository, or name the page", strings.TrimSpace(m))})
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,146 @@
+package testkit
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// readyMark is in the line by which the broker says that it serves.
+const readyMark = "ready"
+
+// startWithin is how long a first start may take: it makes keys and opens
+// listeners, with the race detector on two busy cores.
+const startWithin = 30 * time.Second
+
+// Options say how a broker differs from the usual one.
+type Options struct {
+	DataDir string // "": a new one
+	Config  string // appended to the configuration file the kit writes
+	Rules   string // content of the rules file; "": what the broker creates
+	Port    int    // 0: a free one
+}
+
+// Broker is the real program, serving on loopback.
+type Broker struct {
+	*Process
+	DataDir string
+	Config  string // path of the configuration file
+	Rules   string // path of the rules file
+	Port    int    // MQTT over TLS
+	Metrics int    // HTTP
+
+	t testing.TB
+}
+
+// Start starts a broker and waits until it is ready. At the end of the test it
+// is stopped if it still runs, and judged: a race report or a panic fails the
+// test.
+func Start(t testing.TB, o Options) *Broker {
+	t.Helper()
+	if o.DataDir == "" {
+		o.DataDir = filepath.Join(TempDir(t), "data")
+	}
+	b := &Broker{DataDir: o.DataDir, Rules: filepath.Join(o.DataDir, "rules.yaml"), t: t}
+	if o.Rules != "" {
+		if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		WriteFile(t, b.Rules, o.Rules)
+	}
+	// A port that was free a moment ago may be taken: that one reason is worth
+	// another try.
+	for try := 0; ; try++ {
+		b.Port, b.Metrics = o.Port, FreePort(t)
+		if b.Port == 0 {
+			b.Port = FreePort(t)
+		}
+		b.Config = filepath.Join(TempDir(t), "redoubt.yaml")
+		WriteFile(t, b.Config, fmt.Sprintf("listeners:\n  mqtts:\n    bind: [\"127.0.0.1:%d\"]\nmetrics:\n  bind: [\"127.0.0.1:%d\"]\n%s", b.Port, b.Metrics, o.Config))
+		b.Process = Go(t, "", b.argv("serve", AllowRoot()...)...)
+		_, ok := b.Stdout.WaitFor(startWithin, 0, readyMark)
+		if ok {
+			break
+		}
+		if try < 3 && b.Ended() && strings.Contains(b.Stderr.String()+b.Stdout.String(), "address already in use") {
+			continue
+		}
+		t.Fatalf("the broker did not become ready\nstdout:\n%s\nstderr:\n%s", b.Stdout, b.Stderr)
+	}
+	t.Cleanup(b.judge)
+	return b
+}
+
+// AllowRoot is the flag a broker wants where the tests run as root.
+func AllowRoot() []string {
+	if os.Getuid() == 0 {
+		return []string{"--allow-root"}
+	}
+	return nil
+}
+
+// FreePort is a loopback port that nobody listens on.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// WriteFile writes a private file.
+func WriteFile(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// argv is a command line of the program for this broker.
+func (b *Broker) argv(command string, args ...string) []string {
+	return append([]string{Binary(b.t), command, "--config", b.Config, "--data-dir", b.DataDir}, args...)
+}
+
+// Redoubt runs a subcommand against this broker to its end. words are the
+// subcommand and its arguments.
+func (b *Broker) Redoubt(stdin string, words ...string) Run {
+	b.t.Helper()
+	argv := append([]string{Binary(b.t)}, words...)
+	return Exec(b.t, 30*time.Second, stdin, append(argv, "--config", b.Config, "--data-dir", b.DataDir)...)
+}
+
+// AddUser makes a user with a password that was chosen.
+func (b *Broker) AddUser(name, password string) {
+	b.t.Helper()
+	if r := b.Redoubt(password+"\n", "user", "add", name, "--password-stdin"); r.Code != 0 {
+		b.t.Fatalf("user add %s: exit code %d\n%s", name, r.Code, r.Text())
+	}
+}
+
+// Addr is host and port of the MQTT listener.
+func (b *Broker) Addr() string { return fmt.Sprintf("127.0.0.1:%d", b.Port) }
+
+// CA is the file that clients trust.
+func (b *Broker) CA() string { return filepath.Join(b.DataDir, "certs", "ca.pem") }
+
+// Log is everything the broker printed.
+func (b *Broker) Log() string { return b.Stdout.String() + b.Stderr.String() }
+
+// judge ends the broker and looks at what it left.
+func (b *Broker) judge() {
+	if !b.Ended() {
+		b.Stop()
+	}
+	log := b.Log()
+	for _, bad := range []string{"WARNING: DATA RACE", "panic:", "fatal error:", "BUG:"} {
+		if i := strings.Index(log, bad); i >= 0 {
+			b.t.Errorf("the broker printed %q:\n%s", bad, log[i:min(len(log), i+8000)])
+		}
+	}
+}

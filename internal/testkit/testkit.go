@@ -1,0 +1,121 @@
+// Package testkit is for suites that want the real program: it builds redoubt
+// once per test binary, starts it in an empty data directory on free loopback
+// ports, waits until it says that it is ready, and ends it by its process id.
+// It holds no test of its own and knows nothing about MQTT; a suite brings its
+// own clients. Only _test.go files import it.
+//
+// When the suite runs with the race detector, so does the broker, and a report
+// of it fails the test that started the broker.
+package testkit
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// built is the program of this test run. Main removes it.
+var built struct {
+	once sync.Once
+	dir  string
+	path string
+	err  error
+}
+
+// Main runs the tests of a package and removes what the kit built. Use it as the
+// body of TestMain: os.Exit(testkit.Main(m)).
+func Main(m *testing.M) int {
+	code := m.Run()
+	if built.dir != "" {
+		_ = os.RemoveAll(built.dir)
+	}
+	return code
+}
+
+// Binary is the path of the program, built on the first call. The test fails if
+// it does not build.
+func Binary(t testing.TB) string {
+	t.Helper()
+	built.once.Do(func() {
+		built.dir, built.err = os.MkdirTemp("", "redoubt-bin-")
+		if built.err != nil {
+			return
+		}
+		var root string
+		if root, built.err = Root(); built.err != nil {
+			return
+		}
+		built.path = filepath.Join(built.dir, "redoubt")
+		args := []string{"build", "-o", built.path}
+		if raceEnabled {
+			args = append(args, "-race")
+		}
+		cmd := exec.Command("go", append(args, "./cmd/redoubt")...)
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			built.err = fmt.Errorf("build redoubt: %w\n%s", err, out)
+		}
+	})
+	if built.err != nil {
+		t.Fatal(built.err)
+	}
+	return built.path
+}
+
+// Root is the folder of the repository: the nearest one with a go.mod, upwards
+// from where the test runs.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		up := filepath.Dir(dir)
+		if up == dir {
+			return "", fmt.Errorf("no go.mod above the working directory")
+		}
+		dir = up
+	}
+}
+
+// TempDir is a new private directory with a short name (a unix socket has 107
+// bytes for its path), removed at the end of the test.
+func TempDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "rdt-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+// Need fails the test, with the command that helps, unless program is installed.
+func Need(t testing.TB, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Fatalf("%s is not installed; run: sudo make deps", program)
+	}
+	return path
+}
+
+// environment is what every program under test gets: ours without anything that
+// configures redoubt.
+func environment(extra ...string) []string {
+	var env []string
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "REDOUBT_") {
+			env = append(env, kv)
+		}
+	}
+	// Exit code 66 marks a race report; see the race detector's own documentation.
+	return append(append(env, "GORACE=halt_on_error=0 exitcode=66"), extra...)
+}

@@ -1,0 +1,107 @@
+// Package wheel is a hashed timing wheel for owners that hold many timers and
+// one goroutine: a loop's connections, a home's sessions. Each owner is a small
+// number with at most one timer, so setting, moving and clearing are constant
+// time, nothing is allocated per timer beyond sixteen bytes in one slice, and
+// stale timers cannot pile up. It starts no goroutine and reads no clock.
+package wheel
+
+import "time"
+
+// Tick is the resolution. A timer never fires before its time; it fires at most
+// one tick after, as far as Advance is called in time.
+const Tick = time.Second
+
+const buckets = 512 // power of two; a timer further away than this many ticks is passed over in its bucket
+
+// Wheel is not safe for concurrent use.
+type Wheel struct {
+	start time.Time
+	now   int64 // ticks since start that Advance has handled
+	heads [buckets]int32
+	nodes []node
+	armed int
+}
+
+// node is one owner's timer. Links are owner numbers plus one, so that zero
+// means none.
+type node struct {
+	next, prev int32
+	due        int64 // tick; 0: not armed
+}
+
+// New starts at now.
+func New(now time.Time) *Wheel { return &Wheel{start: now} }
+
+// Set arms id's timer for at, in place of an earlier one. A time that has
+// passed fires with the next tick.
+func (w *Wheel) Set(id uint32, at time.Time) {
+	w.Clear(id)
+	for int(id) >= len(w.nodes) {
+		w.nodes = append(w.nodes, node{})
+	}
+	due := int64((at.Sub(w.start) + Tick - 1) / Tick)
+	due = max(due, w.now+1)
+	b := due & (buckets - 1)
+	n := &w.nodes[id]
+	*n = node{next: w.heads[b], due: due}
+	if n.next != 0 {
+		w.nodes[n.next-1].prev = int32(id) + 1
+	}
+	w.heads[b] = int32(id) + 1
+	w.armed++
+}
+
+// Clear disarms id's timer, if there is one.
+func (w *Wheel) Clear(id uint32) {
+	if int(id) >= len(w.nodes) || w.nodes[id].due == 0 {
+		return
+	}
+	n := &w.nodes[id]
+	if n.prev != 0 {
+		w.nodes[n.prev-1].next = n.next
+	} else {
+		w.heads[n.due&(buckets-1)] = n.next
+	}
+	if n.next != 0 {
+		w.nodes[n.next-1].prev = n.prev
+	}
+	*n = node{}
+	w.armed--
+}
+
+// Armed is how many timers are set.
+func (w *Wheel) Armed() int { return w.armed }
+
+// Next is when Advance next has something to do: the next tick while anything
+// is armed, else the zero time.
+func (w *Wheel) Next() time.Time {
+	if w.armed == 0 {
+		return time.Time{}
+	}
+	return w.start.Add(time.Duration(w.now+1) * Tick)
+}
+
+// Advance appends to fired the owners whose time has come, and disarms them.
+func (w *Wheel) Advance(now time.Time, fired []uint32) []uint32 {
+	target := int64(now.Sub(w.start) / Tick)
+	if target <= w.now {
+		return fired
+	}
+	// After a long pause each bucket needs one look, not one per missed tick.
+	first := w.now + 1
+	w.now = target
+	if target-first >= buckets {
+		first = target - buckets + 1
+	}
+	for t := first; t <= target; t++ {
+		for i := w.heads[t&(buckets-1)]; i != 0; {
+			id := uint32(i - 1)
+			i = w.nodes[id].next
+			if w.nodes[id].due <= target {
+				w.Clear(id)
+				fired = append(fired, id)
+			}
+		}
+	}
+	return fired
+}

@@ -1,0 +1,80 @@
+package wheel
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// TestAgainstPlainTwin drives the wheel and a map of times with the same
+// operations: what fires, and when, must be the same.
+func TestAgainstPlainTwin(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		start := time.Unix(1_000_000, 0)
+		now := start
+		w := New(start)
+		twin := map[uint32]time.Time{}
+		for range rapid.IntRange(1, 200).Draw(t, "steps") {
+			id := rapid.Uint32Range(0, 20).Draw(t, "id")
+			switch rapid.IntRange(0, 3).Draw(t, "op") {
+			case 0, 1:
+				at := now.Add(time.Duration(rapid.IntRange(-5_000, 2_000_000).Draw(t, "ms")) * time.Millisecond)
+				w.Set(id, at)
+				twin[id] = at
+			case 2:
+				w.Clear(id)
+				delete(twin, id)
+			case 3:
+				now = now.Add(time.Duration(rapid.IntRange(0, 1_500_000).Draw(t, "step")) * time.Millisecond)
+				got := w.Advance(now, nil)
+				handled := now.Sub(start).Truncate(Tick) // only whole ticks have passed
+				for _, id := range got {
+					at, ok := twin[id]
+					if !ok || at.After(now) {
+						t.Fatalf("timer %d fired at %v, was due %v (armed %v)", id, now, at, ok)
+					}
+					delete(twin, id)
+				}
+				for id, at := range twin {
+					// An overdue timer set since the last tick waits for the next one.
+					if late := start.Add(handled).Sub(at); late >= Tick {
+						if w.nodes[id].due <= int64(handled/Tick) {
+							t.Fatalf("timer %d due %v did not fire at %v", id, at, now)
+						}
+					}
+				}
+			}
+			if w.Armed() != len(twin) {
+				t.Fatalf("%d armed, want %d", w.Armed(), len(twin))
+			}
+		}
+	})
+}
+
+func TestFiresOnceWithinOneTickAndInNoOrder(t *testing.T) {
+	start := time.Unix(0, 0)
+	w := New(start)
+	w.Set(3, start.Add(1500*time.Millisecond))
+	w.Set(1, start.Add(2*time.Second))
+	if got := w.Advance(start.Add(1999*time.Millisecond), nil); len(got) != 0 {
+		t.Fatalf("fired %v before its time", got)
+	}
+	got := w.Advance(start.Add(2*time.Second), nil)
+	slices.Sort(got)
+	if !slices.Equal(got, []uint32{1, 3}) {
+		t.Fatalf("fired %v, want 1 and 3", got)
+	}
+	if got := w.Advance(start.Add(time.Hour), nil); len(got) != 0 || !w.Next().IsZero() {
+		t.Fatalf("fired %v again; next %v", got, w.Next())
+	}
+}
+
+func BenchmarkSet(b *testing.B) {
+	w := New(time.Unix(0, 0))
+	at := time.Unix(300, 0)
+	for i := 0; b.Loop(); i++ {
+		w.Set(uint32(i%10_000), at)
+	}
+}

@@ -1,0 +1,57 @@
+// Package listener is the policy at the door: which addresses are open, with
+// which TLS, and who may come in before anybody has read a byte. It moves no
+// bytes and starts no goroutine; package conn does, and asks here first.
+//
+// Rules: checklist rows P1.4 and P4.3; attacks A001 to A003, D-01, D-02.
+package listener
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"sync/atomic"
+)
+
+// Listener is one named entrance for clients, with the sockets it listens on.
+type Listener struct {
+	Name     string
+	Protocol string      // as in the configuration: mqtts, mqtt
+	Chain    string      // authentication chain
+	TLS      *tls.Config // nil: plaintext
+	Door     *Door
+
+	Sockets []net.Listener
+
+	// Open is how many connections came in here and have not ended.
+	Open atomic.Int64
+}
+
+// Bind opens the sockets of l, all of them or none.
+func (l *Listener) Bind(addresses []string) error {
+	for _, a := range addresses {
+		s, err := net.Listen("tcp", a)
+		if err != nil {
+			l.Close()
+			return fmt.Errorf("listeners.%s.bind: cannot listen on %s: %w", l.Name, a, err)
+		}
+		l.Sockets = append(l.Sockets, s)
+	}
+	return nil
+}
+
+// Addresses are those listened on, with the port the system chose where the
+// configuration said 0.
+func (l *Listener) Addresses() []string {
+	out := make([]string, len(l.Sockets))
+	for i, s := range l.Sockets {
+		out[i] = s.Addr().String()
+	}
+	return out
+}
+
+// Close stops listening. Connections go on.
+func (l *Listener) Close() {
+	for _, s := range l.Sockets {
+		_ = s.Close() // it fails only if it was closed before
+	}
+}

@@ -1,0 +1,134 @@
+package metrics
+
+// The catalogue. A new series is one line here; then run
+//
+//	go test ./metrics -run TestDocs -rewrite
+//
+// so that docs/metrics.md follows. Help texts are sentences that say what is
+// counted and when, for somebody who has never seen the source.
+
+// Connections: the network side, before and after MQTT.
+var (
+	ConnectionsAccepted = count("redoubt_connections_accepted_total", "Network connections taken from a listener and admitted by its policy.")
+	Connections         = level("redoubt_connections", "Network connections open now, handshakes included.")
+
+	connectionsRefused              = family{"redoubt_connections_refused_total", "Network connections closed at the door, before any byte was read, by reason.", counter}
+	ConnectionsRefusedAccess        = connectionsRefused.of("reason", "access_list")
+	ConnectionsRefusedBanned        = connectionsRefused.of("reason", "banned")
+	ConnectionsRefusedConnectRate   = connectionsRefused.of("reason", "connect_rate")
+	ConnectionsRefusedPrefixLimit   = connectionsRefused.of("reason", "prefix_limit")
+	ConnectionsRefusedTotalLimit    = connectionsRefused.of("reason", "total_limit")
+	ConnectionsRefusedUnauthLimit   = connectionsRefused.of("reason", "unauthenticated_limit")
+	ConnectionsRefusedMemory        = connectionsRefused.of("reason", "memory")
+	ConnectionsRefusedOpenFiles     = connectionsRefused.of("reason", "open_files")
+	ConnectionsRefusedShuttingDown  = connectionsRefused.of("reason", "shutting_down")
+	connectionsClosed               = family{"redoubt_connections_closed_total", "Admitted network connections that ended, by reason.", counter}
+	ConnectionsClosedDisconnect     = connectionsClosed.of("reason", "client_disconnect")
+	ConnectionsClosedGone           = connectionsClosed.of("reason", "client_gone")
+	ConnectionsClosedHandshake      = connectionsClosed.of("reason", "handshake_failed")
+	ConnectionsClosedConnectTimeout = connectionsClosed.of("reason", "connect_deadline")
+	ConnectionsClosedConnectRefused = connectionsClosed.of("reason", "connect_refused")
+	ConnectionsClosedKeepAlive      = connectionsClosed.of("reason", "keep_alive_timeout")
+	ConnectionsClosedMalformed      = connectionsClosed.of("reason", "malformed_packet")
+	ConnectionsClosedProtocol       = connectionsClosed.of("reason", "protocol_error")
+	ConnectionsClosedTooLarge       = connectionsClosed.of("reason", "packet_too_large")
+	ConnectionsClosedNotAuthorized  = connectionsClosed.of("reason", "not_authorized")
+	ConnectionsClosedTakenOver      = connectionsClosed.of("reason", "session_taken_over")
+	ConnectionsClosedKicked         = connectionsClosed.of("reason", "administrative_action")
+	ConnectionsClosedSlow           = connectionsClosed.of("reason", "slow_reader")
+	ConnectionsClosedQuota          = connectionsClosed.of("reason", "quota_exceeded")
+	ConnectionsClosedEvicted        = connectionsClosed.of("reason", "evicted")
+	ConnectionsClosedServerError    = connectionsClosed.of("reason", "server_error")
+	ConnectionsClosedShuttingDown   = connectionsClosed.of("reason", "shutting_down")
+
+	HandshakesOK               = count("redoubt_tls_handshakes_total", "TLS handshakes that finished.")
+	Handshakes                 = level("redoubt_tls_handshakes_pending", "TLS handshakes started and not finished.")
+	handshakesFailed           = family{"redoubt_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", counter}
+	HandshakesFailedTimeout    = handshakesFailed.of("reason", "timeout")
+	HandshakesFailedNotTLS     = handshakesFailed.of("reason", "not_tls")
+	HandshakesFailedVersion    = handshakesFailed.of("reason", "version_or_cipher")
+	HandshakesFailedClientCert = handshakesFailed.of("reason", "client_certificate")
+	HandshakesFailedRefused    = handshakesFailed.of("reason", "refused_by_client")
+	HandshakesFailedGone       = handshakesFailed.of("reason", "client_gone")
+	HandshakesFailedEvicted    = handshakesFailed.of("reason", "evicted")
+	HandshakesFailedOther      = handshakesFailed.of("reason", "other")
+)
+
+// Authentication and authorization.
+var (
+	AuthnSuccess              = count("redoubt_authn_success_total", "CONNECT packets whose sender proved who it is.")
+	authnFailure              = family{"redoubt_authn_failure_total", "CONNECT packets refused because the sender did not prove who it is, by reason.", counter}
+	AuthnFailureCredentials   = authnFailure.of("reason", "bad_user_name_or_password")
+	AuthnFailureNoCredentials = authnFailure.of("reason", "no_credentials")
+	AuthnFailureMethod        = authnFailure.of("reason", "bad_authentication_method")
+	AuthnFailureClientID      = authnFailure.of("reason", "client_identifier_not_valid")
+	AuthnFailureBanned        = authnFailure.of("reason", "banned")
+	AuthnFailureOther         = authnFailure.of("reason", "other")
+	authnUnavailable          = family{"redoubt_authn_unavailable_total", "CONNECT packets refused because no verdict could be reached, by reason.", counter}
+	AuthnUnavailableBusy      = authnUnavailable.of("reason", "busy")
+	AuthnUnavailableTimeout   = authnUnavailable.of("reason", "timeout")
+	AuthnUnavailableBackend   = authnUnavailable.of("reason", "backend_error")
+
+	PublishDenied   = count("redoubt_publish_denied_total", "PUBLISH packets and wills the rules refused.")
+	SubscribeDenied = count("redoubt_subscribe_denied_total", "Topic filters of SUBSCRIBE packets the rules refused.")
+	DeliveryDenied  = count("redoubt_delivery_denied_total", "Messages not delivered to a subscription because a rule denies their topic.")
+)
+
+// Traffic.
+var (
+	packetsReceived = family{"redoubt_packets_received_total", "MQTT packets received whole, by type.", counter}
+	PacketsReceived = packetsReceived.each("type", 1, packetTypes...) // At(packet type)
+	packetsSent     = family{"redoubt_packets_sent_total", "MQTT packets handed to the network, by type.", counter}
+	PacketsSent     = packetsSent.each("type", 1, packetTypes...) // At(packet type)
+	BytesReceived   = count("redoubt_received_bytes_total", "Bytes of MQTT received, without TLS and WebSocket framing.")
+	BytesSent       = count("redoubt_sent_bytes_total", "Bytes of MQTT sent, without TLS and WebSocket framing.")
+
+	messagesReceived           = family{"redoubt_messages_received_total", "Application messages accepted from publishers, by QoS.", counter}
+	MessagesReceived           = messagesReceived.each("qos", 0, "0", "1", "2") // At(QoS)
+	messagesSent               = family{"redoubt_messages_sent_total", "Application messages sent to subscribers, by QoS of the delivery; retransmissions count again.", counter}
+	MessagesSent               = messagesSent.each("qos", 0, "0", "1", "2") // At(QoS)
+	MessagesUnmatched          = count("redoubt_messages_unmatched_total", "Application messages accepted that no subscription wanted.")
+	messagesDropped            = family{"redoubt_messages_dropped_total", "Deliveries given up, one per subscriber and message, by reason.", counter}
+	MessagesDroppedQueueFull   = messagesDropped.of("reason", "queue_full")
+	MessagesDroppedExpired     = messagesDropped.of("reason", "expired")
+	MessagesDroppedTooLarge    = messagesDropped.of("reason", "too_large")
+	MessagesDroppedInboxFull   = messagesDropped.of("reason", "inbox_full")
+	MessagesDroppedNoSession   = messagesDropped.of("reason", "no_session")
+	MessagesDroppedQoS0Offline = messagesDropped.of("reason", "qos0_offline")
+)
+
+// Sessions, subscriptions, retained messages.
+var (
+	Sessions          = level("redoubt_sessions", "Sessions held, connected or not.")
+	SessionsCreated   = count("redoubt_sessions_created_total", "Sessions begun.")
+	SessionsResumed   = count("redoubt_sessions_resumed_total", "CONNECT packets that found their session present.")
+	SessionsExpired   = count("redoubt_sessions_expired_total", "Sessions that ended because their Session Expiry Interval passed.")
+	SessionsTakenOver = count("redoubt_sessions_taken_over_total", "Connections replaced by a newer one of the same identity and client identifier.")
+	Subscriptions     = level("redoubt_subscriptions", "Subscriptions held.")
+	MqueueMessages    = level("redoubt_mqueue_messages", "Messages waiting behind the inflight window of all sessions.")
+	MqueueBytes       = level("redoubt_mqueue_bytes", "Bytes waiting behind the inflight window of all sessions; a shared message counts once per queue.")
+	WillsPublished    = count("redoubt_wills_published_total", "Will messages published.")
+	KeepAliveTimeouts = count("redoubt_keep_alive_timeouts_total", "Connections that sent nothing for one and a half times their keep alive.")
+	RetainedMessages  = level("redoubt_retained_messages", "Retained messages held.")
+	RetainedBytes     = level("redoubt_retained_bytes", "Bytes of retained messages held.")
+	RetainedRefused   = count("redoubt_retained_refused_total", "Retained messages refused because the store is at its limit.")
+)
+
+// The broker itself.
+var (
+	PublishersPaused    = level("redoubt_publishers_paused", "Connections not read at the moment because they or the broker are over a limit.")
+	PublisherPauses     = count("redoubt_publisher_pauses_total", "Times a connection was not read any further because it or the broker was over a limit.")
+	LoopTurns           = count("redoubt_loop_turns_total", "Turns of all event loops.")
+	LogLinesSuppressed  = count("redoubt_log_lines_suppressed_total", "Log lines left out because their kind was over its rate.")
+	FaultsRecovered     = count("redoubt_faults_recovered_total", "Programming errors that cost one client its connection. Anything but 0 is a bug worth reporting.")
+	reloads             = family{"redoubt_config_reloads_total", "Attempts to reload the configuration, by result.", counter}
+	ReloadsApplied      = reloads.of("result", "applied")
+	ReloadsRefused      = reloads.of("result", "refused")
+	CertificateNotAfter = level("redoubt_certificate_not_after_timestamp_seconds", "When the server certificate in use expires, as Unix time; with several, the first to expire.")
+)
+
+// packetTypes are the MQTT Control Packet types 1 to 15 [MQTT 5.0 §2.1.2].
+var packetTypes = []string{
+	"connect", "connack", "publish", "puback", "pubrec", "pubrel", "pubcomp",
+	"subscribe", "suback", "unsubscribe", "unsuback", "pingreq", "pingresp", "disconnect", "auth",
+}

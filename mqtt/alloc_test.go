@@ -1,0 +1,70 @@
+//go:build !race
+
+package mqtt
+
+import "testing"
+
+// The race detector allocates on its own account, so these run without it.
+
+func wantNoAllocs(t *testing.T, what string, f func()) {
+	t.Helper()
+	f() // fill the pools
+	if n := testing.AllocsPerRun(1000, f); n != 0 {
+		t.Errorf("%s: %v allocations, want 0", what, n)
+	}
+}
+
+// TestHotPathAllocatesNothing holds header, decode, frame and delivery to zero
+// allocations in steady state.
+func TestHotPathAllocatesNothing(t *testing.T) {
+	for name, v := range map[string]Version{"3.1.1": V311, "5.0": V5} {
+		wire := samplePublish(1024).Append(nil, v)
+		lim := Limits{UserProperties: 50}
+		var p Publish
+		wantNoAllocs(t, name+" ReadHeader and DecodePublish", func() {
+			h, ok, err := ReadHeader(wire, v)
+			if !ok || err != nil || DecodePublish(wire[h.Size:], h, v, lim, &p) != nil {
+				t.Fatal(err)
+			}
+		})
+		out := make([]byte, 0, 2*len(wire))
+		ids := []uint32{1, 300}
+		wantNoAllocs(t, name+" NewFrame, WireSize, AppendWire, Release", func() {
+			f := NewFrame(p.Topic, p.Props, p.Payload)
+			h := PublishHead{Version: v, QoS: 1, PacketID: 9, SubscriptionIDs: ids, HasExpiry: true, Expiry: 5, TopicAlias: 3}
+			out = f.AppendWire(out[:0], &h, 0, f.WireSize(&h))
+			f.Hold().Release()
+			f.Release()
+		})
+		wantNoAllocs(t, name+" DecodeAck and Ack.Append", func() {
+			a := Ack{Type: PUBACK, PacketID: 9}
+			out = a.Append(out[:0], v, 0)
+			h, _, _ := ReadHeader(out, v)
+			if DecodeAck(out[h.Size:], h, v, lim, &a) != nil {
+				t.Fatal("own acknowledgement refused")
+			}
+		})
+	}
+}
+
+// TestDecodeAllocatesByWhatIsThere announces lengths that the packet does not
+// hold; no decoder may allocate for them (A001, A007).
+func TestDecodeAllocatesByWhatIsThere(t *testing.T) {
+	for name, body := range map[string][]byte{
+		"client identifier": []byte("\x00\x04MQTT\x05\x02\x00\x3c\x00\xff\xff"),
+		"properties":        []byte("\x00\x04MQTT\x05\x02\x00\x3c\xff\xff\xff\x7f"),
+		"auth data":         []byte("\x00\x04MQTT\x05\x02\x00\x3c\x03\x16\xff\xff"),
+	} {
+		bytes := testing.Benchmark(func(b *testing.B) {
+			for b.Loop() {
+				var p Connect
+				if DecodeConnect(body, Limits{}, &p) == nil {
+					b.Fatal("accepted")
+				}
+			}
+		}).AllocedBytesPerOp()
+		if bytes > 1024 {
+			t.Errorf("%s: %d bytes allocated", name, bytes)
+		}
+	}
+}

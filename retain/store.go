@@ -1,0 +1,177 @@
+// Package retain holds the last retained message of every topic for those who
+// subscribe later, and finds the ones that a filter matches. It does not know who
+// subscribes, what was granted or how a message is sent; it is in memory, and what
+// must survive is written by others.
+//
+// Messages are kept in topic order in one list. A walk reads it in portions that
+// the caller bounds, skips the ranges in which nothing can match, and can be
+// resumed however the store has changed meanwhile.
+//
+// Rules: MQTT 5.0 §3.3.1.3 RETAIN, §3.3.2.3.3 Message Expiry Interval, §4.7 topic
+// names and topic filters.
+package retain
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// ErrQuota says that a message was not retained because the store holds as many
+// messages or bytes as the operator allows. The one that was retained for the
+// topic before is still there.
+var ErrQuota = errors.New("retained messages are at their limit of messages or bytes")
+
+// slotBytes is what the store needs for a message besides its frame: a place in
+// the list of topics and perhaps in that of expiries, each at most half empty.
+const slotBytes = 32
+
+// Options are the limits of a Store. 0 allows nothing and a negative value has no
+// limit. There are no defaults here: package config has them.
+type Options struct {
+	MessagesMax int   // messages
+	BytesMax    int64 // memory in bytes, the frames with their buffers and the store's own
+}
+
+// Store holds retained messages. All methods are safe for concurrent use.
+type Store struct {
+	opt Options
+
+	// version is written while mu is held for writing, after the change it counts.
+	version atomic.Uint64
+
+	mu     sync.RWMutex // guards everything below
+	topics list         // all messages, by topic name
+	expiry list         // those that expire, by ExpiresAt and Version
+	bytes  int64
+}
+
+// New makes an empty store.
+func New(opt Options) *Store { return &Store{opt: opt} }
+
+// Put makes f the retained message of its topic [MQTT-3.3.1-5], or removes the
+// one there is if f has no payload [MQTT-3.3.1-6] [MQTT-3.3.1-7]. Both take the
+// next version, which is written to f.Version before anybody else can find f here;
+// so Put is called before f is shared in any other way. The store takes a reference
+// of its own.
+//
+// The only error is ErrQuota; then nothing has changed and f has no version.
+func (s *Store) Put(f *mqtt.Frame) (version uint64, err error) {
+	old, err := s.put(f)
+	if err != nil {
+		return 0, err
+	}
+	if old != nil {
+		old.Release()
+	}
+	return f.Version, nil
+}
+
+// put answers the frame that f took the place of; the store's reference to it is
+// the caller's now.
+func (s *Store) put(f *mqtt.Frame) (old *mqtt.Frame, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, old := s.find(f.Topic())
+	remove := len(f.Payload()) == 0
+	if !remove && !s.room(f, old) {
+		return nil, ErrQuota
+	}
+	f.Version = s.version.Load() + 1
+	switch {
+	case remove && old != nil:
+		s.removeAt(p)
+	case remove:
+	case old != nil:
+		s.account(old, -1)
+		s.topics.blocks[p.block][p.i] = f.Hold()
+		s.account(f, 1)
+	default:
+		s.topics.insert(p, f.Hold())
+		s.account(f, 1)
+	}
+	// Last, so that who reads this version and then takes the lock finds f.
+	s.version.Store(f.Version)
+	return old, nil
+}
+
+// find is the place of that topic and the frame there, or nil and the place where
+// it would be. The caller holds mu, as for all that follow.
+func (s *Store) find(topic []byte) (place, *mqtt.Frame) {
+	p := s.topics.seek(func(f *mqtt.Frame) bool { return compare(f.Topic(), topic) < 0 })
+	if f := s.topics.at(p); f != nil && string(f.Topic()) == string(topic) {
+		return p, f
+	}
+	return p, nil
+}
+
+// room tells whether the limits allow f in place of old, which may be nil.
+func (s *Store) room(f, old *mqtt.Frame) bool {
+	messages, bytes := s.topics.n+1, s.bytes+sizeOf(f)
+	if old != nil {
+		messages, bytes = messages-1, bytes-sizeOf(old)
+	}
+	return (s.opt.MessagesMax < 0 || messages <= s.opt.MessagesMax) &&
+		(s.opt.BytesMax < 0 || bytes <= s.opt.BytesMax)
+}
+
+func sizeOf(f *mqtt.Frame) int64 { return int64(f.Size()) + slotBytes }
+
+// account adds f to, or with sign -1 takes it out of, the bytes and the expiries.
+func (s *Store) account(f *mqtt.Frame, sign int64) {
+	s.bytes += sign * sizeOf(f)
+	if f.ExpiresAt == 0 {
+		return
+	}
+	p := s.expiry.seek(func(o *mqtt.Frame) bool {
+		return o.ExpiresAt < f.ExpiresAt || o.ExpiresAt == f.ExpiresAt && o.Version < f.Version
+	})
+	if sign > 0 {
+		s.expiry.insert(p, f)
+	} else {
+		s.expiry.remove(p)
+	}
+}
+
+// removeAt takes the frame at p out of the store; its reference is the caller's.
+func (s *Store) removeAt(p place) {
+	s.account(s.topics.at(p), -1)
+	s.topics.remove(p)
+}
+
+// Version is the version of the last Put. Every Put up to it is visible to a Walk
+// that starts afterwards.
+func (s *Store) Version() uint64 { return s.version.Load() }
+
+// Stats is how many messages the store holds and how much memory they take, in
+// bytes. Messages that have expired count until Sweep or a Put removes them.
+func (s *Store) Stats() (messages int, bytes int64) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.topics.n, s.bytes
+}
+
+// Sweep removes messages that have expired at now, at most max of them and the
+// oldest first [MQTT-3.3.2-5]. If it answers max there may be more. The version
+// does not change: to a subscriber they were gone already.
+func (s *Store) Sweep(now time.Time, max int) (removed int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ; removed < max; removed++ {
+		f := s.expiry.at(place{})
+		if f == nil || !expired(f, now) {
+			break
+		}
+		p, _ := s.find(f.Topic())
+		s.removeAt(p)
+		f.Release()
+	}
+	return removed
+}
+
+func expired(f *mqtt.Frame, now time.Time) bool {
+	return f.ExpiresAt != 0 && f.ExpiresAt <= now.UnixMilli()
+}

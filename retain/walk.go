@@ -1,0 +1,85 @@
+package retain
+
+import (
+	"time"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/topic"
+)
+
+// Cursor is how far a walk has come. The zero value is the start. It belongs to
+// one walk with one filter and holds no message, so that it may be kept or
+// forgotten at will.
+type Cursor struct {
+	// key is a name that is not greater than any topic still to come. A name and no
+	// position: the store may change between two portions.
+	key     []byte
+	started bool
+	done    bool
+}
+
+// Walk calls fn for the retained messages that filter matches, in topic order,
+// from cur on, and moves cur. It looks at no more than max messages, at least one,
+// whether they match or not, and tells whether the walk is over; if it is not, the
+// caller goes on with the same cursor when it likes.
+//
+// A message that is there from the first call to the last is visited exactly once;
+// one that is put, replaced or removed meanwhile is visited as it is when the walk
+// comes by. Expired messages are not visited [MQTT-3.3.2-5]. filter must be valid,
+// without "$share/group/".
+//
+// If fn answers false the walk stops before that message, which comes again. fn
+// runs under the lock of the store: it must be quick and must not call the store.
+// f is valid while fn runs, and longer if fn holds it.
+func (s *Store) Walk(now time.Time, filter string, cur *Cursor, max int, fn func(f *mqtt.Frame) bool) (done bool) {
+	if cur.done || filter == "" {
+		return true
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if !topic.HasWildcard(filter) {
+		return s.walkOne(now, filter, cur, fn)
+	}
+	if !cur.started {
+		cur.started = true
+		cur.key = least(cur.key[:0], filter)
+	}
+	before := func(f *mqtt.Frame) bool { return compare(f.Topic(), cur.key) < 0 }
+	p := s.topics.seek(before)
+	for visited := 0; ; visited++ {
+		f := s.topics.at(p)
+		switch {
+		case f == nil:
+			return cur.finish()
+		case visited > 0 && visited >= max:
+			return false
+		case topic.Match(filter, f.Topic()):
+			if !expired(f, now) && !fn(f) {
+				return false
+			}
+			cur.key = after(cur.key[:0], f.Topic())
+			p = s.topics.next(p)
+		default:
+			key, more := skip(cur.key[:0], filter, f.Topic())
+			if cur.key = key; !more {
+				return cur.finish()
+			}
+			p = s.topics.seekFrom(p, before)
+		}
+	}
+}
+
+// walkOne is Walk for a filter without wildcards: one search.
+func (s *Store) walkOne(now time.Time, filter string, cur *Cursor, fn func(f *mqtt.Frame) bool) (done bool) {
+	cur.key = append(cur.key[:0], filter...)
+	if _, f := s.find(cur.key); f != nil && !expired(f, now) && !fn(f) {
+		return false
+	}
+	return cur.finish()
+}
+
+// finish ends the walk and gives its memory back.
+func (c *Cursor) finish() bool {
+	*c = Cursor{done: true}
+	return true
+}

@@ -1,0 +1,105 @@
+package session
+
+import (
+	"bytes"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// inbound is the receiving half of a session.
+type inbound struct {
+	aliases     map[uint16][]byte // of this connection
+	awaitingRel []uint16          // QoS 2 identifiers received and not released
+	pending     ring[Pending]
+	unsettled   int // QoS 1 and 2 entries in pending
+}
+
+// ResolveAlias returns the topic name p is about, and remembers a new alias. It
+// runs before anything looks at the topic, so that authorization never judges
+// an empty name. The bytes are p's or the session's and hold until the next
+// packet. Package mqtt has refused an alias of 0 [MQTT-3.3.2-8].
+func (s *Session) ResolveAlias(p *mqtt.Publish) ([]byte, error) {
+	if !p.HasTopicAlias {
+		return p.Topic, nil
+	}
+	if int(p.TopicAlias) > s.lim.AliasInMax {
+		return nil, &mqtt.Error{Reason: mqtt.TopicAliasInvalid, Rule: "MQTT-3.3.2-9"}
+	}
+	if len(p.Topic) > 0 {
+		if s.in.aliases == nil {
+			s.in.aliases = make(map[uint16][]byte)
+		}
+		s.in.aliases[p.TopicAlias] = bytes.Clone(p.Topic)
+		return p.Topic, nil
+	}
+	name, ok := s.in.aliases[p.TopicAlias]
+	if !ok {
+		return nil, &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "§3.3.2.3.4", Detail: "unknown topic alias"}
+	}
+	return name, nil
+}
+
+// Receive judges an incoming PUBLISH by its identifier, before anybody else
+// looks at the message. again means that this QoS 2 message was received before
+// and not released: it is answered and not routed twice [MQTT-4.3.3-10].
+func (s *Session) Receive(p *mqtt.Publish) (again bool, err error) {
+	if p.QoS == 0 {
+		return false, nil
+	}
+	if p.QoS == 2 && s.awaiting(p.PacketID) >= 0 {
+		return true, nil
+	}
+	if s.conn.version == mqtt.V5 && len(s.in.awaitingRel)+s.in.unsettled >= s.lim.ReceiveMaximum {
+		return false, &mqtt.Error{Reason: mqtt.ReceiveMaximumExceeded, Rule: "MQTT-3.3.4-7"}
+	}
+	if p.QoS == 2 && len(s.in.awaitingRel) >= s.lim.AwaitingRelMax {
+		return false, &mqtt.Error{Reason: mqtt.ReceiveMaximumExceeded, Detail: "too many QoS 2 messages await their PUBREL"}
+	}
+	return false, nil
+}
+
+func (s *Session) awaiting(id uint16) int {
+	for i, w := range s.in.awaitingRel {
+		if w == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// Acknowledge answers an incoming QoS 1 or 2 PUBLISH with reason, and from then
+// on remembers a QoS 2 identifier until its PUBREL, unless it was refused
+// [MQTT-4.3.3-9]. QoS 0 has no answer.
+func (s *Session) Acknowledge(q mqtt.QoS, id uint16, reason mqtt.ReasonCode, out []Out) []Out {
+	ack := mqtt.PUBACK
+	switch q {
+	case 0:
+		return out
+	case 2:
+		ack = mqtt.PUBREC
+		if reason < 0x80 && s.awaiting(id) < 0 {
+			s.in.awaitingRel = append(s.in.awaitingRel, id)
+		}
+	}
+	if !s.conn.online {
+		return out
+	}
+	return append(out, Out{Kind: OutAck, Ack: ack, ID: id, Reason: reason})
+}
+
+// Pubrel releases an incoming QoS 2 identifier and answers PUBCOMP, also for
+// one it does not know, so that the client can let go of it [MQTT-4.3.3-11].
+func (s *Session) Pubrel(id uint16, out []Out) []Out {
+	o := Out{Kind: OutAck, Ack: mqtt.PUBCOMP, ID: id}
+	if i := s.awaiting(id); i >= 0 {
+		last := len(s.in.awaitingRel) - 1
+		s.in.awaitingRel[i] = s.in.awaitingRel[last]
+		s.in.awaitingRel = s.in.awaitingRel[:last]
+	} else {
+		o.Reason = mqtt.PacketIdentifierNotFound
+	}
+	return append(out, o)
+}
+
+// AwaitingRel is how many incoming QoS 2 messages wait for PUBREL.
+func (s *Session) AwaitingRel() int { return len(s.in.awaitingRel) }

@@ -1,0 +1,259 @@
+package session
+
+import (
+	"time"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// outState is where an outgoing QoS 1 or 2 message stands.
+type outState uint8
+
+const (
+	awaitPuback  outState = iota + 1 // QoS 1, PUBLISH sent
+	awaitPubrec                      // QoS 2, PUBLISH sent
+	awaitPubcomp                     // QoS 2, PUBREL sent; the frame is gone
+)
+
+// inflightEntry is one outgoing message the client has not acknowledged.
+type inflightEntry struct {
+	frame  *mqtt.Frame // nil once PUBREC came
+	subID  uint32
+	subIDs []uint32
+	id     uint16
+	state  outState
+	retain bool
+	sent   bool // on this connection
+	dup    bool // was sent on an earlier one [MQTT-3.3.1-1]
+}
+
+// outbound is the sending half of a session.
+type outbound struct {
+	inflight []inflightEntry // in the order of sending
+	queue    mqueue
+	lastID   uint16
+	unsent   int // entries of inflight not yet sent on this connection
+}
+
+// Deliver queues one message and appends to out what to send now. While the
+// client is away QoS 0 is not kept; QoS 1 and 2 are.
+func (s *Session) Deliver(now time.Time, d Delivery, out []Out) []Out {
+	if !s.conn.online && d.QoS == 0 {
+		s.Dropped.Offline++
+		return out
+	}
+	if s.sendable(d.QoS) {
+		d.Frame.Hold()
+		return s.send(now, d, out)
+	}
+	s.Dropped.QueueFull += s.out.queue.push(d, s.lim)
+	return out
+}
+
+// sendable tells whether a message of this QoS may pass the queue: nothing of
+// its order class waits, the socket takes more, and the window has room.
+func (s *Session) sendable(q mqtt.QoS) bool {
+	if !s.conn.online || s.conn.congested {
+		return false
+	}
+	if q == 0 {
+		return s.out.queue.q0.len() == 0
+	}
+	return s.out.queue.q12.len() == 0 && s.windowOpen()
+}
+
+// windowOpen tells whether one more message may be unacknowledged
+// [MQTT-3.3.4-9]. Whatever is inflight from an earlier connection goes first.
+func (s *Session) windowOpen() bool {
+	return s.out.unsent == 0 && len(s.out.inflight) < s.conn.window
+}
+
+// sendQueued sends what came out of the mqueue, unless it waited too long there.
+func (s *Session) sendQueued(now time.Time, d Delivery, out []Out) []Out {
+	if most := s.lim.WaitMax; most > 0 && !d.Retain && now.UnixMilli()-d.Frame.CreatedAt > most.Milliseconds() {
+		s.Dropped.Expired++
+		d.Frame.Release()
+		return out
+	}
+	return s.send(now, d, out)
+}
+
+// send takes over d's reference: it is passed to the Out, kept in inflight, or
+// given back when the message expired or does not fit the client.
+func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
+	if expired(d.Frame, now) {
+		s.Dropped.Expired++
+		d.Frame.Release()
+		return out
+	}
+	o := Out{Kind: OutPublish, Frame: d.Frame, SubID: d.SubID, SubIDs: d.SubIDs, Flags: Flags(d.QoS)}
+	if d.Retain {
+		o.Flags |= FlagRetain
+	}
+	if s.tooLarge(now, &o) {
+		s.Dropped.TooLarge++
+		d.Frame.Release()
+		return out
+	}
+	if d.QoS > 0 {
+		o.ID = s.nextID()
+		st := awaitPuback
+		if d.QoS == 2 {
+			st = awaitPubrec
+		}
+		d.Frame.Hold() // one for the Out, one for inflight
+		s.out.inflight = append(s.out.inflight, inflightEntry{
+			frame: d.Frame, subID: d.SubID, subIDs: d.SubIDs, id: o.ID, state: st, retain: d.Retain, sent: true,
+		})
+	}
+	return append(out, o)
+}
+
+// tooLarge tells whether the client said it cannot take a packet of this size
+// [MQTT-3.1.2-24]; such a message counts as sent [MQTT-3.1.2-25].
+func (s *Session) tooLarge(now time.Time, o *Out) bool {
+	if s.conn.sizeMax == 0 {
+		return false
+	}
+	var h mqtt.PublishHead
+	var one [1]uint32
+	o.head(&h, &one, s.conn.version, now)
+	return o.Frame.WireSize(&h) > int(s.conn.sizeMax)
+}
+
+// nextID is a packet identifier that is not zero and not in use
+// [MQTT-2.2.1-4]. The window is at most 65,535, so there is one.
+func (s *Session) nextID() uint16 {
+	for {
+		s.out.lastID++
+		if s.out.lastID != 0 && s.out.find(s.out.lastID) < 0 {
+			return s.out.lastID
+		}
+	}
+}
+
+// find is the position of id in inflight, or -1. Acknowledgements come in
+// order [MQTT-4.6.0-2], so it is nearly always the first; a window is small.
+func (o *outbound) find(id uint16) int {
+	for i := range o.inflight {
+		if o.inflight[i].id == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// Burst is how much a session sends in one go from what waits, bytes. A
+// connection that was given this much has no room for more until its socket has
+// taken it; so a long queue stays in the mqueue, where its limits hold.
+const Burst = 64 << 10
+
+// Pump appends to out what may be sent now: packets owed from an earlier
+// connection, then what waits.
+func (s *Session) Pump(now time.Time, out []Out) []Out {
+	if !s.conn.online || s.conn.congested {
+		return out
+	}
+	out = s.resend(now, out)
+	room := Burst
+	for q := &s.out.queue; room > 0 && q.q0.len() > 0; {
+		d := q.take(&q.q0)
+		room -= d.Frame.Size()
+		out = s.sendQueued(now, d, out)
+	}
+	for q := &s.out.queue; room > 0 && q.q12.len() > 0 && s.windowOpen(); {
+		d := q.take(&q.q12)
+		room -= d.Frame.Size()
+		out = s.sendQueued(now, d, out)
+	}
+	return out
+}
+
+// resend repeats, in order, what the previous connection left unacknowledged,
+// as far as this client's Receive Maximum lets it.
+func (s *Session) resend(now time.Time, out []Out) []Out {
+	for i := 0; s.out.unsent > 0 && i < len(s.out.inflight) && i < s.conn.window; {
+		e := &s.out.inflight[i]
+		if e.sent {
+			i++
+			continue
+		}
+		s.out.unsent--
+		e.sent = true
+		if e.state == awaitPubcomp {
+			out = append(out, Out{Kind: OutAck, Ack: mqtt.PUBREL, ID: e.id})
+			i++
+			continue
+		}
+		o := Out{Kind: OutPublish, Frame: e.frame, SubID: e.subID, SubIDs: e.subIDs, ID: e.id, Flags: FlagDup | Flags(e.state.qos())}
+		if e.retain {
+			o.Flags |= FlagRetain
+		}
+		if s.tooLarge(now, &o) { // the new connection takes less than the old one did
+			s.Dropped.TooLarge++
+			s.out.remove(i)
+			continue
+		}
+		e.frame.Hold()
+		out = append(out, o)
+		i++
+	}
+	return out
+}
+
+func (st outState) qos() mqtt.QoS {
+	if st == awaitPuback {
+		return 1
+	}
+	return 2
+}
+
+// rewind marks everything unacknowledged as not yet sent on this connection.
+func (o *outbound) rewind() {
+	for i := range o.inflight {
+		o.inflight[i].sent = false
+	}
+	o.unsent = len(o.inflight)
+}
+
+// remove takes entry i out and gives its frame back.
+func (o *outbound) remove(i int) {
+	e := o.inflight[i]
+	if e.frame != nil {
+		e.frame.Release()
+	}
+	if !e.sent {
+		o.unsent--
+	}
+	last := len(o.inflight) - 1
+	copy(o.inflight[i:], o.inflight[i+1:])
+	o.inflight[last] = inflightEntry{}
+	o.inflight = o.inflight[:last]
+	if last == 0 && cap(o.inflight) > ringMin {
+		o.inflight = nil // a burst must not stay with an idle session
+	}
+}
+
+func (o *outbound) discard() {
+	for len(o.inflight) > 0 {
+		o.remove(len(o.inflight) - 1)
+	}
+	o.queue.discard()
+}
+
+// Queued is how many messages wait, and their bytes; Inflight how many are
+// unacknowledged.
+func (s *Session) Queued() (messages int, bytes int64) { return s.out.queue.len(), s.out.queue.bytes }
+
+// Inflight is how many outgoing messages are unacknowledged.
+func (s *Session) Inflight() int { return len(s.out.inflight) }
+
+// RoomForReplay tells whether the session can take one more message at its own
+// pace: retained messages for a new subscription wait in the retained store,
+// not in the mqueue, where they would push out live ones.
+func (s *Session) RoomForReplay(q mqtt.QoS) bool {
+	if q == 0 {
+		return s.conn.online && !s.conn.congested
+	}
+	return s.sendable(q)
+}

@@ -1,0 +1,139 @@
+// Package session is one MQTT session as a value. It takes an input and the
+// current time and returns what should happen next. It opens no socket, starts
+// no goroutine, reads no clock and takes no lock; the loops of package conn and
+// the homes of package broker do those. It does not know who may do what
+// (auth), nor who wants a message (router): it knows packet identifiers, topic
+// aliases, windows and queues.
+//
+// Rules: MQTT 5.0 §4.1 session state, §4.3 QoS flows, §4.4 delivery retry,
+// §4.6 ordering, §4.9 flow control; MQTT 3.1.1 the same sections.
+package session
+
+import (
+	"time"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// Key names a session. It belongs to an identity and a client id: another
+// identity with the same client id has a session of its own (A043, A046).
+type Key struct {
+	Mountpoint string
+	Identity   string // the proven identity, not a claimed name
+	ClientID   string
+}
+
+// Limits bound one session. They are shared by many sessions and never changed
+// in place; a reload hands out a new value.
+type Limits struct {
+	InflightMax    int           // messages sent and unacknowledged, QoS 1 and 2
+	MqueueMessages int           // messages waiting behind inflight or a slow socket
+	MqueueBytes    int64         // bytes of those messages
+	AwaitingRelMax int           // QoS 2 messages received and not yet released
+	ReceiveMaximum int           // QoS 1 and 2 messages received and unacknowledged; told to v5 clients
+	AliasInMax     int           // topic aliases a client may set
+	WaitMax        time.Duration // longest life of a message in the mqueue; 0: no bound but its own expiry
+}
+
+// Attachment is what one network connection brings to the session.
+type Attachment struct {
+	Version           mqtt.Version
+	ReceiveMaximum    uint16 // of the client; 65,535 when it named none
+	MaximumPacketSize uint32 // of the client, bytes; 0: none
+	ExpirySeconds     uint32 // after the connection closes; ExpiryNever: for ever
+	Will              *mqtt.Will
+}
+
+// ExpiryNever is the Session Expiry Interval that means for ever [§3.1.2.11.2].
+const ExpiryNever = 0xFFFFFFFF
+
+// Session is the state that outlives a socket. It belongs to one home loop.
+type Session struct {
+	Key Key
+	SID uint64 // unique while the process runs; No Local compares it
+	lim *Limits
+
+	subs subscriptions
+	out  outbound
+	in   inbound
+	life life
+
+	// Of the present connection; meaningless while offline.
+	conn connState
+
+	// Dropped counts messages this session lost to a limit, by reason, since it
+	// began. An operator sees them per session.
+	Dropped Drops
+}
+
+// connState is reset by Attach.
+type connState struct {
+	version   mqtt.Version
+	online    bool
+	congested bool // the socket does not take more: queue, do not send
+	window    int  // min(client's Receive Maximum, InflightMax)
+	sizeMax   uint32
+}
+
+// Drops counts messages a session lost, by reason.
+type Drops struct {
+	QueueFull uint64 // mqueue over its messages or bytes
+	Expired   uint64 // Message Expiry Interval passed before sending
+	TooLarge  uint64 // over the client's Maximum Packet Size [MQTT-3.1.2-25]
+	Offline   uint64 // QoS 0 while nobody was connected
+}
+
+// Total is the sum of all reasons.
+func (d Drops) Total() uint64 { return d.QueueFull + d.Expired + d.TooLarge + d.Offline }
+
+// New makes an empty, offline session.
+func New(key Key, sid uint64, lim *Limits) *Session {
+	return &Session{Key: key, SID: sid, lim: lim}
+}
+
+// Attach connects the session to a new network connection and appends to out
+// what a resumed session owes its client: unacknowledged packets first, in
+// their order and with their identifiers [MQTT-4.4.0-1], then the queue.
+// CONNACK must already be on its way [MQTT-3.2.0-1].
+func (s *Session) Attach(now time.Time, a Attachment, out []Out) []Out {
+	s.conn = connState{
+		version: a.Version,
+		online:  true,
+		window:  min(int(a.ReceiveMaximum), s.lim.InflightMax),
+		sizeMax: a.MaximumPacketSize,
+	}
+	s.in.aliases = nil // aliases belong to the connection [MQTT-3.3.2-7]
+	s.life.attach(a)
+	s.out.rewind()
+	return s.Pump(now, out)
+}
+
+// Online tells whether a connection is attached.
+func (s *Session) Online() bool { return s.conn.online }
+
+// Version is the protocol version of the attached connection, or of the last
+// one while offline.
+func (s *Session) Version() mqtt.Version { return s.conn.version }
+
+// Limit replaces the limits, after a reload. What is already queued stays; the
+// new numbers bind from the next message on.
+func (s *Session) Limit(lim *Limits) { s.lim = lim }
+
+// Congest tells the session that its socket takes no more: messages wait in the
+// mqueue until Writable.
+func (s *Session) Congest() { s.conn.congested = true }
+
+// Writable tells the session that its socket takes more again, and appends to
+// out what waited.
+func (s *Session) Writable(now time.Time, out []Out) []Out {
+	s.conn.congested = false
+	return s.Pump(now, out)
+}
+
+// Discard gives back every frame the session holds. The session must not be
+// used afterwards.
+func (s *Session) Discard() {
+	s.out.discard()
+	s.in.discard()
+	s.conn.online = false
+}

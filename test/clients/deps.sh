@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Installs the clients that the suites in test/ run against the broker:
+# mosquitto_pub and mosquitto_sub, paho for Debian's Python, and MQTT.js.
+# Packages need root; as anybody else it only looks, and says the one command.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+missing=()
+command -v mosquitto_pub >/dev/null && command -v mosquitto_sub >/dev/null || missing+=(mosquitto-clients)
+/usr/bin/python3 -c 'import paho.mqtt.client' 2>/dev/null || missing+=(python3 python3-paho-mqtt)
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
+
+if ((${#missing[@]})); then
+  if (($(id -u) != 0)); then
+    echo "the tests need ${missing[*]}; install them with: sudo make deps"
+    exit 1
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get install -y --no-install-recommends "${missing[@]}" ||
+    { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; }
+fi
+
+# The stamp is the lock file that node_modules was made from.
+if ! cmp -s package-lock.json node_modules/.made-from; then
+  npm ci --no-audit --no-fund --loglevel=error
+  cp package-lock.json node_modules/.made-from
+fi

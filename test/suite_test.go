@@ -1,0 +1,109 @@
+// Package test runs real clients against the real program: mosquitto, paho for
+// Python, MQTT.js and a bare socket, over TLS, as users would. It is not where
+// rooms are tested; those tests sit beside their files. A failure here means that
+// somebody's device would not work, or that somebody's secret would be out.
+//
+// What the suites need is installed by `make deps`; without it they fail.
+package test
+
+import (
+	"bufio"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redoubtmq/redoubt/internal/testkit"
+)
+
+// The users of the suites, with the rights the shipped rules give: their own
+// devices/NAME/#.
+const (
+	user          = "dev1"
+	password      = "correct-horse-battery-1"
+	other         = "dev2"
+	otherPassword = "correct-horse-battery-2"
+)
+
+// patience is the limit for one step of a suite; nothing waits for it to pass.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
+
+// start starts a broker with the two users.
+func start(t *testing.T, o testkit.Options) *testkit.Broker {
+	t.Helper()
+	b := testkit.Start(t, o)
+	b.AddUser(user, password)
+	b.AddUser(other, otherPassword)
+	return b
+}
+
+// clientFile is a file of test/clients.
+func clientFile(t *testing.T, name string) string {
+	t.Helper()
+	root, err := testkit.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(root, "test", "clients", name)
+}
+
+// suiteSettings is what the suites in other languages are given.
+func suiteSettings(t *testing.T, b *testkit.Broker) string {
+	t.Helper()
+	text, err := json.Marshal(map[string]any{
+		"host": "localhost", "port": b.Port, "ca": b.CA(), "wrong_ca": foreignCA(t),
+		"user": user, "password": password, "other": other, "other_password": otherPassword,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// report is one line of a suite in another language.
+type report struct {
+	Case   string
+	OK     bool
+	Detail string
+}
+
+// judgeSuite runs a suite and makes a subtest of every case. A case of want that
+// the suite did not report has failed.
+func judgeSuite(t *testing.T, b *testkit.Broker, want []string, argv ...string) {
+	t.Helper()
+	r := testkit.Exec(t, 4*time.Minute, "", append(argv, suiteSettings(t, b))...)
+	got := make(map[string]report)
+	for s := bufio.NewScanner(strings.NewReader(r.Stdout)); s.Scan(); {
+		var line report
+		if json.Unmarshal(s.Bytes(), &line) == nil {
+			got[line.Case] = line
+		}
+	}
+	for _, version := range []string{"v311", "v5"} {
+		for _, name := range want {
+			t.Run(version+"/"+name, func(t *testing.T) {
+				line, ok := got[version+"/"+name]
+				switch {
+				case !ok:
+					t.Errorf("the suite did not report this case\n%s", r.Text())
+				case !line.OK:
+					t.Error(line.Detail)
+				}
+			})
+		}
+	}
+	if r.Code != 0 || len(got) != 2*len(want) {
+		t.Errorf("exit code %d, %d cases, want %d\n%s", r.Code, len(got), 2*len(want), r.Stderr)
+	}
+	if t.Failed() {
+		t.Logf("the broker's log:\n%s", b.Log())
+	}
+}
+
+// port is the number as an argument.
+func port(b *testkit.Broker) string { return strconv.Itoa(b.Port) }
