@@ -38,7 +38,7 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   $(TESTSUM) step gofmt bash -c 'bad=$$(gofmt -l .); echo "$$bad"; test -z "$$bad"'; \
 	   $(TESTSUM) step vet go vet ./...; \
 	   $(TESTSUM) stream race go test -json -race -count=1 -timeout 12m ./...; \
-	   $(TESTSUM) stream alloc go test -json -count=1 -timeout 5m -run '^TestAlloc' ./...; \
+	   $(TESTSUM) stream alloc go test -json -count=1 -timeout 5m -run Alloc ./...; \
 	 } | $(TESTSUM)
 
 check: ## format, vet, house rules and golangci-lint

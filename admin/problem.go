@@ -56,8 +56,12 @@ func (p *Problem) GetStatus() int { return p.Status }
 func (p *Problem) ContentType(string) string { return problemType }
 
 // init tells huma to make Problems of its own errors too, so that every answer
-// and the OpenAPI document agree. huma has no other place to say it.
-func init() { huma.NewError = newProblem }
+// and the OpenAPI document agree, and to take field names as they are written, so
+// that "USER_ID" cannot stand beside "user_id". huma has no other place to say it.
+func init() {
+	huma.NewError = newProblem
+	huma.ValidateStrictCasing = true
+}
 
 func newProblem(status int, detail string, errs ...error) huma.StatusError {
 	p := &Problem{Type: "about:blank", Title: http.StatusText(status), Status: status, Detail: detail}

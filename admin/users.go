@@ -45,20 +45,19 @@ type UserQuery struct {
 	Like  string `query:"like_user_id" maxLength:"256" doc:"Only user names that hold this text."`
 }
 
+// AuthnPath is the part of a path that names the authenticator. It is exported
+// because huma looks into exported embedded fields only.
+type AuthnPath struct {
+	ID string `path:"id" maxLength:"64" doc:"The authenticator: builtin."`
+}
+
 type (
-	authnPath struct {
-		ID string `path:"id" maxLength:"64" doc:"The authenticator: builtin."`
-	}
-	userPath struct {
-		authnPath
-		UserID string `path:"user_id" minLength:"1" maxLength:"256" doc:"User name."`
-	}
 	listUsers struct {
-		authnPath
+		AuthnPath
 		UserQuery
 	}
 	addUser struct {
-		authnPath
+		AuthnPath
 		Body struct {
 			UserID      string   `json:"user_id" minLength:"1" maxLength:"256" doc:"User name."`
 			Password    password `json:"password,omitempty"`
@@ -66,11 +65,16 @@ type (
 		}
 	}
 	putUser struct {
-		userPath
-		Body struct {
+		AuthnPath
+		UserID string `path:"user_id" minLength:"1" maxLength:"256" doc:"User name."`
+		Body   struct {
 			Password    password `json:"password,omitempty"`
 			IsSuperuser bool     `json:"is_superuser,omitempty" doc:"Only false is accepted."`
 		}
+	}
+	deleteUser struct {
+		AuthnPath
+		UserID string `path:"user_id" minLength:"1" maxLength:"256" doc:"User name."`
 	}
 	userPageAnswer struct{ Body UserPage }
 	userAnswer     struct{ Body User }
@@ -83,7 +87,7 @@ func registerUsers(api huma.API, o *Options) {
 		method: http.MethodGet, path: path, id: "listUsers", role: viewer, scope: scopeUsers, tag: tag,
 		summary: "Users of the built-in authenticator", errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *listUsers) (*userPageAnswer, error) {
-		if err := in.check(); err != nil {
+		if err := in.AuthnPath.check(); err != nil {
 			return nil, err
 		}
 		page, err := o.Users.List(ctx, in.UserQuery)
@@ -93,7 +97,7 @@ func registerUsers(api huma.API, o *Options) {
 		method: http.MethodPost, path: path, id: "addUser", role: administrator, scope: scopeUsers, tag: tag,
 		summary: "Add a user", status: http.StatusCreated, errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *addUser) (*userAnswer, error) {
-		return setUser(in.authnPath, in.Body.IsSuperuser, in.Body.Password, func(p secret.Value) (User, error) {
+		return setUser(in.AuthnPath, in.Body.IsSuperuser, in.Body.Password, func(p secret.Value) (User, error) {
 			return o.Users.Add(ctx, in.Body.UserID, p)
 		})
 	})
@@ -101,15 +105,15 @@ func registerUsers(api huma.API, o *Options) {
 		method: http.MethodPut, path: path + "/{user_id}", id: "setUserPassword", role: administrator, scope: scopeUsers, tag: tag,
 		summary: "Give a user another password", errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *putUser) (*userAnswer, error) {
-		return setUser(in.authnPath, in.Body.IsSuperuser, in.Body.Password, func(p secret.Value) (User, error) {
+		return setUser(in.AuthnPath, in.Body.IsSuperuser, in.Body.Password, func(p secret.Value) (User, error) {
 			return o.Users.SetPassword(ctx, in.UserID, p)
 		})
 	})
 	register(api, endpoint{
 		method: http.MethodDelete, path: path + "/{user_id}", id: "deleteUser", role: administrator, scope: scopeUsers, tag: tag,
 		summary: "Delete a user and close what it has open", status: http.StatusNoContent, errors: []int{http.StatusNotFound},
-	}, func(ctx context.Context, in *userPath) (*empty, error) {
-		if err := in.check(); err != nil {
+	}, func(ctx context.Context, in *deleteUser) (*empty, error) {
+		if err := in.AuthnPath.check(); err != nil {
 			return nil, err
 		}
 		return nil, refusal(o.Users.Delete(ctx, in.UserID))
@@ -117,7 +121,7 @@ func registerUsers(api huma.API, o *Options) {
 }
 
 // setUser is what adding a user and changing a password have in common.
-func setUser(at authnPath, super bool, p password, set func(secret.Value) (User, error)) (*userAnswer, error) {
+func setUser(at AuthnPath, super bool, p password, set func(secret.Value) (User, error)) (*userAnswer, error) {
 	if err := at.check(); err != nil {
 		return nil, err
 	}
@@ -132,7 +136,7 @@ func setUser(at authnPath, super bool, p password, set func(secret.Value) (User,
 }
 
 // check knows the one authenticator that has users.
-func (p *authnPath) check() error {
+func (p *AuthnPath) check() error {
 	if p.ID != builtin.Name {
 		return newProblem(http.StatusNotFound, "there is no authenticator of this name with users of its own; the built-in one is called "+builtin.Name)
 	}

@@ -78,6 +78,7 @@ type Broker struct {
 	authz    *auth.Authorizer
 	authn    map[string]*auth.Chain // by name of the chain
 	log      *audit.Log
+	known    func(*auth.Principal) bool
 	settings atomic.Pointer[Settings]
 
 	homes    int
@@ -95,13 +96,16 @@ type Options struct {
 	Authorizer *auth.Authorizer
 	Chains     map[string]*auth.Chain
 	Log        *audit.Log
+	// StillKnown is asked when a verdict has reached the session's home: the
+	// identity may have lost its credentials while it was on its way. nil: nobody loses them.
+	StillKnown func(*auth.Principal) bool
 }
 
 // New makes a broker; NewHome adds its halves.
 func New(o Options) *Broker {
 	b := &Broker{
 		index: o.Index, retained: o.Retained, authz: o.Authorizer, authn: o.Chains,
-		log: o.Log, homes: o.Homes, seed: maphash.MakeSeed(),
+		log: o.Log, known: o.StillKnown, homes: o.Homes, seed: maphash.MakeSeed(),
 	}
 	b.settings.Store(o.Settings)
 	return b

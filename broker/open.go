@@ -29,6 +29,9 @@ type Opened struct {
 // resumed session owes. A refusal has changed nothing; the caller sends it.
 func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
 	set := h.b.Settings()
+	if h.b.known != nil && !h.b.known(&a.By) {
+		return Opened{}, &mqtt.Error{Reason: mqtt.BadUserNameOrPassword, Detail: "the user was deleted while it connected"}
+	}
 	if w := a.Connect.Will; w != nil {
 		d := h.b.authz.Policy().Decide(&a.By, auth.Access{Action: auth.Publish, Topic: []byte(w.Topic), QoS: w.QoS, Retain: w.Retain})
 		if !d.Allow { // the will of A041 is refused here, and judged again when it fires

@@ -74,7 +74,7 @@ func (c *Client) greet(parent, ctx context.Context, r *reader) error {
 	packet := c.opt.Connect.Append(nil, c.version, 0)
 	c.opt.Connect.Password = nil
 	c.tracef("sending CONNECT version=%s client=%s clean_start=%t keep_alive=%ds",
-		c.version, Printable(c.opt.Connect.ClientID), c.opt.Connect.CleanStart, c.opt.Connect.KeepAlive)
+		c.version, quote(c.opt.Connect.ClientID), c.opt.Connect.CleanStart, c.opt.Connect.KeepAlive)
 	_, writeErr := c.conn.Write(packet)
 	clear(packet) // it holds the password
 	// A server that hangs up early may make the write fail, but what it said

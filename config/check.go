@@ -70,10 +70,19 @@ func (l *loader) checkBinds(c *Config) {
 				continue // refused already
 			}
 			for _, t := range all {
-				if b.clashes(t.bind) {
-					l.wrong(key, quote(text), "is taken by %s (%q). Choose another port.", t.key, t.bind)
-					return
+				if !b.clashes(t.bind) {
+					continue
 				}
+				at, value, other := key, text, t.key
+				if !l.origins[key].Pinned() { // then the other one is news to the operator
+					at, value, other = t.key, t.bind.String(), key
+				}
+				hint := ""
+				if !l.origins[other].Pinned() {
+					hint = ", or turn that default off with bind: []"
+				}
+				l.wrong(at, quote(value), "is taken by %s. Choose another port%s.", other, hint)
+				return
 			}
 			all = append(all, taken{key, b})
 		}
@@ -134,7 +143,7 @@ func (l *loader) checkSocket(c *Config) {
 		if !l.origins["admin.socket"].Pinned() {
 			l.origins["admin.socket"] = l.origins["node.data_dir"]
 		}
-		l.wrong("admin.socket", quote(c.Admin.Socket), "is %d bytes long, and the kernel takes %d. Set a shorter one, such as /run/redoubt/admin.sock.",
+		l.wrong("admin.socket", quotePath(c.Admin.Socket), "is %d bytes long, and the kernel takes %d. Set a shorter one, such as /run/redoubt/admin.sock.",
 			len(c.Admin.Socket), socketBytesMax)
 	}
 }

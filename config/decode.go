@@ -203,7 +203,7 @@ func (d *decoder) items(n *yaml.Node, row *Row, path string, v reflect.Value) {
 
 // list decodes a list of scalars, which replaces the one before.
 func (d *decoder) list(n *yaml.Node, row *Row, path string, v reflect.Value) {
-	if !d.isList(n, path, "a list, such as "+row.listExample()) {
+	if !d.isList(n, path, "a list ("+row.listExample()+")") {
 		return
 	}
 	out := []string{}
@@ -236,7 +236,7 @@ func (d *decoder) prefixes(n *yaml.Node, row *Row, path string, v reflect.Value)
 	if v.IsNil() {
 		v.Set(reflect.MakeMap(v.Type()))
 	}
-	for _, kv := range d.pairs(n, path, `a section such as {"/24": 500}`) {
+	for _, kv := range d.pairs(n, path, `a section ({"/24": 500})`) {
 		at := join(path, kv[0].Value)
 		if !prefixLength(kv[0].Value) {
 			d.refuse(kv[0], at, "", `is no prefix length. Write "/24": %s.`, row.Form)

@@ -83,7 +83,7 @@ func (l *Loaded) patternOf(key string) (string, error) {
 			if s := suggestKey(pattern, path, name); s != "" {
 				return "", fmt.Errorf("%s is no key. Did you mean %s?", printable(key), s)
 			}
-			return "", fmt.Errorf("%s is no key. The sections are %s", printable(key), oneOf(childrenOf[""]))
+			return "", fmt.Errorf("%s is no key. The sections are %s", printable(key), strings.Join(childrenOf[""], ", "))
 		}
 		pattern, path = here, join(path, name)
 	}
@@ -108,7 +108,11 @@ func (ex *Explanation) Text() string {
 	line("type", string(ex.Kind))
 	line("unit", ex.Unit)
 	line("range", ex.Range)
-	line("note", ex.Note)
+	if ex.Note != ex.Default {
+		for i, part := range wrap(strings.ReplaceAll(ex.Note, "`", ""), 78) {
+			line([]string{"note", ""}[min(i, 1)], part)
+		}
+	}
 	line("reload", reloadWords[ex.Reload])
 	line("env", ex.Env)
 	line("since", ex.Since)

@@ -122,9 +122,14 @@ func (k OriginKind) rank() int {
 }
 
 // quote shows a value as it was written, on one line and not too much of it.
-func quote(value string) string {
-	if r := []rune(value); len(r) > 60 {
-		value = string(r[:57]) + "..."
+func quote(value string) string { return quoteMax(value, 60) }
+
+// quotePath has room for a path, whose end is what one looks for.
+func quotePath(path string) string { return quoteMax(path, 250) }
+
+func quoteMax(value string, max int) string {
+	if r := []rune(value); len(r) > max {
+		value = string(r[:max-3]) + "..."
 	}
 	return strconv.Quote(value)
 }

@@ -41,7 +41,7 @@ var rowsListeners = []Row{
 		Why: "Transport security of a TLS listener. On protocol mqtt these keys are refused."},
 	{Key: "listeners.<name>.tls.profile", Kind: KindEnum, Default: ProfileIntermediate, Values: []string{ProfileIntermediate, ProfileModern},
 		Why:   "intermediate is TLS 1.2 with AEAD and forward secrecy, and TLS 1.3: devices of the last ten years. modern is TLS 1.3 only. RFC 8996 retired what is older.",
-		Since: release, Reload: NewConnections},
+		Since: release, Reload: Restart},
 	{Key: "listeners.<name>.tls.certificates", Kind: KindItems, Default: "[]", Note: "a leaf of the built-in server CA", Since: release, Reload: NewConnections,
 		Why: "Server certificates; the client's server name chooses among several. Files are read again at every reload."},
 	{Key: "listeners.<name>.tls.certificates[].cert", Kind: KindPath, Need: true,

@@ -40,7 +40,11 @@ func (d *decoder) scalar(n *yaml.Node, row *Row, path string, v reflect.Value) b
 	switch row.Kind {
 	case KindBool:
 		if n.ShortTag() != "!!bool" || n.Value != "true" && n.Value != "false" {
-			d.refuse(n, path, quote(n.Value), "is neither true nor false.")
+			if n.Value == "true" || n.Value == "false" {
+				d.refuse(n, path, quote(n.Value), "is text. Remove the quotes.")
+			} else {
+				d.refuse(n, path, quote(n.Value), "is neither true nor false.")
+			}
 			return false
 		}
 		v.SetBool(n.Value == "true")
@@ -178,7 +182,7 @@ func (d *decoder) form(n *yaml.Node, s string, row *Row, path string) (string, b
 		}
 		if part := partOf(row.Key, s); part != "" {
 			d.refuse(n, path, quote(s), "is not built yet: it joins with %s. Possible now: %s.", part, row.Range())
-		} else if near := nearest(s, row.Values); near != "" && len(s) <= 64 {
+		} else if near := abbreviated(s, row.Values); near != "" && len(s) <= 64 {
 			d.refuse(n, path, quote(s), "is not possible here. Did you mean %s? Possible: %s.", near, row.Range())
 		} else {
 			d.refuse(n, path, quote(s), "is not possible here. Possible: %s.", row.Range())

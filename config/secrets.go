@@ -35,7 +35,7 @@ func (d *decoder) secretAt(n *yaml.Node, row *Row, path string) (Secret, bool) {
 	}
 	s, err := d.secret(ref)
 	if err != nil {
-		d.refuse(n, path, quote(ref), "%v.", err)
+		d.refuse(n, path, quotePath(ref), "%v.", err)
 		return Secret{}, false
 	}
 	return s, true

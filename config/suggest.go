@@ -86,21 +86,29 @@ func at(key, path string) string {
 }
 
 // nearest returns the candidate with the fewest typing slips from word, if
-// there are no more than a third of its letters, or one that is cut short.
+// there are no more than a third of its letters.
 func nearest(word string, candidates []string) string {
 	best, bestSlips := "", len(word)/3+1
 	if len(word) < 3 {
 		bestSlips = 2
 	}
 	for _, c := range candidates {
-		if len(c) > 3 && strings.HasPrefix(word, c) || len(word) > 3 && strings.HasPrefix(c, word) {
-			return c
-		}
 		if s := slips(word, c); s < bestSlips {
 			best, bestSlips = c, s
 		}
 	}
 	return best
+}
+
+// abbreviated is nearest for values, where a word may also be cut short or
+// written out: warning for warn, inter for intermediate.
+func abbreviated(word string, candidates []string) string {
+	for _, c := range candidates {
+		if len(c) > 3 && strings.HasPrefix(word, c) || len(word) > 3 && strings.HasPrefix(c, word) {
+			return c
+		}
+	}
+	return nearest(word, candidates)
 }
 
 // slips is the number of letters to insert, delete, replace or swap with their

@@ -8,12 +8,17 @@ import (
 
 var pingresp = mqtt.AppendPingresp(nil)
 
+// filtersMax bounds the filters of one SUBSCRIBE or UNSUBSCRIBE: a packet of 1
+// MiB could hold a quarter of a million, each of which takes ten times its bytes
+// in memory. A client with more sends more packets.
+const filtersMax = 1000
+
 // packet decodes one whole packet and gives it to the home.
 func (l *Loop) packet(c *Conn, h *mqtt.Header, body []byte) error {
 	if c.stage == awaitingConnect {
 		return l.connect(c, body)
 	}
-	lim := mqtt.Limits{UserProperties: l.server.broker.Settings().UserProperties}
+	lim := mqtt.Limits{UserProperties: l.server.broker.Settings().UserProperties, Filters: filtersMax}
 	switch h.Type {
 	case mqtt.PUBLISH:
 		var p mqtt.Publish

@@ -228,13 +228,16 @@ func (w *wire) Close(politely bool, place listener.Admission) {
 // goodbyeMax bounds how long a client may take to close its side.
 const goodbyeMax = time.Second
 
+// sayGoodbye ends our half. A transport without halves ends as a whole: it keeps
+// nothing that a reset could take back.
 func (w *wire) sayGoodbye() {
 	_ = w.raw.SetDeadline(w.engine.server.clock.Now().Add(goodbyeMax))
 	if t, ok := w.nc.(*tls.Conn); ok {
 		_ = t.CloseWrite()
 	}
-	if t, ok := w.raw.(*net.TCPConn); ok {
-		_ = t.CloseWrite()
+	half, ok := w.raw.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		_ = w.raw.Close()
 	}
 }
 

@@ -7,7 +7,6 @@
 package limit
 
 import (
-	"math"
 	"math/bits"
 	"time"
 )
@@ -21,15 +20,20 @@ const DebtMax = time.Minute
 // to Burst and starts full. It is not safe for concurrent use. The zero Bucket,
 // like any with PerSecond 0 or less, is unlimited.
 //
-// It keeps one moment instead of a token count (the moment at which it will be
-// full again), which needs no work while nobody spends and is exact for any rate.
+// It keeps one number instead of a token count, how long it needs to be full again.
+// That is exact to a fraction of a nanosecond for any rate, and needs no work while
+// nobody spends.
 type Bucket struct {
 	PerSecond int64 // tokens a second
 	Burst     int64 // tokens; below 1 means 1
 
-	full int64 // Unix ns at which the bucket is full again; in the past: it is full
-	seen int64 // Unix ns of the last call, to notice a clock that was set back
+	empty int64 // time until the bucket is full again, in ns << fraction
+	seen  int64 // Unix ns for which empty is true
 }
+
+// fraction is how many bits of a nanosecond are kept. Without them a burst of
+// three at three a second would be two: 3 x 333,333,334 ns is more than a second.
+const fraction = 10
 
 // Take spends n tokens if there are as many, and tells whether it did. More than
 // Burst can be spent only from a full bucket, which then is in debt: otherwise a
@@ -38,12 +42,12 @@ func (b *Bucket) Take(now time.Time, n int64) bool {
 	if b.PerSecond <= 0 || n <= 0 {
 		return true
 	}
-	t := b.settle(now)
-	next := b.after(t, n)
-	if next-t > b.span() && b.full > t {
+	b.settle(now)
+	next := b.empty + b.cost(n)
+	if next > b.span() && b.empty > 0 {
 		return false
 	}
-	b.full = next
+	b.spend(next)
 	return true
 }
 
@@ -54,7 +58,8 @@ func (b *Bucket) Charge(now time.Time, n int64) {
 	if b.PerSecond <= 0 || n <= 0 {
 		return
 	}
-	b.full = b.after(b.settle(now), n)
+	b.settle(now)
+	b.spend(b.empty + b.cost(n))
 }
 
 // Wait is how long until the bucket is out of debt: zero if it is not in debt, at
@@ -63,55 +68,56 @@ func (b *Bucket) Wait(now time.Time) time.Duration {
 	if b.PerSecond <= 0 {
 		return 0
 	}
-	t := b.settle(now)
-	return time.Duration(max(0, b.full-t-b.span()))
+	b.settle(now)
+	const round = 1<<fraction - 1
+	return time.Duration((max(0, b.empty-b.span()) + round) >> fraction)
 }
 
 // Full tells whether the bucket has forgotten everything that was spent.
-func (b *Bucket) Full(now time.Time) bool { return b.PerSecond <= 0 || b.full <= b.settle(now) }
+func (b *Bucket) Full(now time.Time) bool {
+	b.settle(now)
+	return b.PerSecond <= 0 || b.empty == 0
+}
 
 // setBack is how far time must run backwards to mean that somebody set the clock.
 // Less is two loops that read it in turns, which must not refill a bucket.
 const setBack = time.Second
 
-// settle answers now in Unix ns. A wall clock that was set back must not leave
-// everybody waiting for the old time to come again, so the debt moves with it.
-func (b *Bucket) settle(now time.Time) int64 {
+// settle fills in what came since it was called last. A wall clock that was set
+// back must not leave everybody waiting for the old time to come again: nothing
+// came, and it counts on from there.
+func (b *Bucket) settle(now time.Time) {
 	t := now.UnixNano()
-	if t < b.seen {
-		if b.seen-t < int64(setBack) {
-			return b.seen
-		}
-		b.full -= b.seen - t
+	passed := t - b.seen
+	if passed < 0 && passed > -int64(setBack) {
+		return
 	}
 	b.seen = t
-	return t
+	switch {
+	case passed <= 0:
+	case passed > b.empty>>fraction:
+		b.empty = 0
+	default:
+		b.empty -= passed << fraction
+	}
 }
 
-// span is how long an empty bucket takes to fill, in ns.
+// spend sets what is missing, at most a burst and DebtMax.
+func (b *Bucket) spend(missing int64) { b.empty = min(missing, b.span()+int64(DebtMax)<<fraction) }
+
+// span is how long an empty bucket takes to fill.
 func (b *Bucket) span() int64 { return b.cost(max(b.Burst, 1)) }
 
-// after is when the bucket is full again once n more tokens are gone.
-func (b *Bucket) after(t, n int64) int64 {
-	limit := b.span() + int64(DebtMax)
-	spent := max(b.full-t, 0)
-	return t + min(limit, spent+min(limit, b.cost(n)))
-}
+// costMax bounds what one cost can be: a month, of which several can be added up
+// without overflow.
+const costMax = 30 * 24 * int64(time.Hour) << fraction
 
-// cost is the ns in which n tokens come, rounded up, at most a century: far more
-// than DebtMax, far from overflow.
+// cost is the time in which n tokens come, in ns << fraction.
 func (b *Bucket) cost(n int64) int64 {
-	const most = 100 * 365 * 24 * int64(time.Hour)
-	hi, lo := bits.Mul64(uint64(n), uint64(time.Second))
+	hi, lo := bits.Mul64(uint64(n), uint64(time.Second)<<fraction)
 	if hi >= uint64(b.PerSecond) {
-		return most
+		return costMax
 	}
-	q, r := bits.Div64(hi, lo, uint64(b.PerSecond))
-	if r > 0 {
-		q++
-	}
-	if q > math.MaxInt64 {
-		return most
-	}
-	return min(int64(q), most)
+	q, _ := bits.Div64(hi, lo, uint64(b.PerSecond))
+	return int64(min(q, uint64(costMax)))
 }

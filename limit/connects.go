@@ -79,22 +79,22 @@ func (c *Connects) bucket(w width, p netip.Prefix) Bucket {
 // evict makes room for one entry. Map iteration starts at a random place, so
 // the few entries looked at are others each time.
 func (c *Connects) evict(now time.Time) {
-	var oldest netip.Prefix
-	var full int64
+	var least netip.Prefix
+	var wait int64
 	looked := 0
 	for p, b := range c.at {
 		if b.Full(now) {
 			delete(c.at, p)
 			return
 		}
-		if looked == 0 || b.full < full {
-			oldest, full = p, b.full
+		if looked == 0 || b.empty < wait {
+			least, wait = p, b.empty
 		}
 		if looked++; looked == evictLook {
 			break
 		}
 	}
-	delete(c.at, oldest)
+	delete(c.at, least)
 }
 
 // Sweep forgets prefixes that are back to a full burst, looking at no more than

@@ -63,9 +63,6 @@ func (p *Auth) Append(dst []byte, v Version, max uint32) []byte {
 		// No stand-in here: AUTH knows no failure, and success would be a lie.
 		panic("BUG: mqtt: AUTH cannot carry " + reason.String())
 	}
-	if reason == Success && p.Method == "" && p.Data == nil && p.ReasonString == "" && len(p.UserProperties) == 0 {
-		return e.finish(AUTH, 0)
-	}
 	e.byte(byte(reason))
 	e.openProps()
 	e.propText(propAuthMethod, p.Method)
@@ -73,6 +70,10 @@ func (p *Auth) Append(dst []byte, v Version, max uint32) []byte {
 		e.propBinary(propAuthData, p.Data)
 	}
 	e.extras(p.ReasonString, p.UserProperties, max, 0)
+	if reason == Success && p.Method == "" && e.propsLen() == 3 { // the empty method alone
+		e.b = e.b[:e.start+headerMax]
+		return e.finish(AUTH, 0)
+	}
 	e.closeProps()
 	return e.finish(AUTH, 0)
 }

@@ -13,9 +13,19 @@ func (p *Connect) Append(dst []byte, v Version, max uint32) []byte {
 	e.byte(byte(v))
 	e.byte(p.flags())
 	e.uint16(p.KeepAlive)
+	payload := p.payload(v)
 	if v == V5 {
-		p.appendProps(&e, max)
+		p.appendProps(&e, max, len(payload))
 	}
+	e.b = append(e.b, payload...)
+	return e.finish(CONNECT, 0)
+}
+
+// payload encodes what follows the properties. It is made before them, because
+// how many user properties fit depends on its size; a client does that once per
+// connection.
+func (p *Connect) payload(v Version) []byte {
+	e := newEncoder(nil)
 	e.text(p.ClientID)
 	if w := p.Will; w != nil {
 		if v == V5 {
@@ -30,7 +40,7 @@ func (p *Connect) Append(dst []byte, v Version, max uint32) []byte {
 	if p.HasPassword {
 		e.binary(p.Password)
 	}
-	return e.finish(CONNECT, 0)
+	return e.b[headerMax:]
 }
 
 func (p *Connect) flags() (f byte) {
@@ -53,7 +63,8 @@ func (p *Connect) flags() (f byte) {
 }
 
 // appendProps writes the properties that differ from what their absence means.
-func (p *Connect) appendProps(e *encoder, max uint32) {
+// after is how many bytes follow them.
+func (p *Connect) appendProps(e *encoder, max uint32, after int) {
 	e.openProps()
 	if p.SessionExpiry != 0 {
 		e.propUint32(propSessionExpiry, p.SessionExpiry)
@@ -79,18 +90,8 @@ func (p *Connect) appendProps(e *encoder, max uint32) {
 			e.propBinary(propAuthData, p.AuthData)
 		}
 	}
-	e.extras("", p.UserProperties, max, p.payloadSize())
+	e.extras("", p.UserProperties, max, after)
 	e.closeProps()
-}
-
-// payloadSize is an upper bound of the bytes after the properties, exact but for
-// the will's.
-func (p *Connect) payloadSize() int {
-	n := 2 + len(p.ClientID) + 2 + len(p.Username) + 2 + len(p.Password)
-	if w := p.Will; w != nil {
-		n += sectionMax + 10 + len(w.Props) + 2 + len(w.Topic) + 2 + len(w.Payload)
-	}
-	return n
 }
 
 func (w *Will) appendProps(e *encoder) {

@@ -29,9 +29,6 @@ func TestMaximumPacketSize(t *testing.T) {
 		fromServer := genBool.Draw(t, "from server")
 		p := genPacket(t, V5, fromServer)
 		whole, least := p.Append(nil, V5, 0), bare(p).Append(nil, V5, 0)
-		if c, ok := p.(*Connect); ok && c.Will != nil {
-			return // its size is bounded from above, see payloadSize
-		}
 		max := rapid.Uint32Range(1, uint32(len(whole))+2).Draw(t, "max")
 		got := p.Append(nil, V5, max)
 		switch _, publish := p.(*wholePublish); {
@@ -54,17 +51,6 @@ func TestMaximumPacketSize(t *testing.T) {
 			t.Fatalf("max %d: %s became %s", max, describe(p), describe(q))
 		}
 	})
-}
-
-// TestMaximumPacketSizeWithWill holds CONNECT to its maximum too.
-func TestMaximumPacketSizeWithWill(t *testing.T) {
-	p := &Connect{ClientID: "c", Will: &Will{Topic: "w"}, UserProperties: []UserProperty{{"k", strings.Repeat("v", 200)}}}
-	if n := len(p.Append(nil, V5, 150)); n > 150 {
-		t.Errorf("%d bytes", n)
-	}
-	if n := len(p.Append(nil, V5, 400)); n < 200 {
-		t.Errorf("%d bytes: the user property is missing", n)
-	}
 }
 
 // TestReasonStringIsPreferred keeps the Reason String when only one fits.
@@ -108,4 +94,14 @@ func mustPanic(t *testing.T, f func()) {
 		}
 	}()
 	f()
+}
+
+// TestExtrasNeverPassTheWireFormat leaves extras out when they would make a packet
+// that no remaining length can say, limit or not.
+func TestExtrasNeverPassTheWireFormat(t *testing.T) {
+	e := newEncoder(nil)
+	e.openProps()
+	if e.fits(1, 0, RemainingMax-1) || !e.fits(1, 0, RemainingMax-2) {
+		t.Error("the largest packet is not where the standard puts it")
+	}
 }

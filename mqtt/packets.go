@@ -1,5 +1,7 @@
 package mqtt
 
+import "strconv"
+
 // The packets as values. Decoders fill them, encoders write them. Publish aliases
 // the bytes it was decoded from; all others own what they hold. A zero or nil
 // optional field means that the property is absent.
@@ -157,3 +159,18 @@ type Auth struct {
 	ReasonString   string
 	UserProperties []UserProperty
 }
+
+// String names the packet without its credentials, so that a stray %v in a log
+// does not print them.
+func (p Connect) String() string {
+	return "CONNECT " + p.Version.String() + " from " + strconv.Quote(p.ClientID)
+}
+
+// GoString is String: %#v prints no credentials either.
+func (p Connect) GoString() string { return p.String() }
+
+// String names the packet without its authentication data.
+func (p Auth) String() string { return "AUTH " + p.Reason.String() }
+
+// GoString is String: %#v prints no authentication data either.
+func (p Auth) GoString() string { return p.String() }

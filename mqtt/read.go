@@ -116,6 +116,9 @@ func (c *cursor) end() error {
 // and no overlong forms, and no U+0000. Nothing is stripped, a byte order mark
 // included [MQTT-1.5.4-3].
 func checkText(s []byte, v Version, field string) *Error {
+	if len(s) <= 64 && plainASCII(s) { // most strings; for long ones the library is faster
+		return nil
+	}
 	if !utf8.Valid(s) {
 		return malformed(pick(v, "MQTT-1.5.4-1", "MQTT-1.5.3-1"), field+" is not well-formed UTF-8")
 	}
@@ -123,6 +126,16 @@ func checkText(s []byte, v Version, field string) *Error {
 		return malformed(pick(v, "MQTT-1.5.4-2", "MQTT-1.5.3-2"), field+" holds U+0000")
 	}
 	return nil
+}
+
+// plainASCII tells whether s is ASCII without U+0000.
+func plainASCII(s []byte) bool {
+	for _, b := range s {
+		if b == 0 || b >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // hasWildcard tells whether a topic name holds a character that only filters may.

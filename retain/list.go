@@ -1,114 +1,135 @@
 package retain
 
-import (
-	"slices"
+import "slices"
 
-	"github.com/redoubtmq/redoubt/mqtt"
-)
+// blockMax is how many elements a block holds. With it a million messages are
+// about 10,000 blocks, and a change moves at most two kilobytes inside one.
+const blockMax = 128
 
-// blockMax is how many frames a block holds. With it a million messages are about
-// 6,000 blocks: a search costs some twenty comparisons, a change moves a kilobyte
-// inside one block, and the room for one message is 8 to 16 bytes.
-const blockMax = 256
+// list is elements in the order of their keys, in blocks. Two neighbouring blocks
+// together are always more than a quarter full, so that what is removed gives its
+// memory back. It is not safe for concurrent use.
+//
+// What makes a search dear among a million messages is not comparing but reaching
+// memory that is in no cache. So each block has a low key beside those of its
+// neighbours, and only the last steps of a search look at elements.
+type list[E, K any] struct {
+	cmp    func(e E, key K) int
+	cmpLow func(low, key K) int
+	lowOf  func(e E) K // the key of e, as a copy
 
-// list is frames in an order, in blocks. Two neighbouring blocks together are
-// always more than a quarter full, so that what is removed gives its memory back.
-// It is not safe for concurrent use.
-type list struct {
-	blocks [][]*mqtt.Frame // none is empty
-	n      int             // frames in all of them
+	blocks []block[E, K]
+	n      int // elements in all of them
 }
 
-// place is a position in a list. A change to the list makes it void.
+type block[E, K any] struct {
+	low   K   // not greater than the elements here, greater than all before; means nothing in the first block
+	items []E // never empty
+}
+
+// place is a position in a list: an element, the end of a block, or the end of the
+// list. A change to the list makes it void.
 type place struct{ block, i int }
 
-// at is the frame at p, or nil at the end.
-func (l *list) at(p place) *mqtt.Frame {
-	if p.block == len(l.blocks) {
-		return nil
+// at is the element at p, or the first of the next block if p is the end of one;
+// here is where it is. ok is false at the end of the list.
+func (l *list[E, K]) at(p place) (e E, here place, ok bool) {
+	if p.block < len(l.blocks) && p.i == len(l.blocks[p.block].items) {
+		p = place{p.block + 1, 0}
 	}
-	return l.blocks[p.block][p.i]
-}
-
-// next is the place after p, which is not the end.
-func (l *list) next(p place) place {
-	if p.i++; p.i == len(l.blocks[p.block]) {
-		return place{p.block + 1, 0}
+	if p.block >= len(l.blocks) {
+		return e, p, false
 	}
-	return p
+	return l.blocks[p.block].items[p.i], p, true
 }
 
-// seek is the place of the first frame that is not less, or the end. less must be
-// true for a first part of the list and false for the rest.
-func (l *list) seek(less func(f *mqtt.Frame) bool) place {
-	return l.seekFrom(place{}, less)
-}
+// blockOf is the block that key belongs to; 0 if there is none.
+func (l *list[E, K]) blockOf(key K) int { return l.blockIn(0, len(l.blocks), key) }
 
-// seekFrom is seek where all frames before p are known to be less. It is cheap if
-// the place is close behind p.
-func (l *list) seekFrom(p place, less func(f *mqtt.Frame) bool) place {
-	lo, hi := p.block, len(l.blocks)
-	for step := 0; lo < hi; { // doubling steps first, then halves
-		mid := (lo + hi) / 2
-		if step < 16 {
-			mid = min(mid, lo+step)
-			step = 2*step + 1
+// blockIn is blockOf where it is known to be at or behind lo and before hi.
+func (l *list[E, K]) blockIn(lo, hi int, key K) int {
+	for lo+1 < hi {
+		if mid := (lo + hi) / 2; l.cmpLow(l.blocks[mid].low, key) <= 0 {
+			lo = mid
+		} else {
+			hi = mid
 		}
-		if b := l.blocks[mid]; less(b[len(b)-1]) {
+	}
+	return lo
+}
+
+// within is the place of the first element of block b that is not less than key,
+// or the end of the block.
+func (l *list[E, K]) within(b int, key K) place {
+	if b >= len(l.blocks) {
+		return place{b, 0}
+	}
+	items := l.blocks[b].items
+	lo, hi := 0, len(items)
+	for lo < hi {
+		if mid := (lo + hi) / 2; l.cmp(items[mid], key) < 0 {
 			lo = mid + 1
 		} else {
 			hi = mid
 		}
 	}
-	if lo == len(l.blocks) {
-		return place{lo, 0}
-	}
-	b := l.blocks[lo]
-	i, j := 0, len(b)-1 // the last one is not less
-	for i < j {
-		if mid := (i + j) / 2; less(b[mid]) {
-			i = mid + 1
-		} else {
-			j = mid
-		}
-	}
-	return place{lo, i}
+	return place{b, lo}
 }
 
-// insert puts f before the frame at p.
-func (l *list) insert(p place, f *mqtt.Frame) {
+// seek is the place of the first element that is not less than key, in the block
+// where key belongs.
+func (l *list[E, K]) seek(key K) place { return l.within(l.blockOf(key), key) }
+
+// seekFrom is seek where key is known to be greater than the element at p. It is
+// cheap if the place is close behind p.
+func (l *list[E, K]) seekFrom(p place, key K) place {
+	lo, hi := p.block, len(l.blocks)
+	for step := 1; lo+step < hi; step *= 2 {
+		if l.cmpLow(l.blocks[lo+step].low, key) > 0 {
+			hi = lo + step
+			break
+		}
+		lo += step
+	}
+	return l.within(l.blockIn(lo, hi, key), key)
+}
+
+// insert puts e at p, which seek answered for its key.
+func (l *list[E, K]) insert(p place, e E) {
 	l.n++
-	if p.block == len(l.blocks) {
-		last := len(l.blocks) - 1
-		if last < 0 || len(l.blocks[last]) == blockMax {
-			l.blocks = append(l.blocks, []*mqtt.Frame{f}) // what arrives in order fills blocks
-			return
-		}
-		p = place{last, len(l.blocks[last])}
+	if len(l.blocks) == 0 {
+		l.blocks = []block[E, K]{{l.lowOf(e), []E{e}}}
+		return
 	}
-	b := l.blocks[p.block]
-	if len(b) == blockMax {
-		right := append(make([]*mqtt.Frame, 0, blockMax), b[blockMax/2:]...)
-		clear(b[blockMax/2:])
-		b = b[:blockMax/2]
-		l.blocks[p.block] = b
-		l.blocks = slices.Insert(l.blocks, p.block+1, right)
-		if p.i > len(b) {
-			p = place{p.block + 1, p.i - len(b)}
-			b = right
-		}
+	items := l.blocks[p.block].items
+	if len(items) < blockMax {
+		l.blocks[p.block].items = slices.Insert(items, p.i, e)
+		return
 	}
-	l.blocks[p.block] = slices.Insert(b, p.i, f)
+	if p.block == len(l.blocks)-1 && p.i == len(items) { // what arrives in order fills its blocks
+		l.blocks = append(l.blocks, block[E, K]{l.lowOf(e), []E{e}})
+		return
+	}
+	const half = blockMax / 2
+	right := append(make([]E, 0, blockMax), items[half:]...)
+	clear(items[half:])
+	l.blocks[p.block].items = items[:half]
+	l.blocks = slices.Insert(l.blocks, p.block+1, block[E, K]{l.lowOf(right[0]), right})
+	if p.i > half {
+		p = place{p.block + 1, p.i - half}
+	}
+	l.blocks[p.block].items = slices.Insert(l.blocks[p.block].items, p.i, e)
 }
 
-// remove takes the frame at p out.
-func (l *list) remove(p place) {
+// remove takes the element at p out.
+func (l *list[E, K]) remove(p place) {
 	l.n--
-	l.blocks[p.block] = slices.Delete(l.blocks[p.block], p.i, p.i+1)
+	b := &l.blocks[p.block]
+	b.items = slices.Delete(b.items, p.i, p.i+1)
 	switch {
 	case l.n == 0:
 		l.blocks = nil
-	case len(l.blocks[p.block]) == 0:
+	case len(b.items) == 0:
 		l.blocks = slices.Delete(l.blocks, p.block, p.block+1)
 	}
 	l.merge(p.block)
@@ -116,10 +137,10 @@ func (l *list) remove(p place) {
 }
 
 // merge joins block i with the one behind it if half a block holds both.
-func (l *list) merge(i int) {
-	if i < 0 || i+1 >= len(l.blocks) || len(l.blocks[i])+len(l.blocks[i+1]) > blockMax/2 {
+func (l *list[E, K]) merge(i int) {
+	if i < 0 || i+1 >= len(l.blocks) || len(l.blocks[i].items)+len(l.blocks[i+1].items) > blockMax/2 {
 		return
 	}
-	l.blocks[i] = append(l.blocks[i], l.blocks[i+1]...)
+	l.blocks[i].items = append(l.blocks[i].items, l.blocks[i+1].items...)
 	l.blocks = slices.Delete(l.blocks, i+1, i+2)
 }

@@ -26,8 +26,9 @@ import (
 var ErrQuota = errors.New("retained messages are at their limit of messages or bytes")
 
 // slotBytes is what the store needs for a message besides its frame: a place in
-// the list of topics and perhaps in that of expiries, each at most half empty.
-const slotBytes = 32
+// the list of topics and perhaps one in that of expiries, with the slack of their
+// blocks.
+const slotBytes = 48
 
 // Options are the limits of a Store. 0 allows nothing and a negative value has no
 // limit. There are no defaults here: package config has them.
@@ -43,14 +44,16 @@ type Store struct {
 	// version is written while mu is held for writing, after the change it counts.
 	version atomic.Uint64
 
-	mu     sync.RWMutex // guards everything below
-	topics list         // all messages, by topic name
-	expiry list         // those that expire, by ExpiresAt and Version
+	mu     sync.RWMutex   // guards everything below
+	topics topicList      // all messages, by topic name
+	expiry list[due, due] // those that expire, by time
 	bytes  int64
 }
 
 // New makes an empty store.
-func New(opt Options) *Store { return &Store{opt: opt} }
+func New(opt Options) *Store {
+	return &Store{opt: opt, topics: newTopicList(), expiry: newExpiryList()}
+}
 
 // Put makes f the retained message of its topic [MQTT-3.3.1-5], or removes the
 // one there is if f has no payload [MQTT-3.3.1-6] [MQTT-3.3.1-7]. Both take the
@@ -60,6 +63,9 @@ func New(opt Options) *Store { return &Store{opt: opt} }
 //
 // The only error is ErrQuota; then nothing has changed and f has no version.
 func (s *Store) Put(f *mqtt.Frame) (version uint64, err error) {
+	if f.Version != 0 {
+		panic("BUG: retain: frame put twice")
+	}
 	old, err := s.put(f)
 	if err != nil {
 		return 0, err
@@ -75,7 +81,8 @@ func (s *Store) Put(f *mqtt.Frame) (version uint64, err error) {
 func (s *Store) put(f *mqtt.Frame) (old *mqtt.Frame, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, old := s.find(f.Topic())
+	tag := s.topics.tagOf(f.Topic())
+	p, old := s.topics.find(f.Topic(), tag)
 	remove := len(f.Payload()) == 0
 	if !remove && !s.room(f, old) {
 		return nil, ErrQuota
@@ -83,14 +90,14 @@ func (s *Store) put(f *mqtt.Frame) (old *mqtt.Frame, err error) {
 	f.Version = s.version.Load() + 1
 	switch {
 	case remove && old != nil:
-		s.removeAt(p)
+		s.removeAt(p, old)
 	case remove:
 	case old != nil:
 		s.account(old, -1)
-		s.topics.blocks[p.block][p.i] = f.Hold()
+		s.topics.blocks[p.block].items[p.i] = entry{f.Hold(), tag}
 		s.account(f, 1)
 	default:
-		s.topics.insert(p, f.Hold())
+		s.topics.insert(s.topics.seek(f.Topic()), entry{f.Hold(), tag})
 		s.account(f, 1)
 	}
 	// Last, so that who reads this version and then takes the lock finds f.
@@ -98,17 +105,8 @@ func (s *Store) put(f *mqtt.Frame) (old *mqtt.Frame, err error) {
 	return old, nil
 }
 
-// find is the place of that topic and the frame there, or nil and the place where
-// it would be. The caller holds mu, as for all that follow.
-func (s *Store) find(topic []byte) (place, *mqtt.Frame) {
-	p := s.topics.seek(func(f *mqtt.Frame) bool { return compare(f.Topic(), topic) < 0 })
-	if f := s.topics.at(p); f != nil && string(f.Topic()) == string(topic) {
-		return p, f
-	}
-	return p, nil
-}
-
 // room tells whether the limits allow f in place of old, which may be nil.
+// The caller holds mu, as for all that follow.
 func (s *Store) room(f, old *mqtt.Frame) bool {
 	messages, bytes := s.topics.n+1, s.bytes+sizeOf(f)
 	if old != nil {
@@ -126,19 +124,21 @@ func (s *Store) account(f *mqtt.Frame, sign int64) {
 	if f.ExpiresAt == 0 {
 		return
 	}
-	p := s.expiry.seek(func(o *mqtt.Frame) bool {
-		return o.ExpiresAt < f.ExpiresAt || o.ExpiresAt == f.ExpiresAt && o.Version < f.Version
-	})
+	d := dueOf(f)
+	p := s.expiry.seek(d)
 	if sign > 0 {
-		s.expiry.insert(p, f)
-	} else {
-		s.expiry.remove(p)
+		s.expiry.insert(p, d)
+		return
 	}
+	if there, _, _ := s.expiry.at(p); there != d {
+		panic("BUG: retain: ExpiresAt or Version of a retained frame was changed")
+	}
+	s.expiry.remove(p)
 }
 
-// removeAt takes the frame at p out of the store; its reference is the caller's.
-func (s *Store) removeAt(p place) {
-	s.account(s.topics.at(p), -1)
+// removeAt takes f at p out of the store; its reference is the caller's.
+func (s *Store) removeAt(p place, f *mqtt.Frame) {
+	s.account(f, -1)
 	s.topics.remove(p)
 }
 
@@ -161,17 +161,14 @@ func (s *Store) Sweep(now time.Time, max int) (removed int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ; removed < max; removed++ {
-		f := s.expiry.at(place{})
-		if f == nil || !expired(f, now) {
+		d, _, ok := s.expiry.at(place{})
+		if !ok || !expired(d.f, now) {
 			break
 		}
-		p, _ := s.find(f.Topic())
-		s.removeAt(p)
-		f.Release()
+		name := d.f.Topic()
+		p, _ := s.topics.find(name, s.topics.tagOf(name))
+		s.removeAt(p, d.f)
+		d.f.Release()
 	}
 	return removed
-}
-
-func expired(f *mqtt.Frame, now time.Time) bool {
-	return f.ExpiresAt != 0 && f.ExpiresAt <= now.UnixMilli()
 }

@@ -44,35 +44,33 @@ func (s *Store) Walk(now time.Time, filter string, cur *Cursor, max int, fn func
 		cur.started = true
 		cur.key = least(cur.key[:0], filter)
 	}
-	before := func(f *mqtt.Frame) bool { return compare(f.Topic(), cur.key) < 0 }
-	p := s.topics.seek(before)
+	p := s.topics.seek(cur.key)
 	for visited := 0; ; visited++ {
-		f := s.topics.at(p)
+		e, here, ok := s.topics.at(p)
 		switch {
-		case f == nil:
+		case !ok:
 			return cur.finish()
 		case visited > 0 && visited >= max:
 			return false
-		case topic.Match(filter, f.Topic()):
-			if !expired(f, now) && !fn(f) {
+		case topic.Match(filter, e.f.Topic()):
+			if !expired(e.f, now) && !fn(e.f) {
 				return false
 			}
-			cur.key = after(cur.key[:0], f.Topic())
-			p = s.topics.next(p)
+			cur.key = after(cur.key[:0], e.f.Topic())
+			p = place{here.block, here.i + 1}
 		default:
-			key, more := skip(cur.key[:0], filter, f.Topic())
-			if cur.key = key; !more {
+			if cur.key, ok = skip(cur.key[:0], filter, e.f.Topic()); !ok {
 				return cur.finish()
 			}
-			p = s.topics.seekFrom(p, before)
+			p = s.topics.seekFrom(here, cur.key)
 		}
 	}
 }
 
-// walkOne is Walk for a filter without wildcards: one search.
+// walkOne is Walk for a filter without wildcards: one look.
 func (s *Store) walkOne(now time.Time, filter string, cur *Cursor, fn func(f *mqtt.Frame) bool) (done bool) {
 	cur.key = append(cur.key[:0], filter...)
-	if _, f := s.find(cur.key); f != nil && !expired(f, now) && !fn(f) {
+	if _, f := s.topics.find(cur.key, s.topics.tagOf(cur.key)); f != nil && !expired(f, now) && !fn(f) {
 		return false
 	}
 	return cur.finish()

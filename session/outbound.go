@@ -112,13 +112,17 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 // tooLarge tells whether the client said it cannot take a packet of this size
 // [MQTT-3.1.2-24]; such a message counts as sent [MQTT-3.1.2-25].
 func (s *Session) tooLarge(now time.Time, o *Out) bool {
-	if s.conn.sizeMax == 0 {
-		return false
+	most := int(s.conn.sizeMax)
+	if most == 0 {
+		most = mqtt.PacketMax
+	}
+	if o.Cost() <= most {
+		return false // without counting
 	}
 	var h mqtt.PublishHead
 	var one [1]uint32
 	o.head(&h, &one, s.conn.version, now)
-	return o.Frame.WireSize(&h) > int(s.conn.sizeMax)
+	return o.Frame.WireSize(&h) > most
 }
 
 // nextID is a packet identifier that is not zero and not in use

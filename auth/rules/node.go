@@ -79,7 +79,11 @@ func (r *reader) fields(n *yaml.Node, key string, known ...string) map[string]*y
 		return nil
 	}
 	if n.Kind != yaml.MappingNode {
-		r.fail(n, key, "is %s; write a mapping with the keys %s", kindOf(n), strings.Join(known, ", "))
+		what := "is"
+		if key == "" {
+			what = "the file is"
+		}
+		r.fail(n, key, "%s %s; write a mapping with the keys %s", what, kindOf(n), strings.Join(known, ", "))
 		return nil
 	}
 	prefix := ""
@@ -150,6 +154,10 @@ func (r *reader) number(n *yaml.Node, key string, low, high int) int {
 			if i, err := strconv.Atoi(n.Value); err == nil && i >= low && i <= high && n.Value == strconv.Itoa(i) {
 				return i
 			}
+		}
+		if n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" {
+			r.fail(n, key, "%s is %s; write a number, without quotes", shown(n.Value), kindOf(n))
+			return low
 		}
 		want := "a number from " + strconv.Itoa(low) + " to " + strconv.Itoa(high)
 		if low == high {

@@ -67,7 +67,7 @@ func usage(format string, args ...any) *client.Error {
 }
 
 // UsageError is what a flag parser found wrong, told in our shape.
-func UsageError(command string, err error, io IO) error {
+func UsageError(command string, err error, in IO) error {
 	e := usage("%s", err)
 	var inner *client.Error
 	if errors.As(err, &inner) { // from one of our flags: the parser's words around it say less
@@ -77,7 +77,7 @@ func UsageError(command string, err error, io IO) error {
 		}
 	}
 	e.Help = append(e.Help, "see redoubt "+command+" --help")
-	return newPrinter(io, command, false).fail(e)
+	return newPrinter(in, command, false).fail(e)
 }
 
 // printer writes for one run of a command. Its methods may be called from
@@ -91,8 +91,8 @@ type printer struct {
 	out []byte
 }
 
-func newPrinter(io IO, command string, quiet bool) *printer {
-	return &printer{io: io, command: command, quiet: quiet}
+func newPrinter(in IO, command string, quiet bool) *printer {
+	return &printer{io: in, command: command, quiet: quiet}
 }
 
 // fail prints err and makes it the end of the command.

@@ -18,6 +18,7 @@ var Rules = []Rule{
 	{"mutexes", mutexes},
 	{"package-comments", packageComments},
 	{"test-habits", testHabits},
+	{"allocation-tests", allocationTests},
 	{"machine-words", machineWords},
 	{"docs-point-at-things", docsPointAtThings},
 }

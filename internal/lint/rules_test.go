@@ -106,8 +106,14 @@ var samples = []sample{
 	{"short mode", "test-habits", map[string]string{"broker/a_test.go": src("broker", []string{"testing"}, "func TestX(t *testing.T) { if testing.Short() { return } }\n")}, "testing.Short"},
 	{"sleep", "test-habits", map[string]string{"broker/a_test.go": src("broker", []string{"time"}, "func f() { time.Sleep(1) }\n")}, "time.Sleep"},
 	{"sleep in the kit", "test-habits", map[string]string{"internal/testkit/a.go": src("testkit", []string{"time"}, "func f() { time.Sleep(1) }\n")}, "time.Sleep"},
+	{"virtual sleep by a helper", "test-habits", map[string]string{"broker/a_test.go": src("broker", []string{"testing", "testing/synctest", "time"}, "func play(t *testing.T, f func()) { synctest.Test(t, func(*testing.T) { f() }) }\nfunc TestX(t *testing.T) { play(t, func() { time.Sleep(1) }) }\n")}, ""},
+	{"helper of another package", "test-habits", map[string]string{
+		"broker/a_test.go": src("broker", []string{"testing", "testing/synctest"}, "func play(t *testing.T, f func()) { synctest.Test(t, func(*testing.T) { f() }) }\n"),
+		"conn/a_test.go":   src("conn", []string{"testing", "time"}, "func play(t *testing.T, f func()) { f() }\nfunc TestX(t *testing.T) { play(t, func() { time.Sleep(1) }) }\n")}, "time.Sleep"},
 	{"virtual sleep", "test-habits", map[string]string{"broker/a_test.go": src("broker", []string{"testing", "testing/synctest", "time"}, "func TestX(t *testing.T) { synctest.Test(t, func(t *testing.T) { time.Sleep(1) }) }\n")}, ""},
 
+	{"nobody runs it", "allocation-tests", map[string]string{"topic/a_test.go": "//go:build !race\n\npackage topic\n\nfunc TestFast(t *testing.T) {}\n"}, "no pass of"},
+	{"the second pass runs it", "allocation-tests", map[string]string{"topic/a_test.go": "//go:build !race\n\npackage topic\n\nfunc TestNoAllocations(t *testing.T) {}\nfunc helper() {}\n", "topic/b_test.go": "package topic\n\nfunc TestFast(t *testing.T) {}\n"}, ""},
 	{"machine path", "machine-words", map[string]string{"docs/a.md": "see /wo" + "rk/x\n"}, "path of one machine"},
 	{"home", "machine-words", map[string]string{"broker/a.go": "// Package broker x, see /ho" + "me/me/x.\npackage broker\n"}, "path of one machine"},
 	{"shared", "machine-words", map[string]string{"README.md": "one\nsee .." + "/shared/design.md\n"}, "path of one machine"},

@@ -67,11 +67,12 @@ func judgePackageComment(f *ast.File) string {
 // moves virtual time and costs none.
 func testHabits(r *Repo) []Finding {
 	var out []Finding
+	helpers := bubbleHelpers(r)
 	for _, f := range r.Go {
 		if !f.Test && !isTestOnly(f.Dir) {
 			continue
 		}
-		bubbles := synctestCalls(f)
+		bubbles := bubbleCalls(f, helpers[f.Dir])
 		f.uses("time", []string{"Sleep"}, func(sel *ast.SelectorExpr) {
 			for _, b := range bubbles {
 				if b.Pos() <= sel.Pos() && sel.End() <= b.End() {
@@ -100,24 +101,86 @@ func testHabits(r *Repo) []Finding {
 	return out
 }
 
-// synctestCalls lists the calls of synctest.Test in f.
-func synctestCalls(f *GoFile) []ast.Node {
+// allocName is the pattern of the second pass of `make test`.
+var allocName = regexp.MustCompile(`Alloc`)
+
+// allocationTests: a test in a file that the race detector does not build runs
+// in the second pass only, which looks for it by name.
+func allocationTests(r *Repo) []Finding {
+	var out []Finding
+	for _, f := range r.Go {
+		if !f.Test || !notUnderRace(f) {
+			continue
+		}
+		for _, d := range f.Syntax.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if ok && fn.Recv == nil && strings.HasPrefix(fn.Name.Name, "Test") && !allocName.MatchString(fn.Name.Name) {
+				out = append(out, Finding{Path: f.Path, Line: r.line(fn), Text: fmt.Sprintf("%s is built without the race detector and has no Alloc in its name, so no pass of `make test` runs it", fn.Name.Name)})
+			}
+		}
+	}
+	return out
+}
+
+// notUnderRace tells whether f is left out of the pass with the race detector.
+func notUnderRace(f *GoFile) bool {
+	for _, g := range f.Syntax.Comments {
+		for _, c := range g.List {
+			if c.Pos() < f.Syntax.Package && strings.HasPrefix(c.Text, "//go:build") && strings.Contains(c.Text, "!race") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// bubbleCalls lists the calls in f that run their argument in virtual time:
+// synctest.Test, and the functions of its package that call it.
+func bubbleCalls(f *GoFile, helpers map[string]bool) []ast.Node {
 	var calls []ast.Node
 	local := f.localName("testing/synctest")
-	if local == "" {
-		return nil
-	}
 	ast.Inspect(f.Syntax, func(n ast.Node) bool {
-		if call, ok := n.(*ast.CallExpr); ok {
-			if sel, ok := call.Fun.(*ast.SelectorExpr); ok && sel.Sel.Name == "Test" {
-				if x, ok := sel.X.(*ast.Ident); ok && x.Name == local {
-					calls = append(calls, call)
-				}
+		call, ok := n.(*ast.CallExpr)
+		if !ok {
+			return true
+		}
+		switch fun := call.Fun.(type) {
+		case *ast.SelectorExpr:
+			if x, ok := fun.X.(*ast.Ident); ok && local != "" && x.Name == local && fun.Sel.Name == "Test" {
+				calls = append(calls, call)
+			}
+		case *ast.Ident:
+			if helpers[fun.Name] {
+				calls = append(calls, call)
 			}
 		}
 		return true
 	})
 	return calls
+}
+
+// bubbleHelpers names, by folder, the test functions that open a bubble for
+// their caller.
+func bubbleHelpers(r *Repo) map[string]map[string]bool {
+	helpers := make(map[string]map[string]bool)
+	for _, f := range r.Go {
+		calls := bubbleCalls(f, nil)
+		for _, d := range f.Syntax.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Recv != nil || testName.MatchString(fn.Name.Name) {
+				continue
+			}
+			for _, c := range calls {
+				if fn.Pos() <= c.Pos() && c.End() <= fn.End() {
+					if helpers[f.Dir] == nil {
+						helpers[f.Dir] = make(map[string]bool)
+					}
+					helpers[f.Dir][fn.Name.Name] = true
+				}
+			}
+		}
+	}
+	return helpers
 }
 
 // machinePaths are places that exist on one machine only. The expressions are

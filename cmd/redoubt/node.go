@@ -1,0 +1,250 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redoubtmq/redoubt/audit"
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/builtin"
+	"github.com/redoubtmq/redoubt/auth/rules"
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/conn"
+	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/internal/datadir"
+	"github.com/redoubtmq/redoubt/internal/safefile"
+	"github.com/redoubtmq/redoubt/listener"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/pki"
+	"github.com/redoubtmq/redoubt/retain"
+	"github.com/redoubtmq/redoubt/router"
+)
+
+// node is one running broker: every room, put together. Shutdown is start-up
+// backwards.
+type node struct {
+	loaded    atomic.Pointer[config.Loaded]
+	load      func() (*config.Loaded, error) // what a reload reads
+	clock     clock.Clock
+	log       *slog.Logger
+	level     *slog.LevelVar
+	started   time.Time
+	ready     atomic.Bool
+	release   func()     // the data directory
+	reloading sync.Mutex // held through a reload
+	metrics   *metrics.Registry
+	audited   *metrics.Shard // of what this struct does itself
+	audit     *audit.Log
+	pki       *pki.BuiltIn
+	made      bool // the data directory was new
+	users     *builtin.Store
+	builtin   *builtin.Authenticator
+	authz     *auth.Authorizer
+	retained  *retain.Store
+	index     *router.Index
+	broker    *broker.Broker
+	door      *listener.Door
+	server    *conn.Server
+	listeners []*door
+	fileSum   string // how many connections the open file limit allows
+}
+
+// door is a listener with what a reload may exchange.
+type door struct {
+	*listener.Listener
+	certs *pki.Provider
+}
+
+// prepare makes or opens everything a data directory holds. Nothing listens yet.
+func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *slog.LevelVar) (n *node, err error) {
+	c := loaded.Config
+	n = &node{clock: clk, log: log, level: level, started: clk.Now(), metrics: metrics.New()}
+	n.loaded.Store(loaded)
+	if err := datadir.Init(c.Node.DataDir); err != nil {
+		return nil, err
+	}
+	if n.release, err = datadir.Lock(c.Node.DataDir); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			n.release()
+		}
+	}()
+	if n.pki, n.made, err = pki.Ensure(c.Node.DataDir, n.started, localNames()); err != nil {
+		return nil, err
+	}
+	if err = ensureRules(c); err != nil {
+		return nil, err
+	}
+	policy, err := rules.Load(c.Authz.RulesFile)
+	if err != nil {
+		return nil, err
+	}
+	n.authz = auth.NewAuthorizer(policy)
+	if n.users, err = builtin.Open(c.Node.DataDir, clk); err != nil {
+		return nil, err
+	}
+	n.metrics.SetBuild(version, revision())
+	n.audited = n.metrics.NewShard()
+	n.audit = audit.New(log, n.audited)
+	return n, nil
+}
+
+// ensureRules writes the shipped rules where the configuration names no file of
+// its own and there is none. A named file that is missing is an error: nobody
+// wants other rules than those he wrote.
+func ensureRules(c *config.Config) error {
+	if c.Authz.RulesFile != filepath.Join(c.Node.DataDir, "rules.yaml") {
+		return nil
+	}
+	if _, err := os.Lstat(c.Authz.RulesFile); !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return safefile.Write(c.Authz.RulesFile, rules.Default(), 0o600)
+}
+
+// localNames are what the built-in certificate is valid for.
+func localNames() pki.Names {
+	host, _ := os.Hostname() // without one, the other names remain
+	var addrs []netip.Addr
+	found, _ := net.InterfaceAddrs()
+	for _, a := range found {
+		if p, err := netip.ParsePrefix(a.String()); err == nil {
+			addrs = append(addrs, p.Addr())
+		}
+	}
+	return pki.LocalNames(host, addrs)
+}
+
+// assemble makes the broker and opens the listening sockets; nobody is let in.
+func (n *node) assemble() error {
+	c := n.loaded.Load().Config
+	connections, sum, err := connectionsMax(c)
+	if err != nil {
+		return err
+	}
+	n.fileSum = sum
+	if n.builtin, err = builtin.New(n.users, n.clock, builtin.Options{}); err != nil {
+		return err
+	}
+	chains := map[string]*auth.Chain{}
+	for name, links := range c.Authn.Chains {
+		var as []auth.Authenticator
+		for range links { // the schema knows one: builtin
+			as = append(as, n.builtin)
+		}
+		chains[name] = auth.NewChain(as...)
+	}
+	n.index, n.retained = router.New(), retain.New(retainOptions(c))
+	loops := runtime.GOMAXPROCS(0)
+	n.broker = broker.New(broker.Options{
+		Homes: loops, Settings: brokerSettings(c), Index: n.index, Retained: n.retained,
+		Authorizer: n.authz, Chains: chains, Log: n.audit, StillKnown: n.stillKnown,
+	})
+	n.broker.Report(n.metrics)
+	if n.door, err = listener.NewDoor(doorLimits(c, connections), n.metrics.NewShard()); err != nil {
+		return err
+	}
+	for _, name := range sortedKeys(c.Listeners) {
+		if err := n.listen(name, c.Listeners[name]); err != nil {
+			n.closeListeners()
+			n.builtin.Close()
+			return err
+		}
+	}
+	n.server = conn.New(conn.Options{Loops: loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock})
+	n.users.OnChange(n.usersChanged)
+	return nil
+}
+
+// listen opens one listener of the configuration.
+func (n *node) listen(name string, c config.Listener) error {
+	if len(c.Bind) == 0 {
+		return nil
+	}
+	l := &door{Listener: &listener.Listener{Name: name, Protocol: c.Protocol, Chain: c.Authn, Door: n.door}}
+	if !c.Plaintext() {
+		certs, err := n.certificates(name, c)
+		if err != nil {
+			return err
+		}
+		l.certs = certs
+		if l.TLS, err = pki.ServerTLS(pki.Profile(c.TLS.Profile), certs); err != nil {
+			return fmt.Errorf("listeners.%s: %w", name, err)
+		}
+	}
+	if err := l.Bind(c.Bind); err != nil {
+		return err
+	}
+	n.listeners = append(n.listeners, l)
+	return nil
+}
+
+// certificates are a listener's own, or those of the built-in CA.
+func (n *node) certificates(name string, c config.Listener) (*pki.Provider, error) {
+	if len(c.TLS.Certificates) == 0 {
+		return n.pki.Provider(), nil
+	}
+	p := pki.NewProvider()
+	for i, pair := range c.TLS.Certificates {
+		cert, err := pki.LoadPairWithKey(pair.Cert, pair.Key.Value, pair.Key.Ref, n.clock.Now())
+		if err != nil {
+			return nil, fmt.Errorf("listeners.%s.tls.certificates[%d]: %w", name, i, err)
+		}
+		p.Set(append(p.Certificates(), cert)...)
+	}
+	return p, nil
+}
+
+// open lets clients in.
+func (n *node) open() {
+	for _, l := range n.listeners {
+		n.server.Serve(l.Listener)
+	}
+	n.ready.Store(true)
+}
+
+func (n *node) closeListeners() {
+	for _, l := range n.listeners {
+		l.Close()
+	}
+}
+
+// close ends everything, as far as it was begun. Connections have until ctx is
+// done to take their last packet.
+func (n *node) close(ctx context.Context) {
+	n.ready.Store(false)
+	if n.server != nil {
+		n.server.Shutdown(ctx)
+		n.builtin.Close()
+	}
+	n.release()
+}
+
+// stillKnown is asked when a verdict that took its time arrives: the user may
+// have been deleted meanwhile.
+func (n *node) stillKnown(by *auth.Principal) bool {
+	return by.Method != builtin.Name || n.users.Known(by.Username)
+}
+
+// usersChanged closes the connections of users who were deleted or got another
+// password.
+func (n *node) usersChanged(names []string) {
+	n.server.Each(func(now time.Time, h *broker.Home) {
+		for _, name := range names {
+			h.Kick(now, name)
+		}
+	})
+}

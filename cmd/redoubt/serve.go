@@ -1,0 +1,199 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/clock"
+)
+
+func serveCmd(g *globals) *cobra.Command {
+	var allowRoot bool
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the broker",
+		Long: "Runs the broker in the foreground. An empty data directory is initialised first.\n\n" +
+			"SIGTERM and SIGINT stop it: it takes no more clients, tells those it has (DISCONNECT 0x8B)\n" +
+			"and ends within five seconds. SIGHUP reloads configuration, rules, users and certificates.\n" +
+			"Exit codes: 0 stopped on request, 1 refused to start, 2 usage.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, g, allowRoot) },
+	}
+	cmd.Flags().BoolVar(&allowRoot, "allow-root", false, "run although the user is root; a fault would then cost the whole machine (P1.x)")
+	return cmd
+}
+
+func initCmd(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "init",
+		Short: "Make the data directory: server CA, certificate, rules; start nothing",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			loaded, err := g.LoadConfig()
+			if err != nil {
+				return err
+			}
+			n, err := prepare(loaded, clock.System{}, slog.New(slog.DiscardHandler), &slog.LevelVar{})
+			if err != nil {
+				return err
+			}
+			defer n.release()
+			done := "was there already and is complete"
+			if n.made {
+				done = "is ready"
+			}
+			if g.Output == "json" {
+				return writeConfigJSON(cmd.OutOrStdout(), map[string]any{"data_dir": loaded.Config.Node.DataDir, "ca": n.pki.CAPath(), "rules": loaded.Config.Authz.RulesFile, "created": n.made})
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s.\n  CA     %s\n  rules  %s\nNext: %s user add device1\n",
+				loaded.Config.Node.DataDir, done, n.pki.CAPath(), loaded.Config.Authz.RulesFile, self(g))
+			return err
+		},
+	}
+}
+
+// stopWithin is how long connections may take to take their last packet.
+const stopWithin = 4 * time.Second
+
+func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
+	if os.Geteuid() == 0 && !allowRoot {
+		return errors.New("refusing to run as root: a fault in the broker would cost the whole machine (P1.x). Run it as its own user, or say --allow-root")
+	}
+	loaded, err := g.LoadConfig()
+	if err != nil {
+		return err
+	}
+	level := &slog.LevelVar{}
+	log := newLog(loaded.Config, level, os.Stderr)
+	// Caught before anything is made, so that an early signal is not a kill.
+	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+
+	n, err := prepare(loaded, clock.System{}, log, level)
+	if err != nil {
+		return err
+	}
+	n.load = g.LoadConfig
+	if err := n.assemble(); err != nil {
+		n.release()
+		return err
+	}
+	services, err := n.startServices()
+	if err == nil {
+		n.open()
+		n.announce(cmd.OutOrStdout(), self(g))
+		n.attend(ctx, hup)
+	}
+	log.Info("stopping")
+	end, cancel := context.WithTimeout(context.Background(), stopWithin)
+	defer cancel()
+	services.stop()
+	n.close(end)
+	log.Info("stopped")
+	return err
+}
+
+// attend does what comes up while the broker runs, until ctx is done.
+func (n *node) attend(ctx context.Context, hup <-chan os.Signal) {
+	often, seldom := time.NewTicker(5*time.Second), time.NewTicker(time.Hour)
+	defer often.Stop()
+	defer seldom.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+			if _, err := n.Reload(ctx); err != nil {
+				n.log.Error("reload refused, nothing has changed", "error", err.Error())
+			}
+		case <-often.C:
+			now := n.clock.Now()
+			n.audit.Sweep(now)
+			n.door.Sweep(now)
+			n.retained.Sweep(now, 10_000)
+		case <-seldom.C:
+			if changed, err := n.pki.Refresh(n.clock.Now()); err != nil {
+				n.log.Error("the server certificate could not be renewed", "error", err.Error())
+			} else if changed {
+				n.log.Info("the server certificate was renewed", "not_after", n.pki.Certificate().Leaf.NotAfter)
+			}
+		}
+	}
+}
+
+// newLog is text on a terminal and JSON elsewhere, unless the configuration says
+// which.
+func newLog(c *config.Config, level *slog.LevelVar, out *os.File) *slog.Logger {
+	setLevel(level, c)
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Log.Format == "text" || c.Log.Format == "auto" && term.IsTerminal(int(out.Fd())) {
+		return slog.New(slog.NewTextHandler(out, opts))
+	}
+	return slog.New(slog.NewJSONHandler(out, opts))
+}
+
+func setLevel(level *slog.LevelVar, c *config.Config) {
+	_ = level.UnmarshalText([]byte(c.Log.Level)) // the schema admits its four words only
+}
+
+// announce says what a newcomer needs, in at most 15 lines.
+func (n *node) announce(out io.Writer, self string) {
+	c := n.loaded.Load().Config
+	var b strings.Builder
+	fmt.Fprintf(&b, "redoubt %s is ready. Data: %s\n", version, c.Node.DataDir)
+	port, host := "8883", "localhost"
+	for _, l := range n.listeners {
+		fmt.Fprintf(&b, "  %-7s %s\n", l.Name, strings.Join(l.Addresses(), " "))
+		if l.Protocol == config.ProtocolMQTTS && len(l.Addresses()) > 0 {
+			port = l.Addresses()[0][strings.LastIndexByte(l.Addresses()[0], ':')+1:]
+		}
+	}
+	fmt.Fprintf(&b, "  metrics http://%s/metrics\n", strings.Join(c.Metrics.Bind, " "))
+	fmt.Fprintf(&b, "  CA      %s (every device needs a copy)\n", n.pki.CAPath())
+	fmt.Fprintf(&b, "  limits  %s\n", n.fileSum)
+	if n.users.Len() == 0 {
+		flags := fmt.Sprintf("-h %s -p %s --cafile %s -u device1 -P SECRET", host, port, n.pki.CAPath())
+		fmt.Fprintf(&b, "There is no user yet, so nobody can connect. In another terminal:\n")
+		fmt.Fprintf(&b, "  %s user add device1\n", self)
+		fmt.Fprintf(&b, "  mosquitto_sub %s -t 'devices/device1/#' -v\n", flags)
+		fmt.Fprintf(&b, "  mosquitto_pub %s -t devices/device1/temp -m 21.5\n", flags)
+		fmt.Fprintf(&b, "(SECRET is what the first command prints.)\n")
+	} else {
+		fmt.Fprintf(&b, "%d users. See them with: %s user list\n", n.users.Len(), self)
+	}
+	_, _ = io.WriteString(out, b.String())
+}
+
+// self is how the operator calls this program, with the flags that lead to the
+// same data directory.
+func self(g *globals) string {
+	name := os.Args[0]
+	if strings.Contains(name, string(filepath.Separator)+"go-build") { // by go run
+		name = "go run ./cmd/redoubt"
+	} else if filepath.Base(name) == name {
+		name = "redoubt"
+	}
+	if g.ConfigFile != "" {
+		name += " --config " + g.ConfigFile
+	}
+	if g.DataDir != "" {
+		name += " --data-dir " + g.DataDir
+	}
+	return name
+}

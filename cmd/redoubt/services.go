@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+
+	"github.com/redoubtmq/redoubt/admin"
+	"github.com/redoubtmq/redoubt/metrics"
+)
+
+// services are the administration socket and the metrics and health pages.
+type services struct {
+	cancel context.CancelFunc
+	wait   sync.WaitGroup
+}
+
+// stop ends them and waits; the zero services are stopped.
+func (s *services) stop() {
+	if s.cancel != nil {
+		s.cancel()
+		s.wait.Wait()
+	}
+}
+
+// startServices opens their sockets and serves. After an error nothing listens.
+func (n *node) startServices() (*services, error) {
+	c := n.loaded.Load().Config
+	socket, err := admin.Listen(c.Admin.Socket)
+	if err != nil {
+		return &services{}, fmt.Errorf("admin.socket: %w", err)
+	}
+	open := []net.Listener{socket}
+	for _, bind := range c.Metrics.Bind {
+		l, err := net.Listen("tcp", bind)
+		if err != nil {
+			for _, o := range open {
+				_ = o.Close()
+			}
+			return &services{}, fmt.Errorf("metrics.bind: cannot listen on %s: %w", bind, err)
+		}
+		open = append(open, l)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &services{cancel: cancel}
+	api := admin.New(admin.Options{Version: version, Clock: n.clock, Log: n.log, Users: admin.BuiltinUsers(n.users), Policy: n.authz, Status: n, Reloader: n})
+	s.run(func() error { return api.Serve(ctx, socket) }, n)
+	for _, l := range open[1:] {
+		pages := admin.NewHealth(admin.HealthOptions{Metrics: n.metrics.Handler(), NotReady: n.notReady, Log: n.log})
+		s.run(func() error { return pages.Serve(ctx, l) }, n)
+	}
+	return s, nil
+}
+
+func (s *services) run(serve func() error, n *node) {
+	s.wait.Add(1)
+	go func() {
+		defer s.wait.Done()
+		if err := serve(); err != nil {
+			n.log.Error("an administration service ended", "error", err.Error())
+		}
+	}()
+}
+
+func (n *node) notReady() []string {
+	if n.ready.Load() {
+		return nil
+	}
+	return []string{"the listeners are not open yet, or no longer"}
+}
+
+// Status implements admin.Status.
+func (n *node) Status() admin.StatusReport {
+	loaded := n.loaded.Load()
+	r := admin.StatusReport{
+		Name: loaded.Config.Node.Name, Version: version, Status: "running", NotReady: n.notReady(),
+		StartedAt: n.started, UptimeSeconds: int64(n.clock.Now().Sub(n.started).Seconds()),
+		Connections: n.metrics.Value(metrics.Connections), Sessions: int64(n.broker.Sessions()),
+		Subscriptions: n.metrics.Value(metrics.Subscriptions), Retained: n.metrics.Value(metrics.RetainedMessages),
+		ConfigFile: loaded.File, DataDir: loaded.Config.Node.DataDir,
+	}
+	if len(r.NotReady) > 0 {
+		r.Status = "not_ready"
+	}
+	for _, l := range n.listeners {
+		for _, a := range l.Addresses() {
+			r.Listeners = append(r.Listeners, admin.ListenerStatus{Name: l.Name, Address: a, Protocol: l.Protocol, Connections: l.Open.Load()})
+		}
+	}
+	return r
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}

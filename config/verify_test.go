@@ -1,0 +1,97 @@
+package config
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/redoubtmq/redoubt/internal/secret"
+)
+
+func load(t *testing.T, text string) *Loaded {
+	t.Helper()
+	l, err := loadText(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func TestDiff(t *testing.T) {
+	from := load(t, "listeners: {old: {protocol: mqtt, bind: ['127.0.0.1:1883']}, mqtts: {tls: {certificates: [{cert: a, key: file:k}]}}}\nlimits: {inflight: 5}\n")
+	to := load(t, "listeners: {new: {protocol: mqtt, bind: ['127.0.0.1:1884']}, mqtts: {tls: {certificates: [{cert: a, key: file:k}]}}}\nlog: {level: warn}\nlimits: {connections_per_prefix: {/24: 7}}\n")
+	to.Config.Listeners["mqtts"].TLS.Certificates[0].Key.Value = secret.FromString("renewed")
+	want := []Change{
+		{"log.level", "info", "warn", Live},
+		{"listeners.mqtts.tls.certificates", `[{cert: /etc/redoubt/a, key: "file:/etc/redoubt/k"}]`, `[{cert: /etc/redoubt/a, key: "file:/etc/redoubt/k"}] (new content)`, NewConnections},
+		{"listeners.new.protocol", "", "mqtt", Restart},
+		{"listeners.new.bind", "", `["127.0.0.1:1884"]`, Restart},
+		{"listeners.new.authn", "", "default", NewConnections},
+		{"limits.inflight", "5", "32", NewConnections},
+		{"limits.connections_per_prefix", "{/24: 20000, /32: 2000, /56: 20000, /64: 2000}", "{/24: 7, /32: 2000, /56: 20000, /64: 2000}", NewConnections},
+		{"listeners.old.protocol", "mqtt", "", Restart},
+		{"listeners.old.bind", `["127.0.0.1:1883"]`, "", Restart},
+		{"listeners.old.authn", "default", "", NewConnections},
+	}
+	if got := Diff(from.Config, to.Config); !reflect.DeepEqual(got, want) {
+		for _, c := range got {
+			t.Errorf("%+v", c)
+		}
+	}
+	if got := Diff(to.Config, to.Config); got != nil {
+		t.Errorf("a configuration differs from itself: %v", got)
+	}
+}
+
+func TestVerify(t *testing.T) {
+	from := load(t, "")
+	soft := load(t, "log: {level: debug}\nlimits: {inflight: 5, packet_bytes: 2MiB}\nauthz: {deny_action: disconnect}\n")
+	if err := soft.Verify(from.Config); err != nil {
+		t.Error(err)
+	}
+	if err := Verify(from.Config, soft.Config); err != nil {
+		t.Error(err)
+	}
+	hard := load(t, "log:\n  level: debug\n  format: json\nlisteners:\n  mqtts: {bind: [':8884']}\n  mqtt: {protocol: mqtt, bind: ['127.0.0.1:1883']}\n")
+	want := strings.Join([]string{
+		`/etc/redoubt/redoubt.yaml:3: log.format: changed from auto to json, which needs a restart. Nothing has been reloaded.`,
+		`/etc/redoubt/redoubt.yaml:5: listeners.mqtts.bind: changed from [":8883"] to [":8884"], which needs a restart. Nothing has been reloaded.`,
+		`/etc/redoubt/redoubt.yaml:6: listeners.mqtt.protocol: changed from absent to mqtt, which needs a restart. Nothing has been reloaded.`,
+		`/etc/redoubt/redoubt.yaml:6: listeners.mqtt.bind: changed from absent to ["127.0.0.1:1883"], which needs a restart. Nothing has been reloaded.`,
+	}, "\n")
+	err := hard.Verify(from.Config)
+	if err == nil {
+		t.Fatal("a change that needs a restart passes")
+	}
+	var got []string
+	for _, p := range err.(*Errors).Problems {
+		p.Origin.Column = 0
+		got = append(got, p.Error())
+	}
+	if strings.Join(got, "\n") != want {
+		t.Errorf("%s\nwant\n%s", strings.Join(got, "\n"), want)
+	}
+	if err := from.Verify(hard.Config); err == nil || !strings.Contains(err.Error(), `listeners.mqtt.bind: changed from ["127.0.0.1:1883"] to absent`) {
+		t.Errorf("a listener that goes: %v", err)
+	}
+}
+
+// TestVerifyKnowsEveryRestartKey changes one value at a time.
+func TestVerifyKnowsEveryRestartKey(t *testing.T) {
+	from := load(t, "")
+	for _, lf := range leaves(from.Config) {
+		to := load(t, "").Config
+		for _, other := range leaves(to) {
+			if other.key == lf.key && other.value.CanSet() {
+				other.value.SetZero()
+			}
+		}
+		changed := Diff(from.Config, to)
+		if len(changed) == 0 {
+			continue // zero already, or inside a map
+		}
+		if err := Verify(from.Config, to); (err != nil) != (lf.row.Reload == Restart) {
+			t.Errorf("%s, %s: %v", lf.key, lf.row.Reload, err)
+		}
+	}
+}
