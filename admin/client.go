@@ -214,6 +214,21 @@ func problemOf(resp *http.Response, b []byte) error {
 	return &Problem{Type: "about:blank", Title: resp.Status, Status: resp.StatusCode, Detail: "the answer was " + resp.Status}
 }
 
+// AllUsers walks every page.
+func AllUsers(ctx context.Context, users Users) ([]User, error) {
+	all := []User{}
+	for q := (UserQuery{Page: 1, Limit: 1000}); ; q.Page++ {
+		page, err := users.List(ctx, q)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, page.Data...)
+		if !page.Meta.HasNext {
+			return all, nil
+		}
+	}
+}
+
 // OpenUsers finds the users of a broker: the running one's behind socket, or,
 // when nobody answers there, the data directory itself. offline tells which;
 // close must be called in either case.

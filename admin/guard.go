@@ -157,7 +157,8 @@ func (g *guard) record(r *http.Request, status int, who peer, id string, took ti
 		slog.String("request_id", id), slog.Duration("took", took))
 }
 
-// recorder remembers the status.
+// recorder remembers the status. It does not lead to the deadlines below it, so
+// that huma cannot replace the server's own.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -178,9 +179,6 @@ func (r *recorder) Write(b []byte) (int, error) {
 	}
 	return r.ResponseWriter.Write(b)
 }
-
-// Unwrap lets http.ResponseController reach deadlines.
-func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
 
 // problem answers with an error unless an answer has begun.
 func (r *recorder) problem(id string, status int, detail string) {

@@ -103,6 +103,7 @@ func TestAttacksOnHealth(t *testing.T) {
 		"tls":          {"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00\r\n\r\n", "HTTP/1."},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			addr, _ := newHealth(t, &why, func(h *Health) {
 				h.times.header, h.times.request, h.times.idle = 50*time.Millisecond, 150*time.Millisecond, 50*time.Millisecond
 			})
@@ -115,7 +116,7 @@ func TestAttacksOnHealth(t *testing.T) {
 
 func TestHealthEnds(t *testing.T) {
 	var why atomic.Pointer[[]string]
-	addr, stop := newHealth(t, &why, nil)
+	addr, stop := newHealth(t, &why, func(h *Health) { h.times.graceful = 20 * time.Millisecond })
 	c, err := net.Dial("tcp", addr) // somebody who says nothing
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ type timeouts struct {
 	graceful time.Duration // for requests under way when the server ends
 }
 
-var defaultTimeouts = timeouts{header: 5 * time.Second, request: 10 * time.Second, answer: 30 * time.Second, idle: 30 * time.Second, graceful: 3 * time.Second}
+var defaultTimeouts = timeouts{header: 5 * time.Second, request: 10 * time.Second, answer: 30 * time.Second, idle: 30 * time.Second, graceful: 2 * time.Second}
 
 const (
 	// headerBytesMax bounds a request's headers.
@@ -48,7 +48,7 @@ func New(o Options) *Server {
 }
 
 // Serve answers on ln, which must be a unix socket, until ctx is done; then it
-// lets requests under way finish for three seconds. It owns ln, returns once no
+// lets requests under way finish for two seconds. It owns ln, returns once no
 // request is worked on any more, and answers nil for an end that ctx asked for.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	srv := newHTTPServer(s.guard, s.log, s.times)

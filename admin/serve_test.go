@@ -38,6 +38,7 @@ func TestAttacksOnTheServer(t *testing.T) {
 		"options star":       {"OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "HTTP/1.1 404 "},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			r := newRig(t, short)
 			got := typed(t, "unix", r.socket, c.bytes)
 			if c.want == "" && got != "" || !strings.HasPrefix(got, c.want) {
@@ -71,12 +72,11 @@ func (b *blockingUsers) List(ctx context.Context, q UserQuery) (UserPage, error)
 }
 
 // withBlockingUsers rebuilds the API around users that wait.
-func withBlockingUsers(b *blockingUsers, f **fake) func(*Server) {
+func withBlockingUsers(b *blockingUsers) func(*Server) {
 	return func(s *Server) {
 		o := Options{Version: "x", Clock: s.guard.clock, Log: s.log, Users: b, Policy: nilPolicy{}, Status: fixedStatus{}, Reloader: fixedStatus{}}
 		mux, api := newAPI(&o)
 		s.guard.next, s.api = mux, api
-		_ = f
 	}
 }
 
@@ -87,7 +87,7 @@ func (fixedStatus) Reload(context.Context) (ReloadReport, error) { return Reload
 
 func TestTooManyRequestsAtOnce(t *testing.T) {
 	b := &blockingUsers{entered: make(chan struct{}), release: make(chan struct{})}
-	r := newRig(t, withBlockingUsers(b, nil))
+	r := newRig(t, withBlockingUsers(b))
 	var wg sync.WaitGroup
 	for range requestsMax {
 		wg.Go(func() {
@@ -145,7 +145,7 @@ func TestTooManyConnections(t *testing.T) {
 
 func TestGracefulEnd(t *testing.T) {
 	b := &blockingUsers{entered: make(chan struct{}), release: make(chan struct{})}
-	r := newRig(t, withBlockingUsers(b, nil))
+	r := newRig(t, withBlockingUsers(b))
 	answered := make(chan error, 1)
 	go func() { _, err := r.client.List(context.Background(), UserQuery{}); answered <- err }()
 	<-b.entered
@@ -171,7 +171,7 @@ func TestGracefulEnd(t *testing.T) {
 func TestEndDoesNotWaitForever(t *testing.T) {
 	b := &blockingUsers{entered: make(chan struct{}), release: make(chan struct{})}
 	r := newRig(t, func(s *Server) {
-		withBlockingUsers(b, nil)(s)
+		withBlockingUsers(b)(s)
 		s.times.graceful = 20 * time.Millisecond
 	})
 	answered := make(chan error, 1)

@@ -126,10 +126,24 @@ func TestListPages(t *testing.T) {
 			t.Errorf("%+v: %q %+v, want %q %+v", c.q, got, page.Meta, c.want, c.meta)
 		}
 	}
+	if _, err := r.store.Add("zz", secret.FromString("a chosen password")); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := AllUsers(ctx, twoPerPage{r.client}); err != nil || len(all) != 9 || all[8].UserID != "zz" || all[8].PasswordKind != "chosen" {
+		t.Errorf("all pages: %d users, %v", len(all), err)
+	}
 	_, body := r.raw(http.MethodGet, usersURL+"?page=9", "")
 	if !strings.Contains(body, `"data":[]`) {
 		t.Errorf("an empty page is %s, want an empty list", body)
 	}
+}
+
+// twoPerPage makes many pages of few users.
+type twoPerPage struct{ Users }
+
+func (u twoPerPage) List(ctx context.Context, q UserQuery) (UserPage, error) {
+	q.Limit = 2
+	return u.Users.List(ctx, q)
 }
 
 // A user id is one segment of a path and never part of a file name.

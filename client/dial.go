@@ -142,7 +142,7 @@ func (c *Client) start(r *reader) {
 		c.id = c.opt.Connect.ClientID
 	}
 	slots := c.opt.Inflight
-	if m := int(c.connack.ReceiveMaximum); m > 0 { // [MQTT-3.3.4-9]
+	if m := int(c.connack.ReceiveMaximum); m > 0 { // [MQTT-3.3.4-7]
 		slots = min(slots, m)
 	}
 	c.slots = make(chan struct{}, slots)

@@ -29,7 +29,7 @@ type outbox struct {
 	buf      []byte
 	spare    []byte        // the buffer that was written last
 	room     chan struct{} // closed, and made anew, when buf was taken
-	finished bool          // DISCONNECT is queued: nothing may follow it [MQTT-3.14.4-2]
+	finished bool          // DISCONNECT is queued: nothing may follow it [MQTT-3.14.4-1]
 }
 
 func (o *outbox) init() {

@@ -75,7 +75,7 @@ func (c *Client) Publish(ctx context.Context, m *Outgoing) (mqtt.ReasonCode, err
 
 // Send queues m and does not wait for its acknowledgement. It waits for room:
 // QoS 1 and 2 messages for one of the places the server's Receive Maximum leaves
-// [MQTT-4.9.0-1]. The payload may be changed once Send has returned.
+// [MQTT-3.3.4-7]. The payload may be changed once Send has returned.
 func (c *Client) Send(ctx context.Context, m *Outgoing) (*Pending, error) {
 	if err := c.verifyOutgoing(m); err != nil {
 		return nil, err

@@ -36,7 +36,7 @@ var rowsLimits = []Row{
 	{Key: "limits.subscriptions", Kind: KindInt, Unit: "subscriptions", Default: "100", Min: "1", Max: "100000",
 		Why:   "Subscriptions of one session. Over it SUBACK says 0x97.",
 		Since: release, Reload: NewConnections},
-	{Key: "limits.wildcard_subscriptions", Kind: KindInt, Unit: "subscriptions", Default: "20", Min: "0", Max: "10000",
+	{Key: "limits.wildcard_subscriptions", Kind: KindInt, Unit: "subscriptions", Default: "20", Min: "0", Max: "100000",
 		Why:   "How many of them may hold + or #: each one costs every publish that passes it.",
 		Since: release, Reload: NewConnections},
 	{Key: "limits.topic_aliases", Kind: KindInt, Unit: "aliases", Default: "32", Min: "0", Max: "1024",

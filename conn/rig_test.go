@@ -38,6 +38,7 @@ type rig struct {
 	pipes   *pipes
 	set     broker.Settings
 	sess    session.Limits
+	ended   bool
 }
 
 // policyText lets everybody use open/#, keeps secret/# closed below it, and gives
@@ -100,6 +101,10 @@ func newRig(t *testing.T, engine func(*Server) Engine, change ...func(*rig)) *ri
 
 func (r *rig) close() {
 	r.t.Helper()
+	if r.ended {
+		return
+	}
+	r.ended = true
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	r.server.Shutdown(ctx)

@@ -119,7 +119,7 @@ func TestBucketAndAClockThatRunsBack(t *testing.T) {
 	}
 	b = Bucket{PerSecond: 1, Burst: 1}
 	given := 0
-	for i := range 1000 {
+	for i := range 10_000 {
 		if b.Take(start.Add(time.Duration(i%2)*time.Millisecond), 1) {
 			given++
 		}

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/internal/secret"
 )
 
@@ -98,7 +99,7 @@ func parseChain(b []byte, file string) ([]*x509.Certificate, error) {
 	}
 	if len(chain) == 0 {
 		if len(b) > 0 && b[0] == 0x30 {
-			return nil, fmt.Errorf("%s is binary (DER); convert it: openssl x509 -inform der -in %s -out server.pem", file, shellQuote(file))
+			return nil, fmt.Errorf("%s is binary (DER); convert it: openssl x509 -inform der -in %s -out server.pem", file, datadir.Quote(file))
 		}
 		return nil, fmt.Errorf("%s holds no certificate (-----BEGIN CERTIFICATE-----)", file)
 	}
@@ -119,7 +120,7 @@ func parseKey(b []byte, file string) (crypto.Signer, error) {
 			continue
 		}
 		if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
-			return nil, fmt.Errorf("the key in %s is protected by a passphrase, which nobody could type at start-up; store it unprotected with mode 0600: openssl pkey -in %s -out server.key", file, shellQuote(file))
+			return nil, fmt.Errorf("the key in %s is protected by a passphrase, which nobody could type at start-up; store it unprotected with mode 0600: openssl pkey -in %s -out server.key", file, datadir.Quote(file))
 		}
 		if key := parseKeyDER(block.Bytes); key != nil {
 			return key, nil

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"github.com/redoubtmq/redoubt/internal/datadir"
 )
 
 // Access is how closed a file has to be.
@@ -86,14 +88,14 @@ func (c *checker) file(f *os.File, need Access) error {
 	}
 	st := fi.Sys().(*syscall.Stat_t) // this package is built for systems that have it
 	if !c.trusted(st.Uid) {
-		return fmt.Errorf("%s belongs to user %d, who is neither root nor the user of this process (%d): chown %d %s", path, st.Uid, c.uid, c.uid, shellQuote(path))
+		return fmt.Errorf("%s belongs to user %d, who is neither root nor the user of this process (%d): chown %d %s", path, st.Uid, c.uid, c.uid, datadir.Quote(path))
 	}
 	perm := fi.Mode().Perm()
 	switch {
 	case need == OwnerOnly && perm&0o077 != 0:
-		return fmt.Errorf("%s has mode %04o, so that others can read or change a secret: chmod 0600 %s", path, perm, shellQuote(path))
+		return fmt.Errorf("%s has mode %04o, so that others can read or change a secret: chmod 0600 %s", path, perm, datadir.Quote(path))
 	case perm&0o022 != 0:
-		return fmt.Errorf("%s has mode %04o, so that others can change it: chmod go-w %s", path, perm, shellQuote(path))
+		return fmt.Errorf("%s has mode %04o, so that others can change it: chmod go-w %s", path, perm, datadir.Quote(path))
 	}
 	last, err := c.walk(path)
 	if err != nil {
@@ -146,7 +148,7 @@ func (c *checker) walk(path string) (os.FileInfo, error) {
 			return nil, fmt.Errorf("%s: too many symbolic links", path)
 		}
 		if uid := fi.Sys().(*syscall.Stat_t).Uid; !c.trusted(uid) {
-			return nil, fmt.Errorf("the link %s belongs to user %d, who could point it elsewhere: chown -h %d %s", next, uid, c.uid, shellQuote(next))
+			return nil, fmt.Errorf("the link %s belongs to user %d, who could point it elsewhere: chown -h %d %s", next, uid, c.uid, datadir.Quote(next))
 		}
 		target, err := os.Readlink(next)
 		if err != nil {
@@ -167,7 +169,7 @@ func (c *checker) dir(path string, fi os.FileInfo) error {
 	st := fi.Sys().(*syscall.Stat_t)
 	perm := fi.Mode().Perm()
 	if !c.trusted(st.Uid) {
-		return fmt.Errorf("the directory %s belongs to user %d, who could replace what is in it: chown %d %s", path, st.Uid, c.uid, shellQuote(path))
+		return fmt.Errorf("the directory %s belongs to user %d, who could replace what is in it: chown %d %s", path, st.Uid, c.uid, datadir.Quote(path))
 	}
 	if perm&0o022 == 0 || (fi.Mode()&os.ModeSticky != 0 && st.Uid == 0) {
 		return nil
@@ -175,7 +177,7 @@ func (c *checker) dir(path string, fi os.FileInfo) error {
 	if perm&0o002 == 0 && c.privateGroup(st.Uid, st.Gid) {
 		return nil
 	}
-	return fmt.Errorf("the directory %s has mode %04o, so that others can replace what is in it: chmod go-w %s", path, perm, shellQuote(path))
+	return fmt.Errorf("the directory %s has mode %04o, so that others can replace what is in it: chmod go-w %s", path, perm, datadir.Quote(path))
 }
 
 func (c *checker) trusted(uid uint32) bool { return uid == c.uid || uid == 0 }
@@ -195,13 +197,3 @@ func CheckDirectory(path string) error {
 
 // missing tells "is not there" from every other error.
 func missing(err error) bool { return errors.Is(err, os.ErrNotExist) }
-
-// shellQuote makes a path safe to paste into a shell.
-func shellQuote(s string) string {
-	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
-		return !strings.ContainsRune("/._-+,:@%", r) && !('a' <= r && r <= 'z') && !('A' <= r && r <= 'Z') && !('0' <= r && r <= '9')
-	}) {
-		return s
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}

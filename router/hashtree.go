@@ -157,11 +157,6 @@ func (t *hashTree[E]) remove(h uint32, i int) {
 	}
 	if collapse != nil {
 		top := collapse.Load()
-		leaf := top.appendTo(make([]E, 0, top.fork.n))
-		if len(leaf) == 0 {
-			collapse.Store(nil)
-		} else {
-			collapse.Store(&twig[E]{leaf: leaf})
-		}
+		collapse.Store(&twig[E]{leaf: top.appendTo(make([]E, 0, top.fork.n))})
 	}
 }

@@ -53,14 +53,14 @@ func TestHashTreeAgainstMap(t *testing.T) {
 			if len(got) != len(plain) || tree.empty() != (len(plain) == 0) {
 				t.Fatalf("%d elements, want %d", len(got), len(plain))
 			}
-			checkTwig(t, tree.root.Load(), true)
+			checkTwig(t, tree.root.Load(), 0)
 		}
 	})
 }
 
-// checkTwig checks the counts of forks and that nothing empty or almost empty was
-// left standing.
-func checkTwig(t *rapid.T, tw *twig[item], top bool) int {
+// checkTwig checks the counts and the depth of forks, and that nothing empty or
+// almost empty was left standing.
+func checkTwig(t *rapid.T, tw *twig[item], above int) int {
 	if tw == nil {
 		return 0
 	}
@@ -75,7 +75,10 @@ func checkTwig(t *rapid.T, tw *twig[item], top bool) int {
 	}
 	n := 0
 	for i := range tw.fork.slots {
-		n += checkTwig(t, tw.fork.slots[i].Load(), false)
+		n += checkTwig(t, tw.fork.slots[i].Load(), above+1)
+	}
+	if above >= forksMax {
+		t.Fatalf("a fork below %d others", above)
 	}
 	if n != tw.fork.n || n <= leafMin {
 		t.Fatalf("fork counts %d and holds %d", tw.fork.n, n)

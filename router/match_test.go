@@ -74,10 +74,10 @@ func combinations(x *Index, depth int) int {
 	return n
 }
 
-// The work limit is exact: the fullest trie of 13 levels is matched whole, one of
-// 14 is cut short, says so, and costs no more (A037).
+// The fullest trie of 13 levels is matched whole, fuller ones are cut short, say
+// so, and leave nothing behind (A037).
 func TestMatchNodesMax(t *testing.T) {
-	for depth, cut := range map[int]bool{13: false, 14: true} {
+	for depth, cut := range map[int]bool{13: false, 14: true, 15: true} {
 		x := New()
 		n := combinations(x, depth)
 		var m Matches
@@ -96,6 +96,19 @@ func TestMatchNodesMax(t *testing.T) {
 		x.Match([]byte("x"), &m) // and the next match starts afresh
 		if m.Truncated || len(m.Subs) != 0 {
 			t.Errorf("after it: truncated %t, %d subscribers", m.Truncated, len(m.Subs))
+		}
+	}
+}
+
+// The limit is exact: a single chain of nodes and the two roots.
+func TestMatchNodesMaxIsExact(t *testing.T) {
+	for levels, cut := range map[int]bool{MatchNodesMax - 2: false, MatchNodesMax - 1: true} {
+		x := New()
+		name := strings.Repeat("x/", levels-1) + "x"
+		x.Subscribe(name+"/#", Subscriber{})
+		var m Matches
+		if x.Match([]byte(name), &m); m.Truncated != cut || len(m.Subs) != 1 {
+			t.Errorf("%d levels: truncated %t, %d subscribers", levels, m.Truncated, len(m.Subs))
 		}
 	}
 }

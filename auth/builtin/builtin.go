@@ -139,7 +139,6 @@ func (a *Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) 
 		return
 	}
 	if kindOf(req.Password.Reveal()) == generated {
-		a.sha256.Add(1)
 		done(a.check(req, generated))
 		return
 	}
@@ -165,7 +164,6 @@ func (a *Authenticator) work() {
 		}
 		res := auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerUnavailable, Detail: "the password was not checked: the server is shutting down"}
 		if open {
-			a.argon2id.Add(1)
 			res = a.check(j.req, chosen)
 		}
 		a.queue.finished(j)
@@ -188,7 +186,11 @@ func (a *Authenticator) check(req *auth.Request, k kind) auth.Result {
 	if r != nil && r.cred.kind == k {
 		cred = &r.cred
 	}
-	fits := cred.fits(req.Password.Reveal())
+	return a.answer(req, r, k, a.evaluate(cred, req.Password.Reveal()))
+}
+
+// answer judges what check found out about r, the user as it was before the hash.
+func (a *Authenticator) answer(req *auth.Request, r *record, k kind, fits bool) auth.Result {
 	switch {
 	case r == nil && !req.HasUsername:
 		return denied("a password was given without a user name")
@@ -207,6 +209,17 @@ func (a *Authenticator) check(req *auth.Request, k kind) auth.Result {
 		a.cache.add(a.clock.Now(), r, req.Password)
 	}
 	return allowed(req)
+}
+
+// evaluate is the one place that spends a hash on a check, so that the counters
+// count what was really spent.
+func (a *Authenticator) evaluate(cred *credential, password []byte) bool {
+	if cred.kind == generated {
+		a.sha256.Add(1)
+	} else {
+		a.argon2id.Add(1)
+	}
+	return cred.fits(password)
 }
 
 func allowed(req *auth.Request) auth.Result {

@@ -52,7 +52,7 @@ func Init(dir string) error {
 		if err != nil {
 			return fmt.Errorf("data directory: %w", err)
 		}
-		return fmt.Errorf("data directory %s has mode %04o, so that others can look into it; close it: chmod 0700 %s", dir, fi.Mode().Perm(), quote(dir))
+		return fmt.Errorf("data directory %s has mode %04o, so that others can look into it; close it: chmod 0700 %s", dir, fi.Mode().Perm(), Quote(dir))
 	}
 	if err := d.Chmod(dirMode); err != nil {
 		return fmt.Errorf("data directory: close it to others: %w", err)
@@ -82,7 +82,7 @@ func openDir(dir string) (*os.File, error) {
 	case errors.Is(err, syscall.ENOTDIR):
 		return nil, fmt.Errorf("data directory %s is not a directory; choose another with --data-dir", dir)
 	case errors.Is(err, os.ErrNotExist):
-		return nil, fmt.Errorf("data directory %s does not exist; make it: redoubt init --data-dir %s", dir, quote(dir))
+		return nil, fmt.Errorf("data directory %s does not exist; make it: redoubt init --data-dir %s", dir, Quote(dir))
 	case err != nil:
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
@@ -102,8 +102,9 @@ func checkOwner(dir string, fi os.FileInfo) error {
 	return nil
 }
 
-// quote makes a path safe to paste into a shell.
-func quote(s string) string {
+// Quote makes a word of a command that a message offers safe to paste into a
+// shell.
+func Quote(s string) string {
 	if s != "" && !strings.ContainsFunc(s, func(r rune) bool {
 		return !strings.ContainsRune("/._-+,:@%", r) && !('a' <= r && r <= 'z') && !('A' <= r && r <= 'Z') && !('0' <= r && r <= '9')
 	}) {

@@ -51,16 +51,27 @@ func Start(t testing.TB, conf *tls.Config, handle func(*Conn)) *Server {
 	return s
 }
 
-// Close ends the listener and every connection.
+// Close ends the listener and waits for the handlers: they end when the clients
+// have. One that does not is cut off, and the test fails.
 func (s *Server) Close() {
 	_ = s.l.Close()
+	ended := make(chan struct{})
+	go func() { s.wg.Wait(); close(ended) }()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return
+	case <-timer.C:
+		s.t.Error("fake server: a connection was left open")
+	}
 	s.mu.Lock()
 	s.ended = true
 	for c := range s.conns {
 		_ = c.Close()
 	}
 	s.mu.Unlock()
-	s.wg.Wait()
+	<-ended
 }
 
 func (s *Server) accept(handle func(*Conn)) {

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/redoubtmq/redoubt/admin"
+)
+
+func aclCmd(g *globals) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "acl",
+		Short: "Ask what the rules say, and show them",
+		Long:  "The rules in force: who may publish and subscribe to what. They are read from authz.rules_file.\n\n" + brokerHelp,
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(aclTestCmd(g), aclShowCmd(g))
+	return cmd
+}
+
+// denied is the verdict of acl test as an exit code; it was printed already.
+type denied struct{}
+
+func (denied) Error() string  { return "denied" }
+func (denied) Reported() bool { return true }
+func (denied) ExitCode() int  { return 1 }
+
+func aclTestCmd(g *globals) *cobra.Command {
+	var q admin.AccessQuery
+	cmd := &cobra.Command{
+		Use:   "test --user NAME publish|subscribe|receive TOPIC",
+		Short: "Say whether a client may, and which rule decides",
+		Long: "Asks the rules in force, without connecting and without changing anything.\n" +
+			"publish and receive take a topic name, subscribe a topic filter; receive is the delivery of one message to a subscriber.\n" +
+			"Exit code 0: allowed, 1: denied.\n\n" + brokerHelp,
+		Example: "  redoubt acl test --user alice publish devices/alice/temperature\n" +
+			"  redoubt acl test --user alice --client pump-1 --address 192.0.2.7 subscribe 'devices/+/temperature' --qos 1",
+		Args:      cobra.ExactArgs(2),
+		ValidArgs: []string{"publish", "subscribe", "receive"},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q.Action, q.Topic = args[0], args[1]
+			if err := checkQuery(&q); err != nil {
+				return &usageError{err}
+			}
+			client, err := adminClient(g)
+			if err != nil {
+				return err
+			}
+			v, err := client.Check(cmd.Context(), q)
+			if err != nil {
+				return err
+			}
+			if err := printVerdict(cmd, g, &v); err != nil {
+				return err
+			}
+			if !v.Allow() {
+				return denied{}
+			}
+			return nil
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&q.Username, "user", "", "user `NAME` the client proved (required)")
+	f.StringVar(&q.ClientID, "client", "", "client identifier")
+	f.StringVar(&q.IPAddress, "address", "", "IP address of the client")
+	f.IntVar(&q.QoS, "qos", 0, "quality of service: of the message, or asked for by the subscription")
+	f.BoolVar(&q.Retain, "retain", false, "the message is to be retained (publish)")
+	return cmd
+}
+
+// checkQuery says what is wrong with a command line before anybody is asked.
+func checkQuery(q *admin.AccessQuery) error {
+	switch {
+	case q.Username == "":
+		return fmt.Errorf("--user is missing: the rules are about who asks")
+	case q.Action != "publish" && q.Action != "subscribe" && q.Action != "receive":
+		return fmt.Errorf("%q: write publish, subscribe or receive, then the topic", q.Action)
+	case q.Topic == "":
+		return fmt.Errorf("the topic is empty")
+	case q.QoS < 0 || q.QoS > 2:
+		return fmt.Errorf("--qos %d: it is 0, 1 or 2", q.QoS)
+	}
+	return nil
+}
+
+func printVerdict(cmd *cobra.Command, g *globals, v *admin.AccessVerdict) error {
+	out := cmd.OutOrStdout()
+	if g.Output == "json" {
+		return writeConfigJSON(out, v)
+	}
+	text := v.Result
+	if v.Partly {
+		text += ", with every delivery checked"
+	}
+	text += fmt.Sprintf("\n  %s (%s): %s\n", v.Rule.Where, v.Rule.ID, v.Rule.Text)
+	if v.Note != "" {
+		text += "  " + v.Note + "\n"
+	}
+	_, err := fmt.Fprint(out, text)
+	return err
+}
+
+func aclShowCmd(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "show",
+		Short: "Show the rules in force, in the order they are judged",
+		Long:  "Shows the rules in force; the first that matches decides, and the last one denies everything.\n\n" + brokerHelp,
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := adminClient(g)
+			if err != nil {
+				return err
+			}
+			list, err := client.Rules(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if g.Output == "json" {
+				return writeConfigJSON(cmd.OutOrStdout(), list)
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
+			fmt.Fprintln(w, "WHERE\tID\tRULE")
+			for _, r := range list.Data {
+				fmt.Fprintf(w, "%s\t%s\t%s\n", r.Where, r.ID, r.Text)
+			}
+			return w.Flush()
+		},
+	}
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/redoubtmq/redoubt/admin"
+)
+
+// adminClient talks to the broker the configuration describes.
+func adminClient(g *globals) (*admin.Client, error) {
+	loaded, err := g.LoadConfig()
+	if err != nil {
+		return nil, err
+	}
+	return admin.NewClient(loaded.Config.Admin.Socket), nil
+}
+
+func statusCmd(g *globals) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Say how the running broker is",
+		Long:  "Shows what the broker listens on, how many clients it serves and where its files are.\n\n" + brokerHelp,
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := adminClient(g)
+			if err != nil {
+				return err
+			}
+			s, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if g.Output == "json" {
+				return writeConfigJSON(cmd.OutOrStdout(), s)
+			}
+			return printStatus(cmd, &s)
+		},
+	}
+}
+
+func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
+	state := s.Status
+	if len(s.NotReady) > 0 {
+		state = "not ready: " + strings.Join(s.NotReady, "; ")
+	}
+	file := s.ConfigFile
+	if file == "" {
+		file = "none (built-in defaults)"
+	}
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
+	fmt.Fprintf(w, "node\t%s (redoubt %s)\n", s.Name, s.Version)
+	fmt.Fprintf(w, "status\t%s\n", state)
+	fmt.Fprintf(w, "up\t%s, since %s\n", time.Duration(s.UptimeSeconds)*time.Second, s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
+	for _, l := range s.Listeners {
+		fmt.Fprintf(w, "listener\t%s %s (%s), %d connections\n", l.Name, l.Address, l.Protocol, l.Connections)
+	}
+	fmt.Fprintf(w, "connections\t%d\n", s.Connections)
+	fmt.Fprintf(w, "sessions\t%d\n", s.Sessions)
+	fmt.Fprintf(w, "subscriptions\t%d\n", s.Subscriptions)
+	fmt.Fprintf(w, "retained messages\t%d\n", s.Retained)
+	fmt.Fprintf(w, "configuration\t%s\n", file)
+	fmt.Fprintf(w, "data directory\t%s\n", s.DataDir)
+	return w.Flush()
+}
