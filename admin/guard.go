@@ -154,7 +154,7 @@ func (g *guard) record(r *http.Request, status int, who peer, id string, took ti
 	g.log.LogAttrs(r.Context(), level, "administration request",
 		slog.String("method", r.Method), slog.String("path", shown), slog.Int("status", status),
 		slog.Int("peer_uid", who.uid), slog.Int("peer_pid", who.pid),
-		slog.String("request_id", id), slog.Duration("took", took))
+		slog.String("request_id", id), slog.Int64("took_us", took.Microseconds()))
 }
 
 // recorder remembers the status. It does not lead to the deadlines below it, so

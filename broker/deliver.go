@@ -81,7 +81,7 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 		return
 	}
 	if w.check {
-		if d := h.cache.DecideDelivery(h.b.authz.Policy(), r.subject(), &r.by, f.Topic()); !d.Allow {
+		if d := h.cache.DecideDelivery(h.b.authz.Policy(), r.subject, &r.by, f.Topic()); !d.Allow {
 			h.count.Inc(metrics.DeliveryDenied)
 			h.b.log.Denied(now, &r.by, auth.Subscribe, f.Topic(), d.Rule)
 			return

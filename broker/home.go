@@ -30,6 +30,7 @@ type Home struct {
 	timers  *wheel.Wheel
 	fired   []uint32
 	cache   *auth.Cache
+	subject uint64 // the last one given out
 	matches router.Matches
 	outs    []session.Out // scratch
 
@@ -50,6 +51,9 @@ type resident struct {
 	by   auth.Principal // who the session belongs to, as last proven
 	ref  Ref
 	conn ConnRef // while s is online
+	// subject is the key in the verdict cache. It changes with each connection,
+	// because rules may look at the address.
+	subject uint64
 
 	messages limit.Bucket
 	bytes    limit.Bucket
@@ -118,9 +122,6 @@ func (h *Home) evict(r *resident) {
 func (h *Home) routerRef(r Ref) router.Ref {
 	return router.Ref{Home: h.id, Slot: r.Slot, Gen: r.Gen}
 }
-
-// subject is the key of r in the verdict cache.
-func (r *resident) subject() uint64 { return uint64(r.ref.Slot)<<32 | uint64(r.ref.Gen) }
 
 // send passes what the session wants sent to its connection.
 func (h *Home) send(r *resident, outs []session.Out) {

@@ -80,7 +80,8 @@ func (h *Home) takeOver(now time.Time, r *resident) {
 // [MQTT-3.2.0-1].
 func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *Settings) Opened {
 	c := a.Connect
-	r.by, r.conn = a.By, a.Conn
+	h.subject++
+	r.by, r.conn, r.subject = a.By, a.Conn, h.subject
 	r.s.Limit(set.Session)
 	h.timers.Clear(r.ref.Slot)
 	r.timer = time.Time{}

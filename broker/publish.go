@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/redoubtmq/redoubt/auth"
@@ -96,7 +97,7 @@ func (h *Home) charge(now time.Time, r *resident, bytes int) (ok bool) {
 // false when a home that must have the message cannot take it yet: the
 // acknowledgement then waits, and never precedes it [MQTT-4.3.2-4].
 func (h *Home) route(now time.Time, r *resident, m publication) (rc mqtt.ReasonCode, settled bool) {
-	d := h.cache.Decide(h.b.authz.Policy(), r.subject(), &r.by, auth.Access{Action: auth.Publish, Topic: m.name, QoS: m.qos, Retain: m.retain})
+	d := h.cache.Decide(h.b.authz.Policy(), r.subject, &r.by, auth.Access{Action: auth.Publish, Topic: m.name, QoS: m.qos, Retain: m.retain})
 	if !d.Allow {
 		h.count.Inc(metrics.PublishDenied)
 		h.b.log.Denied(now, &r.by, auth.Publish, m.name, d.Rule)
@@ -112,8 +113,12 @@ func (h *Home) route(now time.Time, r *resident, m publication) (rc mqtt.ReasonC
 			return mqtt.QuotaExceeded, true
 		}
 	}
-	h.matches.Reset()
 	h.b.index.Match(m.name, &h.matches)
+	if h.matches.Truncated {
+		h.count.Inc(metrics.MatchesTruncated)
+		h.b.log.Event(now, slog.LevelError, "a message matches too many wildcard filters; some subscribers did not get it", r.by.Identity,
+			slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.String("topic", string(m.name)))
+	}
 	if len(h.matches.Subs) == 0 {
 		h.count.Inc(metrics.MessagesUnmatched)
 		return mqtt.NoMatchingSubscribers, true

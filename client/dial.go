@@ -120,14 +120,14 @@ func (c *Client) explainNoConnack(r *reader, both, readErr error) error {
 		}
 	}
 	var broken *mqtt.Error
-	if errors.As(readErr, &broken) && !(c.tls == nil && looksLikeTLS(r.buf)) {
+	if errors.As(readErr, &broken) && !(c.tls == nil && looksLikeTLS(r.rest())) {
 		return &Error{
 			Kind: KindProtocol, Err: readErr,
 			What: "what the server at " + c.opt.address() + " sent is no MQTT",
 			Help: []string{"some other service listens at that port"},
 		}
 	}
-	err := noConnack(&c.opt, r.buf, readErr)
+	err := noConnack(&c.opt, r.rest(), readErr)
 	if c.tls != nil && c.tls.asked.Load() && c.tls.own == nil && err.Kind == KindNoConnack {
 		err.Help = append(err.Help, "it asked for a client certificate and got none: perhaps it insists on one (--cert, --key)")
 	}

@@ -148,7 +148,7 @@ func TestFullInboxStopsReading(t *testing.T) {
 		o.Receive, o.Connect.KeepAlive = true, 0
 		c := piped(t, o, mqtt.Connack{AssignedClientID: "a"}, func(c *fake.Conn) {
 			payload := make([]byte, 1<<20)
-			for range 100 {
+			for range 30 {
 				c.SendPublish(mqtt.Publish{Topic: []byte("a"), Payload: payload})
 				sent++
 			}
@@ -161,7 +161,7 @@ func TestFullInboxStopsReading(t *testing.T) {
 		if held > inboxBytesMax || sent > inboxBytesMax>>20+2 {
 			t.Errorf("%d bytes are held after %d messages of 1 MiB; the limit is %d", held, sent, inboxBytesMax)
 		}
-		for i := range 100 {
+		for i := range 30 {
 			if _, err := c.Next(t.Context()); err != nil {
 				t.Fatalf("message %d: %v", i, err)
 			}

@@ -14,7 +14,7 @@ const (
 	outRoomBytes = 256 << 10
 	// outBytesMax is from where on we hang up: only a server that sends and does
 	// not read gets there, with acknowledgements that nobody can hold back.
-	outBytesMax = 4 << 20
+	outBytesMax = 1 << 20
 	// writeChunkBytes is what one write deadline is for.
 	writeChunkBytes = 64 << 10
 )
@@ -23,7 +23,7 @@ const (
 // packets; what waits together leaves together.
 type outbox struct {
 	wake    chan struct{} // holds one entry when there is something to do
-	flushed chan struct{} // closed when the last packet was written
+	flushed chan struct{} // closed when nothing more will be written: all was, or it failed
 
 	mu       sync.Mutex // guards the fields below
 	buf      []byte
@@ -184,6 +184,7 @@ func (c *Client) writeAll(buf []byte) error {
 const lastWordsMax = time.Second
 
 func (c *Client) writeFailed(err error) {
+	close(c.out.flushed)
 	timer := time.NewTimer(lastWordsMax)
 	defer timer.Stop()
 	select {
@@ -245,4 +246,4 @@ func (c *Client) alive(now, lastWrite time.Time, pingAt *time.Time) bool {
 }
 
 // errFlooded is the end of a connection whose other side sends and does not read.
-var errFlooded error = &Error{Kind: KindProtocol, What: "the server sends and does not read: more than 4 MiB of acknowledgements wait for it"}
+var errFlooded error = &Error{Kind: KindProtocol, What: "the server sends and does not read: more than 1 MiB of acknowledgements wait for it"}

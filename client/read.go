@@ -24,20 +24,19 @@ type reader struct {
 	conn    net.Conn
 	version mqtt.Version
 	limit   int    // the largest packet, in bytes
-	buf     []byte // received, not yet taken
-	taken   int    // bytes at the front of buf that the last packet occupied
+	buf     []byte // received
+	taken   int    // bytes at the front of buf that packets already handed out occupied
 }
+
+// rest is what was received and not yet handed out.
+func (r *reader) rest() []byte { return r.buf[r.taken:] }
 
 // packet reads the next packet. Its body is valid until the next call. Memory
 // grows with what arrived, never with what a header announces.
 func (r *reader) packet() (mqtt.Header, []byte, error) {
-	r.buf = append(r.buf[:0], r.buf[r.taken:]...)
-	r.taken = 0
-	if len(r.buf) == 0 && cap(r.buf) > 4*readBufferBytes {
-		r.buf = nil
-	}
 	for {
-		h, ok, err := mqtt.ReadHeader(r.buf, r.version)
+		b := r.rest()
+		h, ok, err := mqtt.ReadHeader(b, r.version)
 		if err != nil {
 			return h, nil, err
 		}
@@ -49,9 +48,9 @@ func (r *reader) packet() (mqtt.Header, []byte, error) {
 					Detail: fmt.Sprintf("%s of %d bytes, over the %d we accept", h.Type, size, r.limit),
 				}
 			}
-			if len(r.buf) >= size {
-				r.taken = size
-				return h, r.buf[h.Size:size], nil
+			if len(b) >= size {
+				r.taken += size
+				return h, b[h.Size:size], nil
 			}
 		}
 		if err := r.more(); err != nil {
@@ -60,13 +59,19 @@ func (r *reader) packet() (mqtt.Header, []byte, error) {
 	}
 }
 
-// more reads once.
+// more reads once. What is left of an incomplete packet moves to the front, and
+// the buffer doubles when it is full of one.
 func (r *reader) more() error {
-	if len(r.buf) == cap(r.buf) {
-		bigger := make([]byte, len(r.buf), max(readBufferBytes, 2*cap(r.buf)))
-		copy(bigger, r.buf)
-		r.buf = bigger
+	left := r.rest()
+	switch {
+	case cap(r.buf) == 0 || len(left) == 0 && cap(r.buf) > 4*readBufferBytes:
+		r.buf = append(make([]byte, 0, readBufferBytes), left...)
+	case len(left) == cap(r.buf):
+		r.buf = append(make([]byte, 0, 2*cap(r.buf)), left...)
+	case r.taken > 0:
+		r.buf = append(r.buf[:0], left...)
 	}
+	r.taken = 0
 	n, err := r.conn.Read(r.buf[len(r.buf):cap(r.buf)])
 	r.buf = r.buf[:len(r.buf)+n]
 	if n > 0 {

@@ -87,6 +87,7 @@ var (
 	MessagesReceived           = messagesReceived.each("qos", 0, "0", "1", "2") // At(QoS)
 	messagesSent               = family{"redoubt_messages_sent_total", "Application messages sent to subscribers, by QoS of the delivery; retransmissions count again.", counter}
 	MessagesSent               = messagesSent.each("qos", 0, "0", "1", "2") // At(QoS)
+	MatchesTruncated           = count("redoubt_matches_truncated_total", "Application messages whose search for wildcard subscriptions was cut at its work limit: some subscribers did not get them.")
 	MessagesUnmatched          = count("redoubt_messages_unmatched_total", "Application messages accepted that no subscription wanted.")
 	messagesDropped            = family{"redoubt_messages_dropped_total", "Deliveries given up, one per subscriber and message, by reason.", counter}
 	MessagesDroppedQueueFull   = messagesDropped.of("reason", "queue_full")

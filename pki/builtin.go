@@ -133,6 +133,10 @@ func Ensure(dataDir string, now time.Time, names Names) (b *BuiltIn, created boo
 	return b, false, err
 }
 
+// CAFile is where the built-in CA of a data directory is, whether or not it has
+// been made.
+func CAFile(dataDir string) string { return filepath.Join(dataDir, certsDir, caCertName) }
+
 // CAPath is the file clients are given.
 func (b *BuiltIn) CAPath() string { return filepath.Join(b.dir, caCertName) }
 

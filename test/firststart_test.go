@@ -33,7 +33,7 @@ func TestFirstStartPrintsCommandsThatWork(t *testing.T) {
 	if r.Code != 0 {
 		t.Fatalf("%s\nexit code %d\n%s", add, r.Code, r.Text())
 	}
-	generated := regexp.MustCompile(`\S{28,}`).FindAllString(r.Text(), -1)
+	generated := regexp.MustCompile(`[\w-]{28,}`).FindAllString(r.Text(), -1)
 	if len(generated) == 0 {
 		t.Fatalf("no password in:\n%s", r.Text())
 	}

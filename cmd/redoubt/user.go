@@ -19,6 +19,7 @@ import (
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/internal/secret"
+	"github.com/redoubtmq/redoubt/pki"
 )
 
 // brokerHelp is what every command says that talks to a running broker.
@@ -49,7 +50,7 @@ func userAddCmd(g *globals) *cobra.Command {
 		Long: "Adds a user. Without --password-stdin a secret of 160 random bits is generated, shown once and stored as a hash:\n" +
 			"the right choice for devices. People choose a password, which is stored as argon2id.\n\n" + brokerHelp,
 		Example: "  redoubt user add thermometer-7\n  pass show mqtt/alice | redoubt user add alice --password-stdin",
-	}, "added", admin.Users.Add)
+	}, "is added", admin.Users.Add)
 }
 
 func userPasswdCmd(g *globals) *cobra.Command {
@@ -187,8 +188,8 @@ func printUser(out io.Writer, u admin.User, done string, c *config.Config) error
 		_, err := fmt.Fprintf(out, "user %q %s\n", u.UserID, done)
 		return err
 	}
-	_, err := fmt.Fprintf(out, "user %q %s; it is shown only now:\n\n    PASSWORD='%s'\n\nTry it; paste both lines:\n\n    %s\n",
-		u.UserID, strings.Replace(done, "added", "added with a generated password", 1), u.Password.Reveal(), subscribeCommand(c, u.UserID))
+	_, err := fmt.Fprintf(out, "user %q %s. The password was generated and is shown only now:\n\n    PASSWORD='%s'\n\nTry it; paste the line above and then this one:\n\n    %s\n",
+		u.UserID, done, u.Password.Reveal(), subscribeCommand(c, u.UserID))
 	return err
 }
 
@@ -210,7 +211,7 @@ func subscribeCommand(c *config.Config, user string) string {
 		}
 		args = append(args, "-h", host, "-p", port)
 		if len(l.TLS.Certificates) == 0 {
-			args = append(args, "--cafile", datadir.Quote(caFile(c)))
+			args = append(args, "--cafile", datadir.Quote(pki.CAFile(c.Node.DataDir)))
 		}
 		break
 	}
