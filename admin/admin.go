@@ -5,7 +5,7 @@
 // and calls one of the small interfaces cmd passes in.
 //
 // Rules: OpenAPI 3.1 made from the code, paths and shapes of EMQX's /api/v5,
-// RFC 9457 errors, checklist rows P2.2 (socket mode) and P5.x; ASVS 5.0 §13.1.2
+// RFC 9457 errors, checklist row P2.2 (socket mode); ASVS 5.0 §13.1.2
 // (documented limits) and §16.3 (what is logged).
 package admin
 

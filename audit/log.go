@@ -68,11 +68,15 @@ func (l *Log) Denied(now time.Time, by *auth.Principal, a auth.Action, topic []b
 	if !l.speak(now, s, slog.LevelWarn) {
 		return
 	}
-	l.out.LogAttrs(context.Background(), slog.LevelWarn, s.event,
+	attrs := []slog.Attr{
 		slog.String("user", by.Username), slog.String("client_id", clip(by.ClientID)),
 		slog.String("address", by.Addr.String()), slog.String("listener", by.Listener),
 		slog.String("topic", clip(string(topic))), slog.String("rule", rule.Text),
-		slog.String("file", rule.File), slog.Int("line", rule.Line))
+	}
+	if rule.File != "" { // the last rule of every policy stands in no file
+		attrs = append(attrs, slog.String("file", rule.File), slog.Int("line", rule.Line))
+	}
+	l.out.LogAttrs(context.Background(), slog.LevelWarn, s.event, attrs...)
 }
 
 // Event writes msg, once per who and minute. who is what an attacker cannot

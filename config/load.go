@@ -55,7 +55,7 @@ func Load(opts Options) (*Loaded, error) {
 			return nil, &Errors{Problems: []Problem{{Origin: Origin{Kind: FromFile, Name: file}, What: "The configuration file " + err.Error() + "."}}}
 		}
 	}
-	l := &loader{opts: opts, secrets: secretFinder{opts.CredentialsDir, readRegular}}
+	l := &loader{opts: opts, secrets: secretFinder{opts.CredentialsDir, readSecret}}
 	return l.load(file, data)
 }
 

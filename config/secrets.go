@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/redoubtmq/redoubt/internal/secret"
+	"github.com/redoubtmq/redoubt/pki"
 )
 
 // Ways to refer to a secret.
@@ -41,7 +42,7 @@ func (d *decoder) secretAt(n *yaml.Node, row *Row, path string) (Secret, bool) {
 	return s, true
 }
 
-// secretFinder fetches by reference. read is readRegular outside of tests.
+// secretFinder fetches by reference. read is readSecret outside of tests.
 type secretFinder struct {
 	credentialsDir string
 	read           func(path string, max int64) ([]byte, error)
@@ -69,4 +70,13 @@ func (f *secretFinder) find(ref string) (Secret, error) {
 		return Secret{}, errors.New("is empty")
 	}
 	return Secret{Ref: ref, Value: secret.New(b)}, nil
+}
+
+// readSecret reads a file that nobody else may read or change, every folder above
+// it included (P2.2).
+func readSecret(path string, max int64) ([]byte, error) {
+	if _, err := readRegular(path, max); err != nil { // says in our words what is not a small regular file
+		return nil, err
+	}
+	return pki.ReadSecret(path)
 }

@@ -39,7 +39,7 @@ func TestRefusedAndBothSidesCanTellWhy(t *testing.T) {
 		{name: "no password", flags: []string{"-P", ""}, code: 5, says: []string{"user name or password"},
 			theySay: "Bad User Name or Password", log: []string{"CONNECT refused", user, "127.0.0.1", "no password"}},
 		{name: "unknown user", flags: []string{"-u", "nobody-here"}, code: 5, says: []string{"user name or password"},
-			theySay: "Bad User Name or Password", log: []string{"CONNECT refused", "nobody-here", "127.0.0.1", "unknown user"}},
+			theySay: "Bad User Name or Password", log: []string{"CONNECT refused", "nobody-here", "127.0.0.1", "no such user"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := start(t, testkit.Options{})

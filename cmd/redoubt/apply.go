@@ -62,7 +62,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	}
 	certs := map[*door]*pki.Provider{}
 	for _, l := range n.listeners {
-		if l.certs == nil || l.certs == n.pki.Provider() {
+		if l.certs.Load() == nil {
 			continue
 		}
 		if certs[l], err = n.certificates(l.Name, c.Listeners[l.Name]); err != nil {
@@ -77,7 +77,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		n.users.Apply(users)
 		n.authz.Swap(policy)
 		for l, p := range certs {
-			l.certs.Set(p.Certificates()...)
+			l.certs.Store(p)
 		}
 		n.server.Each(func(_ time.Time, h *broker.Home) { h.PolicyChanged() })
 	}, append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile), fmt.Sprintf("users: %d", users.Len())), nil

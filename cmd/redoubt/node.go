@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -63,7 +64,7 @@ type node struct {
 // door is a listener with what a reload may exchange.
 type door struct {
 	*listener.Listener
-	certs *pki.Provider
+	certs atomic.Pointer[pki.Provider] // of each handshake; nil on plaintext
 }
 
 // prepare makes or opens everything a data directory holds. Nothing listens yet.
@@ -180,9 +181,12 @@ func (n *node) listen(name string, c config.Listener) error {
 		if err != nil {
 			return err
 		}
-		l.certs = certs
+		l.certs.Store(certs)
 		if l.TLS, err = pki.ServerTLS(pki.Profile(c.TLS.Profile), certs); err != nil {
 			return fmt.Errorf("listeners.%s: %w", name, err)
+		}
+		l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return l.certs.Load().GetCertificate(hello)
 		}
 	}
 	if err := l.Bind(c.Bind); err != nil {

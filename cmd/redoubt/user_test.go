@@ -22,9 +22,9 @@ import (
 	"github.com/redoubtmq/redoubt/pki"
 )
 
-// cli runs one command line and answers its output, its error and the exit code
+// command runs one command line and answers its output, its error and the exit code
 // main would make of it.
-func cli(t *testing.T, stdin string, args ...string) (out string, err error, code int) {
+func command(t *testing.T, stdin string, args ...string) (out string, err error, code int) {
 	t.Helper()
 	root := rootCmd()
 	var b bytes.Buffer
@@ -43,7 +43,9 @@ func cli(t *testing.T, stdin string, args ...string) (out string, err error, cod
 	return b.String(), err, code
 }
 
-type brokerStub struct{ reload func() (admin.ReloadReport, error) }
+type brokerStub struct {
+	reload func() (admin.ReloadReport, error)
+}
 
 func (brokerStub) Status() admin.StatusReport {
 	return admin.StatusReport{Name: "n1", Version: "9.9", StartedAt: time.Date(2026, 3, 1, 11, 0, 0, 0, time.UTC), Connections: 7,
@@ -98,7 +100,7 @@ func TestUserCommandsWithAndWithoutBroker(t *testing.T) {
 			startAdmin(t, dir, brokerStub{})
 		}
 		do := func(stdin string, args ...string) (string, error, int) {
-			return cli(t, stdin, append(args, "--data-dir", dir)...)
+			return command(t, stdin, append(args, "--data-dir", dir)...)
 		}
 		out, err, _ := do("", "user", "add", "it's me")
 		if err != nil {
@@ -163,7 +165,7 @@ func TestUserCommandsRespectTheLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer release()
-	if _, err, code := cli(t, "", "user", "add", "a", "--data-dir", dir); code != 1 || !errors.As(err, new(*datadir.InUseError)) {
+	if _, err, code := command(t, "", "user", "add", "a", "--data-dir", dir); code != 1 || !errors.As(err, new(*datadir.InUseError)) {
 		t.Errorf("%v, exit %d", err, code)
 	}
 	if _, err := os.Stat(filepath.Join(dir, builtin.FileName)); !os.IsNotExist(err) {
@@ -193,7 +195,7 @@ func TestAclCommands(t *testing.T) {
 		{"show -o json", 0, `"id": "default"`},
 		{"show -o xml", 2, ""},
 	} {
-		out, err, code := cli(t, "", append(append([]string{"acl"}, strings.Fields(c.args)...), "--data-dir", dir)...)
+		out, err, code := command(t, "", append(append([]string{"acl"}, strings.Fields(c.args)...), "--data-dir", dir)...)
 		if code != c.code || !strings.Contains(out, c.want) {
 			t.Errorf("acl %s: exit %d, %v, %q; want %d, %q", c.args, code, err, out, c.code, c.want)
 		}
@@ -202,29 +204,29 @@ func TestAclCommands(t *testing.T) {
 
 func TestStatusAndReloadCommands(t *testing.T) {
 	dir := dataDir(t)
-	for _, command := range [][]string{{"status"}, {"reload"}, {"acl", "show"}} {
-		if _, err, code := cli(t, "", append(command, "--data-dir", dir)...); code != 3 || !strings.Contains(err.Error(), "redoubt serve") {
-			t.Errorf("%v without a broker: %v, exit %d", command, err, code)
+	for _, words := range [][]string{{"status"}, {"reload"}, {"acl", "show"}} {
+		if _, err, code := command(t, "", append(words, "--data-dir", dir)...); code != 3 || !strings.Contains(err.Error(), "redoubt serve") {
+			t.Errorf("%v without a broker: %v, exit %d", words, err, code)
 		}
 	}
 	answer, refusal := admin.ReloadReport{Changed: []string{"limits.inflight: 32 -> 64"}}, error(nil)
 	startAdmin(t, dir, brokerStub{reload: func() (admin.ReloadReport, error) { return answer, refusal }})
-	if out, err, _ := cli(t, "", "status", "--data-dir", dir); err != nil || !strings.Contains(out, "mqtts [::]:8883 (mqtts), 7 connections") || !strings.Contains(out, "1h0m0s, since 2026-03-01 11:00:00 UTC") {
+	if out, err, _ := command(t, "", "status", "--data-dir", dir); err != nil || !strings.Contains(out, "mqtts [::]:8883 (mqtts), 7 connections") || !strings.Contains(out, "1h0m0s, since 2026-03-01 11:00:00 UTC") {
 		t.Errorf("%v\n%s", err, out)
 	}
 	var s admin.StatusReport
-	if out, _, _ := cli(t, "", "status", "--data-dir", dir, "-o", "json"); json.Unmarshal([]byte(out), &s) != nil || s.Connections != 7 || s.UptimeSeconds != 3600 {
+	if out, _, _ := command(t, "", "status", "--data-dir", dir, "-o", "json"); json.Unmarshal([]byte(out), &s) != nil || s.Connections != 7 || s.UptimeSeconds != 3600 {
 		t.Errorf("%s", out)
 	}
-	if out, err, _ := cli(t, "", "reload", "--data-dir", dir); err != nil || out != "limits.inflight: 32 -> 64\n" {
+	if out, err, _ := command(t, "", "reload", "--data-dir", dir); err != nil || out != "limits.inflight: 32 -> 64\n" {
 		t.Errorf("%q, %v", out, err)
 	}
 	answer = admin.ReloadReport{}
-	if out, _, _ := cli(t, "", "reload", "--data-dir", dir); !strings.Contains(out, "nothing is different") {
+	if out, _, _ := command(t, "", "reload", "--data-dir", dir); !strings.Contains(out, "nothing is different") {
 		t.Errorf("%q", out)
 	}
 	refusal = errors.New("redoubt.yaml:7:3: refused")
-	if _, err, code := cli(t, "", "reload", "--data-dir", dir); code != 1 || !strings.Contains(err.Error(), "redoubt.yaml:7:3") {
+	if _, err, code := command(t, "", "reload", "--data-dir", dir); code != 1 || !strings.Contains(err.Error(), "redoubt.yaml:7:3") {
 		t.Errorf("%v, exit %d", err, code)
 	}
 }

@@ -1,0 +1,58 @@
+//go:build !race
+
+package broker
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// TestAllocPublish holds the budget of the publish path: nothing for a QoS 0
+// fan-out but the pooled frame, at most two for QoS 1.
+func TestAllocPublish(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		subs int
+		qos  mqtt.QoS
+		most float64
+	}{
+		{"QoS 0 to nobody", 0, 0, 0},
+		{"QoS 0 to one", 1, 0, 0},
+		{"QoS 0 to 100", 100, 0, 0},
+		{"QoS 1 to one", 1, 1, 2},
+	} {
+		d := newDesk(t, 1)
+		d.wires[0].drop = true
+		pub := d.sit(0, "pub")
+		for i := range row.subs {
+			d.sit(0, fmt.Sprint("sub", i)).subscribe("open/x", row.qos)
+		}
+		p := &mqtt.Publish{Topic: []byte("open/x"), Payload: make([]byte, 256), QoS: row.qos, PacketID: 1}
+		ack := &mqtt.Ack{Type: mqtt.PUBACK}
+		got := testing.AllocsPerRun(1000, func() {
+			d.homes[0].Publish(d.now, pub.ref, p)
+			if row.qos > 0 {
+				ack.PacketID++
+				d.homes[0].Ack(d.now, Ref{1, 1}, ack)
+			}
+			d.homes[0].Turn(d.now)
+		})
+		if got > row.most {
+			t.Errorf("%s: %v allocations, want at most %v", row.name, got, row.most)
+		}
+	}
+}
+
+func BenchmarkPublishQoS0ToOne(b *testing.B) {
+	d := newDesk(b, 1)
+	d.wires[0].drop = true
+	pub := d.sit(0, "pub")
+	d.sit(0, "sub").subscribe("open/x", 0)
+	p := &mqtt.Publish{Topic: []byte("open/x"), Payload: make([]byte, 256)}
+	b.ReportAllocs()
+	for b.Loop() {
+		d.homes[0].Publish(d.now, pub.ref, p)
+	}
+}
