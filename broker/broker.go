@@ -33,34 +33,36 @@ import (
 // Settings are the limits and choices of an operator. A value is never changed
 // in place: Apply swaps it whole.
 type Settings struct {
+	PacketLimits
 	Session *session.Limits
 
-	// Of a packet, before anything is kept.
+	Subscriptions         int // per session
+	WildcardSubscriptions int // per session
+	SessionsTotal         int // of the node, offline ones included (A066)
+	PublishRate           PublishRate
+
+	// Seconds.
+	KeepAliveMax     uint16
+	KeepAliveMaxV3   uint16
+	SessionExpiryMax uint32
+	WillDelayMax     uint32
+	MessageExpiryMax uint32
+
+	Versions          []mqtt.Version
+	MaxQoS            mqtt.QoS
+	RetainAvailable   bool
+	WildcardAvailable bool
+	DenyDisconnect    bool // v5: a denial ends the connection
+}
+
+// PacketLimits bound a packet, before anything of it is kept.
+type PacketLimits struct {
 	PacketBytes        int // whole packet after CONNECT
 	ConnectPacketBytes int // whole CONNECT
 	UserProperties     int // per packet
 	TopicLevels        int
 	TopicBytes         int
 	ClientIDBytes      int
-
-	// Per session.
-	Subscriptions         int
-	WildcardSubscriptions int
-	SessionsTotal         int // of the node, offline ones included (A066)
-
-	// Seconds.
-	KeepAliveMax      uint16
-	KeepAliveMaxV3    uint16
-	SessionExpiryMax  uint32
-	WillDelayMax      uint32
-	MessageExpiryMax  uint32
-	PublishRate       PublishRate
-	Versions          []mqtt.Version
-	MaxQoS            mqtt.QoS
-	RetainAvailable   bool
-	WildcardAvailable bool
-	DenyDisconnect    bool // v5: a denial ends the connection
-
 }
 
 // PublishRate bounds what one client publishes, per second.

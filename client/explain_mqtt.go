@@ -115,10 +115,16 @@ func (c *Client) ended(err error) error {
 	switch {
 	case errors.As(err, &broken):
 		e.Kind = KindProtocol
+		if broken.Reason == mqtt.PacketTooLarge {
+			e.What = "the server sent a " + broken.Detail
+			e.Help = []string{"with MQTT 5.0, -D connect maximum-packet-size BYTES sets what we accept"}
+			return e
+		}
 		e.What = "the server broke the protocol: " + Printable(strings.TrimPrefix(broken.Error(), "mqtt: "))
 		return e
 	case isEnd(err):
 		e.What = "the server closed the connection without a word"
+		e.Help = []string{"its log says why"}
 		if c.version != mqtt.V5 {
 			e.Help = []string{"MQTT " + c.version.String() + " has no way to say why; with -V 5 the server can"}
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -152,6 +153,10 @@ func explainCertificate(o *Options, s *tlsSetup, verify *tls.CertificateVerifica
 		explainDates(e, invalid.Cert, leaf, s.conf.Time())
 	case errors.As(verify.Err, &unknown):
 		explainUnknownCA(e, s, verify.UnverifiedCertificates)
+	case errors.As(verify.Err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+		e.Kind = KindTLSCertificate
+		e.What = "the server's certificate is not for servers"
+		e.Help = []string{"have it re-issued with the extended key usage \"server authentication\""}
 	default:
 		e.Kind = KindTLSCertificate
 		e.What = "the server's certificate cannot be used: " + Printable(strings.TrimPrefix(verify.Err.Error(), "x509: "))
@@ -214,6 +219,10 @@ func explainUnknownCA(e *Error, s *tlsSetup, chain []*x509.Certificate) {
 	}
 	e.Help = []string{"if you trust this server, give the file of its CA with --cafile; a Redoubt server keeps it in <data-dir>/certs/ca.pem"}
 	if s.roots == nil {
+		return
+	}
+	if !slices.ContainsFunc(s.roots, func(c *x509.Certificate) bool { return c.IsCA }) {
+		e.Help[0] = "what is trusted is no CA certificate but one that a CA has issued: give the file of the CA; a Redoubt server keeps it in <data-dir>/certs/ca.pem"
 		return
 	}
 	e.Help = append(e.Help, "for a server with a certificate of a public CA: --tls-use-os-certs")

@@ -61,34 +61,33 @@ func TestTheFirstBytesDecide(t *testing.T) {
 
 func TestConnectWithinTheDeadlineWhateverTheStall(t *testing.T) {
 	connect := (&mqtt.Connect{Version: mqtt.V5, ClientID: "x", ReceiveMaximum: 65535}).Append(nil, mqtt.V5, 0)
-	for what, drip := range map[string]func(c *client){
-		"silent":         func(*client) {},
-		"half a CONNECT": func(c *client) { c.send(connect[:len(connect)-1]) },
-		"a byte a second": func(c *client) {
-			go func() {
-				for _, b := range connect {
-					if _, err := c.nc.Write([]byte{b}); err != nil {
-						return
+	play(t, func(r *rig) {
+		for what, drip := range map[string]func(c *client){
+			"silent":         func(*client) {},
+			"half a CONNECT": func(c *client) { c.send(connect[:len(connect)-1]) },
+			"a byte a second": func(c *client) {
+				go func() {
+					for _, b := range connect {
+						if _, err := c.nc.Write([]byte{b}); err != nil {
+							return
+						}
+						time.Sleep(time.Second)
 					}
-					time.Sleep(time.Second)
-				}
-			}()
-		},
-	} {
-		t.Run(what, func(t *testing.T) {
-			play(t, func(r *rig) {
-				c := r.dial(mqtt.V5, "stranger")
-				drip(c)
-				time.Sleep(8 * time.Second)
-				synctest.Wait()
-				if n := r.metrics.Value(metrics.Connections); n != 1 {
-					t.Fatalf("%d connections after 8 s", n)
-				}
-				time.Sleep(2 * time.Second)
-				c.closed(noPacket)
-			})
-		})
-	}
+				}()
+			},
+		} {
+			c := r.dial(mqtt.V5, what)
+			drip(c)
+			time.Sleep(8 * time.Second)
+			synctest.Wait()
+			if n := r.metrics.Value(metrics.Connections); n != 1 {
+				t.Fatalf("%s: %d connections after 8 s", what, n)
+			}
+			time.Sleep(2 * time.Second)
+			c.closed(noPacket)
+			time.Sleep(20 * time.Second)
+		}
+	})
 }
 
 func TestMistakesOfAConnectedClient(t *testing.T) {
@@ -238,7 +237,9 @@ func TestRateDisconnectsWhenAsked(t *testing.T) {
 			pub.publish("open/x", "x", 0, 0)
 		}
 		pub.closed(mqtt.MessageRateTooHigh)
-	}, func(r *rig) { r.set.PublishRate = broker.PublishRate{Messages: 10, Burst: 2 * time.Second, Disconnect: true} })
+	}, func(r *rig) {
+		r.set.PublishRate = broker.PublishRate{Messages: 10, Burst: 2 * time.Second, Disconnect: true}
+	})
 }
 
 func TestQuotas(t *testing.T) {

@@ -49,7 +49,7 @@ func explainHandshake(err error) (metrics.ID, string) {
 	case errors.As(err, &alert) || strings.Contains(text, "remote error: tls:"):
 		return explainAlert(text)
 	case strings.Contains(text, "bad record MAC"):
-		return metrics.HandshakesFailedRefused, "the client broke off before the keys were agreed, as OpenSSL clients do that do not trust our certificate; give it the CA certificate (certs/ca.pem in the data directory) as --cafile"
+		return metrics.HandshakesFailedRefused, "the client refused our certificate: unknown CA, most likely (it broke off before the keys were agreed, as OpenSSL clients do); give it the CA certificate (certs/ca.pem in the data directory) as --cafile"
 	case errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || strings.Contains(text, "connection reset"):
 		return metrics.HandshakesFailedGone, "the client closed the connection during the handshake; clients that do not trust the certificate often do so without a word"
 	case strings.Contains(text, "client didn't provide a certificate") || strings.Contains(text, "failed to verify certificate"):

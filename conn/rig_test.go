@@ -68,8 +68,8 @@ func newRig(t *testing.T, engine func(*Server) Engine, change ...func(*rig)) *ri
 	r := &rig{t: t, metrics: metrics.New(), log: &lockedBuffer{}, pipes: newPipes()}
 	r.sess = session.Limits{InflightMax: 32, MqueueMessages: 1000, MqueueBytes: 16 << 20, AwaitingRelMax: 100, ReceiveMaximum: 32, AliasInMax: 32}
 	r.set = broker.Settings{
-		Session: &r.sess, PacketBytes: 1 << 20, ConnectPacketBytes: 16 << 10, UserProperties: 64, TopicLevels: 10, TopicBytes: 1024,
-		ClientIDBytes: 256, Subscriptions: 100, WildcardSubscriptions: 20, SessionsTotal: 10_000, KeepAliveMax: 300, KeepAliveMaxV3: 3600,
+		PacketLimits: broker.PacketLimits{PacketBytes: 1 << 20, ConnectPacketBytes: 16 << 10, UserProperties: 64, TopicLevels: 10, TopicBytes: 1024, ClientIDBytes: 256},
+		Session:      &r.sess, Subscriptions: 100, WildcardSubscriptions: 20, SessionsTotal: 10_000, KeepAliveMax: 300, KeepAliveMaxV3: 3600,
 		SessionExpiryMax: 3600, WillDelayMax: 3600, MessageExpiryMax: 3600, Versions: []mqtt.Version{mqtt.V311, mqtt.V5}, MaxQoS: 2,
 		RetainAvailable: true, WildcardAvailable: true, PublishRate: broker.PublishRate{Burst: 2 * time.Second},
 	}

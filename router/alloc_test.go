@@ -30,7 +30,7 @@ func TestMatchDoesNotAllocate(t *testing.T) {
 
 // A filter with one subscriber is its entry in a leaf and its own string: the
 // leaf that holds the entry is copied, and no slice is made for the subscriber.
-func TestSingleSubscriberIsCompact(t *testing.T) {
+func TestAllocSingleSubscriberIsCompact(t *testing.T) {
 	if got := unsafe.Sizeof(entry{}); got != 48 {
 		t.Errorf("an entry takes %d bytes", got)
 	}

@@ -11,7 +11,7 @@ type inbound struct {
 	aliases     map[uint16][]byte // of this connection
 	awaitingRel []uint16          // QoS 2 identifiers received and not released
 	pending     ring[Pending]
-	unsettled   int // QoS 1 and 2 entries in pending
+	unsettled   [3]int // entries of pending, by QoS
 }
 
 // ResolveAlias returns the topic name p is about, and remembers a new alias. It
@@ -49,10 +49,14 @@ func (s *Session) Receive(p *mqtt.Publish) (again bool, err error) {
 	if p.QoS == 2 && s.awaiting(p.PacketID) >= 0 {
 		return true, nil
 	}
-	if s.conn.version == mqtt.V5 && len(s.in.awaitingRel)+s.in.unsettled >= s.lim.ReceiveMaximum {
+	if p.QoS == 2 && s.Duplicate(p.PacketID) {
+		return false, nil // it is counted already, and its caller finds it in the ring
+	}
+	open2 := len(s.in.awaitingRel) + s.in.unsettled[2] // the unsettled ones will await PUBREL
+	if s.conn.version == mqtt.V5 && open2+s.in.unsettled[1] >= s.lim.ReceiveMaximum {
 		return false, &mqtt.Error{Reason: mqtt.ReceiveMaximumExceeded, Rule: "MQTT-3.3.4-7"}
 	}
-	if p.QoS == 2 && len(s.in.awaitingRel) >= s.lim.AwaitingRelMax {
+	if p.QoS == 2 && open2 >= s.lim.AwaitingRelMax {
 		return false, &mqtt.Error{Reason: mqtt.ReceiveMaximumExceeded, Detail: "too many QoS 2 messages await their PUBREL"}
 	}
 	return false, nil

@@ -91,10 +91,10 @@ func (l *life) takeWill() *mqtt.Will {
 
 // SetExpiry changes the Session Expiry Interval by DISCONNECT. It may not turn
 // a session that ends with its connection into one that does not
-// [MQTT-3.14.2-2].
+// [§3.14.2.2.2].
 func (s *Session) SetExpiry(seconds uint32) error {
 	if s.life.expirySeconds == 0 && seconds != 0 {
-		return &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-3.14.2-2"}
+		return &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "§3.14.2.2.2", Detail: "Session Expiry Interval was 0 and cannot be raised"}
 	}
 	s.life.expirySeconds = seconds
 	return nil

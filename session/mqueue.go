@@ -11,6 +11,8 @@ type Delivery struct {
 	SubIDs []uint32 // when several matched with identifiers: all of them; never changed
 	QoS    mqtt.QoS // the lower of published and granted [MQTT-3.8.4-8]
 	Retain bool     // what the subscriber's RETAIN flag will be
+
+	queuedAt int64 // unix milliseconds; set when it has to wait
 }
 
 // mqueue is what waits behind inflight or behind a slow socket. It is two
@@ -26,7 +28,8 @@ func (q *mqueue) len() int { return q.q0.len() + q.q12.len() }
 
 // push keeps d and one reference to its frame, and drops the oldest unsent
 // QoS 0, then the oldest unsent QoS 1 or 2, until it fits. It answers how many
-// were dropped, d itself included when it alone is over the bytes.
+// were dropped, d itself included when it alone is over the bytes, or when it is
+// QoS 0 and only QoS 1 and 2 are left: they never make room for it.
 func (q *mqueue) push(d Delivery, lim *Limits) (dropped uint64) {
 	size := int64(d.Frame.Size())
 	if size > lim.MqueueBytes || lim.MqueueMessages <= 0 {
@@ -34,8 +37,11 @@ func (q *mqueue) push(d Delivery, lim *Limits) (dropped uint64) {
 	}
 	for q.len() > 0 && (q.len() >= lim.MqueueMessages || q.bytes+size > lim.MqueueBytes) {
 		victim := &q.q12
-		if q.q0.len() > 0 {
+		switch {
+		case q.q0.len() > 0:
 			victim = &q.q0
+		case d.QoS == 0:
+			return dropped + 1
 		}
 		q.take(victim).Frame.Release()
 		dropped++

@@ -1,6 +1,7 @@
 package session
 
 import (
+	"math"
 	"time"
 
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -96,7 +97,7 @@ func (o *Out) head(h *mqtt.PublishHead, one *[1]uint32, v mqtt.Version, now time
 // last second says 1, because 0 would read as expired.
 func remaining(f *mqtt.Frame, now time.Time) uint32 {
 	left := (f.ExpiresAt - now.UnixMilli() + 999) / 1000
-	return uint32(max(left, 1))
+	return uint32(min(max(left, 1), math.MaxUint32)) // a clock set back must not wrap it (A091)
 }
 
 // expired tells whether f's Message Expiry Interval has passed [MQTT-3.3.2-5].

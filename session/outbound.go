@@ -24,7 +24,6 @@ type inflightEntry struct {
 	state  outState
 	retain bool
 	sent   bool // on this connection
-	dup    bool // was sent on an earlier one [MQTT-3.3.1-1]
 }
 
 // outbound is the sending half of a session.
@@ -46,6 +45,7 @@ func (s *Session) Deliver(now time.Time, d Delivery, out []Out) []Out {
 		d.Frame.Hold()
 		return s.send(now, d, out)
 	}
+	d.queuedAt = now.UnixMilli()
 	s.Dropped.QueueFull += s.out.queue.push(d, s.lim)
 	return out
 }
@@ -70,7 +70,7 @@ func (s *Session) windowOpen() bool {
 
 // sendQueued sends what came out of the mqueue, unless it waited too long there.
 func (s *Session) sendQueued(now time.Time, d Delivery, out []Out) []Out {
-	if most := s.lim.WaitMax; most > 0 && !d.Retain && now.UnixMilli()-d.Frame.CreatedAt > most.Milliseconds() {
+	if most := s.lim.WaitMax; most > 0 && now.UnixMilli()-d.queuedAt > most.Milliseconds() {
 		s.Dropped.Expired++
 		d.Frame.Release()
 		return out
@@ -149,7 +149,9 @@ func (o *outbound) find(id uint16) int {
 
 // Burst is how much a session sends in one go from what waits, bytes. A
 // connection that was given this much has no room for more until its socket has
-// taken it; so a long queue stays in the mqueue, where its limits hold.
+// taken it; so a long queue stays in the mqueue, where its limits hold. What is
+// dropped on the way does not count: Pump leaves something behind only when it
+// has filled the connection, because then somebody will call Writable.
 const Burst = 64 << 10
 
 // Pump appends to out what may be sent now: packets owed from an earlier
@@ -159,18 +161,26 @@ func (s *Session) Pump(now time.Time, out []Out) []Out {
 		return out
 	}
 	out = s.resend(now, out)
-	room := Burst
-	for q := &s.out.queue; room > 0 && q.q0.len() > 0; {
-		d := q.take(&q.q0)
-		room -= d.Frame.Size()
-		out = s.sendQueued(now, d, out)
-	}
-	for q := &s.out.queue; room > 0 && q.q12.len() > 0 && s.windowOpen(); {
-		d := q.take(&q.q12)
-		room -= d.Frame.Size()
-		out = s.sendQueued(now, d, out)
-	}
+	// Half of the room is for QoS 1 and 2 first, so that a flood of QoS 0 cannot
+	// keep them waiting; what one kind leaves is the other's.
+	q := &s.out.queue
+	out, left := s.drain(now, &q.q12, Burst/2, out)
+	out, left = s.drain(now, &q.q0, Burst/2+left, out)
+	out, _ = s.drain(now, &q.q12, left, out)
 	return out
+}
+
+// drain sends from r until room bytes are used up, and answers what is left of
+// them.
+func (s *Session) drain(now time.Time, r *ring[Delivery], room int, out []Out) (_ []Out, left int) {
+	for room > 0 && r.len() > 0 && (r == &s.out.queue.q0 || s.windowOpen()) {
+		d := s.out.queue.take(r)
+		size, before := d.Frame.Size(), len(out)
+		if out = s.sendQueued(now, d, out); len(out) > before {
+			room -= size
+		}
+	}
+	return out, room
 }
 
 // resend repeats, in order, what the previous connection left unacknowledged,

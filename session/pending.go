@@ -27,9 +27,7 @@ func (s *Session) Defer(f *mqtt.Frame, q mqtt.QoS, id uint16) {
 }
 
 func (s *Session) pend(p Pending) {
-	if p.QoS > 0 {
-		s.in.unsettled++
-	}
+	s.in.unsettled[p.QoS]++
 	s.in.pending.push(p)
 }
 
@@ -69,6 +67,28 @@ func (s *Session) Routed() {
 	p.Frame = nil
 }
 
+// rewind prepares the ring for the next connection, on which the client sends
+// again what it got no answer for [MQTT-4.4.0-1 of the client]. A message nobody
+// has looked at is forgotten: it comes again, and twice would be too often. QoS 1
+// that was routed needs no answer any more: a PUBACK now could meet a later
+// message under the same identifier. QoS 2 that was routed stays, so that its
+// repetition is known. QoS 0 does not come again, and stays.
+func (i *inbound) rewind() {
+	i.unsettled = [3]int{}
+	for n := i.pending.len(); n > 0; n-- {
+		p := i.pending.pop()
+		switch {
+		case p.QoS > 0 && p.Frame != nil:
+			p.Frame.Release()
+			continue
+		case p.QoS == 1:
+			p.QoS = 0
+		}
+		i.unsettled[p.QoS]++
+		i.pending.push(p)
+	}
+}
+
 func (i *inbound) discard() {
 	for i.pending.len() > 0 {
 		if p := i.pending.pop(); p.Frame != nil {
@@ -81,9 +101,7 @@ func (i *inbound) discard() {
 // acknowledges it, or closes.
 func (s *Session) Unpend() {
 	p := s.in.pending.pop()
-	if p.QoS > 0 {
-		s.in.unsettled--
-	}
+	s.in.unsettled[p.QoS]--
 	if p.Frame != nil {
 		p.Frame.Release()
 	}

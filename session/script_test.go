@@ -93,7 +93,7 @@ func (r *runner) command(line string) {
 	if r.s == nil && w.name != "session" {
 		r.t.Fatalf("%q: there is no session; begin with one", line)
 	}
-	for range w.count("times", 1) {
+	for w.nth = 1; w.nth <= w.count("times", 1); w.nth++ {
 		word(r, w)
 	}
 	if rest := w.unused(); rest != "" {

@@ -232,6 +232,7 @@ type words struct {
 	name string
 	args map[string]string // a flag is its own value
 	used map[string]bool
+	nth  int // of times=
 }
 
 func parseWords(t *testing.T, line string) *words {
@@ -255,12 +256,13 @@ func (w *words) has(key string) bool {
 
 func (w *words) is(flag string) bool { return w.has(flag) && w.args[flag] == flag }
 
-// text is a value; 300*x is the letter x three hundred times.
+// text is a value; % is the number of the repetition, and 300*x is the letter x
+// three hundred times.
 func (w *words) text(key, otherwise string) string {
 	if !w.has(key) {
 		return otherwise
 	}
-	v := w.args[key]
+	v := strings.ReplaceAll(w.args[key], "%", strconv.Itoa(w.nth))
 	if n, letter, ok := strings.Cut(v, "*"); ok && len(letter) == 1 {
 		if k, err := strconv.Atoi(n); err == nil {
 			return strings.Repeat(letter, k)
@@ -273,7 +275,7 @@ func (w *words) count(key string, otherwise int) int {
 	if !w.has(key) {
 		return otherwise
 	}
-	n, err := strconv.Atoi(w.args[key])
+	n, err := strconv.Atoi(w.text(key, ""))
 	if err != nil {
 		w.t.Fatalf("%s %s: %v", w.name, key, err)
 	}

@@ -78,7 +78,7 @@ type connState struct {
 // Drops counts messages a session lost, by reason.
 type Drops struct {
 	QueueFull uint64 // mqueue over its messages or bytes
-	Expired   uint64 // Message Expiry Interval passed before sending
+	Expired   uint64 // Message Expiry Interval passed before sending, or WaitMax
 	TooLarge  uint64 // over the client's Maximum Packet Size [MQTT-3.1.2-25]
 	Offline   uint64 // QoS 0 while nobody was connected
 }
@@ -104,6 +104,7 @@ func (s *Session) Attach(now time.Time, a Attachment, out []Out) []Out {
 	}
 	s.in.aliases = nil // aliases belong to the connection [MQTT-3.3.2-7]
 	s.life.attach(a)
+	s.in.rewind()
 	s.out.rewind()
 	return s.Pump(now, out)
 }
@@ -116,7 +117,8 @@ func (s *Session) Online() bool { return s.conn.online }
 func (s *Session) Version() mqtt.Version { return s.conn.version }
 
 // Limit replaces the limits, after a reload. What is already queued stays; the
-// new numbers bind from the next message on.
+// new numbers bind from the next message on, and the window from the next
+// Attach on.
 func (s *Session) Limit(lim *Limits) { s.lim = lim }
 
 // Congest tells the session that its socket takes no more: messages wait in the

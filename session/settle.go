@@ -15,7 +15,7 @@ func (s *Session) Puback(now time.Time, id uint16, out []Out) ([]Out, error) {
 		return out, nil
 	}
 	if s.out.inflight[i].state != awaitPuback {
-		return out, &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-4.3.3-4", Detail: "PUBACK for a QoS 2 message"}
+		return out, &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-3.3.4-1", Detail: "PUBACK for a QoS 2 message"}
 	}
 	s.out.remove(i)
 	return s.Pump(now, out), nil
@@ -27,12 +27,15 @@ func (s *Session) Puback(now time.Time, id uint16, out []Out) ([]Out, error) {
 func (s *Session) Pubrec(now time.Time, id uint16, reason mqtt.ReasonCode, out []Out) ([]Out, error) {
 	i := s.out.find(id)
 	if i < 0 {
+		if reason >= 0x80 { // the client has let go of it already
+			return out, nil
+		}
 		// Answered so that the client can let go of it.
 		return append(out, Out{Kind: OutAck, Ack: mqtt.PUBREL, ID: id, Reason: mqtt.PacketIdentifierNotFound}), nil
 	}
 	e := &s.out.inflight[i]
 	if e.state == awaitPuback {
-		return out, &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-4.3.2-2", Detail: "PUBREC for a QoS 1 message"}
+		return out, &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-3.3.4-1", Detail: "PUBREC for a QoS 1 message"}
 	}
 	if reason >= 0x80 {
 		s.out.remove(i)
@@ -43,6 +46,10 @@ func (s *Session) Pubrec(now time.Time, id uint16, reason mqtt.ReasonCode, out [
 		e.frame = nil
 	}
 	e.state = awaitPubcomp
+	if !e.sent { // it answers the earlier connection's PUBLISH; nothing is left to repeat
+		e.sent = true
+		s.out.unsent--
+	}
 	return append(out, Out{Kind: OutAck, Ack: mqtt.PUBREL, ID: id}), nil
 }
 
@@ -53,7 +60,7 @@ func (s *Session) Pubcomp(now time.Time, id uint16, out []Out) ([]Out, error) {
 		return out, nil
 	}
 	if s.out.inflight[i].state != awaitPubcomp {
-		return out, &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-4.3.3-5", Detail: "PUBCOMP before PUBREC"}
+		return out, &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-4.3.3-11", Detail: "PUBCOMP before PUBREC"}
 	}
 	s.out.remove(i)
 	return s.Pump(now, out), nil

@@ -147,7 +147,10 @@ func TestMosquitto(t *testing.T) {
 					// turn, which proves that it was thrown out.
 					second.wantClosed()
 				}
-				first.Stop()
+				// Not asked to stop: its handler of SIGTERM can wait for a lock that the
+				// interrupted reconnection holds.
+				first.Signal(killed)
+				first.Wait(patience)
 			})
 			t.Run("denied", func(t *testing.T) {
 				logged := b.Stderr.Len()

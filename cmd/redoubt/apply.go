@@ -17,15 +17,15 @@ import (
 // Reload implements admin.Reloader in two phases: everything is read and judged,
 // then everything is put in force. After one refusal nothing has changed.
 func (n *node) Reload(context.Context) (admin.ReloadReport, error) {
-	n.reloading.Lock()
-	defer n.reloading.Unlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	apply, changed, err := n.verify()
 	if err != nil {
-		n.audited.Inc(metrics.ReloadsRefused)
+		n.count.Inc(metrics.ReloadsRefused)
 		return admin.ReloadReport{}, err
 	}
 	apply()
-	n.audited.Inc(metrics.ReloadsApplied)
+	n.count.Inc(metrics.ReloadsApplied)
 	n.log.Info("reloaded", "changed", changed)
 	return admin.ReloadReport{Changed: changed}, nil
 }
@@ -57,7 +57,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		return nil, nil, err
 	}
 	limits := doorLimits(c, connections)
-	if _, err := listener.NewDoor(limits, n.audited); err != nil {
+	if _, err := listener.NewDoor(limits, n.count); err != nil {
 		return nil, nil, err
 	}
 	certs := map[*door]*pki.Provider{}

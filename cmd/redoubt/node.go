@@ -35,30 +35,41 @@ import (
 // node is one running broker: every room, put together. Shutdown is start-up
 // backwards.
 type node struct {
-	loaded    atomic.Pointer[config.Loaded]
-	load      func() (*config.Loaded, error) // what a reload reads
-	clock     clock.Clock
-	log       *slog.Logger
-	level     *slog.LevelVar
-	started   time.Time
-	ready     atomic.Bool
-	release   func()     // the data directory
-	reloading sync.Mutex // held through a reload
-	metrics   *metrics.Registry
-	audited   *metrics.Shard // of what this struct does itself
-	audit     *audit.Log
-	pki       *pki.BuiltIn
-	made      bool // the data directory was new
-	users     *builtin.Store
-	builtin   *builtin.Authenticator
-	authz     *auth.Authorizer
+	clock   clock.Clock
+	log     *slog.Logger
+	level   *slog.LevelVar
+	started time.Time
+	ready   atomic.Bool
+	release func() // the data directory
+
+	setup
+	identity
+	metrics *metrics.Registry
+	count   *metrics.Shard // of what this struct does itself
+	audit   *audit.Log
+	pki     *pki.BuiltIn
+	made    bool // the data directory was new
+
 	retained  *retain.Store
-	index     *router.Index
 	broker    *broker.Broker
 	door      *listener.Door
 	server    *conn.Server
 	listeners []*door
 	fileSum   string // how many connections the open file limit allows
+}
+
+// setup is the configuration in force and how to read it again.
+type setup struct {
+	mu     sync.Mutex // held through a reload
+	loaded atomic.Pointer[config.Loaded]
+	load   func() (*config.Loaded, error)
+}
+
+// identity is who may come in and what they may do.
+type identity struct {
+	users   *builtin.Store
+	builtin *builtin.Authenticator
+	authz   *auth.Authorizer
 }
 
 // door is a listener with what a reload may exchange.
@@ -98,8 +109,8 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 		return nil, err
 	}
 	n.metrics.SetBuild(version, revision())
-	n.audited = n.metrics.NewShard()
-	n.audit = audit.New(log, n.audited)
+	n.count = n.metrics.NewShard()
+	n.audit = audit.New(log, n.count)
 	return n, nil
 }
 
@@ -148,13 +159,14 @@ func (n *node) assemble() error {
 		}
 		chains[name] = auth.NewChain(as...)
 	}
-	n.index, n.retained = router.New(), retain.New(retainOptions(c))
+	n.retained = retain.New(retainOptions(c))
 	loops := runtime.GOMAXPROCS(0)
 	n.broker = broker.New(broker.Options{
-		Homes: loops, Settings: brokerSettings(c), Index: n.index, Retained: n.retained,
+		Homes: loops, Settings: brokerSettings(c), Index: router.New(), Retained: n.retained,
 		Authorizer: n.authz, Chains: chains, Log: n.audit, StillKnown: n.stillKnown,
 	})
 	n.broker.Report(n.metrics)
+	n.metrics.Gauge(metrics.CertificateNotAfter, n.certificateNotAfter)
 	if n.door, err = listener.NewDoor(doorLimits(c, connections), n.metrics.NewShard()); err != nil {
 		return err
 	}
@@ -251,4 +263,16 @@ func (n *node) usersChanged(names []string) {
 			h.Kick(now, name)
 		}
 	})
+}
+
+// certificateNotAfter is when the first of the certificates in use expires, Unix
+// seconds.
+func (n *node) certificateNotAfter() int64 {
+	first := n.pki.Provider().NotAfter()
+	for _, l := range n.listeners {
+		if p := l.certs.Load(); p != nil && p.NotAfter().Before(first) {
+			first = p.NotAfter()
+		}
+	}
+	return first.Unix()
 }

@@ -23,8 +23,10 @@ func brokerSettings(c *config.Config) *broker.Settings {
 			AwaitingRelMax: l.AwaitingRel, ReceiveMaximum: l.Inflight, AliasInMax: l.TopicAliases,
 			WaitMax: time.Duration(l.MessageExpiryMax) * time.Second,
 		},
-		PacketBytes: int(l.PacketBytes), ConnectPacketBytes: int(l.ConnectPacketBytes), UserProperties: l.UserProperties,
-		TopicLevels: l.TopicLevels, TopicBytes: int(l.TopicBytes), ClientIDBytes: int(l.ClientIDBytes),
+		PacketLimits: broker.PacketLimits{
+			PacketBytes: int(l.PacketBytes), ConnectPacketBytes: int(l.ConnectPacketBytes), UserProperties: l.UserProperties,
+			TopicLevels: l.TopicLevels, TopicBytes: int(l.TopicBytes), ClientIDBytes: int(l.ClientIDBytes),
+		},
 		Subscriptions: l.Subscriptions, WildcardSubscriptions: l.WildcardSubscriptions, SessionsTotal: l.SessionsTotal,
 		KeepAliveMax: uint16(l.KeepAliveMax), KeepAliveMaxV3: uint16(l.KeepAliveMaxV3),
 		SessionExpiryMax: uint32(l.SessionExpiryMax), WillDelayMax: uint32(l.WillDelayMax), MessageExpiryMax: uint32(l.MessageExpiryMax),

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -86,6 +87,8 @@ func startAdmin(t *testing.T, dir string, b brokerStub) *builtin.Store {
 
 func dataDir(t *testing.T) string {
 	t.Helper()
+	old := syscall.Umask(0o022) // t.TempDir makes its folders with it, and open ones are refused
+	defer syscall.Umask(old)
 	dir := filepath.Join(t.TempDir(), "d")
 	if err := datadir.Init(dir); err != nil {
 		t.Fatal(err)

@@ -67,7 +67,7 @@ func (p *Process) Pid() int { return p.cmd.Process.Pid }
 // Signal sends one.
 func (p *Process) Signal(sig os.Signal) {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(sig); err != nil {
+	if err := p.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Errorf("signal %v to %s: %v", sig, p.cmd.Path, err)
 	}
 }
