@@ -14,20 +14,41 @@ import (
 // what the handshake took is gone; rounding down a tick keeps it from being
 // late.
 func (l *Loop) arrive(c *Conn) {
+	if !l.receive(c) {
+		return
+	}
+	l.resumeReading(c)
+}
+
+// receive gives a new connection its place on the loop and its deadline.
+func (l *Loop) receive(c *Conn) (ok bool) {
 	l.adopt(c)
 	if l.ending {
 		l.abort(c, broker.CauseShutdown)
-		return
+		return false
 	}
 	c.pace.lastSeen = l.now
 	l.timers.Set(c.ref.Slot, c.pace.until.Add(-wheel.Tick))
+	return true
+}
+
+// shaken continues after a TLS handshake that a goroutine of the engine did.
+func (l *Loop) shaken(c *Conn, err error) {
+	c.place.Handshaken()
+	if err != nil {
+		l.server.handshakeFailed(l.now, c.from, c.listener, err)
+		l.abort(c, broker.CauseHandshake)
+		return
+	}
+	l.count.Inc(metrics.HandshakesOK)
+	c.stage = awaitingConnect
 	l.resumeReading(c)
 }
 
 // authenticate asks the listener's chain. The answer comes as an event, at once
 // or later.
 func (s *Server) authenticate(l *Loop, c *Conn) {
-	s.broker.Authenticate(c.hello.connect, c.peer, func(r auth.Result) {
+	s.broker.Authenticate(c.hello.connect, c.peer(), func(r auth.Result) {
 		l.inbox.post(event{kind: evVerdict, conn: c, verdict: r})
 	})
 }
@@ -49,6 +70,7 @@ func (l *Loop) verdict(c *Conn, r *auth.Result) {
 		l.open(c)
 		return
 	}
+	c.sock.Leave()
 	l.forget(c) // the socket, the unread bytes and the place move with c
 	l.server.loops[home].inbox.post(event{kind: evHome, conn: c})
 }
@@ -81,7 +103,7 @@ func (l *Loop) open(c *Conn) {
 // ended handles the end of input.
 func (l *Loop) ended(c *Conn, err error) {
 	switch c.stage {
-	case awaitingConnect, authenticating:
+	case greeting, awaitingConnect, authenticating:
 		l.refused(c, "the connection ended before CONNECT was accepted", nil)
 	}
 	l.abort(c, broker.CauseGone)
@@ -90,7 +112,7 @@ func (l *Loop) ended(c *Conn, err error) {
 // refused writes down why a connection was not accepted. What can be repeated at
 // will is told once a minute per source address.
 func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) {
-	attrs := []slog.Attr{slog.String("address", c.remote), slog.String("listener", c.peer.Listener)}
+	attrs := []slog.Attr{slog.String("address", c.from.String()), slog.String("listener", c.listener.Name)}
 	msg, level := "connection closed before CONNECT", slog.LevelDebug // port scans and health probes do it
 	if c.hello != nil {
 		attrs = append(attrs, slog.String("user", c.hello.connect.Username), slog.String("client_id", c.hello.connect.ClientID))
@@ -102,7 +124,7 @@ func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) {
 			attrs = append(attrs, slog.String("rule", e.Rule))
 		}
 	}
-	l.server.broker.Log().Event(l.now, level, msg, c.peer.Addr.String()+why, append(attrs, slog.String("why", why))...)
+	l.server.broker.Log().Event(l.now, level, msg, c.from.Addr().String()+why, append(attrs, slog.String("why", why))...)
 }
 
 func authnMetric(r *auth.Result) metrics.ID {

@@ -13,6 +13,7 @@
 package conn
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/redoubtmq/redoubt/auth"
@@ -30,6 +31,8 @@ const (
 	open
 	closing // queued bytes still leave, nothing is read
 	gone
+	greeting // TLS: no whole ClientHello yet, and nothing allocated for one
+	shaking  // TLS: a goroutine of the engine does the handshake
 )
 
 // Conn is one client's network connection. It belongs to one Loop at a time (it
@@ -37,9 +40,9 @@ const (
 // the only one that touches it, so it has no mutex.
 type Conn struct {
 	// Set once, by the engine.
-	sock   socket
-	peer   broker.Peer
-	remote string // address and port, for logs
+	sock     socket
+	listener *listener.Listener
+	from     netip.AddrPort // the zero AddrPort where there is none
 
 	// Changed by the move home only.
 	loop *Loop
@@ -54,6 +57,11 @@ type Conn struct {
 	session broker.Ref
 	out     outQueue
 	pace    pace
+}
+
+// peer is what the broker is told of where c came from.
+func (c *Conn) peer() broker.Peer {
+	return broker.Peer{Addr: c.from.Addr(), Listener: c.listener.Name, Chain: c.listener.Chain}
 }
 
 // arrival is a CONNECT on its way to a session.
@@ -79,9 +87,13 @@ type pace struct {
 type socket interface {
 	// Read asks for more input: one input or ended event follows.
 	Read()
-	// Write takes over b, which came from getBuffer; one written event follows.
-	// It is not called again before that.
-	Write(b []byte)
+	// Write takes over b, which came from getBuffer, and tells whether the system
+	// has all of it. If not, one written event follows, and Write is not called
+	// before.
+	Write(b []byte) (done bool)
+	// Leave and Join take the socket from one loop's poller to another's.
+	Leave()
+	Join(l *Loop)
 	// Close ends the socket. Politely means: the peer is told that no more comes
 	// and is given a moment to read what was sent before the connection is torn
 	// down; otherwise at once. No event follows that matters. place is left when

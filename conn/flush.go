@@ -18,8 +18,11 @@ func (l *Loop) flush(c *Conn) {
 	if !c.out.empty() {
 		b := c.out.encode(getBuffer(), c.version, l.now, l.count)
 		l.count.Add(metrics.BytesSent, int64(len(b)))
-		c.out.writing = true
-		c.sock.Write(b)
+		c.out.writing = !c.sock.Write(b)
+		if !c.out.writing && !c.out.empty() { // the rest has its turn when others had theirs
+			c.out.dirty = true
+			l.later = append(l.later, c)
+		}
 	}
 	if c.stage == closing {
 		if c.out.empty() && !c.out.writing {

@@ -9,24 +9,24 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"time"
 
+	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 )
 
 // handshakeFailed counts and explains a TLS handshake that came to nothing: the
 // client sees an alert or a closed connection, so the words are for the
 // operator.
-func (w *wire) handshakeFailed(from netip.AddrPort, err error) {
+func (s *Server) handshakeFailed(now time.Time, from netip.AddrPort, l *listener.Listener, err error) {
 	id, why := explainHandshake(err)
-	s := w.engine.server
 	s.count.Inc(id)
-	s.count.Inc(metrics.ConnectionsClosedHandshake)
 	level := slog.LevelWarn
 	if id == metrics.HandshakesFailedGone {
 		level = slog.LevelDebug // port scans and health probes
 	}
-	s.broker.Log().Event(s.clock.Now(), level, "TLS handshake failed", from.Addr().String()+why,
-		slog.String("address", from.String()), slog.String("listener", w.listener.Name),
+	s.broker.Log().Event(now, level, "TLS handshake failed", from.Addr().String()+why,
+		slog.String("address", from.String()), slog.String("listener", l.Name),
 		slog.String("why", why), slog.String("error", err.Error()))
 }
 

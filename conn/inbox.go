@@ -18,6 +18,7 @@ const (
 	evVerdict                 // authentication answered
 	evHome                    // an authenticated connection moves to its session's loop
 	evCall                    // fn runs on the loop
+	evShaken                  // a TLS handshake ended: err
 )
 
 // event is one entry of a control lane.
@@ -41,48 +42,63 @@ const InboxDataBytesMax = 8 << 20
 // only the data lane answers false, at InboxDataBytesMax, and the caller applies
 // backpressure. It never blocks and never drops in silence.
 type inbox struct {
-	wake chan struct{} // one token while something waits
+	wake func() // ends the poller's wait; set once
 
 	mu        sync.Mutex // guards everything below
 	control   []event
 	data      []*broker.Batch
 	dataBytes int
 	refused   []*Loop // senders to wake once there is room
-}
-
-func (in *inbox) init() { in.wake = make(chan struct{}, 1) }
-
-func (in *inbox) ring() {
-	select {
-	case in.wake <- struct{}{}:
-	default:
-	}
+	asleep    bool    // the loop waits, or is about to
+	poked     bool    // somebody wants a turn without an entry
 }
 
 // post adds to the control lane.
 func (in *inbox) post(e event) {
 	in.mu.Lock()
 	in.control = append(in.control, e)
+	in.rouse()
+}
+
+// ring asks for a turn.
+func (in *inbox) ring() {
+	in.mu.Lock()
+	in.poked = true
+	in.rouse()
+}
+
+// rouse lets go of mu and wakes the loop if it sleeps: once, whoever comes first.
+func (in *inbox) rouse() {
+	asleep := in.asleep
+	in.asleep = false
 	in.mu.Unlock()
-	in.ring()
+	if asleep {
+		in.wake()
+	}
 }
 
 // offer adds to the data lane, or remembers who to wake when there is room. An
 // empty lane takes any batch, so that one larger than the bound still passes.
 func (in *inbox) offer(b *broker.Batch, from *Loop) bool {
 	in.mu.Lock()
-	ok := in.dataBytes == 0 || in.dataBytes+b.Bytes() <= InboxDataBytesMax
-	if ok {
-		in.data = append(in.data, b)
-		in.dataBytes += b.Bytes()
-	} else {
+	if in.dataBytes > 0 && in.dataBytes+b.Bytes() > InboxDataBytesMax {
 		in.refused = append(in.refused, from)
+		in.mu.Unlock()
+		return false
 	}
-	in.mu.Unlock()
-	if ok {
-		in.ring()
-	}
-	return ok
+	in.data = append(in.data, b)
+	in.dataBytes += b.Bytes()
+	in.rouse()
+	return true
+}
+
+// rest tells whether the loop may wait: nothing has come. Whoever comes from now
+// on wakes it.
+func (in *inbox) rest() bool {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.asleep = len(in.control) == 0 && len(in.data) == 0 && !in.poked
+	return in.asleep
 }
 
 // drain takes everything. The slices handed in are reused for the next turn.
@@ -90,6 +106,7 @@ func (in *inbox) drain(control []event, data []*broker.Batch) ([]event, []*broke
 	in.mu.Lock()
 	c, d, waiting := in.control, in.data, in.refused
 	in.control, in.data, in.dataBytes, in.refused = control[:0], data[:0], 0, nil
+	in.asleep, in.poked = false, false
 	in.mu.Unlock()
 	for _, l := range waiting {
 		l.inbox.ring()

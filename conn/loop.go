@@ -24,6 +24,7 @@ type Loop struct {
 	server *Server
 	home   *broker.Home
 	count  *metrics.Shard
+	poll   poller
 
 	inbox inbox // everybody's
 
@@ -36,8 +37,9 @@ type Loop struct {
 	fired  []uint32
 	paused []broker.ConnRef // with a time
 	dirty  []*Conn
-	again  bool // another turn is wanted without waiting
-	ending bool // leave when the last connection has gone
+	later  []*Conn // have more to write than one turn allows
+	again  bool    // another turn is wanted without waiting
+	ending bool    // leave when the last connection has gone
 
 	control []event
 	data    []*broker.Batch
@@ -46,19 +48,17 @@ type Loop struct {
 func newLoop(s *Server, id int) *Loop {
 	now := s.clock.Now()
 	l := &Loop{id: id, server: s, count: s.metrics.NewShard(), now: now, timers: wheel.New(now)}
-	l.inbox.init()
 	l.home = s.broker.NewHome(id, l, l.count, now)
 	return l
 }
 
 // run is the loop's goroutine.
 func (l *Loop) run() {
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for !l.ending || l.alive() > 0 {
-		l.wait(timer)
+	for !l.ending || l.alive() > 0 || l.poll.busy() {
+		l.wait()
 		l.turn()
 	}
+	l.poll.close()
 }
 
 func (l *Loop) alive() int { return len(l.conns) - len(l.free) }
@@ -67,9 +67,10 @@ func (l *Loop) alive() int { return len(l.conns) - len(l.free) }
 const pauseTick = 100 * time.Millisecond
 
 // wait returns when something has come or a deadline is near.
-func (l *Loop) wait(timer *time.Timer) {
+func (l *Loop) wait() {
 	if l.again {
 		l.again = false
+		l.poll.wait(0)
 		runtime.Gosched() // let those run whose answers this loop waits for
 		return
 	}
@@ -82,14 +83,10 @@ func (l *Loop) wait(timer *time.Timer) {
 	if len(l.paused) > 0 {
 		d = min(d, pauseTick)
 	}
-	if d <= 0 {
-		return
+	if d < 0 || !l.inbox.rest() {
+		d = 0
 	}
-	timer.Reset(d)
-	select {
-	case <-l.inbox.wake:
-	case <-timer.C:
-	}
+	l.poll.wait(d)
 }
 
 // turn does everything once.
@@ -105,14 +102,17 @@ func (l *Loop) turn() {
 		l.guard(nil, func() { l.home.Receive(l.now, b) })
 		l.data[i] = nil
 	}
+	l.poll.dispatch()
 	l.guard(nil, l.tick)
 	l.guard(nil, func() { l.home.Turn(l.now) })
+	l.dirty, l.later = append(l.dirty, l.later...), l.later[:0]
 	for i := 0; i < len(l.dirty); i++ { // flushing may make others dirty
 		c := l.dirty[i]
 		l.guard(c, func() { l.flush(c) })
 		l.dirty[i] = nil
 	}
 	l.dirty = l.dirty[:0]
+	l.again = l.again || len(l.later) > 0
 }
 
 // guard turns a bug that one client's input set off into the end of that client.
@@ -141,8 +141,8 @@ func (l *Loop) handle(e *event) {
 	}
 	if c.stage == gone {
 		putBuffer(e.buf)
-		if e.kind == evArrived || e.kind == evHome {
-			c.sock.Close(false, c.place)
+		if e.kind == evShaken {
+			c.sock.Close(false, c.place) // it was closed while the handshake ran
 		}
 		return
 	}
@@ -164,7 +164,10 @@ func (l *Loop) handle(e *event) {
 		l.verdict(c, &e.verdict)
 	case evHome:
 		l.adopt(c)
+		c.sock.Join(l)
 		l.open(c)
+	case evShaken:
+		l.shaken(c, e.err)
 	}
 }
 

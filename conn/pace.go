@@ -98,7 +98,7 @@ func (l *Loop) tick() {
 // overdue handles c's timer.
 func (l *Loop) overdue(c *Conn) {
 	switch c.stage {
-	case awaitingConnect, authenticating:
+	case greeting, shaking, awaitingConnect, authenticating:
 		l.refused(c, "no accepted CONNECT within limits.connect_deadline", nil)
 		l.abort(c, broker.CauseConnectTimeout)
 	case open:

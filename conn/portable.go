@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 )
@@ -44,16 +43,62 @@ func (p *Portable) Serve(l *listener.Listener) {
 	}
 }
 
-// Close implements Engine.
+// Stop implements Engine: the accepting goroutines end with their sockets.
+func (p *Portable) Stop() {}
+
+// Close implements Engine. Connections that are saying goodbye may finish.
 func (p *Portable) Close() {
 	close(p.stop)
+	done := make(chan struct{})
+	go func() {
+		p.wait.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return
+	case <-time.After(goodbyeMax):
+	}
 	p.mu.Lock()
 	for w := range p.live {
 		_ = w.raw.Close()
 	}
 	p.mu.Unlock()
-	p.wait.Wait()
+	<-done
 }
+
+// Poller implements Engine.
+func (p *Portable) Poller(*Loop) poller {
+	return &doorbell{rung: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+}
+
+// doorbell is the poller of an engine whose sockets come as events.
+type doorbell struct {
+	rung  chan struct{} // one token while somebody rang
+	timer *time.Timer
+}
+
+func (b *doorbell) wait(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	b.timer.Reset(d)
+	select {
+	case <-b.rung:
+	case <-b.timer.C:
+	}
+}
+
+func (b *doorbell) wake() {
+	select {
+	case b.rung <- struct{}{}:
+	default:
+	}
+}
+
+func (b *doorbell) dispatch()  {}
+func (b *doorbell) busy() bool { return false }
+func (b *doorbell) close()     { b.timer.Stop() }
 
 // accept is one listening socket's goroutine.
 func (p *Portable) accept(l *listener.Listener, socket net.Listener) {
@@ -134,7 +179,8 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 		err := t.HandshakeContext(context.Background())
 		place.Handshaken()
 		if err != nil {
-			w.handshakeFailed(from, err)
+			w.engine.server.count.Inc(metrics.ConnectionsClosedHandshake)
+			w.engine.server.handshakeFailed(w.engine.server.clock.Now(), from, w.listener, err)
 			w.gone(&place)
 			return
 		}
@@ -143,8 +189,7 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 		w.nc = t
 	}
 	w.conn = &Conn{
-		sock: w, place: place, remote: from.String(),
-		peer: broker.Peer{Addr: from.Addr(), Listener: w.listener.Name, Chain: w.listener.Chain},
+		sock: w, place: place, listener: w.listener, from: from,
 	}
 	w.conn.pace.until = deadline
 	home := w.engine.server.pick()
@@ -191,8 +236,12 @@ func (w *wire) drain() { _, _ = io.CopyN(io.Discard, w.nc, drainMax) }
 // Read implements socket.
 func (w *wire) Read() { w.credit <- struct{}{} } // holds one, and is never asked twice
 
+// Leave and Join implement socket: events find the connection's loop.
+func (w *wire) Leave()     {}
+func (w *wire) Join(*Loop) {}
+
 // Write implements socket.
-func (w *wire) Write(b []byte) {
+func (w *wire) Write(b []byte) (done bool) {
 	c, l := w.conn, w.conn.loop
 	w.engine.wait.Add(1)
 	go func() {
@@ -206,6 +255,7 @@ func (w *wire) Write(b []byte) {
 		}
 		l.inbox.post(event{kind: evWritten, conn: c})
 	}()
+	return false
 }
 
 // Close implements socket.

@@ -19,9 +19,28 @@ type Engine interface {
 	// Serve accepts connections on the sockets of l until they are closed. It
 	// returns at once.
 	Serve(l *listener.Listener)
+	// Stop takes no more connections.
+	Stop()
 	// Close ends every connection that is still there and waits until nothing
 	// of the engine runs.
 	Close()
+	// Poller makes what l waits with.
+	Poller(l *Loop) poller
+}
+
+// poller is how a loop waits. All but wake belong to the loop's goroutine.
+type poller interface {
+	// wait returns when something has come, wake was called, or d has passed; it
+	// only looks when d is 0.
+	wait(d time.Duration)
+	// wake ends a wait, or the next one.
+	wake()
+	// dispatch hands what wait found to the loop.
+	dispatch()
+	// busy tells whether the poller has something to finish that is no connection
+	// of the loop any longer.
+	busy() bool
+	close()
 }
 
 // Options make a Server.
@@ -62,6 +81,10 @@ func New(o Options) *Server {
 	}
 	s.engine = o.Engine(s)
 	for _, l := range s.loops {
+		l.poll = s.engine.Poller(l)
+		l.inbox.wake = l.poll.wake
+	}
+	for _, l := range s.loops {
 		s.running.Add(1)
 		go func() {
 			defer s.running.Done()
@@ -97,6 +120,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 	for _, l := range listeners {
 		l.Close()
 	}
+	s.engine.Stop()
 	for _, l := range s.loops {
 		l.inbox.post(event{kind: evCall, fn: (*Loop).end})
 	}
@@ -121,7 +145,7 @@ func (l *Loop) end() {
 	l.ending = true
 	l.home.ShutDown(l.now)
 	for _, c := range l.conns {
-		if c != nil && (c.stage == awaitingConnect || c.stage == authenticating) {
+		if c != nil && c.stage != open && c.stage != closing {
 			l.abort(c, broker.CauseShutdown)
 		}
 	}
@@ -158,7 +182,7 @@ func (s *Server) Each(fn func(now time.Time, h *broker.Home)) {
 
 // misbehaved writes down a protocol mistake of a connected client.
 func (s *Server) misbehaved(now time.Time, c *Conn, e *mqtt.Error) {
-	s.broker.Log().Event(now, slog.LevelInfo, "client broke the protocol, closed", c.peer.Addr.String()+e.Rule,
-		slog.String("address", c.remote), slog.String("listener", c.peer.Listener),
+	s.broker.Log().Event(now, slog.LevelInfo, "client broke the protocol, closed", c.from.Addr().String()+e.Rule,
+		slog.String("address", c.from.String()), slog.String("listener", c.listener.Name),
 		slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))
 }
