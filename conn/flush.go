@@ -100,6 +100,7 @@ var closedByCause = [broker.Causes]metrics.ID{
 	broker.CauseKicked:         metrics.ConnectionsClosedKicked,
 	broker.CauseSlow:           metrics.ConnectionsClosedSlow,
 	broker.CauseQuota:          metrics.ConnectionsClosedQuota,
+	broker.CauseEvicted:        metrics.ConnectionsClosedEvicted,
 	broker.CauseServerError:    metrics.ConnectionsClosedServerError,
 	broker.CauseShutdown:       metrics.ConnectionsClosedShuttingDown,
 }

@@ -29,17 +29,18 @@ type Loop struct {
 	inbox inbox // everybody's
 
 	// Owned by the loop's goroutine.
-	now    time.Time
-	conns  []*Conn // by slot
-	gens   []uint32
-	free   []uint32
-	timers *wheel.Wheel
-	fired  []uint32
-	paused []broker.ConnRef // with a time
-	dirty  []*Conn
-	later  []*Conn // have more to write than one turn allows
-	again  bool    // another turn is wanted without waiting
-	ending bool    // leave when the last connection has gone
+	now     time.Time
+	conns   []*Conn // by slot
+	gens    []uint32
+	free    []uint32
+	timers  *wheel.Wheel
+	fired   []uint32
+	paused  []broker.ConnRef // with a time
+	dirty   []*Conn
+	later   []*Conn // have more to write than one turn allows
+	again   bool    // another turn is wanted without waiting
+	ending  bool    // leave when the last connection has gone
+	shaking int     // handshakes of this loop that are under way
 
 	control []event
 	data    []*broker.Batch
@@ -54,7 +55,7 @@ func newLoop(s *Server, id int) *Loop {
 
 // run is the loop's goroutine.
 func (l *Loop) run() {
-	for !l.ending || l.alive() > 0 || l.poll.busy() {
+	for !l.ending || l.alive() > 0 || l.shaking > 0 || l.poll.busy() {
 		l.wait()
 		l.turn()
 	}
@@ -113,6 +114,9 @@ func (l *Loop) turn() {
 	}
 	l.dirty = l.dirty[:0]
 	l.again = l.again || len(l.later) > 0
+	if l.shaking > 0 {
+		runtime.Gosched() // a core of its own is not promised to a handshake
+	}
 }
 
 // guard turns a bug that one client's input set off into the end of that client.

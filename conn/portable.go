@@ -131,8 +131,7 @@ func (p *Portable) admit(l *listener.Listener, nc net.Conn) {
 	place, refusal := l.Door.Admit(now, from.Addr(), l.TLS != nil)
 	if refusal != "" {
 		_ = nc.Close()
-		p.server.broker.Log().Event(now, slog.LevelWarn, "connection refused at the door", string(refusal),
-			slog.String("limit", "limits."+string(refusal)), slog.String("address", from.Addr().String()), slog.String("listener", l.Name))
+		p.server.refusedAtDoor(now, refusal, from, l)
 		return
 	}
 	l.Open.Add(1)

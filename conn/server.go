@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -49,7 +50,7 @@ type Options struct {
 	Broker  *broker.Broker
 	Metrics *metrics.Registry
 	Clock   clock.Clock
-	// Engine makes the engine; nil means the portable one.
+	// Engine makes the engine; nil means Native.
 	Engine func(*Server) Engine
 }
 
@@ -77,7 +78,7 @@ func New(o Options) *Server {
 		s.loops = append(s.loops, newLoop(s, i))
 	}
 	if o.Engine == nil {
-		o.Engine = NewPortable
+		o.Engine = Native
 	}
 	s.engine = o.Engine(s)
 	for _, l := range s.loops {
@@ -185,4 +186,11 @@ func (s *Server) misbehaved(now time.Time, c *Conn, e *mqtt.Error) {
 	s.broker.Log().Event(now, slog.LevelInfo, "client broke the protocol, closed", c.from.Addr().String()+e.Rule,
 		slog.String("address", c.from.String()), slog.String("listener", c.listener.Name),
 		slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))
+}
+
+// refusedAtDoor writes down that a limit of the door kept a connection out, once a
+// minute and limit.
+func (s *Server) refusedAtDoor(now time.Time, r listener.Refusal, from netip.AddrPort, l *listener.Listener) {
+	s.broker.Log().Event(now, slog.LevelWarn, "connection refused at the door", string(r),
+		slog.String("limit", "limits."+string(r)), slog.String("address", from.Addr().String()), slog.String("listener", l.Name))
 }

@@ -1,0 +1,108 @@
+package conn
+
+import (
+	"errors"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/redoubtmq/redoubt/listener"
+)
+
+// Epoll is the engine for Linux: each loop owns its sockets from accept on and
+// waits for all of them with one level-triggered epoll. An idle connection has
+// no goroutine, no timer and no buffer; a TLS handshake has a goroutine while it
+// computes.
+type Epoll struct {
+	server *Server
+	slots  chan struct{}  // a handshake computes only while it holds one
+	shakes sync.WaitGroup // handshake goroutines
+
+	mu        sync.Mutex // guards everything below
+	pollers   []*epoller
+	listeners []*entrance
+}
+
+// entrance is a listening socket as the loops see it.
+type entrance struct {
+	listener *listener.Listener
+	fd       int // a duplicate of the net.Listener's, so that both can be closed
+}
+
+// NewEpoll makes the engine for s.
+func NewEpoll(s *Server) Engine {
+	return &Epoll{server: s, slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+}
+
+// Native is the engine for this system.
+func Native(s *Server) Engine { return NewEpoll(s) }
+
+// Serve implements Engine: every loop accepts on every socket.
+func (e *Epoll) Serve(l *listener.Listener) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, s := range l.Sockets {
+		fd, err := duplicate(s)
+		if err != nil {
+			panic("BUG: conn: a listening socket without a descriptor: " + err.Error())
+		}
+		in := &entrance{listener: l, fd: fd}
+		e.listeners = append(e.listeners, in)
+		for _, p := range e.pollers {
+			p.loop.inbox.post(event{kind: evCall, fn: func(*Loop) { p.enter(in) }})
+		}
+	}
+}
+
+// duplicate is a descriptor of its own for a listening socket.
+func duplicate(s net.Listener) (int, error) {
+	withFile, ok := s.(interface{ File() (*os.File, error) })
+	if !ok {
+		return 0, errors.New("the listener has no file")
+	}
+	f, err := withFile.File()
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
+	}
+	return fd, unix.SetNonblock(fd, true) // File has made it blocking
+}
+
+// Stop implements Engine.
+func (e *Epoll) Stop() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, p := range e.pollers {
+		p.loop.inbox.post(event{kind: evCall, fn: func(*Loop) { p.stop() }})
+	}
+}
+
+// Close implements Engine. The loops have ended, and with them their sockets.
+func (e *Epoll) Close() {
+	e.shakes.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, in := range e.listeners {
+		_ = unix.Close(in.fd)
+	}
+}
+
+// Poller implements Engine.
+func (e *Epoll) Poller(l *Loop) poller {
+	p, err := newEpoller(e, l)
+	if err != nil {
+		// Three descriptors at start-up; without them there is no broker.
+		panic("BUG: conn: no epoll: " + err.Error())
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.pollers = append(e.pollers, p)
+	return p
+}

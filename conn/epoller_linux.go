@@ -1,0 +1,216 @@
+package conn
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/redoubtmq/redoubt/listener"
+	"github.com/redoubtmq/redoubt/metrics"
+)
+
+// epoller is one loop's epoll. What the kernel hands back names a slot and a
+// generation, never a descriptor or a pointer: a descriptor that was closed and
+// opened again in the same batch of events must not be taken for the old one.
+type epoller struct {
+	engine *Epoll
+	loop   *Loop
+	epfd   int
+	bell   int // eventfd
+
+	events   [256]unix.EpollEvent
+	n        int // of them found by the last wait
+	in       []byte
+	plain    []byte
+	entries  []*entrance
+	closed   bool // takes no more connections
+	deaf     bool // out of descriptors: the entrances are left alone for a tick
+	greeting fifo // waiting for a ClientHello, oldest first
+	lingers  map[int32]*linger
+	swept    time.Time
+}
+
+// Generations that are no connection's.
+const (
+	genBell     = 1<<32 - 1
+	genEntrance = 1<<32 - 2 // slot: index of entries
+	genLinger   = 1<<32 - 3 // slot: descriptor
+)
+
+// readMax is how much of one connection is read in one turn, bytes.
+const readMax = 64 << 10
+
+func newEpoller(e *Epoll, l *Loop) (*epoller, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		_ = unix.Close(epfd)
+		return nil, err
+	}
+	p := &epoller{engine: e, loop: l, epfd: epfd, bell: bell, in: make([]byte, readMax), plain: make([]byte, readMax), lingers: map[int32]*linger{}}
+	return p, p.add(bell, 0, genBell, unix.EPOLLIN)
+}
+
+func (p *epoller) add(fd int, slot, gen uint32, mask uint32) error {
+	return p.control(unix.EPOLL_CTL_ADD, fd, slot, gen, mask)
+}
+
+func (p *epoller) control(op, fd int, slot, gen uint32, mask uint32) error {
+	return unix.EpollCtl(p.epfd, op, fd, &unix.EpollEvent{Events: mask, Fd: int32(slot), Pad: int32(gen)})
+}
+
+func (p *epoller) wait(d time.Duration) {
+	if len(p.lingers) > 0 || p.deaf {
+		d = min(d, lingerSweep)
+	}
+	ms := int((d + time.Millisecond - 1) / time.Millisecond)
+	n, err := unix.EpollWait(p.epfd, p.events[:], ms)
+	if err != nil { // EINTR; anything else shows itself by nothing coming
+		n = 0
+	}
+	p.n = n
+}
+
+func (p *epoller) wake() {
+	one := [8]byte{7: 1}
+	_, _ = unix.Write(p.bell, one[:]) // EAGAIN: it is rung already
+}
+
+func (p *epoller) busy() bool { return len(p.lingers) > 0 }
+
+func (p *epoller) close() {
+	_ = unix.Close(p.bell)
+	_ = unix.Close(p.epfd)
+}
+
+// dispatch hands what the last wait found to whom it is about.
+func (p *epoller) dispatch() {
+	for i := range p.n {
+		ev := &p.events[i]
+		slot, gen := uint32(ev.Fd), uint32(ev.Pad)
+		switch gen {
+		case genBell:
+			var b [8]byte
+			_, _ = unix.Read(p.bell, b[:])
+		case genEntrance:
+			p.accept(p.entries[slot])
+		case genLinger:
+			p.drain(int32(slot))
+		default:
+			if int(slot) < len(p.loop.conns) && p.loop.gens[slot] == gen {
+				c := p.loop.conns[slot]
+				p.loop.guard(c, func() { c.sock.(*fdSocket).event(ev.Events) })
+			}
+		}
+	}
+	p.n = 0
+	if now := p.loop.now; now.Sub(p.swept) >= lingerSweep {
+		p.swept = now
+		p.sweep(now)
+	}
+}
+
+// enter accepts connections on a listening socket from now on. Of all loops that
+// wait for it, one is woken.
+func (p *epoller) enter(in *entrance) {
+	if p.closed {
+		return
+	}
+	p.entries = append(p.entries, in)
+	p.listen(len(p.entries) - 1)
+}
+
+func (p *epoller) listen(i int) {
+	if err := p.add(p.entries[i].fd, uint32(i), genEntrance, unix.EPOLLIN|unix.EPOLLEXCLUSIVE); err != nil {
+		p.engine.server.broker.Log().Event(p.loop.now, slog.LevelError, "cannot wait for connections", p.entries[i].listener.Name,
+			slog.String("listener", p.entries[i].listener.Name), slog.String("error", err.Error()))
+	}
+}
+
+// stop takes no more connections.
+func (p *epoller) stop() {
+	p.closed = true
+	for _, in := range p.entries {
+		_ = p.control(unix.EPOLL_CTL_DEL, in.fd, 0, 0, 0)
+	}
+}
+
+// acceptsPerTurn bounds what a storm of connections takes of a turn.
+const acceptsPerTurn = 64
+
+func (p *epoller) accept(in *entrance) {
+	for range acceptsPerTurn {
+		fd, sa, err := unix.Accept4(in.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		switch err {
+		case nil:
+			p.admit(in.listener, fd, addrPort(sa))
+		case unix.EINTR, unix.ECONNABORTED:
+		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
+			// Level-triggered: to leave it armed would only burn the processor that
+			// could close some.
+			p.loop.count.Inc(metrics.ConnectionsRefusedOpenFiles)
+			p.engine.server.broker.Log().Event(p.loop.now, slog.LevelError, "cannot accept connections", in.listener.Name,
+				slog.String("listener", in.listener.Name), slog.String("error", err.Error()))
+			p.deafen()
+			return
+		default: // EAGAIN: another loop was first, or all are in
+			return
+		}
+	}
+}
+
+// deafen leaves the entrances alone until the next sweep.
+func (p *epoller) deafen() {
+	p.deaf = true
+	for _, in := range p.entries {
+		_ = p.control(unix.EPOLL_CTL_DEL, in.fd, 0, 0, 0)
+	}
+}
+
+func addrPort(sa unix.Sockaddr) netip.AddrPort {
+	switch a := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(a.Addr).Unmap(), uint16(a.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// admit asks the door and gives the connection its place on this loop.
+func (p *epoller) admit(l *listener.Listener, fd int, from netip.AddrPort) {
+	now := p.loop.now
+	place, refusal := l.Door.Admit(now, from.Addr(), l.TLS != nil)
+	if refusal == listener.OverHandshakes && p.greeting.evict(p.loop) {
+		place, refusal = l.Door.Admit(now, from.Addr(), l.TLS != nil)
+	}
+	if refusal != "" {
+		_ = unix.Close(fd)
+		p.engine.server.refusedAtDoor(now, refusal, from, l)
+		return
+	}
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	l.Open.Add(1)
+	s := &fdSocket{poll: p, fd: int32(fd)}
+	c := &Conn{sock: s, place: place, listener: l, from: from}
+	s.conn = c
+	c.pace.until = l.Door.Deadline(now)
+	if l.TLS != nil {
+		c.stage = greeting
+	}
+	if !p.loop.receive(c) {
+		return
+	}
+	s.Join(p.loop)
+	if l.TLS != nil {
+		p.greeting.push(p.loop, c)
+		s.awaitBytes(recordHeader)
+		return
+	}
+	p.loop.resumeReading(c)
+}

@@ -1,0 +1,246 @@
+package conn
+
+import (
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/listener"
+)
+
+// fdSocket is the epoll engine's socket. It belongs to its connection's loop;
+// while a handshake runs, the goroutine doing it has the descriptor too, and the
+// loop only signals.
+type fdSocket struct {
+	poll  *epoller
+	conn  *Conn
+	tls   *tls.Conn // nil on plaintext and before the handshake
+	wire  *tlsWire
+	shake *handshake // while one runs
+
+	fd     int32
+	armed  uint32 // what epoll waits for
+	joined bool
+	broken bool
+
+	out     []byte // what the kernel has not taken; nil while idle
+	outFrom int
+	barren  int // bytes of ciphertext since the last plaintext
+}
+
+// barrenMax is how much ciphertext may come without a byte of plaintext. A
+// message of 16 KiB is the longest a record can be; more of it is a handshake
+// message that never ends, which would grow inside crypto/tls.
+const barrenMax = 20 << 10
+
+// Read implements socket: the next readiness is an input.
+func (s *fdSocket) Read() { s.arm() }
+
+// arm brings what epoll waits for in line with what is wanted.
+func (s *fdSocket) arm() {
+	if !s.joined || s.shake != nil {
+		return
+	}
+	var want uint32
+	if s.conn.pace.reading || s.conn.stage == greeting {
+		want |= unix.EPOLLIN
+	}
+	if s.conn.stage == greeting {
+		want |= unix.EPOLLRDHUP // half a ClientHello and the end would be readable for ever
+	}
+	if len(s.out) > 0 {
+		want |= unix.EPOLLOUT
+	}
+	if want != s.armed {
+		s.armed = want
+		s.control(unix.EPOLL_CTL_MOD, want)
+	}
+}
+
+func (s *fdSocket) control(op int, mask uint32) {
+	if err := s.poll.control(op, int(s.fd), s.conn.ref.Slot, s.conn.ref.Gen, mask); err != nil && op != unix.EPOLL_CTL_DEL {
+		s.fault(err) // out of kernel memory, or of watches
+	}
+}
+
+// Join implements socket.
+func (s *fdSocket) Join(l *Loop) {
+	s.poll = l.poll.(*epoller)
+	s.joined, s.armed = true, 0
+	s.control(unix.EPOLL_CTL_ADD, 0)
+	s.arm()
+}
+
+// Leave implements socket.
+func (s *fdSocket) Leave() {
+	s.control(unix.EPOLL_CTL_DEL, 0)
+	s.joined = false
+}
+
+// event handles what epoll said of this socket.
+func (s *fdSocket) event(mask uint32) {
+	l, c := s.poll.loop, s.conn
+	if s.shake != nil {
+		s.shake.signal()
+		return
+	}
+	if c.stage == greeting {
+		s.hello(mask&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0)
+		return
+	}
+	if mask&unix.EPOLLOUT != 0 && len(s.out) > 0 && s.push() {
+		c.out.writing = false
+		l.mark(c)
+	}
+	switch {
+	case c.stage == gone:
+	case mask&unix.EPOLLIN != 0 && c.pace.reading:
+		s.readable()
+	case mask&(unix.EPOLLHUP|unix.EPOLLERR) != 0: // also of a connection that is not read
+		l.ended(c, io.EOF)
+	}
+}
+
+// readable reads once and hands on what came.
+func (s *fdSocket) readable() {
+	l, c := s.poll.loop, s.conn
+	n, err := unix.Read(int(s.fd), s.poll.in)
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return
+	}
+	c.pace.reading = false
+	switch {
+	case err != nil:
+		l.ended(c, err)
+		return
+	case n == 0:
+		l.ended(c, io.EOF)
+		return
+	case s.tls != nil:
+		s.decrypt(s.poll.in[:n])
+	default:
+		l.input(c, s.poll.in[:n])
+	}
+	if c.stage != gone {
+		l.resumeReading(c)
+		s.arm()
+	}
+}
+
+// decrypt gives ciphertext to crypto/tls and takes the plaintext out of it, until
+// it wants more.
+func (s *fdSocket) decrypt(raw []byte) {
+	l, c := s.poll.loop, s.conn
+	s.wire.in = raw
+	s.barren += len(raw)
+	for c.stage != gone && c.stage != closing {
+		n, err := s.tls.Read(s.poll.plain)
+		if n > 0 {
+			s.barren = 0
+			l.input(c, s.poll.plain[:n])
+			continue
+		}
+		if errors.Is(err, errWouldBlock) {
+			break
+		}
+		s.wire.in = nil
+		l.ended(c, err)
+		return
+	}
+	s.wire.in = nil
+	if c.stage == gone {
+		return
+	}
+	if s.barren > barrenMax {
+		l.server.broker.Log().Event(l.now, slog.LevelWarn, "TLS records without content, closed", c.from.Addr().String())
+		l.abort(c, broker.CauseProtocol)
+		return
+	}
+	if len(s.out) > 0 && !c.out.writing { // crypto/tls had something to say, such as a KeyUpdate
+		c.out.writing = !s.push()
+	}
+}
+
+// Write implements socket.
+func (s *fdSocket) Write(b []byte) (done bool) {
+	if s.tls == nil {
+		s.out = b
+		return s.push()
+	}
+	_, err := s.tls.Write(b) // appends to s.out
+	putBuffer(b)
+	if err != nil {
+		s.fault(err)
+		return true
+	}
+	return s.push()
+}
+
+// push offers the kernel what is in out, once.
+func (s *fdSocket) push() (done bool) {
+	for !s.broken {
+		n, err := unix.Write(int(s.fd), s.out[s.outFrom:])
+		switch err {
+		case nil:
+			s.outFrom += n
+			if s.outFrom < len(s.out) {
+				s.arm()
+				return false
+			}
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			s.arm()
+			return false
+		default:
+			s.fault(err)
+		}
+		break
+	}
+	putBuffer(s.out)
+	s.out, s.outFrom = nil, 0
+	s.arm()
+	return true
+}
+
+// fault ends the connection with the next turn: its caller may be anywhere.
+func (s *fdSocket) fault(err error) {
+	if !s.broken {
+		s.broken = true
+		s.poll.loop.inbox.post(event{kind: evEnded, conn: s.conn, err: err})
+	}
+}
+
+// Close implements socket.
+func (s *fdSocket) Close(politely bool, place listener.Admission) {
+	if s.shake != nil { // its goroutine has the descriptor; shaken comes back here
+		s.shake.abort()
+		s.conn.place = place
+		return
+	}
+	l := s.conn.listener
+	if s.joined {
+		s.Leave()
+	}
+	politely = politely && !s.broken && len(s.out) == 0
+	if politely && s.tls != nil {
+		_ = s.tls.CloseWrite() // close_notify, into out
+		politely = s.push()
+	}
+	if politely && unix.Shutdown(int(s.fd), unix.SHUT_WR) == nil && s.poll.linger(s.fd, l, place) {
+		return
+	}
+	s.out = nil
+	hangUp(s.fd, l, &place)
+}
+
+// hangUp closes the descriptor and gives the place back.
+func hangUp(fd int32, l *listener.Listener, place *listener.Admission) {
+	_ = unix.Close(int(fd))
+	place.Leave()
+	l.Open.Add(-1)
+}

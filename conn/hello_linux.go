@@ -1,0 +1,136 @@
+package conn
+
+import (
+	"crypto/tls"
+	"io"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/redoubtmq/redoubt/broker"
+)
+
+// Sizes of what comes before a handshake, bytes.
+const (
+	recordHeader  = 5
+	recordMax     = 16 << 10
+	helloMax      = 16 << 10 // of the ClientHello message
+	helloRecords  = 4        // it may be spread over
+	messageHeader = 4
+)
+
+// awaitBytes lets epoll report the socket only once n bytes have come. To look at
+// half a ClientHello each time the level-triggered descriptor says that it is
+// readable would cost a processor.
+func (s *fdSocket) awaitBytes(n int) {
+	_ = unix.SetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, n)
+	s.arm()
+}
+
+// hello looks at what has come of a ClientHello without taking it. Until all of
+// it is there nothing is allocated; what is not one is closed here.
+func (s *fdSocket) hello(hungUp bool) {
+	l, c := s.poll.loop, s.conn
+	n, _, err := unix.Recvfrom(int(s.fd), s.poll.in[:helloMax+helloRecords*recordHeader+messageHeader], unix.MSG_PEEK)
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return
+	}
+	if err != nil || n == 0 {
+		l.ended(c, io.EOF)
+		return
+	}
+	need, ok := helloSize(s.poll.in[:n])
+	switch {
+	case !ok:
+		var head tls.RecordHeaderError
+		copy(head.RecordHeader[:], s.poll.in[:n])
+		head.Msg = "first record does not look like a TLS handshake"
+		l.shaken(c, head)
+	case n >= need:
+		_ = unix.SetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1)
+		s.begin()
+	case hungUp:
+		l.ended(c, io.EOF)
+	default:
+		s.awaitBytes(need)
+	}
+}
+
+// helloSize tells how many bytes must have come before the handshake can go on
+// without waiting, as far as b shows it; ok is false for what can never be a
+// ClientHello.
+func helloSize(b []byte) (need int, ok bool) {
+	at, body := 0, 0
+	message := messageHeader // bytes of the handshake message, as far as known
+	var head [messageHeader]byte
+	for range helloRecords {
+		if len(b)-at < recordHeader {
+			return at + recordHeader, at > 0 || len(b) == 0 || b[0] == 22
+		}
+		if b[at] != 22 || b[at+1] != 3 {
+			return 0, false
+		}
+		length := int(b[at+3])<<8 | int(b[at+4])
+		if length == 0 || length > recordMax {
+			return 0, false
+		}
+		at += recordHeader
+		for i := 0; i < length && body+i < messageHeader && at+i < len(b); i++ {
+			head[body+i] = b[at+i]
+		}
+		if body == 0 && len(b) > at && b[at] != 1 {
+			return 0, false // not a ClientHello
+		}
+		if body+min(length, len(b)-at) >= messageHeader {
+			message = messageHeader + int(head[1])<<16 + int(head[2])<<8 + int(head[3])
+			if message > helloMax {
+				return 0, false
+			}
+		}
+		body += length
+		at += length
+		if body >= message {
+			return at, true
+		}
+		if len(b) < at {
+			return at + recordHeader, true
+		}
+	}
+	return 0, false
+}
+
+// fifo is the connections that wait for a ClientHello, oldest first. Those that
+// went on or away are passed over.
+type fifo struct {
+	refs []broker.ConnRef
+	head int
+}
+
+func (f *fifo) push(l *Loop, c *Conn) {
+	for f.head < len(f.refs) && !stillGreeting(l, f.refs[f.head]) { // at most the connect deadline's worth is behind the first
+		f.head++
+	}
+	if f.head > len(f.refs)/2 {
+		f.refs = append(f.refs[:0], f.refs[f.head:]...)
+		f.head = 0
+	}
+	f.refs = append(f.refs, c.ref)
+}
+
+func stillGreeting(l *Loop, ref broker.ConnRef) bool {
+	c := l.at(ref)
+	return c != nil && c.stage == greeting
+}
+
+// evict closes the oldest that still waits.
+func (f *fifo) evict(l *Loop) bool {
+	for f.head < len(f.refs) {
+		ref := f.refs[f.head]
+		f.head++
+		if stillGreeting(l, ref) {
+			l.abort(l.at(ref), broker.CauseEvicted)
+			return true
+		}
+	}
+	f.refs, f.head = f.refs[:0], 0
+	return false
+}

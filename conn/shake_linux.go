@@ -1,0 +1,184 @@
+package conn
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// handshake is one TLS handshake on a goroutine of its own, begun when a whole
+// ClientHello had come. It computes only while it holds one of the engine's
+// slots, of which there is one per core, and gives it back whenever it waits for
+// the client; the connection's absolute deadline ends it.
+type handshake struct {
+	socket *fdSocket
+	ready  chan struct{} // the loop saw the descriptor ready
+	ended  chan struct{} // closed: give up
+	once   sync.Once
+}
+
+// begin starts the handshake. From here on the loop only signals.
+func (s *fdSocket) begin() {
+	c, e := s.conn, s.poll.engine
+	h := &handshake{socket: s, ready: make(chan struct{}, 1), ended: make(chan struct{})}
+	s.shake = h
+	c.stage = shaking
+	s.wire = &tlsWire{before: h, append: func(b []byte) {
+		if s.out == nil {
+			s.out = getBuffer()
+		}
+		s.out = append(s.out, b...)
+	}}
+	t := tls.Server(s.wire, c.listener.TLS)
+	s.disarm()
+	home := s.poll.loop
+	e.shakes.Add(1)
+	home.shaking++
+	go func() {
+		defer e.shakes.Done()
+		err := h.run(t)
+		home.inbox.post(event{kind: evCall, fn: func(l *Loop) {
+			l.shaking--
+			s.shake, s.wire.before = nil, nil
+			if err == nil {
+				s.tls = t
+			}
+		}})
+		home.inbox.post(event{kind: evShaken, conn: c, err: err})
+		home.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.guard(c, s.prime) }})
+	}()
+}
+
+// prime looks at what came right behind the handshake: crypto/tls may have read
+// the CONNECT already, and the kernel will not report it again.
+func (s *fdSocket) prime() {
+	c := s.conn
+	if c.stage != awaitingConnect {
+		return
+	}
+	c.pace.reading = false
+	s.decrypt(nil)
+	if c.stage != gone {
+		s.poll.loop.resumeReading(c)
+		s.arm()
+	}
+}
+
+// disarm leaves the descriptor to the handshake.
+func (s *fdSocket) disarm() {
+	s.armed = 0
+	s.control(unix.EPOLL_CTL_MOD, unix.EPOLLONESHOT)
+}
+
+func (h *handshake) run(t *tls.Conn) error {
+	if !h.take() {
+		return errHandshakeTime
+	}
+	defer h.give()
+	return t.HandshakeContext(context.Background())
+}
+
+// take waits for a slot.
+func (h *handshake) take() bool {
+	select {
+	case h.socket.poll.engine.slots <- struct{}{}:
+		return true
+	case <-h.ended:
+		return false
+	}
+}
+
+func (h *handshake) give() { <-h.socket.poll.engine.slots }
+
+// signal tells that the descriptor is ready. It is called by the loop.
+func (h *handshake) signal() {
+	select {
+	case h.ready <- struct{}{}:
+	default:
+	}
+}
+
+// abort ends the handshake wherever it waits. It is called by the loop.
+func (h *handshake) abort() { h.once.Do(func() { close(h.ended) }) }
+
+// await lets go of the slot until the descriptor is ready.
+func (h *handshake) await(mask uint32) error {
+	s := h.socket
+	if err := s.poll.control(unix.EPOLL_CTL_MOD, int(s.fd), s.conn.ref.Slot, s.conn.ref.Gen, mask|unix.EPOLLONESHOT); err != nil {
+		return err
+	}
+	h.give()
+	// Whatever comes, run gives a slot back at the end, so one is taken again.
+	defer func() { s.poll.engine.slots <- struct{}{} }()
+	select {
+	case <-h.ready:
+		return nil
+	case <-h.ended:
+		return errHandshakeTime
+	}
+}
+
+// Read implements net.Conn for the time of the handshake.
+func (h *handshake) Read(b []byte) (int, error) {
+	for {
+		n, err := unix.Read(int(h.socket.fd), b)
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			if err := h.await(unix.EPOLLIN); err != nil {
+				return 0, err
+			}
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
+		default:
+			return n, nil
+		}
+	}
+}
+
+// Write implements net.Conn for the time of the handshake.
+func (h *handshake) Write(b []byte) (int, error) {
+	for sent := 0; ; {
+		n, err := unix.Write(int(h.socket.fd), b[sent:])
+		switch {
+		case err == unix.EINTR:
+		case err == unix.EAGAIN:
+			if err := h.await(unix.EPOLLOUT); err != nil {
+				return sent, err
+			}
+		case err != nil:
+			return sent, err
+		default:
+			if sent += n; sent == len(b) {
+				return sent, nil
+			}
+		}
+	}
+}
+
+// The rest of net.Conn: deadlines are the loop's, the descriptor the socket's.
+
+// Close implements net.Conn.
+func (h *handshake) Close() error { return nil }
+
+// LocalAddr implements net.Conn.
+func (h *handshake) LocalAddr() net.Addr { return &net.TCPAddr{} }
+
+// RemoteAddr implements net.Conn.
+func (h *handshake) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(h.socket.conn.from) }
+
+// SetDeadline implements net.Conn.
+func (h *handshake) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline implements net.Conn.
+func (h *handshake) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline implements net.Conn.
+func (h *handshake) SetWriteDeadline(time.Time) error { return nil }
