@@ -80,12 +80,8 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 		h.count.Inc(metrics.MessagesDroppedNoSession)
 		return
 	}
-	if w.check {
-		if d := h.cache.DecideDelivery(h.b.authz.Policy(), r.subject, &r.by, f.Topic()); !d.Allow {
-			h.count.Inc(metrics.DeliveryDenied)
-			h.b.log.Denied(now, &r.by, auth.Subscribe, f.Topic(), d.Rule)
-			return
-		}
+	if w.check && !h.mayReceive(now, r, f) {
+		return
 	}
 	if r.s.SeenRetained(f.Topic(), f.Version) {
 		return
@@ -94,4 +90,14 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 	if r.s.Dropped.QueueFull > 0 {
 		h.queueFull(now, r)
 	}
+}
+
+// mayReceive judges one delivery to a subscription that a deny rule overlaps.
+func (h *Home) mayReceive(now time.Time, r *resident, f *mqtt.Frame) bool {
+	d := h.cache.DecideDelivery(h.b.authz.Policy(), r.subject, &r.by, f.Topic())
+	if !d.Allow {
+		h.count.Inc(metrics.DeliveryDenied)
+		h.b.log.Denied(now, &r.by, auth.Subscribe, f.Topic(), d.Rule)
+	}
+	return d.Allow
 }

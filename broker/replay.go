@@ -82,7 +82,7 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 				return false
 			}
 			left--
-			if f.Version > p.upTo || p.check && !h.b.authz.Policy().DecideDelivery(&r.by, f.Topic()).Allow {
+			if f.Version > p.upTo || p.check && !h.mayReceive(now, r, f) {
 				return true
 			}
 			h.send(r, r.s.Deliver(now, session.Delivery{Frame: f, QoS: qos, Retain: true, SubID: p.subID}, h.outs)) // [MQTT-3.3.1-8 of 3.1.1]

@@ -52,6 +52,7 @@ const (
 	CauseKicked
 	CauseSlow
 	CauseQuota
+	CauseEvicted // from a full waiting room, for a newer one
 	CauseServerError
 	CauseShutdown
 	Causes // how many there are
@@ -60,7 +61,7 @@ const (
 var causeNames = [Causes]string{
 	"client gone", "client disconnect", "handshake failed", "connect deadline", "connect refused",
 	"keep alive timeout", "malformed packet", "protocol error", "packet too large", "not authorized",
-	"session taken over", "administrative action", "slow reader", "quota exceeded", "server error", "shutting down",
+	"session taken over", "administrative action", "slow reader", "quota exceeded", "evicted", "server error", "shutting down",
 }
 
 // String is the word logs use.

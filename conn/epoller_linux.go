@@ -83,6 +83,12 @@ func (p *epoller) wake() {
 
 func (p *epoller) busy() bool { return len(p.lingers) > 0 }
 
+func (p *epoller) abandon() {
+	for fd, g := range p.lingers {
+		p.finish(fd, g)
+	}
+}
+
 func (p *epoller) close() {
 	_ = unix.Close(p.bell)
 	_ = unix.Close(p.epfd)

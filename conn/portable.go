@@ -98,6 +98,7 @@ func (b *doorbell) wake() {
 
 func (b *doorbell) dispatch()  {}
 func (b *doorbell) busy() bool { return false }
+func (b *doorbell) abandon()   {}
 func (b *doorbell) close()     { b.timer.Stop() }
 
 // accept is one listening socket's goroutine.

@@ -3,11 +3,13 @@ package conn
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,9 +27,10 @@ import (
 	"github.com/redoubtmq/redoubt/session"
 )
 
-// rig is a whole broker on an engine, in a bubble of synctest: sockets are pipes,
-// time passes only when everybody waits, and every goroutine must have ended when
-// the test does.
+// rig is a whole broker on an engine. With the portable engine it lives in a
+// bubble of synctest: sockets are pipes, time passes only when everybody waits,
+// and every goroutine must have ended when the test does. With the engine of this
+// system sockets are real, and time is a clock that only the test moves.
 type rig struct {
 	t       *testing.T
 	server  *Server
@@ -35,10 +38,14 @@ type rig struct {
 	authz   *auth.Authorizer
 	metrics *metrics.Registry
 	log     *lockedBuffer
-	pipes   *pipes
 	set     broker.Settings
 	sess    session.Limits
 	ended   bool
+
+	pipes *pipes        // portable engine
+	real  *realSockets  // engine of this system
+	clock *clock.Manual // engine of this system
+	heard atomic.Int64  // packets that clients have read
 }
 
 // policyText lets everybody use open/#, keeps secret/# closed below it, and gives
@@ -54,18 +61,24 @@ rules:
 
 // play runs f against a broker with two loops on each engine.
 func play(t *testing.T, f func(r *rig), change ...func(*rig)) {
-	engines := map[string]func(*Server) Engine{"portable": NewPortable}
-	for name, engine := range engines {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				f(newRig(t, engine, change...))
-			})
-		})
-	}
+	t.Run("portable", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { f(newRig(t, change...)) })
+	})
+	t.Run("native", func(t *testing.T) { f(newRealRig(t, nil, change...)) })
+	t.Run("native TLS", func(t *testing.T) { f(newRealRig(t, testCertificate(t), change...)) })
 }
 
-func newRig(t *testing.T, engine func(*Server) Engine, change ...func(*rig)) *rig {
-	r := &rig{t: t, metrics: metrics.New(), log: &lockedBuffer{}, pipes: newPipes()}
+// newRig is the portable engine in a bubble.
+func newRig(t *testing.T, change ...func(*rig)) *rig {
+	r := &rig{t: t, pipes: newPipes()}
+	r.start(NewPortable, clock.System{}, r.pipes, nil, change)
+	return r
+}
+
+// start puts the broker together and lets clients in at in.
+func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listener, secure *tls.Config, change []func(*rig)) {
+	t := r.t
+	r.metrics, r.log = metrics.New(), &lockedBuffer{}
 	r.sess = session.Limits{InflightMax: 32, MqueueMessages: 1000, MqueueBytes: 16 << 20, AwaitingRelMax: 100, ReceiveMaximum: 32, AliasInMax: 32}
 	r.set = broker.Settings{
 		PacketLimits: broker.PacketLimits{PacketBytes: 1 << 20, ConnectPacketBytes: 16 << 10, UserProperties: 64, TopicLevels: 10, TopicBytes: 1024, ClientIDBytes: 256},
@@ -87,7 +100,7 @@ func newRig(t *testing.T, engine func(*Server) Engine, change ...func(*rig)) *ri
 		Authorizer: r.authz, Chains: map[string]*auth.Chain{"default": auth.NewChain(passwords{})}, Log: audit.New(log, r.metrics.NewShard()),
 	})
 	r.broker.Report(r.metrics)
-	r.server = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clock.System{}, Engine: engine})
+	r.server = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clk, Engine: engine})
 	door, err := listener.NewDoor(listener.DoorLimits{
 		ConnectionsTotal: 5000, UnauthenticatedTotal: 5000, HandshakesTotal: 1000, ConnectDeadline: 10 * time.Second,
 	}, r.metrics.NewShard())
@@ -95,8 +108,7 @@ func newRig(t *testing.T, engine func(*Server) Engine, change ...func(*rig)) *ri
 		t.Fatal(err)
 	}
 	t.Cleanup(r.close)
-	r.server.Serve(&listener.Listener{Name: "test", Protocol: "mqtt", Chain: "default", Door: door, Sockets: []net.Listener{r.pipes}})
-	return r
+	r.server.Serve(&listener.Listener{Name: "test", Protocol: "mqtt", Chain: "default", Door: door, TLS: secure, Sockets: []net.Listener{in}})
 }
 
 func (r *rig) close() {
@@ -135,7 +147,8 @@ type client struct {
 	nc   net.Conn
 	v    mqtt.Version
 	name string
-	in   chan packet // closed at the end of the connection
+	in   chan packet   // closed at the end of the connection
+	over chan struct{} // closed just before in
 }
 
 type packet struct {
@@ -145,15 +158,19 @@ type packet struct {
 
 // dial opens a connection and sends nothing.
 func (r *rig) dial(v mqtt.Version, name string) *client {
-	nc := r.pipes.dial()
-	c := &client{r: r, nc: nc, v: v, name: name, in: make(chan packet, 10_000)}
-	go c.readAll()
+	nc := r.connection()
+	c := &client{r: r, nc: nc, v: v, name: name, in: make(chan packet, 10_000), over: make(chan struct{})}
+	r.running(c.readAll)
 	r.t.Cleanup(func() { _ = nc.Close() })
 	return c
 }
 
 func (c *client) readAll() {
-	defer close(c.in)
+	defer func() {
+		_ = c.nc.Close()
+		close(c.over)
+		close(c.in)
+	}()
 	var buf []byte
 	chunk := make([]byte, 32<<10)
 	for {
@@ -167,6 +184,7 @@ func (c *client) readAll() {
 			if !ok || len(buf) < h.Size+h.Remaining {
 				break
 			}
+			c.r.heard.Add(1)
 			c.in <- packet{h, bytes.Clone(buf[h.Size : h.Size+h.Remaining])}
 			buf = buf[h.Size+h.Remaining:]
 		}
@@ -215,7 +233,7 @@ func (c *client) send(b []byte) {
 
 // next is the next packet, or none if nothing comes while everybody waits.
 func (c *client) next() (packet, bool) {
-	synctest.Wait()
+	c.r.settle()
 	select {
 	case p, ok := <-c.in:
 		return p, ok
@@ -224,9 +242,22 @@ func (c *client) next() (packet, bool) {
 	}
 }
 
+// wanted is the next packet, which must come.
+func (c *client) wanted() (packet, bool) {
+	if c.r.real == nil {
+		return c.next()
+	}
+	select {
+	case p, ok := <-c.in:
+		return p, ok
+	case <-time.After(patience):
+		return packet{}, false
+	}
+}
+
 func (c *client) expect(t mqtt.Type) packet {
 	c.r.t.Helper()
-	p, ok := c.next()
+	p, ok := c.wanted()
 	if !ok {
 		c.r.t.Fatalf("%s: nothing came, want %v\n%s", c.name, t, c.r.log)
 	}
@@ -257,12 +288,12 @@ func (c *client) closed(reason mqtt.ReasonCode) {
 			c.r.t.Fatalf("%s: DISCONNECT %v, want %v", c.name, d.Reason, reason)
 		}
 	}
-	synctest.Wait()
+	p, ok := c.wanted()
+	if ok {
+		c.r.t.Fatalf("%s: got %v, want the end", c.name, p.h.Type)
+	}
 	select {
-	case p, ok := <-c.in:
-		if ok {
-			c.r.t.Fatalf("%s: got %v, want the end", c.name, p.h.Type)
-		}
+	case <-c.over:
 	default:
 		c.r.t.Fatalf("%s: still open\n%s", c.name, c.r.log)
 	}

@@ -41,6 +41,8 @@ type poller interface {
 	// busy tells whether the poller has something to finish that is no connection
 	// of the loop any longer.
 	busy() bool
+	// abandon finishes that at once.
+	abandon()
 	close()
 }
 
@@ -159,6 +161,7 @@ func (l *Loop) drop() {
 			l.abort(c, broker.CauseShutdown)
 		}
 	}
+	l.poll.abandon()
 }
 
 // Each runs fn on every loop, with its home, and waits for all. It is for the

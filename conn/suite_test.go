@@ -92,9 +92,7 @@ func TestStrangersAreRefused(t *testing.T) {
 				c.closed(noPacket)
 			}
 		}
-		if r.broker.Sessions() != 0 {
-			t.Errorf("%d sessions", r.broker.Sessions())
-		}
+		r.becomes("sessions", 0, r.sessions)
 		if !strings.Contains(r.log.String(), "wrong password") {
 			t.Errorf("the operator is not told why:\n%s", r.log)
 		}
@@ -184,9 +182,7 @@ func TestDenyInsideAWildcardBindsEachDelivery(t *testing.T) {
 		pub.publish("open/x", "fine", 0, 0)
 		sub.gets("open/x", "fine")
 		sub.silent()
-		if r.metrics.Value(metrics.DeliveryDenied) == 0 {
-			t.Error("not counted")
-		}
+		r.becomes("denied deliveries", 2, func() int64 { return r.metrics.Value(metrics.DeliveryDenied) })
 	})
 }
 
@@ -264,21 +260,24 @@ func TestWill(t *testing.T) {
 		watch.gets("open/will", "gone")
 
 		c = r.connect(mqtt.V5, "bob/4", will(0))
-		time.Sleep(17 * time.Second) // one and a half times the keep alive, rounded up
+		r.settle()
+		r.pass(17 * time.Second) // one and a half times the keep alive, rounded up
 		c.closed(mqtt.KeepAliveTimeout)
 		watch.gets("open/will", "gone")
 
 		r.connect(mqtt.V5, "bob/5", will(5)).nc.Close()
-		time.Sleep(3 * time.Second)
+		r.becomes("connections", 1, r.connections)
+		r.pass(3 * time.Second)
 		watch.silent()
 		c = r.connect(mqtt.V5, "bob/5", will(0), func(c *mqtt.Connect) { c.CleanStart = false })
-		time.Sleep(4 * time.Second)
+		r.pass(4 * time.Second)
 		watch.silent() // [MQTT-3.1.3-9]
 		c.nc.Close()
 		watch.gets("open/will", "gone")
 
 		r.connect(mqtt.V5, "bob/6", will(30), func(c *mqtt.Connect) { c.SessionExpiry = 2 }).nc.Close()
-		time.Sleep(4 * time.Second)
+		r.becomes("connections", 1, r.connections)
+		r.pass(4 * time.Second)
 		watch.gets("open/will", "gone") // the end of the session comes first
 	})
 }
@@ -313,7 +312,7 @@ func TestResumeAndTakeover(t *testing.T) {
 				pub.acked(mqtt.PUBACK, uint16(2+i))
 			}
 			pub.publish("open/2", "not kept", 0, 0)
-			time.Sleep(30 * time.Second)
+			r.pass(30 * time.Second)
 			back, ack := r.tryConnect(v, "alice/s", keep)
 			if !ack.SessionPresent {
 				t.Error("the session was forgotten")
@@ -341,13 +340,10 @@ func TestSessionsExpire(t *testing.T) {
 		c := r.connect(mqtt.V5, "alice/s", func(c *mqtt.Connect) { c.SessionExpiry = 5 })
 		c.subscribe("open/#", 1)
 		c.nc.Close()
-		c.silent()
-		if r.broker.Sessions() != 1 {
-			t.Fatalf("%d sessions", r.broker.Sessions())
-		}
-		time.Sleep(7 * time.Second)
-		if r.broker.Sessions() != 0 || r.metrics.Value(metrics.Subscriptions) != 0 {
-			t.Errorf("%d sessions, %d subscriptions after the expiry", r.broker.Sessions(), r.metrics.Value(metrics.Subscriptions))
-		}
+		r.becomes("connections", 0, r.connections)
+		r.becomes("sessions", 1, r.sessions)
+		r.pass(7 * time.Second)
+		r.becomes("sessions after the expiry", 0, r.sessions)
+		r.becomes("subscriptions", 0, func() int64 { return r.metrics.Value(metrics.Subscriptions) })
 	})
 }
