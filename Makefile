@@ -53,9 +53,10 @@ vuln: ## look for known vulnerabilities in what we build on
 bench: ## every benchmark, with allocations
 	go test -run '^$$' -bench . -benchmem ./...
 
-fuzz: ## every fuzz target for FUZZTIME (30s); new inputs land in testdata/fuzz
+fuzz: ## every fuzz target for FUZZTIME (30s); an input that breaks one lands in testdata/fuzz
 	@for pkg in $$(go list ./...); do \
-	   for name in $$(go test -list '^Fuzz' "$$pkg" | grep '^Fuzz' || true); do \
+	   list=$$(go test -list '^Fuzz' "$$pkg") || { echo "$$list" >&2; exit 1; }; \
+	   for name in $$(grep '^Fuzz' <<<"$$list" || true); do \
 	     echo "$$pkg $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
 	   done; \
 	 done

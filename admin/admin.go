@@ -75,7 +75,7 @@ type ReloadReport struct {
 	Changed []string `json:"changed" doc:"What is different now, one line each."`
 }
 
-// Options is what a Server needs; everything is required.
+// Options is what a Server needs; everything above the line is required.
 type Options struct {
 	Version  string // for the OpenAPI document
 	Clock    clock.Clock
@@ -84,6 +84,9 @@ type Options struct {
 	Policy   Policy
 	Status   Status
 	Reloader Reloader
+
+	Probes *Probes // nil: no operations to make probe users
+	Limits Limits  // nil: no operation to read the limits
 }
 
 func (o *Options) check() {

@@ -36,6 +36,12 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	registerReload(api, o)
 	registerUsers(api, o)
 	registerAuthorization(api, o)
+	if o.Probes != nil {
+		registerProbes(api, o.Probes)
+	}
+	if o.Limits != nil {
+		registerLimits(api, o.Limits)
+	}
 
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {

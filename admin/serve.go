@@ -34,17 +34,18 @@ const (
 
 // Server is the administration API.
 type Server struct {
-	guard *guard
-	api   huma.API
-	log   *slog.Logger
-	times timeouts
+	guard  *guard
+	api    huma.API
+	log    *slog.Logger
+	times  timeouts
+	probes *Probes // nil: none
 }
 
 // New builds the API; Serve runs it.
 func New(o Options) *Server {
 	o.check()
 	mux, api := newAPI(&o)
-	return &Server{guard: newGuard(mux, o.Log, o.Clock, os.Geteuid()), api: api, log: o.Log, times: defaultTimeouts}
+	return &Server{guard: newGuard(mux, o.Log, o.Clock, os.Geteuid()), api: api, log: o.Log, times: defaultTimeouts, probes: o.Probes}
 }
 
 // Serve answers on ln, which must be a unix socket, until ctx is done; then it
@@ -53,6 +54,17 @@ func New(o Options) *Server {
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	srv := newHTTPServer(s.guard, s.log, s.times)
 	srv.ConnContext = withPeer(s.log)
+	if s.probes != nil {
+		var attended sync.WaitGroup
+		attended.Add(1)
+		until, cancel := context.WithCancel(ctx)
+		go func() {
+			defer attended.Done()
+			s.probes.attend(until)
+		}()
+		defer attended.Wait()
+		defer cancel()
+	}
 	return serve(ctx, srv, ln, s.times.graceful)
 }
 

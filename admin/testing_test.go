@@ -69,6 +69,8 @@ func (f *fake) Reload(ctx context.Context) (ReloadReport, error) {
 	return fn(ctx)
 }
 
+func (*fake) Limits() LimitsReport { return LimitsReport{PacketBytes: 1 << 20, Subscriptions: 100} }
+
 // rig is a running administration server with everything a test looks at.
 type rig struct {
 	t       *testing.T
@@ -78,6 +80,8 @@ type rig struct {
 	client  *Client
 	fake    *fake
 	store   *builtin.Store
+	authz   *auth.Authorizer
+	clock   *clock.Manual
 	log     *syncBuffer
 	stop    context.CancelFunc
 	stopped chan error
@@ -118,7 +122,7 @@ func newRig(t *testing.T, change func(*Server)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, dir: dir, socket: filepath.Join(dir, "admin.sock"), store: store, log: &syncBuffer{}, stopped: make(chan error, 1)}
+	r := &rig{t: t, dir: dir, socket: filepath.Join(dir, "admin.sock"), store: store, authz: newPolicy(t), clock: clk, log: &syncBuffer{}, stopped: make(chan error, 1)}
 	r.fake = &fake{
 		status: StatusReport{Name: "node1", Version: "1.2.3", StartedAt: t0.Add(-90 * time.Second), Connections: 3, Sessions: 4, Subscriptions: 5, Retained: 6,
 			ConfigFile: "/etc/redoubt/redoubt.yaml", DataDir: dir, Listeners: []ListenerStatus{{"mqtts", "[::]:8883", "mqtts", 3}}},
@@ -126,8 +130,9 @@ func newRig(t *testing.T, change func(*Server)) *rig {
 			return ReloadReport{Changed: []string{"limits.inflight: 32 -> 64"}}, nil
 		},
 	}
-	r.server = New(Options{Version: "1.2.3", Clock: clk, Log: slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Users: BuiltinUsers(store), Policy: newPolicy(t), Status: r.fake, Reloader: r.fake})
+	log := slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	r.server = New(Options{Version: "1.2.3", Clock: clk, Log: log, Users: BuiltinUsers(store), Policy: r.authz, Status: r.fake, Reloader: r.fake,
+		Probes: NewProbes(store, r.authz, clk, log), Limits: r.fake})
 	if change != nil {
 		change(r.server)
 	}

@@ -31,6 +31,9 @@ type Principal struct {
 	Listener string
 	// Method is the Name of the authenticator that said Allow.
 	Method string
+	// Proof names the credential that was accepted, so that whoever lets the client
+	// in can ask whether it still is; 0 where the method has no such thing.
+	Proof uint64
 	// Addr is the remote address; the zero Addr on a unix socket.
 	Addr netip.Addr
 }

@@ -15,6 +15,7 @@ import (
 // the lanes to the others. settled is false when one of the lanes is blocked.
 func (h *Home) fan(now time.Time, from *resident, f *mqtt.Frame) (settled bool) {
 	subs := h.matches.Subs
+	h.spent += len(subs)
 	if h.matches.Filters > 1 { // only then can a session be there twice
 		slices.SortFunc(subs, func(a, b router.Subscriber) int {
 			if a.Ref.Less(b.Ref) {

@@ -36,6 +36,7 @@ type Home struct {
 
 	lanes lanes
 	work  work
+	spent int // deliveries so far; it only grows
 }
 
 // work is what a home does in bounded steps, a part each turn.
@@ -139,9 +140,6 @@ func (h *Home) send(r *resident, outs []session.Out) {
 	}
 }
 
-// sendPacket queues one encoded packet.
-func (h *Home) sendPacket(r *resident, b []byte) { h.wire.Send(r.conn, session.Packet(b)) }
-
 // countDrops moves what the session lost since the last look into the metrics.
 func (h *Home) countDrops(r *resident) {
 	d := &r.s.Dropped
@@ -190,6 +188,9 @@ func (h *Home) Tick(now time.Time) {
 		h.due(now, r, r.s.Tick(now), true)
 	}
 }
+
+// Spent counts the deliveries this home has made, for whoever shares out turns.
+func (h *Home) Spent() int { return h.spent }
 
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time { return h.timers.Next() }

@@ -41,17 +41,27 @@ func (h *Home) Gone(now time.Time, ref Ref) {
 	}
 }
 
-// Kick closes the connections of every session of an identity whose credentials
-// are no longer good.
-func (h *Home) Kick(now time.Time, identity string) (kicked int) {
+// Revoke closes the connections of identities whose credentials are no longer
+// good. Where gone says that the identity does not exist any more, its sessions
+// end as well, connected or not, and their wills are not sent: nobody may speak
+// for it.
+func (h *Home) Revoke(now time.Time, gone map[string]bool) {
 	for _, r := range h.slots {
-		if r == nil || !r.s.Online() || r.by.Identity != identity {
+		if r == nil {
 			continue
 		}
-		h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.AdministrativeAction}, CauseKicked)
-		kicked++
+		deleted, listed := gone[r.by.Identity]
+		if !listed {
+			continue
+		}
+		if r.s.Online() {
+			h.wire.Close(r.conn, &mqtt.Disconnect{Reason: mqtt.AdministrativeAction}, CauseKicked)
+			h.leave(now, r, !deleted)
+		}
+		if deleted && h.at(r.ref) == r {
+			h.evict(r)
+		}
 	}
-	return kicked
 }
 
 // ShutDown closes every connection with DISCONNECT 0x8B. Wills are not sent:

@@ -85,7 +85,7 @@ func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *
 	r.s.Limit(set.Session)
 	h.timers.Clear(r.ref.Slot)
 	r.timer = time.Time{}
-	r.messages, r.bytes = set.PublishRate.buckets()
+	set.PublishRate.apply(&r.messages, &r.bytes)
 	keepAlive := set.keepAlive(c)
 	expiry := set.expiry(c)
 	h.wire.Send(r.conn, session.Packet(connack(c, set, present, a.Assigned, keepAlive, expiry)))
@@ -101,6 +101,9 @@ func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *
 		ExpirySeconds: expiry, Will: c.Will,
 	}, h.outs)
 	h.send(r, outs)
+	if r.s.Busy() { // what an earlier connection published still waits for a lane
+		h.wire.Pause(r.conn, time.Time{})
+	}
 	h.wakeReplay(r)
 	return Opened{Ref: r.ref, KeepAlive: time.Duration(keepAlive) * time.Second}
 }
@@ -161,10 +164,10 @@ func connack(c *mqtt.Connect, set *Settings, present, assigned bool, keepAlive u
 	return p.Append(nil, c.Version, c.MaximumPacketSize)
 }
 
-// buckets are a client's publish allowances, full at first. A rate of 0 is no
-// limit.
-func (p PublishRate) buckets() (messages, bytes limit.Bucket) {
+// apply brings a client's publish allowances in line with the rate. What was
+// spent stays spent: to connect again buys nothing. A rate of 0 is no limit.
+func (p PublishRate) apply(messages, bytes *limit.Bucket) {
 	burst := func(perSecond int64) int64 { return int64(float64(perSecond) * p.Burst.Seconds()) }
-	return limit.Bucket{PerSecond: int64(p.Messages), Burst: burst(int64(p.Messages))},
-		limit.Bucket{PerSecond: p.Bytes, Burst: burst(p.Bytes)}
+	messages.PerSecond, messages.Burst = int64(p.Messages), burst(int64(p.Messages))
+	bytes.PerSecond, bytes.Burst = p.Bytes, burst(p.Bytes)
 }

@@ -43,7 +43,7 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 		h.send(r, r.s.Acknowledge(p.QoS, p.PacketID, mqtt.Success, h.outs))
 		return
 	}
-	if !h.charge(now, r, len(p.Payload)) {
+	if !h.charge(now, r, len(name)+len(p.Props)+len(p.Payload)) {
 		return
 	}
 	h.count.Inc(metrics.MessagesReceived.At(int(p.QoS)))

@@ -18,7 +18,6 @@ type replay struct {
 	upTo   uint64 // later versions come live
 	subID  uint32
 	qos    mqtt.QoS
-	check  bool
 }
 
 // replayStep bounds what one session gets in one turn, and replayTurn all of
@@ -29,9 +28,11 @@ const (
 )
 
 // replay begins a walk, in place of an unfinished one of the same filter.
-func (h *Home) replay(r *resident, sub *session.Sub) {
-	r.dropReplay(sub.Filter)
-	r.replays = append(r.replays, replay{filter: sub.Filter, upTo: sub.RetainedSeen, subID: sub.ID, qos: sub.QoS, check: sub.Check})
+func (h *Home) replay(r *resident, sub *session.Sub, again bool) {
+	if again {
+		r.dropReplay(sub.Filter)
+	}
+	r.replays = append(r.replays, replay{filter: sub.Filter, upTo: sub.RetainedSeen, subID: sub.ID, qos: sub.QoS})
 }
 
 func (r *resident) dropReplay(filter string) {
@@ -82,7 +83,7 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 				return false
 			}
 			left--
-			if f.Version > p.upTo || p.check && !h.mayReceive(now, r, f) {
+			if f.Version > p.upTo || !h.mayReceive(now, r, f) { // the right may have gone since SUBSCRIBE
 				return true
 			}
 			h.send(r, r.s.Deliver(now, session.Delivery{Frame: f, QoS: qos, Retain: true, SubID: p.subID}, h.outs)) // [MQTT-3.3.1-8 of 3.1.1]
@@ -100,5 +101,5 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 			return true
 		}
 	}
-	return len(r.replays) > 0
+	return len(r.replays) > 0 && r.s.Online() // one that comes back is woken by its arrival
 }

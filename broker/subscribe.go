@@ -27,8 +27,9 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 		}
 		ack.Reasons[i] = rc
 	}
-	h.sendPacket(r, ack.Append(nil, r.s.Version(), 0))
-	h.wakeReplay(r)
+	if h.answer(now, r, ack.Append(nil, r.s.Version(), 0)) {
+		h.wakeReplay(r)
+	}
 }
 
 // subscribe judges and adds one subscription. Success is the granted QoS.
@@ -52,7 +53,7 @@ func (h *Home) subscribe(now time.Time, r *resident, want *mqtt.Subscription, id
 	h.b.index.Subscribe(want.Filter, h.subscriber(r, &sub))
 	if want.RetainHandling == 0 || (want.RetainHandling == 1 && !had) { // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
 		sub.RetainedSeen = h.b.retained.Version() // after the insert: see session.SeenRetained
-		h.replay(r, &sub)
+		h.replay(r, &sub, had)
 	}
 	r.s.Subscribe(sub)
 	return mqtt.ReasonCode(sub.QoS)
@@ -110,5 +111,16 @@ func (h *Home) Unsubscribe(now time.Time, ref Ref, p *mqtt.Unsubscribe) {
 		h.b.index.Unsubscribe(filter, h.routerRef(r.ref))
 		r.dropReplay(filter)
 	}
-	h.sendPacket(r, ack.Append(nil, r.s.Version(), 0))
+	h.answer(now, r, ack.Append(nil, r.s.Version(), 0))
+}
+
+// answer sends a packet that cannot be made smaller. A client that cannot take it
+// could not know what became of its request [MQTT-3.1.2-24].
+func (h *Home) answer(now time.Time, r *resident, b []byte) (sent bool) {
+	if !r.s.Fits(len(b)) {
+		h.fail(now, r, &mqtt.Error{Reason: mqtt.PacketTooLarge, Rule: "MQTT-3.1.2-24", Detail: "the answer is over the client's Maximum Packet Size"})
+		return false
+	}
+	h.wire.Send(r.conn, session.Packet(b))
+	return true
 }

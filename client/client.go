@@ -68,8 +68,9 @@ func (c *Client) ClientID() string { return c.id }
 // Done is closed when the connection has ended. Err tells why.
 func (c *Client) Done() <-chan struct{} { return c.done }
 
-// Err is why the connection ended, nil while it has not. After a Disconnect to
-// which the server had nothing to add it is an *Error of KindClosed.
+// Err is why the connection ended, always an *Error, and nil while it has not.
+// After Close, and after a Disconnect to which the server had nothing to add, it
+// is of KindClosed.
 func (c *Client) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -112,14 +113,12 @@ const farewellMax = 2 * time.Second
 // a Session Expiry Interval and user properties.
 func (c *Client) Disconnect(ctx context.Context, d mqtt.Disconnect) error {
 	c.mu.Lock()
-	if c.err != nil || c.leaving {
-		err := c.err
-		c.mu.Unlock()
-		c.wg.Wait()
-		return err
-	}
+	ended, twice := c.err, c.leaving
 	c.leaving = true
 	c.mu.Unlock()
+	if ended != nil || twice {
+		return c.departed()
+	}
 	c.tracef("sending DISCONNECT")
 	c.out.finish(d.Append(nil, c.version, c.connack.MaximumPacketSize))
 	c.in.discard()
@@ -131,6 +130,12 @@ func (c *Client) Disconnect(ctx context.Context, d mqtt.Disconnect) error {
 	case <-ctx.Done():
 	}
 	c.fail(errLeft)
+	return c.departed()
+}
+
+// departed waits for the end and answers why it came, nil if it was our wish.
+func (c *Client) departed() error {
+	<-c.done
 	c.wg.Wait()
 	if err := c.Err(); err != errLeft {
 		return err

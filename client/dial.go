@@ -84,10 +84,10 @@ func (c *Client) greet(parent, ctx context.Context, r *reader) error {
 		if parent.Err() != nil {
 			return interrupted(parent)
 		}
-		return c.explainNoConnack(r, errors.Join(writeErr, err), err)
+		return c.explainNoConnack(r, writeErr, err)
 	}
 	if h.Type != mqtt.CONNACK {
-		return &Error{Kind: KindProtocol, What: "the server answered CONNECT with " + h.Type.String() + " and not with CONNACK [MQTT-3.2.0-1]"}
+		return &Error{Kind: KindNoConnack, What: "the server answered CONNECT with " + h.Type.String() + " and not with CONNACK [MQTT-3.2.0-1]"}
 	}
 	v := c.version
 	if v == mqtt.V5 && len(body) == 2 {
@@ -113,16 +113,16 @@ func (c *Client) greet(parent, ctx context.Context, r *reader) error {
 }
 
 // explainNoConnack sorts what can come in place of a CONNACK.
-func (c *Client) explainNoConnack(r *reader, both, readErr error) error {
-	if c.tls != nil {
-		if _, ok := remoteAlert(both); ok {
-			return explainTLS(context.Background(), &c.opt, c.tls, both)
+func (c *Client) explainNoConnack(r *reader, writeErr, readErr error) error {
+	for _, err := range []error{readErr, writeErr} {
+		if alert, ok := remoteAlert(err); ok && c.tls != nil {
+			return explainAlert(&c.opt, c.tls, alert, err)
 		}
 	}
 	var broken *mqtt.Error
 	if errors.As(readErr, &broken) && !(c.tls == nil && looksLikeTLS(r.rest())) {
 		return &Error{
-			Kind: KindProtocol, Err: readErr,
+			Kind: KindNoConnack, Err: readErr,
 			What: "what the server at " + c.opt.address() + " sent is no MQTT",
 			Help: []string{"some other service listens at that port"},
 		}

@@ -34,7 +34,7 @@ const (
 	KindTLSClientCertRequired Kind = "tls_client_certificate_required"
 	KindTLSClientCertRefused  Kind = "tls_client_certificate_refused"
 
-	KindNoConnack      Kind = "no_connack"      // closed before CONNACK
+	KindNoConnack      Kind = "no_connack"      // closed before CONNACK, or something else came instead
 	KindBadCredentials Kind = "bad_credentials" // CONNACK 0x86, or 4 before 5.0
 	KindNotAuthorized  Kind = "not_authorized"  // CONNACK 0x87, or 5 before 5.0
 	KindConnectRefused Kind = "connect_refused" // CONNACK with any other refusal

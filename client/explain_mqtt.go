@@ -163,7 +163,7 @@ func (c *Client) unfinished(p *Pending, cause error) error {
 	}
 	if c.version != mqtt.V5 {
 		about.Help = []string{
-			"MQTT " + c.version.String() + " has no refusal of a message: a server that does not allow it can only close the connection",
+			"MQTT " + c.version.String() + " has no refusal of a message: a server that does not allow it, or finds it too large, can only close the connection",
 			"with -V 5 the server says why; " + c.aclTest("publish", p.topic),
 		}
 	}

@@ -44,6 +44,10 @@ func explainTLS(parent context.Context, o *Options, s *tlsSetup, err error) erro
 			What: fmt.Sprintf("connected to %s, but the TLS handshake got no answer within %s", at, o.ConnectTimeout),
 			Help: []string{"that port may be a plaintext one, or the server is overloaded"},
 		}
+	case isEnd(err) && s.asked.Load() && s.own == nil: // its alert was lost
+		return certRequired(err)
+	case isEnd(err) && s.asked.Load():
+		return certRefused(s, "the server closed the connection when it had our client certificate", err)
 	case isEnd(err):
 		return &Error{
 			Kind: KindTLSOnPlaintextPort, Err: err,
@@ -103,11 +107,7 @@ func explainAlert(o *Options, s *tlsSetup, alert tls.AlertError, err error) erro
 			return certRequired(err)
 		}
 		if s.asked.Load() {
-			e.Kind = KindTLSClientCertRefused
-			e.What = "the server refused our client certificate: " + words
-			e.Details = certificateFacts("sent", s.own)
-			e.Help = []string{"the server must trust the CA that issued it (its client_ca), and it must be neither expired nor revoked"}
-			return e
+			return certRefused(s, "the server refused our client certificate: "+words, err)
 		}
 	}
 	e.Kind = KindTLSHandshake
@@ -126,6 +126,13 @@ func certRequired(err error) error {
 		Kind: KindTLSClientCertRequired, Err: err,
 		What: "the server requires a client certificate, and none was given",
 		Help: []string{"give the certificate the operator issued for this client with --cert FILE and its key with --key FILE"},
+	}
+}
+
+func certRefused(s *tlsSetup, what string, err error) error {
+	return &Error{
+		Kind: KindTLSClientCertRefused, Err: err, What: what, Details: certificateFacts("sent", s.own),
+		Help: []string{"the server must trust the CA that issued it (its client_ca), and it must be neither expired nor revoked"},
 	}
 }
 
@@ -217,7 +224,7 @@ func explainUnknownCA(e *Error, s *tlsSetup, chain []*x509.Certificate) {
 			break
 		}
 	}
-	e.Help = []string{"if you trust this server, give the file of its CA with --cafile; a Redoubt server keeps it in <data-dir>/certs/ca.pem"}
+	e.Help = []string{"if you trust this server, give the file of its CA with --cafile; a Redoubt server keeps it in <data-dir>/certs/ca.pem, and has another one after its data directory was made anew"}
 	if s.roots == nil {
 		return
 	}

@@ -39,7 +39,8 @@ const (
 	inboxMessagesMax = 1024
 )
 
-// Options says where and how to connect. Begin with DefaultOptions: in a zero
+// Options says where and how to connect. Dial keeps the slices in it, which must
+// not change afterwards. Begin with DefaultOptions: in a zero
 // Options the server would be asked for no reason strings.
 type Options struct {
 	Host string
@@ -64,7 +65,7 @@ type Options struct {
 	Clock       clock.Clock // nil: the machine's
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 	// Trace is told every packet that comes and goes, in words, from several
-	// goroutines at a time. nil: nobody.
+	// goroutines at a time. It must not call the Client. nil: nobody.
 	Trace func(line string)
 }
 
@@ -103,6 +104,7 @@ func (o *Options) complete() {
 	if c.MaximumPacketSize == 0 {
 		c.MaximumPacketSize = DefaultMaximumPacketSize
 	}
+	c.MaximumPacketSize = min(c.MaximumPacketSize, mqtt.RemainingMax+5) // no packet is larger
 	if o.Inflight == 0 {
 		o.Inflight = DefaultInflight
 	}

@@ -80,6 +80,7 @@ type pace struct {
 	held      bool          // not read until the broker says so
 	timed     bool          // listed in Loop.paused
 	choked    bool          // not read until what it was owed has been sent
+	greedy    bool          // has packets left for the next turn
 }
 
 // socket is what an engine gives a loop for one connection. Its methods are

@@ -37,6 +37,11 @@ type fdSocket struct {
 // message that never ends, which would grow inside crypto/tls.
 const barrenMax = 20 << 10
 
+// cipherMax is how much ciphertext may wait for the kernel: one write and its
+// records' overhead, with room for what crypto/tls answers on its own, such as
+// KeyUpdate. A peer that asks for ever more of those and reads none is closed.
+const cipherMax = 256 << 10
+
 // Read implements socket: the next readiness is an input.
 func (s *fdSocket) Read() { s.arm() }
 
@@ -158,6 +163,10 @@ func (s *fdSocket) decrypt(raw []byte) {
 	if s.barren > barrenMax {
 		l.server.broker.Log().Event(l.now, slog.LevelWarn, "TLS records without content, closed", c.from.Addr().String())
 		l.abort(c, broker.CauseProtocol)
+		return
+	}
+	if len(s.out)-s.outFrom > cipherMax {
+		l.abort(c, broker.CauseSlow)
 		return
 	}
 	if len(s.out) > 0 && !c.out.writing { // crypto/tls had something to say, such as a KeyUpdate

@@ -19,6 +19,10 @@ func (l *Loop) flush(c *Conn) {
 		b := c.out.encode(getBuffer(), c.version, l.now, l.count)
 		l.count.Add(metrics.BytesSent, int64(len(b)))
 		c.out.writing = !c.sock.Write(b)
+		if c.out.writing {
+			c.out.since = l.now
+			l.timers.Set(c.ref.Slot, c.deadline(l.now.Add(stuckMax)))
+		}
 		if !c.out.writing && !c.out.empty() { // the rest has its turn when others had theirs
 			c.out.dirty = true
 			l.later = append(l.later, c)
@@ -38,6 +42,24 @@ func (l *Loop) flush(c *Conn) {
 		c.pace.choked = false
 		l.resumeReading(c)
 	}
+}
+
+// stuckMax is how long the network may take to take one write of at most 64 KiB:
+// a client that does not read holds what it was sent, and a connection that does
+// not move for this long has no reader (A073).
+const stuckMax = 30 * time.Second
+
+// deadline is when the connection is to be looked at next: at its keep alive, at
+// the end of its lingering, or at the given time if that is earlier.
+func (c *Conn) deadline(or time.Time) time.Time {
+	at := c.pace.lastSeen.Add(c.pace.keepAlive)
+	if c.stage == closing {
+		at = c.out.since.Add(lingerMax)
+	}
+	if or.Before(at) {
+		return or
+	}
+	return at
 }
 
 // lingerMax is how long a closing connection may take to take its last bytes.

@@ -15,6 +15,11 @@ import (
 	"github.com/redoubtmq/redoubt/metrics"
 )
 
+// notTLS is the alert unexpected_message in a record of TLS 1.0, which every
+// version reads: a client that spoke plaintext to a TLS port learns from it what
+// it has met.
+var notTLS = []byte{0x15, 3, 1, 0, 2, 2, 10}
+
 // handshakeFailed counts and explains a TLS handshake that came to nothing: the
 // client sees an alert or a closed connection, so the words are for the
 // operator.

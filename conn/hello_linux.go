@@ -44,6 +44,7 @@ func (s *fdSocket) hello(hungUp bool) {
 		var head tls.RecordHeaderError
 		copy(head.RecordHeader[:], s.poll.in[:n])
 		head.Msg = "first record does not look like a TLS handshake"
+		_, _ = unix.Write(int(s.fd), notTLS)
 		l.shaken(c, head)
 	case n >= need:
 		_ = unix.SetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1)

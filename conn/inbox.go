@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/redoubtmq/redoubt/auth"
@@ -82,7 +83,9 @@ func (in *inbox) rouse() {
 func (in *inbox) offer(b *broker.Batch, from *Loop) bool {
 	in.mu.Lock()
 	if in.dataBytes > 0 && in.dataBytes+b.Bytes() > InboxDataBytesMax {
-		in.refused = append(in.refused, from)
+		if !slices.Contains(in.refused, from) {
+			in.refused = append(in.refused, from)
+		}
 		in.mu.Unlock()
 		return false
 	}

@@ -37,6 +37,7 @@ type Loop struct {
 	fired   []uint32
 	paused  []broker.ConnRef // with a time
 	dirty   []*Conn
+	greedy  []*Conn // have packets left for the next turn
 	later   []*Conn // have more to write than one turn allows
 	again   bool    // another turn is wanted without waiting
 	ending  bool    // leave when the last connection has gone
@@ -104,6 +105,13 @@ func (l *Loop) turn() {
 		l.data[i] = nil
 	}
 	l.poll.dispatch()
+	greedy := l.greedy
+	l.greedy = nil
+	for _, c := range greedy {
+		if c.loop == l {
+			l.guard(c, func() { l.goOn(c) })
+		}
+	}
 	l.guard(nil, l.tick)
 	l.guard(nil, func() { l.home.Turn(l.now) })
 	l.dirty, l.later = append(l.dirty, l.later...), l.later[:0]
@@ -113,7 +121,7 @@ func (l *Loop) turn() {
 		l.dirty[i] = nil
 	}
 	l.dirty = l.dirty[:0]
-	l.again = l.again || len(l.later) > 0
+	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0
 	if l.shaking > 0 {
 		runtime.Gosched() // a core of its own is not promised to a handshake
 	}
@@ -131,10 +139,23 @@ func (l *Loop) guard(c *Conn, do func()) {
 		l.server.broker.Log().Event(l.now, slog.LevelError, "a bug was caught; the connection that set it off is closed", "fault",
 			slog.String("fault", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
 		if c != nil && c.loop == l && c.stage != gone {
-			l.abort(c, broker.CauseServerError)
+			l.endFaulty(c)
 		}
 	}()
 	do()
+}
+
+// endFaulty closes a connection whose state a bug has left in doubt. If closing
+// trips over it as well, only the socket goes.
+func (l *Loop) endFaulty(c *Conn) {
+	defer func() {
+		if recover() != nil && c.stage != gone {
+			c.stage = gone
+			l.forget(c)
+			c.sock.Close(false, c.place)
+		}
+	}()
+	l.abort(c, broker.CauseServerError)
 }
 
 func (l *Loop) handle(e *event) {
@@ -144,7 +165,7 @@ func (l *Loop) handle(e *event) {
 		return
 	}
 	if c.stage == gone {
-		putBuffer(e.buf)
+		putReadBuffer(e.buf)
 		if e.kind == evShaken {
 			c.sock.Close(false, c.place) // it was closed while the handshake ran
 		}
@@ -156,7 +177,7 @@ func (l *Loop) handle(e *event) {
 	case evInput:
 		c.pace.reading = false
 		l.input(c, e.buf)
-		putBuffer(e.buf)
+		putReadBuffer(e.buf)
 		l.resumeReading(c)
 	case evWritten:
 		c.out.writing = false

@@ -23,8 +23,9 @@ type outQueue struct {
 	cost    int // of all items
 	answers int // of items that are not publishes
 	writing bool
-	full    bool // the session was told that there is no room
-	dirty   bool // listed in Loop.dirty
+	since   time.Time // when the write began that the system has not finished
+	full    bool      // the session was told that there is no room
+	dirty   bool      // listed in Loop.dirty
 }
 
 // roomMax is how much may wait before the session queues, and answersMax how
@@ -35,6 +36,11 @@ const (
 )
 
 func (q *outQueue) push(o session.Out) {
+	if q.head > 32 && q.head >= len(q.items)/2 { // a queue that is never empty must not grow for ever
+		n := copy(q.items, q.items[q.head:])
+		clear(q.items[n:])
+		q.items, q.head = q.items[:n], 0
+	}
 	q.items = append(q.items, o)
 	n := o.Cost()
 	q.cost += n
@@ -132,6 +138,19 @@ const (
 	bufferMin = 4 << 10
 	bufferMax = 64 << 10 // a larger one, grown for one huge head, is not kept
 )
+
+// readBuffers are the portable engine's: one waits in every reader, so they stay
+// small.
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, bufferMin); return &b }}
+
+func getReadBuffer() []byte { return *(readBuffers.Get().(*[]byte)) }
+
+func putReadBuffer(b []byte) {
+	if cap(b) == bufferMin {
+		b = b[:bufferMin]
+		readBuffers.Put(&b)
+	}
+}
 
 func getBuffer() []byte { return *(buffers.Get().(*[]byte)) }
 

@@ -17,7 +17,7 @@ func (l *Loop) resumeReading(c *Conn) {
 	if c.out.answers > answersMax && !p.choked {
 		p.choked = true // it sends and does not read: its answers wait with it
 	}
-	if p.reading || p.held || p.choked || p.timed {
+	if p.reading || p.held || p.choked || p.timed || p.greedy {
 		return
 	}
 	p.reading = true
@@ -106,6 +106,16 @@ func (l *Loop) overdue(c *Conn) {
 			c.pace.lastSeen = l.now
 		}
 		due := c.pace.lastSeen.Add(c.pace.keepAlive)
+		if c.out.writing {
+			stuck := c.out.since.Add(stuckMax)
+			if !l.now.Before(stuck) {
+				l.abort(c, broker.CauseSlow)
+				return
+			}
+			if stuck.Before(due) {
+				due = stuck
+			}
+		}
 		if l.now.Before(due) {
 			l.timers.Set(c.ref.Slot, due)
 			return

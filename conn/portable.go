@@ -181,6 +181,9 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 		if err != nil {
 			w.engine.server.count.Inc(metrics.ConnectionsClosedHandshake)
 			w.engine.server.handshakeFailed(w.engine.server.clock.Now(), from, w.listener, err)
+			if errors.As(err, &tls.RecordHeaderError{}) {
+				_, _ = w.raw.Write(notTLS)
+			}
 			w.gone(&place)
 			return
 		}
@@ -207,14 +210,14 @@ func (w *wire) read() {
 			return
 		case <-w.credit:
 		}
-		b := getBuffer()
-		n, err := w.nc.Read(b[:cap(b)])
+		b := getReadBuffer()
+		n, err := w.nc.Read(b)
 		// The loop gave the credit, so it waits for this event and c.loop holds.
 		if n > 0 {
 			w.conn.loop.inbox.post(event{kind: evInput, conn: w.conn, buf: b[:n]})
 			continue // an error comes again with the next read
 		}
-		putBuffer(b)
+		putReadBuffer(b)
 		if err != nil {
 			w.conn.loop.inbox.post(event{kind: evEnded, conn: w.conn, err: err})
 			<-w.done

@@ -18,9 +18,32 @@ func (l *Loop) input(c *Conn, b []byte) {
 	l.keep(c, l.packets(c, b))
 }
 
-// packets handles every whole packet in b and answers the rest.
+// deliveriesPerTurn is how much work for others one connection may cause in a
+// turn. Past it the packets it has sent wait until everybody had theirs; a packet
+// that is begun is finished, whatever it costs.
+const deliveriesPerTurn = 4096
+
+// goOn takes up what a connection had to leave for this turn.
+func (l *Loop) goOn(c *Conn) {
+	c.pace.greedy = false
+	if c.stage == open {
+		l.keep(c, l.packets(c, c.in))
+		l.resumeReading(c)
+	}
+}
+
+// packets handles the whole packets in b, as far as the turn allows, and answers
+// the rest.
 func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
+	spent := l.home.Spent()
 	for c.stage == awaitingConnect || c.stage == open {
+		if l.home.Spent()-spent > deliveriesPerTurn && !c.pace.greedy {
+			c.pace.greedy = true
+			l.greedy = append(l.greedy, c)
+		}
+		if c.pace.greedy {
+			return b
+		}
 		h, ok, err := mqtt.ReadHeader(b, c.version)
 		if err == nil && h.Type != 0 {
 			err = l.admissible(c, &h)
@@ -68,7 +91,7 @@ func (l *Loop) keep(c *Conn, rest []byte) {
 	switch {
 	case len(rest) == 0 || c.stage == closing || c.stage == gone:
 		c.in = nil // a large packet must not stay with an idle connection
-	case len(c.in) > 0: // rest lies in c.in already
+	case len(c.in) > 0 && cap(c.in) <= 4*len(rest)+bufferMin: // rest lies in c.in already
 		c.in = c.in[:copy(c.in, rest)]
 	default:
 		c.in = append([]byte(nil), rest...)

@@ -67,10 +67,11 @@ func (o *Out) Cost() int {
 	return len(o.Bytes) + 8
 }
 
-// head fills h with how o's publish differs from that of other subscribers. one
-// gives a single subscription identifier a place that needs no allocation.
-func (o *Out) head(h *mqtt.PublishHead, one *[1]uint32, v mqtt.Version, now time.Time) {
-	*h = mqtt.PublishHead{
+// head is how o's publish differs from that of other subscribers. one gives a
+// single subscription identifier a place that needs no allocation; it stays on
+// the caller's stack because the head is a result.
+func (o *Out) head(one *[1]uint32, v mqtt.Version, now time.Time) mqtt.PublishHead {
+	h := mqtt.PublishHead{
 		Version:  v,
 		QoS:      o.QoS(),
 		Dup:      o.Flags&FlagDup != 0,
@@ -78,7 +79,7 @@ func (o *Out) head(h *mqtt.PublishHead, one *[1]uint32, v mqtt.Version, now time
 		PacketID: o.ID,
 	}
 	if v != mqtt.V5 {
-		return
+		return h
 	}
 	switch {
 	case o.SubIDs != nil:
@@ -90,6 +91,7 @@ func (o *Out) head(h *mqtt.PublishHead, one *[1]uint32, v mqtt.Version, now time
 	if o.Frame.ExpiresAt != 0 {
 		h.HasExpiry, h.Expiry = true, remaining(o.Frame, now)
 	}
+	return h
 }
 
 // remaining is the received Message Expiry Interval less the time the message
@@ -112,9 +114,8 @@ func (o *Out) Append(dst []byte, v mqtt.Version, now time.Time, off, room int) (
 	before := len(dst)
 	switch o.Kind {
 	case OutPublish:
-		var h mqtt.PublishHead
 		var one [1]uint32
-		o.head(&h, &one, v, now)
+		h := o.head(&one, v, now)
 		size := o.Frame.WireSize(&h)
 		dst = o.Frame.AppendWire(dst, &h, off, room)
 		n = len(dst) - before

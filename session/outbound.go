@@ -119,9 +119,8 @@ func (s *Session) tooLarge(now time.Time, o *Out) bool {
 	if o.Cost() <= most {
 		return false // without counting
 	}
-	var h mqtt.PublishHead
 	var one [1]uint32
-	o.head(&h, &one, s.conn.version, now)
+	h := o.head(&one, s.conn.version, now)
 	return o.Frame.WireSize(&h) > most
 }
 

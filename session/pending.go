@@ -34,6 +34,9 @@ func (s *Session) pend(p Pending) {
 // Duplicate tells whether an identifier is already pending at QoS 2: a repeated
 // PUBLISH then needs no answer of its own.
 func (s *Session) Duplicate(id uint16) bool {
+	if s.in.unsettled[2] == 0 {
+		return false
+	}
 	for i := range s.in.pending.len() {
 		if p := s.in.pending.at(i); p.QoS == 2 && p.ID == id {
 			return true

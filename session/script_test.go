@@ -55,6 +55,9 @@ func runFile(t *testing.T, file string) {
 	}
 }
 
+// now0 is when every test begins.
+var now0 = time.Unix(1_000_000, 0)
+
 // runner is the part of the broker and of the connection that a script plays.
 type runner struct {
 	t     *testing.T
@@ -66,7 +69,7 @@ type runner struct {
 }
 
 func newRunner(t *testing.T) *runner {
-	return &runner{t: t, l: newLedger(t), now: time.Unix(1_000_000, 0)}
+	return &runner{t: t, l: newLedger(t), now: now0}
 }
 
 // run plays the commands of one case and answers what happened.
@@ -121,8 +124,8 @@ func (r *runner) send(outs []Out) {
 		if n != len(b) || !end {
 			r.t.Fatalf("%d of %d bytes, end %v", n, len(b), end)
 		}
-		if most := r.s.conn.sizeMax; most > 0 && len(b) > int(most) {
-			r.t.Fatalf("a packet of %d bytes, the client takes %d [MQTT-3.1.2-24]", len(b), most)
+		if !r.s.Fits(len(b)) {
+			r.t.Fatalf("a packet of %d bytes, the client takes %d [MQTT-3.1.2-24]", len(b), r.s.conn.sizeMax)
 		}
 		if o.Cost() < len(b) {
 			r.t.Fatalf("a packet of %d bytes was said to cost %d", len(b), o.Cost())

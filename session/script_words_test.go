@@ -96,30 +96,18 @@ func (r *runner) wordPublish(w *words) {
 	}
 	p.Dup = w.is("dup")
 	wait, reason := w.is("await"), w.reason()
-	name, err := r.s.ResolveAlias(&p)
-	if r.refused(err) {
+	v, name, outs, err := take(r.s, r.l, &p)
+	r.refused(err)
+	r.send(outs)
+	if v != toRoute {
 		return
 	}
-	again, err := r.s.Receive(&p)
-	switch {
-	case r.refused(err):
-	case again:
-		r.send(r.s.Acknowledge(p.QoS, p.PacketID, mqtt.Success, nil))
-	case r.s.Busy():
-		if p.QoS == 2 && r.s.Duplicate(p.PacketID) {
-			return
-		}
-		f := r.l.frame(string(name), string(p.Payload))
-		f.QoS = p.QoS
-		r.s.Defer(f.Hold(), p.QoS, p.PacketID)
-	default:
-		r.say("route topic=%s qos=%d", name, p.QoS)
-		if wait {
-			r.s.Await(p.QoS, p.PacketID)
-			return
-		}
-		r.send(r.s.Acknowledge(p.QoS, p.PacketID, reason, nil))
+	r.say("route topic=%s qos=%d", name, p.QoS)
+	if wait {
+		r.s.Await(p.QoS, p.PacketID)
+		return
 	}
+	r.send(r.s.Acknowledge(p.QoS, p.PacketID, reason, nil))
 }
 
 func (r *runner) wordSettle(w *words) {

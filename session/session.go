@@ -116,6 +116,11 @@ func (s *Session) Online() bool { return s.conn.online }
 // one while offline.
 func (s *Session) Version() mqtt.Version { return s.conn.version }
 
+// Fits tells whether the client takes a packet of so many bytes.
+func (s *Session) Fits(bytes int) bool {
+	return s.conn.sizeMax == 0 || bytes <= int(s.conn.sizeMax)
+}
+
 // Limit replaces the limits, after a reload. What is already queued stays; the
 // new numbers bind from the next message on, and the window from the next
 // Attach on.

@@ -138,6 +138,19 @@ func TestRulesReload(t *testing.T) {
 // plantRule opens plant/# for the user of the suites.
 const plantRule = "  - {allow: all, users: [" + user + "], topics: [\"plant/#\"]}\n"
 
+// TestConnectionsMustFitTheOpenFiles: a promise the kernel will not keep is
+// refused at the start, with the sum (P1.1, P1.2).
+func TestConnectionsMustFitTheOpenFiles(t *testing.T) {
+	dir := testkit.TempDir(t)
+	config := filepath.Join(dir, "redoubt.yaml")
+	testkit.WriteFile(t, config, "limits: {connections_total: 100000}\n")
+	argv := append([]string{"sh", "-c", "ulimit -n 1024; exec \"$0\" \"$@\"", testkit.Binary(t), "serve", "--config", config, "--data-dir", filepath.Join(dir, "data")}, testkit.AllowRoot()...)
+	r := testkit.Exec(t, patience, "", argv...)
+	if r.Code == 0 || !strings.Contains(r.Text(), "limits.connections_total") || !strings.Contains(r.Text(), "1024") {
+		t.Errorf("exit code %d\n%s", r.Code, r.Text())
+	}
+}
+
 // TestRootIsRefused: uid 0 needs to be asked for (P1.x).
 func TestRootIsRefused(t *testing.T) {
 	if os.Getuid() != 0 {

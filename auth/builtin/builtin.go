@@ -145,7 +145,7 @@ func (a *Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) 
 	r := a.userOf(req)
 	if a.cache.has(a.clock.Now(), r, req.Username, req.Password) {
 		a.hits.Add(1)
-		done(allowed(req))
+		done(allowed(req, r))
 		return
 	}
 	if refusal := a.queue.push(job{req, done}); refusal != "" {
@@ -208,7 +208,7 @@ func (a *Authenticator) answer(req *auth.Request, r *record, k kind, fits bool) 
 	if k == chosen {
 		a.cache.add(a.clock.Now(), r, req.Password)
 	}
-	return allowed(req)
+	return allowed(req, r)
 }
 
 // evaluate is the one place that spends a hash on a check, so that the counters
@@ -222,13 +222,14 @@ func (a *Authenticator) evaluate(cred *credential, password []byte) bool {
 	return cred.fits(password)
 }
 
-func allowed(req *auth.Request) auth.Result {
+func allowed(req *auth.Request, r *record) auth.Result {
 	return auth.Result{Outcome: auth.Allow, Reason: mqtt.Success, Principal: auth.Principal{
 		Identity: req.Username,
 		Username: req.Username,
 		ClientID: req.ClientID,
 		Listener: req.Listener,
 		Method:   Name,
+		Proof:    r.cred.proof(),
 		Addr:     req.Addr,
 	}}
 }

@@ -102,6 +102,10 @@ func TestWhoEntersIsWhoTheRulesSee(t *testing.T) {
 	d := newDesk(t, Options{Workers: 1})
 	want := auth.Principal{Identity: "dev", Username: "dev", ClientID: "c1", Listener: "mqtts", Method: "builtin", Addr: netip.MustParseAddr("192.0.2.1")}
 	r, _ := d.login(request("dev", d.addGenerated("dev")))
+	if !d.Store.StillProves("dev", r.Principal.Proof) || d.Store.StillProves("dev", r.Principal.Proof+1) {
+		t.Error("the credential that was accepted is not told from another")
+	}
+	want.Proof = r.Principal.Proof
 	if r.Outcome != auth.Allow || r.Principal != want || r.Reason != mqtt.Success {
 		t.Errorf("%+v", r)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +61,9 @@ type credential struct {
 	salt [saltBytes]byte
 	sum  [sumBytes]byte
 }
+
+// proof names the credential: a part of its salt, which is random and no secret.
+func (c *credential) proof() uint64 { return binary.BigEndian.Uint64(c.salt[:]) }
 
 // newCredential hashes password with a fresh salt. A chosen one takes 19 MiB and
 // tens of milliseconds.

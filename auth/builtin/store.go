@@ -45,7 +45,8 @@ type Store struct {
 	clock  clock.Clock
 	random io.Reader // crypto/rand but for tests
 
-	users atomic.Pointer[table]
+	users     atomic.Pointer[table]
+	temporary temporaries
 
 	mu       sync.Mutex // serialises changes, held while users is replaced; guards onChange
 	onChange []func(names []string)
@@ -106,7 +107,12 @@ func (s *Store) List() []User {
 
 func (r *record) user() User { return User{r.name, r.cred.kind.String(), r.created, r.changed} }
 
-func (s *Store) lookup(name string) *record { return (*s.users.Load())[name] }
+func (s *Store) lookup(name string) *record {
+	if r := (*s.users.Load())[name]; r != nil {
+		return r
+	}
+	return s.temporary.lookup(s.clock.Now, name)
+}
 
 // Add makes a user with a password a person chose. It evaluates one argon2id in
 // the calling goroutine (19 MiB, tens of milliseconds).

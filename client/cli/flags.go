@@ -100,23 +100,23 @@ func (c *common) register(fs *pflag.FlagSet) {
 	c.sess = sessionFlags{version: mqtt.V5, keepAlive: client.DefaultKeepAlive}
 	c.window = client.DefaultInflight
 
-	fs.StringVarP(&c.where.host, "host", "h", "localhost", "host to connect to")
+	fs.StringVarP(&c.where.host, "host", "h", "localhost", "`HOST` to connect to")
 	fs.VarP(wholeValue(&c.where.port, 1, 65535, "PORT"), "port", "p", "port to connect to (default 8883 with TLS, 1883 without)")
-	fs.StringVar(&c.where.protocol, "protocol", "mqtts", "mqtts (TLS) or mqtt (plaintext)")
-	fs.StringVarP(&c.where.url, "url", "L", "", "all at once: mqtts://[user[:password]@]host[:port]/topic")
+	fs.StringVar(&c.where.protocol, "protocol", "mqtts", "`mqtts|mqtt`: TLS or plaintext")
+	fs.StringVarP(&c.where.url, "url", "L", "", "all at once: `mqtts://[user[:password]@]host[:port]/topic`")
 	fs.Var(durationValue(&c.where.timeout, false), "connect-timeout", "longest time until CONNACK")
 
-	fs.StringVarP(&c.who.username, "username", "u", "", "user name")
-	fs.StringVarP(&c.who.password, "password", "P", "", "password; others on this machine can read the command line: prefer the next one, or the variable REDOUBT_PASSWORD")
-	fs.StringVar(&c.who.passwordFile, "password-file", "", "file whose first line is the password; - is standard input")
-	fs.StringVarP(&c.who.id, "id", "i", "", "client id (default: the server's choice; random before MQTT 5.0)")
-	fs.StringVarP(&c.who.idPrefix, "id-prefix", "I", "", "client id made of this and the process id")
+	fs.StringVarP(&c.who.username, "username", "u", "", "user `NAME`")
+	fs.StringVarP(&c.who.password, "password", "P", "", "`PASSWORD`; others on this machine can read the command line: prefer the next one, or the variable REDOUBT_PASSWORD")
+	fs.StringVar(&c.who.passwordFile, "password-file", "", "`FILE` whose first line is the password; - is standard input")
+	fs.StringVarP(&c.who.id, "id", "i", "", "client `ID` (default: the server's choice; random before MQTT 5.0)")
+	fs.StringVarP(&c.who.idPrefix, "id-prefix", "I", "", "client id made of this `PREFIX` and the process id")
 
-	fs.StringVar(&c.trust.CAFile, "cafile", "", "PEM file of the CA to trust (default: <data-dir>/certs/ca.pem if it can be read, else the system's)")
-	fs.StringVar(&c.trust.CAPath, "capath", "", "directory of such files")
+	fs.StringVar(&c.trust.CAFile, "cafile", "", "PEM `FILE` of the CA to trust (default: <data-dir>/certs/ca.pem if it can be read, else the system's)")
+	fs.StringVar(&c.trust.CAPath, "capath", "", "`DIRECTORY` of such files")
 	fs.BoolVar(&c.osCA, "tls-use-os-certs", false, "trust the CAs of the system")
-	fs.StringVar(&c.trust.CertFile, "cert", "", "PEM file of our own certificate")
-	fs.StringVar(&c.trust.KeyFile, "key", "", "PEM file of our own key")
+	fs.StringVar(&c.trust.CertFile, "cert", "", "PEM `FILE` of our own certificate")
+	fs.StringVar(&c.trust.KeyFile, "key", "", "PEM `FILE` of our own key")
 	fs.BoolVar(&c.trust.SkipHostName, "insecure", false, "do not compare the host name with the server's certificate; its chain is verified all the same")
 
 	fs.VarP(versionValue(&c.sess.version), "protocol-version", "V", "version of MQTT")
@@ -124,10 +124,10 @@ func (c *common) register(fs *pflag.FlagSet) {
 	fs.VarP(expiryValue(&c.sess.expiry, &c.sess.expiryGiven), "session-expiry-interval", "x", "how long the server keeps the session after the end; -1: for ever")
 	fs.VarP(wholeValue(&c.sess.keepAlive, 0, 65535, "SECONDS"), "keepalive", "k", "keep alive interval; 0 turns it off")
 	fs.VarP(wholeValue(&c.window, 1, 65535, "COUNT"), "inflight", "M", "most unacknowledged QoS 1 and 2 messages of ours")
-	fs.StringArrayVarP(&c.props, "property", "D", nil, "PACKET IDENTIFIER VALUE, or PACKET user-property NAME VALUE; may be repeated")
+	fs.StringArrayVarP(&c.props, "property", "D", nil, "`PACKET` IDENTIFIER VALUE, or PACKET user-property NAME VALUE; may be repeated")
 
-	fs.StringVar(&c.will.topic, "will-topic", "", "topic of the will")
-	fs.StringVar(&c.will.payload, "will-payload", "", "payload of the will")
+	fs.StringVar(&c.will.topic, "will-topic", "", "`TOPIC` of the will")
+	fs.StringVar(&c.will.payload, "will-payload", "", "`PAYLOAD` of the will")
 	fs.Var(qosValue(&c.will.qos), "will-qos", "QoS of the will")
 	fs.BoolVar(&c.will.retain, "will-retain", false, "retain the will")
 

@@ -87,6 +87,9 @@ func parseFormat(s string, clean func(dst, s []byte) []byte) (format, error) {
 			}
 			text = append(text, e)
 		case '%':
+			if strings.IndexByte("-.0123456789", s[i]) >= 0 {
+				return nil, usage("-F %q: field widths are not built", "%"+s[i:i+1])
+			}
 			p, ok := params[s[i]]
 			if !ok {
 				return nil, usage("-F %q is not built; there are: %s", "%"+s[i:i+1], formatHelp)

@@ -82,6 +82,12 @@ func (c *common) whereTo(o *client.Options) (topic string, err error) {
 	if !tls {
 		o.TLS = nil
 	}
+	if o.Port == 0 {
+		o.Port = client.DefaultPort
+		if tls {
+			o.Port = client.DefaultTLSPort
+		}
+	}
 	return topic, nil
 }
 

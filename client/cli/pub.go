@@ -34,9 +34,9 @@ type Pub struct {
 // NewPub declares the flags of `redoubt pub` on fs.
 func NewPub(fs *pflag.FlagSet) *Pub {
 	p := &Pub{repeat: 1}
-	fs.StringVarP(&p.topic, "topic", "t", "", "topic to publish to")
-	fs.StringVarP(&p.message, "message", "m", "", "payload")
-	fs.StringVarP(&p.file, "file", "f", "", "file that is the payload")
+	fs.StringVarP(&p.topic, "topic", "t", "", "`TOPIC` to publish to")
+	fs.StringVarP(&p.message, "message", "m", "", "payload `TEXT`")
+	fs.StringVarP(&p.file, "file", "f", "", "`FILE` that is the payload")
 	fs.BoolVarP(&p.stdin, "stdin-file", "s", false, "standard input is the payload")
 	fs.BoolVarP(&p.lines, "stdin-line", "l", false, "every line of standard input is a message")
 	fs.BoolVarP(&p.null, "null-message", "n", false, "empty payload; with -r it removes the retained message")

@@ -29,18 +29,18 @@ type Sub struct {
 // NewSub declares the flags of `redoubt sub` on fs.
 func NewSub(fs *pflag.FlagSet) *Sub {
 	s := &Sub{}
-	fs.StringArrayVarP(&s.topics, "topic", "t", nil, "topic filter to subscribe to; may be repeated")
+	fs.StringArrayVarP(&s.topics, "topic", "t", nil, "topic `FILTER` to subscribe to; may be repeated")
 	fs.VarP(qosValue(&s.qos), "qos", "q", "QoS to ask for")
 	fs.BoolVarP(&s.verbose, "verbose", "v", false, "print \"topic payload\"")
-	fs.StringVarP(&s.format, "format", "F", "", "print in this form: "+formatHelp)
+	fs.StringVarP(&s.format, "format", "F", "", "print in this `FORM`: "+formatHelp)
 	fs.BoolVarP(&s.bare, "no-newline", "N", false, "print no newline after a message")
 	fs.VarP(wholeValue(&s.count, 1, 1<<31-1, "COUNT"), "count", "C", "exit after this many messages were printed")
 	fs.BoolVarP(&s.exitSubscribed, "exit-after-subscribe", "E", false, "exit when the subscriptions are acknowledged")
 	fs.BoolVarP(&s.noRetained, "no-retained", "R", false, "print no retained messages")
 	fs.BoolVar(&s.onlyRetained, "retained-only", false, "print retained messages only, and exit at the first that is not")
 	fs.BoolVar(&s.asPublished, "retain-as-published", false, "keep the retain flag as the publisher set it (MQTT 5.0)")
-	fs.StringArrayVarP(&s.drop, "filter-out", "T", nil, "print no messages whose topic matches this filter; may be repeated")
-	fs.StringArrayVarP(&s.unsubscribe, "unsubscribe", "U", nil, "topic filter to unsubscribe; may be repeated")
+	fs.StringArrayVarP(&s.drop, "filter-out", "T", nil, "print no messages whose topic matches this `FILTER`; may be repeated")
+	fs.StringArrayVarP(&s.unsubscribe, "unsubscribe", "U", nil, "topic `FILTER` to unsubscribe; may be repeated")
 	s.register(fs)
 	s.refuse("random-filter", "", "printing a part of the messages at random is not built")
 	s.refuse("remove-retained", "", "removing retained messages is not built here: publish an empty one with `redoubt pub -r -n -t TOPIC`")

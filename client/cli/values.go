@@ -106,7 +106,11 @@ func durationValue(p *time.Duration, zero bool) pflag.Value {
 	return &choice{text: text, kind: "SECONDS", parse: func(s string) error {
 		d, err := parseDuration(s)
 		if err != nil || d < 0 || d > secondsMax || d == 0 && !zero {
-			return usage("%q is not a number of seconds (or a duration like 1m30s) from %s to %s", s, map[bool]string{true: "0", false: "more than 0"}[zero], "a year")
+			least := "more than 0"
+			if zero {
+				least = "0"
+			}
+			return usage("%q is not a number of seconds, or a duration like 1m30s, from %s to one year", s, least)
 		}
 		*p = d
 		return nil

@@ -250,19 +250,20 @@ func (n *node) close(ctx context.Context) {
 }
 
 // stillKnown is asked when a verdict that took its time arrives: the user may
-// have been deleted meanwhile.
+// have been deleted or got another password meanwhile.
 func (n *node) stillKnown(by *auth.Principal) bool {
-	return by.Method != builtin.Name || n.users.Known(by.Username)
+	return by.Method != builtin.Name || n.users.StillProves(by.Username, by.Proof)
 }
 
-// usersChanged closes the connections of users who were deleted or got another
-// password.
+// usersChanged closes the connections of users who got another password, and ends
+// every session of those who were deleted: a later user of the same name must not
+// find one.
 func (n *node) usersChanged(names []string) {
-	n.server.Each(func(now time.Time, h *broker.Home) {
-		for _, name := range names {
-			h.Kick(now, name)
-		}
-	})
+	gone := make(map[string]bool, len(names)) // identity: was it deleted?
+	for _, name := range names {
+		gone[name] = !n.users.Known(name)
+	}
+	n.server.Each(func(now time.Time, h *broker.Home) { h.Revoke(now, gone) })
 }
 
 // certificateNotAfter is when the first of the certificates in use expires, Unix

@@ -3,6 +3,7 @@ package lint
 import (
 	"fmt"
 	"go/ast"
+	"path"
 	"regexp"
 	"strings"
 )
@@ -10,8 +11,11 @@ import (
 // named finds what a page names in backquotes.
 var named = regexp.MustCompile("`([A-Za-z0-9_./-]+)`")
 
-// docsPointAtThings: a page that names a Go file or a test names one that is
-// there. Documentation that points at nothing is how a promise outlives its
+// linked finds where a page leads; anchors within it are not followed.
+var linked = regexp.MustCompile(`\]\(([^)#\s]+)`)
+
+// docsPointAtThings: a page that names a Go file or a test, or links to a page,
+// names one that is there. Documentation that points at nothing is how a promise outlives its
 // proof.
 func docsPointAtThings(r *Repo) []Finding {
 	files, tests := make(map[string]bool), make(map[string]bool)
@@ -35,6 +39,11 @@ func docsPointAtThings(r *Repo) []Finding {
 			for _, m := range named.FindAllStringSubmatch(line, -1) {
 				if text := judgeName(m[1], files, tests); text != "" {
 					out = append(out, Finding{Path: t.Path, Line: i + 1, Text: text})
+				}
+			}
+			for _, m := range linked.FindAllStringSubmatch(line, -1) {
+				if !strings.Contains(m[1], "://") && !r.Paths[path.Join(path.Dir(t.Path), m[1])] {
+					out = append(out, Finding{Path: t.Path, Line: i + 1, Text: fmt.Sprintf("the link %s leads nowhere", m[1])})
 				}
 			}
 		}

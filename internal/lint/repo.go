@@ -55,7 +55,8 @@ type TextFile struct {
 type Repo struct {
 	fset  *token.FileSet
 	Go    []*GoFile
-	Texts []*TextFile // every file worth reading, the Go files included
+	Texts []*TextFile     // every file worth reading, the Go files included
+	Paths map[string]bool // every file and folder
 }
 
 // skipDirs are never entered: other people's code, and what a run leaves behind.
@@ -66,11 +67,12 @@ var textSuffixes = []string{".go", ".md", ".yml", ".yaml", ".sh", ".py", ".js", 
 
 // Load reads and parses everything below root.
 func Load(root fs.FS) (*Repo, error) {
-	r := &Repo{fset: token.NewFileSet()}
+	r := &Repo{fset: token.NewFileSet(), Paths: make(map[string]bool)}
 	err := fs.WalkDir(root, ".", func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
+		r.Paths[p] = true
 		if d.IsDir() {
 			if skipDirs[d.Name()] {
 				return fs.SkipDir

@@ -119,6 +119,8 @@ var samples = []sample{
 	{"shared", "machine-words", map[string]string{"README.md": "one\nsee .." + "/shared/design.md\n"}, "path of one machine"},
 	{"no such test", "docs-point-at-things", map[string]string{"docs/a.md": "proved by `TestNothing`\n"}, "no test is called TestNothing"},
 	{"no such file", "docs-point-at-things", map[string]string{"docs/a.md": "see `broker/gone.go`\n"}, "no file broker/gone.go"},
+	{"link to nowhere", "docs-point-at-things", map[string]string{"docs/a/b.md": "[x](../c.md)\n"}, "leads nowhere"},
+	{"links", "docs-point-at-things", map[string]string{"docs/a/b.md": "[x](../c.md#part) [y](https://example.org/z) [z](#here) [u](../../LICENSE) [d](../)\n", "docs/c.md": "", "LICENSE": ""}, ""},
 	{"real ones", "docs-point-at-things", map[string]string{"docs/a.md": "`TestReal` in `broker/a_test.go`, `sub.go`, Testing, `TestFoo*`\n",
 		"broker/a_test.go": src("broker", []string{"testing"}, "func TestReal(t *testing.T) {}\n")}, ""},
 	{"world path", "machine-words", map[string]string{"README.md": "/etc/redoubt/redoubt.yaml, docs/work/x, a/home/b\n"}, ""},
@@ -169,6 +171,16 @@ func TestExceptionsAreNamedAndNeeded(t *testing.T) {
 		t.Errorf("an exception nobody needs: %v", got)
 	}
 	if got := checkStructSize(repo, map[string]exception{"broker.T": {30, "x"}, "broker.Gone": {30, "x"}}); len(got) != 1 {
+		t.Errorf("an exception nobody needs: %v", got)
+	}
+}
+
+func TestVirtualSleepsAreNamedAndNeeded(t *testing.T) {
+	repo := load(t, map[string]string{"broker/a_test.go": src("broker", []string{"time"}, "func f() { time.Sleep(1) }\n"), "broker/b_test.go": src("broker", nil, "")})
+	if got := checkTestHabits(repo, map[string]string{"broker/a_test.go": "in a bubble"}); len(got) != 0 {
+		t.Errorf("named: %v", got)
+	}
+	if got := checkTestHabits(repo, map[string]string{"broker/a_test.go": "in a bubble", "broker/b_test.go": "was"}); len(got) != 1 {
 		t.Errorf("an exception nobody needs: %v", got)
 	}
 }

@@ -22,6 +22,7 @@ type Broker struct {
 
 	mu       sync.Mutex // guards what follows
 	clients  map[*Conn][]mqtt.Subscription
+	ids      map[*Conn]uint16
 	retained map[string]mqtt.Publish
 	connects []mqtt.Connect
 	leaving  []mqtt.Disconnect
@@ -29,7 +30,7 @@ type Broker struct {
 
 // NewBroker starts one.
 func NewBroker(t testing.TB, conf *tls.Config) *Broker {
-	b := &Broker{clients: map[*Conn][]mqtt.Subscription{}, retained: map[string]mqtt.Publish{}}
+	b := &Broker{clients: map[*Conn][]mqtt.Subscription{}, ids: map[*Conn]uint16{}, retained: map[string]mqtt.Publish{}}
 	b.Server = Start(t, conf, b.serve)
 	return b
 }
@@ -164,7 +165,7 @@ func (b *Broker) route(m mqtt.Publish) {
 				out := m
 				out.QoS, out.Dup, out.HasTopicAlias = min(m.QoS, s.QoS), false, false
 				out.Retain = m.Retain && s.RetainAsPublished
-				c.SendPublish(out)
+				b.deliver(c, out)
 				break
 			}
 		}
@@ -176,6 +177,17 @@ func (b *Broker) route(m mqtt.Publish) {
 		}
 		b.retained[string(m.Topic)] = m
 	}
+}
+
+// deliver sends m with a packet identifier of the receiver's own connection.
+func (b *Broker) deliver(c *Conn, m mqtt.Publish) {
+	if m.QoS > 0 {
+		if b.ids[c]++; b.ids[c] == 0 {
+			b.ids[c] = 1
+		}
+		m.PacketID = b.ids[c]
+	}
+	c.SendPublish(m)
 }
 
 func (b *Broker) subscribe(c *Conn, p Packet) {
@@ -202,7 +214,7 @@ func (b *Broker) subscribe(c *Conn, p Packet) {
 		for _, f := range accepted {
 			if f.RetainHandling != 2 && topic.Match(f.Filter, []byte(name)) {
 				m.Retain, m.QoS = true, min(m.QoS, f.QoS)
-				c.SendPublish(m)
+				b.deliver(c, m)
 				break
 			}
 		}

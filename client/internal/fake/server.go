@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
@@ -150,7 +151,7 @@ func (c *Conn) Next() (Packet, error) {
 			return p, nil
 		}
 		b := make([]byte, 64<<10)
-		_ = c.SetReadDeadline(time.Now().Add(patience)) // fails on a closed connection, as does Read
+		_ = c.SetReadDeadline(clock.System{}.Now().Add(patience)) // fails on a closed connection, as does Read
 		n, err := c.Read(b)
 		c.buf = append(c.buf, b[:n]...)
 		if n == 0 && err != nil {

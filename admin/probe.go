@@ -1,0 +1,161 @@
+package admin
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/builtin"
+	"github.com/redoubtmq/redoubt/internal/clock"
+)
+
+// probeLife is how long a probe user lasts, whatever becomes of who asked for it.
+const probeLife = 60 * time.Second
+
+// Probes makes users for the probes of redoubt doctor: ordinary users with a
+// random name, a generated secret and a minute to live, with no rights of their
+// own or with one rule for one random topic. No caller chooses a name or a topic,
+// so that this is not a way to add a user past the users file or a right past the
+// rules file.
+type Probes struct {
+	store   *builtin.Store
+	authz   *auth.Authorizer
+	clock   clock.Clock
+	log     *slog.Logger
+	changed chan struct{} // wakes attend; holds one
+}
+
+// NewProbes makes them in store and authz. Server.Serve ends them in time.
+func NewProbes(store *builtin.Store, authz *auth.Authorizer, clk clock.Clock, log *slog.Logger) *Probes {
+	return &Probes{store: store, authz: authz, clock: clk, log: log, changed: make(chan struct{}, 1)}
+}
+
+// ProbeUser is a user made for a probe.
+type ProbeUser struct {
+	UserID    string     `json:"user_id" doc:"User name."`
+	Password  *ShownOnce `json:"generated_password"`
+	Topic     string     `json:"topic,omitempty" doc:"The topic the user may use, with everything below it; absent: it has no right of its own."`
+	ExpiresAt time.Time  `json:"expires_at" doc:"When the user ends by itself."`
+}
+
+// Add makes one.
+func (p *Probes) Add(grant bool) (ProbeUser, error) {
+	u := ProbeUser{UserID: "probe-" + randomName()}
+	v, until, err := p.store.AddTemporary(u.UserID, probeLife)
+	if err != nil {
+		return ProbeUser{}, err
+	}
+	u.Password, u.ExpiresAt = &ShownOnce{v}, until
+	if grant {
+		u.Topic = "probe-" + randomName()
+		if err := p.authz.Grant(u.UserID, u.Topic+"/#"); err != nil {
+			_ = p.store.EndTemporary(u.UserID) // it was made a moment ago
+			return ProbeUser{}, err
+		}
+	}
+	select {
+	case p.changed <- struct{}{}:
+	default: // attend is woken already
+	}
+	p.log.Info("probe user made", "user", u.UserID, "topic", u.Topic, "expires_at", until)
+	return u, nil
+}
+
+// End ends one before its time: what it has open is closed, then its right is
+// taken back.
+func (p *Probes) End(name string) error {
+	if err := p.store.EndTemporary(name); err != nil {
+		return err
+	}
+	p.authz.Revoke(name)
+	p.log.Info("probe user ended", "user", name)
+	return nil
+}
+
+// attend ends those whose time has come, until ctx is done.
+func (p *Probes) attend(ctx context.Context) {
+	for {
+		names, next := p.store.ExpireTemporary()
+		for _, name := range names {
+			p.authz.Revoke(name)
+			p.log.Info("probe user expired", "user", name)
+		}
+		var due <-chan time.Time
+		var timer *time.Timer
+		if !next.IsZero() {
+			timer = time.NewTimer(next.Sub(p.clock.Now()))
+			due = timer.C
+		}
+		select {
+		case <-ctx.Done():
+		case <-p.changed:
+		case <-due:
+		}
+		if timer != nil {
+			timer.Stop()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+func randomName() string {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: it ends the program instead
+	return hex.EncodeToString(b[:])
+}
+
+type (
+	addProbe struct {
+		Body struct {
+			Grant bool `json:"grant,omitempty" doc:"Whether the user gets the right to one random topic."`
+		}
+	}
+	deleteProbe struct {
+		UserID string `path:"user_id" minLength:"1" maxLength:"256" doc:"User name."`
+	}
+	probeAnswer struct{ Body ProbeUser }
+)
+
+func registerProbes(api huma.API, p *Probes) {
+	const tag, path = "Probes", prefix + "/probe"
+	register(api, endpoint{
+		method: http.MethodPost, path: path, id: "addProbeUser", role: administrator, scope: scopeUsers, tag: tag,
+		summary: "Make an ordinary user for a probe, which ends by itself after a minute", status: http.StatusCreated,
+		errors: []int{http.StatusConflict},
+	}, func(_ context.Context, in *addProbe) (*probeAnswer, error) {
+		u, err := p.Add(in.Body.Grant)
+		if errors.Is(err, builtin.ErrTooMany) {
+			return nil, newProblem(http.StatusConflict, err.Error())
+		}
+		if err != nil {
+			return nil, refusal(err)
+		}
+		return &probeAnswer{u}, nil
+	})
+	register(api, endpoint{
+		method: http.MethodDelete, path: path + "/{user_id}", id: "deleteProbeUser", role: administrator, scope: scopeUsers, tag: tag,
+		summary: "End a probe user and close what it has open", status: http.StatusNoContent, errors: []int{http.StatusNotFound},
+	}, func(_ context.Context, in *deleteProbe) (*empty, error) {
+		return nil, refusal(p.End(in.UserID))
+	})
+}
+
+// AddProbe is POST /probe.
+func (c *Client) AddProbe(ctx context.Context, grant bool) (ProbeUser, error) {
+	return call[ProbeUser](ctx, c, http.MethodPost, "/probe", map[string]bool{"grant": grant})
+}
+
+// EndProbe is DELETE /probe/{user_id}.
+func (c *Client) EndProbe(ctx context.Context, name string) error {
+	_, err := call[struct{}](ctx, c, http.MethodDelete, "/probe/"+segment(name), nil)
+	return err
+}

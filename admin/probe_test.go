@@ -1,0 +1,138 @@
+package admin
+
+import (
+	"log/slog"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/builtin"
+	"github.com/redoubtmq/redoubt/internal/clock"
+)
+
+func TestProbeUsers(t *testing.T) {
+	r := newRig(t, nil)
+	plain, err := r.client.AddProbe(t.Context(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	granted, err := r.client.AddProbe(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(plain.UserID, "probe-") || plain.Topic != "" || plain.Password.Empty() || !plain.ExpiresAt.Equal(t0.Add(time.Minute)) ||
+		granted.UserID == plain.UserID || !strings.HasPrefix(granted.Topic, "probe-") || granted.Password.Equal(plain.Password.Value) {
+		t.Errorf("%+v, %+v", plain, granted)
+	}
+	may := func(user string) bool {
+		return r.authz.Policy().Decide(&auth.Principal{Username: user}, auth.Access{Action: auth.Publish, Topic: []byte(granted.Topic + "/x")}).Allow
+	}
+	if may(plain.UserID) || !may(granted.UserID) {
+		t.Errorf("rights: plain %v, granted %v", may(plain.UserID), may(granted.UserID))
+	}
+	if got := r.authz.Policy().DecideSubscribe(&auth.Principal{Username: granted.UserID}, "#", 0); got.Allow {
+		t.Error("the grant reaches beyond its topic")
+	}
+	if !r.store.Known(plain.UserID) || r.store.Len() != 0 {
+		t.Errorf("known %v, %d users in the file", r.store.Known(plain.UserID), r.store.Len())
+	}
+	if log := r.log.String(); strings.Contains(log, string(plain.Password.Reveal())) || strings.Contains(log, string(granted.Password.Reveal())) || !strings.Contains(log, granted.UserID) {
+		t.Error("the log holds a secret, or not who was made")
+	}
+	if err := r.client.EndProbe(t.Context(), granted.UserID); err != nil || may(granted.UserID) || r.store.Known(granted.UserID) {
+		t.Errorf("ended: %v, may %v", err, may(granted.UserID))
+	}
+	if err := r.client.EndProbe(t.Context(), granted.UserID); status(err) != http.StatusNotFound {
+		t.Errorf("ended twice: %v", err)
+	}
+	for range 3 {
+		if _, err := r.client.AddProbe(t.Context(), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := r.client.AddProbe(t.Context(), false); status(err) != http.StatusConflict {
+		t.Errorf("a fifth one: %v", err)
+	}
+	if n := len(r.authz.Policy().Rules()); n != 4+3 {
+		t.Errorf("%d rules", n)
+	}
+	if _, err := os.Stat(r.store.Path()); !os.IsNotExist(err) {
+		t.Errorf("probe users made a users file: %v", err)
+	}
+}
+
+// The operations for probes end no user of the operator's and give nobody a right.
+func TestProbesAreNotAWayAround(t *testing.T) {
+	r := newRig(t, nil)
+	if _, _, err := r.store.AddGenerated("ann"); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.client.EndProbe(t.Context(), "ann"); status(err) != http.StatusNotFound || !r.store.Known("ann") {
+		t.Errorf("a user was ended: %v", err)
+	}
+	for _, body := range []string{`{"user_id":"ann"}`, `{"grant":true,"topic":"#"}`, `{"grant":"#"}`, `{"grant":true,"expires_in":100}`} {
+		if resp, text := r.raw(http.MethodPost, "/api/v5/probe", body); resp.StatusCode != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d %s", body, resp.StatusCode, text)
+		}
+	}
+	if n := len(r.authz.Policy().Rules()); n != 4 {
+		t.Errorf("%d rules", n)
+	}
+}
+
+// A probe user ends after its minute although nobody asks for it.
+func TestProbeUsersEndByThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		store, err := builtin.Open(t.TempDir(), clock.System{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		authz := newPolicy(t)
+		p := NewProbes(store, authz, clock.System{}, slog.New(slog.DiscardHandler))
+		done := make(chan struct{})
+		go func() { defer close(done); p.attend(t.Context()) }()
+		cut := map[string]time.Time{}
+		store.OnChange(func(names []string) {
+			for _, n := range names {
+				cut[n] = time.Now()
+			}
+		})
+		begin := time.Now()
+		first, err := p.Add(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(30 * time.Second)
+		second, err := p.Add(true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if a, b := cut[first.UserID].Sub(begin), cut[second.UserID].Sub(begin); a != time.Minute || b != 90*time.Second {
+			t.Errorf("cut after %v and %v", a, b)
+		}
+		if n := len(authz.Policy().Rules()); n != 4 {
+			t.Errorf("%d rules are left", n)
+		}
+	})
+}
+
+func TestLimitsAndProcess(t *testing.T) {
+	r := newRig(t, nil)
+	l, err := r.client.Limits(t.Context())
+	if err != nil || l.PacketBytes != 1<<20 || l.Subscriptions != 100 {
+		t.Errorf("%+v, %v", l, err)
+	}
+	pid, uid, err := r.client.Process(t.Context())
+	if err != nil || pid != os.Getpid() || uid != os.Geteuid() {
+		t.Errorf("pid %d, uid %d, %v", pid, uid, err)
+	}
+	if _, _, err := NewClient(r.socket + "x").Process(t.Context()); err == nil || !strings.Contains(err.Error(), "redoubt serve") {
+		t.Errorf("nobody there: %v", err)
+	}
+}

@@ -1,0 +1,189 @@
+package harden
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+)
+
+// authentication is row P4.1: at every entrance, on both protocol levels, nobody
+// comes in without proof, and a socket nobody knows about is not an entrance.
+func authentication(ctx context.Context, e *Env) []Result {
+	eps, strangers, err := e.endpoints(ctx)
+	if err != nil {
+		return unknown(e, err.Error())
+	}
+	var out []Result
+	for i := range strangers {
+		out = append(out, e.judgeStranger(ctx, &strangers[i]))
+	}
+	all, _ := e.listening(ctx) // endpoints asked the same
+	for i := range all {
+		if s := &all[i]; s.name != "" && s.protocol == "" && s.network == "tcp" {
+			out = append(out, e.judgeService(ctx, s))
+		}
+	}
+	if len(eps) == 0 {
+		return append(out, Result{Scope: "node", State: Unknown, Summary: "the broker has no listener for clients that could be probed"})
+	}
+	u, err := e.Broker.AddProbe(ctx, false)
+	if err != nil {
+		return append(out, unknown(e, "no probe user could be made: "+err.Error())...)
+	}
+	defer e.endProbe(ctx, &u)
+	for i := range eps {
+		out = append(out, e.judgeEntrance(ctx, &eps[i], &u))
+	}
+	return out
+}
+
+// endProbe ends a probe user also when the run was cut short; if that fails, it
+// ends by itself.
+func (e *Env) endProbe(ctx context.Context, u *ProbeUser) {
+	_ = e.Broker.EndProbe(context.WithoutCancel(ctx), u.Name)
+}
+
+// stranger is somebody who wants in without being entitled to.
+type stranger struct {
+	what string
+	connectPacket
+}
+
+// strangersFor lists who must not come in, for one known user. The name of a
+// user is no secret, so each is tried with a name that exists.
+func strangersFor(level byte, u *ProbeUser) []stranger {
+	none, unknown := "", "probe-"+randomText()
+	wrong := []byte("wrong-" + randomText())
+	list := []stranger{
+		{"no user name, no password", connectPacket{}},
+		{"an empty user name", connectPacket{user: &none}},
+		{"an empty user name, an empty password", connectPacket{user: &none, hasPass: true}},
+		{"a user that does not exist", connectPacket{user: &unknown, password: wrong, hasPass: true}},
+		{"a user that does not exist, with another user's secret", connectPacket{user: &unknown, password: u.Secret.Reveal(), hasPass: true}},
+		{"a known user without a password", connectPacket{user: &u.Name}},
+		{"a known user with an empty password", connectPacket{user: &u.Name, hasPass: true}},
+		{"a known user with a wrong password", connectPacket{user: &u.Name, password: wrong, hasPass: true}},
+		{"a known user with a part of the secret", connectPacket{user: &u.Name, password: u.Secret.Reveal()[:len(u.Secret.Reveal())-1], hasPass: true}},
+	}
+	if level == level5 {
+		list = append(list,
+			stranger{"an unknown authentication method", connectPacket{method: "probe-" + randomText()}},
+			stranger{"an unknown authentication method beside the right secret", connectPacket{method: "probe-" + randomText(), user: &u.Name, password: u.Secret.Reveal(), hasPass: true}})
+	}
+	for i := range list {
+		list[i].level = level
+	}
+	return list
+}
+
+// judgeEntrance tries everybody at one address. The user with the right secret
+// is the positive control, before and after: a listener that refuses everybody,
+// or began to on the way, proves nothing.
+func (e *Env) judgeEntrance(ctx context.Context, p *endpoint, u *ProbeUser) Result {
+	q := e.inquire(p.scope())
+	q.key = p.key
+	offered := 0
+	for _, level := range []byte{level5, level4} {
+		first, isOffered := q.enters(ctx, p, u, level, "before")
+		if !isOffered {
+			continue
+		}
+		offered++
+		mark := len(q.obs)
+		for _, s := range strangersFor(level, u) {
+			q.refused(ctx, p, &s)
+		}
+		last, _ := q.enters(ctx, p, u, level, "after")
+		if !first || !last {
+			q.doubt(mark)
+		}
+	}
+	if offered == 0 {
+		q.see(Probe, "protocol levels", "at least one is offered", "none", Unknown)
+	}
+	return q.result(Behavioural, "refuses everybody without proof")
+}
+
+// enters is the positive control. offered is false if the listener does not
+// speak this protocol level at all.
+func (q *inquiry) enters(ctx context.Context, p *endpoint, u *ProbeUser, level byte, when string) (in, offered bool) {
+	m, s := q.e.connect(ctx, p, u.as(level))
+	m.leave()
+	if m == nil && s.is(typeConnack, unsupportedVersion(level)) {
+		q.see(Probe, levelName(level), "offered or not", "not offered: "+s.String(), NotApplicable)
+		return false, false
+	}
+	q.see(Probe, fmt.Sprintf("%s: the right secret, %s the others (positive control)", levelName(level), when), "CONNACK 0x00", s.String(), passIf(m != nil, Unknown))
+	return m != nil, true
+}
+
+func unsupportedVersion(level byte) byte {
+	if level == level5 {
+		return 0x84
+	}
+	return 0x01
+}
+
+// refused tries one stranger. Only a CONNACK that says so proves a refusal: a
+// connection that just ends may have had another reason.
+func (q *inquiry) refused(ctx context.Context, p *endpoint, s *stranger) {
+	m, answer := q.e.connect(ctx, p, s.connectPacket)
+	codes, want := []byte{0x86, 0x87}, "CONNACK 0x86 or 0x87"
+	switch {
+	case s.method != "":
+		codes, want = []byte{0x8c}, "CONNACK 0x8C"
+	case s.level != level5:
+		codes, want = []byte{4, 5}, "CONNACK 0x04 or 0x05"
+	}
+	state := Unknown
+	switch {
+	case m != nil:
+		m.leave()
+		state = Fail
+	case answer.is(typeConnack, codes...):
+		state = Pass
+	}
+	q.see(Probe, levelName(s.level)+": "+s.what, want, answer.String(), state)
+}
+
+// judgeStranger is about a socket that neither the broker nor the configuration
+// knows. That it is there is the finding; what it lets in is worth knowing.
+func (e *Env) judgeStranger(ctx context.Context, s *socket) Result {
+	q := e.inquire("socket:" + s.String())
+	q.see(ReadKernel, "listening socket "+s.String(), "a listener or a service of the configuration", "nobody knows about it", Fail)
+	if s.network == "tcp" {
+		for _, a := range s.targets() {
+			q.anonymous(ctx, a)
+		}
+	}
+	q.fixes = []string{"find out what opened it (ss -ltnp), and stop that"}
+	return q.result(Behavioural, "")
+}
+
+// judgeService makes sure that a socket which is not for clients does not take
+// any.
+func (e *Env) judgeService(ctx context.Context, s *socket) Result {
+	q := e.inquire("service:" + s.name + "@" + s.addr.String())
+	q.key = s.key
+	for _, a := range s.targets() {
+		q.anonymous(ctx, a)
+	}
+	return q.result(Behavioural, "is not an entrance for MQTT clients")
+}
+
+// anonymous sends a CONNECT without a name, in plain text and inside TLS.
+func (q *inquiry) anonymous(ctx context.Context, a netip.AddrPort) {
+	for _, secure := range []bool{false, true} {
+		how := "in plain text"
+		if secure {
+			how = "inside TLS"
+		}
+		m, s := q.e.connect(ctx, &endpoint{addr: a, tls: secure}, connectPacket{level: level4})
+		state := Pass
+		if m != nil {
+			m.leave()
+			state = Fail
+		}
+		q.see(Probe, fmt.Sprintf("CONNECT without a user name %s at %s", how, a), "no CONNACK 0x00", s.String(), state)
+	}
+}

@@ -1,0 +1,117 @@
+package harden
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"syscall"
+)
+
+// endpoint is one address at which a socket of the broker is reached.
+type endpoint struct {
+	name string // listener
+	key  string // of the configuration
+	addr netip.AddrPort
+	tls  bool
+	ws   bool
+}
+
+// scope is what a result about the endpoint is filed under.
+func (p *endpoint) scope() string { return "listener:" + p.name + "@" + p.addr.String() }
+
+// targets are the addresses by which a socket is reached from this host, in both
+// families where it serves both.
+func (s *socket) targets() []netip.AddrPort {
+	port := s.addr.Port()
+	v4 := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port)
+	switch {
+	case !s.addr.Addr().IsUnspecified():
+		return []netip.AddrPort{s.addr}
+	case s.addr.Addr().Is4():
+		return []netip.AddrPort{v4}
+	}
+	return []netip.AddrPort{netip.AddrPortFrom(netip.IPv6Loopback(), port), v4}
+}
+
+// endpoints are the entrances for clients among the listening sockets, and
+// strangers the sockets that nobody says are his.
+func (e *Env) endpoints(ctx context.Context) (eps []endpoint, strangers []socket, err error) {
+	all, err := e.listening(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range all {
+		s := &all[i]
+		if s.name == "" {
+			strangers = append(strangers, *s)
+			continue
+		}
+		if s.protocol == "" {
+			continue
+		}
+		for _, a := range s.targets() {
+			if s.addr.Addr().IsUnspecified() && !a.Addr().Is6() && s.addr.Addr().Is6() && e.nobodyAt(ctx, a) {
+				continue // a socket for IPv6 alone
+			}
+			eps = append(eps, endpoint{name: s.name, key: s.key, addr: a,
+				tls: s.protocol == "mqtts" || s.protocol == "wss", ws: s.protocol == "ws" || s.protocol == "wss"})
+		}
+	}
+	return eps, strangers, nil
+}
+
+// nobodyAt tells whether the kernel refuses connections at a.
+func (e *Env) nobodyAt(ctx context.Context, a netip.AddrPort) bool {
+	c, err := e.dial(ctx, a)
+	if err == nil {
+		_ = c.Close()
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}
+
+func (e *Env) dial(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
+	d := net.Dialer{Deadline: e.deadline(ctx)}
+	c, err := d.DialContext(ctx, "tcp", a.String())
+	if err != nil {
+		return nil, err
+	}
+	if err := c.SetDeadline(e.deadline(ctx)); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// open makes a connection on which MQTT can be spoken: TCP, TLS above it where
+// the listener wants that, WebSocket above that.
+func (e *Env) open(ctx context.Context, p *endpoint) (net.Conn, error) {
+	c, err := e.dial(ctx, p.addr)
+	if err != nil {
+		return nil, err
+	}
+	if p.tls {
+		// Who answers is known from the kernel: the socket is in the broker's table
+		// of descriptors. What the certificate says is row P3.3.
+		t := tls.Client(c, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12, ServerName: "localhost"})
+		if err := t.HandshakeContext(ctx); err != nil {
+			_ = c.Close()
+			return nil, fmt.Errorf("TLS handshake: %w", err)
+		}
+		c = t
+	}
+	if p.ws {
+		w, err := upgrade(c, p.addr.String(), wsPath)
+		if err != nil {
+			_ = c.Close()
+			return nil, fmt.Errorf("WebSocket: %w", err)
+		}
+		c = w
+	}
+	return c, nil
+}
+
+// wsPath is where brokers serve MQTT over WebSocket by convention.
+const wsPath = "/mqtt"

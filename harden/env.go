@@ -1,0 +1,115 @@
+package harden
+
+import (
+	"context"
+	"time"
+
+	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/internal/secret"
+)
+
+// Env is what checks look at. It belongs to one run and is not safe for
+// concurrent use.
+type Env struct {
+	Clock  clock.Clock
+	Config *config.Config // as the broker would load it
+	File   string         // the configuration file; empty: built-in defaults
+	// Broker is the running broker, nil if none answers; NoBroker then says why.
+	Broker   Broker
+	NoBroker string
+	// Proc is where the process file system is mounted; empty: /proc.
+	Proc string
+	// Step bounds one step of a probe: a connection, a handshake, an answer. Zero:
+	// StepDefault.
+	Step time.Duration
+
+	seen seen
+}
+
+// StepDefault is how long a probe waits for one answer. A broker on the same host
+// answers in milliseconds; this is for one that is busy.
+const StepDefault = 3 * time.Second
+
+// Broker is the administration of a running broker, as far as checks need it.
+type Broker interface {
+	// Report says who is running and what it holds.
+	Report(ctx context.Context) (BrokerReport, error)
+	// AddProbe makes an ordinary user that ends by itself, with no rights, or with
+	// the right to exactly one random topic.
+	AddProbe(ctx context.Context, grant bool) (ProbeUser, error)
+	// EndProbe ends one before its time.
+	EndProbe(ctx context.Context, name string) error
+}
+
+// BrokerReport is a running broker's own account, and the kernel's about it.
+type BrokerReport struct {
+	Node      string
+	Version   string
+	PID, UID  int // of the process at the other end of the administration socket, as the kernel says
+	Listeners []ListenerReport
+	Limits    Limits
+}
+
+// ListenerReport is one address the broker says it listens on.
+type ListenerReport struct {
+	Name     string
+	Address  string // host:port
+	Protocol string // mqtts, mqtt, wss, ws
+}
+
+// Limits are the limits in force, as the running process holds them.
+type Limits struct {
+	PacketBytes             int64
+	ConnectPacketBytes      int64
+	TopicLevels             int64
+	TopicBytes              int64
+	ClientIDBytes           int64
+	UserProperties          int64
+	Inflight                int64
+	AwaitingRel             int64
+	MqueueMessages          int64
+	MqueueBytes             int64
+	Subscriptions           int64
+	WildcardSubscriptions   int64
+	TopicAliases            int64
+	SessionExpiryMaxSeconds int64
+	ConnectDeadlineMillis   int64
+}
+
+// ProbeUser is an ordinary user made for a probe.
+type ProbeUser struct {
+	Name   string
+	Secret secret.Value
+	Topic  string // granted, with everything below it; empty: no grant
+}
+
+// seen is what one run has found out and does not ask again.
+type seen struct {
+	report    *BrokerReport
+	reportErr error
+	sockets   *sockets
+}
+
+func (e *Env) proc() string {
+	if e.Proc != "" {
+		return e.Proc
+	}
+	return "/proc"
+}
+
+func (e *Env) step() time.Duration {
+	if e.Step > 0 {
+		return e.Step
+	}
+	return StepDefault
+}
+
+// deadline is when a step that begins now is given up.
+func (e *Env) deadline(ctx context.Context) time.Time {
+	until := e.Clock.Now().Add(e.step())
+	if d, ok := ctx.Deadline(); ok && d.Before(until) {
+		return d
+	}
+	return until
+}

@@ -1,0 +1,192 @@
+package harden
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/redoubtmq/redoubt/config"
+)
+
+// Report is one run: who was looked at, when, and what was found.
+type Report struct {
+	Node, Version string // of the broker; empty: none answered
+	Started       time.Time
+	Duration      time.Duration
+	Rows          []Row
+}
+
+// Row is what one check found.
+type Row struct {
+	Check   *Check
+	Results []Result
+}
+
+// State is the worst of the row's results.
+func (r *Row) State() State {
+	states := make([]State, len(r.Results))
+	for i := range r.Results {
+		states[i] = r.Results[i].State
+		if states[i] == Waived { // counts only where everything else is well
+			states[i] = NotApplicable
+		}
+	}
+	s := worst(states...)
+	if s.badness() <= Pass.badness() && slices.ContainsFunc(r.Results, func(x Result) bool { return x.State == Waived }) {
+		return Waived
+	}
+	return s
+}
+
+// Confidence is the lowest that was reached where something was judged.
+func (r *Row) Confidence() Confidence {
+	var least Confidence
+	for i, first := 0, true; i < len(r.Results); i++ {
+		x := &r.Results[i]
+		if x.State != NotApplicable && (first || x.Confidence.rung() < least.rung()) {
+			least, first = x.Confidence, false
+		}
+	}
+	return least
+}
+
+// Examine runs checks one after the other. It waits for nothing longer than ctx
+// and Env.Step allow; what there was no time for is unknown.
+func Examine(ctx context.Context, e *Env, checks []*Check) *Report {
+	rep := &Report{Started: e.Clock.Now()}
+	if b, err := e.broker(ctx); err == nil {
+		rep.Node, rep.Version = b.Node, b.Version
+	}
+	for _, c := range checks {
+		results := judge(ctx, e, c)
+		waive(c, results, e.Config.Waivers, rep.Started)
+		rep.Rows = append(rep.Rows, Row{Check: c, Results: results})
+	}
+	rep.Duration = e.Clock.Now().Sub(rep.Started)
+	return rep
+}
+
+// broker is the running broker's account, asked for once.
+func (e *Env) broker(ctx context.Context) (*BrokerReport, error) {
+	if e.Broker == nil {
+		why := e.NoBroker
+		if why == "" {
+			why = "no broker runs"
+		}
+		return nil, fmt.Errorf("%s", why)
+	}
+	if e.seen.report == nil && e.seen.reportErr == nil {
+		r, err := e.Broker.Report(ctx)
+		if err != nil {
+			e.seen.reportErr = fmt.Errorf("the broker gave no account of itself: %w", err)
+		} else {
+			e.seen.report = &r
+		}
+	}
+	return e.seen.report, e.seen.reportErr
+}
+
+// Select finds checks by id, slug or both (P3.1, tls-versions,
+// P3.1-tls-versions); no word means all.
+func Select(checks []*Check, words []string) ([]*Check, error) {
+	if len(words) == 0 {
+		return checks, nil
+	}
+	var out []*Check
+	for _, w := range words {
+		i := slices.IndexFunc(checks, func(c *Check) bool {
+			return strings.EqualFold(w, c.ID) || strings.EqualFold(w, c.Slug) || strings.EqualFold(w, c.Name())
+		})
+		if i < 0 {
+			return nil, fmt.Errorf("there is no check %q; there are %s", w, names(checks))
+		}
+		if !slices.Contains(out, checks[i]) {
+			out = append(out, checks[i])
+		}
+	}
+	return out, nil
+}
+
+func names(checks []*Check) string {
+	var out []string
+	for _, c := range checks {
+		out = append(out, c.ID)
+	}
+	return strings.Join(out, ", ")
+}
+
+// Counts is how many rows are in each state.
+func (r *Report) Counts() map[State]int {
+	n := map[State]int{}
+	for i := range r.Rows {
+		n[r.Rows[i].State()]++
+	}
+	return n
+}
+
+// The exit codes of a run.
+const (
+	ExitClean    = 0 // nothing failed at or above the threshold
+	ExitFindings = 1
+	ExitError    = 2 // the checker itself could not do its work
+	ExitUnknown  = 3 // more rows are unknown than were allowed
+)
+
+// ExitCode is what a run ends with. Findings count before unknowns.
+func (r *Report) ExitCode(failOn Severity, unknownMax int) int {
+	for i := range r.Rows {
+		if row := &r.Rows[i]; row.State() == Fail && row.Check.Severity.AtLeast(failOn) {
+			return ExitFindings
+		}
+	}
+	if r.Counts()[Unknown] > unknownMax {
+		return ExitUnknown
+	}
+	return ExitClean
+}
+
+// RulesHash names this version of the table: what is demanded, of whom, and how
+// it is judged in words.
+func RulesHash() string {
+	h := sha256.New()
+	for _, c := range Checks {
+		fmt.Fprintf(h, "%q %q %q %d %q %d %q %q %q\n", c.ID, c.Slug, c.Title, c.Phase, c.Severity, c.Weight, c.Demands, c.How, c.Fix)
+	}
+	for _, l := range limitCeilings {
+		fmt.Fprintf(h, "%q %d\n", l.key, l.most)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// Waiver is an accepted exception from one row, for a time.
+type Waiver struct {
+	Reason  string
+	Owner   string
+	Expires config.Date
+}
+
+// waive marks what somebody accepted, and keeps what it was. An expired waiver
+// covers nothing; unknown cannot be waived: nobody knows what it would cover.
+func waive(c *Check, results []Result, waivers []config.Waiver, now time.Time) {
+	for i := range results {
+		r := &results[i]
+		if r.State != Fail && r.State != Warn {
+			continue
+		}
+		for _, w := range waivers {
+			if w.ID != c.ID || w.Scope != r.Key {
+				continue
+			}
+			if !now.Before(w.Expires.End()) {
+				r.Summary += fmt.Sprintf(" (the waiver of %s expired on %s)", w.Owner, w.Expires)
+				continue
+			}
+			r.State, r.Waiver = Waived, &Waiver{Reason: w.Reason, Owner: w.Owner, Expires: w.Expires}
+			break
+		}
+	}
+}

@@ -1,0 +1,243 @@
+package harden
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// sockets is what the kernel says the broker listens on, which is what probes go
+// to: a configuration lists what was meant.
+type sockets struct {
+	list    []socket
+	trouble error // why there is no list
+}
+
+// socket is one that the process listens on.
+type socket struct {
+	network string         // tcp, udp, unix
+	addr    netip.AddrPort // of tcp and udp
+	path    string         // of unix
+	inode   uint64
+
+	name     string // listener or service that says it is its own; empty: nobody does
+	key      string // of the configuration
+	protocol string // of a listener
+}
+
+func (s *socket) String() string {
+	if s.network == "unix" {
+		return "unix:" + shortened(s.path)
+	}
+	return s.network + ":" + s.addr.String()
+}
+
+// listening is every listening socket of the broker, asked for once a run.
+func (e *Env) listening(ctx context.Context) ([]socket, error) {
+	if e.seen.sockets == nil {
+		e.seen.sockets = &sockets{}
+		e.seen.sockets.list, e.seen.sockets.trouble = e.findSockets(ctx)
+	}
+	return e.seen.sockets.list, e.seen.sockets.trouble
+}
+
+func (e *Env) findSockets(ctx context.Context) ([]socket, error) {
+	b, err := e.broker(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if b.PID <= 0 {
+		return nil, errors.New("the process id of the broker is not known here; it may run in another container: run redoubt doctor inside it")
+	}
+	if err := e.sameNetwork(b.PID); err != nil {
+		return nil, err
+	}
+	inodes, err := e.socketInodes(b.PID)
+	if err != nil {
+		return nil, fmt.Errorf("the sockets of process %d cannot be listed: %w; run redoubt doctor as root", b.PID, err)
+	}
+	var all []socket
+	for _, table := range []struct {
+		file, network, state string
+	}{{"tcp", "tcp", "0A"}, {"tcp6", "tcp", "0A"}, {"udp", "udp", "07"}, {"udp6", "udp", "07"}} {
+		text, err := e.readProc(b.PID, filepath.Join("net", table.file))
+		if errors.Is(err, os.ErrNotExist) && strings.HasSuffix(table.file, "6") {
+			continue // a kernel without IPv6
+		}
+		if err != nil {
+			return nil, err
+		}
+		found, err := parseInet(text, table.network, table.state)
+		if err != nil {
+			return nil, fmt.Errorf("/proc/%d/net/%s: %w", b.PID, table.file, err)
+		}
+		all = append(all, found...)
+	}
+	text, err := e.readProc(b.PID, filepath.Join("net", "unix"))
+	if err != nil {
+		return nil, err
+	}
+	all = append(all, parseUnix(text)...)
+	all = slices.DeleteFunc(all, func(s socket) bool { return !inodes[s.inode] })
+	if len(all) == 0 {
+		return nil, fmt.Errorf("the kernel lists no listening socket of process %d, although it answered on one", b.PID)
+	}
+	for i := range all {
+		e.recognise(&all[i], b)
+	}
+	return all, nil
+}
+
+// sameNetwork makes sure that dialling an address reaches the broker's.
+func (e *Env) sameNetwork(pid int) error {
+	theirs, err := os.Readlink(filepath.Join(e.proc(), strconv.Itoa(pid), "ns", "net"))
+	if err != nil {
+		return fmt.Errorf("the network of process %d cannot be told: %w; run redoubt doctor as the broker's user or root", pid, err)
+	}
+	ours, err := os.Readlink(filepath.Join(e.proc(), "self", "ns", "net"))
+	if err != nil {
+		return fmt.Errorf("our own network cannot be told: %w", err)
+	}
+	if theirs != ours {
+		return fmt.Errorf("the broker is in another network namespace; run redoubt doctor inside it: nsenter -n -t %d redoubt doctor", pid)
+	}
+	return nil
+}
+
+// socketInodes are the sockets in the descriptor table of a process.
+func (e *Env) socketInodes(pid int) (map[uint64]bool, error) {
+	dir := filepath.Join(e.proc(), strconv.Itoa(pid), "fd")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	inodes := map[uint64]bool{}
+	for _, d := range entries {
+		link, err := os.Readlink(filepath.Join(dir, d.Name()))
+		if err != nil {
+			continue // closed since
+		}
+		if rest, ok := strings.CutPrefix(link, "socket:["); ok {
+			if n, err := strconv.ParseUint(strings.TrimSuffix(rest, "]"), 10, 64); err == nil {
+				inodes[n] = true
+			}
+		}
+	}
+	return inodes, nil
+}
+
+// parseInet reads /proc/net/tcp and its kin and answers the sockets in a state.
+// A UDP socket with a peer is a client's.
+func parseInet(text []byte, network, state string) ([]socket, error) {
+	var out []socket
+	for i, line := range bytes.Split(bytes.TrimSpace(text), []byte("\n")) {
+		f := strings.Fields(string(line))
+		if i == 0 || len(f) == 0 {
+			continue
+		}
+		if len(f) < 10 {
+			return nil, fmt.Errorf("line %d has %d fields", i+1, len(f))
+		}
+		if f[3] != state {
+			continue
+		}
+		addr, err := parseHexAddr(f[1])
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", i+1, err)
+		}
+		inode, err := strconv.ParseUint(f[9], 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", i+1, err)
+		}
+		if network == "udp" {
+			if peer, err := parseHexAddr(f[2]); err == nil && peer.Port() != 0 {
+				continue
+			}
+		}
+		out = append(out, socket{network: network, addr: addr, inode: inode})
+	}
+	return out, nil
+}
+
+// parseHexAddr reads the kernel's form: words of four bytes in the byte order of
+// the machine, a colon, the port.
+func parseHexAddr(s string) (netip.AddrPort, error) {
+	host, port, _ := strings.Cut(s, ":")
+	b, err := hex.DecodeString(host)
+	if err != nil || len(b)%4 != 0 {
+		return netip.AddrPort{}, fmt.Errorf("%q is not an address", s)
+	}
+	for i := 0; i < len(b); i += 4 {
+		binary.BigEndian.PutUint32(b[i:], binary.NativeEndian.Uint32(b[i:]))
+	}
+	addr, ok := netip.AddrFromSlice(b)
+	n, err := strconv.ParseUint(port, 16, 16)
+	if !ok || err != nil {
+		return netip.AddrPort{}, fmt.Errorf("%q is not an address", s)
+	}
+	return netip.AddrPortFrom(addr.Unmap(), uint16(n)), nil
+}
+
+// parseUnix reads /proc/net/unix and answers the sockets that listen.
+func parseUnix(text []byte) []socket {
+	const accepts = "00010000" // __SO_ACCEPTCON
+	var out []socket
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) < 7 || f[3] != accepts {
+			continue
+		}
+		inode, err := strconv.ParseUint(f[6], 10, 64)
+		if err != nil {
+			continue
+		}
+		s := socket{network: "unix", inode: inode}
+		if len(f) > 7 {
+			s.path = strings.Join(f[7:], " ")
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// recognise finds who says that a socket is its own.
+func (e *Env) recognise(s *socket, b *BrokerReport) {
+	if s.network == "unix" {
+		if s.path == e.Config.Admin.Socket {
+			s.name, s.key = "administration", "admin.socket"
+		}
+		return
+	}
+	if s.network != "tcp" {
+		return
+	}
+	for _, l := range b.Listeners {
+		if a, err := netip.ParseAddrPort(l.Address); err == nil && sameAddr(a, s.addr) {
+			s.name, s.key, s.protocol = l.Name, "listeners."+l.Name, l.Protocol
+			return
+		}
+	}
+	for _, bind := range e.Config.Metrics.Bind {
+		if a, err := netip.ParseAddrPort(bind); err == nil && sameAddr(a, s.addr) {
+			s.name, s.key = "metrics", "metrics"
+			return
+		}
+	}
+}
+
+// sameAddr compares what was said with what the kernel lists. Go prints a
+// wildcard of both families as [::], and so does the kernel.
+func sameAddr(said, listed netip.AddrPort) bool {
+	return said.Port() == listed.Port() && said.Addr().Unmap().WithZone("") == listed.Addr()
+}

@@ -1,0 +1,120 @@
+package harden
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+)
+
+// tlsVersions is row P3.1: every socket that speaks TLS, whatever it is for,
+// refuses what RFC 8996 retired.
+func tlsVersions(ctx context.Context, e *Env) []Result {
+	all, err := e.listening(ctx)
+	if err != nil {
+		return unknown(e, err.Error())
+	}
+	var out []Result
+	for i := range all {
+		s := &all[i]
+		if s.network != "tcp" {
+			continue
+		}
+		for _, a := range s.targets() {
+			meant := s.protocol == "mqtts" || s.protocol == "wss"
+			if r, judged := e.judgeVersions(ctx, s, a, meant); judged {
+				out = append(out, r)
+			}
+		}
+	}
+	if len(out) == 0 {
+		return []Result{{Scope: "node", State: NotApplicable, Summary: "no socket of the broker speaks TLS", Confidence: Behavioural}}
+	}
+	return out
+}
+
+// retired are the hellos that must be refused. Each differs from an accepted one
+// in its version only.
+var retired = []struct {
+	what  string
+	hello hello
+}{
+	{"SSL 3.0", hello{legacy: ssl30}},
+	{"TLS 1.0", hello{legacy: tls10}},
+	{"TLS 1.1", hello{legacy: tls11}},
+	{"TLS 1.1, 1.0 in supported_versions", hello{legacy: tls12, supported: []uint16{tls11, tls10}}},
+}
+
+// judgeVersions offers every version at one address. judged is false where
+// nobody meant TLS and none is spoken.
+func (e *Env) judgeVersions(ctx context.Context, s *socket, a netip.AddrPort, meant bool) (r Result, judged bool) {
+	name := s.name
+	if name == "" {
+		name = "unrecognised"
+	}
+	q := e.inquire("listener:" + name + "@" + a.String())
+	q.key = s.key
+	modern, err := e.greet(ctx, a, hello{legacy: tls12, supported: []uint16{tls13}, name: "localhost"})
+	if err != nil {
+		if s.addr.Addr() != a.Addr() && e.nobodyAt(ctx, a) {
+			return r, false // the socket does not serve this family
+		}
+		q.see(Probe, "connection", "accepted", err.Error(), Unknown)
+		return q.result("", ""), meant
+	}
+	older, err := e.greet(ctx, a, hello{legacy: tls12, name: "localhost"})
+	if err != nil {
+		older = greeting{other: err.Error()}
+	}
+	if !meant && modern.accepted == 0 && older.accepted == 0 && !modern.alerted && !older.alerted {
+		return r, false
+	}
+	control := modern.accepted == tls13 || older.accepted == tls12
+	q.see(Probe, "hello with TLS 1.3 (positive control)", "ServerHello for TLS 1.3", modern.String(), passIf(modern.accepted == tls13, Unknown))
+	// A listener with tls.profile modern refuses 1.2 too, which is more than asked.
+	q.see(Probe, "hello with TLS 1.2 (positive control)", "ServerHello for TLS 1.2, or alert protocol_version where the profile is modern", older.String(),
+		passIf(older.accepted == tls12 || older.alerted && older.alert == alertProtocolVersion && modern.accepted == tls13, Unknown))
+	mark := len(q.obs)
+	for _, old := range retired {
+		for _, name := range []string{"", "localhost"} {
+			h := old.hello
+			if h.name = name; h.legacy == ssl30 && name != "" {
+				continue // it has no extension to name a host in
+			}
+			q.versionRefused(ctx, a, old.what, h, older.accepted == tls12)
+		}
+	}
+	if !control {
+		q.doubt(mark)
+	}
+	return q.result(Behavioural, "accepts TLS 1.2 or 1.3 only"), true
+}
+
+// versionRefused offers one retired version. An alert that names the version
+// proves why it was refused; another one does so where the same hello with TLS 1.2
+// was accepted.
+func (q *inquiry) versionRefused(ctx context.Context, a netip.AddrPort, what string, h hello, control12 bool) {
+	where := "without a server name"
+	if h.name != "" {
+		where = "for " + h.name
+	}
+	g, err := q.e.greet(ctx, a, h)
+	if err != nil {
+		g.other = err.Error()
+	}
+	s := Unknown
+	switch {
+	case g.accepted != 0:
+		s = Fail
+		q.fixes = []string{"find out what answers there: this broker cannot be configured to accept it"}
+	case g.alerted && (g.alert == alertProtocolVersion || control12):
+		s = Pass
+	}
+	q.see(Probe, fmt.Sprintf("hello with %s %s", what, where), "alert protocol_version (70)", g.String(), s)
+}
+
+func passIf(ok bool, otherwise State) State {
+	if ok {
+		return Pass
+	}
+	return otherwise
+}

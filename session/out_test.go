@@ -1,0 +1,127 @@
+package session
+
+import (
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// TestAppendInPieces: a socket may take a packet in any pieces; together they are
+// the packet.
+func TestAppendInPieces(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := newLedger(t)
+		o := genOut(t, l)
+		v := rapid.SampledFrom([]mqtt.Version{mqtt.V31, mqtt.V311, mqtt.V5}).Draw(t, "version")
+		whole, n, end := o.Append(nil, v, now0, 0, mqtt.PacketMax)
+		if n != len(whole) || !end {
+			t.Fatalf("%d of %d bytes, end %v", n, len(whole), end)
+		}
+		if len(whole) > o.Cost() {
+			t.Fatalf("%d bytes were said to cost %d", len(whole), o.Cost())
+		}
+		var b []byte
+		for end = false; !end; {
+			b, n, end = o.Append(b, v, now0, len(b), rapid.IntRange(1, 40).Draw(t, "room"))
+			if n == 0 {
+				t.Fatal("no progress")
+			}
+		}
+		if string(b) != string(whole) {
+			t.Fatalf("% x in pieces, % x at once", b, whole)
+		}
+		o.Done()
+		o.Done() // again is harmless: the frame is gone from it
+		l.settle()
+	})
+}
+
+func genOut(t *rapid.T, l *ledger) Out {
+	switch rapid.IntRange(0, 3).Draw(t, "kind") {
+	case 0:
+		return Out{Kind: OutAck, Ack: rapid.SampledFrom([]mqtt.Type{mqtt.PUBACK, mqtt.PUBREC}).Draw(t, "ack"), ID: 9, Reason: mqtt.NotAuthorized}
+	case 1:
+		return Packet(rapid.SliceOfN(rapid.Byte(), 1, 100).Draw(t, "packet"))
+	}
+	f := l.frame(rapid.StringN(1, 40, 80).Draw(t, "topic"), rapid.StringN(0, 200, 300).Draw(t, "payload"))
+	if rapid.Bool().Draw(t, "expires") {
+		f.ExpiresAt = now0.UnixMilli() + rapid.Int64Range(-5000, 1<<42).Draw(t, "expiry")
+	}
+	o := Out{Kind: OutPublish, Frame: f.Hold(), Flags: Flags(rapid.IntRange(0, 2).Draw(t, "qos")), ID: 0xFFFF}
+	if rapid.Bool().Draw(t, "retain") {
+		o.Flags |= FlagRetain
+	}
+	switch rapid.IntRange(0, 2).Draw(t, "subscription identifiers") {
+	case 1:
+		o.SubID = rapid.Uint32Range(1, 268_435_455).Draw(t, "id")
+	case 2:
+		o.SubIDs = rapid.SliceOfN(rapid.Uint32Range(1, 268_435_455), 2, 80).Draw(t, "ids")
+	}
+	return o
+}
+
+// TestCostCountsSubscriptionIdentifiers: send queues are bounded by Cost, so it
+// may not be below what goes out.
+func TestCostCountsSubscriptionIdentifiers(t *testing.T) {
+	l := newLedger(t)
+	o := Out{Kind: OutPublish, Frame: l.frame("a", "b").Hold(), SubIDs: make([]uint32, 100)}
+	for i := range o.SubIDs {
+		o.SubIDs[i] = 268_435_455 // the largest: four bytes
+	}
+	if b, _, _ := o.Append(nil, mqtt.V5, now0, 0, mqtt.PacketMax); o.Cost() < len(b) {
+		t.Errorf("%d bytes were said to cost %d", len(b), o.Cost())
+	}
+	o.Done()
+	l.settle()
+}
+
+// TestOutOfNoKind is our own mistake and says so.
+func TestOutOfNoKind(t *testing.T) {
+	var o Out
+	if said := panicOf(func() { o.Append(nil, mqtt.V5, now0, 0, 1) }); len(said) < 3 || said[:3] != "BUG" {
+		t.Errorf("panic %q", said)
+	}
+}
+
+// TestIdleSessionHoldsNothing: a burst must not stay with a session that is idle
+// afterwards; there are a million of them (A042).
+func TestIdleSessionHoldsNothing(t *testing.T) {
+	l := newLedger(t)
+	lim := &Limits{InflightMax: 1000, MqueueMessages: 1000, MqueueBytes: 1 << 20, WaitMax: time.Hour}
+	s := New(Key{}, 1, lim)
+	s.Attach(now0, Attachment{Version: mqtt.V5, ReceiveMaximum: 100, ExpirySeconds: 60}, nil)
+	done := func(outs []Out, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range outs {
+			outs[i].Done()
+		}
+	}
+	for range 500 {
+		done(s.Deliver(now0, Delivery{Frame: l.frame("a", "b"), QoS: 1}, nil), nil)
+	}
+	for range 200 {
+		s.Await(1, 1)
+	}
+	for id := range uint16(500) {
+		done(s.Puback(now0, id+1, nil))
+	}
+	for s.Busy() {
+		s.Settle(mqtt.Success, nil)
+	}
+	if got := stateWords(s); got != "empty" {
+		t.Fatal(got)
+	}
+	if n := cap(s.out.inflight); n > ringMin {
+		t.Errorf("inflight has room for %d", n)
+	}
+	if s.out.queue.q0.buf != nil || s.out.queue.q12.buf != nil || s.in.pending.buf != nil {
+		t.Error("a ring is empty and holds memory")
+	}
+	s.Discard()
+	l.settle()
+}
