@@ -42,6 +42,10 @@ func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
 	}
 	key := KeyOf(&a.By, a.Connect.ClientID)
 	old, present := h.lookup(key)
+	if present && !old.s.Online() { // what fell due since the last tick comes first
+		h.due(now, old, old.s.Tick(now), true)
+		old, present = h.lookup(key)
+	}
 	if !present && h.b.sessions.Load() >= int64(set.SessionsTotal) {
 		return Opened{}, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.sessions_total is reached"}
 	}

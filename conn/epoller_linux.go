@@ -204,6 +204,7 @@ func (p *epoller) admit(l *listener.Listener, fd int, from netip.AddrPort) {
 	l.Open.Add(1)
 	s := &fdSocket{poll: p, fd: int32(fd)}
 	c := &Conn{sock: s, place: place, listener: l, from: from}
+	p.engine.server.born()
 	s.conn = c
 	c.pace.until = l.Door.Deadline(now)
 	if l.TLS != nil {

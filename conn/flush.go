@@ -105,6 +105,7 @@ func (l *Loop) close(c *Conn, politely bool) {
 	c.place = listener.Admission{}
 	l.forget(c)
 	c.sock.Close(politely, place)
+	l.server.died()
 }
 
 var closedByCause = [broker.Causes]metrics.ID{

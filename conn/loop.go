@@ -56,14 +56,12 @@ func newLoop(s *Server, id int) *Loop {
 
 // run is the loop's goroutine.
 func (l *Loop) run() {
-	for !l.ending || l.alive() > 0 || l.shaking > 0 || l.poll.busy() {
+	for !l.ending || l.server.live.Load() > 0 || l.shaking > 0 || l.poll.busy() {
 		l.wait()
 		l.turn()
 	}
 	l.poll.close()
 }
-
-func (l *Loop) alive() int { return len(l.conns) - len(l.free) }
 
 // pauseTick is how often connections that are paused for a time are looked at.
 const pauseTick = 100 * time.Millisecond
@@ -153,6 +151,7 @@ func (l *Loop) endFaulty(c *Conn) {
 			c.stage = gone
 			l.forget(c)
 			c.sock.Close(false, c.place)
+			l.server.died()
 		}
 	}()
 	l.abort(c, broker.CauseServerError)

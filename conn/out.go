@@ -19,9 +19,10 @@ const writeMax = 64 << 10
 type outQueue struct {
 	items   []session.Out // from head on
 	head    int
-	off     int // of the first item, bytes already sent
-	cost    int // of all items
-	answers int // of items that are not publishes
+	off     int       // of the first item, bytes already sent
+	begun   time.Time // when its first byte was encoded; its head says the time left until expiry
+	cost    int       // of all items
+	answers int       // of items that are not publishes
 	writing bool
 	since   time.Time // when the write began that the system has not finished
 	full    bool      // the session was told that there is no room
@@ -84,7 +85,10 @@ func (q *outQueue) encode(dst []byte, v mqtt.Version, now time.Time, count *metr
 	for !q.empty() && len(dst) < writeMax {
 		var n int
 		var end bool
-		dst, n, end = q.items[q.head].Append(dst, v, now, q.off, writeMax-len(dst))
+		if q.off == 0 {
+			q.begun = now
+		}
+		dst, n, end = q.items[q.head].Append(dst, v, q.begun, q.off, writeMax-len(dst))
 		if !end {
 			q.off += n
 			break
@@ -107,7 +111,7 @@ func (q *outQueue) cut() {
 			o.Done()
 		}
 	}
-	*q = outQueue{writing: q.writing, dirty: q.dirty, off: off}
+	*q = outQueue{writing: q.writing, since: q.since, begun: q.begun, dirty: q.dirty, off: off}
 	for _, o := range keep {
 		q.push(o)
 	}

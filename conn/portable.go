@@ -20,11 +20,12 @@ import (
 // connection; engines that do not are for the systems that allow it.
 type Portable struct {
 	server *Server
-	stop   chan struct{}  // closed by Close
+	stop   chan struct{}  // closed by Stop
 	wait   sync.WaitGroup // every goroutine of the engine
 
-	mu   sync.Mutex // guards live
-	live map[*wire]struct{}
+	mu      sync.Mutex // guards everything below
+	live    map[*wire]struct{}
+	stopped bool
 }
 
 // NewPortable makes the portable engine for s.
@@ -43,12 +44,35 @@ func (p *Portable) Serve(l *listener.Listener) {
 	}
 }
 
-// Stop implements Engine: the accepting goroutines end with their sockets.
-func (p *Portable) Stop() {}
+// Stop implements Engine: the accepting goroutines end with their sockets, and
+// connections that no loop knows yet end here.
+func (p *Portable) Stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.stop)
+	p.stopped = true
+	for w := range p.live {
+		if !w.handed {
+			_ = w.raw.Close()
+		}
+	}
+}
+
+// hand counts w's connection, unless the engine has stopped: no loop would take
+// it.
+func (p *Portable) hand(w *wire) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stopped {
+		return false
+	}
+	w.handed = true
+	p.server.born()
+	return true
+}
 
 // Close implements Engine. Connections that are saying goodbye may finish.
 func (p *Portable) Close() {
-	close(p.stop)
 	done := make(chan struct{})
 	go func() {
 		p.wait.Wait()
@@ -139,6 +163,9 @@ func (p *Portable) admit(l *listener.Listener, nc net.Conn) {
 	w := &wire{engine: p, listener: l, raw: nc, nc: nc, credit: make(chan struct{}, 1), done: make(chan struct{}), readerGone: make(chan struct{})}
 	p.mu.Lock()
 	p.live[w] = struct{}{}
+	if p.stopped {
+		_ = nc.Close()
+	}
 	p.mu.Unlock()
 	p.wait.Add(1)
 	go func() {
@@ -163,6 +190,7 @@ type wire struct {
 	raw      net.Conn // the transport
 	nc       net.Conn // raw, or TLS over it
 	conn     *Conn
+	handed   bool // to a loop; guarded by engine.mu
 
 	credit     chan struct{} // the loop wants more input
 	done       chan struct{} // closed by Close: nobody wants input any longer
@@ -195,6 +223,10 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 		sock: w, place: place, listener: w.listener, from: from,
 	}
 	w.conn.pace.until = deadline
+	if !w.engine.hand(w) {
+		w.gone(&place)
+		return
+	}
 	home := w.engine.server.pick()
 	w.conn.loop = home
 	home.inbox.post(event{kind: evArrived, conn: w.conn})

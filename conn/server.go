@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redoubtmq/redoubt/broker"
@@ -68,6 +69,8 @@ type Server struct {
 	running sync.WaitGroup // loops
 	ended   chan struct{}  // closed when no loop runs any more
 
+	live atomic.Int64 // connections that a loop has or is about to have
+
 	mu        sync.Mutex // guards everything below
 	next      int        // loop of the next connection
 	listeners []*listener.Listener
@@ -103,6 +106,18 @@ func (s *Server) Serve(l *listener.Listener) {
 	s.listeners = append(s.listeners, l)
 	s.mu.Unlock()
 	s.engine.Serve(l)
+}
+
+// born counts a connection before a loop is told of it, and died after its loop
+// let it go: a loop must not leave while one is on its way to it from another.
+func (s *Server) born() { s.live.Add(1) }
+
+func (s *Server) died() {
+	if s.live.Add(-1) == 0 {
+		for _, l := range s.loops {
+			l.inbox.ring() // one that is ending waits for this
+		}
+	}
 }
 
 // pick spreads new connections over the loops; each moves to its session's home
