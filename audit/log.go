@@ -10,6 +10,7 @@ package audit
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -20,26 +21,35 @@ import (
 // Window is how long one line speaks for its repetitions.
 const Window = time.Minute
 
-// subjectsMax bounds the memory for repetitions: about 1 MiB. Past it, events
-// of subjects not yet known are counted and not written until others are
-// forgotten, which takes one Window.
-const subjectsMax = 4096
-
-// linesPerSecond bounds what all subjects together can write. At 200 bytes a
-// line an attacker with many names fills 864 MB a day at most, and a log
-// shipper keeps up.
+// Each class of events has a table and a rate of its own, so that strangers who
+// fill theirs do not silence what is said of clients who proved who they are.
 const (
-	linesPerSecond = 50
-	linesBurst     = 200
+	// subjectsMax bounds the memory for repetitions: about 1 MiB a class. Past it,
+	// events of subjects not yet known are counted and not written until others are
+	// forgotten, which takes one Window.
+	subjectsMax = 4096
+	// linesPerSecond bounds what all subjects of a class together can write. At 200
+	// bytes a line an attacker with many names fills 432 MB a day at most, and a log
+	// shipper keeps up.
+	linesPerSecond = 25
+	linesBurst     = 100
 )
 
 // textMax bounds what a client chose and a line repeats, in bytes.
 const textMax = 256
 
-// Log writes events. It is safe for concurrent use.
+// Log writes events. It is safe for concurrent use. Its logger must not block:
+// loops write to it.
 type Log struct {
 	out   *slog.Logger
 	count *metrics.Shard
+
+	strangers, clients class
+}
+
+// class is the events of one kind of subject.
+type class struct {
+	log *Log
 
 	mu     sync.Mutex // guards everything below
 	seen   map[subject]*repeat
@@ -58,14 +68,18 @@ type repeat struct {
 
 // New writes to out and counts what it left out in count.
 func New(out *slog.Logger, count *metrics.Shard) *Log {
-	return &Log{out: out, count: count, seen: make(map[subject]*repeat), tokens: linesBurst}
+	l := &Log{out: out, count: count}
+	for _, c := range []*class{&l.strangers, &l.clients} {
+		*c = class{log: l, seen: make(map[subject]*repeat), tokens: linesBurst}
+	}
+	return l
 }
 
 // Denied writes down that a rule refused by something, once per client, rule
 // and minute. The topic is cut to 256 bytes; payloads are never seen here.
 func (l *Log) Denied(now time.Time, by *auth.Principal, a auth.Action, topic []byte, rule *auth.Rule) {
 	s := subject{a.String() + " denied", by.Identity + "\x00" + by.ClientID, rule.ID}
-	if !l.speak(now, s, slog.LevelWarn) {
+	if !l.clients.speak(now, s, slog.LevelWarn) {
 		return
 	}
 	attrs := []slog.Attr{
@@ -79,10 +93,21 @@ func (l *Log) Denied(now time.Time, by *auth.Principal, a auth.Action, topic []b
 	l.out.LogAttrs(context.Background(), slog.LevelWarn, s.event, attrs...)
 }
 
-// Event writes msg, once per who and minute. who is what an attacker cannot
-// have many of: an address prefix, a proven identity; never a claimed name.
+// Stranger writes msg about somebody who has not proved who he is, once per source
+// prefix, what and minute. what tells kinds of the event apart and must come from a
+// list of ours: whatever a stranger can choose would let him write without end.
+func (l *Log) Stranger(now time.Time, level slog.Level, msg string, from netip.Addr, what string, attrs ...slog.Attr) {
+	l.event(&l.strangers, now, level, subject{msg, prefixOf(from), what}, attrs)
+}
+
+// Event writes msg about ourselves or about a proven identity, once per who and
+// minute.
 func (l *Log) Event(now time.Time, level slog.Level, msg, who string, attrs ...slog.Attr) {
-	if !l.out.Enabled(context.Background(), level) || !l.speak(now, subject{msg, who, ""}, level) {
+	l.event(&l.clients, now, level, subject{msg, who, ""}, attrs)
+}
+
+func (l *Log) event(c *class, now time.Time, level slog.Level, s subject, attrs []slog.Attr) {
+	if !l.out.Enabled(context.Background(), level) || !c.speak(now, s, level) {
 		return
 	}
 	for i := range attrs {
@@ -90,32 +115,45 @@ func (l *Log) Event(now time.Time, level slog.Level, msg, who string, attrs ...s
 			attrs[i].Value = slog.StringValue(clip(attrs[i].Value.String()))
 		}
 	}
-	l.out.LogAttrs(context.Background(), level, msg, attrs...)
+	l.out.LogAttrs(context.Background(), level, s.event, attrs...)
+}
+
+// prefixOf is the part of an address that a stranger cannot change at will.
+func prefixOf(a netip.Addr) string {
+	bits := 24
+	if a.Is6() {
+		bits = 56
+	}
+	p, err := a.Prefix(bits)
+	if err != nil { // no address: a pipe, a unix socket
+		return ""
+	}
+	return p.String()
 }
 
 // speak tells whether s may have a line now.
-func (l *Log) speak(now time.Time, s subject, level slog.Level) bool {
+func (l *class) speak(now time.Time, s subject, level slog.Level) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.seen[s]; r != nil {
 		if now.Sub(r.since) < Window {
 			r.more++
-			l.count.Inc(metrics.LogLinesSuppressed)
+			l.log.count.Inc(metrics.LogLinesSuppressed)
 			return false
 		}
 		l.summarise(now, s, r)
 		delete(l.seen, s)
 	}
 	if len(l.seen) >= subjectsMax || !l.token(now) {
-		l.count.Inc(metrics.LogLinesSuppressed)
+		l.log.count.Inc(metrics.LogLinesSuppressed)
 		return false
 	}
 	l.seen[s] = &repeat{since: now, level: level}
 	return true
 }
 
-// token takes one of the lines everybody shares.
-func (l *Log) token(now time.Time) bool {
+// token takes one of the lines that all of the class share.
+func (l *class) token(now time.Time) bool {
 	if !l.filled.IsZero() {
 		l.tokens = min(linesBurst, l.tokens+now.Sub(l.filled).Seconds()*linesPerSecond)
 	}
@@ -130,6 +168,11 @@ func (l *Log) token(now time.Time) bool {
 // Sweep forgets subjects whose minute is over and writes how often they came
 // again. Somebody calls it every few seconds.
 func (l *Log) Sweep(now time.Time) {
+	l.strangers.sweep(now)
+	l.clients.sweep(now)
+}
+
+func (l *class) sweep(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for s, r := range l.seen {
@@ -140,11 +183,11 @@ func (l *Log) Sweep(now time.Time) {
 	}
 }
 
-func (l *Log) summarise(now time.Time, s subject, r *repeat) {
+func (l *class) summarise(now time.Time, s subject, r *repeat) {
 	if r.more == 0 || !l.token(now) {
 		return
 	}
-	l.out.LogAttrs(context.Background(), r.level, s.event+", repeated",
+	l.log.out.LogAttrs(context.Background(), r.level, s.event+", repeated",
 		slog.String("subject", clip(s.who)), slog.String("rule", s.what),
 		slog.Int("times", r.more), slog.Duration("within", now.Sub(r.since).Round(time.Second)))
 }

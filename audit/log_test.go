@@ -2,8 +2,8 @@ package audit
 
 import (
 	"bytes"
-	"fmt"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -56,17 +56,35 @@ func TestManySubjectsAreBoundedInMemoryAndLines(t *testing.T) {
 	l, out, _ := newLog()
 	now := time.Unix(1000, 0)
 	for i := range 10 * subjectsMax {
-		l.Event(now, slog.LevelWarn, "authentication refused", fmt.Sprint(i))
+		l.Stranger(now, slog.LevelWarn, "CONNECT refused", netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}), "bad user name or password")
 	}
 	if n := strings.Count(out.String(), "\n"); n != linesBurst {
 		t.Errorf("%d lines in one instant, want %d", n, linesBurst)
 	}
-	if len(l.seen) > subjectsMax {
-		t.Errorf("%d subjects kept, want at most %d", len(l.seen), subjectsMax)
+	if len(l.strangers.seen) > subjectsMax {
+		t.Errorf("%d subjects kept, want at most %d", len(l.strangers.seen), subjectsMax)
+	}
+	out.Reset()
+	l.Denied(now, &auth.Principal{Identity: "alice"}, auth.Publish, []byte("t"), &auth.Rule{ID: "1"})
+	if out.Len() == 0 {
+		t.Error("strangers have silenced what is said of a client")
 	}
 	l.Sweep(now.Add(Window))
-	if len(l.seen) != 0 {
-		t.Errorf("%d subjects kept after their minute", len(l.seen))
+	if len(l.strangers.seen) != 0 {
+		t.Errorf("%d subjects kept after their minute", len(l.strangers.seen))
+	}
+}
+
+// One source is one subject, whatever it varies.
+func TestAStrangerIsHisPrefix(t *testing.T) {
+	l, out, _ := newLog()
+	now := time.Unix(1000, 0)
+	for i := range 1000 {
+		l.Stranger(now, slog.LevelWarn, "CONNECT refused", netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), "client identifier not valid", slog.Int("bytes", i))
+		l.Stranger(now, slog.LevelWarn, "CONNECT refused", netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}), "client identifier not valid", slog.Int("bytes", i))
+	}
+	if n := strings.Count(out.String(), "\n"); n != 2 {
+		t.Errorf("%d lines, want one for each prefix", n)
 	}
 }
 

@@ -110,21 +110,23 @@ func (l *Loop) ended(c *Conn, err error) {
 }
 
 // refused writes down why a connection was not accepted. What can be repeated at
-// will is told once a minute per source address.
+// will is told once a minute per source prefix.
 func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) {
 	attrs := []slog.Attr{slog.String("address", c.from.String()), slog.String("listener", c.listener.Name)}
+	kind := why
 	msg, level := "connection closed before CONNECT", slog.LevelDebug // port scans and health probes do it
 	if c.hello != nil {
 		attrs = append(attrs, slog.String("user", c.hello.connect.Username), slog.String("client_id", c.hello.connect.ClientID))
 	}
 	if e != nil {
 		msg, level, why = "CONNECT refused", slog.LevelWarn, e.Detail
-		attrs = append(attrs, slog.String("reason", e.Reason.String()))
+		kind = e.Reason.String()
+		attrs = append(attrs, slog.String("reason", kind))
 		if e.Rule != "" {
 			attrs = append(attrs, slog.String("rule", e.Rule))
 		}
 	}
-	l.server.broker.Log().Event(l.now, level, msg, c.from.Addr().String()+why, append(attrs, slog.String("why", why))...)
+	l.server.broker.Log().Stranger(l.now, level, msg, c.from.Addr(), kind, append(attrs, slog.String("why", why))...)
 }
 
 func authnMetric(r *auth.Result) metrics.ID {

@@ -161,7 +161,7 @@ func (s *fdSocket) decrypt(raw []byte) {
 		return
 	}
 	if s.barren > barrenMax {
-		l.server.broker.Log().Event(l.now, slog.LevelWarn, "TLS records without content, closed", c.from.Addr().String())
+		l.server.broker.Log().Stranger(l.now, slog.LevelWarn, "TLS records without content, closed", c.from.Addr(), "")
 		l.abort(c, broker.CauseProtocol)
 		return
 	}

@@ -30,7 +30,7 @@ func (s *Server) handshakeFailed(now time.Time, from netip.AddrPort, l *listener
 	if id == metrics.HandshakesFailedGone {
 		level = slog.LevelDebug // port scans and health probes
 	}
-	s.broker.Log().Event(now, level, "TLS handshake failed", from.Addr().String()+why,
+	s.broker.Log().Stranger(now, level, "TLS handshake failed", from.Addr(), why,
 		slog.String("address", from.String()), slog.String("listener", l.Name),
 		slog.String("why", why), slog.String("error", err.Error()))
 }

@@ -201,7 +201,7 @@ func (s *Server) Each(fn func(now time.Time, h *broker.Home)) {
 
 // misbehaved writes down a protocol mistake of a connected client.
 func (s *Server) misbehaved(now time.Time, c *Conn, e *mqtt.Error) {
-	s.broker.Log().Event(now, slog.LevelInfo, "client broke the protocol, closed", c.from.Addr().String()+e.Rule,
+	s.broker.Log().Stranger(now, slog.LevelInfo, "client broke the protocol, closed", c.from.Addr(), e.Rule,
 		slog.String("address", c.from.String()), slog.String("listener", c.listener.Name),
 		slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))
 }
@@ -209,6 +209,6 @@ func (s *Server) misbehaved(now time.Time, c *Conn, e *mqtt.Error) {
 // refusedAtDoor writes down that a limit of the door kept a connection out, once a
 // minute and limit.
 func (s *Server) refusedAtDoor(now time.Time, r listener.Refusal, from netip.AddrPort, l *listener.Listener) {
-	s.broker.Log().Event(now, slog.LevelWarn, "connection refused at the door", string(r),
+	s.broker.Log().Stranger(now, slog.LevelWarn, "connection refused at the door", from.Addr(), string(r),
 		slog.String("limit", "limits."+string(r)), slog.String("address", from.Addr().String()), slog.String("listener", l.Name))
 }

@@ -1,9 +1,11 @@
 package harden
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net/netip"
+	"time"
 )
 
 // authentication is row P4.1: at every entrance, on both protocol levels, nobody
@@ -34,7 +36,7 @@ func authentication(ctx context.Context, e *Env) []Result {
 	for i := range eps {
 		out = append(out, e.judgeEntrance(ctx, &eps[i], &u))
 	}
-	return out
+	return append(out, e.judgeDeleted(ctx, &eps[0], &u))
 }
 
 // endProbe ends a probe user also when the run was cut short; if that fails, it
@@ -171,19 +173,76 @@ func (e *Env) judgeService(ctx context.Context, s *socket) Result {
 	return q.result(Behavioural, "is not an entrance for MQTT clients")
 }
 
-// anonymous sends a CONNECT without a name, in plain text and inside TLS.
+// anonymous sends a CONNECT without a name, in plain text, and inside TLS where
+// that is spoken.
 func (q *inquiry) anonymous(ctx context.Context, a netip.AddrPort) {
-	for _, secure := range []bool{false, true} {
-		how := "in plain text"
-		if secure {
-			how = "inside TLS"
-		}
-		m, s := q.e.connect(ctx, &endpoint{addr: a, tls: secure}, connectPacket{level: level4})
-		state := Pass
-		if m != nil {
-			m.leave()
-			state = Fail
-		}
-		q.see(Probe, fmt.Sprintf("CONNECT without a user name %s at %s", how, a), "no CONNACK 0x00", s.String(), state)
+	state, what := Pass, fmt.Sprintf("CONNECT without a user name at %s", a)
+	s := q.e.anonymousPlain(ctx, a)
+	if s.ok(typeConnack) {
+		state = Fail
 	}
+	q.see(Probe, what+" in plain text", "no CONNACK 0x00", s.String(), state)
+	g, err := q.e.greet(ctx, a, hello{legacy: tls12, supported: []uint16{tls13, tls12}}, false)
+	if err != nil || g.accepted == 0 {
+		return
+	}
+	m, s := q.e.connect(ctx, &endpoint{addr: a, tls: true}, connectPacket{level: level4})
+	state = Pass
+	if m != nil {
+		m.leave()
+		state = Fail
+	}
+	q.see(Probe, what+" inside TLS", "no CONNACK 0x00", s.String(), state)
 }
+
+// anonymousPlain puts an empty line behind the CONNECT, so that a server of HTTP
+// need not be waited for.
+func (e *Env) anonymousPlain(ctx context.Context, a netip.AddrPort) said {
+	conn, err := e.dial(ctx, a)
+	if err != nil {
+		return said{other: "no connection: " + shortened(err.Error())}
+	}
+	defer conn.Close()
+	m := &client{e: e, ctx: ctx, conn: conn, r: bufio.NewReader(conn), level: level4}
+	c := connectPacket{level: level4, clientID: "probe-" + randomText()}
+	return m.ask(append(c.encode(), "\r\n\r\n"...), typeConnack)
+}
+
+// judgeDeleted makes sure that a user who is deleted is cut off at once. It ends
+// the probe user.
+func (e *Env) judgeDeleted(ctx context.Context, p *endpoint, u *ProbeUser) Result {
+	q := e.inquire("node")
+	const what, want = "connection of a user who is deleted", "closed by the broker"
+	m, s := e.connect(ctx, p, u.as(level4))
+	if m == nil {
+		m, s = e.connect(ctx, p, u.as(level5))
+	}
+	if m == nil {
+		q.see(Probe, what, want, "the user did not get in before: "+s.String(), Unknown)
+		return q.result("", "")
+	}
+	defer m.drop()
+	if s := m.publish(publishPacket{topic: "probe"}); !s.ok(typePingresp) {
+		q.see(Probe, what, want, "it did not live before: "+s.String(), Unknown)
+		return q.result("", "")
+	}
+	if err := e.Broker.EndProbe(ctx, u.Name); err != nil {
+		q.see(API, what, want, "the user could not be deleted: "+err.Error(), Unknown)
+		return q.result("", "")
+	}
+	err := m.quiet(min(e.step(), cutWithin))
+	q.see(Probe, what, want, saidError(err, m.level).String(), passIf(err != nil, Fail))
+	if err == nil {
+		q.obs[0].Actual = fmt.Sprintf("still open after %v", cutWithin)
+	}
+	again, s := e.connect(ctx, p, u.as(level5))
+	q.see(Probe, "CONNECT of a user who was deleted", "refused", s.String(), passIf(again == nil && s.packet != nil, Unknown))
+	if again != nil {
+		again.leave()
+		q.obs[1].State = Fail
+	}
+	return q.result(Behavioural, "a user who is deleted is cut off at once")
+}
+
+// cutWithin is how long that may take.
+const cutWithin = 2 * time.Second

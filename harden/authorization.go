@@ -38,14 +38,12 @@ func authorization(ctx context.Context, e *Env) []Result {
 	for i := range eps {
 		q := e.inquire(eps[i].scope())
 		q.key = eps[i].key
-		offered := 0
-		for _, level := range []byte{level5, level4} {
-			t := trial{q: q, p: &eps[i], level: level, none: &none, one: &one}
-			if t.run(ctx) {
-				offered++
-			}
+		t := trial{q: q, p: &eps[i], none: &none, one: &one, offers: (&packet{}).offers()}
+		offered := false
+		for _, t.level = range []byte{level5, level4} {
+			offered = t.run(ctx) || offered
 		}
-		if offered == 0 {
+		if !offered {
 			q.see(Probe, "protocol levels", "at least one is offered", "none", Unknown)
 		}
 		out = append(out, q.result(Behavioural, "denies what no rule allows, and delivers none of it"))
@@ -60,6 +58,7 @@ type trial struct {
 	level     byte
 	none, one *ProbeUser
 
+	offers  offers  // what MQTT 5.0 said is offered holds for 3.1.1 too
 	watcher *client // of the user with the grant, subscribed to all of it
 	outcast *client // of the user without
 }
@@ -73,6 +72,26 @@ var ways = []struct {
 	{"at QoS 1", publishPacket{qos: 1}},
 	{"at QoS 2", publishPacket{qos: 2}},
 	{"retained", publishPacket{qos: 1, retain: true}},
+}
+
+// offered tells whether the broker offers a way at all.
+func (t *trial) offered(p *publishPacket) bool {
+	return p.qos <= t.offers.maxQoS && (t.offers.retain || !p.retain)
+}
+
+// watched are the filters of the watcher: its whole grant, or where wildcards are
+// off each topic that is used.
+func (t *trial) watched() (filters []string) {
+	if t.offers.wildcards {
+		return []string{t.one.Topic + "/#"}
+	}
+	for _, f := range []string{"before", "after", "denied", "granted/will", "granted/alias", "denied/will", "denied/alias"} {
+		filters = append(filters, t.one.Topic+"/"+f)
+	}
+	for i := range ways {
+		filters = append(filters, fmt.Sprintf("%s/granted/%d", t.one.Topic, i), fmt.Sprintf("%s/denied/%d", t.one.Topic, i))
+	}
+	return filters
 }
 
 func (t *trial) see(what, expected string, s said, state State) {
@@ -91,55 +110,41 @@ func (t *trial) run(ctx context.Context) (offered bool) {
 		t.see("the user with a grant connects (positive control)", "CONNACK 0x00", s, Unknown)
 		return true
 	}
-	defer func() { t.watcher.leave() }()
-	s = t.watcher.subscribe(t.one.Topic + "/#")
-	t.see("subscribe to what was granted (positive control)", "SUBACK 0x02", s, passIf(s.ok(typeSuback), Unknown))
-	mark := len(t.q.obs)
-	if !s.ok(typeSuback) || !t.control(ctx) {
-		t.deny(ctx)
-		t.q.doubt(mark)
-		return true
+	defer t.watcher.leave()
+	if t.level == level5 {
+		t.offers = t.watcher.connack.offers()
 	}
+	s = t.watcher.subscribe(t.watched()...)
+	t.see("subscribe to what was granted (positive control)", "granted", s, passIf(s.ok(typeSuback), Unknown))
+	believable := s.ok(typeSuback) && t.control(ctx)
+	mark := len(t.q.obs)
 	t.deny(ctx)
-	if !t.delivers("after the denials") {
+	if !t.delivers("after") || !believable {
 		t.q.doubt(mark)
 	}
 	return true
 }
 
 // control does as the user with the grant all that is then tried without one. It
-// answers whether the watcher can be believed at all.
+// answers whether the watcher can be believed.
 func (t *trial) control(ctx context.Context) bool {
-	all := t.delivers("before the denials")
+	all := t.delivers("before")
 	for i, w := range ways {
 		p := w.publishPacket
+		if !t.offered(&p) {
+			continue
+		}
 		p.topic, p.payload = fmt.Sprintf("%s/granted/%d", t.one.Topic, i), []byte("probe")
 		s := t.watcher.publish(p)
-		ok := t.answered(s, p.qos) && t.arrives(p.topic)
-		if p.retain && s.is(typeDisconnect, 0x9a) { // mqtt.retain is off
-			t.see("publish retained", "allowed or not offered", s, NotApplicable)
-			return t.reconnect(ctx) && all
-		}
+		ok := t.answered(s, p.qos) && t.watcher.await(p.topic)
 		t.see("publish "+w.name+" what was granted (positive control)", "accepted and delivered", s, passIf(ok, Unknown))
 		if p.retain && ok { // leave nothing behind
 			p.payload = nil
 			t.watcher.publish(p)
-			t.watcher.take()
 		}
 		all = all && ok
 	}
-	return all && t.willControl(ctx) && t.aliasControl()
-}
-
-// reconnect gives the watcher a new connection after the broker ended it.
-func (t *trial) reconnect(ctx context.Context) bool {
-	t.watcher.drop()
-	m, _ := t.q.e.connect(ctx, t.p, t.one.as(t.level))
-	if m == nil {
-		return false
-	}
-	t.watcher = m
-	return m.subscribe(t.one.Topic + "/#").ok(typeSuback)
+	return t.willControl(ctx) && t.aliasControl() && all
 }
 
 // answered tells whether a PUBLISH was acknowledged as its QoS wants.
@@ -147,27 +152,13 @@ func (t *trial) answered(s said, qos byte) bool {
 	return s.ok([]byte{typePingresp, typePuback, typePubrec}[qos])
 }
 
-// arrives waits until the watcher has the message on topic.
-func (t *trial) arrives(topic string) bool {
-	for end := t.q.e.deadline(t.watcher.ctx); t.q.e.Clock.Now().Before(end); {
-		if slices.Contains(t.watcher.got, topic) {
-			t.watcher.take()
-			return true
-		}
-		if err := t.watcher.quiet(quietTime / 10); err != nil {
-			return false
-		}
-	}
-	return false
-}
-
 // delivers publishes as the user with the grant and waits for the message: what
 // was let through before it would have come before it.
 func (t *trial) delivers(when string) bool {
-	p := publishPacket{topic: t.one.Topic + "/sentinel/" + randomText(), qos: 1}
+	p := publishPacket{topic: t.one.Topic + "/" + when, qos: min(1, t.offers.maxQoS)}
 	s := t.watcher.publish(p)
-	ok := t.answered(s, 1) && t.arrives(p.topic)
-	t.see("a granted message arrives "+when+" (positive control)", "PUBACK and the message", s, passIf(ok, Unknown))
+	ok := t.answered(s, p.qos) && t.watcher.await(p.topic)
+	t.see("a granted message arrives "+when+" the denials (positive control)", "accepted and delivered", s, passIf(ok, Unknown))
 	return ok
 }
 
@@ -180,25 +171,22 @@ func (t *trial) willControl(ctx context.Context) bool {
 	ok := false
 	if m != nil {
 		m.drop()
-		ok = t.arrives(c.will.topic)
+		ok = t.watcher.await(c.will.topic)
 	}
 	t.see("the will of a granted topic (positive control)", "CONNACK 0x00 and the message", s, passIf(ok, Unknown))
 	return ok
 }
 
+// aliasControl publishes a granted topic by its alias.
 func (t *trial) aliasControl() bool {
-	if t.level != level5 {
+	if t.level != level5 || t.offers.aliases == 0 {
 		return true
 	}
 	topic := t.one.Topic + "/granted/alias"
 	t.watcher.publish(publishPacket{topic: topic, alias: 1})
-	first := t.arrives(topic)
-	s := t.watcher.publish(publishPacket{alias: 1, qos: 1})
-	if s.is(typeDisconnect, 0x94) { // limits.topic_aliases is 0
-		t.see("publish by topic alias", "allowed or not offered", s, NotApplicable)
-		return t.reconnect(t.watcher.ctx)
-	}
-	ok := first && t.answered(s, 1) && t.arrives(topic)
+	first := t.watcher.await(topic)
+	s := t.watcher.publish(publishPacket{alias: 1, qos: min(1, t.offers.maxQoS)})
+	ok := first && t.answered(s, min(1, t.offers.maxQoS)) && t.watcher.await(topic)
 	t.see("publish a granted topic by its alias (positive control)", "accepted and delivered", s, passIf(ok, Unknown))
 	return ok
 }
@@ -210,16 +198,19 @@ func (t *trial) deny(ctx context.Context) {
 	for i, w := range ways {
 		p := w.publishPacket
 		p.topic, p.payload = fmt.Sprintf("%s/denied/%d", t.one.Topic, i), []byte("probe")
-		t.publishDenied(ctx, "publish "+w.name, p)
+		if t.offered(&p) {
+			t.publishDenied(ctx, "publish "+w.name, p)
+		}
 	}
-	if t.level == level5 {
+	if t.level == level5 && t.offers.aliases > 0 {
 		t.aliasDenied(ctx)
 	}
 	t.willDenied(ctx)
 	for _, f := range t.filters() {
-		t.subscribeDenied(ctx, f, true)
+		m := t.out(ctx)
+		t.ended(t.subscribeDenied(m, f, "without a grant"))
 	}
-	t.exactly()
+	t.exactly(ctx)
 	t.eavesdrop(ctx)
 	t.silence(ctx)
 	t.outcast.leave()
@@ -242,7 +233,7 @@ func (t *trial) out(ctx context.Context) *client {
 
 // ended forgets the connection if the broker ended it.
 func (t *trial) ended(s said) {
-	if s.packet == nil || s.packet.typ == typeDisconnect {
+	if t.outcast != nil && (s.packet == nil || s.packet.typ == typeDisconnect) {
 		t.outcast.drop()
 		t.outcast = nil
 	}
@@ -324,9 +315,9 @@ func (t *trial) willDenied(ctx context.Context) {
 	t.see("a will without a grant", want, s, state)
 }
 
-// subscribeDenied tries one SUBSCRIBE.
-func (t *trial) subscribeDenied(ctx context.Context, filter string, outcast bool) {
-	what, want, codes := "subscribe to "+t.shown(filter)+" without a grant", "SUBACK 0x87", []byte{0x87}
+// subscribeDenied tries one SUBSCRIBE; m is nil if its user cannot connect.
+func (t *trial) subscribeDenied(m *client, filter, who string) said {
+	what, want, codes := "subscribe to "+t.shown(filter)+" "+who, "SUBACK 0x87", []byte{0x87}
 	switch {
 	case t.level != level5:
 		want, codes = "SUBACK 0x80", []byte{0x80}
@@ -335,19 +326,9 @@ func (t *trial) subscribeDenied(ctx context.Context, filter string, outcast bool
 	case strings.ContainsAny(filter, "+#"):
 		want, codes = "SUBACK 0x87, or 0xA2 where wildcards are off", []byte{0x87, 0xa2}
 	}
-	m := t.watcher
-	if outcast {
-		m = t.out(ctx)
-	} else {
-		what = "subscribe to " + t.shown(filter) + " beyond the grant"
-	}
-	if m == nil {
-		t.see(what, want, said{other: "the user without a grant cannot connect"}, Unknown)
-		return
-	}
-	s := m.subscribe(filter)
-	if outcast {
-		t.ended(s)
+	s := said{other: "the user cannot connect"}
+	if m != nil {
+		s = m.subscribe(filter)
 	}
 	state := Unknown
 	switch {
@@ -357,6 +338,7 @@ func (t *trial) subscribeDenied(ctx context.Context, filter string, outcast bool
 		state = Fail
 	}
 	t.see(what, want, s, state)
+	return s
 }
 
 // shown hides the random topic, so that two runs can be compared.
@@ -365,13 +347,25 @@ func (t *trial) shown(filter string) string {
 }
 
 // exactly makes sure that the one grant is not a master key.
-func (t *trial) exactly() {
-	t.subscribeDenied(t.watcher.ctx, "#", false)
-	s := t.watcher.publish(publishPacket{topic: "probe-" + randomText() + "/beyond", qos: 0})
-	t.see("publish beyond the grant at QoS 0", "dropped", s, passIf(s.ok(typePingresp) || s.closed || s.is(typeDisconnect, 0x87), Unknown))
-	if s.packet == nil || s.packet.typ == typeDisconnect {
-		t.reconnect(t.watcher.ctx)
+func (t *trial) exactly(ctx context.Context) {
+	const what = "beyond the one grant"
+	m, _ := t.q.e.connect(ctx, t.p, t.one.as(t.level))
+	t.subscribeDenied(m, "#", what)
+	m.leave()
+	if m, _ = t.q.e.connect(ctx, t.p, t.one.as(t.level)); m == nil {
+		return // told by subscribeDenied
 	}
+	defer m.leave()
+	qos := min(1, t.offers.maxQoS)
+	s := m.publish(publishPacket{topic: "probe-" + randomText(), qos: qos})
+	state := Unknown
+	switch {
+	case s.is(typeDisconnect, 0x87), s.is(typePuback, 0x87), t.level != level5 && s.closed, qos == 0 && s.ok(typePingresp):
+		state = Pass
+	case t.answered(s, qos):
+		state = Fail
+	}
+	t.see("publish "+what, "refused", s, state)
 }
 
 // eavesdrop publishes as the user with the grant and makes sure that the other,
@@ -382,8 +376,8 @@ func (t *trial) eavesdrop(ctx context.Context) {
 		return // told by subscribeDenied
 	}
 	m.take()
-	t.watcher.publish(publishPacket{topic: t.one.Topic + "/denied", qos: 1, payload: []byte("probe")})
-	t.arrives(t.one.Topic + "/denied")
+	t.watcher.publish(publishPacket{topic: t.one.Topic + "/denied", payload: []byte("probe")})
+	t.watcher.await(t.one.Topic + "/denied")
 	err := m.quiet(quietTime)
 	got := m.take()
 	switch {
@@ -401,7 +395,7 @@ func (t *trial) eavesdrop(ctx context.Context) {
 func (t *trial) silence(ctx context.Context) {
 	const what = "what was published without a grant"
 	err := t.watcher.quiet(quietTime)
-	got := slices.DeleteFunc(t.watcher.take(), func(topic string) bool { return !strings.Contains(topic, "/denied/") && !strings.Contains(topic, "/beyond") })
+	got := slices.DeleteFunc(t.watcher.take(), func(topic string) bool { return !strings.Contains(topic, "/denied/") })
 	if len(got) > 0 {
 		var list []string
 		for _, topic := range got {
@@ -422,7 +416,7 @@ func (t *trial) silence(ctx context.Context) {
 		return
 	}
 	defer late.leave()
-	s = late.subscribe(t.one.Topic + "/denied/#")
+	s = late.subscribe(t.watched()...)
 	err = late.quiet(quietTime)
 	switch got := late.take(); {
 	case len(got) > 0:

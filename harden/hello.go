@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 )
 
 // A ClientHello written by hand, byte for byte, because a TLS library of today
@@ -145,8 +146,10 @@ func (g greeting) String() string {
 	return g.other
 }
 
-// greet sends one hello and reads the answer.
-func (e *Env) greet(ctx context.Context, a netip.AddrPort, h hello) (greeting, error) {
+// greet sends one hello and reads the answer. Where nobody meant TLS, whoever
+// answers is not waited for: the end of our words makes a server of something
+// else say what it has to say.
+func (e *Env) greet(ctx context.Context, a netip.AddrPort, h hello, meant bool) (greeting, error) {
 	c, err := e.dial(ctx, a)
 	if err != nil {
 		return greeting{}, err
@@ -158,6 +161,10 @@ func (e *Env) greet(ctx context.Context, a netip.AddrPort, h hello) (greeting, e
 	}
 	if _, err := c.Write(b); err != nil {
 		return greeting{other: closing(err)}, nil
+	}
+	if half, ok := c.(*net.TCPConn); ok && !meant {
+		_ = half.CloseWrite() // it fails where the server has closed already
+		_ = half.SetDeadline(e.Clock.Now().Add(min(e.step(), time.Second)))
 	}
 	return readGreeting(c), nil
 }

@@ -108,7 +108,9 @@ func appendString(dst []byte, s string) []byte {
 }
 
 // whole puts the fixed header before a body.
-func whole(first byte, body []byte) []byte { return append(appendSize([]byte{first}, len(body)), body...) }
+func whole(first byte, body []byte) []byte {
+	return append(appendSize([]byte{first}, len(body)), body...)
+}
 
 // connectPacket is what a CONNECT says. The session is clean.
 type connectPacket struct {
@@ -281,29 +283,47 @@ func (p *packet) topicOf() (topic string, id uint16) {
 	return topic, id
 }
 
-// receiveMaximum is what a CONNACK of MQTT 5.0 grants; 65535 if it does not say.
-func (p *packet) receiveMaximum() int64 {
-	const absent = 65535
+// offers is what a CONNACK of MQTT 5.0 says a client may do. What it leaves out is
+// the protocol's default.
+type offers struct {
+	receiveMaximum int64
+	aliases        int64
+	maxQoS         byte
+	retain         bool
+	wildcards      bool
+}
+
+// offers reads them; of MQTT 3.1.1, which says nothing, they are the most.
+func (p *packet) offers() offers {
+	o := offers{receiveMaximum: 65535, maxQoS: 2, retain: true, wildcards: true}
 	if p.typ != typeConnack || len(p.body) < 3 {
-		return absent
+		return o
 	}
 	n, used := sizeOf(p.body[2:])
 	if used == 0 || len(p.body) < 2+used+n {
-		return absent
+		return o
 	}
 	props := p.body[2+used : 2+used+n]
 	for len(props) > 0 {
-		id := props[0]
-		size := connackPropertySize(id, props[1:])
+		size := connackPropertySize(props[0], props[1:])
 		if size < 0 || len(props) < 1+size {
-			return absent
+			return o
 		}
-		if id == 0x21 {
-			return int64(binary.BigEndian.Uint16(props[1:]))
+		switch value := props[1:]; props[0] {
+		case 0x21:
+			o.receiveMaximum = int64(binary.BigEndian.Uint16(value))
+		case 0x22:
+			o.aliases = int64(binary.BigEndian.Uint16(value))
+		case 0x24:
+			o.maxQoS = value[0]
+		case 0x25:
+			o.retain = value[0] == 1
+		case 0x28:
+			o.wildcards = value[0] == 1
 		}
 		props = props[1+size:]
 	}
-	return absent
+	return o
 }
 
 // connackPropertySize is how many bytes the value of a property takes; -1: it

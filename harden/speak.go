@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -239,6 +240,25 @@ func (m *client) quiet(d time.Duration) error {
 		}
 		if err := m.conn.SetReadDeadline(until); err != nil { // send moved it
 			return err
+		}
+	}
+}
+
+// await reads until a message on topic was delivered, one step long at most, and
+// takes that message and no other off what was.
+func (m *client) await(topic string) bool {
+	until := m.e.deadline(m.ctx)
+	for {
+		if i := slices.Index(m.got, topic); i >= 0 {
+			m.got = slices.Delete(m.got, i, i+1)
+			return true
+		}
+		if err := m.conn.SetReadDeadline(until); err != nil {
+			return false
+		}
+		p, err := readPacket(m.r)
+		if err != nil || m.note(&p) != nil {
+			return false
 		}
 	}
 }

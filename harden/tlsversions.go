@@ -53,7 +53,7 @@ func (e *Env) judgeVersions(ctx context.Context, s *socket, a netip.AddrPort, me
 	}
 	q := e.inquire("listener:" + name + "@" + a.String())
 	q.key = s.key
-	modern, err := e.greet(ctx, a, hello{legacy: tls12, supported: []uint16{tls13}, name: "localhost"})
+	modern, err := e.greet(ctx, a, hello{legacy: tls12, supported: []uint16{tls13}, name: "localhost"}, meant)
 	if err != nil {
 		if s.addr.Addr() != a.Addr() && e.nobodyAt(ctx, a) {
 			return r, false // the socket does not serve this family
@@ -61,7 +61,7 @@ func (e *Env) judgeVersions(ctx context.Context, s *socket, a netip.AddrPort, me
 		q.see(Probe, "connection", "accepted", err.Error(), Unknown)
 		return q.result("", ""), meant
 	}
-	older, err := e.greet(ctx, a, hello{legacy: tls12, name: "localhost"})
+	older, err := e.greet(ctx, a, hello{legacy: tls12, name: "localhost"}, meant)
 	if err != nil {
 		older = greeting{other: err.Error()}
 	}
@@ -97,7 +97,7 @@ func (q *inquiry) versionRefused(ctx context.Context, a netip.AddrPort, what str
 	if h.name != "" {
 		where = "for " + h.name
 	}
-	g, err := q.e.greet(ctx, a, h)
+	g, err := q.e.greet(ctx, a, h, true)
 	if err != nil {
 		g.other = err.Error()
 	}

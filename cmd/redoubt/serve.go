@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/metrics"
 )
 
 func serveCmd(g *globals) *cobra.Command {
@@ -77,7 +77,8 @@ func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 		return err
 	}
 	level := &slog.LevelVar{}
-	log := newLog(loaded.Config, level, os.Stderr)
+	log, lines := newLog(loaded.Config, level, os.Stderr)
+	defer lines.Close()
 	// Caught before anything is made, so that an early signal is not a kill.
 	ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
@@ -98,7 +99,7 @@ func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 	if err == nil {
 		n.open()
 		n.announce(cmd.OutOrStdout(), self(g))
-		n.attend(ctx, hup)
+		n.attend(ctx, hup, lines)
 	}
 	log.Info("stopping")
 	end, cancel := context.WithTimeout(context.Background(), stopWithin)
@@ -110,7 +111,7 @@ func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 }
 
 // attend does what comes up while the broker runs, until ctx is done.
-func (n *node) attend(ctx context.Context, hup <-chan os.Signal) {
+func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueue) {
 	often, seldom := time.NewTicker(5*time.Second), time.NewTicker(time.Hour)
 	defer often.Stop()
 	defer seldom.Stop()
@@ -125,6 +126,7 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal) {
 		case <-often.C:
 			now := n.clock.Now()
 			n.audit.Sweep(now)
+			n.count.Add(metrics.LogLinesSuppressed, lines.Forgive())
 			n.door.Sweep(now)
 			n.retained.Sweep(now, 10_000)
 		case <-seldom.C:
@@ -135,21 +137,6 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal) {
 			}
 		}
 	}
-}
-
-// newLog is text on a terminal and JSON elsewhere, unless the configuration says
-// which.
-func newLog(c *config.Config, level *slog.LevelVar, out *os.File) *slog.Logger {
-	setLevel(level, c)
-	opts := &slog.HandlerOptions{Level: level}
-	if c.Log.Format == "text" || c.Log.Format == "auto" && term.IsTerminal(int(out.Fd())) {
-		return slog.New(slog.NewTextHandler(out, opts))
-	}
-	return slog.New(slog.NewJSONHandler(out, opts))
-}
-
-func setLevel(level *slog.LevelVar, c *config.Config) {
-	_ = level.UnmarshalText([]byte(c.Log.Level)) // the schema admits its four words only
 }
 
 // announce says what a newcomer needs, in at most 15 lines.
