@@ -11,6 +11,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -188,8 +189,8 @@ func (l *class) summarise(now time.Time, s subject, r *repeat) {
 		return
 	}
 	l.log.out.LogAttrs(context.Background(), r.level, s.event+", repeated",
-		slog.String("subject", clip(s.who)), slog.String("rule", s.what),
-		slog.Int("times", r.more), slog.Duration("within", now.Sub(r.since).Round(time.Second)))
+		slog.String("who", clip(strings.ReplaceAll(s.who, "\x00", "/"))), slog.String("what", s.what),
+		slog.Int("times", r.more), slog.String("within", now.Sub(r.since).Round(time.Second).String()))
 }
 
 func clip(s string) string {

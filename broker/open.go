@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/redoubtmq/redoubt/auth"
@@ -50,7 +51,7 @@ func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
 		return Opened{}, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.sessions_total is reached"}
 	}
 	if present && old.s.Online() {
-		h.takeOver(now, old)
+		h.takeOver(now, old, &a.By)
 		old, present = h.lookup(key) // it may have ended with its connection
 	}
 	if present && a.Connect.CleanStart {
@@ -75,8 +76,11 @@ func (h *Home) lookup(key session.Key) (*resident, bool) {
 // takeOver closes the connection an online session has, so that the new one can
 // have it [MQTT-3.1.4-3]. A will with a delay is not sent when the new
 // connection resumes the session [MQTT-3.1.3-9]; one without is.
-func (h *Home) takeOver(now time.Time, r *resident) {
+func (h *Home) takeOver(now time.Time, r *resident, by *auth.Principal) {
 	h.count.Inc(metrics.SessionsTakenOver)
+	h.b.log.Event(now, slog.LevelInfo, "session taken over by a newer connection", r.by.Identity+"\x00"+r.by.ClientID,
+		slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID),
+		slog.String("old_address", r.by.Addr.String()), slog.String("new_address", by.Addr.String()))
 	h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.SessionTakenOver}, CauseTakenOver)
 }
 

@@ -130,6 +130,7 @@ type PublishRate struct {
 // they are.
 type NodeLimits struct {
 	SessionsTotal         int            `yaml:"sessions_total"`
+	MqueueBytesTotal      Size           `yaml:"mqueue_bytes_total"`
 	RetainedMessagesTotal int            `yaml:"retained_messages_total"`
 	RetainedBytesTotal    Size           `yaml:"retained_bytes_total"`
 	ConnectionsTotal      Count          `yaml:"connections_total"` // Auto: from the open file limit

@@ -19,7 +19,6 @@ const (
 	evVerdict                 // authentication answered
 	evHome                    // an authenticated connection moves to its session's loop
 	evCall                    // fn runs on the loop
-	evShaken                  // a TLS handshake ended: err
 )
 
 // event is one entry of a control lane.

@@ -29,22 +29,27 @@ type Loop struct {
 	inbox inbox // everybody's
 
 	// Owned by the loop's goroutine.
-	now     time.Time
-	conns   []*Conn // by slot
-	gens    []uint32
-	free    []uint32
-	timers  *wheel.Wheel
-	fired   []uint32
-	paused  []broker.ConnRef // with a time
-	dirty   []*Conn
-	greedy  []*Conn // have packets left for the next turn
-	later   []*Conn // have more to write than one turn allows
-	again   bool    // another turn is wanted without waiting
-	ending  bool    // leave when the last connection has gone
-	shaking int     // handshakes of this loop that are under way
+	now    time.Time
+	conns  []*Conn // by slot
+	gens   []uint32
+	free   []uint32
+	timers *wheel.Wheel
+	fired  []uint32
+	paused []broker.ConnRef // with a time
+	round
+	ending  bool // leave when the last connection has gone
+	shaking int  // handshakes of this loop that are under way
 
 	control []event
 	data    []*broker.Batch
+}
+
+// round is who has something to do at the end of a turn, or in the next one.
+type round struct {
+	dirty  []*Conn // have something to write
+	greedy []*Conn // have packets left for the next turn
+	later  []*Conn // have more to write than one turn allows
+	again  bool    // another turn is wanted without waiting
 }
 
 func newLoop(s *Server, id int) *Loop {
@@ -165,9 +170,6 @@ func (l *Loop) handle(e *event) {
 	}
 	if c.stage == gone {
 		putReadBuffer(e.buf)
-		if e.kind == evShaken {
-			c.sock.Close(false, c.place) // it was closed while the handshake ran
-		}
 		return
 	}
 	switch e.kind {
@@ -190,8 +192,6 @@ func (l *Loop) handle(e *event) {
 		l.adopt(c)
 		c.sock.Join(l)
 		l.open(c)
-	case evShaken:
-		l.shaken(c, e.err)
 	}
 }
 

@@ -48,10 +48,21 @@ func (s *fdSocket) begin() {
 			if err == nil {
 				s.tls = t
 			}
+			l.guard(c, func() { s.shaken(err) })
 		}})
-		home.inbox.post(event{kind: evShaken, conn: c, err: err})
-		home.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.guard(c, s.prime) }})
 	}()
+}
+
+// shaken goes on after the handshake, in one step: once the CONNECT has been seen,
+// the connection may be on its way to another loop.
+func (s *fdSocket) shaken(err error) {
+	c, l := s.conn, s.poll.loop
+	if c.stage == gone { // it was closed while the handshake ran
+		s.Close(false, c.place)
+		return
+	}
+	l.shaken(c, err)
+	s.prime()
 }
 
 // prime looks at what came right behind the handshake: crypto/tls may have read

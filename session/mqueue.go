@@ -22,6 +22,8 @@ type mqueue struct {
 	q0    ring[Delivery] // QoS 0
 	q12   ring[Delivery] // QoS 1 and 2
 	bytes int64          // of all frames in both
+
+	account *Account // of all sessions; also counts what is inflight
 }
 
 func (q *mqueue) len() int { return q.q0.len() + q.q12.len() }
@@ -32,7 +34,7 @@ func (q *mqueue) len() int { return q.q0.len() + q.q12.len() }
 // QoS 0 and only QoS 1 and 2 are left: they never make room for it.
 func (q *mqueue) push(d Delivery, lim *Limits) (dropped uint64) {
 	size := int64(d.Frame.Size())
-	if size > lim.MqueueBytes || lim.MqueueMessages <= 0 {
+	if size > lim.MqueueBytes || lim.MqueueMessages <= 0 || !q.account.room(size) {
 		return 1
 	}
 	for q.len() > 0 && (q.len() >= lim.MqueueMessages || q.bytes+size > lim.MqueueBytes) {
@@ -53,6 +55,7 @@ func (q *mqueue) push(d Delivery, lim *Limits) (dropped uint64) {
 		q.q12.push(d)
 	}
 	q.bytes += size
+	q.account.add(size)
 	return dropped
 }
 
@@ -60,6 +63,7 @@ func (q *mqueue) push(d Delivery, lim *Limits) (dropped uint64) {
 func (q *mqueue) take(r *ring[Delivery]) Delivery {
 	d := r.pop()
 	q.bytes -= int64(d.Frame.Size())
+	q.account.add(-int64(d.Frame.Size()))
 	return d
 }
 

@@ -41,7 +41,7 @@ func (s *Session) Deliver(now time.Time, d Delivery, out []Out) []Out {
 		s.Dropped.Offline++
 		return out
 	}
-	if s.sendable(d.QoS) {
+	if s.sendable(d.QoS) && (d.QoS == 0 || s.out.queue.account.room(int64(d.Frame.Size()))) {
 		d.Frame.Hold()
 		return s.send(now, d, out)
 	}
@@ -102,6 +102,7 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 			st = awaitPubrec
 		}
 		d.Frame.Hold() // one for the Out, one for inflight
+		s.out.queue.account.add(int64(d.Frame.Size()))
 		s.out.inflight = append(s.out.inflight, inflightEntry{
 			frame: d.Frame, subID: d.SubID, subIDs: d.SubIDs, id: o.ID, state: st, retain: d.Retain, sent: true,
 		})
@@ -229,12 +230,19 @@ func (o *outbound) rewind() {
 	o.unsent = len(o.inflight)
 }
 
+// letGo gives back the frame of an entry that needs it no longer.
+func (o *outbound) letGo(e *inflightEntry) {
+	if e.frame != nil {
+		o.queue.account.add(-int64(e.frame.Size()))
+		e.frame.Release()
+		e.frame = nil
+	}
+}
+
 // remove takes entry i out and gives its frame back.
 func (o *outbound) remove(i int) {
 	e := o.inflight[i]
-	if e.frame != nil {
-		e.frame.Release()
-	}
+	o.letGo(&e)
 	if !e.sent {
 		o.unsent--
 	}

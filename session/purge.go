@@ -15,6 +15,7 @@ func (s *Session) Purge(keep func(name []byte) bool) (dropped int) {
 			}
 			r.push(d)
 			s.out.queue.bytes += int64(d.Frame.Size())
+			s.out.queue.account.add(int64(d.Frame.Size()))
 		}
 	}
 	for i := 0; i < len(s.out.inflight); {

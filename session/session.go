@@ -33,6 +33,8 @@ type Limits struct {
 	ReceiveMaximum int           // QoS 1 and 2 messages received and unacknowledged; told to v5 clients
 	AliasInMax     int           // topic aliases a client may set
 	WaitMax        time.Duration // longest life of a message in the mqueue; 0: no bound but its own expiry
+	// Account is shared by all sessions and stays the same when the limits change.
+	Account *Account
 }
 
 // Attachment is what one network connection brings to the session.
@@ -88,7 +90,9 @@ func (d Drops) Total() uint64 { return d.QueueFull + d.Expired + d.TooLarge + d.
 
 // New makes an empty, offline session.
 func New(key Key, sid uint64, lim *Limits) *Session {
-	return &Session{Key: key, SID: sid, lim: lim}
+	s := &Session{Key: key, SID: sid, lim: lim}
+	s.out.queue.account = lim.Account
+	return s
 }
 
 // Attach connects the session to a new network connection and appends to out

@@ -41,10 +41,7 @@ func (s *Session) Pubrec(now time.Time, id uint16, reason mqtt.ReasonCode, out [
 		s.out.remove(i)
 		return s.Pump(now, out), nil
 	}
-	if e.frame != nil {
-		e.frame.Release()
-		e.frame = nil
-	}
+	s.out.letGo(e)
 	e.state = awaitPubcomp
 	if !e.sent { // it answers the earlier connection's PUBLISH; nothing is left to repeat
 		e.sent = true

@@ -72,7 +72,8 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	return func() {
 		n.loaded.Store(loaded)
 		setLevel(n.level, c)
-		n.broker.Apply(brokerSettings(c))
+		n.held.SetMax(int64(c.Limits.MqueueBytesTotal))
+		n.broker.Apply(brokerSettings(c, n.held))
 		_ = n.door.Apply(limits) // NewDoor agreed above
 		n.users.Apply(users)
 		n.authz.Swap(policy)

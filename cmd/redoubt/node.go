@@ -30,6 +30,7 @@ import (
 	"github.com/redoubtmq/redoubt/pki"
 	"github.com/redoubtmq/redoubt/retain"
 	"github.com/redoubtmq/redoubt/router"
+	"github.com/redoubtmq/redoubt/session"
 )
 
 // node is one running broker: every room, put together. Shutdown is start-up
@@ -51,6 +52,7 @@ type node struct {
 	made    bool // the data directory was new
 
 	retained  *retain.Store
+	held      *session.Account
 	broker    *broker.Broker
 	door      *listener.Door
 	server    *conn.Server
@@ -159,13 +161,14 @@ func (n *node) assemble() error {
 		}
 		chains[name] = auth.NewChain(as...)
 	}
-	n.retained = retain.New(retainOptions(c))
+	n.retained, n.held = retain.New(retainOptions(c)), session.NewAccount(int64(c.Limits.MqueueBytesTotal))
 	loops := runtime.GOMAXPROCS(0)
 	n.broker = broker.New(broker.Options{
-		Homes: loops, Settings: brokerSettings(c), Index: router.New(), Retained: n.retained,
+		Homes: loops, Settings: brokerSettings(c, n.held), Index: router.New(), Retained: n.retained,
 		Authorizer: n.authz, Chains: chains, Log: n.audit, StillKnown: n.stillKnown,
 	})
 	n.broker.Report(n.metrics)
+	n.metrics.Gauge(metrics.MqueueBytes, n.held.Held)
 	n.metrics.Gauge(metrics.CertificateNotAfter, n.certificateNotAfter)
 	if n.door, err = listener.NewDoor(doorLimits(c, connections), n.metrics.NewShard()); err != nil {
 		return err

@@ -15,13 +15,13 @@ import (
 
 // From the configuration's plain structs to the options of the rooms.
 
-func brokerSettings(c *config.Config) *broker.Settings {
+func brokerSettings(c *config.Config, held *session.Account) *broker.Settings {
 	l := &c.Limits
 	return &broker.Settings{
 		Session: &session.Limits{
 			InflightMax: l.Inflight, MqueueMessages: l.MqueueMessages, MqueueBytes: int64(l.MqueueBytes),
 			AwaitingRelMax: l.AwaitingRel, ReceiveMaximum: l.Inflight, AliasInMax: l.TopicAliases,
-			WaitMax: time.Duration(l.MessageExpiryMax) * time.Second,
+			Account: held, WaitMax: time.Duration(l.MessageExpiryMax) * time.Second,
 		},
 		PacketLimits: broker.PacketLimits{
 			PacketBytes: int(l.PacketBytes), ConnectPacketBytes: int(l.ConnectPacketBytes), UserProperties: l.UserProperties,
@@ -67,6 +67,9 @@ func connectionsMax(c *config.Config) (connections int64, sum string, err error)
 		return 0, "", fmt.Errorf("read the open file limit: %w", err)
 	}
 	fit := (int64(min(files.Cur, 1<<31)) - filesReserve) * 10 / 12
+	if fit < 1 {
+		return 0, "", fmt.Errorf("the open file limit of %d leaves nothing for clients: %d are reserved. Raise it (ulimit -n, or LimitNOFILE= in the unit); see P1.1", files.Cur, filesReserve)
+	}
 	sum = fmt.Sprintf("(%d open files - %d reserved) / 1.2 = %d connections", files.Cur, filesReserve, fit)
 	if c.Limits.ConnectionsTotal == config.Auto {
 		return min(fit, 850_000), sum, nil

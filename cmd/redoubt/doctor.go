@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/redoubtmq/redoubt/admin"
+	"github.com/redoubtmq/redoubt/harden"
+	"github.com/redoubtmq/redoubt/internal/clock"
+)
+
+// doctorWithin bounds a run, probes included.
+const doctorWithin = 30 * time.Second
+
+// doctorFlags are the flags of redoubt doctor.
+type doctorFlags struct {
+	only       []string
+	explain    string
+	evidence   bool
+	failOn     string
+	maxUnknown int
+}
+
+func doctorCmd(g *globals) *cobra.Command {
+	var f doctorFlags
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check that the hardening holds, by looking and by trying",
+		Long: "Judges the hardening checklist on the files, on what the kernel reports and by probes of the running broker,\n" +
+			"each with its positive control. What could not be observed is unknown and never counts as pass.\n" +
+			"The probes are ordinary clients with users made for the run, which end by themselves; nothing is changed.\n" +
+			"Run it as the user the broker runs as, or as root.\n\n" +
+			"Exit codes: 0 nothing failed at or above --fail-on, 1 findings, 2 usage, or the checker could not do its work,\n" +
+			"3 more rows are unknown than --max-unknown.",
+		Example: "  redoubt doctor\n  redoubt doctor --only P4.1,P4.2 --evidence\n  redoubt doctor -o json --fail-on high --max-unknown 1\n  redoubt doctor --explain P3.1",
+		Args:    cobra.NoArgs,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return doctor(cmd, g, &f) },
+	}
+	fs := cmd.Flags()
+	fs.StringSliceVar(&f.only, "only", nil, "check these rows `ID,...` and no others")
+	fs.StringVar(&f.explain, "explain", "", "say what the row `ID` demands, why, and how it is checked; check nothing")
+	fs.BoolVar(&f.evidence, "evidence", false, "show every observation")
+	fs.StringVar(&f.failOn, "fail-on", string(harden.Low), "lowest `SEVERITY` of a failed row that makes the exit code 1: critical, high, medium or low")
+	fs.IntVar(&f.maxUnknown, "max-unknown", 0, "how many rows may be unknown before the exit code is 3")
+	return cmd
+}
+
+// doctorVerdict is the verdict as an exit code; it was printed already.
+type doctorVerdict int
+
+func (doctorVerdict) Error() string   { return "" }
+func (doctorVerdict) Reported() bool  { return true }
+func (v doctorVerdict) ExitCode() int { return int(v) }
+
+// doctorError is a checker that could not do its work.
+type doctorError struct{ error }
+
+func (doctorError) ExitCode() int   { return harden.ExitError }
+func (e doctorError) Unwrap() error { return e.error }
+
+func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
+	if f.explain != "" {
+		checks, err := harden.Select(harden.Checks, []string{f.explain})
+		if err != nil {
+			return &usageError{err}
+		}
+		_, err = io.WriteString(cmd.OutOrStdout(), checks[0].Explain())
+		return err
+	}
+	checks, err := harden.Select(harden.Checks, f.only)
+	if err != nil {
+		return &usageError{fmt.Errorf("--only: %w", err)}
+	}
+	if !harden.Severity(f.failOn).AtLeast(harden.Low) {
+		return &usageError{fmt.Errorf("--fail-on %q: it is critical, high, medium or low", f.failOn)}
+	}
+	if f.maxUnknown < 0 {
+		return &usageError{fmt.Errorf("--max-unknown %d: it is a number of rows, 0 or more", f.maxUnknown)}
+	}
+	loaded, err := g.LoadConfig()
+	if err != nil {
+		return doctorError{err}
+	}
+	e := &harden.Env{Clock: clock.System{}, Config: loaded.Config, File: loaded.File}
+	ctx, cancel := context.WithTimeout(cmd.Context(), doctorWithin)
+	defer cancel()
+	client := admin.NewClient(loaded.Config.Admin.Socket)
+	var unreachable *admin.UnreachableError
+	switch _, err := client.Status(ctx); {
+	case err == nil:
+		e.Broker = patient{client}
+	case errors.As(err, &unreachable) && unreachable.Offline():
+		e.NoBroker = err.Error()
+	default:
+		return doctorError{err}
+	}
+	report := harden.Examine(ctx, e, checks)
+	if g.Output == "json" {
+		err = report.WriteJSON(cmd.OutOrStdout(), version)
+	} else {
+		err = report.WriteText(cmd.OutOrStdout(), harden.TextOptions{Evidence: f.evidence})
+	}
+	if err != nil {
+		return doctorError{err}
+	}
+	if code := report.ExitCode(harden.Severity(f.failOn), f.maxUnknown); code != harden.ExitClean {
+		return doctorVerdict(code)
+	}
+	return nil
+}
+
+// patient is the running broker as the doctor sees it, by its administration
+// socket.
+type patient struct{ client *admin.Client }
+
+// Report implements harden.Broker.
+func (p patient) Report(ctx context.Context) (harden.BrokerReport, error) {
+	s, err := p.client.Status(ctx)
+	if err != nil {
+		return harden.BrokerReport{}, err
+	}
+	l, err := p.client.Limits(ctx)
+	if err != nil {
+		return harden.BrokerReport{}, err
+	}
+	pid, uid, err := p.client.Process(ctx)
+	if err != nil {
+		return harden.BrokerReport{}, err
+	}
+	r := harden.BrokerReport{Node: s.Name, Version: s.Version, PID: pid, UID: uid, Limits: harden.Limits(l)}
+	for _, x := range s.Listeners {
+		r.Listeners = append(r.Listeners, harden.ListenerReport{Name: x.Name, Address: x.Address, Protocol: x.Protocol})
+	}
+	return r, nil
+}
+
+// AddProbe implements harden.Broker.
+func (p patient) AddProbe(ctx context.Context, grant bool) (harden.ProbeUser, error) {
+	u, err := p.client.AddProbe(ctx, grant)
+	if err != nil {
+		return harden.ProbeUser{}, err
+	}
+	if u.Password == nil {
+		return harden.ProbeUser{}, errors.New("the broker made a probe user and did not say its secret")
+	}
+	return harden.ProbeUser{Name: u.UserID, Secret: u.Password.Value, Topic: u.Topic}, nil
+}
+
+// EndProbe implements harden.Broker.
+func (p patient) EndProbe(ctx context.Context, name string) error {
+	return p.client.EndProbe(ctx, name)
+}
+
+// Limits implements admin.Limits: what clients of this moment get.
+func (n *node) Limits() admin.LimitsReport {
+	s := n.broker.Settings()
+	return admin.LimitsReport{
+		PacketBytes: int64(s.PacketBytes), ConnectPacketBytes: int64(s.ConnectPacketBytes), TopicLevels: int64(s.TopicLevels),
+		TopicBytes: int64(s.TopicBytes), ClientIDBytes: int64(s.ClientIDBytes), UserProperties: int64(s.UserProperties),
+		Inflight: int64(s.Session.ReceiveMaximum), AwaitingRel: int64(s.Session.AwaitingRelMax),
+		MqueueMessages: int64(s.Session.MqueueMessages), MqueueBytes: s.Session.MqueueBytes,
+		Subscriptions: int64(s.Subscriptions), WildcardSubscriptions: int64(s.WildcardSubscriptions), TopicAliases: int64(s.Session.AliasInMax),
+		SessionExpiryMaxSeconds: int64(s.SessionExpiryMax), ConnectDeadlineMillis: n.door.Deadline(time.Time{}).Sub(time.Time{}).Milliseconds(),
+	}
+}

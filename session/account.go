@@ -1,0 +1,43 @@
+package session
+
+import "sync/atomic"
+
+// Account adds up the bytes that all sessions of a node hold for their clients:
+// what waits and what is unacknowledged. It is what keeps many sessions, each
+// within its own limits, from filling the memory together (A066, A067). A message
+// that many sessions share counts once for each, so the account errs on the safe
+// side. It is safe for concurrent use; a nil Account counts nothing.
+type Account struct {
+	max  atomic.Int64
+	held atomic.Int64
+}
+
+// NewAccount bounds the sum at max bytes.
+func NewAccount(max int64) *Account {
+	a := &Account{}
+	a.max.Store(max)
+	return a
+}
+
+// SetMax changes the bound; what is held stays.
+func (a *Account) SetMax(max int64) { a.max.Store(max) }
+
+// Held is the sum, bytes.
+func (a *Account) Held() int64 {
+	if a == nil {
+		return 0
+	}
+	return a.held.Load()
+}
+
+// room tells whether size more bytes fit.
+func (a *Account) room(size int64) bool {
+	return a == nil || a.held.Load()+size <= a.max.Load()
+}
+
+// add counts size bytes more, or fewer.
+func (a *Account) add(size int64) {
+	if a != nil {
+		a.held.Add(size)
+	}
+}
