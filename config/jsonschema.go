@@ -75,11 +75,9 @@ func valueSchema(row *Row) object {
 		return schemaOf(row.Key)
 	case KindNames:
 		entry := join(row.Key, "<name>")
-		value := object{}
+		value := schemaOf(entry)
 		if r := rowOf[entry]; r != nil {
 			value = rowSchema(r)
-		} else {
-			value = schemaOf(entry)
 		}
 		return object{"type": []string{"object", "null"}, "propertyNames": object{"pattern": nameFormECMA, "maxLength": 32},
 			"additionalProperties": value, "maxProperties": entriesMax}

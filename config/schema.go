@@ -61,11 +61,6 @@ type Row struct {
 	Reload  Reload   // what a change needs
 }
 
-// leaf tells whether the row holds a value rather than rows.
-func (r *Row) leaf() bool {
-	return r.Kind != KindSection && r.Kind != KindNames && (r.Kind != KindItems)
-}
-
 // flow tells whether the value is a list or a section, which the environment
 // gives as YAML flow text.
 func (r *Row) flow() bool {

@@ -60,12 +60,11 @@ var now0 = time.Unix(1_000_000, 0)
 
 // runner is the part of the broker and of the connection that a script plays.
 type runner struct {
-	t     *testing.T
-	l     *ledger
-	s     *Session // nil before `session` and after its end
-	now   time.Time
-	wills map[string]*mqtt.Will
-	out   strings.Builder
+	t   *testing.T
+	l   *ledger
+	s   *Session // nil before `session` and after its end
+	now time.Time
+	out strings.Builder
 }
 
 func newRunner(t *testing.T) *runner {

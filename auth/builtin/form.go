@@ -58,8 +58,9 @@ func generatedForm(p []byte) bool {
 func appendBase62(dst []byte, n *big.Int, digits int) []byte {
 	at := len(dst)
 	dst = append(dst, make([]byte, digits)...)
-	base, rest := big.NewInt(int64(len(base62))), new(big.Int)
+	base := big.NewInt(int64(len(base62)))
 	for i := digits - 1; i >= 0; i-- {
+		var rest *big.Int
 		n, rest = new(big.Int).QuoRem(n, base, new(big.Int))
 		dst[at+i] = base62[rest.Int64()]
 	}

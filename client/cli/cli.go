@@ -87,8 +87,7 @@ type printer struct {
 	command string
 	quiet   bool
 
-	mu  sync.Mutex // guards the writers, and out
-	out []byte
+	mu sync.Mutex // held while one of the writers writes
 }
 
 func newPrinter(in IO, command string, quiet bool) *printer {
@@ -119,11 +118,11 @@ func (p *printer) complain(e *client.Error) {
 	if p.io.JSON {
 		line, err := json.Marshal(map[string]any{"error": e})
 		if err == nil {
-			p.write(p.io.Stderr, append(line, '\n'))
+			p.tell(append(line, '\n'))
 		}
 		return
 	}
-	p.write(p.io.Stderr, []byte("redoubt "+p.command+": "+e.Text()+"\n"))
+	p.tell([]byte("redoubt " + p.command + ": " + e.Text() + "\n"))
 }
 
 // warn prints a line that is no failure.
@@ -135,17 +134,20 @@ func (p *printer) warn(format string, args ...any) {
 	if p.io.JSON {
 		b, err := json.Marshal(map[string]any{"warning": line})
 		if err == nil {
-			p.write(p.io.Stderr, append(b, '\n'))
+			p.tell(append(b, '\n'))
 		}
 		return
 	}
-	p.write(p.io.Stderr, []byte("redoubt "+p.command+": warning: "+line+"\n"))
+	p.tell([]byte("redoubt " + p.command + ": warning: " + line + "\n"))
 }
 
 // trace prints one step for --debug.
 func (p *printer) trace(line string) {
-	p.write(p.io.Stderr, []byte("redoubt "+p.command+": "+strings.TrimSuffix(line, "\n")+"\n"))
+	p.tell([]byte("redoubt " + p.command + ": " + strings.TrimSuffix(line, "\n") + "\n"))
 }
+
+// tell writes to standard error. When that fails there is nobody left to tell.
+func (p *printer) tell(line []byte) { _ = p.write(p.io.Stderr, line) }
 
 // write writes whole lines, one writer at a time.
 func (p *printer) write(w io.Writer, b []byte) error {
