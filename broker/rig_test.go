@@ -37,6 +37,7 @@ type fakeWire struct {
 	refuse bool // this home's data lane is full
 	inbox  []*Batch
 	full   map[ConnRef]bool // the socket takes no more
+	asked  int              // turns asked for by Again
 }
 
 func (w *fakeWire) Send(c ConnRef, o session.Out) bool {
@@ -57,7 +58,7 @@ func (w *fakeWire) Close(c ConnRef, say *mqtt.Disconnect, _ Cause) {
 
 func (w *fakeWire) Pause(c ConnRef, _ time.Time) { w.paused[c] = true }
 func (w *fakeWire) Resume(c ConnRef)             { delete(w.paused, c) }
-func (w *fakeWire) Again()                       {}
+func (w *fakeWire) Again()                       { w.asked++ }
 
 func (w *fakeWire) Forward(home int, b *Batch) bool {
 	to := w.d.wires[home]
@@ -95,6 +96,10 @@ func newDesk(t testing.TB, homes int, change ...func(*Settings)) *desk {
 	return d
 }
 
+func principal(user string) auth.Principal {
+	return auth.Principal{Identity: user, Username: user, ClientID: "c"}
+}
+
 // seat is a connected session.
 type seat struct {
 	d    *desk
@@ -110,7 +115,7 @@ func (d *desk) sit(home int, user string) seat {
 	o, refusal := d.homes[home].Open(d.now, Arrival{
 		Conn:    s.conn,
 		Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 1000, SessionExpiry: 100},
-		By:      auth.Principal{Identity: user, Username: user, ClientID: "c"},
+		By:      principal(user),
 	})
 	if refusal != nil {
 		d.t.Fatal(refusal)

@@ -29,4 +29,5 @@ func golden(t *testing.T, path string, got []byte) {
 func TestDocumentsAreCurrent(t *testing.T) {
 	golden(t, "../docs/configuration.md", Reference())
 	golden(t, "../docs/redoubt.example.yaml", Example())
+	golden(t, "../docs/limits.md", LimitsTable())
 }
