@@ -155,7 +155,7 @@ func (e *Env) judgeCore(pid int) Result {
 // shortened keeps a name that somebody else chose short enough for a line, and
 // printable.
 func shortened(s string) string {
-	const most = 60
+	const most = 120
 	if len(s) > most {
 		s = strings.ToValidUTF8(s[:most], "") + "..."
 	}

@@ -26,6 +26,10 @@ type client struct {
 	got     []string // topics of messages that were delivered
 }
 
+func newClient(ctx context.Context, e *Env, conn net.Conn, level byte) *client {
+	return &client{e: e, ctx: ctx, conn: conn, r: bufio.NewReader(conn), level: level}
+}
+
 // said is what a broker answered to one thing: a packet, or how it kept silent.
 type said struct {
 	packet *packet
@@ -104,7 +108,7 @@ func (e *Env) connect(ctx context.Context, p *endpoint, c connectPacket) (*clien
 	if err != nil {
 		return nil, said{other: "no connection: " + shortened(err.Error()), level: c.level}
 	}
-	m := &client{e: e, ctx: ctx, conn: conn, r: bufio.NewReader(conn), level: c.level}
+	m := newClient(ctx, e, conn, c.level)
 	if c.clientID == "" {
 		c.clientID = "probe-" + randomText()
 	}

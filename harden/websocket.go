@@ -35,6 +35,7 @@ func upgrade(c net.Conn, host, path string) (*wsConn, error) {
 	if err != nil {
 		return nil, err
 	}
+	defer resp.Body.Close()                                               // of a 101 it is empty: what follows is read from r
 	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) // RFC 6455 §1.3; not for security
 	switch {
 	case resp.StatusCode != http.StatusSwitchingProtocols:

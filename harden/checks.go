@@ -1,0 +1,59 @@
+package harden
+
+// Checks is the checklist as far as it is built: one value for each row. Ids,
+// severities and weights are those of the checklist and never change meaning.
+var Checks = []*Check{
+	{
+		ID: "P2.2", Slug: "private-files", Phase: 2, Severity: High, Weight: 8, Demands: Kernel,
+		Title:     "Keys, passwords and rules are closed to others",
+		Standards: []string{"IEC62443-4-2:CR1.5", "IEC62443-4-2:CR4.1", "ASVS5:13.3.1", "CRA:I.2.e", "CWE-732"},
+		Why: "A key or a password hash that another user of the machine can read is his; a rules file or a folder that he can write lets him grant himself everything. " +
+			"A secret in the environment or on the command line is in process lists, crash reports and child processes, and a core dump is a copy of all keys.",
+		How: "Opens every key, the users, the rules, the certificates, the configuration and the data directory, judges the opened descriptor and every folder above it as the broker's user, " +
+			"looks at the administration socket, reads the environment and the command line of the running process for what has the name or the form of a secret, and the limit of core dumps the kernel enforces on it.",
+		Fix: "run the command named with each finding; a broker that starts with open keys refuses to",
+		Run: privateFiles, Start: privateFilesAtStart,
+	},
+	{
+		ID: "P3.1", Slug: "tls-versions", Phase: 3, Severity: High, Weight: 8, Demands: Behavioural,
+		Title:     "TLS older than 1.2 is refused",
+		Standards: []string{"RFC8996", "IEC62443-4-2:CR4.3", "ASVS5:12.1.1", "CRA:I.2.e", "CWE-326"},
+		Why:       "SSL 3.0, TLS 1.0 and 1.1 have no authenticated encryption and fall to known attacks; RFC 8996 retired them. One socket that still accepts them is enough for a downgrade.",
+		How: "Sends a hand-written ClientHello for SSL 3.0, TLS 1.0 and 1.1, with and without a server name, and a TLS 1.2 hello that lists only old versions, to every listening socket of the process as the kernel lists it, in both address families. " +
+			"Each must be refused with an alert. Positive control: the same hello with TLS 1.2 or 1.3 is answered with a ServerHello.",
+		Fix: "listeners.<name>.tls.profile is intermediate (1.2 and 1.3) or modern (1.3 only); something else must be answering",
+		Run: tlsVersions,
+	},
+	{
+		ID: "P4.1", Slug: "authentication", Phase: 4, Severity: Critical, Weight: 10, Demands: Behavioural,
+		Title:     "Nobody connects without proving who he is",
+		Standards: []string{"IEC62443-4-2:CR1.1", "IEC62443-4-2:CR1.2", "ASVS5:6.3.2", "CRA:I.2.d", "CWE-306"},
+		Why:       "An entrance without authentication is an entrance for everybody who can reach it; so is a second listener that was forgotten, and a back end that takes an empty password for a login.",
+		How: "At every listener, as the kernel lists its sockets, on MQTT 3.1.1 and 5.0: connects with no user, an empty user, a user that does not exist, and a user that exists with no, an empty, a wrong and a shortened password, " +
+			"and with an unknown authentication method beside the right secret. Each must get the CONNACK that says so. Positive control: the same user with its secret is accepted, before and after. " +
+			"A listening socket nobody knows about is a finding, and so is a service that takes a CONNECT. A user who is deleted must be cut off at once.",
+		Fix: "give the listener an authentication chain (listeners.<name>.authn), and remove what else listens",
+		Run: authentication,
+	},
+	{
+		ID: "P4.2", Slug: "authorization", Phase: 4, Severity: Critical, Weight: 10, Demands: Behavioural,
+		Title:     "What no rule allows is denied, and not delivered",
+		Standards: []string{"IEC62443-4-2:CR2.1", "ASVS5:8.2.1", "ASVS5:8.2.2", "CRA:I.2.d", "CWE-862"},
+		Why:       "One device that may read # reads every other, and one that may publish everywhere commands them all. Wills, retained messages, aliases and shared subscriptions are ways around a rule that looks at topics alone.",
+		How: "A user without grants publishes at QoS 0, 1 and 2, retained, by topic alias and as a will, and subscribes to a topic, #, +/#, $SYS/# and $share filters, on MQTT 3.1.1 and 5.0. " +
+			"Each must be refused with the right code, nothing may reach a watcher who may read all of it, live or retained, and nothing the watcher publishes may reach the user. " +
+			"Positive control: a second user with one grant does all of it within the grant, and nothing beyond.",
+		Fix: "look for a rule that is too broad: redoubt acl test --user NAME publish TOPIC says which one allows it",
+		Run: authorization,
+	},
+	{
+		ID: "P4.3", Slug: "limits", Phase: 4, Severity: Medium, Weight: 5, Demands: Behavioural,
+		Title:     "Every client has limits, and they hold",
+		Standards: []string{"IEC62443-4-2:CR7.1", "IEC62443-4-2:CR7.2", "CRA:I.2.h", "CWE-770"},
+		Why:       "A client without limits takes the memory and the processor of all the others, by mistake or on purpose, and a limit that is checked after the packet was kept is none.",
+		How: "At every listener, on MQTT 3.1.1 and 5.0: announces a packet one byte over the limit and one of 256 MiB by the fixed header alone, and a CONNECT over its own limit; publishes and subscribes one topic level too deep; makes one subscription too many; leaves one QoS 2 message too many without PUBREL. " +
+			"Each must be refused with its reason code, or in MQTT 3.1.1 by closing. Positive control: exactly the limit is accepted. The limits are those the running process holds, and are compared with the checklist.",
+		Fix: "set the limits.* named in the finding to the value of the checklist or lower",
+		Run: quotas,
+	},
+}

@@ -1,0 +1,73 @@
+package harden
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Explain is everything about one check, for a terminal.
+func (c *Check) Explain() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n\n", c.Name(), c.Title)
+	fmt.Fprintf(&b, "Phase %d (%s), severity %s, weight %d. Demands %s evidence.\n", c.Phase, Phases[c.Phase], c.Severity, c.Weight, c.Demands)
+	if c.Start != nil {
+		b.WriteString("What can be judged before the broker listens refuses its start.\n")
+	}
+	for _, part := range []struct{ head, text string }{{"Why", c.Why}, {"How it is checked", c.How}, {"Fix", c.Fix}, {"Standards", strings.Join(c.Standards, ", ")}} {
+		fmt.Fprintf(&b, "\n%s\n%s", part.head, wrapped(part.text, 96))
+	}
+	return b.String()
+}
+
+// wrapped breaks text into lines of at most width bytes, two spaces in.
+func wrapped(text string, width int) string {
+	var b strings.Builder
+	line := " "
+	for _, word := range strings.Fields(text) {
+		if len(line)+1+len(word) > width {
+			b.WriteString(line + "\n")
+			line = " "
+		}
+		line += " " + word
+	}
+	b.WriteString(line + "\n")
+	return b.String()
+}
+
+// Markdown is the table as a page for people: docs/security/checks.md.
+func Markdown() string {
+	var b strings.Builder
+	b.WriteString("# What `redoubt doctor` checks\n\n" +
+		"Generated from the table in `harden/checks.go`; do not edit. To record a change:\n" +
+		"`go test ./harden -run TestDocs -rewrite`.\n\n" +
+		"Ids are those of the hardening checklist and never change. A row is judged by what was observed: files through an opened\n" +
+		"descriptor, what the kernel enforces, and probes of the running broker. A probe counts only with its **positive control**:\n" +
+		"the good case has to pass in the same run, or the refusal of the bad one proves nothing. A row whose evidence does not\n" +
+		"reach what it demands is *unknown* and never *pass*.\n\n" +
+		"Probes connect as ordinary users with a random name, made over the administration socket for the run. They live in memory\n" +
+		"for a minute at most, also when the doctor is killed; there are at most four; nothing in the broker knows that they are\n" +
+		"probes. One has no grant. Where a positive control needs one, a second user has a single rule for a single random topic.\n\n" +
+		"Probes go to every listening socket of the process, in both address families, as the kernel lists them. A socket that is\n" +
+		"neither a listener nor a service of the configuration is a finding.\n\n" +
+		"| Id | Severity | Weight | Demands | What is true when it passes |\n|---|---|---|---|---|\n")
+	for _, c := range Checks {
+		fmt.Fprintf(&b, "| [%s](#%s) | %s | %d | %s | %s |\n", c.ID, anchor(c), c.Severity, c.Weight, c.Demands, c.Title)
+	}
+	b.WriteString("\nThe score is 0 to 100: the weight of the rows that pass, half for one that holds but is looser than the checklist, nothing\n" +
+		"for a failed or unknown one. A critical row that fails holds it at " + fmt.Sprint(capCritical) + " at most, a high one at " + fmt.Sprint(capHigh) + ". " + Caveat + "\n\n" +
+		"Exit codes: 0 nothing failed at or above `--fail-on`, 1 findings, 2 the checker could not do its work or was called wrongly,\n" +
+		"3 more rows are unknown than `--max-unknown`.\n")
+	for _, c := range Checks {
+		fmt.Fprintf(&b, "\n## %s\n\n**%s.** Severity %s, phase %d (%s).\n\n%s\n\n*How:* %s\n\n*Fix:* %s.\n\n*Standards:* %s.\n",
+			c.Name(), c.Title, c.Severity, c.Phase, Phases[c.Phase], c.Why, c.How, c.Fix, strings.Join(c.Standards, ", "))
+		if c.Start != nil {
+			b.WriteString("\nWhat of it can be judged before the broker listens refuses its start, by the same predicate.\n")
+		}
+	}
+	return b.String()
+}
+
+// anchor is how a heading is linked to.
+func anchor(c *Check) string {
+	return strings.ReplaceAll(strings.ToLower(c.Name()), ".", "")
+}

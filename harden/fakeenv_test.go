@@ -1,0 +1,110 @@
+package harden
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/internal/secret"
+)
+
+// Report implements Broker.
+func (f *fake) Report(context.Context) (BrokerReport, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return BrokerReport{Node: "fake", Version: "0", PID: os.Getpid(), UID: os.Geteuid(), Listeners: f.listeners, Limits: f.limits}, nil
+}
+
+// AddProbe implements Broker.
+func (f *fake) AddProbe(_ context.Context, grant bool) (ProbeUser, error) {
+	u := ProbeUser{Name: "probe-" + randomText(), Secret: secret.FromString(canary + randomText())}
+	if grant {
+		u.Topic = "probe-" + randomText()
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.users[u.Name] = u
+	f.made = append(f.made, u)
+	return u, nil
+}
+
+// EndProbe implements Broker.
+func (f *fake) EndProbe(_ context.Context, name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, ok := f.users[name]; !ok {
+		return fmt.Errorf("no user %s", name)
+	}
+	delete(f.users, name)
+	for c := range f.conns {
+		if c.user == name && !slices.Contains(f.flaws, keepsDeleted) {
+			_ = c.conn.Close()
+		}
+	}
+	return nil
+}
+
+// canary begins every secret of these tests; it must not turn up in any output.
+const canary = "canary-53cr37-"
+
+// env is the doctor's view of f.
+func (f *fake) env() *Env {
+	c := &config.Config{Node: config.Node{DataDir: filepath.Join(f.t.TempDir(), "data")}}
+	return &Env{Clock: clock.System{}, Config: c, Broker: f, Step: time.Second}
+}
+
+// examine runs one row on f, with every socket of this process in view.
+func (f *fake) examine(id string) Row { return examine(f.t, f.env(), id).Rows[0] }
+
+func examine(t *testing.T, e *Env, id string) *Report {
+	t.Helper()
+	checks, err := Select(Checks, []string{id})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Examine(t.Context(), e, checks)
+}
+
+// alone makes e see the sockets of f and no others of this process, so that
+// tests can run beside each other.
+func (f *fake) alone(e *Env) *Env {
+	f.t.Helper()
+	e.Proc = f.t.TempDir()
+	own := filepath.Join(e.Proc, fmt.Sprint(os.Getpid()))
+	if err := os.MkdirAll(filepath.Join(own, "fd"), 0o755); err != nil {
+		f.t.Fatal(err)
+	}
+	for link, to := range map[string]string{filepath.Join(own, "net"): "/proc/self/net", filepath.Join(own, "ns"): "/proc/self/ns", filepath.Join(e.Proc, "self"): "/proc/self"} {
+		if err := os.Symlink(to, link); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	for i, n := range f.inodes {
+		if err := os.Symlink(fmt.Sprintf("socket:[%d]", n), filepath.Join(own, "fd", fmt.Sprint(i))); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+	return e
+}
+
+func inodeOf(t *testing.T, l *net.TCPListener) uint64 {
+	t.Helper()
+	file, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	fi, err := file.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fi.Sys().(*syscall.Stat_t).Ino
+}

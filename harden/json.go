@@ -1,0 +1,124 @@
+package harden
+
+import (
+	"encoding/json"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The JSON form: a header about the run, and one object for each check and scope
+// that can be read by itself.
+
+type jsonReport struct {
+	Schema    string         `json:"schema"`
+	Node      string         `json:"node"`
+	Version   string         `json:"broker_version"`
+	StartedAt time.Time      `json:"started_at"`
+	Duration  int64          `json:"duration_ms"`
+	Checker   jsonChecker    `json:"checker"`
+	Score     jsonScore      `json:"score"`
+	Counts    map[State]int  `json:"counts"`
+	Caveat    string         `json:"caveat"`
+	Results   []*jsonFinding `json:"results"`
+}
+
+type jsonChecker struct {
+	Version string `json:"version"`
+	Rules   string `json:"rules_sha256"`
+}
+
+type jsonScore struct {
+	Points int    `json:"points"`
+	Cap    int    `json:"cap"`
+	Why    string `json:"why,omitempty"`
+}
+
+// jsonRow is what a finding says about its row.
+type jsonRow struct {
+	ID        string     `json:"id"`
+	Title     string     `json:"title"`
+	Phase     int        `json:"phase"`
+	Row       int        `json:"row"`
+	Severity  Severity   `json:"severity"`
+	Weight    int        `json:"weight"`
+	Standards []string   `json:"standards"`
+	Demands   Confidence `json:"demanded_confidence"`
+	Rationale string     `json:"rationale"`
+}
+
+type jsonFinding struct {
+	Schema string `json:"schema"`
+	jsonRow
+	Scope        string        `json:"scope"`
+	State        State         `json:"state"`
+	Original     State         `json:"original_state"`
+	Summary      string        `json:"summary"`
+	Observations []Observation `json:"observations"`
+	Confidence   Confidence    `json:"confidence"`
+	Fix          jsonFix       `json:"fix"`
+	Waiver       *jsonWaiver   `json:"waiver"`
+	CheckedAt    time.Time     `json:"checked_at"`
+	Node         string        `json:"node"`
+	Duration     int64         `json:"duration_ms"`
+	Checker      jsonChecker   `json:"checker"`
+}
+
+type jsonFix struct {
+	Cmd     string `json:"cmd"`
+	Restart string `json:"restart"`
+}
+
+type jsonWaiver struct {
+	Reason  string `json:"reason"`
+	Owner   string `json:"owner"`
+	Expires string `json:"expires"`
+}
+
+// schemaVersion is that of both forms.
+const schemaVersion = "1"
+
+// WriteJSON writes the report. checker is the version of this program.
+func (r *Report) WriteJSON(w io.Writer, checker string) error {
+	who := jsonChecker{checker, RulesHash()}
+	score := r.Score()
+	out := jsonReport{
+		Schema: schemaVersion, Node: r.Node, Version: r.Version, StartedAt: r.Started.UTC(), Duration: r.Duration.Milliseconds(), Checker: who,
+		Score: jsonScore(score), Counts: r.Counts(), Caveat: Caveat, Results: []*jsonFinding{},
+	}
+	for i := range r.Rows {
+		c := r.Rows[i].Check
+		for k := range r.Rows[i].Results {
+			x := &r.Rows[i].Results[k]
+			f := &jsonFinding{
+				Schema: schemaVersion,
+				jsonRow: jsonRow{ID: c.Name(), Title: c.Title, Phase: c.Phase, Row: c.row(), Severity: c.Severity, Weight: c.Weight,
+					Standards: c.Standards, Demands: c.Demands, Rationale: c.Why},
+				Scope: x.Scope, State: x.State, Original: x.Original, Summary: x.Summary, Observations: x.Observations, Confidence: x.Confidence,
+				Fix: jsonFix{x.Fix, "none"}, CheckedAt: r.Started.UTC(), Node: r.Node, Duration: x.Duration.Milliseconds(), Checker: who,
+			}
+			if f.Observations == nil {
+				f.Observations = []Observation{}
+			}
+			if x.Waiver != nil {
+				f.Waiver = &jsonWaiver{x.Waiver.Reason, x.Waiver.Owner, x.Waiver.Expires.String()}
+			}
+			out.Results = append(out.Results, f)
+		}
+	}
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(out)
+}
+
+// row is the number of the row within its phase; 0: the id has none.
+func (c *Check) row() int {
+	_, n, _ := strings.Cut(c.ID, ".")
+	row, err := strconv.Atoi(n)
+	if err != nil {
+		return 0
+	}
+	return row
+}

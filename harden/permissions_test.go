@@ -1,0 +1,244 @@
+package harden
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/internal/datadir"
+	"github.com/redoubtmq/redoubt/pki"
+)
+
+// house is a data directory as a broker makes it, and a process as the kernel
+// shows it.
+type house struct {
+	t   *testing.T
+	dir string
+	env *Env
+}
+
+// account is a broker that only says who it is.
+type account struct {
+	BrokerReport
+	err error
+}
+
+func (a account) Report(context.Context) (BrokerReport, error) { return a.BrokerReport, a.err }
+func (account) AddProbe(context.Context, bool) (ProbeUser, error) {
+	return ProbeUser{}, errors.New("no probe users here")
+}
+func (account) EndProbe(context.Context, string) error { return nil }
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	root, err := os.MkdirTemp("", "rdt-") // a unix socket has 107 bytes for its path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(root) })
+	h := &house{t: t, dir: filepath.Join(root, "data")}
+	if err := datadir.Init(h.dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := pki.Ensure(h.dir, time.Now(), pki.LocalNames("h", nil)); err != nil {
+		t.Fatal(err)
+	}
+	h.write("data/users.json", "{}", 0o600)
+	h.write("data/rules.yaml", "version: 1\n", 0o600)
+	h.write("redoubt.yaml", "", 0o600)
+	loaded, err := config.Load(config.Options{DataDir: h.dir, File: h.path("redoubt.yaml"), Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("unix", loaded.Config.Admin.Socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	h.chmod("data/admin.sock", 0o600)
+	h.write("proc/7/environ", "PATH=/bin\x00HOME=/\x00CREDENTIALS_DIRECTORY=/run/c\x00TLS_KEY_PASSWORD=file:/etc/pw\x00API_TOKEN=\x00", 0o600)
+	h.write("proc/7/cmdline", "redoubt\x00serve\x00--data-dir\x00/var/lib/redoubt\x00--password-file\x00/etc/pw\x00", 0o600)
+	h.write("proc/7/limits", "Limit                     Soft Limit           Hard Limit           Units\nMax cpu time              unlimited            unlimited            seconds\nMax core file size        0                    unlimited            bytes\n", 0o600)
+	h.env = &Env{Clock: clock.System{}, Config: loaded.Config, File: loaded.File, Proc: h.path("proc"),
+		Broker: account{BrokerReport: BrokerReport{PID: 7, UID: os.Geteuid()}}}
+	return h
+}
+
+func (h *house) path(name string) string { return filepath.Join(filepath.Dir(h.dir), name) }
+
+func (h *house) write(name, text string, mode os.FileMode) {
+	h.t.Helper()
+	if err := os.MkdirAll(filepath.Dir(h.path(name)), 0o755); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.WriteFile(h.path(name), []byte(text), mode); err != nil {
+		h.t.Fatal(err)
+	}
+	h.chmod(name, mode)
+}
+
+func (h *house) chmod(name string, mode os.FileMode) {
+	h.t.Helper()
+	if err := os.Chmod(h.path(name), mode); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// stranger gives a file to another user, or makes us another user.
+func (h *house) stranger(name string) {
+	h.t.Helper()
+	if os.Geteuid() != 0 {
+		h.env.Broker = account{BrokerReport: BrokerReport{PID: 7, UID: os.Geteuid() + 1}}
+		return
+	}
+	if err := os.Lchown(h.path(name), 12345, 12345); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+const key = "-----BEGIN EC PRIVATE KEY-----\n" + canary + "\n"
+
+// Every way to leave a secret open is found and named, with a command that helps,
+// and the secret itself is shown nowhere.
+func TestOpenFilesAndProcesses(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(h *house)
+		scope string
+		state State
+		want  string
+		start bool // it also refuses the start
+	}{
+		"readable key":            {func(h *house) { h.chmod("data/certs/ca.key", 0o640) }, "files", Fail, "ca.key has mode 0640", true},
+		"readable leaf key":       {func(h *house) { h.chmod("data/certs/server.key", 0o604) }, "files", Fail, "server.key has mode 0604", true},
+		"readable users":          {func(h *house) { h.chmod("data/users.json", 0o644) }, "files", Fail, "users.json has mode 0644", true},
+		"writable rules":          {func(h *house) { h.chmod("data/rules.yaml", 0o664) }, "files", Fail, "rules.yaml has mode 0664", true},
+		"writable certificate":    {func(h *house) { h.chmod("data/certs/ca.pem", 0o622) }, "files", Fail, "ca.pem has mode 0622", true},
+		"open data directory":     {func(h *house) { h.chmod("data", 0o750) }, "files", Fail, "data has mode 0750", true},
+		"writable folder":         {func(h *house) { h.chmod("data/certs", 0o722) }, "files", Fail, "certs has mode 0722", true},
+		"writable parent":         {func(h *house) { h.chmod(".", 0o777) }, "files", Fail, "has mode 0777", true},
+		"somebody else's key":     {func(h *house) { h.stranger("data/certs/ca.key") }, "files", Fail, "user", os.Geteuid() == 0},
+		"no rules":                {func(h *house) { _ = os.Remove(h.path("data/rules.yaml")) }, "files", Unknown, "rules.yaml", true},
+		"open socket":             {func(h *house) { h.chmod("data/admin.sock", 0o666) }, "files", Fail, "admin.sock has mode 0666", false},
+		"something else for it":   {func(h *house) { _ = os.Remove(h.path("data/admin.sock")); h.write("data/admin.sock", "", 0o600) }, "files", Fail, "is not a socket", false},
+		"writable configuration":  {func(h *house) { h.chmod("redoubt.yaml", 0o666) }, "files", Fail, "redoubt.yaml has mode 0666", false},
+		"a key an editor left":    {func(h *house) { h.write("data/certs/ca.key~", key, 0o644) }, "files", Warn, "ca.key~ has mode 0644", false},
+		"password in environment": {func(h *house) { h.write("proc/7/environ", "A=b\x00DB_PASSWORD="+canary+"\x00", 0o600) }, "environment", Fail, "variable DB_PASSWORD", false},
+		"key in environment":      {func(h *house) { h.write("proc/7/environ", "NAME="+key+"\x00", 0o600) }, "environment", Fail, "a private key", false},
+		"our secret by any name":  {func(h *house) { h.write("proc/7/environ", "NAME=rdt_"+strings.Repeat("a", 33)+"\x00", 0o600) }, "environment", Fail, "a generated secret", false},
+		"password in an address":  {func(h *house) { h.write("proc/7/environ", "http_proxy=http://me:"+canary+"@proxy:80\x00", 0o600) }, "environment", Fail, "an address with a password", false},
+		"password as argument":    {func(h *house) { h.write("proc/7/cmdline", "redoubt\x00--ldap-password\x00"+canary+"\x00", 0o600) }, "command line", Fail, "argument 1", false},
+		"password after equals":   {func(h *house) { h.write("proc/7/cmdline", "redoubt\x00--token="+canary+"\x00", 0o600) }, "command line", Fail, "argument 1", false},
+		"core dumps": {func(h *house) {
+			h.write("proc/7/limits", "Max core file size        unlimited            unlimited            bytes\n", 0o600)
+		}, "core dumps", Fail, "unlimited", false},
+		"unknown limits":           {func(h *house) { h.write("proc/7/limits", "Max cpu time 1 1 s\n", 0o600) }, "core dumps", Unknown, "not among", false},
+		"no environment to read":   {func(h *house) { _ = os.Remove(h.path("proc/7/environ")) }, "environment", Unknown, "cannot be read", false},
+		"no command line to read":  {func(h *house) { _ = os.Remove(h.path("proc/7/cmdline")) }, "command line", Unknown, "cannot be read", false},
+		"no limits to read":        {func(h *house) { _ = os.Remove(h.path("proc/7/limits")) }, "core dumps", Unknown, "cannot be read", false},
+		"process in another space": {func(h *house) { h.env.Broker = account{BrokerReport: BrokerReport{UID: os.Geteuid()}} }, "environment", Unknown, "not known here", false},
+		"broker keeps silent":      {func(h *house) { h.env.Broker = account{err: errors.New("no")} }, "process", Unknown, "no account", false},
+		"no broker":                {func(h *house) { h.env.Broker = nil }, "process", Unknown, "no broker", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			if rep := examine(t, h.env, "P2.2"); rep.Rows[0].State() != Pass || rep.Rows[0].Confidence() != Kernel {
+				t.Fatalf("before: %+v", rep.Rows[0].Results)
+			}
+			if err := RefuseStart(h.env.Config, clock.System{}); err != nil {
+				t.Fatalf("before: %v", err)
+			}
+			h.env.seen = seen{}
+			c.spoil(h)
+			rep := examine(t, h.env, "P2.2")
+			var out strings.Builder
+			if err := rep.WriteText(&out, TextOptions{Evidence: true}); err != nil {
+				t.Fatal(err)
+			}
+			if err := rep.WriteJSON(&out, "0"); err != nil {
+				t.Fatal(err)
+			}
+			found := false
+			for _, r := range rep.Rows[0].Results {
+				if r.Scope == c.scope {
+					found = r.State == c.state && strings.Contains(observed(&r)+r.Summary, c.want)
+				} else if r.State != Pass && c.scope != "process" && h.env.Broker != nil && name != "process in another space" {
+					t.Errorf("%s: %s %s", r.Scope, r.State, r.Summary)
+				}
+			}
+			if !found || rep.Rows[0].State() != c.state {
+				t.Errorf("want %s of %s with %q:\n%s", c.state, c.scope, c.want, out.String())
+			}
+			if strings.Contains(out.String(), canary) || strings.Contains(out.String(), "rdt_aaa") {
+				t.Error("the output holds a secret")
+			}
+			err := RefuseStart(h.env.Config, clock.System{})
+			if (err != nil) != c.start || err != nil && (!strings.Contains(err.Error(), c.want) || !strings.Contains(err.Error(), "P2.2")) {
+				t.Errorf("start: %v", err)
+			}
+		})
+	}
+}
+
+// The command that is shown repairs what it is shown for.
+func TestTheFixRepairs(t *testing.T) {
+	h := newHouse(t)
+	for name, mode := range map[string]os.FileMode{"data": 0o755, "data/certs/ca.key": 0o644, "data/rules.yaml": 0o666, "data/admin.sock": 0o777, "data/certs": 0o777} {
+		h.chmod(name, mode)
+	}
+	for range 5 { // a folder is found before what lies in it
+		rep := examine(t, h.env, "P2.2")
+		h.env.seen = seen{}
+		r := rep.Rows[0].Results[0]
+		if r.State == Pass {
+			return
+		}
+		if out, err := exec.Command("/bin/sh", "-c", r.Fix).CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v %s", r.Fix, err, out)
+		}
+	}
+	t.Errorf("still open: %+v", examine(t, h.env, "P2.2").Rows[0].Results[0])
+}
+
+// A link cannot hide what it leads to: what is judged is what is opened.
+func TestALinkedKeyIsJudged(t *testing.T) {
+	h := newHouse(t)
+	if err := os.Rename(h.path("data/certs/ca.key"), h.path("elsewhere")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(h.path("elsewhere"), h.path("data/certs/ca.key")); err != nil {
+		t.Fatal(err)
+	}
+	if s := examine(t, h.env, "P2.2").Rows[0].State(); s != Pass {
+		t.Errorf("a closed file behind a link: %s", s)
+	}
+	h.chmod("elsewhere", 0o644)
+	h.env.seen = seen{}
+	if s := examine(t, h.env, "P2.2").Rows[0].State(); s != Fail {
+		t.Errorf("an open file behind a link: %s", s)
+	}
+}
+
+func TestKeysOfTheConfigurationAreJudged(t *testing.T) {
+	h := newHouse(t)
+	h.write("own.key", key, 0o600)
+	h.write("own.pem", "", 0o644)
+	h.env.Config.Listeners["mqtts"] = config.Listener{Protocol: config.ProtocolMQTTS, TLS: config.TLS{Certificates: []config.Certificate{{Cert: h.path("own.pem"), Key: config.Secret{Ref: "file:" + h.path("own.key")}}}}}
+	if r := examine(t, h.env, "P2.2").Rows[0]; r.State() != Pass {
+		t.Errorf("%+v", r.Results[0])
+	}
+	h.env.seen = seen{}
+	h.chmod("own.key", 0o644)
+	r := examine(t, h.env, "P2.2").Rows[0].Results[0]
+	if want := fmt.Sprintf("chmod 0600 %s", h.path("own.key")); r.State != Fail || r.Fix != want {
+		t.Errorf("%s, fix %q, want %q", r.Summary, r.Fix, want)
+	}
+}
