@@ -41,18 +41,31 @@ func (l *loader) checkListeners(c *Config) {
 		if c.Authn.Chains[ln.Authn] == nil && !l.problems.about(key+".authn") && !l.problems.about("authn.chains") {
 			l.wrong(key+".authn", quote(ln.Authn), "is no chain of authn.chains. There is %s.", oneOf(sorted(c.Authn.Chains)))
 		}
-		if !ln.Plaintext() {
-			continue
-		}
+		l.checkMeaning(&ln, key)
+	}
+	if !open && !l.problems.about("listeners") {
+		l.wrong("listeners", "", "Every listener is off (bind: []), so no client could ever connect. Give one an address.")
+	}
+}
+
+// checkMeaning refuses keys that a listener's protocol has no use for: whoever
+// wrote them expects something of them.
+func (l *loader) checkMeaning(ln *Listener, key string) {
+	if ln.Plaintext() {
 		for _, at := range sorted(l.origins) {
 			if strings.HasPrefix(at, key+".tls.") {
-				l.wrong(at, "", "has no meaning on protocol mqtt, which is plain text. Use protocol mqtts, or remove the tls section.")
+				l.wrong(at, "", "has no meaning on protocol %s, which is plain text. Use protocol %s, or remove the tls section.", ln.Protocol, encrypted(ln.Protocol))
 				break
 			}
 		}
 	}
-	if !open && !l.problems.about("listeners") {
-		l.wrong("listeners", "", "Every listener is off (bind: []), so no client could ever connect. Give one an address.")
+	if ln.WebSocket() || ln.Protocol == "" {
+		return
+	}
+	for _, at := range []string{key + ".path", key + ".origins"} {
+		if l.origins[at].Pinned() && !l.problems.about(at) {
+			l.wrong(at, "", "has no meaning on protocol %s. Use protocol %s, or remove it.", ln.Protocol, ProtocolWSS)
+		}
 	}
 }
 

@@ -46,18 +46,25 @@ type Log struct {
 const (
 	ProtocolMQTTS = "mqtts" // MQTT over TLS
 	ProtocolMQTT  = "mqtt"  // MQTT over plain TCP
+	ProtocolWSS   = "wss"   // MQTT in WebSocket frames over TLS
+	ProtocolWS    = "ws"    // MQTT in WebSocket frames over plain TCP
 )
 
 // Listener is one entrance for clients.
 type Listener struct {
-	Protocol string   `yaml:"protocol"` // ProtocolMQTTS or ProtocolMQTT
+	Protocol string   `yaml:"protocol"` // ProtocolMQTTS, ProtocolWSS, ProtocolMQTT or ProtocolWS
 	Bind     []string `yaml:"bind"`     // "host:port", see ParseBind; empty: the listener is off
 	TLS      TLS      `yaml:"tls"`      // the zero TLS on a plaintext listener
+	Path     string   `yaml:"path"`     // of a WebSocket's request; "" without one
+	Origins  []string `yaml:"origins"`  // pages a browser may connect from; empty: none
 	Authn    string   `yaml:"authn"`    // key of Authn.Chains
 }
 
 // Plaintext tells whether passwords cross this listener unencrypted.
-func (l *Listener) Plaintext() bool { return l.Protocol == ProtocolMQTT }
+func (l *Listener) Plaintext() bool { return l.Protocol == ProtocolMQTT || l.Protocol == ProtocolWS }
+
+// WebSocket tells whether packets travel in WebSocket frames.
+func (l *Listener) WebSocket() bool { return l.Protocol == ProtocolWSS || l.Protocol == ProtocolWS }
 
 // TLS profiles.
 const (

@@ -188,6 +188,9 @@ func (e *exampleWriter) key(row *Row, depth int) {
 func (e *exampleWriter) section(pattern string, given map[string]string, depth int) {
 	for _, name := range childrenOf[pattern] {
 		row := *rowOf[join(pattern, name)]
+		if row.webSocketOnly() && given["protocol"] != ProtocolWSS {
+			continue
+		}
 		if v, ok := given[name]; ok {
 			row.Default = v
 		}

@@ -38,7 +38,8 @@ type leaf struct {
 }
 
 // leaves lists every effective key, in the order of the reference page and
-// then by name. The TLS section of a plaintext listener has none.
+// then by name. The TLS section of a plaintext listener has none, and what is
+// about WebSocket is no key of another listener.
 func leaves(c *Config) []leaf {
 	var out []leaf
 	var section func(pattern, path string, v reflect.Value)
@@ -49,6 +50,9 @@ func leaves(c *Config) []leaf {
 				section(pattern, path, v)
 			}
 			return
+		}
+		if row.webSocketOnly() && v.IsZero() {
+			return // derive took it off
 		}
 		out = append(out, leaf{path, row, v})
 	}

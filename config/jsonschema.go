@@ -107,6 +107,8 @@ func valueSchema(row *Row) object {
 		return list(object{"type": "string", "pattern": nameFormECMA, "maxLength": 32})
 	case KindBinds:
 		return list(object{"type": "string", "pattern": `:[0-9]+$`})
+	case KindOrigins:
+		return list(object{"type": "string", "pattern": originPattern})
 	case KindSecret:
 		return object{"type": "string", "pattern": secretForm}
 	case KindString:

@@ -124,8 +124,11 @@ func (l *loader) derive(c *Config) {
 	for name, ln := range c.Listeners {
 		if ln.Plaintext() {
 			ln.TLS = TLS{}
-			c.Listeners[name] = ln
 		}
+		if !ln.WebSocket() {
+			ln.Path, ln.Origins = "", nil
+		}
+		c.Listeners[name] = ln
 	}
 }
 

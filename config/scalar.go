@@ -171,6 +171,11 @@ func (d *decoder) form(n *yaml.Node, s string, row *Row, path string) (string, b
 			d.refuse(n, path, quote(s), "%v.", err)
 			return "", false
 		}
+	case KindOrigins:
+		if !shape(originPattern).MatchString(s) {
+			d.refuse(n, path, quote(s), "is no origin. Write %s.", row.Form)
+			return "", false
+		}
 	case KindName, KindNameList:
 		if !validName(s) {
 			d.refuse(n, path, quote(s), "is no name. Names are %s.", nameForm)
@@ -222,6 +227,9 @@ func (d *decoder) resolve(s string) string {
 	}
 	return filepath.Clean(s)
 }
+
+// originPattern is how browsers write the origin of a page (RFC 6454 §6.2).
+const originPattern = `^[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$`
 
 // shape compiles a row's pattern once.
 func shape(pattern string) *regexp.Regexp {

@@ -39,6 +39,7 @@ const (
 	KindEnums    Kind = "list of choices"
 	KindNameList Kind = "list of names"
 	KindBinds    Kind = "list of addresses"
+	KindOrigins  Kind = "list of origins"
 )
 
 // Row is one key of the file. The table of rows is the only place where a
@@ -65,10 +66,15 @@ type Row struct {
 // gives as YAML flow text.
 func (r *Row) flow() bool {
 	switch r.Kind {
-	case KindSection, KindNames, KindItems, KindPrefixes, KindEnums, KindNameList, KindBinds:
+	case KindSection, KindNames, KindItems, KindPrefixes, KindEnums, KindNameList, KindBinds, KindOrigins:
 		return true
 	}
 	return false
+}
+
+// webSocketOnly tells whether the key has a meaning on protocols wss and ws only.
+func (r *Row) webSocketOnly() bool {
+	return r.Key == "listeners.<name>.path" || r.Key == "listeners.<name>.origins"
 }
 
 // Range is what may be written, in words; "" when the kind says it all.
@@ -143,7 +149,7 @@ type notBuilt struct{ key, value, part string }
 
 const (
 	partTrust   = "transport trust (client certificates and revocation)"
-	partFlood   = "flood defence and listeners (WebSocket, QUIC, PROXY protocol, bans)"
+	partFlood   = "flood defence and listeners (QUIC, PROXY protocol, bans)"
 	partProto   = "the whole protocol (MQTT 3.1, shared subscriptions)"
 	partLog     = "the durable log"
 	partBackup  = "backup and restore"
@@ -153,13 +159,9 @@ const (
 )
 
 var later = []notBuilt{
-	{"listeners.<name>.protocol", "wss", partFlood},
-	{"listeners.<name>.protocol", "ws", partFlood},
 	{"listeners.<name>.protocol", "quic", partFlood},
 	{"listeners.<name>.protocol", "unix", partFlood},
 	{"listeners.<name>.mountpoint", "", partTenants},
-	{"listeners.<name>.path", "", partFlood},
-	{"listeners.<name>.origins", "", partFlood},
 	{"listeners.<name>.proxy_protocol", "", partFlood},
 	{"listeners.<name>.proxy_sources", "", partFlood},
 	{"listeners.<name>.access", "", partFlood},

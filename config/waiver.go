@@ -25,7 +25,7 @@ func exposures(c *Config) []exposure {
 		}
 		if text := exposed(ln.Bind); text != "" {
 			out = append(out, exposure{"listeners." + name, "listeners." + name + ".bind", text,
-				"would let passwords cross the network in plain text", "Bind it to 127.0.0.1, use protocol mqtts"})
+				"would let passwords cross the network in plain text", "Bind it to 127.0.0.1, use protocol " + encrypted(ln.Protocol)})
 		}
 	}
 	if text := exposed(c.Metrics.Bind); text != "" {
@@ -33,6 +33,14 @@ func exposures(c *Config) []exposure {
 			"would show metrics to the network, in plain text and without a password", "Bind it to 127.0.0.1"})
 	}
 	return out
+}
+
+// encrypted is the protocol to use instead of one in plain text.
+func encrypted(plain string) string {
+	if plain == ProtocolWS {
+		return ProtocolWSS
+	}
+	return ProtocolMQTTS
 }
 
 // exposed returns the first address that is not loopback.

@@ -60,6 +60,8 @@ func (r *Row) describe() string {
 		return "file:PATH or credential:NAME"
 	case KindBinds:
 		return "address:port"
+	case KindOrigins:
+		return r.Form
 	case KindNameList, KindName:
 		return "a name"
 	case KindDate:
@@ -76,6 +78,8 @@ func (r *Row) listExample() string {
 	switch {
 	case r.Kind == KindBinds:
 		return `["127.0.0.1:8883"]`
+	case r.Kind == KindOrigins:
+		return `["https://app.example.com"]`
 	case r.Kind == KindNameList:
 		return "[builtin]"
 	case r.Default != "":

@@ -17,6 +17,16 @@ func (l *Loop) arrive(c *Conn) {
 	if !l.receive(c) {
 		return
 	}
+	l.begin(c)
+}
+
+// begin reads a connection whose handshake is done.
+func (l *Loop) begin(c *Conn) {
+	if c.ws != nil && len(c.ws.first) > 0 {
+		first := c.ws.first
+		c.ws.first = nil
+		l.input(c, first)
+	}
 	l.resumeReading(c)
 }
 
@@ -32,7 +42,7 @@ func (l *Loop) receive(c *Conn) (ok bool) {
 	return true
 }
 
-// shaken continues after a TLS handshake that a goroutine of the engine did.
+// shaken continues after a handshake that a goroutine of the engine did.
 func (l *Loop) shaken(c *Conn, err error) {
 	c.place.Handshaken()
 	if err != nil {
@@ -40,9 +50,11 @@ func (l *Loop) shaken(c *Conn, err error) {
 		l.abort(c, broker.CauseHandshake)
 		return
 	}
-	l.count.Inc(metrics.HandshakesOK)
+	if c.listener.TLS != nil {
+		l.count.Inc(metrics.HandshakesOK)
+	}
 	c.stage = awaitingConnect
-	l.resumeReading(c)
+	l.begin(c)
 }
 
 // authenticate asks the listener's chain. The answer comes as an event, at once
@@ -95,8 +107,7 @@ func (l *Loop) open(c *Conn) {
 	c.pace.lastSeen = l.now
 	c.pace.keepAlive = o.KeepAlive * 3 / 2
 	l.timers.Set(c.ref.Slot, l.now.Add(c.pace.keepAlive))
-	rest := c.in
-	l.keep(c, l.packets(c, rest))
+	l.consume(c, c.in)
 	l.resumeReading(c)
 }
 

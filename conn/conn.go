@@ -31,8 +31,8 @@ const (
 	open
 	closing // queued bytes still leave, nothing is read
 	gone
-	greeting // TLS: no whole ClientHello yet, and nothing allocated for one
-	shaking  // TLS: a goroutine of the engine does the handshake
+	greeting // TLS: no whole ClientHello yet, and nothing allocated for one; WebSocket: no byte
+	shaking  // a goroutine of the engine does the TLS handshake and the WebSocket upgrade
 )
 
 // Conn is one client's network connection. It belongs to one Loop at a time (it
@@ -54,6 +54,7 @@ type Conn struct {
 	version mqtt.Version
 	in      []byte // an incomplete packet; at most the packet limit and one read
 	hello   *arrival
+	ws      *frames // nil unless WebSocket
 	session broker.Ref
 	out     outQueue
 	pace    pace

@@ -191,9 +191,9 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 // admit asks the door and gives the connection its place on this loop.
 func (p *epoller) admit(l *listener.Listener, fd int, from netip.AddrPort) {
 	now := p.loop.now
-	place, refusal := l.Door.Admit(now, from.Addr(), l.TLS != nil)
+	place, refusal := l.Door.Admit(now, from.Addr(), l.Shakes())
 	if refusal == listener.OverHandshakes && p.greeting.evict(p.loop) {
-		place, refusal = l.Door.Admit(now, from.Addr(), l.TLS != nil)
+		place, refusal = l.Door.Admit(now, from.Addr(), l.Shakes())
 	}
 	if refusal != "" {
 		_ = unix.Close(fd)
@@ -207,16 +207,16 @@ func (p *epoller) admit(l *listener.Listener, fd int, from netip.AddrPort) {
 	p.engine.server.born()
 	s.conn = c
 	c.pace.until = l.Door.Deadline(now)
-	if l.TLS != nil {
+	if l.Shakes() {
 		c.stage = greeting
 	}
 	if !p.loop.receive(c) {
 		return
 	}
 	s.Join(p.loop)
-	if l.TLS != nil {
+	if l.Shakes() {
 		p.greeting.push(p.loop, c)
-		s.awaitBytes(recordHeader)
+		s.awaitGreeting()
 		return
 	}
 	p.loop.resumeReading(c)

@@ -15,8 +15,8 @@ func (l *Loop) flush(c *Conn) {
 	if c.stage == gone || c.out.writing {
 		return
 	}
-	if !c.out.empty() {
-		b := c.out.encode(getBuffer(), c.version, l.now, l.count)
+	if !c.idle() {
+		b := c.encode(getBuffer(), l.now, l.count)
 		l.count.Add(metrics.BytesSent, int64(len(b)))
 		c.out.writing = !c.sock.Write(b)
 		if c.out.writing {
@@ -29,7 +29,7 @@ func (l *Loop) flush(c *Conn) {
 		}
 	}
 	if c.stage == closing {
-		if c.out.empty() && !c.out.writing {
+		if c.idle() && !c.out.writing {
 			l.close(c, true)
 		}
 		return

@@ -24,6 +24,11 @@ var notTLS = []byte{0x15, 3, 1, 0, 2, 2, 10}
 // client sees an alert or a closed connection, so the words are for the
 // operator.
 func (s *Server) handshakeFailed(now time.Time, from netip.AddrPort, l *listener.Listener, err error) {
+	var failed *upgradeError
+	if errors.As(err, &failed) {
+		s.upgradeFailed(now, from, l, failed)
+		return
+	}
 	id, why := explainHandshake(err)
 	s.count.Inc(id)
 	level := slog.LevelWarn
@@ -46,7 +51,7 @@ func explainHandshake(err error) (metrics.ID, string) {
 			return metrics.HandshakesFailedNotTLS, "the client speaks MQTT without TLS to the TLS port; let it use TLS (mqtts)"
 		}
 		if bytes.HasPrefix(header.RecordHeader[:], []byte("GET ")) {
-			return metrics.HandshakesFailedNotTLS, "the client speaks HTTP without TLS to the MQTT port"
+			return metrics.HandshakesFailedNotTLS, "the client speaks HTTP without TLS to a TLS port"
 		}
 		return metrics.HandshakesFailedNotTLS, "the first bytes are not TLS"
 	case errors.As(err, &netErr) && netErr.Timeout():

@@ -16,6 +16,10 @@ const (
 	helloMax      = 16 << 10 // of the ClientHello message
 	helloRecords  = 4        // it may be spread over
 	messageHeader = 4
+
+	// peekMax is how much of the beginning is looked at. What needs more is refused:
+	// the descriptor would be readable for ever and never show it.
+	peekMax = helloMax + helloRecords*recordHeader + messageHeader
 )
 
 // awaitBytes lets epoll report the socket only once n bytes have come. To look at
@@ -26,16 +30,29 @@ func (s *fdSocket) awaitBytes(n int) {
 	s.arm()
 }
 
+// awaitGreeting waits for the first bytes of a handshake.
+func (s *fdSocket) awaitGreeting() {
+	if s.conn.listener.TLS == nil { // a request of HTTP may be short, and is not looked at here
+		s.arm()
+		return
+	}
+	s.awaitBytes(recordHeader)
+}
+
 // hello looks at what has come of a ClientHello without taking it. Until all of
 // it is there nothing is allocated; what is not one is closed here.
 func (s *fdSocket) hello(hungUp bool) {
 	l, c := s.poll.loop, s.conn
-	n, _, err := unix.Recvfrom(int(s.fd), s.poll.in[:helloMax+helloRecords*recordHeader+messageHeader], unix.MSG_PEEK)
+	n, _, err := unix.Recvfrom(int(s.fd), s.poll.in[:peekMax], unix.MSG_PEEK)
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
 	}
 	if err != nil || n == 0 {
 		l.ended(c, io.EOF)
+		return
+	}
+	if c.listener.TLS == nil {
+		s.begin()
 		return
 	}
 	need, ok := helloSize(s.poll.in[:n])
@@ -90,7 +107,7 @@ func helloSize(b []byte) (need int, ok bool) {
 		body += length
 		at += length
 		if body >= message {
-			return at, true
+			return at, at <= peekMax
 		}
 		if len(b) < at {
 			return at + recordHeader, true
@@ -99,7 +116,7 @@ func helloSize(b []byte) (need int, ok bool) {
 	return 0, false
 }
 
-// fifo is the connections that wait for a ClientHello, oldest first. Those that
+// fifo is the connections that wait for the first of a handshake, oldest first. Those that
 // went on or away are passed over.
 type fifo struct {
 	refs []broker.ConnRef

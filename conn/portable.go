@@ -153,7 +153,7 @@ func (p *Portable) accept(l *listener.Listener, socket net.Listener) {
 func (p *Portable) admit(l *listener.Listener, nc net.Conn) {
 	now := p.server.clock.Now()
 	from := addrOf(nc)
-	place, refusal := l.Door.Admit(now, from.Addr(), l.TLS != nil)
+	place, refusal := l.Door.Admit(now, from.Addr(), l.Shakes())
 	if refusal != "" {
 		_ = nc.Close()
 		p.server.refusedAtDoor(now, refusal, from, l)
@@ -201,26 +201,19 @@ type wire struct {
 func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Admission) {
 	defer close(w.readerGone)
 	deadline := w.listener.Door.Deadline(accepted)
-	if w.listener.TLS != nil {
-		_ = w.raw.SetDeadline(deadline)
-		t := tls.Server(w.raw, w.listener.TLS)
-		err := t.HandshakeContext(context.Background())
-		place.Handshaken()
-		if err != nil {
-			w.engine.server.count.Inc(metrics.ConnectionsClosedHandshake)
-			w.engine.server.handshakeFailed(w.engine.server.clock.Now(), from, w.listener, err)
-			if errors.As(err, &tls.RecordHeaderError{}) {
-				_, _ = w.raw.Write(notTLS)
-			}
-			w.gone(&place)
-			return
+	ws, err := w.shake(deadline)
+	place.Handshaken()
+	if err != nil {
+		w.engine.server.count.Inc(metrics.ConnectionsClosedHandshake)
+		w.engine.server.handshakeFailed(w.engine.server.clock.Now(), from, w.listener, err)
+		if errors.As(err, &tls.RecordHeaderError{}) {
+			_, _ = w.raw.Write(notTLS)
 		}
-		_ = w.raw.SetDeadline(time.Time{})
-		w.engine.server.count.Inc(metrics.HandshakesOK)
-		w.nc = t
+		w.gone(&place)
+		return
 	}
 	w.conn = &Conn{
-		sock: w, place: place, listener: w.listener, from: from,
+		sock: w, place: place, listener: w.listener, from: from, ws: ws,
 	}
 	w.conn.pace.until = deadline
 	if !w.engine.hand(w) {
@@ -231,6 +224,27 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 	w.conn.loop = home
 	home.inbox.post(event{kind: evArrived, conn: w.conn})
 	w.read()
+}
+
+// shake does what comes before the first packet.
+func (w *wire) shake(deadline time.Time) (ws *frames, err error) {
+	if !w.listener.Shakes() {
+		return nil, nil
+	}
+	_ = w.raw.SetDeadline(deadline)
+	if w.listener.TLS != nil {
+		t := tls.Server(w.raw, w.listener.TLS)
+		if err := t.HandshakeContext(context.Background()); err != nil {
+			return nil, err
+		}
+		w.engine.server.count.Inc(metrics.HandshakesOK)
+		w.nc = t
+	}
+	if w.listener.WebSocket != nil {
+		ws, err = upgrade(w.nc, w.listener.WebSocket)
+	}
+	_ = w.raw.SetDeadline(time.Time{})
+	return ws, err
 }
 
 // read gives the loop what comes, one read at a time, each at its request.

@@ -11,11 +11,12 @@ import (
 // the verdict falls on the fixed header.
 func (l *Loop) input(c *Conn, b []byte) {
 	l.count.Add(metrics.BytesReceived, int64(len(b)))
+	b = l.plain(c, b)
 	if len(c.in) > 0 {
 		c.in = append(c.in, b...)
 		b = c.in
 	}
-	l.keep(c, l.packets(c, b))
+	l.consume(c, b)
 }
 
 // deliveriesPerTurn is how much work for others one connection may cause in a
@@ -27,7 +28,7 @@ const deliveriesPerTurn = 4096
 func (l *Loop) goOn(c *Conn) {
 	c.pace.greedy = false
 	if c.stage == open {
-		l.keep(c, l.packets(c, c.in))
+		l.consume(c, c.in)
 		l.resumeReading(c)
 	}
 }

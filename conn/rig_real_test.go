@@ -53,6 +53,15 @@ func newRealRig(t *testing.T, cert *tls.Certificate, change ...func(*rig)) *rig 
 // connection is a client's end of a new connection.
 func (r *rig) connection() net.Conn {
 	r.t.Helper()
+	if r.web != nil {
+		return r.openWebSocket()
+	}
+	return r.transport()
+}
+
+// transport is what a connection begins with.
+func (r *rig) transport() net.Conn {
+	r.t.Helper()
 	if r.real == nil {
 		return r.pipes.dial()
 	}

@@ -40,6 +40,7 @@ type rig struct {
 	log     *lockedBuffer
 	set     broker.Settings
 	sess    session.Limits
+	web     *listener.WebSocket // nil: packets travel as they are
 	ended   bool
 
 	pipes *pipes        // portable engine
@@ -66,6 +67,12 @@ func play(t *testing.T, f func(r *rig), change ...func(*rig)) {
 	})
 	t.Run("native", func(t *testing.T) { f(newRealRig(t, nil, change...)) })
 	t.Run("native TLS", func(t *testing.T) { f(newRealRig(t, testCertificate(t), change...)) })
+	change = append(change[:len(change):len(change)], overWebSocket)
+	t.Run("portable WebSocket", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { f(newRig(t, change...)) })
+	})
+	t.Run("native WebSocket", func(t *testing.T) { f(newRealRig(t, nil, change...)) })
+	t.Run("native WebSocket over TLS", func(t *testing.T) { f(newRealRig(t, testCertificate(t), change...)) })
 }
 
 // newRig is the portable engine in a bubble.
@@ -108,7 +115,7 @@ func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listene
 		t.Fatal(err)
 	}
 	t.Cleanup(r.close)
-	r.server.Serve(&listener.Listener{Name: "test", Protocol: "mqtt", Chain: "default", Door: door, TLS: secure, Sockets: []net.Listener{in}})
+	r.server.Serve(&listener.Listener{Name: "test", Protocol: "mqtt", Chain: "default", Door: door, TLS: secure, WebSocket: r.web, Sockets: []net.Listener{in}})
 }
 
 func (r *rig) close() {

@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// handshake is one TLS handshake on a goroutine of its own, begun when a whole
-// ClientHello had come. It computes only while it holds one of the engine's
+// handshake is a TLS handshake, a WebSocket upgrade or both on a goroutine of
+// their own, begun when a whole ClientHello had come, or a first byte where there
+// is no TLS. It computes only while it holds one of the engine's
 // slots, of which there is one per core, and gives it back whenever it waits for
 // the client; the connection's absolute deadline ends it.
 type handshake struct {
@@ -28,25 +29,31 @@ func (s *fdSocket) begin() {
 	h := &handshake{socket: s, ready: make(chan struct{}, 1), ended: make(chan struct{})}
 	s.shake = h
 	c.stage = shaking
-	s.wire = &tlsWire{before: h, append: func(b []byte) {
-		if s.out == nil {
-			s.out = getBuffer()
-		}
-		s.out = append(s.out, b...)
-	}}
-	t := tls.Server(s.wire, c.listener.TLS)
+	var t *tls.Conn // nil where there is no TLS
+	if c.listener.TLS != nil {
+		s.wire = &tlsWire{before: h, append: func(b []byte) {
+			if s.out == nil {
+				s.out = getBuffer()
+			}
+			s.out = append(s.out, b...)
+		}}
+		t = tls.Server(s.wire, c.listener.TLS)
+	}
 	s.disarm()
 	home := s.poll.loop
 	e.shakes.Add(1)
 	home.shaking++
 	go func() {
 		defer e.shakes.Done()
-		err := h.run(t)
+		ws, err := h.run(t)
 		home.inbox.post(event{kind: evCall, fn: func(l *Loop) {
 			l.shaking--
-			s.shake, s.wire.before = nil, nil
+			s.shake = nil
+			if t != nil {
+				s.wire.before = nil
+			}
 			if err == nil {
-				s.tls = t
+				s.tls, c.ws = t, ws
 			}
 			l.guard(c, func() { s.shaken(err) })
 		}})
@@ -66,10 +73,11 @@ func (s *fdSocket) shaken(err error) {
 }
 
 // prime looks at what came right behind the handshake: crypto/tls may have read
-// the CONNECT already, and the kernel will not report it again.
+// the CONNECT already, or what follows it, and the kernel will not report it
+// again.
 func (s *fdSocket) prime() {
 	c := s.conn
-	if c.stage != awaitingConnect {
+	if s.tls == nil || (c.stage != awaitingConnect && c.stage != authenticating) {
 		return
 	}
 	c.pace.reading = false
@@ -86,12 +94,20 @@ func (s *fdSocket) disarm() {
 	s.control(unix.EPOLL_CTL_MOD, unix.EPOLLONESHOT)
 }
 
-func (h *handshake) run(t *tls.Conn) error {
+// run does what comes before the first packet. t is nil where there is no TLS.
+func (h *handshake) run(t *tls.Conn) (*frames, error) {
 	if !h.take() {
-		return errHandshakeTime
+		return nil, errHandshakeTime
 	}
 	defer h.give()
-	return t.HandshakeContext(context.Background())
+	w := h.socket.conn.listener.WebSocket
+	if t == nil {
+		return upgrade(h, w)
+	}
+	if err := t.HandshakeContext(context.Background()); err != nil || w == nil {
+		return nil, err
+	}
+	return upgrade(t, w)
 }
 
 // take waits for a slot.

@@ -194,7 +194,7 @@ func (t *trial) eavesdrop(ctx context.Context) {
 	m.take()
 	t.watcher.publish(publishPacket{topic: t.one.Topic + "/denied", payload: []byte("probe")})
 	t.watcher.await(t.one.Topic + "/denied")
-	err := m.quiet(quietTime)
+	err := m.settled()
 	got := m.take()
 	switch {
 	case len(got) > 0:
@@ -210,7 +210,7 @@ func (t *trial) eavesdrop(ctx context.Context) {
 // who may read all of it, got none, live or retained.
 func (t *trial) silence(ctx context.Context) {
 	const what = "what was published without a grant"
-	err := t.watcher.quiet(quietTime)
+	err := t.watcher.settled()
 	if got := t.denied(t.watcher); len(got) > 0 {
 		var list []string
 		for _, topic := range got {
@@ -232,7 +232,7 @@ func (t *trial) silence(ctx context.Context) {
 	}
 	defer late.leave()
 	s = late.subscribe(t.watched()...)
-	err = late.quiet(quietTime)
+	err = late.settled()
 	switch got := t.denied(late); {
 	case len(got) > 0:
 		t.see("retained without a grant", "nothing is kept", said{other: "a retained message is there"}, Fail)

@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+
+	"github.com/redoubtmq/redoubt/config"
 )
 
 // endpoint is one address at which a socket of the broker is reached.
@@ -17,6 +19,7 @@ type endpoint struct {
 	addr netip.AddrPort
 	tls  bool
 	ws   bool
+	path string // of the WebSocket's request
 }
 
 // scope is what a result about the endpoint is filed under.
@@ -56,8 +59,13 @@ func (e *Env) endpoints(ctx context.Context) (eps []endpoint, strangers []socket
 			if s.addr.Addr().IsUnspecified() && !a.Addr().Is6() && s.addr.Addr().Is6() && e.nobodyAt(ctx, a) {
 				continue // a socket for IPv6 alone
 			}
-			eps = append(eps, endpoint{name: s.name, key: s.key, addr: a,
-				tls: s.protocol == "mqtts" || s.protocol == "wss", ws: s.protocol == "ws" || s.protocol == "wss"})
+			p := endpoint{name: s.name, key: s.key, addr: a, path: wsPath,
+				tls: s.protocol == config.ProtocolMQTTS || s.protocol == config.ProtocolWSS,
+				ws:  s.protocol == config.ProtocolWS || s.protocol == config.ProtocolWSS}
+			if own := e.Config.Listeners[s.name].Path; own != "" {
+				p.path = own
+			}
+			eps = append(eps, p)
 		}
 	}
 	return eps, strangers, nil
@@ -103,7 +111,7 @@ func (e *Env) open(ctx context.Context, p *endpoint) (net.Conn, error) {
 		c = t
 	}
 	if p.ws {
-		w, err := upgrade(c, p.addr.String(), wsPath)
+		w, err := upgrade(c, p.addr.String(), p.path)
 		if err != nil {
 			_ = c.Close()
 			return nil, fmt.Errorf("WebSocket: %w", err)

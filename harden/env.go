@@ -29,7 +29,7 @@ type Env struct {
 
 // StepDefault is how long a probe waits for one answer. A broker on the same host
 // answers in milliseconds; this is for one that is busy.
-const StepDefault = 3 * time.Second
+const StepDefault = 5 * time.Second
 
 // Broker is the administration of a running broker, as far as checks need it.
 type Broker interface {

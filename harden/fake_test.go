@@ -138,7 +138,7 @@ func (f *fake) listen(name, protocol, address string) netip.AddrPort {
 
 func (f *fake) serve(conn net.Conn, protocol string) {
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if protocol == "mqtts" || protocol == "wss" {
 		conf := &tls.Config{Certificates: []tls.Certificate{f.cert}, MinVersion: tls.VersionTLS12}
 		if f.has(oldTLS) {

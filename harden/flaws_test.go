@@ -33,6 +33,7 @@ var entrances = []string{"mqtt", "mqtts", "ws", "wss"}
 // A broker without flaws passes every probe at every kind of entrance, so that
 // what fails below fails because of its flaw.
 func TestAGoodBrokerPasses(t *testing.T) {
+	t.Parallel()
 	for name, fl := range map[string]flaws{
 		"good": {}, "without retained messages": {noRetain}, "without wildcards": {noWildcards},
 		"without shared subscriptions": {noShared}, "QoS 1 at most": {qos1},
@@ -41,7 +42,11 @@ func TestAGoodBrokerPasses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFake(t, fl)
-			for _, p := range entrances {
+			ways := entrances
+			if len(fl) > 0 {
+				ways = []string{"mqtts"}
+			}
+			for _, p := range ways {
 				f.listen("to-"+p, p, "127.0.0.1:0")
 			}
 			for _, id := range []string{"P3.1", "P4.1", "P4.2", "P4.3"} {
@@ -59,7 +64,7 @@ func TestAGoodBrokerPasses(t *testing.T) {
 					name, _, _ := strings.Cut(r.Scope, "@")
 					scopes[name] = true
 				}
-				for _, p := range entrances {
+				for _, p := range ways {
 					if secure := p == "mqtts" || p == "wss"; id == "P3.1" && secure != scopes["listener:to-"+p] || id != "P3.1" && !scopes["listener:to-"+p] {
 						t.Errorf("%s: wrong about whether to look at %s: %v", id, p, scopes)
 					}
@@ -123,6 +128,7 @@ var mutants = []struct {
 // Every flaw is found, by the row that is about it, in plain text and in TLS, and
 // no output holds a secret.
 func TestEveryFlawIsFound(t *testing.T) {
+	t.Parallel()
 	for _, m := range mutants {
 		t.Run(m.row+"/"+m.name, func(t *testing.T) {
 			t.Parallel()
@@ -154,6 +160,7 @@ func TestEveryFlawIsFound(t *testing.T) {
 
 // What was granted or kept for a probe is taken away again where it can be.
 func TestNothingIsLeftRetained(t *testing.T) {
+	t.Parallel()
 	for name, fl := range map[string]flaws{"good": {}, "keeps": {keepsRetained}, "accepts": {acceptsDenied}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -163,7 +163,7 @@ func (t *measure) packets(ctx context.Context) {
 			return
 		}
 		s := m.ask(announce(typePublish<<4, n), 0)
-		t.cutOff(fmt.Sprintf("the fixed header alone of %s of %d bytes", what, n), s, 0x95, control)
+		t.cutOff(ctx, fmt.Sprintf("the fixed header alone of %s of %d bytes", what, n), s, 0x95, control)
 		m.drop()
 	}
 }
@@ -174,9 +174,23 @@ const packetMax = 256<<20 - 1
 // sizeBytes is how many bytes a Remaining Length of about n takes.
 func sizeBytes(n int64) int64 { return int64(len(appendSize(nil, int(n)))) }
 
+// silent tells whether a broker that did not answer is one that answers others:
+// only then its silence says something.
+func (t *measure) silent(ctx context.Context, s said) State {
+	if s.other == "" {
+		return Fail
+	}
+	m, _ := t.q.e.connect(ctx, t.p, t.u.as(t.level))
+	if m == nil {
+		return Unknown
+	}
+	m.leave()
+	return Fail
+}
+
 // cutOff is the verdict on what must end the connection: with a reason code in
 // MQTT 5.0, and without a word in 3.1.1, which has none.
-func (t *measure) cutOff(what string, s said, code byte, control bool) {
+func (t *measure) cutOff(ctx context.Context, what string, s said, code byte, control bool) {
 	want := fmt.Sprintf("DISCONNECT 0x%02X", code)
 	if t.level != level5 {
 		want = "the connection is closed"
@@ -188,7 +202,7 @@ func (t *measure) cutOff(what string, s said, code byte, control bool) {
 	case t.level == level5 && (s.closed || s.packet != nil && s.packet.typ == typeDisconnect):
 		state = Unknown // ended, for a reason it did not say
 	default:
-		state = Fail
+		state = t.silent(ctx, s)
 	}
 	t.see(what, want, s.String(), state)
 }
@@ -215,7 +229,7 @@ func (t *measure) firstPacket(ctx context.Context) {
 			s := m.ask(announce(typeConnect<<4, n), typeConnack)
 			state := passIf(s.closed || s.is(typeConnack, 0x95), Unknown)
 			if s.other != "" {
-				state = Fail
+				state = t.silent(ctx, s)
 			}
 			t.see(fmt.Sprintf("the fixed header alone of a CONNECT of %d bytes", n), "the connection is closed", s.String(), state)
 		}
@@ -263,7 +277,7 @@ func (t *measure) levels(ctx context.Context) {
 		t.see(what, "PUBACK or DISCONNECT 0x90", s.String(), passIf(control, Unknown))
 		return
 	}
-	t.cutOff(what, s, 0x90, control)
+	t.cutOff(ctx, what, s, 0x90, control)
 }
 
 // subscriptions makes as many as are allowed, and one more.
@@ -338,5 +352,5 @@ func (t *measure) releases(ctx context.Context) {
 	if n < limit {
 		return
 	}
-	t.cutOff("one message more awaiting PUBREL", send(), 0x93, true)
+	t.cutOff(ctx, "one message more awaiting PUBREL", send(), 0x93, true)
 }

@@ -289,6 +289,7 @@ func TestALooserLimitWarns(t *testing.T) {
 
 // A limit too far off to be tried at is not taken for one that holds.
 func TestALimitBeyondReachIsUnknown(t *testing.T) {
+	t.Parallel()
 	for name, change := range map[string]func(*Limits){
 		"packets":       func(l *Limits) { l.PacketBytes = packetProbeMax + 1 },
 		"subscriptions": func(l *Limits) { l.Subscriptions = subscriptionProbeMax + 1 },

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -246,6 +247,19 @@ func (m *client) quiet(d time.Duration) error {
 			return err
 		}
 	}
+}
+
+// settled notes what the broker delivers until it had time enough to deliver
+// everything. The answer to a PINGREQ behind the wait comes after all that was
+// sent before it, however busy this machine is.
+func (m *client) settled() error {
+	if err := m.quiet(quietTime); err != nil {
+		return err
+	}
+	if s := m.ask([]byte{typePingreq << 4, 0}, typePingresp); !s.ok(typePingresp) {
+		return fmt.Errorf("the connection did not live on: %s", s)
+	}
+	return nil
 }
 
 // await reads until a message on topic was delivered, one step long at most, and

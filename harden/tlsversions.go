@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+
+	"github.com/redoubtmq/redoubt/config"
 )
 
 // tlsVersions is row P3.1: every socket that speaks TLS, whatever it is for,
@@ -20,7 +22,7 @@ func tlsVersions(ctx context.Context, e *Env) []Result {
 			continue
 		}
 		for _, a := range s.targets() {
-			meant := s.protocol == "mqtts" || s.protocol == "wss"
+			meant := s.protocol == config.ProtocolMQTTS || s.protocol == config.ProtocolWSS
 			if r, judged := e.judgeVersions(ctx, s, a, meant); judged {
 				out = append(out, r)
 			}

@@ -12,7 +12,7 @@ import (
 type DoorLimits struct {
 	ConnectionsTotal     int64
 	UnauthenticatedTotal int64 // accepted, no CONNECT accepted yet
-	HandshakesTotal      int64 // TLS begun and not finished
+	HandshakesTotal      int64 // TLS or WebSocket begun and not finished
 	PerPrefix            map[string]int
 	RatePerPrefix        map[string]int // new connections per second
 	ConnectDeadline      time.Duration  // from accept to accepted CONNECT, whatever the stall
@@ -70,7 +70,8 @@ type Admission struct {
 }
 
 // Admit gives a connection from a its place, or says which limit refused it.
-func (d *Door) Admit(now time.Time, a netip.Addr, tls bool) (Admission, Refusal) {
+// shakes: a handshake comes first.
+func (d *Door) Admit(now time.Time, a netip.Addr, shakes bool) (Admission, Refusal) {
 	if _, ok := d.connects.Allow(now, a); !ok {
 		d.count.Inc(metrics.ConnectionsRefusedConnectRate)
 		return Admission{}, OverConnectRate
@@ -90,7 +91,7 @@ func (d *Door) Admit(now time.Time, a netip.Addr, tls bool) (Admission, Refusal)
 		d.count.Inc(metrics.ConnectionsRefusedUnauthLimit)
 		return Admission{}, OverUnauthenticated
 	}
-	if tls && !d.handshakes.Acquire() {
+	if shakes && !d.handshakes.Acquire() {
 		d.unauthenticated.Release()
 		d.total.Release()
 		d.prefixes.Release(a)
@@ -99,10 +100,10 @@ func (d *Door) Admit(now time.Time, a netip.Addr, tls bool) (Admission, Refusal)
 	}
 	d.count.Inc(metrics.ConnectionsAccepted)
 	d.count.Add(metrics.Connections, 1)
-	if tls {
+	if shakes {
 		d.count.Add(metrics.Handshakes, 1)
 	}
-	return Admission{door: d, from: a, unauthenticated: true, handshaking: tls}, ""
+	return Admission{door: d, from: a, unauthenticated: true, handshaking: shakes}, ""
 }
 
 // Handshaken gives back the place of a handshake that ended, well or not.

@@ -14,17 +14,22 @@ import (
 
 // Listener is one named entrance for clients, with the sockets it listens on.
 type Listener struct {
-	Name     string
-	Protocol string      // as in the configuration: mqtts, mqtt
-	Chain    string      // authentication chain
-	TLS      *tls.Config // nil: plaintext
-	Door     *Door
+	Name      string
+	Protocol  string      // as in the configuration: mqtts, mqtt, wss, ws
+	Chain     string      // authentication chain
+	TLS       *tls.Config // nil: plaintext
+	WebSocket *WebSocket  // nil: packets come as they are
+	Door      *Door
 
 	Sockets []net.Listener
 
 	// Open is how many connections came in here and have not ended.
 	Open atomic.Int64
 }
+
+// Shakes tells whether something comes before the first packet that takes the
+// broker's work and the client's time.
+func (l *Listener) Shakes() bool { return l.TLS != nil || l.WebSocket != nil }
 
 // Bind opens the sockets of l, all of them or none.
 func (l *Listener) Bind(addresses []string) error {

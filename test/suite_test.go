@@ -55,8 +55,12 @@ func clientFile(t *testing.T, name string) string {
 // suiteSettings is what the suites in other languages are given.
 func suiteSettings(t *testing.T, b *testkit.Broker) string {
 	t.Helper()
+	port, path := b.Port, "" // of WebSocket
+	if b.WebSocket != 0 {
+		port, path = b.WebSocket, "/mqtt"
+	}
 	text, err := json.Marshal(map[string]any{
-		"host": "localhost", "port": b.Port, "ca": b.CA(), "wrong_ca": foreignCA(t),
+		"host": "localhost", "port": port, "path": path, "ca": b.CA(), "wrong_ca": foreignCA(t),
 		"user": user, "password": password, "other": other, "other_password": otherPassword,
 	})
 	if err != nil {

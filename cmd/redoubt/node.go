@@ -200,9 +200,15 @@ func (n *node) listen(name string, c config.Listener) error {
 		if l.TLS, err = pki.ServerTLS(pki.Profile(c.TLS.Profile), certs); err != nil {
 			return fmt.Errorf("listeners.%s: %w", name, err)
 		}
+		if c.WebSocket() { // browsers offer it; a client of MQTT that does not speak HTTP has no business here
+			l.TLS.NextProtos = []string{listener.WebSocketALPN}
+		}
 		l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return l.certs.Load().GetCertificate(hello)
 		}
+	}
+	if c.WebSocket() {
+		l.WebSocket = &listener.WebSocket{Path: c.Path, Origins: c.Origins}
 	}
 	if err := l.Bind(c.Bind); err != nil {
 		return err

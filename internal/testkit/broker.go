@@ -23,6 +23,8 @@ type Options struct {
 	Config  string // appended to the configuration file the kit writes
 	Rules   string // content of the rules file; "": what the broker creates
 	Port    int    // 0: a free one
+
+	WebSocket bool // with a listener wss
 }
 
 // Broker is the real program, serving on loopback.
@@ -33,6 +35,8 @@ type Broker struct {
 	Rules   string // path of the rules file
 	Port    int    // MQTT over TLS
 	Metrics int    // HTTP
+
+	WebSocket int // MQTT over WebSocket over TLS; 0: off
 
 	t testing.TB
 }
@@ -60,7 +64,12 @@ func Start(t testing.TB, o Options) *Broker {
 			b.Port = FreePort(t)
 		}
 		b.Config = filepath.Join(TempDir(t), "redoubt.yaml")
-		WriteFile(t, b.Config, fmt.Sprintf("listeners:\n  mqtts:\n    bind: [\"127.0.0.1:%d\"]\nmetrics:\n  bind: [\"127.0.0.1:%d\"]\n%s", b.Port, b.Metrics, o.Config))
+		wss := "    bind: []\n"
+		if o.WebSocket { // paho for Python makes an Origin up from the address
+			b.WebSocket = FreePort(t)
+			wss = fmt.Sprintf("    bind: [\"127.0.0.1:%d\"]\n    origins: [\"https://localhost:%d\"]\n", b.WebSocket, b.WebSocket)
+		}
+		WriteFile(t, b.Config, fmt.Sprintf("listeners:\n  mqtts:\n    bind: [\"127.0.0.1:%d\"]\n  wss:\n%smetrics:\n  bind: [\"127.0.0.1:%d\"]\n%s", b.Port, wss, b.Metrics, o.Config))
 		b.Process = Go(t, "", b.argv("serve", AllowRoot()...)...)
 		_, ok := b.Stdout.WaitFor(startWithin, 0, readyMark)
 		if ok {

@@ -32,7 +32,8 @@ class Peer {
     this.messages = [];
     this.wanted = [];
     this.client = mqtt.connect({
-      protocol: "mqtts", host: settings.host, port: settings.port, ca: fs.readFileSync(settings.ca),
+      protocol: settings.path ? "wss" : "mqtts", path: settings.path, host: settings.host, port: settings.port,
+      ca: fs.readFileSync(settings.ca),
       protocolVersion, clientId, clean: true, reconnectPeriod: 0, connectTimeout: waitMs,
       username: settings.user, password: settings.password, ...options,
     });

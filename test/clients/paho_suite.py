@@ -32,7 +32,8 @@ class Peer(mqtt.Client):
     """A client whose callbacks are events in a queue."""
 
     def __init__(self, version, client_id, clean=True):
-        arguments = {"client_id": client_id, "protocol": version}
+        arguments = {"client_id": client_id, "protocol": version,
+                     "transport": "websockets" if SETTINGS["path"] else "tcp"}
         if version != mqtt.MQTTv5:
             arguments["clean_session"] = clean
         if hasattr(mqtt, "CallbackAPIVersion"):  # paho 2
@@ -43,6 +44,8 @@ class Peer(mqtt.Client):
         self.clean = clean
         self.events = queue.Queue()
         self.tls_set(ca_certs=SETTINGS["ca"], tls_version=ssl.PROTOCOL_TLS_CLIENT)
+        if SETTINGS["path"]:
+            self.ws_set_options(path=SETTINGS["path"])
         self.username_pw_set(SETTINGS["user"], SETTINGS["password"])
         self.reconnect_on_failure = False
         self._reconnect_on_failure = False
