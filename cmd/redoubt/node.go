@@ -22,6 +22,7 @@ import (
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/conn"
+	"github.com/redoubtmq/redoubt/harden"
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/internal/safefile"
@@ -91,9 +92,10 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 	if n.release, err = datadir.Lock(c.Node.DataDir); err != nil {
 		return nil, err
 	}
+	release := n.release // n is nil when an error is returned
 	defer func() {
 		if err != nil {
-			n.release()
+			release()
 		}
 	}()
 	if n.pki, n.made, err = pki.Ensure(c.Node.DataDir, n.started, localNames()); err != nil {
@@ -108,6 +110,9 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 	}
 	n.authz = auth.NewAuthorizer(policy)
 	if n.users, err = builtin.Open(c.Node.DataDir, clk); err != nil {
+		return nil, err
+	}
+	if err = harden.RefuseStart(c, clk); err != nil {
 		return nil, err
 	}
 	n.metrics.SetBuild(version, revision())

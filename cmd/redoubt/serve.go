@@ -72,6 +72,10 @@ func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 	if os.Geteuid() == 0 && !allowRoot {
 		return errors.New("refusing to run as root: a fault in the broker would cost the whole machine (P1.x). Run it as its own user, or say --allow-root")
 	}
+	// A core file would hold every key and password of the process (P2.2).
+	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
+		return fmt.Errorf("turn core dumps off: %w", err)
+	}
 	loaded, err := g.LoadConfig()
 	if err != nil {
 		return err
