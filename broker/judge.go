@@ -40,10 +40,11 @@ func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 	return decisions
 }
 
-// PolicyChanged starts to judge every session again, a part each turn.
-func (h *Home) PolicyChanged() {
+// PolicyChanged judges every session again: the first part at once, so that with
+// few sessions all is done when it returns, and then a part each turn.
+func (h *Home) PolicyChanged(now time.Time) {
 	h.work.judge, h.work.judging = true, 0
-	h.wire.Again()
+	h.judgeSome(now)
 }
 
 // decisionsPerTurn bounds how long a policy change holds up a turn, by work and

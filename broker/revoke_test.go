@@ -84,7 +84,7 @@ func TestRetainedStopWithTheRight(t *testing.T) {
 				t.Fatal(err)
 			}
 			d.b.authz.Swap(p)
-			d.homes[0].PolicyChanged()
+			d.homes[0].PolicyChanged(d.now)
 			for range 20 {
 				d.homes[0].Turn(d.now)
 			}

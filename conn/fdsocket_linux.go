@@ -170,7 +170,9 @@ func (s *fdSocket) decrypt(raw []byte) {
 		return
 	}
 	if len(s.out) > 0 && !c.out.writing { // crypto/tls had something to say, such as a KeyUpdate
-		c.out.writing = !s.push()
+		if c.out.writing = !s.push(); c.out.writing {
+			l.watch(c)
+		}
 	}
 }
 

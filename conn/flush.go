@@ -20,8 +20,7 @@ func (l *Loop) flush(c *Conn) {
 		l.count.Add(metrics.BytesSent, int64(len(b)))
 		c.out.writing = !c.sock.Write(b)
 		if c.out.writing {
-			c.out.since = l.now
-			l.timers.Set(c.ref.Slot, c.deadline(l.now.Add(stuckMax)))
+			l.watch(c)
 		}
 		if !c.out.writing && !c.out.empty() { // the rest has its turn when others had theirs
 			c.out.dirty = true
@@ -48,6 +47,14 @@ func (l *Loop) flush(c *Conn) {
 // a client that does not read holds what it was sent, and a connection that does
 // not move for this long has no reader (A073).
 const stuckMax = 30 * time.Second
+
+// watch gives the write that has begun its time.
+func (l *Loop) watch(c *Conn) {
+	c.out.since = l.now
+	if c.stage == open || c.stage == closing { // before that there is the deadline of the connection
+		l.timers.Set(c.ref.Slot, c.deadline(l.now.Add(stuckMax)))
+	}
+}
 
 // deadline is when the connection is to be looked at next: at its keep alive, at
 // the end of its lingering, or at the given time if that is earlier.

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/metrics"
 )
 
 // Sizes of what comes before a handshake, bytes.
@@ -124,7 +125,7 @@ type fifo struct {
 }
 
 func (f *fifo) push(l *Loop, c *Conn) {
-	for f.head < len(f.refs) && !stillGreeting(l, f.refs[f.head]) { // at most the connect deadline's worth is behind the first
+	for f.head < len(f.refs) && !unfinished(l, f.refs[f.head]) { // at most the connect deadline's worth is behind the first
 		f.head++
 	}
 	if f.head > len(f.refs)/2 {
@@ -134,18 +135,22 @@ func (f *fifo) push(l *Loop, c *Conn) {
 	f.refs = append(f.refs, c.ref)
 }
 
-func stillGreeting(l *Loop, ref broker.ConnRef) bool {
+func unfinished(l *Loop, ref broker.ConnRef) bool {
 	c := l.at(ref)
-	return c != nil && c.stage == greeting
+	return c != nil && (c.stage == greeting || c.stage == shaking)
 }
 
-// evict closes the oldest that still waits.
+// evict closes the oldest whose handshake has not ended, whether it waits for the
+// ClientHello or for what comes after it. Its place is free at once.
 func (f *fifo) evict(l *Loop) bool {
 	for f.head < len(f.refs) {
 		ref := f.refs[f.head]
 		f.head++
-		if stillGreeting(l, ref) {
-			l.abort(l.at(ref), broker.CauseEvicted)
+		if unfinished(l, ref) {
+			c := l.at(ref)
+			c.place.Handshaken()
+			l.count.Inc(metrics.HandshakesFailedEvicted)
+			l.abort(c, broker.CauseEvicted)
 			return true
 		}
 	}

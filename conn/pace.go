@@ -99,6 +99,9 @@ func (l *Loop) tick() {
 func (l *Loop) overdue(c *Conn) {
 	switch c.stage {
 	case greeting, shaking, awaitingConnect, authenticating:
+		if c.stage == greeting || c.stage == shaking {
+			l.count.Inc(metrics.HandshakesFailedTimeout)
+		}
 		l.refused(c, "no accepted CONNECT within limits.connect_deadline", nil)
 		l.abort(c, broker.CauseConnectTimeout)
 	case open:

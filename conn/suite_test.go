@@ -195,7 +195,7 @@ func TestPolicyChangeBindsLiveSubscriptions(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.authz.Swap(p)
-		r.server.Each(func(_ time.Time, h *broker.Home) { h.PolicyChanged() })
+		r.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
 		pub.publish("open/x", "secret now", 1, 1)
 		if rc := pub.acked(mqtt.PUBACK, 1); rc != mqtt.NoMatchingSubscribers {
 			t.Errorf("PUBACK %v", rc)

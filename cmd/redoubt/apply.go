@@ -80,6 +80,6 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		for l, p := range certs {
 			l.certs.Store(p)
 		}
-		n.server.Each(func(_ time.Time, h *broker.Home) { h.PolicyChanged() })
+		n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
 	}, append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile), fmt.Sprintf("users: %d", users.Len())), nil
 }
