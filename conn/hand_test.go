@@ -32,7 +32,6 @@ const (
 var (
 	keyUpdate       = []byte{messageKeyUpdate, 0, 0, 1, 0}
 	keyUpdateWanted = []byte{messageKeyUpdate, 0, 0, 1, 1}
-	closeNotify     = []byte{1, 0}
 )
 
 // keyLog is a tls.Config.KeyLogWriter that remembers secrets by their label.
