@@ -4,8 +4,9 @@
 // but its own connection.
 //
 // A Server has one Loop per core and an Engine, which moves bytes between
-// sockets and loops. The portable engine in this package spends two goroutines
-// on a connection and runs everywhere; others slot in behind the same interface.
+// sockets and loops. On Linux that is Epoll: an idle connection has no goroutine
+// and no buffer. Portable spends a goroutine on each connection and runs
+// everywhere. One suite of tests runs the broker on both.
 //
 // Rules: MQTT 5.0 §4.2 network connections, §4.13 errors; design rules: verdict
 // from the fixed header before anything is buffered, one absolute deadline from
