@@ -41,9 +41,11 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   $(TESTSUM) stream alloc go test -json -count=1 -timeout 5m -run Alloc ./...; \
 	 } | $(TESTSUM)
 
-check: ## format, vet, house rules and golangci-lint
+check: ## format, vet (other systems too), house rules and golangci-lint
 	@bad=$$(gofmt -l .); echo -n "$$bad"; test -z "$$bad"
 	go vet ./...
+	GOOS=darwin go vet ./...
+	GOOS=windows go vet ./conn ./listener
 	go test ./internal/lint
 	go run $(GOLANGCI) run ./...
 

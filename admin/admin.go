@@ -87,6 +87,10 @@ type Options struct {
 
 	Probes *Probes // nil: no operations to make probe users
 	Limits Limits  // nil: no operation to read the limits
+
+	Clients  Clients  // nil: no operations on clients, sessions and subscriptions
+	Retained Retained // nil: no operations on retained messages
+	LogLevel LogLevel // nil: no operations on the log level
 }
 
 func (o *Options) check() {

@@ -42,6 +42,16 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	if o.Limits != nil {
 		registerLimits(api, o.Limits)
 	}
+	cur := newCursors()
+	if o.Clients != nil {
+		registerClients(api, o, cur)
+	}
+	if o.Retained != nil {
+		registerRetained(api, o, cur)
+	}
+	if o.LogLevel != nil {
+		registerLogLevel(api, o)
+	}
 
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {

@@ -35,10 +35,12 @@ const (
 	scopeConfig        scope = "config"
 	scopeUsers         scope = "users"
 	scopeAuthorization scope = "authorization"
+	scopeClients       scope = "clients"  // connections, sessions, subscriptions
+	scopeRetained      scope = "retained" // retained messages, payloads included
 )
 
 // allScopes are the scopes an operation can have.
-var allScopes = []scope{scopeStatus, scopeConfig, scopeUsers, scopeAuthorization}
+var allScopes = []scope{scopeStatus, scopeConfig, scopeUsers, scopeAuthorization, scopeClients, scopeRetained}
 
 // Names of the declaration in the OpenAPI document.
 const (

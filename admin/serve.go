@@ -26,8 +26,11 @@ type timeouts struct {
 var defaultTimeouts = timeouts{header: 5 * time.Second, request: 10 * time.Second, answer: 30 * time.Second, idle: 30 * time.Second, graceful: 2 * time.Second}
 
 const (
-	// headerBytesMax bounds a request's headers.
-	headerBytesMax = 16 << 10
+	// headerBytesMax bounds a request's line and headers, and apiHeaderBytesMax those
+	// on the administration socket, where a path or a cursor may hold a topic name of
+	// 65,535 bytes, each of them as three characters.
+	headerBytesMax    = 16 << 10
+	apiHeaderBytesMax = 256 << 10
 	// connectionsMax bounds connections to one server; more wait in the kernel.
 	connectionsMax = 64
 )
@@ -54,6 +57,7 @@ func New(o Options) *Server {
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	srv := newHTTPServer(s.guard, s.log, s.times)
 	srv.ConnContext = withPeer(s.log)
+	srv.MaxHeaderBytes = apiHeaderBytesMax
 	if s.probes != nil {
 		var attended sync.WaitGroup
 		attended.Add(1)

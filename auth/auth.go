@@ -29,6 +29,9 @@ type Principal struct {
 	// ClientID is chosen by the client and proves nothing by itself.
 	ClientID string
 	Listener string
+	// Mountpoint stands before every topic of the client, which does not see it;
+	// empty: nothing does.
+	Mountpoint string
 	// Method is the Name of the authenticator that said Allow.
 	Method string
 	// Proof names the credential that was accepted, so that whoever lets the client
@@ -56,6 +59,7 @@ const (
 	Allow                      // proven; Result.Principal says who
 	Deny                       // refused; nobody else is asked
 	Unavailable                // cannot tell now; refused, and the client may try again
+	Continue                   // an Exchange wants another step; Result.Data is for the client
 )
 
 // String is the word logs use.
@@ -69,6 +73,8 @@ func (o Outcome) String() string {
 		return "deny"
 	case Unavailable:
 		return "unavailable"
+	case Continue:
+		return "continue"
 	}
 	return "invalid outcome"
 }
@@ -83,6 +89,8 @@ type Result struct {
 	// Detail is for the operator's log: the true reason, never a credential and
 	// never text the client chose.
 	Detail string
+	// Data is what a step of an Exchange has for the client; nil: nothing.
+	Data []byte
 }
 
 // Authenticator proves identities. Implementations are safe for concurrent use.

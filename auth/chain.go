@@ -51,6 +51,7 @@ func (c *Chain) ask(i int, req *Request, done func(Result)) {
 // settle makes an answer fit to act on: whatever is not a complete Allow is a
 // refusal with a reason code the client can be told.
 func settle(a Authenticator, req *Request, r Result) Result {
+	r.Data = nil // only an exchange has something to say beside the reason code
 	switch r.Outcome {
 	case Allow:
 		if r.Principal.Identity == "" {

@@ -23,11 +23,13 @@ import (
 
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/delay"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/retain"
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/topic/rewrite"
 )
 
 // Settings are the limits and choices of an operator. A value is never changed
@@ -48,11 +50,23 @@ type Settings struct {
 	WillDelayMax     uint32
 	MessageExpiryMax uint32
 
-	Versions          []mqtt.Version
-	MaxQoS            mqtt.QoS
-	RetainAvailable   bool
-	WildcardAvailable bool
-	DenyDisconnect    bool // v5: a denial ends the connection
+	Versions       []mqtt.Version
+	Offer                               // of entrances that are not in Entrances
+	Entrances      map[string]*Entrance // by name of the listener
+	DenyDisconnect bool                 // v5: a denial ends the connection
+	Extensions
+}
+
+// Extensions are what this broker does beyond the specification, or where that
+// leaves the choice; the zero Extensions are none.
+type Extensions struct {
+	DelayMax            uint32         // of $delayed/; 0: not offered
+	Rewrite             *rewrite.Rules // nil: topics are what clients call them
+	SharedStrategy      router.Strategy
+	AutoSubscribe       []AutoSubscription
+	SysInterval         time.Duration // between publications of $SYS/broker/; 0: none
+	Exclusive           bool          // $exclusive/ is offered
+	ResponseInformation string        // told to v5 clients that ask for it; empty: nothing
 }
 
 // PacketLimits bound a packet, before anything of it is kept.
@@ -76,9 +90,13 @@ type PublishRate struct {
 // Broker is shared by all loops and safe for concurrent use.
 type Broker struct {
 	index    *router.Index
+	groups   *router.Groups
+	only     *router.Exclusive
 	retained *retain.Store
 	authz    *auth.Authorizer
 	authn    map[string]*auth.Chain // by name of the chain
+	delayed  *delay.Account
+	sys      func(now time.Time) []SysTopic
 	log      *audit.Log
 	known    func(*auth.Principal) bool
 	settings atomic.Pointer[Settings]
@@ -87,6 +105,7 @@ type Broker struct {
 	seed     maphash.Seed
 	lastSID  atomic.Uint64
 	sessions atomic.Int64 // of all homes
+	hearers  atomic.Int64 // subscriptions under $events/
 }
 
 // Options are what cmd puts together.
@@ -98,6 +117,9 @@ type Options struct {
 	Authorizer *auth.Authorizer
 	Chains     map[string]*auth.Chain
 	Log        *audit.Log
+	Delayed    *delay.Account // what delayed messages may take; nil: nothing
+	// Sys are the figures published under $SYS/broker/; nil: none.
+	Sys func(now time.Time) []SysTopic
 	// StillKnown is asked when a verdict has reached the session's home: the
 	// identity may have lost its credentials while it was on its way. nil: nobody loses them.
 	StillKnown func(*auth.Principal) bool
@@ -106,8 +128,11 @@ type Options struct {
 // New makes a broker; NewHome adds its halves.
 func New(o Options) *Broker {
 	b := &Broker{
-		index: o.Index, retained: o.Retained, authz: o.Authorizer, authn: o.Chains,
-		log: o.Log, known: o.StillKnown, homes: o.Homes, seed: maphash.MakeSeed(),
+		index: o.Index, groups: router.NewGroups(o.Index), only: router.NewExclusive(), retained: o.Retained, authz: o.Authorizer, authn: o.Chains,
+		log: o.Log, known: o.StillKnown, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(),
+	}
+	if b.delayed == nil {
+		b.delayed = delay.NewAccount(delay.Limits{})
 	}
 	b.settings.Store(o.Settings)
 	return b
@@ -153,6 +178,7 @@ func newClientID() string {
 func (b *Broker) Report(r *metrics.Registry) {
 	r.Gauge(metrics.Sessions, b.sessions.Load)
 	r.Gauge(metrics.Subscriptions, func() int64 { return int64(b.index.Stats().Subscribers) })
+	r.Gauge(metrics.DelayedMessages, func() int64 { n, _ := b.delayed.Held(); return int64(n) })
 	r.Gauge(metrics.RetainedMessages, func() int64 { n, _ := b.retained.Stats(); return int64(n) })
 	r.Gauge(metrics.RetainedBytes, func() int64 { _, n := b.retained.Stats(); return n })
 }

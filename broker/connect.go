@@ -8,7 +8,6 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/internal/secret"
 	"github.com/redoubtmq/redoubt/mqtt"
-	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/topic"
 )
 
@@ -38,21 +37,25 @@ func (b *Broker) Check(c *mqtt.Connect) (assigned bool, refusal *mqtt.Error) {
 		}
 		c.ClientID, assigned = newClientID(), true
 	}
-	if c.Will != nil {
-		return assigned, checkWill(c.Will, set)
-	}
 	return assigned, nil
 }
 
-func checkWill(w *mqtt.Will, set *Settings) *mqtt.Error {
+// checkWill judges a will by what the entrance offers, and gives its topic the
+// name it has here: the rules judge that one, now and when it is sent (A041).
+func (h *Home) checkWill(by *auth.Principal, w *mqtt.Will, offer *Offer) *mqtt.Error {
 	switch {
-	case w.QoS > set.MaxQoS:
+	case w.QoS > offer.MaxQoS:
 		return &mqtt.Error{Reason: mqtt.QoSNotSupported, Rule: "MQTT-3.2.2-12", Detail: "will QoS above mqtt.max_qos"}
-	case w.Retain && !set.RetainAvailable:
+	case w.Retain && !offer.RetainAvailable:
 		return &mqtt.Error{Reason: mqtt.RetainNotSupported, Rule: "MQTT-3.2.2-13", Detail: "will asks to be retained, mqtt.retain is off"}
-	case topic.ValidName([]byte(w.Topic)) != nil || !set.topicFits([]byte(w.Topic)):
-		return &mqtt.Error{Reason: mqtt.TopicNameInvalid, Detail: "will topic is not valid or over limits.topic_levels or limits.topic_bytes"}
+	case topic.ValidName([]byte(w.Topic)) != nil:
+		return &mqtt.Error{Reason: mqtt.TopicNameInvalid, Detail: "will topic is not valid"}
 	}
+	name, e := h.topicName(by, []byte(w.Topic))
+	if e != nil {
+		return e
+	}
+	w.Topic = string(name)
 	return nil
 }
 
@@ -75,11 +78,6 @@ func (b *Broker) Authenticate(c *mqtt.Connect, from Peer, done func(auth.Result)
 		HasPassword: c.HasPassword, Password: secret.New(c.Password),
 		Addr: from.Addr, Listener: from.Listener, Version: byte(c.Version),
 	}, done)
-}
-
-// KeyOf names the session of a proven client.
-func KeyOf(by *auth.Principal, clientID string) session.Key {
-	return session.Key{Identity: by.Identity, ClientID: clientID}
 }
 
 // Refusal is the CONNACK that says no. v3 clients have five reasons only; for

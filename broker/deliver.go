@@ -13,7 +13,7 @@ import (
 
 // fan gives f to every session in h.matches: at once to those that live here, by
 // the lanes to the others. settled is false when one of the lanes is blocked.
-func (h *Home) fan(now time.Time, from *resident, f *mqtt.Frame) (settled bool) {
+func (h *Home) fan(now time.Time, a author, f *mqtt.Frame) (settled bool) {
 	subs := h.matches.Subs
 	h.spent += len(subs)
 	if h.matches.Filters > 1 { // only then can a session be there twice
@@ -31,7 +31,12 @@ func (h *Home) fan(now time.Time, from *resident, f *mqtt.Frame) (settled bool) 
 			n++
 		}
 		to := subs[0].Ref
-		self := to.Home == h.id && to.Slot == from.ref.Slot && to.Gen == from.ref.Gen
+		if to.Home == router.GroupHome {
+			settled = h.share(now, a, f, to) && settled
+			subs = subs[n:]
+			continue
+		}
+		self := to.Home == h.id && to.Slot == a.ref.Slot && to.Gen == a.ref.Gen
 		if w, any := merge(subs[:n], f, self); any {
 			if to.Home == h.id {
 				h.deliver(now, to, f, w)
@@ -78,16 +83,19 @@ func merge(subs []router.Subscriber, f *mqtt.Frame, self bool) (w want, any bool
 func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 	r := h.at(Ref{to.Slot, to.Gen})
 	if r == nil { // it ended while the message was on its way
-		h.count.Inc(metrics.MessagesDroppedNoSession)
+		h.undeliverable(now, to, f, w, metrics.MessagesDroppedNoSession)
 		return
 	}
 	if w.check && !h.mayReceive(now, r, f) {
+		if w.group != (session.Group{}) {
+			h.pass(now, f, w, to)
+		}
 		return
 	}
-	if r.s.SeenRetained(f.Topic(), f.Version) {
+	if w.group == (session.Group{}) && r.s.SeenRetained(f.Topic(), f.Version) {
 		return
 	}
-	h.send(r, r.s.Deliver(now, session.Delivery{Frame: f, QoS: w.qos, Retain: w.retain, SubID: w.subID, SubIDs: w.subIDs}, h.outs))
+	h.send(r, r.s.Deliver(now, session.Delivery{Frame: f, QoS: w.qos, Retain: w.retain, SubID: w.subID, SubIDs: w.subIDs, Group: w.group}, h.outs))
 	if r.s.Dropped.QueueFull > 0 {
 		h.queueFull(now, r)
 	}

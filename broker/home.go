@@ -1,9 +1,12 @@
 package broker
 
 import (
+	"math/rand/v2"
 	"time"
 
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/delay"
+	"github.com/redoubtmq/redoubt/internal/shrink"
 	"github.com/redoubtmq/redoubt/internal/wheel"
 	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/metrics"
@@ -27,16 +30,25 @@ type Home struct {
 	gens    []uint32    // generation of each slot, also of free ones
 	free    []uint32
 	byKey   map[session.Key]uint32
+	keys    shrink.Most // of byKey
 	timers  *wheel.Wheel
 	fired   []uint32
 	cache   *auth.Cache
 	subject uint64 // the last one given out
 	matches router.Matches
+	random  *rand.PCG     // for shared subscriptions; nobody gains by guessing it
 	outs    []session.Out // scratch
+	scratch scratch
 
 	lanes lanes
 	work  work
 	spent int // deliveries so far; it only grows
+}
+
+// scratch is memory that one call uses and the next one uses again.
+type scratch struct {
+	mounted, rewritten []byte // topic names
+	not                [1]router.Ref
 }
 
 // work is what a home does in bounded steps, a part each turn.
@@ -44,6 +56,9 @@ type work struct {
 	replaying []Ref  // sessions that are owed retained messages and have room
 	judging   uint32 // next slot to judge again after a policy change
 	judge     bool
+	delayed   *delay.Store[sender]
+	due       []delay.Message[sender] // scratch
+	sysAt     time.Time               // when $SYS is next published
 }
 
 // resident is a session with what its home knows of it.
@@ -55,6 +70,8 @@ type resident struct {
 	// subject is the key in the verdict cache. It changes with each connection,
 	// because rules may look at the address.
 	subject uint64
+	offer   *Offer
+	member  *router.Member // nil: in no shared subscription
 
 	messages limit.Bucket
 	bytes    limit.Bucket
@@ -62,6 +79,7 @@ type resident struct {
 	replayed bool // listed in work.replaying
 	stalled  bool // its pending ring waits for a lane
 	timer    time.Time
+	lost     *session.Drops // counted already; nil: none
 }
 
 // NewHome adds the half for loop id. wire is that loop.
@@ -69,8 +87,9 @@ func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time)
 	return &Home{
 		b: b, id: uint16(id), wire: wire, count: count,
 		byKey: make(map[session.Key]uint32), timers: wheel.New(now),
-		cache: auth.NewCache(verdictSets),
+		cache: auth.NewCache(verdictSets), random: rand.NewPCG(uint64(id), uint64(now.UnixNano())),
 		lanes: lanes{to: make([]lane, b.homes)},
+		work:  work{delayed: delay.New[sender](b.delayed), sysAt: now},
 	}
 }
 
@@ -106,13 +125,17 @@ func (h *Home) settle(s *session.Session, by auth.Principal) *resident {
 
 // evict ends a session: its subscriptions, its queue and its slot go. The will
 // is the caller's.
-func (h *Home) evict(r *resident) {
-	for _, sub := range r.s.Subscriptions() {
-		h.b.index.Unsubscribe(sub.Filter, h.routerRef(r.ref))
+func (h *Home) evict(now time.Time, r *resident) {
+	subs := r.s.Subscriptions()
+	for i := range subs {
+		h.retract(r, &subs[i])
 	}
+	h.reshare(now, r, true)
+	h.tell(now, r, EventEnded, nil)
 	h.countDrops(r)
 	r.s.Discard()
 	delete(h.byKey, r.s.Key)
+	h.byKey = shrink.Map(h.byKey, &h.keys)
 	h.timers.Clear(r.ref.Slot)
 	h.slots[r.ref.Slot] = nil
 	h.gens[r.ref.Slot]++ // nobody's reference holds any longer
@@ -138,6 +161,7 @@ func (h *Home) send(r *resident, outs []session.Out) {
 	if !room {
 		r.s.Congest()
 	}
+	h.tellGroups(r)
 }
 
 // countDrops moves what the session lost since the last look into the metrics.
@@ -150,6 +174,7 @@ func (h *Home) countDrops(r *resident) {
 	h.count.Add(metrics.MessagesDroppedExpired, int64(d.Expired))
 	h.count.Add(metrics.MessagesDroppedTooLarge, int64(d.TooLarge))
 	h.count.Add(metrics.MessagesDroppedQoS0Offline, int64(d.Offline))
+	r.lose(d)
 	*d = session.Drops{}
 }
 
@@ -166,17 +191,32 @@ func (h *Home) Writable(now time.Time, ref Ref) {
 // fail ends a connection for the peer's mistake and says so to a v5 client
 // [MQTT-4.13.1-1]. The will is published.
 func (h *Home) fail(now time.Time, r *resident, e *mqtt.Error) {
-	h.disconnect(now, r, &mqtt.Disconnect{Reason: e.Reason}, CauseOf(e))
+	h.disconnect(now, r, &mqtt.Disconnect{Reason: e.Reason, ReasonString: explain(e)}, CauseOf(e))
+}
+
+// explain is what a developer is told of a mistake. What the operator decided is
+// not explained to the client.
+func explain(e *mqtt.Error) string {
+	if e.Reason == mqtt.NotAuthorized || e.Detail == "" {
+		return ""
+	}
+	if e.Rule == "" {
+		return e.Detail
+	}
+	return e.Detail + " [" + e.Rule + "]"
 }
 
 // disconnect closes the connection of an online session from our side.
 func (h *Home) disconnect(now time.Time, r *resident, say *mqtt.Disconnect, why Cause) {
 	conn := r.conn
+	if say.ReasonString != "" && r.s.Version() == mqtt.V5 && !r.s.Fits(len(say.Append(nil, mqtt.V5, 0))) {
+		say.ReasonString = "" // [MQTT-3.14.2-3]
+	}
 	h.wire.Close(conn, say, why)
-	h.leave(now, r, true)
+	h.leave(now, r, true, why)
 }
 
-// Tick publishes wills and ends sessions whose time has come.
+// Tick publishes wills, delayed messages and $SYS, and ends sessions whose time has come.
 func (h *Home) Tick(now time.Time) {
 	h.fired = h.timers.Advance(now, h.fired[:0])
 	for _, slot := range h.fired {
@@ -187,13 +227,23 @@ func (h *Home) Tick(now time.Time) {
 		r.timer = time.Time{}
 		h.due(now, r, r.s.Tick(now), true)
 	}
+	h.publishDelayed(now)
+	h.publishSys(now)
 }
 
 // Spent counts the deliveries this home has made, for whoever shares out turns.
 func (h *Home) Spent() int { return h.spent }
 
 // NextTick is when Tick next has something to do; zero: never.
-func (h *Home) NextTick() time.Time { return h.timers.Next() }
+func (h *Home) NextTick() time.Time {
+	next := h.timers.Next()
+	for _, at := range [...]time.Time{h.work.delayed.Next(), h.nextSys()} {
+		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
+}
 
 // Turn does a bounded part of what waits, and hands batches to the other
 // homes. It ends every turn of the loop.

@@ -5,6 +5,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/session"
 )
 
 // judge looks again at what a session may receive: a subscription the rules no
@@ -12,24 +13,22 @@ import (
 // overlaps (A051).
 func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 	policy := h.b.authz.Policy()
-	var gone []string
+	var gone []session.Sub
 	for _, sub := range r.s.Subscriptions() {
-		d := policy.DecideSubscribe(&r.by, sub.Filter, sub.QoS)
+		d := policy.DecideSubscribe(&r.by, judged(&sub), sub.QoS)
 		switch {
 		case !d.Allow:
-			gone = append(gone, sub.Filter)
+			gone = append(gone, sub)
 			h.count.Inc(metrics.SubscribeDenied)
-			h.b.log.Denied(now, &r.by, auth.Subscribe, []byte(sub.Filter), d.Rule)
+			h.b.log.Denied(now, &r.by, auth.Subscribe, []byte(judged(&sub)), d.Rule)
 		case d.Check != sub.Check:
 			sub.Check = d.Check
 			r.s.Subscribe(sub)
-			h.b.index.Subscribe(sub.Filter, h.subscriber(r, &sub))
+			h.insert(r, &sub)
 		}
 	}
-	for _, filter := range gone {
-		r.s.Unsubscribe(filter)
-		r.dropReplay(filter)
-		h.b.index.Unsubscribe(filter, h.routerRef(r.ref))
+	for i := range gone {
+		h.unsubscribe(now, r, &gone[i])
 	}
 	decisions = len(r.s.Subscriptions()) + len(gone)
 	denied := r.s.Purge(func(name []byte) bool {

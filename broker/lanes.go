@@ -8,6 +8,7 @@ import (
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/router"
+	"github.com/redoubtmq/redoubt/session"
 )
 
 // lanes are a home's batches for the other homes, and who waits for them.
@@ -111,7 +112,7 @@ func (h *Home) deferPublish(now time.Time, r *resident, m publication) {
 	if m.qos == 2 && r.s.Duplicate(m.packet.PacketID) {
 		return // the one in the ring will be answered
 	}
-	r.s.Defer(h.frame(now, r, m), m.qos, m.packet.PacketID)
+	r.s.Defer(session.Pending{Frame: h.frame(now, r.author(), m), Delay: m.delay, ID: m.packet.PacketID, QoS: m.qos})
 }
 
 // unstall settles what the lanes have taken, then routes what was deferred
@@ -135,9 +136,9 @@ func (h *Home) settleRing(now time.Time, r *resident) {
 			h.send(r, r.s.Settle(mqtt.Success, h.outs))
 			continue
 		}
-		q, id := p.QoS, p.ID
+		q, id, delay := p.QoS, p.ID, p.Delay
 		f := p.Frame.Hold()
-		rc, settled := h.route(now, r, publication{name: f.Topic(), frame: f, qos: q, retain: f.Retain})
+		rc, settled := h.route(now, r.author(), publication{name: f.Topic(), frame: f, qos: q, retain: f.Retain, delay: delay})
 		f.Release()
 		if !settled {
 			r.s.Routed()

@@ -91,7 +91,7 @@ func TestAMessageOnItsWayMissesAReusedSlot(t *testing.T) {
 	sub.subscribe("open/#", 1)
 	pub.publish("open/x", "for old", 1, 1)
 	d.homes[0].Turn(d.now) // the batch waits in the inbox of home 1
-	d.homes[1].evict(d.homes[1].at(sub.ref))
+	d.homes[1].evict(d.now, d.homes[1].at(sub.ref))
 	fresh := d.sit(1, "new")
 	if fresh.ref.Slot != sub.ref.Slot {
 		t.Fatal("the slot was not used again; the test proves nothing")

@@ -22,7 +22,7 @@ func (h *Home) Disconnect(now time.Time, ref Ref, d *mqtt.Disconnect) {
 		}
 	}
 	conn := r.conn
-	h.leave(now, r, d.Reason != mqtt.Success) // [MQTT-3.14.4-3]
+	h.leave(now, r, d.Reason != mqtt.Success, CauseDisconnect) // [MQTT-3.14.4-3]
 	h.wire.Close(conn, nil, CauseDisconnect)
 }
 
@@ -37,7 +37,7 @@ func (h *Home) Fail(now time.Time, ref Ref, e *mqtt.Error) {
 // Gone tells that the connection has ended without us: the will is due.
 func (h *Home) Gone(now time.Time, ref Ref) {
 	if r := h.at(ref); r != nil && r.s.Online() {
-		h.leave(now, r, true)
+		h.leave(now, r, true, CauseGone)
 	}
 }
 
@@ -46,6 +46,7 @@ func (h *Home) Gone(now time.Time, ref Ref) {
 // end as well, connected or not, and their wills are not sent: nobody may speak
 // for it.
 func (h *Home) Revoke(now time.Time, gone map[string]bool) {
+	h.forgetDelayed(gone)
 	for _, r := range h.slots {
 		if r == nil {
 			continue
@@ -56,10 +57,10 @@ func (h *Home) Revoke(now time.Time, gone map[string]bool) {
 		}
 		if r.s.Online() {
 			h.wire.Close(r.conn, &mqtt.Disconnect{Reason: mqtt.AdministrativeAction}, CauseKicked)
-			h.leave(now, r, !deleted)
+			h.leave(now, r, !deleted, CauseKicked)
 		}
 		if deleted && h.at(r.ref) == r {
-			h.evict(r)
+			h.evict(now, r)
 		}
 	}
 }
@@ -71,15 +72,21 @@ func (h *Home) ShutDown(now time.Time) {
 	for _, r := range h.slots {
 		if r != nil && r.s.Online() {
 			h.wire.Close(r.conn, &mqtt.Disconnect{Reason: mqtt.ServerShuttingDown}, CauseShutdown)
-			h.leave(now, r, false)
+			h.leave(now, r, false, CauseShutdown)
 		}
 	}
 }
 
 // leave detaches the session of a connection that is ending.
-func (h *Home) leave(now time.Time, r *resident, keepWill bool) {
+func (h *Home) leave(now time.Time, r *resident, keepWill bool, why Cause) {
 	h.countDrops(r)
-	h.due(now, r, r.s.Detach(now, keepWill), true)
+	due := r.s.Detach(now, keepWill)
+	h.tellGroups(r)
+	h.reshare(now, r, true)
+	if why != CauseShutdown { // whoever would hear it is being disconnected too
+		h.tell(now, r, EventDisconnected, func(e *Event) { e.Reason = why.String() })
+	}
+	h.due(now, r, due, true)
 }
 
 // due publishes a will, and ends the session or waits for its next deadline.
@@ -91,7 +98,7 @@ func (h *Home) due(now time.Time, r *resident, d session.Due, timed bool) {
 		if timed && r.s.ExpirySeconds() > 0 {
 			h.count.Inc(metrics.SessionsExpired)
 		}
-		h.evict(r)
+		h.evict(now, r)
 		return
 	}
 	if at := r.s.Deadline(); !at.IsZero() {
@@ -106,7 +113,7 @@ func (h *Home) publishWill(now time.Time, r *resident, w *mqtt.Will) {
 	f := mqtt.NewFrame([]byte(w.Topic), w.Props, w.Payload)
 	f.QoS, f.Retain, f.From, f.CreatedAt = w.QoS, w.Retain, r.s.SID, now.UnixMilli()
 	f.ExpiresAt = h.b.Settings().expiresAt(now, w.MessageExpiry, w.HasMessageExpiry)
-	rc, _ := h.route(now, r, publication{name: f.Topic(), qos: w.QoS, retain: w.Retain, frame: f})
+	rc, _ := h.route(now, r.author(), publication{name: f.Topic(), qos: w.QoS, retain: w.Retain, frame: f})
 	if rc < 0x80 {
 		h.count.Inc(metrics.WillsPublished)
 	}

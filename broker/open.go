@@ -34,6 +34,9 @@ func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
 		return Opened{}, &mqtt.Error{Reason: mqtt.BadUserNameOrPassword, Detail: "the user was deleted while it connected"}
 	}
 	if w := a.Connect.Will; w != nil {
+		if e := h.checkWill(&a.By, w, set.offer(a.By.Listener)); e != nil {
+			return Opened{}, e
+		}
 		d := h.b.authz.Policy().Decide(&a.By, auth.Access{Action: auth.Publish, Topic: []byte(w.Topic), QoS: w.QoS, Retain: w.Retain})
 		if !d.Allow { // the will of A041 is refused here, and judged again when it fires
 			h.count.Inc(metrics.PublishDenied)
@@ -41,7 +44,7 @@ func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
 			return Opened{}, &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the rules deny the will topic"}
 		}
 	}
-	key := KeyOf(&a.By, a.Connect.ClientID)
+	key := session.Key{Mountpoint: a.By.Mountpoint, Identity: a.By.Identity, ClientID: a.Connect.ClientID}
 	old, present := h.lookup(key)
 	if present && !old.s.Online() { // what fell due since the last tick comes first
 		h.due(now, old, old.s.Tick(now), true)
@@ -90,13 +93,14 @@ func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *
 	c := a.Connect
 	h.subject++
 	r.by, r.conn, r.subject = a.By, a.Conn, h.subject
+	r.offer = set.offer(a.By.Listener)
 	r.s.Limit(set.Session)
 	h.timers.Clear(r.ref.Slot)
 	r.timer = time.Time{}
 	set.PublishRate.apply(&r.messages, &r.bytes)
 	keepAlive := set.keepAlive(c)
 	expiry := set.expiry(c)
-	h.wire.Send(r.conn, session.Packet(connack(c, set, present, a.Assigned, keepAlive, expiry)))
+	h.wire.Send(r.conn, session.Packet(connack(c, set, r.offer, present, a.Assigned, keepAlive, expiry)))
 	if c.Will != nil {
 		c.Will.DelaySeconds = min(c.Will.DelaySeconds, set.WillDelayMax)
 	}
@@ -106,12 +110,19 @@ func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *
 	}
 	outs := r.s.Attach(now, session.Attachment{
 		Version: c.Version, ReceiveMaximum: c.ReceiveMaximum, MaximumPacketSize: c.MaximumPacketSize,
-		ExpirySeconds: expiry, Will: c.Will,
+		AliasMaximum: c.TopicAliasMaximum, ExpirySeconds: expiry, Will: c.Will,
 	}, h.outs)
 	h.send(r, outs)
 	if r.s.Busy() { // what an earlier connection published still waits for a lane
 		h.wire.Pause(r.conn, time.Time{})
 	}
+	if !present {
+		h.tell(now, r, EventCreated, nil)
+	}
+	h.tell(now, r, EventConnected, func(e *Event) {
+		e.ProtoVer, e.KeepAlive, e.Expiry, e.Present = int(c.Version), int(keepAlive), int64(expiry), &present
+	})
+	h.autoSubscribe(now, r, set)
 	h.wakeReplay(r)
 	return Opened{Ref: r.ref, KeepAlive: time.Duration(keepAlive) * time.Second}
 }
@@ -142,28 +153,33 @@ func (s *Settings) expiry(c *mqtt.Connect) uint32 {
 	return s.SessionExpiryMax
 }
 
-func connack(c *mqtt.Connect, set *Settings, present, assigned bool, keepAlive uint16, expiry uint32) []byte {
+func connack(c *mqtt.Connect, set *Settings, offer *Offer, present, assigned bool, keepAlive uint16, expiry uint32) []byte {
 	p := mqtt.Connack{SessionPresent: present && !c.CleanStart}
 	if c.Version == mqtt.V5 {
 		no := false
 		p.ReceiveMaximum = uint16(min(set.Session.ReceiveMaximum, 65535))
 		p.MaximumPacketSize = uint32(set.PacketBytes)
 		p.TopicAliasMaximum = uint16(set.Session.AliasInMax)
-		p.SharedAvailable = &no // joins with the shared subscriptions
+		if c.RequestResponseInformation { // [MQTT-3.1.2-28]
+			p.ResponseInformation = set.ResponseInformation
+		}
 		if expiry != c.SessionExpiry {
 			p.SessionExpiry = &expiry
 		}
 		if keepAlive != c.KeepAlive {
 			p.ServerKeepAlive = &keepAlive
 		}
-		if set.MaxQoS < 2 {
-			p.MaximumQoS = &set.MaxQoS // [MQTT-3.2.2-9]
+		if offer.MaxQoS < 2 {
+			p.MaximumQoS = &offer.MaxQoS // [MQTT-3.2.2-9]
 		}
-		if !set.RetainAvailable {
+		if !offer.RetainAvailable {
 			p.RetainAvailable = &no
 		}
-		if !set.WildcardAvailable {
+		if !offer.WildcardAvailable {
 			p.WildcardAvailable = &no
+		}
+		if !offer.SharedAvailable {
+			p.SharedAvailable = &no
 		}
 		if assigned {
 			p.AssignedClientID = c.ClientID // [MQTT-3.1.3-7]

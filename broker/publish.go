@@ -15,8 +15,21 @@ type publication struct {
 	name   []byte
 	packet *mqtt.Publish // nil when frame is there from the start
 	frame  *mqtt.Frame   // owned by the caller
+	delay  uint32        // seconds; 0: now
 	qos    mqtt.QoS
 	retain bool
+}
+
+// author is for whom a message is published: a client, or the broker itself.
+type author struct {
+	by      *auth.Principal // nil: the broker
+	subject uint64          // of by in the verdict cache; 0: not remembered
+	sid     uint64
+	ref     Ref // of the session, for No Local; the zero Ref is nobody's
+}
+
+func (r *resident) author() author {
+	return author{by: &r.by, subject: r.subject, sid: r.s.SID, ref: r.ref}
 }
 
 // Publish takes an incoming PUBLISH from its identifier to its acknowledgement.
@@ -30,8 +43,16 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 		h.fail(now, r, err.(*mqtt.Error))
 		return
 	}
-	if e := h.b.Settings().checkPublish(p, name); e != nil {
+	if e := r.offer.checkPublish(p); e != nil {
 		h.fail(now, r, e)
+		return
+	}
+	delay, name, refused := h.b.Settings().delayed(name)
+	if refused == nil {
+		name, refused = h.topicName(&r.by, name)
+	}
+	if refused != nil {
+		h.fail(now, r, refused)
 		return
 	}
 	again, err := r.s.Receive(p)
@@ -47,12 +68,12 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 		return
 	}
 	h.count.Inc(metrics.MessagesReceived.At(int(p.QoS)))
-	m := publication{name: name, packet: p, qos: p.QoS, retain: p.Retain}
+	m := publication{name: name, packet: p, qos: p.QoS, retain: p.Retain, delay: delay}
 	if r.s.Busy() {
 		h.deferPublish(now, r, m)
 		return
 	}
-	rc, settled := h.route(now, r, m)
+	rc, settled := h.route(now, r.author(), m)
 	if !settled {
 		r.s.Await(m.qos, p.PacketID)
 		h.stall(r)
@@ -61,15 +82,13 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 	h.acknowledge(now, r, m.qos, p.PacketID, rc)
 }
 
-// checkPublish judges a PUBLISH by what this broker offers.
-func (s *Settings) checkPublish(p *mqtt.Publish, name []byte) *mqtt.Error {
+// checkPublish judges a PUBLISH by what this entrance offers.
+func (o *Offer) checkPublish(p *mqtt.Publish) *mqtt.Error {
 	switch {
-	case p.QoS > s.MaxQoS:
+	case p.QoS > o.MaxQoS:
 		return &mqtt.Error{Reason: mqtt.QoSNotSupported, Rule: "MQTT-3.2.2-11"}
-	case p.Retain && !s.RetainAvailable:
+	case p.Retain && !o.RetainAvailable:
 		return &mqtt.Error{Reason: mqtt.RetainNotSupported, Rule: "MQTT-3.2.2-14"}
-	case !s.topicFits(name):
-		return &mqtt.Error{Reason: mqtt.TopicNameInvalid, Detail: "topic over limits.topic_levels or limits.topic_bytes"}
 	}
 	return nil
 }
@@ -96,16 +115,16 @@ func (h *Home) charge(now time.Time, r *resident, bytes int) (ok bool) {
 // delivery. Nothing before the permission has an effect on others. settled is
 // false when a home that must have the message cannot take it yet: the
 // acknowledgement then waits, and never precedes it [MQTT-4.3.2-4].
-func (h *Home) route(now time.Time, r *resident, m publication) (rc mqtt.ReasonCode, settled bool) {
-	d := h.cache.Decide(h.b.authz.Policy(), r.subject, &r.by, auth.Access{Action: auth.Publish, Topic: m.name, QoS: m.qos, Retain: m.retain})
-	if !d.Allow {
-		h.count.Inc(metrics.PublishDenied)
-		h.b.log.Denied(now, &r.by, auth.Publish, m.name, d.Rule)
+func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode, settled bool) {
+	if !h.mayPublish(now, a, m) {
 		return mqtt.NotAuthorized, true
+	}
+	if m.delay > 0 {
+		return h.postpone(now, a, m), true
 	}
 	if m.retain { // first the store, then whoever wants it: no stale value can win
 		if m.frame == nil {
-			m.frame = h.frame(now, r, m)
+			m.frame = h.frame(now, a, m)
 			defer m.frame.Release()
 		}
 		if _, err := h.b.retained.Put(m.frame); err != nil {
@@ -116,25 +135,43 @@ func (h *Home) route(now time.Time, r *resident, m publication) (rc mqtt.ReasonC
 	h.b.index.Match(m.name, &h.matches)
 	if h.matches.Truncated {
 		h.count.Inc(metrics.MatchesTruncated)
-		h.b.log.Event(now, slog.LevelError, "a message matches too many wildcard filters; some subscribers did not get it", r.by.Identity,
-			slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.String("topic", string(m.name)))
+		h.b.log.Event(now, slog.LevelError, "a message matches too many wildcard filters; some subscribers did not get it", string(m.name), slog.String("topic", string(m.name)))
 	}
 	if len(h.matches.Subs) == 0 {
 		h.count.Inc(metrics.MessagesUnmatched)
 		return mqtt.NoMatchingSubscribers, true
 	}
 	if m.frame == nil {
-		m.frame = h.frame(now, r, m)
+		m.frame = h.frame(now, a, m)
 		defer m.frame.Release()
 	}
-	return mqtt.Success, h.fan(now, r, m.frame)
+	return mqtt.Success, h.fan(now, a, m.frame)
+}
+
+// mayPublish asks the rules for a client. The broker itself asks nobody.
+func (h *Home) mayPublish(now time.Time, a author, m publication) bool {
+	if a.by == nil {
+		return true
+	}
+	want := auth.Access{Action: auth.Publish, Topic: m.name, QoS: m.qos, Retain: m.retain}
+	var d auth.Decision
+	if a.subject != 0 {
+		d = h.cache.Decide(h.b.authz.Policy(), a.subject, a.by, want)
+	} else {
+		d = h.b.authz.Policy().Decide(a.by, want)
+	}
+	if !d.Allow {
+		h.count.Inc(metrics.PublishDenied)
+		h.b.log.Denied(now, a.by, auth.Publish, m.name, d.Rule)
+	}
+	return d.Allow
 }
 
 // frame copies the bytes of a message once, for everybody.
-func (h *Home) frame(now time.Time, r *resident, m publication) *mqtt.Frame {
+func (h *Home) frame(now time.Time, a author, m publication) *mqtt.Frame {
 	p := m.packet
 	f := mqtt.NewFrame(m.name, p.Props, p.Payload)
-	f.QoS, f.Retain, f.From, f.CreatedAt = m.qos, m.retain, r.s.SID, now.UnixMilli()
+	f.QoS, f.Retain, f.From, f.CreatedAt = m.qos, m.retain, a.sid, now.UnixMilli()
 	f.ExpiresAt = h.b.Settings().expiresAt(now, p.MessageExpiry, p.HasMessageExpiry)
 	return f
 }

@@ -13,7 +13,8 @@ import (
 // It advances a bounded step per turn, and only while the session has room: the
 // messages wait in the store, not in memory of their own.
 type replay struct {
-	filter string
+	filter string // as the client wrote it
+	real   string // what is matched
 	cursor retain.Cursor
 	upTo   uint64 // later versions come live
 	subID  uint32
@@ -32,7 +33,7 @@ func (h *Home) replay(r *resident, sub *session.Sub, again bool) {
 	if again {
 		r.dropReplay(sub.Filter)
 	}
-	r.replays = append(r.replays, replay{filter: sub.Filter, upTo: sub.RetainedSeen, subID: sub.ID, qos: sub.QoS})
+	r.replays = append(r.replays, replay{filter: sub.Filter, real: sub.Real, upTo: sub.RetainedSeen, subID: sub.ID, qos: sub.QoS})
 }
 
 func (r *resident) dropReplay(filter string) {
@@ -76,7 +77,7 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 	for left := replayStep; left > 0 && len(r.replays) > 0 && r.s.Online(); {
 		p := &r.replays[0]
 		full := false
-		done := h.b.retained.Walk(now, p.filter, &p.cursor, left, func(f *mqtt.Frame) bool {
+		done := h.b.retained.Walk(now, p.real, &p.cursor, left, func(f *mqtt.Frame) bool {
 			qos := min(p.qos, f.QoS)
 			if !r.s.RoomForReplay(qos) {
 				full = true

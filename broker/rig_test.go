@@ -72,10 +72,10 @@ func (w *fakeWire) Forward(home int, b *Batch) bool {
 func newDesk(t testing.TB, homes int, change ...func(*Settings)) *desk {
 	d := &desk{t: t, metrics: metrics.New(), now: time.Unix(1_700_000_000, 0)}
 	set := &Settings{
-		Session:       &session.Limits{InflightMax: 32, MqueueMessages: 1000, MqueueBytes: 16 << 20, AwaitingRelMax: 100, ReceiveMaximum: 32, AliasInMax: 32},
+		Session:       &session.Limits{InflightMax: 32, MqueueMessages: 1000, MqueueBytes: 16 << 20, AwaitingRelMax: 100, ReceiveMaximum: 32, AliasInMax: 32, AliasOutMax: 32},
 		PacketLimits:  PacketLimits{PacketBytes: 1 << 20, ConnectPacketBytes: 16 << 10, UserProperties: 64, TopicLevels: 10, TopicBytes: 1024, ClientIDBytes: 256},
 		Subscriptions: 1000, WildcardSubscriptions: 20, SessionsTotal: 10_000, KeepAliveMax: 300, KeepAliveMaxV3: 3600, SessionExpiryMax: 3600,
-		WillDelayMax: 3600, MessageExpiryMax: 3600, Versions: []mqtt.Version{mqtt.V311, mqtt.V5}, MaxQoS: 2, RetainAvailable: true, WildcardAvailable: true,
+		WillDelayMax: 3600, MessageExpiryMax: 3600, Versions: []mqtt.Version{mqtt.V311, mqtt.V5}, Offer: Offer{MaxQoS: 2, RetainAvailable: true, WildcardAvailable: true, SharedAvailable: true},
 	}
 	for _, c := range change {
 		c(set)

@@ -20,9 +20,13 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 	}
 	ack := mqtt.Suback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))}
 	for i := range p.Filters {
-		rc := h.subscribe(now, r, &p.Filters[i], p.SubscriptionID)
-		if rc == mqtt.NotAuthorized && r.s.Version() == mqtt.V5 && h.b.Settings().DenyDisconnect {
-			h.fail(now, r, &mqtt.Error{Reason: rc})
+		rc, e := h.subscribe(now, r, &p.Filters[i], p.SubscriptionID)
+		if e == nil && rc >= 0x80 && r.s.Version() == mqtt.V31 {
+			// 3.1 has no word for it, and a granted QoS would be a lie.
+			e = &mqtt.Error{Reason: rc, Detail: "a subscription was refused, which MQTT 3.1 cannot say"}
+		}
+		if e != nil {
+			h.fail(now, r, e)
 			return
 		}
 		ack.Reasons[i] = rc
@@ -32,43 +36,57 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 	}
 }
 
-// subscribe judges and adds one subscription. Success is the granted QoS.
-func (h *Home) subscribe(now time.Time, r *resident, want *mqtt.Subscription, id uint32) mqtt.ReasonCode {
+// subscribe judges and adds one subscription. Success is the granted QoS; an error
+// ends the connection.
+func (h *Home) subscribe(now time.Time, r *resident, ask *mqtt.Subscription, id uint32) (mqtt.ReasonCode, *mqtt.Error) {
 	set := h.b.Settings()
-	old, had := r.s.Subscribed(want.Filter)
-	if rc := h.checkSubscription(r, want, had, set); rc != mqtt.Success {
-		return rc
+	w, rc := h.filter(r, ask.Filter, set)
+	if rc != mqtt.Success {
+		return rc, nil
 	}
-	d := h.b.authz.Policy().DecideSubscribe(&r.by, want.Filter, want.QoS)
+	if w.share != "" && ask.NoLocal {
+		return 0, &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-3.8.3-4", Detail: "No Local on a shared subscription"}
+	}
+	old, had := r.s.Subscribed(ask.Filter)
+	if rc := h.checkSubscription(r, &w, had, set); rc != mqtt.Success {
+		return rc, nil
+	}
+	d := h.b.authz.Policy().DecideSubscribe(&r.by, w.judged(), ask.QoS)
 	if !d.Allow {
 		h.count.Inc(metrics.SubscribeDenied)
-		h.b.log.Denied(now, &r.by, auth.Subscribe, []byte(want.Filter), d.Rule)
-		return mqtt.NotAuthorized
+		h.b.log.Denied(now, &r.by, auth.Subscribe, []byte(w.judged()), d.Rule)
+		if r.s.Version() == mqtt.V5 && set.DenyDisconnect {
+			return 0, &mqtt.Error{Reason: mqtt.NotAuthorized}
+		}
+		return mqtt.NotAuthorized, nil
+	}
+	if w.exclusive && !h.b.only.Take(w.real, h.routerRef(r.ref)) {
+		return mqtt.QuotaExceeded, nil
+	}
+	if had && old.Real != w.real { // the rules for names have changed in between
+		h.unsubscribe(now, r, &old)
+		old, had = session.Sub{}, false
 	}
 	sub := session.Sub{
-		Filter: want.Filter, ID: id, QoS: min(want.QoS, set.MaxQoS),
-		NoLocal: want.NoLocal, RetainAsPublished: want.RetainAsPublished, Check: d.Check,
+		Filter: ask.Filter, Real: w.real, Exclusive: w.exclusive, ID: id, QoS: min(ask.QoS, r.offer.MaxQoS),
+		NoLocal: ask.NoLocal, RetainAsPublished: ask.RetainAsPublished, Check: d.Check,
 		RetainedSeen: old.RetainedSeen,
 	}
-	h.b.index.Subscribe(want.Filter, h.subscriber(r, &sub))
-	if want.RetainHandling == 0 || (want.RetainHandling == 1 && !had) { // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
+	h.insert(r, &sub)
+	wants := ask.RetainHandling == 0 || (ask.RetainHandling == 1 && !had) // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
+	if wants && w.share == "" {                                           // a shared subscription gets none [§4.8.2]
 		sub.RetainedSeen = h.b.retained.Version() // after the insert: see session.SeenRetained
 		h.replay(r, &sub, had)
 	}
 	r.s.Subscribe(sub)
-	return mqtt.ReasonCode(sub.QoS)
+	h.tell(now, r, EventSubscribed, func(e *Event) { e.Topic, e.QoS = sub.Filter, new(int(sub.QoS)) })
+	return mqtt.ReasonCode(sub.QoS), nil
 }
 
-// checkSubscription judges a filter by its form and the limits.
-func (h *Home) checkSubscription(r *resident, want *mqtt.Subscription, had bool, set *Settings) mqtt.ReasonCode {
-	if _, _, shared, _ := topic.ParseShare(want.Filter); shared {
-		return mqtt.SharedSubscriptionsNotSupported
-	}
-	if topic.ValidFilter(want.Filter) != nil || !set.topicFits([]byte(want.Filter)) {
-		return mqtt.TopicFilterInvalid
-	}
-	wild := topic.HasWildcard(want.Filter)
-	if wild && !set.WildcardAvailable {
+// checkSubscription judges a filter by what is offered and by the limits.
+func (h *Home) checkSubscription(r *resident, w *wish, had bool, set *Settings) mqtt.ReasonCode {
+	wild := topic.HasWildcard(w.real)
+	if wild && !r.offer.WildcardAvailable {
 		return mqtt.WildcardSubscriptionsNotSupported
 	}
 	if had {
@@ -104,14 +122,25 @@ func (h *Home) Unsubscribe(now time.Time, ref Ref, p *mqtt.Unsubscribe) {
 	}
 	ack := mqtt.Unsuback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))}
 	for i, filter := range p.Filters {
-		if !r.s.Unsubscribe(filter) {
+		sub, existed := r.s.Subscribed(filter) // [MQTT-3.10.4-1]
+		if !existed {
 			ack.Reasons[i] = mqtt.NoSubscriptionExisted
 			continue
 		}
-		h.b.index.Unsubscribe(filter, h.routerRef(r.ref))
-		r.dropReplay(filter)
+		h.unsubscribe(now, r, &sub)
 	}
 	h.answer(now, r, ack.Append(nil, r.s.Version(), 0))
+}
+
+// unsubscribe ends one subscription of r.
+func (h *Home) unsubscribe(now time.Time, r *resident, sub *session.Sub) {
+	r.s.Unsubscribe(sub.Filter)
+	r.dropReplay(sub.Filter)
+	h.retract(r, sub)
+	if sub.Group != (session.Group{}) {
+		h.reshare(now, r, false)
+	}
+	h.tell(now, r, EventUnsubscribed, func(e *Event) { e.Topic = sub.Filter })
 }
 
 // answer sends a packet that cannot be made smaller. A client that cannot take it

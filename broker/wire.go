@@ -105,9 +105,11 @@ type forward struct {
 type want struct {
 	subIDs []uint32 // several identifiers
 	subID  uint32
+	group  session.Group // the shared subscription it goes by
 	qos    mqtt.QoS
-	retain bool // Retain As Published
-	check  bool // judge the delivery
+	passes uint8 // how many members of the group could not have it
+	retain bool  // Retain As Published
+	check  bool  // judge the delivery
 }
 
 // forwardCost is what an item counts for beside its frame, bytes.

@@ -136,6 +136,7 @@ type PublishRate struct {
 // NodeLimits bound the whole process, and source addresses before it knows who
 // they are.
 type NodeLimits struct {
+	Memory                SizeOrAuto     `yaml:"memory"` // AutoSize: 75 % of what the system gives the process
 	SessionsTotal         int            `yaml:"sessions_total"`
 	MqueueBytesTotal      Size           `yaml:"mqueue_bytes_total"`
 	RetainedMessagesTotal int            `yaml:"retained_messages_total"`

@@ -93,6 +93,8 @@ func valueSchema(row *Row) object {
 		return object{"type": "boolean"}
 	case KindSize:
 		return object{"anyOf": []object{{"type": "integer", "minimum": 0}, {"type": "string", "pattern": sizeForm}}}
+	case KindAutoSize:
+		return object{"anyOf": []object{{"const": "auto"}, {"type": "integer", "minimum": 1}, {"type": "string", "pattern": sizeForm}}}
 	case KindDuration, KindSeconds:
 		return object{"type": "string", "pattern": durationForm}
 	case KindDate:

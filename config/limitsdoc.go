@@ -45,7 +45,7 @@ func LimitsTable() []byte {
 // unitOf names what the value itself carries.
 func unitOf(k Kind) string {
 	switch k {
-	case KindSize:
+	case KindSize, KindAutoSize:
 		return "bytes"
 	case KindSeconds, KindDuration:
 		return "time"

@@ -68,6 +68,8 @@ func TestRangeEdges(t *testing.T) {
 			if lo == 0 {
 				below = "-1"
 			}
+		case KindAutoSize:
+			below, above = Size(lo-1).String(), Size(hi+1).String()
 		case KindSeconds:
 			below, above = Seconds(lo/1e9-1).String(), Seconds(hi/1e9+1).String()
 			if lo == 0 {

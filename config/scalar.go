@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"reflect"
@@ -72,7 +73,7 @@ func (d *decoder) number(n *yaml.Node, row *Row, path string, v reflect.Value) b
 		d.refuse(n, path, quote(n.Value), "%v.", err)
 		return false
 	}
-	if x == int64(Auto) && row.Kind == KindCount && n.Value == "auto" {
+	if n.Value == "auto" && (row.Kind == KindCount || row.Kind == KindAutoSize) {
 		v.SetInt(x)
 		return true
 	}
@@ -99,6 +100,15 @@ func (r *Row) parse(text string) (int64, error) {
 	switch r.Kind {
 	case KindSize:
 		s, err := parseSize(text)
+		return int64(s), err
+	case KindAutoSize:
+		if text == "auto" {
+			return int64(AutoSize), nil
+		}
+		s, err := parseSize(text)
+		if err != nil {
+			err = fmt.Errorf("is not auto, and %w", err)
+		}
 		return int64(s), err
 	case KindDuration, KindSeconds:
 		t, err := parseDuration(text)

@@ -33,6 +33,7 @@ const (
 	KindCount    Kind = "number or auto"
 	KindBool     Kind = "true or false"
 	KindSize     Kind = "size"
+	KindAutoSize Kind = "size or auto"
 	KindSeconds  Kind = "duration in whole seconds"
 	KindDuration Kind = "duration"
 	KindDate     Kind = "date"
@@ -82,7 +83,7 @@ func (r *Row) Range() string {
 	switch {
 	case len(r.Values) > 0:
 		return oneOf(r.Values)
-	case r.Min != "" && r.Kind == KindCount:
+	case r.Min != "" && (r.Kind == KindCount || r.Kind == KindAutoSize):
 		return "auto, or " + r.Min + " to " + r.Max
 	case r.Min != "":
 		return r.Min + " to " + r.Max
@@ -171,7 +172,6 @@ var later = []notBuilt{
 	{"listeners.<name>.tls.identity", "", partTrust},
 	{"listeners.<name>.tls.crl", "", partTrust},
 	{"listeners.<name>.tls.ocsp_stapling", "", partTrust},
-	{"limits.memory", "", partFlood},
 	{"mqtt.versions", "3.1", partProto},
 	{"mqtt.shared_subscriptions", "", partProto},
 	{"mqtt.shared_strategy", "", partProto},

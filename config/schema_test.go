@@ -65,7 +65,7 @@ func holds(t reflect.Type, k Kind) bool {
 		KindPrefixes: reflect.TypeFor[map[string]int](), KindString: reflect.TypeFor[string](), KindName: reflect.TypeFor[string](),
 		KindPath: reflect.TypeFor[string](), KindSecret: reflect.TypeFor[Secret](), KindEnum: reflect.TypeFor[string](),
 		KindInt: reflect.TypeFor[int](), KindCount: reflect.TypeFor[Count](), KindBool: reflect.TypeFor[bool](),
-		KindSize: reflect.TypeFor[Size](), KindSeconds: reflect.TypeFor[Seconds](), KindDuration: reflect.TypeFor[Duration](),
+		KindSize: reflect.TypeFor[Size](), KindAutoSize: reflect.TypeFor[SizeOrAuto](), KindSeconds: reflect.TypeFor[Seconds](), KindDuration: reflect.TypeFor[Duration](),
 		KindDate: reflect.TypeFor[Date](), KindEnums: reflect.TypeFor[[]string](), KindNameList: reflect.TypeFor[[]string](), KindBinds: reflect.TypeFor[[]string](), KindOrigins: reflect.TypeFor[[]string](),
 	}
 	switch k {
@@ -98,7 +98,7 @@ func TestRowsSayEverything(t *testing.T) {
 			t.Errorf("%s: a key has a default or is required, not both or neither", r.Key)
 		}
 		switch r.Kind {
-		case KindInt, KindCount, KindSize, KindSeconds, KindDuration, KindPrefixes:
+		case KindInt, KindCount, KindSize, KindAutoSize, KindSeconds, KindDuration, KindPrefixes:
 			if lo, hi := r.bounds(); lo >= hi {
 				t.Errorf("%s: range %s to %s", r.Key, r.Min, r.Max)
 			}

@@ -130,6 +130,20 @@ func (c Count) String() string {
 	return strconv.Itoa(int(c))
 }
 
+// SizeOrAuto is a Size, or AutoSize, which leaves it to the process.
+type SizeOrAuto int64
+
+// AutoSize is the SizeOrAuto that the process works out at its start.
+const AutoSize SizeOrAuto = 0
+
+// String is "auto" or the size.
+func (s SizeOrAuto) String() string {
+	if s == AutoSize {
+		return "auto"
+	}
+	return Size(s).String()
+}
+
 // Date is a day in UTC, written 2027-03-31.
 type Date struct{ t time.Time }
 

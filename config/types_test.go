@@ -62,7 +62,7 @@ func TestTextOfValues(t *testing.T) {
 		Duration(5 * time.Minute).String(): "5m", Duration(2 * time.Hour).String(): "2h", Duration(90 * time.Second).String(): "1m30s",
 		Duration(100 * time.Millisecond).String(): "100ms", Duration(0).String(): "0s", Duration(10 * time.Second).String(): "10s",
 		Seconds(300).String(): "300s", Seconds(3600).String(): "3600s", Seconds(168 * 3600).String(): "168h", Seconds(0).String(): "0s",
-		Auto.String(): "auto", Count(7).String(): "7",
+		Auto.String(): "auto", Count(7).String(): "7", AutoSize.String(): "auto", SizeOrAuto(96 << 20).String(): "96MiB",
 	} {
 		if got != want {
 			t.Errorf("%s, not %s", got, want)

@@ -39,19 +39,28 @@ func (l *Loop) receive(c *Conn) (ok bool) {
 	}
 	c.pace.lastSeen = l.now
 	l.timers.Set(c.ref.Slot, c.pace.until.Add(-wheel.Tick))
+	l.before.push(l, c)
 	return true
 }
 
 // shaken continues after a handshake that a goroutine of the engine did.
 func (l *Loop) shaken(c *Conn, err error) {
-	c.place.Handshaken()
+	kept := c.place.Handshaken()
 	if err != nil {
 		l.server.handshakeFailed(l.now, c.from, c.listener, err)
 		l.abort(c, broker.CauseHandshake)
 		return
 	}
+	if !kept {
+		l.makeRoom(c)
+		return
+	}
+	c.place.Busy(false)
 	if c.listener.TLS != nil {
 		l.count.Inc(metrics.HandshakesOK)
+	}
+	if c.ws != nil {
+		l.count.Inc(metrics.UpgradesOK)
 	}
 	c.stage = awaitingConnect
 	l.begin(c)
@@ -76,8 +85,17 @@ func (l *Loop) verdict(c *Conn, r *auth.Result) {
 		return
 	}
 	l.count.Inc(metrics.AuthnSuccess)
+	if !c.place.Authenticated() {
+		l.makeRoom(c)
+		return
+	}
 	c.hello.by = r.Principal
-	home := l.server.broker.HomeOf(broker.KeyOf(&r.Principal, c.hello.connect.ClientID))
+	key, refusal := l.server.broker.Place(&c.hello.by, c.hello.connect.ClientID)
+	if refusal != nil {
+		l.refuse(c, refusal, c.hello.connect.MaximumPacketSize)
+		return
+	}
+	home := l.server.broker.HomeOf(key)
 	if home == l.id {
 		l.open(c)
 		return
@@ -103,7 +121,7 @@ func (l *Loop) open(c *Conn) {
 	}
 	c.hello = nil
 	c.session = o.Ref
-	c.place.Authenticated()
+	c.opened = opening{at: l.now.UnixMilli(), clean: hello.connect.CleanStart}
 	c.pace.lastSeen = l.now
 	c.pace.keepAlive = o.KeepAlive * 3 / 2
 	l.timers.Set(c.ref.Slot, l.now.Add(c.pace.keepAlive))
@@ -113,8 +131,11 @@ func (l *Loop) open(c *Conn) {
 
 // ended handles the end of input.
 func (l *Loop) ended(c *Conn, err error) {
-	switch c.stage {
-	case greeting, awaitingConnect, authenticating:
+	switch {
+	case c.place.Evicted(): // on the portable engine an eviction looks so
+		l.makeRoom(c)
+		return
+	case c.stage == greeting, c.stage == awaitingConnect, c.stage == authenticating:
 		l.refused(c, "the connection ended before CONNECT was accepted", nil)
 	}
 	l.abort(c, broker.CauseGone)

@@ -258,8 +258,8 @@ func TestQuotas(t *testing.T) {
 		if rc := c.subscribe("open/1", 1); rc != 1 {
 			t.Errorf("replacing at the limit: %v", rc)
 		}
-		if rc := c.subscribe("$share/g/open/1", 1); rc != mqtt.SharedSubscriptionsNotSupported {
-			t.Errorf("shared: %v", rc)
+		if rc := c.subscribe("$share/g/open/1", 1); rc != mqtt.QuotaExceeded {
+			t.Errorf("one too many, shared: %v", rc)
 		}
 		for _, bad := range []string{"open/#/x", "open/a+", "open/" + strings.Repeat("a/", 20)} {
 			if rc := c.subscribe(bad, 0); rc != mqtt.TopicFilterInvalid {

@@ -57,6 +57,7 @@ type Conn struct {
 	hello   *arrival
 	ws      *frames // nil unless WebSocket
 	session broker.Ref
+	opened  opening
 	out     outQueue
 	pace    pace
 }

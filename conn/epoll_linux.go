@@ -2,6 +2,7 @@ package conn
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"runtime"
@@ -41,20 +42,27 @@ func NewEpoll(s *Server) Engine {
 func Native(s *Server) Engine { return NewEpoll(s) }
 
 // Serve implements Engine: every loop accepts on every socket.
-func (e *Epoll) Serve(l *listener.Listener) {
+func (e *Epoll) Serve(l *listener.Listener) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	var opened []*entrance
 	for _, s := range l.Sockets {
 		fd, err := duplicate(s)
 		if err != nil {
-			panic("BUG: conn: a listening socket without a descriptor: " + err.Error())
+			for _, in := range opened {
+				_ = unix.Close(in.fd)
+			}
+			return fmt.Errorf("listeners.%s: another descriptor for %s: %w%s", l.Name, s.Addr(), err, filesHint(err))
 		}
-		in := &entrance{listener: l, fd: fd}
-		e.listeners = append(e.listeners, in)
+		opened = append(opened, &entrance{listener: l, fd: fd})
+	}
+	e.listeners = append(e.listeners, opened...)
+	for _, in := range opened {
 		for _, p := range e.pollers {
 			p.loop.inbox.post(event{kind: evCall, fn: func(*Loop) { p.enter(in) }})
 		}
 	}
+	return nil
 }
 
 // duplicate is a descriptor of its own for a listening socket.
@@ -95,14 +103,27 @@ func (e *Epoll) Close() {
 }
 
 // Poller implements Engine.
-func (e *Epoll) Poller(l *Loop) poller {
+func (e *Epoll) Poller(l *Loop) (poller, error) {
 	p, err := newEpoller(e, l)
 	if err != nil {
-		// Three descriptors at start-up; without them there is no broker.
-		panic("BUG: conn: no epoll: " + err.Error())
+		n := len(e.server.loops)
+		return nil, fmt.Errorf("the event loops need %d descriptors (%d loops, %d each), and loop %d did not get its own: %w%s",
+			n*pollerFiles, n, pollerFiles, l.id+1, err, filesHint(err))
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.pollers = append(e.pollers, p)
-	return p
+	return p, nil
+}
+
+// pollerFiles is how many descriptors a loop waits with: epoll and an eventfd.
+const pollerFiles = 2
+
+// filesHint is what to do when there are no descriptors left; otherwise nothing.
+func filesHint(err error) string {
+	var files unix.Rlimit
+	if !errors.Is(err, unix.EMFILE) || unix.Getrlimit(unix.RLIMIT_NOFILE, &files) != nil {
+		return ""
+	}
+	return fmt.Sprintf(". The open file limit is %d and all are in use: raise it (ulimit -n, or LimitNOFILE= in the unit); see P1.1", files.Cur)
 }

@@ -1,12 +1,14 @@
 package conn
 
 import (
+	"fmt"
 	"log/slog"
 	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/redoubtmq/redoubt/internal/shrink"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 )
@@ -27,8 +29,8 @@ type epoller struct {
 	entries  []*entrance
 	closed   bool // takes no more connections
 	deaf     bool // out of descriptors: the entrances are left alone for a tick
-	greeting fifo // waiting for a ClientHello, oldest first
 	lingers  map[int32]*linger
+	lingered shrink.Most // of lingers
 	swept    time.Time
 }
 
@@ -39,21 +41,22 @@ const (
 	genLinger   = 1<<32 - 3 // slot: descriptor
 )
 
-// readMax is how much of one connection is read in one turn, bytes.
-const readMax = 64 << 10
-
 func newEpoller(e *Epoll, l *Loop) (*epoller, error) {
 	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		_ = unix.Close(epfd)
-		return nil, err
+		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	p := &epoller{engine: e, loop: l, epfd: epfd, bell: bell, in: make([]byte, readMax), plain: make([]byte, readMax), lingers: map[int32]*linger{}}
-	return p, p.add(bell, 0, genBell, unix.EPOLLIN)
+	if err := p.add(bell, 0, genBell, unix.EPOLLIN); err != nil {
+		p.close()
+		return nil, fmt.Errorf("epoll_ctl: %w", err)
+	}
+	return p, nil
 }
 
 func (p *epoller) add(fd int, slot, gen uint32, mask uint32) error {
@@ -192,9 +195,6 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 func (p *epoller) admit(l *listener.Listener, fd int, from netip.AddrPort) {
 	now := p.loop.now
 	place, refusal := l.Door.Admit(now, from.Addr(), l.Shakes())
-	if refusal == listener.OverHandshakes && p.greeting.evict(p.loop) {
-		place, refusal = l.Door.Admit(now, from.Addr(), l.Shakes())
-	}
 	if refusal != "" {
 		_ = unix.Close(fd)
 		p.engine.server.refusedAtDoor(now, refusal, from, l)
@@ -213,9 +213,10 @@ func (p *epoller) admit(l *listener.Listener, fd int, from netip.AddrPort) {
 	if !p.loop.receive(c) {
 		return
 	}
+	loop, ref := p.loop, c.ref
+	c.place.Evictable(func() { loop.evict(ref) })
 	s.Join(p.loop)
 	if l.Shakes() {
-		p.greeting.push(p.loop, c)
 		s.awaitGreeting()
 		return
 	}

@@ -110,6 +110,7 @@ func (l *Loop) close(c *Conn, politely bool) {
 	c.in, c.hello = nil, nil
 	place := c.place
 	c.place = listener.Admission{}
+	place.Closing() // what is left of it is a socket, which waits for nothing of ours
 	l.forget(c)
 	c.sock.Close(politely, place)
 	l.server.died()

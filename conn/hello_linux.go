@@ -5,9 +5,6 @@ import (
 	"io"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/redoubtmq/redoubt/broker"
-	"github.com/redoubtmq/redoubt/metrics"
 )
 
 // Sizes of what comes before a handshake, bytes.
@@ -115,45 +112,4 @@ func helloSize(b []byte) (need int, ok bool) {
 		}
 	}
 	return 0, false
-}
-
-// fifo is the connections that wait for the first of a handshake, oldest first. Those that
-// went on or away are passed over.
-type fifo struct {
-	refs []broker.ConnRef
-	head int
-}
-
-func (f *fifo) push(l *Loop, c *Conn) {
-	for f.head < len(f.refs) && !unfinished(l, f.refs[f.head]) { // at most the connect deadline's worth is behind the first
-		f.head++
-	}
-	if f.head > len(f.refs)/2 {
-		f.refs = append(f.refs[:0], f.refs[f.head:]...)
-		f.head = 0
-	}
-	f.refs = append(f.refs, c.ref)
-}
-
-func unfinished(l *Loop, ref broker.ConnRef) bool {
-	c := l.at(ref)
-	return c != nil && (c.stage == greeting || c.stage == shaking)
-}
-
-// evict closes the oldest whose handshake has not ended, whether it waits for the
-// ClientHello or for what comes after it. Its place is free at once.
-func (f *fifo) evict(l *Loop) bool {
-	for f.head < len(f.refs) {
-		ref := f.refs[f.head]
-		f.head++
-		if unfinished(l, ref) {
-			c := l.at(ref)
-			c.place.Handshaken()
-			l.count.Inc(metrics.HandshakesFailedEvicted)
-			l.abort(c, broker.CauseEvicted)
-			return true
-		}
-	}
-	f.refs, f.head = f.refs[:0], 0
-	return false
 }

@@ -39,10 +39,12 @@ const InboxDataBytesMax = 8 << 20
 // inbox is how everybody else reaches a Loop: appended to in batches, drained
 // once per turn. Control entries are bounded by what exists (a connection has at
 // most one input, one write and one verdict on its way) and are never refused;
-// only the data lane answers false, at InboxDataBytesMax, and the caller applies
+// only the data lane answers false, at dataMax, and the caller applies
 // backpressure. It never blocks and never drops in silence.
 type inbox struct {
-	wake func() // ends the poller's wait; set once
+	// Set once.
+	wake    func() // ends the poller's wait
+	dataMax int    // InboxDataBytesMax; a test makes it small
 
 	mu        sync.Mutex // guards everything below
 	control   []event
@@ -81,7 +83,7 @@ func (in *inbox) rouse() {
 // empty lane takes any batch, so that one larger than the bound still passes.
 func (in *inbox) offer(b *broker.Batch, from *Loop) bool {
 	in.mu.Lock()
-	if in.dataBytes > 0 && in.dataBytes+b.Bytes() > InboxDataBytesMax {
+	if in.dataBytes > 0 && in.dataBytes+b.Bytes() > in.dataMax {
 		if !slices.Contains(in.refused, from) {
 			in.refused = append(in.refused, from)
 		}
@@ -103,8 +105,15 @@ func (in *inbox) rest() bool {
 	return in.asleep
 }
 
+// eventsKept is how many events, of some 200 bytes, the room of a turn is kept
+// for: a storm of connections makes many at once and must not leave it behind.
+const eventsKept = 1024
+
 // drain takes everything. The slices handed in are reused for the next turn.
 func (in *inbox) drain(control []event, data []*broker.Batch) ([]event, []*broker.Batch) {
+	if cap(control) > eventsKept {
+		control = nil
+	}
 	in.mu.Lock()
 	c, d, waiting := in.control, in.data, in.refused
 	in.control, in.data, in.dataBytes, in.refused = control[:0], data[:0], 0, nil

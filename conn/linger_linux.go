@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/redoubtmq/redoubt/internal/shrink"
 	"github.com/redoubtmq/redoubt/listener"
 )
 
@@ -50,11 +51,13 @@ func (p *epoller) drain(fd int32) {
 
 // sweep ends lingering whose moment is over, and listens again after a pause.
 func (p *epoller) sweep(now time.Time) {
+	p.lingered.Note(len(p.lingers))
 	for fd, g := range p.lingers {
 		if !now.Before(g.until) {
 			p.finish(fd, g)
 		}
 	}
+	p.lingers = shrink.Map(p.lingers, &p.lingered)
 	if p.deaf && !p.closed {
 		p.deaf = false
 		for i := range p.entries {

@@ -36,6 +36,7 @@ type Loop struct {
 	timers *wheel.Wheel
 	fired  []uint32
 	paused []broker.ConnRef // with a time
+	before strangers        // before an accepted CONNECT
 	round
 	ending  bool // leave when the last connection has gone
 	shaking int  // handshakes of this loop that are under way
@@ -55,6 +56,7 @@ type round struct {
 func newLoop(s *Server, id int) *Loop {
 	now := s.clock.Now()
 	l := &Loop{id: id, server: s, count: s.metrics.NewShard(), now: now, timers: wheel.New(now)}
+	l.inbox.dataMax = InboxDataBytesMax
 	l.home = s.broker.NewHome(id, l, l.count, now)
 	return l
 }
@@ -117,7 +119,9 @@ func (l *Loop) turn() {
 	}
 	l.guard(nil, l.tick)
 	l.guard(nil, func() { l.home.Turn(l.now) })
-	l.dirty, l.later = append(l.dirty, l.later...), l.later[:0]
+	l.dirty = append(l.dirty, l.later...)
+	clear(l.later) // who has gone must not stay because of a list
+	l.later = l.later[:0]
 	for i := 0; i < len(l.dirty); i++ { // flushing may make others dirty
 		c := l.dirty[i]
 		l.guard(c, func() { l.flush(c) })

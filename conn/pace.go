@@ -76,6 +76,7 @@ func (l *Loop) tick() {
 			l.overdue(c)
 		}
 	}
+	l.before.hurry(l)
 	l.home.Tick(l.now)
 	still := l.paused[:0]
 	for _, ref := range l.paused {
@@ -99,7 +100,11 @@ func (l *Loop) tick() {
 func (l *Loop) overdue(c *Conn) {
 	switch c.stage {
 	case greeting, shaking, awaitingConnect, authenticating:
-		if c.stage == greeting || c.stage == shaking {
+		switch {
+		case c.stage != greeting && c.stage != shaking:
+		case c.listener.TLS == nil:
+			l.count.Inc(metrics.UpgradesFailedTimeout)
+		default:
 			l.count.Inc(metrics.HandshakesFailedTimeout)
 		}
 		l.refused(c, "no accepted CONNECT within limits.connect_deadline", nil)

@@ -81,6 +81,7 @@ func (l *Loop) connect(c *Conn, body []byte) error {
 		return nil
 	}
 	c.stage = authenticating
+	c.place.Busy(true)
 	c.hello = &arrival{connect: &p, assigned: assigned}
 	l.server.authenticate(l, c)
 	return nil

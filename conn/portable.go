@@ -34,7 +34,7 @@ func NewPortable(s *Server) Engine {
 }
 
 // Serve implements Engine.
-func (p *Portable) Serve(l *listener.Listener) {
+func (p *Portable) Serve(l *listener.Listener) error {
 	for _, socket := range l.Sockets {
 		p.wait.Add(1)
 		go func() {
@@ -42,6 +42,7 @@ func (p *Portable) Serve(l *listener.Listener) {
 			p.accept(l, socket)
 		}()
 	}
+	return nil
 }
 
 // Stop implements Engine: the accepting goroutines end with their sockets, and
@@ -92,8 +93,8 @@ func (p *Portable) Close() {
 }
 
 // Poller implements Engine.
-func (p *Portable) Poller(*Loop) poller {
-	return &doorbell{rung: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+func (p *Portable) Poller(*Loop) (poller, error) {
+	return &doorbell{rung: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}, nil
 }
 
 // doorbell is the poller of an engine whose sockets come as events.
@@ -160,6 +161,7 @@ func (p *Portable) admit(l *listener.Listener, nc net.Conn) {
 		return
 	}
 	l.Open.Add(1)
+	place.Evictable(func() { _ = nc.Close() }) // whoever reads it learns of it
 	w := &wire{engine: p, listener: l, raw: nc, nc: nc, credit: make(chan struct{}, 1), done: make(chan struct{}), readerGone: make(chan struct{})}
 	p.mu.Lock()
 	p.live[w] = struct{}{}
@@ -200,9 +202,15 @@ type wire struct {
 // serve is the connection's goroutine: handshake, then input until the end.
 func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Admission) {
 	defer close(w.readerGone)
-	deadline := w.listener.Door.Deadline(accepted)
-	ws, err := w.shake(deadline)
-	place.Handshaken()
+	ws, err := w.shake(accepted.Add(w.listener.Door.Patience()))
+	if kept := place.Handshaken(); !kept || place.Evicted() {
+		w.engine.server.count.Inc(metrics.ConnectionsClosedEvicted)
+		if w.listener.Shakes() {
+			w.engine.server.count.Inc(metrics.HandshakesFailedEvicted)
+		}
+		w.gone(&place)
+		return
+	}
 	if err != nil {
 		w.engine.server.count.Inc(metrics.ConnectionsClosedHandshake)
 		w.engine.server.handshakeFailed(w.engine.server.clock.Now(), from, w.listener, err)
@@ -215,7 +223,7 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 	w.conn = &Conn{
 		sock: w, place: place, listener: w.listener, from: from, ws: ws,
 	}
-	w.conn.pace.until = deadline
+	w.conn.pace.until = w.listener.Door.Deadline(accepted)
 	if !w.engine.hand(w) {
 		w.gone(&place)
 		return
@@ -241,7 +249,9 @@ func (w *wire) shake(deadline time.Time) (ws *frames, err error) {
 		w.nc = t
 	}
 	if w.listener.WebSocket != nil {
-		ws, err = upgrade(w.nc, w.listener.WebSocket)
+		if ws, err = upgrade(w.nc, w.listener.WebSocket); err == nil {
+			w.engine.server.count.Inc(metrics.UpgradesOK)
+		}
 	}
 	_ = w.raw.SetDeadline(time.Time{})
 	return ws, err

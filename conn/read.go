@@ -6,6 +6,9 @@ import (
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
+// readMax is how much of one connection is read in one turn, bytes.
+const readMax = 64 << 10
+
 // input takes the packets off what a read brought. What is left of an
 // incomplete packet is kept; it cannot be more than the packet limit, because
 // the verdict falls on the fixed header.

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"io"
@@ -41,6 +42,7 @@ type rig struct {
 	set     broker.Settings
 	sess    session.Limits
 	web     *listener.WebSocket // nil: packets travel as they are
+	policy  string              // empty: policyText
 	ended   bool
 
 	pipes *pipes        // portable engine
@@ -86,17 +88,17 @@ func newRig(t *testing.T, change ...func(*rig)) *rig {
 func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listener, secure *tls.Config, change []func(*rig)) {
 	t := r.t
 	r.metrics, r.log = metrics.New(), &lockedBuffer{}
-	r.sess = session.Limits{InflightMax: 32, MqueueMessages: 1000, MqueueBytes: 16 << 20, AwaitingRelMax: 100, ReceiveMaximum: 32, AliasInMax: 32}
+	r.sess = session.Limits{InflightMax: 32, MqueueMessages: 1000, MqueueBytes: 16 << 20, AwaitingRelMax: 100, ReceiveMaximum: 32, AliasInMax: 32, AliasOutMax: 32}
 	r.set = broker.Settings{
 		PacketLimits: broker.PacketLimits{PacketBytes: 1 << 20, ConnectPacketBytes: 16 << 10, UserProperties: 64, TopicLevels: 10, TopicBytes: 1024, ClientIDBytes: 256},
 		Session:      &r.sess, Subscriptions: 100, WildcardSubscriptions: 20, SessionsTotal: 10_000, KeepAliveMax: 300, KeepAliveMaxV3: 3600,
-		SessionExpiryMax: 3600, WillDelayMax: 3600, MessageExpiryMax: 3600, Versions: []mqtt.Version{mqtt.V311, mqtt.V5}, MaxQoS: 2,
-		RetainAvailable: true, WildcardAvailable: true, PublishRate: broker.PublishRate{Burst: 2 * time.Second},
+		SessionExpiryMax: 3600, WillDelayMax: 3600, MessageExpiryMax: 3600, Versions: []mqtt.Version{mqtt.V311, mqtt.V5},
+		Offer: broker.Offer{MaxQoS: 2, RetainAvailable: true, WildcardAvailable: true, SharedAvailable: true}, PublishRate: broker.PublishRate{Burst: 2 * time.Second},
 	}
 	for _, c := range change {
 		c(r)
 	}
-	policy, err := rules.Parse("rules.yaml", []byte(policyText))
+	policy, err := rules.Parse("rules.yaml", []byte(cmp.Or(r.policy, policyText)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +109,9 @@ func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listene
 		Authorizer: r.authz, Chains: map[string]*auth.Chain{"default": auth.NewChain(passwords{})}, Log: audit.New(log, r.metrics.NewShard()),
 	})
 	r.broker.Report(r.metrics)
-	r.server = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clk, Engine: engine})
+	if r.server, err = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clk, Engine: engine}); err != nil {
+		t.Fatal(err)
+	}
 	door, err := listener.NewDoor(listener.DoorLimits{
 		ConnectionsTotal: 5000, UnauthenticatedTotal: 5000, HandshakesTotal: 1000, ConnectDeadline: 10 * time.Second,
 	}, r.metrics.NewShard())
@@ -115,7 +119,9 @@ func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listene
 		t.Fatal(err)
 	}
 	t.Cleanup(r.close)
-	r.server.Serve(&listener.Listener{Name: "test", Protocol: "mqtt", Chain: "default", Door: door, TLS: secure, WebSocket: r.web, Sockets: []net.Listener{in}})
+	if err := r.server.Serve(&listener.Listener{Name: "test", Protocol: "mqtt", Chain: "default", Door: door, TLS: secure, WebSocket: r.web, Sockets: []net.Listener{in}}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (r *rig) close() {

@@ -19,15 +19,16 @@ import (
 // as it likes; it owns them and waits for them.
 type Engine interface {
 	// Serve accepts connections on the sockets of l until they are closed. It
-	// returns at once.
-	Serve(l *listener.Listener)
+	// returns at once; after an error nothing is accepted at l.
+	Serve(l *listener.Listener) error
 	// Stop takes no more connections.
 	Stop()
 	// Close ends every connection that is still there and waits until nothing
 	// of the engine runs.
 	Close()
-	// Poller makes what l waits with.
-	Poller(l *Loop) poller
+	// Poller makes what l waits with. An error says what the system did not give
+	// and how it is made to.
+	Poller(l *Loop) (poller, error)
 }
 
 // poller is how a loop waits. All but wake belong to the loop's goroutine.
@@ -76,8 +77,9 @@ type Server struct {
 	listeners []*listener.Listener
 }
 
-// New starts the loops.
-func New(o Options) *Server {
+// New starts the loops. It fails when the system has not what they wait with;
+// then nothing runs and nothing is open.
+func New(o Options) (*Server, error) {
 	s := &Server{broker: o.Broker, metrics: o.Metrics, count: o.Metrics.NewShard(), clock: o.Clock, ended: make(chan struct{})}
 	for i := range o.Loops {
 		s.loops = append(s.loops, newLoop(s, i))
@@ -86,8 +88,14 @@ func New(o Options) *Server {
 		o.Engine = Native
 	}
 	s.engine = o.Engine(s)
-	for _, l := range s.loops {
-		l.poll = s.engine.Poller(l)
+	for i, l := range s.loops {
+		var err error
+		if l.poll, err = s.engine.Poller(l); err != nil {
+			for _, made := range s.loops[:i] {
+				made.poll.close()
+			}
+			return nil, err
+		}
 		l.inbox.wake = l.poll.wake
 	}
 	for _, l := range s.loops {
@@ -97,15 +105,16 @@ func New(o Options) *Server {
 			l.run()
 		}()
 	}
-	return s
+	return s, nil
 }
 
-// Serve lets clients in at l, whose sockets are open.
-func (s *Server) Serve(l *listener.Listener) {
+// Serve lets clients in at l, whose sockets are open and, whatever comes of it,
+// are closed by Shutdown.
+func (s *Server) Serve(l *listener.Listener) error {
 	s.mu.Lock()
 	s.listeners = append(s.listeners, l)
 	s.mu.Unlock()
-	s.engine.Serve(l)
+	return s.engine.Serve(l)
 }
 
 // born counts a connection before a loop is told of it, and died after its loop

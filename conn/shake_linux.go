@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/redoubtmq/redoubt/listener"
 )
 
 // handshake is a TLS handshake, a WebSocket upgrade or both on a goroutine of
@@ -18,15 +20,16 @@ import (
 // the client; the connection's absolute deadline ends it.
 type handshake struct {
 	socket *fdSocket
-	ready  chan struct{} // the loop saw the descriptor ready
-	ended  chan struct{} // closed: give up
+	place  listener.Admission // a copy, to say whose turn it is
+	ready  chan struct{}      // the loop saw the descriptor ready
+	ended  chan struct{}      // closed: give up
 	once   sync.Once
 }
 
 // begin starts the handshake. From here on the loop only signals.
 func (s *fdSocket) begin() {
 	c, e := s.conn, s.poll.engine
-	h := &handshake{socket: s, ready: make(chan struct{}, 1), ended: make(chan struct{})}
+	h := &handshake{socket: s, place: c.place, ready: make(chan struct{}, 1), ended: make(chan struct{})}
 	s.shake = h
 	c.stage = shaking
 	var t *tls.Conn // nil where there is no TLS
@@ -40,6 +43,7 @@ func (s *fdSocket) begin() {
 		t = tls.Server(s.wire, c.listener.TLS)
 	}
 	s.disarm()
+	c.place.Busy(true)
 	home := s.poll.loop
 	e.shakes.Add(1)
 	home.shaking++
@@ -139,9 +143,13 @@ func (h *handshake) await(mask uint32) error {
 	if err := s.poll.control(unix.EPOLL_CTL_MOD, int(s.fd), s.conn.ref.Slot, s.conn.ref.Gen, mask|unix.EPOLLONESHOT); err != nil {
 		return err
 	}
+	h.place.Busy(false)
 	h.give()
 	// Whatever comes, run gives a slot back at the end, so one is taken again.
-	defer func() { s.poll.engine.slots <- struct{}{} }()
+	defer func() {
+		h.place.Busy(true)
+		s.poll.engine.slots <- struct{}{}
+	}()
 	select {
 	case <-h.ready:
 		return nil

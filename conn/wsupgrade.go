@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"time"
 
 	"github.com/redoubtmq/redoubt/listener"
+	"github.com/redoubtmq/redoubt/metrics"
 )
 
 // upgradeError is why a WebSocket did not come about: a *listener.RefusedUpgrade,
@@ -54,13 +56,18 @@ func turnAway(rw io.ReadWriter, say func() ([]byte, error)) error {
 	return &upgradeError{err}
 }
 
-// upgradeFailed explains it to the operator.
+// upgradeFailed counts it and explains it to the operator.
 func (s *Server) upgradeFailed(now time.Time, from netip.AddrPort, l *listener.Listener, e *upgradeError) {
-	level, kind, why := slog.LevelDebug, "ended", e.err.Error() // port scans and health probes
+	id, level, kind, why := metrics.UpgradesFailedGone, slog.LevelDebug, "ended", e.err.Error() // port scans and health probes
 	var refused *listener.RefusedUpgrade
-	if errors.As(e.err, &refused) {
-		level, kind, why = slog.LevelWarn, http.StatusText(refused.Status), refused.Error()
+	var netErr net.Error
+	switch {
+	case errors.As(e.err, &refused):
+		id, level, kind, why = refused.Count, slog.LevelWarn, http.StatusText(refused.Status), refused.Error()
+	case errors.As(e.err, &netErr) && netErr.Timeout():
+		id = metrics.UpgradesFailedTimeout
 	}
+	s.count.Inc(id)
 	s.broker.Log().Stranger(now, level, "WebSocket upgrade failed", from.Addr(), kind,
 		slog.String("address", from.String()), slog.String("listener", l.Name), slog.String("why", why))
 }

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/redoubtmq/redoubt/internal/shrink"
 )
 
 // ConnectsTrackedMax bounds the prefixes a Connects remembers: about 8 MiB. An
@@ -25,6 +27,7 @@ type Connects struct {
 	widths []width
 	max    int
 	at     map[netip.Prefix]Bucket
+	most   shrink.Most
 }
 
 // NewConnects takes connections per second by prefix length, as {"/24": 500,
@@ -102,6 +105,7 @@ func (c *Connects) evict(now time.Time) {
 func (c *Connects) Sweep(now time.Time, max int) (forgotten int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.most.Note(len(c.at))
 	for p, b := range c.at {
 		if max--; max < 0 {
 			return forgotten
@@ -110,6 +114,9 @@ func (c *Connects) Sweep(now time.Time, max int) (forgotten int) {
 			delete(c.at, p)
 			forgotten++
 		}
+	}
+	if forgotten > 0 { // not in the loop: it goes over this map
+		c.at = shrink.Map(c.at, &c.most)
 	}
 	return forgotten
 }

@@ -3,6 +3,8 @@ package limit
 import (
 	"net/netip"
 	"sync"
+
+	"github.com/redoubtmq/redoubt/internal/shrink"
 )
 
 // Prefixes counts sockets per address prefix against caps. It holds one entry per
@@ -13,6 +15,8 @@ type Prefixes struct {
 	widths []width
 	counts map[netip.Prefix]int // per counted prefix
 	live   map[netip.Addr]int   // per address, so that SetCaps can count anew
+
+	mostCounts, mostLive shrink.Most
 }
 
 // NewPrefixes takes caps by prefix length, as {"/32": 2000, "/64": 2000}: up to
@@ -57,6 +61,7 @@ func (p *Prefixes) Release(a netip.Addr) {
 	p.add(a, -1)
 	if n == 1 {
 		delete(p.live, a)
+		p.live = shrink.Map(p.live, &p.mostLive)
 	} else {
 		p.live[a] = n - 1
 	}
@@ -71,6 +76,7 @@ func (p *Prefixes) add(a netip.Addr, n int) {
 		}
 		if p.counts[at] += n; p.counts[at] == 0 {
 			delete(p.counts, at)
+			p.counts = shrink.Map(p.counts, &p.mostCounts)
 		}
 	}
 }

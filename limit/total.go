@@ -29,7 +29,11 @@ func (t *Total) Acquire() bool {
 	}
 }
 
-// Release gives one back that Acquire counted.
+// Take counts one more whatever the cap says: for somebody whose room another is
+// about to leave.
+func (t *Total) Take() { t.n.Add(1) }
+
+// Release gives one back that was counted.
 func (t *Total) Release() {
 	if t.n.Add(-1) < 0 {
 		panic("BUG: limit: a total was released more often than acquired")

@@ -21,7 +21,8 @@ type Listener struct {
 	WebSocket *WebSocket  // nil: packets come as they are
 	Door      *Door
 
-	Sockets []net.Listener
+	Sockets  []net.Listener
+	backlogs []int // of each socket that Bind opened: what the kernel granted
 
 	// Open is how many connections came in here and have not ended.
 	Open atomic.Int64
@@ -34,12 +35,12 @@ func (l *Listener) Shakes() bool { return l.TLS != nil || l.WebSocket != nil }
 // Bind opens the sockets of l, all of them or none.
 func (l *Listener) Bind(addresses []string) error {
 	for _, a := range addresses {
-		s, err := net.Listen("tcp", a)
+		s, granted, err := listen(a, ListenBacklog)
 		if err != nil {
 			l.Close()
 			return fmt.Errorf("listeners.%s.bind: cannot listen on %s: %w", l.Name, a, err)
 		}
-		l.Sockets = append(l.Sockets, s)
+		l.Sockets, l.backlogs = append(l.Sockets, s), append(l.backlogs, granted)
 	}
 	return nil
 }

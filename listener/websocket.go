@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/redoubtmq/redoubt/metrics"
 )
 
 // WebSocket is the policy of an entrance that speaks MQTT in WebSocket frames. It
@@ -42,8 +44,9 @@ var subprotocols = []string{"mqtt", "mqttv3.1"}
 
 // RefusedUpgrade is a request that was not accepted, and what it is answered.
 type RefusedUpgrade struct {
-	Status int    // of HTTP
-	Why    string // for the operator
+	Status int        // of HTTP
+	Count  metrics.ID // of which kind it is
+	Why    string     // for the operator
 }
 
 // Error implements error.
@@ -87,36 +90,36 @@ func refusal(r *RefusedUpgrade) []byte {
 
 // TooLong is the answer to a request over UpgradeBytesMax.
 func (w *WebSocket) TooLong() (answer []byte, err error) {
-	r := &RefusedUpgrade{http.StatusRequestHeaderFieldsTooLarge, "the request is longer than 8 KiB"}
+	r := &RefusedUpgrade{http.StatusRequestHeaderFieldsTooLarge, metrics.UpgradesFailedTooLong, "the request is longer than 8 KiB"}
 	return refusal(r), r
 }
 
 func (w *WebSocket) judge(request []byte) (key, protocol string, refused *RefusedUpgrade) {
-	no := func(status int, why string, args ...any) (string, string, *RefusedUpgrade) {
-		return "", "", &RefusedUpgrade{status, fmt.Sprintf(why, args...)}
+	no := func(status int, count metrics.ID, why string, args ...any) (string, string, *RefusedUpgrade) {
+		return "", "", &RefusedUpgrade{status, count, fmt.Sprintf(why, args...)}
 	}
 	r, err := parse(request)
 	if err != nil {
-		return no(http.StatusBadRequest, "%v", err)
+		return no(http.StatusBadRequest, metrics.UpgradesFailedMalformed, "%v", err)
 	}
 	if path, _, _ := strings.Cut(r.RequestURI, "?"); path != w.Path {
-		return no(http.StatusNotFound, "the path is %.100q; this listener's is %q", path, w.Path)
+		return no(http.StatusNotFound, metrics.UpgradesFailedPath, "the path is %.100q; this listener's is %q", path, w.Path)
 	}
 	if r.Method != http.MethodGet {
-		return no(http.StatusMethodNotAllowed, "the method is %.20q, not GET", r.Method)
+		return no(http.StatusMethodNotAllowed, metrics.UpgradesFailedMethod, "the method is %.20q, not GET", r.Method)
 	}
 	if !has(r.Header, "Connection", "upgrade") || !has(r.Header, "Upgrade", "websocket") {
-		return no(http.StatusUpgradeRequired, "it does not ask for an upgrade to WebSocket")
+		return no(http.StatusUpgradeRequired, metrics.UpgradesFailedNoUpgrade, "it does not ask for an upgrade to WebSocket")
 	}
 	if one(r.Header, "Sec-Websocket-Version") != "13" {
-		return no(http.StatusUpgradeRequired, "the version of WebSocket is %.20q, not 13", one(r.Header, "Sec-Websocket-Version"))
+		return no(http.StatusUpgradeRequired, metrics.UpgradesFailedNoUpgrade, "the version of WebSocket is %.20q, not 13", one(r.Header, "Sec-Websocket-Version"))
 	}
 	key = one(r.Header, "Sec-Websocket-Key")
 	if nonce, err := base64.StdEncoding.Strict().DecodeString(key); err != nil || len(nonce) != 16 {
-		return no(http.StatusBadRequest, "Sec-WebSocket-Key is not 16 bytes in base64")
+		return no(http.StatusBadRequest, metrics.UpgradesFailedMalformed, "Sec-WebSocket-Key is not 16 bytes in base64")
 	}
 	if origins := r.Header["Origin"]; len(origins) > 0 && !slices.Contains(w.Origins, one(r.Header, "Origin")) {
-		return no(http.StatusForbidden, "the Origin is %.100q, which is not in the listener's origins; add it if it is a page of yours, or a device whose library sends one", origins)
+		return no(http.StatusForbidden, metrics.UpgradesFailedOrigin, "the Origin is %.100q, which is not in the listener's origins; add it if it is a page of yours, or a device whose library sends one", origins)
 	}
 	offered := tokens(r.Header, "Sec-Websocket-Protocol")
 	for _, name := range subprotocols {
@@ -124,7 +127,7 @@ func (w *WebSocket) judge(request []byte) (key, protocol string, refused *Refuse
 			return key, name, nil
 		}
 	}
-	return no(http.StatusBadRequest, "the subprotocols offered are %.100q; mqtt is not among them", offered)
+	return no(http.StatusBadRequest, metrics.UpgradesFailedSubprotocol, "the subprotocols offered are %.100q; mqtt is not among them", offered)
 }
 
 // parse reads the request with the standard library's own hands and refuses what

@@ -27,7 +27,7 @@ func genHead(t *rapid.T) *PublishHead {
 // plain is the PUBLISH that a delivery means, for the encoder that shares nothing.
 func plain(f *Frame, h *PublishHead) *Publish {
 	p := &Publish{
-		Topic: f.Topic(), Payload: f.Payload(), Props: f.Props(), PacketID: h.PacketID,
+		Topic: f.Topic()[h.TopicSkip:], Payload: f.Payload(), Props: f.Props(), PacketID: h.PacketID,
 		TopicAlias: h.TopicAlias, HasTopicAlias: h.TopicAlias != 0,
 		MessageExpiry: h.Expiry, HasMessageExpiry: h.HasExpiry,
 		SubscriptionIDs: h.SubscriptionIDs, QoS: h.QoS, Dup: h.Dup, Retain: h.Retain,
@@ -45,6 +45,9 @@ func TestFrameWire(t *testing.T) {
 		f := NewFrame([]byte(genFull.Draw(t, "topic")), genMessageProps(t), genBytes.Draw(t, "payload"))
 		defer f.Release()
 		h := genHead(t)
+		if n := len(f.Topic()); n > 1 && genBool.Draw(t, "mounted") {
+			h.TopicSkip = uint16(rapid.IntRange(1, n-1).Draw(t, "mountpoint"))
+		}
 		want := plain(f, h).Append(nil, h.Version)
 		if n := f.WireSize(h); n != len(want) {
 			t.Fatalf("wire size %d, want %d", n, len(want))

@@ -13,6 +13,7 @@ type PublishHead struct {
 	HasExpiry       bool
 	TopicAlias      uint16 // 5.0; 0: none
 	AliasOnly       bool   // with a TopicAlias: the receiver knows the topic, send it empty
+	TopicSkip       uint16 // bytes left out at the front of the topic: a mountpoint the receiver does not see
 }
 
 // aliasOnly tells whether the topic is sent empty, which only an alias allows.
@@ -35,13 +36,18 @@ func (h *PublishHead) ownProps() int {
 	return n
 }
 
+// hidden is how many bytes of the topic the receiver is not sent.
+func (f *Frame) hidden(h *PublishHead) int {
+	if h.aliasOnly() {
+		return int(f.topicLen)
+	}
+	return min(int(h.TopicSkip), int(f.topicLen))
+}
+
 // remaining is the remaining length of the packet, and the property length if it
 // is one of 5.0.
 func (f *Frame) remaining(h *PublishHead) (remaining, props int) {
-	remaining = len(f.buf)
-	if h.aliasOnly() {
-		remaining -= int(f.topicLen)
-	}
+	remaining = len(f.buf) - f.hidden(h)
 	if h.QoS > 0 {
 		remaining += 2
 	}
@@ -76,10 +82,11 @@ func (f *Frame) AppendWire(dst []byte, h *PublishHead, off, max int) []byte {
 	var small [headerMax]byte
 	head := append(small[:0], byte(PUBLISH)<<4|publishFlags(h.QoS, h.Dup, h.Retain))
 	w.put(appendVarint(head, remaining))
-	if h.aliasOnly() {
-		w.put(append(small[:0], 0, 0))
-	} else {
+	if hidden := f.hidden(h); hidden == 0 {
 		w.put(f.buf[:topicEnd])
+	} else {
+		w.put(binary.BigEndian.AppendUint16(small[:0], f.topicLen-uint16(hidden)))
+		w.put(f.buf[2+hidden : topicEnd])
 	}
 	if h.QoS > 0 {
 		w.put(binary.BigEndian.AppendUint16(small[:0], h.PacketID))

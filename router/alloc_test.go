@@ -50,3 +50,18 @@ func TestAllocSingleSubscriberIsCompact(t *testing.T) {
 		t.Errorf("replacing the only subscriber allocates %v times", n)
 	}
 }
+
+func TestAllocPick(t *testing.T) {
+	for _, n := range []int{1, 10, 1000} {
+		g, group, m := club(n)
+		m[0].SetState(Full)
+		not := []Ref{{Slot: 1, Gen: 1}}
+		for _, strategy := range strategies {
+			for _, by := range []Choice{{Strategy: strategy, Random: 1}, {Strategy: strategy, Not: not}} {
+				if a := testing.AllocsPerRun(100, func() { g.Pick(group, by) }); a != 0 {
+					t.Errorf("Pick by strategy %d of %d members allocates %v times", strategy, n, a)
+				}
+			}
+		}
+	}
+}

@@ -159,3 +159,43 @@ func BenchmarkMatchParallel(b *testing.B) {
 		}
 	})
 }
+
+func BenchmarkPick(b *testing.B) {
+	for _, n := range []int{3, 100, 10_000} {
+		for strategy, name := range map[Strategy]string{RoundRobin: "round_robin", Random: "random", Sticky: "sticky", HashTopic: "hash_topic"} {
+			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+				g, group, _ := club(n)
+				b.ReportAllocs()
+				for i := uint64(0); b.Loop(); i++ {
+					g.Pick(group, Choice{Strategy: strategy, Random: mix(i), Topic: i})
+				}
+			})
+		}
+	}
+}
+
+// The worst case: nobody accepts, and everybody is asked.
+func BenchmarkPickNobodyAccepts(b *testing.B) {
+	g, group, m := club(10_000)
+	for _, m := range m {
+		m.SetState(Offline)
+	}
+	for b.Loop() {
+		g.Pick(group, Choice{})
+	}
+}
+
+// A member comes and goes in a group of that many others.
+func BenchmarkJoin(b *testing.B) {
+	for _, n := range []int{1, 1000, 100_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			g, _, _ := club(n)
+			m := &Member{}
+			b.ReportAllocs()
+			for b.Loop() {
+				g.Join("g", "jobs/+", Subscriber{Ref: Ref{Home: 1}}, m)
+				g.Leave("g", "jobs/+", Ref{Home: 1})
+			}
+		})
+	}
+}

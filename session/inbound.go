@@ -1,10 +1,6 @@
 package session
 
-import (
-	"bytes"
-
-	"github.com/redoubtmq/redoubt/mqtt"
-)
+import "github.com/redoubtmq/redoubt/mqtt"
 
 // inbound is the receiving half of a session.
 type inbound struct {
@@ -26,11 +22,7 @@ func (s *Session) ResolveAlias(p *mqtt.Publish) ([]byte, error) {
 		return nil, &mqtt.Error{Reason: mqtt.TopicAliasInvalid, Rule: "MQTT-3.3.2-9"}
 	}
 	if len(p.Topic) > 0 {
-		if s.in.aliases == nil {
-			s.in.aliases = make(map[uint16][]byte)
-		}
-		s.in.aliases[p.TopicAlias] = bytes.Clone(p.Topic)
-		return p.Topic, nil
+		return p.Topic, s.learn(p.TopicAlias, p.Topic)
 	}
 	name, ok := s.in.aliases[p.TopicAlias]
 	if !ok {

@@ -32,7 +32,7 @@ func (l *life) attach(a Attachment) {
 // for Deadline.
 func (s *Session) Detach(now time.Time, keepWill bool) Due {
 	s.conn.online, s.conn.congested = false, false
-	s.in.aliases = nil
+	s.forgetAliases()
 	l := &s.life
 	if !keepWill {
 		l.will = nil

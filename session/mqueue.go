@@ -11,6 +11,7 @@ type Delivery struct {
 	SubIDs []uint32 // when several matched with identifiers: all of them; never changed
 	QoS    mqtt.QoS // the lower of published and granted [MQTT-3.8.4-8]
 	Retain bool     // what the subscriber's RETAIN flag will be
+	Group  Group    // the shared subscription it came by
 
 	queuedAt int64 // unix milliseconds; set when it has to wait
 }

@@ -25,6 +25,9 @@ const (
 	FlagQoS    Flags = 3
 	FlagDup    Flags = 1 << 2
 	FlagRetain Flags = 1 << 3
+	// FlagAliasOnly goes with an Alias the client has been told already: the topic
+	// is sent empty.
+	FlagAliasOnly Flags = 1 << 4
 )
 
 // Out is one thing to send. Publishes are not packets yet: all subscribers
@@ -37,6 +40,8 @@ type Out struct {
 	SubIDs []uint32 // see Delivery
 	SubID  uint32
 	ID     uint16
+	Alias  uint16 // topic alias; 0: none
+	Skip   uint16 // bytes of the mountpoint, which the client does not see
 	Kind   Kind
 	Flags  Flags
 	Ack    mqtt.Type // OutAck: which
@@ -76,7 +81,8 @@ func (o *Out) head(one *[1]uint32, v mqtt.Version, now time.Time) mqtt.PublishHe
 		QoS:      o.QoS(),
 		Dup:      o.Flags&FlagDup != 0,
 		Retain:   o.Flags&FlagRetain != 0,
-		PacketID: o.ID,
+		PacketID: o.ID, TopicSkip: o.Skip,
+		TopicAlias: o.Alias, AliasOnly: o.Flags&FlagAliasOnly != 0,
 	}
 	if v != mqtt.V5 {
 		return h

@@ -20,6 +20,7 @@ type inflightEntry struct {
 	frame  *mqtt.Frame // nil once PUBREC came
 	subID  uint32
 	subIDs []uint32
+	group  Group
 	id     uint16
 	state  outState
 	retain bool
@@ -86,7 +87,7 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 		d.Frame.Release()
 		return out
 	}
-	o := Out{Kind: OutPublish, Frame: d.Frame, SubID: d.SubID, SubIDs: d.SubIDs, Flags: Flags(d.QoS)}
+	o := Out{Kind: OutPublish, Frame: d.Frame, SubID: d.SubID, SubIDs: d.SubIDs, Flags: Flags(d.QoS), Skip: s.skip()}
 	if d.Retain {
 		o.Flags |= FlagRetain
 	}
@@ -95,6 +96,7 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 		d.Frame.Release()
 		return out
 	}
+	s.alias(now, &o)
 	if d.QoS > 0 {
 		o.ID = s.nextID()
 		st := awaitPuback
@@ -104,11 +106,14 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 		d.Frame.Hold() // one for the Out, one for inflight
 		s.out.queue.account.add(int64(d.Frame.Size()))
 		s.out.inflight = append(s.out.inflight, inflightEntry{
-			frame: d.Frame, subID: d.SubID, subIDs: d.SubIDs, id: o.ID, state: st, retain: d.Retain, sent: true,
+			frame: d.Frame, subID: d.SubID, subIDs: d.SubIDs, group: d.Group, id: o.ID, state: st, retain: d.Retain, sent: true,
 		})
 	}
 	return append(out, o)
 }
+
+// skip is how many bytes of every topic the client does not see.
+func (s *Session) skip() uint16 { return uint16(len(s.Key.Mountpoint)) }
 
 // tooLarge tells whether the client said it cannot take a packet of this size
 // [MQTT-3.1.2-24]; such a message counts as sent [MQTT-3.1.2-25].
@@ -199,7 +204,7 @@ func (s *Session) resend(now time.Time, out []Out) []Out {
 			i++
 			continue
 		}
-		o := Out{Kind: OutPublish, Frame: e.frame, SubID: e.subID, SubIDs: e.subIDs, ID: e.id, Flags: FlagDup | Flags(e.state.qos())}
+		o := Out{Kind: OutPublish, Frame: e.frame, SubID: e.subID, SubIDs: e.subIDs, ID: e.id, Flags: FlagDup | Flags(e.state.qos()), Skip: s.skip()}
 		if e.retain {
 			o.Flags |= FlagRetain
 		}
@@ -208,6 +213,7 @@ func (s *Session) resend(now time.Time, out []Out) []Out {
 			s.out.remove(i)
 			continue
 		}
+		s.alias(now, &o)
 		e.frame.Hold()
 		out = append(out, o)
 		i++

@@ -10,6 +10,7 @@ import "github.com/redoubtmq/redoubt/mqtt"
 // because a connection with a pending ring is not read.
 type Pending struct {
 	Frame *mqtt.Frame // nil once routed
+	Delay uint32      // seconds until it is to be routed, of a delayed publish
 	ID    uint16
 	QoS   mqtt.QoS
 }
@@ -20,11 +21,9 @@ func (s *Session) Busy() bool { return s.in.pending.len() > 0 }
 // Await adds a message that was routed and will be settled later.
 func (s *Session) Await(q mqtt.QoS, id uint16) { s.pend(Pending{ID: id, QoS: q}) }
 
-// Defer adds a message nobody has looked at yet. It takes over one reference to
-// f.
-func (s *Session) Defer(f *mqtt.Frame, q mqtt.QoS, id uint16) {
-	s.pend(Pending{Frame: f, ID: id, QoS: q})
-}
+// Defer adds a message nobody has looked at yet, with its Frame, of which it takes
+// over one reference.
+func (s *Session) Defer(p Pending) { s.pend(p) }
 
 func (s *Session) pend(p Pending) {
 	s.in.unsettled[p.QoS]++

@@ -36,7 +36,7 @@ func take(s *Session, l *ledger, p *mqtt.Publish) (v verdict, name []byte, outs 
 	}
 	f := l.frame(string(name), string(p.Payload))
 	f.QoS = p.QoS
-	s.Defer(f.Hold(), p.QoS, p.PacketID)
+	s.Defer(Pending{Frame: f.Hold(), QoS: p.QoS, ID: p.PacketID})
 	return deferred, name, nil, nil
 }
 

@@ -20,13 +20,14 @@ var scriptWords = map[string]func(r *runner, w *words){
 	"puback": (*runner).wordPuback, "pubrec": (*runner).wordPubrec, "pubcomp": (*runner).wordPubcomp,
 	"deliver": (*runner).wordDeliver, "congest": (*runner).wordCongest, "writable": (*runner).wordWritable,
 	"last-id": (*runner).wordLastID, "purge": (*runner).wordPurge, "room-for-replay": (*runner).wordRoomForReplay,
+	"unshare": (*runner).wordUnshare,
 	"subscribe": (*runner).wordSubscribe, "unsubscribe": (*runner).wordUnsubscribe, "subscriptions": (*runner).wordSubscriptions,
 	"live": (*runner).wordLive, "state": (*runner).wordState,
 }
 
 func (r *runner) wordSession(w *words) {
 	r.close()
-	r.s = New(Key{ClientID: "c"}, 1, r.limits(w))
+	r.s = New(Key{ClientID: "c", Mountpoint: w.text("mountpoint", "")}, 1, r.limits(w))
 }
 
 func (r *runner) wordLimits(w *words) { r.s.Limit(r.limits(w)) }
@@ -39,6 +40,7 @@ func (r *runner) limits(w *words) *Limits {
 		AwaitingRelMax: w.count("awaiting-rel", 10),
 		ReceiveMaximum: w.count("receive-maximum", 10),
 		AliasInMax:     w.count("aliases", 5),
+		AliasOutMax:    w.count("aliases-out", 5),
 		WaitMax:        w.duration("wait"),
 	}
 }
@@ -51,6 +53,7 @@ func (r *runner) wordAttach(w *words) {
 		ReceiveMaximum:    uint16(w.count("rm", 65535)),
 		MaximumPacketSize: uint32(w.count("max", 0)),
 		ExpirySeconds:     w.expiry("expiry", 60),
+		AliasMaximum:      uint16(w.count("alias-maximum", 0)),
 	}
 	if will := w.text("will", ""); will != "" {
 		name, payload, _ := strings.Cut(will, ":")
@@ -153,7 +156,7 @@ func (r *runner) wordDeliver(w *words) {
 	if w.has("expiry") {
 		f.ExpiresAt = f.CreatedAt + int64(w.expiry("expiry", 0))*1000
 	}
-	d := Delivery{Frame: f, QoS: f.QoS, Retain: w.is("retain")}
+	d := Delivery{Frame: f, QoS: f.QoS, Retain: w.is("retain"), Group: Group{Gen: uint32(w.count("group", 0))}}
 	for id := range strings.SplitSeq(w.text("sid", ""), ",") {
 		if n, err := strconv.Atoi(id); err == nil {
 			d.SubIDs = append(d.SubIDs, uint32(n))
@@ -176,10 +179,25 @@ func (r *runner) wordPurge(w *words) {
 	r.say("purged %d", r.s.Purge(func(name []byte) bool { return !topic.Match(filter, name) }))
 }
 
+// wordUnshare offers everything to other members, who take the named groups.
+func (r *runner) wordUnshare(w *words) {
+	taken := w.count("group", 0)
+	r.s.Unshare(w.is("sent"), func(f *mqtt.Frame, g Group) bool {
+		if int(g.Gen) != taken {
+			r.say("kept %s", f.Payload())
+			return false
+		}
+		r.say("moved %s", f.Payload())
+		return true
+	})
+	r.say("%v", map[bool]string{true: "accepting", false: "not accepting"}[r.s.Accepting()])
+}
+
 func (r *runner) wordRoomForReplay(w *words) { r.say("%v", r.s.RoomForReplay(w.qos())) }
 
 func (r *runner) wordSubscribe(w *words) {
-	r.s.Subscribe(Sub{Filter: w.text("filter", ""), QoS: w.qos(), ID: uint32(w.count("sid", 0)), RetainedSeen: uint64(w.count("retained-up-to", 0))})
+	filter := w.text("filter", "")
+	r.s.Subscribe(Sub{Filter: filter, Real: filter, QoS: w.qos(), ID: uint32(w.count("sid", 0)), RetainedSeen: uint64(w.count("retained-up-to", 0))})
 }
 
 func (r *runner) wordUnsubscribe(w *words) {

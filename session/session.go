@@ -32,6 +32,7 @@ type Limits struct {
 	AwaitingRelMax int           // QoS 2 messages received and not yet released
 	ReceiveMaximum int           // QoS 1 and 2 messages received and unacknowledged; told to v5 clients
 	AliasInMax     int           // topic aliases a client may set
+	AliasOutMax    int           // topic aliases set for a client that takes them
 	WaitMax        time.Duration // longest life of a message in the mqueue; 0: no bound but its own expiry
 	// Account is shared by all sessions and stays the same when the limits change.
 	Account *Account
@@ -42,6 +43,7 @@ type Attachment struct {
 	Version           mqtt.Version
 	ReceiveMaximum    uint16 // of the client; 65,535 when it named none
 	MaximumPacketSize uint32 // of the client, bytes; 0: none
+	AliasMaximum      uint16 // Topic Alias Maximum of the client; 0: none
 	ExpirySeconds     uint32 // after the connection closes; ExpiryNever: for ever
 	Will              *mqtt.Will
 }
@@ -75,6 +77,8 @@ type connState struct {
 	congested bool // the socket does not take more: queue, do not send
 	window    int  // min(client's Receive Maximum, InflightMax)
 	sizeMax   uint32
+	aliasMax  int      // aliases the client takes from us
+	aliases   aliasOut // told to the client; nil: none yet
 }
 
 // Drops counts messages a session lost, by reason.
@@ -100,13 +104,14 @@ func New(key Key, sid uint64, lim *Limits) *Session {
 // their order and with their identifiers [MQTT-4.4.0-1], then the queue.
 // CONNACK must already be on its way [MQTT-3.2.0-1].
 func (s *Session) Attach(now time.Time, a Attachment, out []Out) []Out {
+	s.forgetAliases()
 	s.conn = connState{
-		version: a.Version,
-		online:  true,
-		window:  min(int(a.ReceiveMaximum), s.lim.InflightMax),
-		sizeMax: a.MaximumPacketSize,
+		version:  a.Version,
+		online:   true,
+		window:   min(int(a.ReceiveMaximum), s.lim.InflightMax),
+		sizeMax:  a.MaximumPacketSize,
+		aliasMax: min(int(a.AliasMaximum), s.lim.AliasOutMax),
 	}
-	s.in.aliases = nil // aliases belong to the connection [MQTT-3.3.2-7]
 	s.life.attach(a)
 	s.in.rewind()
 	s.out.rewind()
@@ -144,6 +149,7 @@ func (s *Session) Writable(now time.Time, out []Out) []Out {
 // Discard gives back every frame the session holds. The session must not be
 // used afterwards.
 func (s *Session) Discard() {
+	s.forgetAliases()
 	s.out.discard()
 	s.in.discard()
 	s.conn.online = false

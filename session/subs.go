@@ -7,13 +7,16 @@ import (
 
 // Sub is one subscription of a session.
 type Sub struct {
-	Filter            string
+	Filter            string // as the client wrote it; it unsubscribes with the same
+	Real              string // what is matched: rewritten, mounted, without $share or $exclusive
 	RetainedSeen      uint64 // version of the retained store when its messages were read for this subscription; 0: not read
 	ID                uint32 // Subscription Identifier; 0: none
 	QoS               mqtt.QoS
 	NoLocal           bool
 	RetainAsPublished bool
 	Check             bool // a deny rule overlaps the filter: each delivery is judged
+	Exclusive         bool // nobody else may have it
+	Group             Group
 }
 
 // subscriptions are few for nearly every client, so they are a list; a map
@@ -59,7 +62,7 @@ func (s *Session) Subscribe(sub Sub) {
 		t.list[i] = sub
 		return
 	}
-	if topic.HasWildcard(sub.Filter) {
+	if topic.HasWildcard(sub.Real) {
 		t.wildcards++
 	}
 	t.list = append(t.list, sub)
@@ -81,7 +84,7 @@ func (s *Session) Unsubscribe(filter string) (existed bool) {
 	if i < 0 {
 		return false
 	}
-	if topic.HasWildcard(filter) {
+	if topic.HasWildcard(t.list[i].Real) {
 		t.wildcards--
 	}
 	last := len(t.list) - 1
@@ -118,7 +121,7 @@ func (s *Session) SeenRetained(name []byte, version uint64) bool {
 	}
 	for i := range s.subs.list {
 		b := &s.subs.list[i]
-		if version > b.RetainedSeen && topic.Match(b.Filter, name) {
+		if version > b.RetainedSeen && b.Group == (Group{}) && topic.Match(b.Real, name) {
 			return false
 		}
 	}

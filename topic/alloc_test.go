@@ -24,6 +24,10 @@ func TestNoAllocations(t *testing.T) {
 		"HasWildcard":       func() { HasWildcard("devices/+") },
 		"ParseShare":        func() { _, _, _, _ = ParseShare("$share/g/devices/+/#") },
 		"ParseShare no":     func() { _, _, _, _ = ParseShare("$share/g/a#") },
+		"ParseExclusive":    func() { _, _, _ = ParseExclusive("$exclusive/devices/+/#") },
+		"ParseExclusive no": func() { _, _, _ = ParseExclusive("$exclusive/$share/g/a") },
+		"ParseDelayed":      func() { _, _, _, _ = ParseDelayed([]byte("$delayed/60/devices/1/x")) },
+		"ParseDelayed no":   func() { _, _, _, _ = ParseDelayed([]byte("$delayed/x/devices/1/x")) },
 	} {
 		if n := testing.AllocsPerRun(100, f); n != 0 {
 			t.Errorf("%s allocates %v times", what, n)

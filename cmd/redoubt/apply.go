@@ -56,6 +56,13 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	budget, err := n.budget(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if budget != *n.memory.Load() {
+		changed = append(changed, "memory: "+budget.Sum)
+	}
 	limits := doorLimits(c, connections)
 	if _, err := listener.NewDoor(limits, n.count); err != nil {
 		return nil, nil, err
@@ -71,7 +78,8 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	}
 	return func() {
 		n.loaded.Store(loaded)
-		setLevel(n.level, c)
+		n.configureLevel(loaded)
+		n.limitMemory(budget)
 		n.held.SetMax(int64(c.Limits.MqueueBytesTotal))
 		n.broker.Apply(brokerSettings(c, n.held))
 		_ = n.door.Apply(limits) // NewDoor agreed above

@@ -58,7 +58,7 @@ type node struct {
 	door      *listener.Door
 	server    *conn.Server
 	listeners []*door
-	fileSum   string // how many connections the open file limit allows
+	means
 }
 
 // setup is the configuration in force and how to read it again.
@@ -66,6 +66,8 @@ type setup struct {
 	mu     sync.Mutex // held through a reload
 	loaded atomic.Pointer[config.Loaded]
 	load   func() (*config.Loaded, error)
+
+	levelChosen bool // by the API: the configuration leaves log.level to it; guarded by mu
 }
 
 // identity is who may come in and what they may do.
@@ -154,8 +156,11 @@ func (n *node) assemble() error {
 	if err != nil {
 		return err
 	}
-	n.fileSum = sum
-	if n.builtin, err = builtin.New(n.users, n.clock, builtin.Options{}); err != nil {
+	n.files = sum
+	if err := n.bindMemory(c); err != nil {
+		return err
+	}
+	if n.builtin, err = builtin.New(n.users, n.clock, builtin.Options{Workers: hashers(*n.memory.Load())}); err != nil {
 		return err
 	}
 	chains := map[string]*auth.Chain{}
@@ -185,7 +190,13 @@ func (n *node) assemble() error {
 			return err
 		}
 	}
-	n.server = conn.New(conn.Options{Loops: loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock})
+	n.metrics.Gauge(metrics.ListenBacklog, n.listenBacklog)
+	n.door.Report(n.metrics)
+	if n.server, err = conn.New(conn.Options{Loops: loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock}); err != nil {
+		n.closeListeners()
+		n.builtin.Close()
+		return err
+	}
 	n.users.OnChange(n.usersChanged)
 	return nil
 }
@@ -218,6 +229,9 @@ func (n *node) listen(name string, c config.Listener) error {
 	if err := l.Bind(c.Bind); err != nil {
 		return err
 	}
+	if short := l.ShortBacklog(); short != "" {
+		n.log.Warn("the listen backlog is short", "listener", name, "why", short)
+	}
 	n.listeners = append(n.listeners, l)
 	return nil
 }
@@ -238,12 +252,30 @@ func (n *node) certificates(name string, c config.Listener) (*pki.Provider, erro
 	return p, nil
 }
 
-// open lets clients in.
-func (n *node) open() {
+// open lets clients in. After an error the caller closes n.
+func (n *node) open() error {
 	for _, l := range n.listeners {
-		n.server.Serve(l.Listener)
+		if err := n.server.Serve(l.Listener); err != nil {
+			return err
+		}
 	}
 	n.ready.Store(true)
+	return nil
+}
+
+// listenBacklog is the smallest that the kernel granted; -1: it does not tell.
+func (n *node) listenBacklog() int64 {
+	least := int64(-1)
+	for _, l := range n.listeners {
+		granted, known := l.Backlog()
+		if !known {
+			return -1
+		}
+		if least < 0 || int64(granted) < least {
+			least = int64(granted)
+		}
+	}
+	return least
 }
 
 func (n *node) closeListeners() {

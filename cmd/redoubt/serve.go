@@ -17,6 +17,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 )
 
@@ -101,7 +102,9 @@ func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 	}
 	services, err := n.startServices()
 	if err == nil {
-		n.open()
+		err = n.open()
+	}
+	if err == nil {
 		n.announce(cmd.OutOrStdout(), self(g))
 		n.attend(ctx, hup, lines)
 	}
@@ -150,14 +153,15 @@ func (n *node) announce(out io.Writer, self string) {
 	fmt.Fprintf(&b, "redoubt %s is ready. Data: %s\n", version, c.Node.DataDir)
 	port, host := "8883", "localhost"
 	for _, l := range n.listeners {
-		fmt.Fprintf(&b, "  %-7s %s\n", l.Name, strings.Join(l.Addresses(), " "))
+		fmt.Fprintf(&b, "  %-7s %s%s\n", l.Name, strings.Join(l.Addresses(), " "), backlogNote(l.Listener))
 		if l.Protocol == config.ProtocolMQTTS && len(l.Addresses()) > 0 {
 			port = l.Addresses()[0][strings.LastIndexByte(l.Addresses()[0], ':')+1:]
 		}
 	}
 	fmt.Fprintf(&b, "  metrics http://%s/metrics\n", strings.Join(c.Metrics.Bind, " "))
 	fmt.Fprintf(&b, "  CA      %s (every device needs a copy)\n", n.pki.CAPath())
-	fmt.Fprintf(&b, "  limits  %s\n", n.fileSum)
+	fmt.Fprintf(&b, "  limits  %s\n", n.files)
+	fmt.Fprintf(&b, "  memory  %s\n", n.memory.Load().Sum)
 	if n.users.Len() == 0 {
 		flags := fmt.Sprintf("-h %s -p %s --cafile %s -u device1 -P SECRET", host, port, n.pki.CAPath())
 		fmt.Fprintf(&b, "There is no user yet, so nobody can connect. In another terminal:\n")
@@ -169,6 +173,14 @@ func (n *node) announce(out io.Writer, self string) {
 		fmt.Fprintf(&b, "%d users. See them with: %s user list\n", n.users.Len(), self)
 	}
 	_, _ = io.WriteString(out, b.String())
+}
+
+// backlogNote says how many connections may wait for accept, if that is known.
+func backlogNote(l *listener.Listener) string {
+	if granted, known := l.Backlog(); known {
+		return fmt.Sprintf(" (backlog %d)", granted)
+	}
+	return ""
 }
 
 // self is how the operator calls this program, with the flags that lead to the

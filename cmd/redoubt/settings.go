@@ -20,7 +20,7 @@ func brokerSettings(c *config.Config, held *session.Account) *broker.Settings {
 	return &broker.Settings{
 		Session: &session.Limits{
 			InflightMax: l.Inflight, MqueueMessages: l.MqueueMessages, MqueueBytes: int64(l.MqueueBytes),
-			AwaitingRelMax: l.AwaitingRel, ReceiveMaximum: l.Inflight, AliasInMax: l.TopicAliases,
+			AwaitingRelMax: l.AwaitingRel, ReceiveMaximum: l.Inflight, AliasInMax: l.TopicAliases, AliasOutMax: l.TopicAliases,
 			Account: held, WaitMax: time.Duration(l.MessageExpiryMax) * time.Second,
 		},
 		PacketLimits: broker.PacketLimits{
@@ -34,8 +34,8 @@ func brokerSettings(c *config.Config, held *session.Account) *broker.Settings {
 			Messages: l.PublishRate.Messages, Bytes: int64(l.PublishRate.Bytes), Burst: time.Duration(l.PublishRate.Burst),
 			Disconnect: l.PublishRate.Excess == config.ExcessDisconnect,
 		},
-		Versions: versions(c.MQTT.Versions), MaxQoS: mqtt.QoS(c.MQTT.MaxQoS),
-		RetainAvailable: c.MQTT.Retain, WildcardAvailable: c.MQTT.WildcardSubscriptions,
+		Versions:       versions(c.MQTT.Versions),
+		Offer:          broker.Offer{MaxQoS: mqtt.QoS(c.MQTT.MaxQoS), RetainAvailable: c.MQTT.Retain, WildcardAvailable: c.MQTT.WildcardSubscriptions, SharedAvailable: true},
 		DenyDisconnect: c.Authz.DenyAction == config.DenyDisconnect,
 	}
 }

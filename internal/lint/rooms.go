@@ -26,6 +26,7 @@ var house = []room{
 	{"broker", 6, "broker is where rooms meet in the order the specification asks for; the rooms below do not know each other"},
 	{"router", 5, "router answers who wants a message and nothing else, so that it can be checked against a twin too plain to be wrong"},
 	{"retain", 5, "retain answers what later subscribers get; it is a different question from who wants this now"},
+	{"delay", 5, "delay holds what is to be published later; when the time comes it is judged and routed like any message, which is not its business"},
 	{"cluster", 5, "cluster is the only room that knows there is more than one node"},
 	{"store", 4, "store is what survives power loss; it must be provable without sessions or sockets"},
 	{"audit", 4, "audit records who did what; a record must not depend on what it records"},

@@ -24,7 +24,8 @@ type Options struct {
 	Rules   string // content of the rules file; "": what the broker creates
 	Port    int    // 0: a free one
 
-	WebSocket bool // with a listener wss
+	WebSocket   bool // with a listener wss
+	ListenerTCP int  // port of a listener without TLS; 0: none
 }
 
 // Broker is the real program, serving on loopback.
@@ -68,6 +69,9 @@ func Start(t testing.TB, o Options) *Broker {
 		if o.WebSocket { // paho for Python makes an Origin up from the address
 			b.WebSocket = FreePort(t)
 			wss = fmt.Sprintf("    bind: [\"127.0.0.1:%d\"]\n    origins: [\"https://localhost:%d\"]\n", b.WebSocket, b.WebSocket)
+		}
+		if o.ListenerTCP != 0 {
+			wss += fmt.Sprintf("  mqtt:\n    protocol: mqtt\n    bind: [\"127.0.0.1:%d\"]\n", o.ListenerTCP)
 		}
 		WriteFile(t, b.Config, fmt.Sprintf("listeners:\n  mqtts:\n    bind: [\"127.0.0.1:%d\"]\n  wss:\n%smetrics:\n  bind: [\"127.0.0.1:%d\"]\n%s", b.Port, wss, b.Metrics, o.Config))
 		b.Process = Go(t, "", b.argv("serve", AllowRoot()...)...)

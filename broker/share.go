@@ -1,0 +1,185 @@
+package broker
+
+import (
+	"hash/maphash"
+	"time"
+
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/router"
+	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/topic"
+)
+
+// groupRef and groupOf are one name of a shared subscription, in the router's
+// words and in the session's.
+func groupRef(g session.Group) router.Ref {
+	return router.Ref{Home: router.GroupHome, Slot: g.Slot, Gen: g.Gen}
+}
+
+func groupOf(r router.Ref) session.Group { return session.Group{Slot: r.Slot, Gen: r.Gen} }
+
+// choose prepares the choice of a member for f.
+func (h *Home) choose(a author, f *mqtt.Frame) router.Choice {
+	c := router.Choice{Strategy: h.b.Settings().SharedStrategy}
+	switch c.Strategy {
+	case router.Random, router.Sticky:
+		c.Random = h.random.Uint64()
+	case router.HashClientID:
+		if a.by != nil {
+			c.Publisher = maphash.String(h.b.seed, a.by.ClientID)
+		}
+	case router.HashTopic:
+		c.Topic = maphash.Bytes(h.b.seed, f.Topic())
+	}
+	return c
+}
+
+// share gives f to one member of a group. settled is false when the member's home
+// is blocked.
+func (h *Home) share(now time.Time, a author, f *mqtt.Frame, group router.Ref) (settled bool) {
+	to, ok := h.b.groups.Pick(group, h.choose(a, f))
+	if !ok {
+		return true // the last member has left since the match
+	}
+	return h.give(now, to, f, h.wantOf(to, f, groupOf(group)))
+}
+
+// wantOf is what a group's member makes of f, at the QoS that it was granted
+// [MQTT-4.8.2-3].
+func (h *Home) wantOf(to router.Subscriber, f *mqtt.Frame, g session.Group) want {
+	return want{
+		subID: to.SubID, qos: min(mqtt.QoS(to.Opts&router.OptQoS), f.QoS), retain: f.Retain && to.Opts&router.RetainAsPublished != 0,
+		check: to.Opts&router.Check != 0, group: g,
+	}
+}
+
+// give delivers at once to a session that lives here, and by a lane to others.
+func (h *Home) give(now time.Time, to router.Subscriber, f *mqtt.Frame, w want) (settled bool) {
+	if to.Ref.Home == h.id {
+		h.deliver(now, to.Ref, f, w)
+		return true
+	}
+	return h.lanes.add(to.Ref, f, w)
+}
+
+// passesMax is how often a shared message that met a member who could not have it
+// goes on to another.
+const passesMax = 4
+
+// pass gives a shared message to another member than the one who could not have
+// it, and tells whether there was one.
+func (h *Home) pass(now time.Time, f *mqtt.Frame, w want, not router.Ref) bool {
+	if w.passes++; w.passes > passesMax {
+		return false
+	}
+	c := h.choose(author{}, f)
+	h.scratch.not[0] = not
+	c.Not = h.scratch.not[:]
+	to, ok := h.b.groups.Pick(groupRef(w.group), c)
+	if !ok {
+		return false
+	}
+	next := h.wantOf(to, f, w.group)
+	next.passes = w.passes
+	h.give(now, to, f, next)
+	return true
+}
+
+// undeliverable passes a message on that its session could not have, or counts it
+// as lost to why.
+func (h *Home) undeliverable(now time.Time, to router.Ref, f *mqtt.Frame, w want, why metrics.ID) {
+	if w.group == (session.Group{}) || !h.pass(now, f, w, to) {
+		h.count.Inc(why)
+	}
+}
+
+// reshare offers what r got by shared subscriptions to their other members: all of
+// it when its connection has gone, and otherwise what belongs to those it has left.
+func (h *Home) reshare(now time.Time, r *resident, gone bool) {
+	if r.member == nil {
+		return
+	}
+	r.s.Unshare(gone, func(f *mqtt.Frame, g session.Group) bool {
+		if !gone && r.in(g) {
+			return false
+		}
+		return h.pass(now, f, want{group: g}, h.routerRef(r.ref))
+	})
+}
+
+// in tells whether the session is a member of the group.
+func (r *resident) in(g session.Group) bool {
+	for _, sub := range r.s.Subscriptions() {
+		if sub.Group == g {
+			return true
+		}
+	}
+	return false
+}
+
+// tellGroups keeps the groups informed of what a member can take.
+func (h *Home) tellGroups(r *resident) {
+	if r.member == nil {
+		return
+	}
+	state := router.Full
+	switch {
+	case !r.s.Online():
+		state = router.Offline
+	case r.s.Accepting():
+		state = router.Accepting
+	}
+	if r.member.State() != state {
+		r.member.SetState(state)
+	}
+}
+
+// insert makes a subscription known to publishers, in place of what the session
+// has under that filter.
+func (h *Home) insert(r *resident, sub *session.Sub) {
+	s := h.subscriber(r, sub)
+	share, _, shared, _ := topic.ParseShare(sub.Filter)
+	if !shared {
+		if !h.b.index.Subscribe(sub.Real, s) {
+			h.b.heard(sub, 1)
+		}
+		return
+	}
+	if r.member == nil {
+		r.member = new(router.Member)
+		h.tellGroups(r)
+	}
+	group, replaced := h.b.groups.Join(share, sub.Real, s, r.member)
+	if !replaced {
+		h.b.heard(sub, 1)
+	}
+	sub.Group = groupOf(group)
+}
+
+// retract takes a subscription back from wherever publishers find it.
+func (h *Home) retract(r *resident, sub *session.Sub) {
+	ref := h.routerRef(r.ref)
+	if share, _, shared, _ := topic.ParseShare(sub.Filter); shared {
+		if h.b.groups.Leave(share, sub.Real, ref) {
+			h.b.heard(sub, -1)
+		}
+		return
+	}
+	if h.b.index.Unsubscribe(sub.Real, ref) {
+		h.b.heard(sub, -1)
+	}
+	if sub.Exclusive {
+		h.b.only.Release(sub.Real, ref)
+	}
+}
+
+// judged is a subscription as the rules see it.
+func judged(sub *session.Sub) string {
+	share, _, shared, _ := topic.ParseShare(sub.Filter)
+	if !shared {
+		return sub.Real
+	}
+	w := wish{share: share, real: sub.Real}
+	return w.judged()
+}
