@@ -66,8 +66,8 @@ fuzz: ## every fuzz target for FUZZTIME (30s); an input that breaks one lands in
 chaos: ## what one client that misbehaves does to others: round trips before and during, judged
 	go test -tags chaos -run '^TestChaos$$' -count=1 -v -timeout 120s ./test
 
-conformance: ## not yet
-	@echo "conformance waits for the runner of outside MQTT suites and its table of refused cases" >&2; exit 1
+conformance: ## every statement of the MQTT standards: where it is cited, which test covers it, and the result
+	go run ./internal/tools/conformance
 
 mutants: ## take each defence of security/mutants out of a copy: a test must fail for each
 	go run ./internal/tools/mutants -scratch var/mutants

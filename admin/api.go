@@ -3,7 +3,9 @@ package admin
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -53,6 +55,7 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 		registerLogLevel(api, o)
 	}
 
+	plainPaths(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {
 		panic(fmt.Sprintf("BUG: admin: the OpenAPI document cannot be encoded: %v", err))
@@ -62,4 +65,16 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 		_, _ = w.Write(doc) // the caller hung up
 	})
 	return mux, api
+}
+
+// plainPaths writes {name...} as {name}. Only our mux knows the longer form: it is
+// how it takes a last segment that is a slash (%2F), which is a client identifier
+// and a topic name like any other. Nobody may be beyond reach by his name.
+func plainPaths(doc *huma.OpenAPI) {
+	for path, item := range maps.Clone(doc.Paths) {
+		if plain := strings.ReplaceAll(path, "...}", "}"); plain != path {
+			delete(doc.Paths, path)
+			doc.Paths[plain] = item
+		}
+	}
 }

@@ -113,11 +113,11 @@ func registerClients(api huma.API, o *Options, cur *cursors) {
 		{sessions, "getSession", "deleteSession", "session deleted"},
 	} {
 		register(api, endpoint{
-			method: http.MethodGet, path: p.path + "/{clientid}", id: p.get, role: viewer, scope: scopeClients, tag: tag, errors: one,
+			method: http.MethodGet, path: p.path + "/{clientid...}", id: p.get, role: viewer, scope: scopeClients, tag: tag, errors: one,
 			summary: "One client and its session, connected or not",
 		}, r.show)
 		register(api, endpoint{
-			method: http.MethodDelete, path: p.path + "/{clientid}", id: p.end, role: administrator, scope: scopeClients, tag: tag,
+			method: http.MethodDelete, path: p.path + "/{clientid...}", id: p.end, role: administrator, scope: scopeClients, tag: tag,
 			summary: "Disconnect the client if it is connected (0x98), publish its will, end its session", status: http.StatusNoContent, errors: one,
 		}, func(ctx context.Context, in *oneClient) (*empty, error) { return nil, r.end(ctx, in, p.what) })
 	}

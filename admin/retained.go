@@ -106,11 +106,11 @@ func registerRetained(api huma.API, o *Options, cur *cursors) {
 		summary: "Remove the retained messages that a topic filter matches",
 	}, r.clear)
 	register(api, endpoint{
-		method: http.MethodGet, path: path + "/message/{topic}", id: "getRetained", role: viewer, scope: scopeRetained, tag: tag,
+		method: http.MethodGet, path: path + "/message/{topic...}", id: "getRetained", role: viewer, scope: scopeRetained, tag: tag,
 		summary: "One retained message", errors: []int{http.StatusNotFound},
 	}, r.show)
 	register(api, endpoint{
-		method: http.MethodDelete, path: path + "/message/{topic}", id: "deleteRetained", role: administrator, scope: scopeRetained, tag: tag,
+		method: http.MethodDelete, path: path + "/message/{topic...}", id: "deleteRetained", role: administrator, scope: scopeRetained, tag: tag,
 		summary: "Remove one retained message", status: http.StatusNoContent, errors: []int{http.StatusNotFound},
 	}, r.remove)
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/retain"
 )
 
 // TestMain fixes the umask, because t.TempDir makes its folders with it, and
@@ -52,6 +53,9 @@ type fake struct {
 	status   StatusReport
 	notReady []string
 	reload   func(context.Context) (ReloadReport, error)
+
+	crowd fakeClients
+	level fakeLevel
 }
 
 func (f *fake) Status() StatusReport {
@@ -73,18 +77,20 @@ func (*fake) Limits() LimitsReport { return LimitsReport{PacketBytes: 1 << 20, S
 
 // rig is a running administration server with everything a test looks at.
 type rig struct {
-	t       *testing.T
-	dir     string
-	socket  string
-	server  *Server
-	client  *Client
-	fake    *fake
-	store   *builtin.Store
-	authz   *auth.Authorizer
-	clock   *clock.Manual
-	log     *syncBuffer
-	stop    context.CancelFunc
-	stopped chan error
+	t      *testing.T
+	dir    string
+	socket string
+	server *Server
+	client *Client
+	fake   *fake
+	store  *builtin.Store
+	authz  *auth.Authorizer
+
+	retained *retain.Store
+	clock    *clock.Manual
+	log      *syncBuffer
+	stop     context.CancelFunc
+	stopped  chan error
 }
 
 type syncBuffer struct {
@@ -122,7 +128,8 @@ func newRig(t *testing.T, change func(*Server)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, dir: dir, socket: filepath.Join(dir, "admin.sock"), store: store, authz: newPolicy(t), clock: clk, log: &syncBuffer{}, stopped: make(chan error, 1)}
+	r := &rig{t: t, dir: dir, socket: filepath.Join(dir, "admin.sock"), store: store, authz: newPolicy(t), clock: clk, log: &syncBuffer{}, stopped: make(chan error, 1),
+		retained: retain.New(retain.Options{MessagesMax: -1, BytesMax: -1})}
 	r.fake = &fake{
 		status: StatusReport{Name: "node1", Version: "1.2.3", StartedAt: t0.Add(-90 * time.Second), Connections: 3, Sessions: 4, Subscriptions: 5, Retained: 6,
 			ConfigFile: "/etc/redoubt/redoubt.yaml", DataDir: dir, Listeners: []ListenerStatus{{"mqtts", "[::]:8883", "mqtts", 3}}},
@@ -132,7 +139,8 @@ func newRig(t *testing.T, change func(*Server)) *rig {
 	}
 	log := slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.server = New(Options{Version: "1.2.3", Clock: clk, Log: log, Users: BuiltinUsers(store), Policy: r.authz, Status: r.fake, Reloader: r.fake,
-		Probes: NewProbes(store, r.authz, clk, log), Limits: r.fake})
+		Probes: NewProbes(store, r.authz, clk, log), Limits: r.fake,
+		Clients: &r.fake.crowd, Retained: r.retained, LogLevel: &r.fake.level})
 	if change != nil {
 		change(r.server)
 	}

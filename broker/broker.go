@@ -66,6 +66,8 @@ type Extensions struct {
 	AutoSubscribe       []AutoSubscription
 	SysInterval         time.Duration // between publications of $SYS/broker/; 0: none
 	Exclusive           bool          // $exclusive/ is offered
+	Events              bool          // $events/ is published
+	ServerReference     string        // where clients are sent when this broker stops; empty: nowhere
 	ResponseInformation string        // told to v5 clients that ask for it; empty: nothing
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/internal/secret"
@@ -24,9 +25,6 @@ func (b *Broker) Check(c *mqtt.Connect) (assigned bool, refusal *mqtt.Error) {
 	set := b.Settings()
 	if !slices.Contains(set.Versions, c.Version) {
 		return false, &mqtt.Error{Reason: mqtt.UnsupportedProtocolVersion, Rule: "MQTT-3.1.2-2", Detail: "protocol " + c.Version.String() + " is not among mqtt.versions"}
-	}
-	if c.HasAuthMethod {
-		return false, &mqtt.Error{Reason: mqtt.BadAuthenticationMethod, Rule: "MQTT-4.12.0-1", Detail: "no enhanced authentication method is built yet"}
 	}
 	if n := len(c.ClientID); n > set.ClientIDBytes {
 		return false, &mqtt.Error{Reason: mqtt.ClientIdentifierNotValid, Rule: "MQTT-3.1.3-8", Detail: fmt.Sprintf("client id of %d bytes, limits.client_id_bytes is %d", n, set.ClientIDBytes)}
@@ -78,6 +76,43 @@ func (b *Broker) Authenticate(c *mqtt.Connect, from Peer, done func(auth.Result)
 		HasPassword: c.HasPassword, Password: secret.New(c.Password),
 		Addr: from.Addr, Listener: from.Listener, Version: byte(c.Version),
 	}, done)
+}
+
+// Begin starts the exchange that a CONNECT with an Authentication Method asks for.
+// Who names a method the listener's chain does not have is refused, and never
+// asked for a password in its place [MQTT-4.12.0-1].
+func (b *Broker) Begin(c *mqtt.Connect, from Peer) (auth.Exchange, *mqtt.Error) {
+	if chain := b.authn[from.Chain]; chain != nil {
+		e, ok := chain.Begin(c.AuthMethod, &auth.Request{
+			ClientID: c.ClientID, Username: c.Username, HasUsername: c.HasUsername,
+			Addr: from.Addr, Listener: from.Listener, Version: byte(c.Version),
+		})
+		if ok {
+			return e, nil
+		}
+	}
+	return nil, &mqtt.Error{Reason: mqtt.BadAuthenticationMethod, Rule: "MQTT-4.12.0-1", Detail: "the listener's chain has no such authentication method"}
+}
+
+// Reauthenticate replaces who the client of a session is by who it has proved to
+// be now. It must be the same identity: the session is its own. What it may do is
+// judged again at once.
+func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.Error {
+	r := h.at(ref)
+	if r == nil {
+		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the session has ended"}
+	}
+	key, e := h.b.Place(&by, r.s.Key.ClientID)
+	if e == nil && key != r.s.Key {
+		e = &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "re-authenticated as somebody else"}
+	}
+	if e != nil {
+		return e
+	}
+	h.subject++
+	r.by, r.subject = by, h.subject
+	h.judge(now, r)
+	return nil
 }
 
 // Refusal is the CONNACK that says no. v3 clients have five reasons only; for

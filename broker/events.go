@@ -47,7 +47,7 @@ func (b *Broker) heard(sub *session.Sub, n int64) {
 
 // tell publishes what r did. fill adds what only this event has.
 func (h *Home) tell(now time.Time, r *resident, event string, fill func(*Event)) {
-	if h.b.hearers.Load() == 0 {
+	if h.b.hearers.Load() == 0 || !h.b.Settings().Events {
 		return
 	}
 	e := Event{

@@ -209,11 +209,17 @@ func explain(e *mqtt.Error) string {
 // disconnect closes the connection of an online session from our side.
 func (h *Home) disconnect(now time.Time, r *resident, say *mqtt.Disconnect, why Cause) {
 	conn := r.conn
-	if say.ReasonString != "" && r.s.Version() == mqtt.V5 && !r.s.Fits(len(say.Append(nil, mqtt.V5, 0))) {
-		say.ReasonString = "" // [MQTT-3.14.2-3]
-	}
-	h.wire.Close(conn, say, why)
+	h.wire.Close(conn, h.fitting(r, say), why)
 	h.leave(now, r, true, why)
+}
+
+// fitting is say without what would take it over the client's maximum
+// [MQTT-3.14.2-3] [MQTT-3.1.2-24].
+func (h *Home) fitting(r *resident, say *mqtt.Disconnect) *mqtt.Disconnect {
+	if say.ReasonString == "" && say.ServerReference == "" || r.s.Version() != mqtt.V5 || r.s.Fits(len(say.Append(nil, mqtt.V5, 0))) {
+		return say
+	}
+	return &mqtt.Disconnect{Reason: say.Reason}
 }
 
 // Tick publishes wills, delayed messages and $SYS, and ends sessions whose time has come.

@@ -65,13 +65,18 @@ func (h *Home) Revoke(now time.Time, gone map[string]bool) {
 	}
 }
 
-// ShutDown closes every connection with DISCONNECT 0x8B. Wills are not sent:
+// ShutDown closes every connection with DISCONNECT 0x8B, or 0x9C where there is
+// another server to go to. Wills are not sent:
 // the broker going away says nothing about the devices, and a restart must not
 // tell everybody that everybody else is dead.
 func (h *Home) ShutDown(now time.Time) {
+	say := &mqtt.Disconnect{Reason: mqtt.ServerShuttingDown}
+	if to := h.b.Settings().ServerReference; to != "" {
+		say = &mqtt.Disconnect{Reason: mqtt.UseAnotherServer, ServerReference: to}
+	}
 	for _, r := range h.slots {
 		if r != nil && r.s.Online() {
-			h.wire.Close(r.conn, &mqtt.Disconnect{Reason: mqtt.ServerShuttingDown}, CauseShutdown)
+			h.wire.Close(r.conn, h.fitting(r, say), CauseShutdown)
 			h.leave(now, r, false, CauseShutdown)
 		}
 	}

@@ -16,7 +16,8 @@ type Arrival struct {
 	Conn     ConnRef
 	Connect  *mqtt.Connect
 	By       auth.Principal
-	Assigned bool // the client id is ours
+	Assigned bool   // the client id is ours
+	AuthData []byte // for CONNACK, of a client with an Authentication Method
 }
 
 // Opened is the connection's session and what the loop must enforce for it.
@@ -100,7 +101,7 @@ func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *
 	set.PublishRate.apply(&r.messages, &r.bytes)
 	keepAlive := set.keepAlive(c)
 	expiry := set.expiry(c)
-	h.wire.Send(r.conn, session.Packet(connack(c, set, r.offer, present, a.Assigned, keepAlive, expiry)))
+	h.wire.Send(r.conn, session.Packet(connack(&a, set, r.offer, present, keepAlive, expiry)))
 	if c.Will != nil {
 		c.Will.DelaySeconds = min(c.Will.DelaySeconds, set.WillDelayMax)
 	}
@@ -153,7 +154,8 @@ func (s *Settings) expiry(c *mqtt.Connect) uint32 {
 	return s.SessionExpiryMax
 }
 
-func connack(c *mqtt.Connect, set *Settings, offer *Offer, present, assigned bool, keepAlive uint16, expiry uint32) []byte {
+func connack(a *Arrival, set *Settings, offer *Offer, present bool, keepAlive uint16, expiry uint32) []byte {
+	c := a.Connect
 	p := mqtt.Connack{SessionPresent: present && !c.CleanStart}
 	if c.Version == mqtt.V5 {
 		no := false
@@ -181,7 +183,10 @@ func connack(c *mqtt.Connect, set *Settings, offer *Offer, present, assigned boo
 		if !offer.SharedAvailable {
 			p.SharedAvailable = &no
 		}
-		if assigned {
+		if c.HasAuthMethod { // [MQTT-4.12.0-5] [MQTT-4.12.0-6]
+			p.AuthMethod, p.AuthData = c.AuthMethod, a.AuthData
+		}
+		if a.Assigned {
 			p.AssignedClientID = c.ClientID // [MQTT-3.1.3-7]
 		}
 	}

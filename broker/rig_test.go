@@ -109,13 +109,20 @@ type seat struct {
 }
 
 // sit connects user to a session that lives on home.
-func (d *desk) sit(home int, user string) seat {
+func (d *desk) sit(home int, user string, change ...func(*auth.Principal, *mqtt.Connect)) seat {
 	d.t.Helper()
 	s := seat{d: d, home: home, conn: ConnRef{Slot: uint32(len(d.homes[home].slots)) + 1, Gen: 7}}
+	by, connect := principal(user), &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 1000, SessionExpiry: 100}
+	for _, c := range change {
+		c(&by, connect)
+	}
+	if _, e := d.b.Place(&by, connect.ClientID); e != nil {
+		d.t.Fatal(e)
+	}
 	o, refusal := d.homes[home].Open(d.now, Arrival{
 		Conn:    s.conn,
-		Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 1000, SessionExpiry: 100},
-		By:      principal(user),
+		Connect: connect,
+		By:      by,
 	})
 	if refusal != nil {
 		d.t.Fatal(refusal)
@@ -135,6 +142,30 @@ func (s seat) subscribe(filter string, q mqtt.QoS, change ...func(*mqtt.Subscrip
 	}
 	s.h().Subscribe(s.d.now, s.ref, &mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{sub}})
 	s.take()
+}
+
+// ask subscribes and answers the reason code of SUBACK.
+func (s seat) ask(filter string, q mqtt.QoS) mqtt.ReasonCode {
+	s.d.t.Helper()
+	s.take()
+	s.h().Subscribe(s.d.now, s.ref, &mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: filter, QoS: q}}})
+	for _, o := range s.take() {
+		if o.Kind == session.OutPacket {
+			return mqtt.ReasonCode(o.Bytes[len(o.Bytes)-1])
+		}
+	}
+	s.d.t.Fatalf("no SUBACK for %s", filter)
+	return 0
+}
+
+// rules replaces the rules; text is the list.
+func (d *desk) rules(text string) {
+	d.t.Helper()
+	policy, err := rules.Parse("rules.yaml", []byte("version: 1\nrules:\n"+text+"\n"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.b.authz.Swap(policy)
 }
 
 func (s seat) publish(topic, payload string, q mqtt.QoS, id uint16, change ...func(*mqtt.Publish)) {

@@ -13,6 +13,10 @@ func (l *loader) check(c *Config) {
 	l.checkBinds(c)
 	l.checkChains(c)
 	l.checkLimits(c)
+	l.checkOffers(c)
+	l.checkMountpoints(c)
+	l.checkRewrite(c)
+	l.checkAutoSubscribe(c)
 	l.checkSocket(c)
 	l.checkWaivers(c)
 }

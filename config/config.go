@@ -4,7 +4,8 @@
 // JSON Schema, the reference page, the example file, config explain).
 //
 // It is not wiring: it opens no socket, starts nothing, and knows no room it
-// configures. Its structs are plain; cmd hands their values to the rooms below
+// configures; where a value is a topic it asks package topic and those below it,
+// which are rules and nothing else. Its structs are plain; cmd hands their values to the rooms below
 // and above. It reads the file it is given and the files that secrets in it
 // refer to, and nothing else; environment, time and flags are arguments.
 //
@@ -54,10 +55,14 @@ const (
 type Listener struct {
 	Protocol string   `yaml:"protocol"` // ProtocolMQTTS, ProtocolWSS, ProtocolMQTT or ProtocolWS
 	Bind     []string `yaml:"bind"`     // "host:port", see ParseBind; empty: the listener is off
-	TLS      TLS      `yaml:"tls"`      // the zero TLS on a plaintext listener
-	Path     string   `yaml:"path"`     // of a WebSocket's request; "" without one
-	Origins  []string `yaml:"origins"`  // pages a browser may connect from; empty: none
-	Authn    string   `yaml:"authn"`    // key of Authn.Chains
+	// Mountpoint stands before every topic of a client; template.ParseMountpoint
+	// takes it. Empty: nothing does.
+	Mountpoint string   `yaml:"mountpoint"`
+	TLS        TLS      `yaml:"tls"`     // the zero TLS on a plaintext listener
+	Path       string   `yaml:"path"`    // of a WebSocket's request; "" without one
+	Origins    []string `yaml:"origins"` // pages a browser may connect from; empty: none
+	Authn      string   `yaml:"authn"`   // key of Authn.Chains
+	MQTT       Offer    `yaml:"mqtt"`    // never more than MQTT.Offer
 }
 
 // Plaintext tells whether passwords cross this listener unencrypted.
@@ -84,12 +89,13 @@ type Certificate struct {
 	Key  Secret `yaml:"key"`
 }
 
-// Limits are per client unless the name says otherwise. The three embedded
+// Limits are per client unless the name says otherwise. The four embedded
 // structs are one flat section in the file.
 type Limits struct {
 	PacketLimits  `yaml:",inline"`
 	SessionLimits `yaml:",inline"`
 	PublishRate   PublishRate `yaml:"publish_rate"`
+	DelayLimits   `yaml:",inline"`
 	NodeLimits    `yaml:",inline"`
 }
 
@@ -133,6 +139,16 @@ type PublishRate struct {
 	Excess   string   `yaml:"excess"`   // ExcessPause or ExcessDisconnect
 }
 
+// DelayLimits bound messages that wait under $delayed/. The first two are per
+// identity, over all its connections.
+type DelayLimits struct {
+	DelayedMessages      int     `yaml:"delayed_messages"`
+	DelayedBytes         Size    `yaml:"delayed_bytes"`
+	DelayedMax           Seconds `yaml:"delayed_max"` // longest delay
+	DelayedMessagesTotal int     `yaml:"delayed_messages_total"`
+	DelayedBytesTotal    Size    `yaml:"delayed_bytes_total"`
+}
+
 // NodeLimits bound the whole process, and source addresses before it knows who
 // they are.
 type NodeLimits struct {
@@ -149,12 +165,54 @@ type NodeLimits struct {
 	ConnectDeadline       Duration       `yaml:"connect_deadline"` // accept to accepted CONNECT
 }
 
-// MQTT says which parts of the protocol are offered.
+// Offer is what clients may use of the protocol.
+type Offer struct {
+	MaxQoS                int  `yaml:"max_qos"`
+	Retain                bool `yaml:"retain"`
+	WildcardSubscriptions bool `yaml:"wildcard_subscriptions"`
+	SharedSubscriptions   bool `yaml:"shared_subscriptions"`
+}
+
+// How a shared subscription chooses the member that gets a message.
+const (
+	StrategyRandom       = "random"
+	StrategyRoundRobin   = "round_robin"
+	StrategySticky       = "sticky"
+	StrategyHashClientID = "hash_clientid"
+	StrategyHashTopic    = "hash_topic"
+)
+
+// MQTT says which parts of the protocol are offered, and what there is beyond it.
 type MQTT struct {
-	Versions              []string `yaml:"versions"` // "3.1.1", "5.0"
-	MaxQoS                int      `yaml:"max_qos"`
-	Retain                bool     `yaml:"retain"`
-	WildcardSubscriptions bool     `yaml:"wildcard_subscriptions"`
+	Versions               []string `yaml:"versions"` // "3.1.1", "5.0"
+	Offer                  `yaml:",inline"`
+	SharedStrategy         string          `yaml:"shared_strategy"`
+	ExclusiveSubscriptions bool            `yaml:"exclusive_subscriptions"` // $exclusive/
+	Delayed                bool            `yaml:"delayed"`                 // $delayed/, within DelayLimits
+	Rewrite                []Rewrite       `yaml:"rewrite"`                 // rewrite.Compile takes RewriteRules
+	AutoSubscribe          []AutoSubscribe `yaml:"auto_subscribe"`
+	ResponseInformation    string          `yaml:"response_information"` // empty: none
+	ServerReference        string          `yaml:"server_reference"`     // empty: none
+	SysInterval            Seconds         `yaml:"sys_interval"`         // 0: never
+	Events                 bool            `yaml:"events"`               // $events/
+}
+
+// Rewrite is one rule that gives topics another name; package topic/rewrite has
+// the meaning.
+type Rewrite struct {
+	Action string `yaml:"action"` // publish, subscribe or all
+	Source string `yaml:"source"` // topic filter
+	RE     string `yaml:"re"`
+	Dest   string `yaml:"dest"`
+}
+
+// AutoSubscribe is a subscription that every client has from its start.
+type AutoSubscribe struct {
+	Topic             string `yaml:"topic"` // template.ParseFilter takes it
+	QoS               int    `yaml:"qos"`
+	NoLocal           bool   `yaml:"no_local"`
+	RetainAsPublished bool   `yaml:"retain_as_published"`
+	RetainHandling    int    `yaml:"retain_handling"` // 0, 1 or 2 as in SUBSCRIBE
 }
 
 // Authn is who may connect: named chains of authenticators, and those.

@@ -179,12 +179,13 @@ func (d *decoder) names(n *yaml.Node, row *Row, path string, v reflect.Value) {
 
 // items decodes a list of sections, which replaces the one before.
 func (d *decoder) items(n *yaml.Node, row *Row, path string, v reflect.Value) {
-	if !d.isList(n, path, "a list of sections") {
+	if !d.isList(n, path, "a list of sections", row.entries()) {
 		return
 	}
 	out := reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content))
 	for i, item := range n.Content {
 		at := fmt.Sprintf("%s[%d]", path, i)
+		applyDefaults(row.Key+"[]", out.Index(i))
 		d.into(item, item, row.Key+"[]", at, out.Index(i))
 		if item.Kind == yaml.AliasNode {
 			item = item.Alias
@@ -203,7 +204,7 @@ func (d *decoder) items(n *yaml.Node, row *Row, path string, v reflect.Value) {
 
 // list decodes a list of scalars, which replaces the one before.
 func (d *decoder) list(n *yaml.Node, row *Row, path string, v reflect.Value) {
-	if !d.isList(n, path, "a list ("+row.listExample()+")") {
+	if !d.isList(n, path, "a list ("+row.listExample()+")", entriesMax) {
 		return
 	}
 	out := []string{}
@@ -260,13 +261,13 @@ func (d *decoder) prefixes(n *yaml.Node, row *Row, path string, v reflect.Value)
 	}
 }
 
-func (d *decoder) isList(n *yaml.Node, path, want string) bool {
+func (d *decoder) isList(n *yaml.Node, path, want string, most int) bool {
 	if n.Kind != yaml.SequenceNode {
 		d.refuse(n, path, "", "is %s where %s belongs.", describe(n), want)
 		return false
 	}
-	if len(n.Content) > entriesMax {
-		d.refuse(n, path, "", "has %d entries. The most is %d.", len(n.Content), entriesMax)
+	if len(n.Content) > most {
+		d.refuse(n, path, "", "has %d entries. The most is %d.", len(n.Content), most)
 		return false
 	}
 	return true

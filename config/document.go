@@ -204,7 +204,7 @@ func (e *exampleWriter) comment(row *Row, depth int) {
 	var facts []string
 	switch {
 	case row.Note == "":
-	case row.Default == `""` || row.Default == "[]" && row.Key != "waivers":
+	case row.Default == `""` || row.Default == "[]" && !row.hasExample():
 		facts = append(facts, "Empty: "+row.Note)
 	default:
 		facts = append(facts, upperFirst(row.Note))

@@ -46,7 +46,7 @@ func leaves(c *Config) []leaf {
 	add := func(pattern, path string, v reflect.Value) {
 		row := rowOf[pattern]
 		if row == nil || row.Kind == KindSection {
-			if row == nil || !v.IsZero() {
+			if row == nil || pattern == "listeners.<name>.mqtt" || !v.IsZero() { // a listener may offer nothing
 				section(pattern, path, v)
 			}
 			return

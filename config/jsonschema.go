@@ -82,7 +82,7 @@ func valueSchema(row *Row) object {
 		return object{"type": []string{"object", "null"}, "propertyNames": object{"pattern": nameFormECMA, "maxLength": 32},
 			"additionalProperties": value, "maxProperties": entriesMax}
 	case KindItems:
-		return object{"type": "array", "items": schemaOf(row.Key + "[]"), "maxItems": entriesMax}
+		return object{"type": "array", "items": schemaOf(row.Key + "[]"), "maxItems": row.entries()}
 	case KindPrefixes:
 		return object{"type": []string{"object", "null"}, "propertyNames": object{"pattern": prefixForm}, "additionalProperties": row.integer()}
 	case KindInt:

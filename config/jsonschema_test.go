@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -85,6 +86,8 @@ func TestJSONSchemaAgreesWithTheLoader(t *testing.T) {
 		"listeners: {edge-1: {protocol: mqtts, bind: ['[::1]:8884'], tls: {certificates: [{cert: a, key: file:b}, {cert: a, key: credential:c}]}}}",
 		"metrics: {bind: [':1']}\nwaivers: [{id: P1.4, scope: metrics, reason: behind a firewall, owner: ops, expires: 2026-12-31}]",
 		"authn: {chains: {other: [builtin]}}",
+		"listeners: {mqtts: {mountpoint: 't/${username}/', mqtt: {max_qos: 1, retain: false}}}",
+		"mqtt: {rewrite: [{action: all, source: 'a/#', re: 'a/(.*)', dest: 'b/$1'}], auto_subscribe: [{topic: 'a/${clientid}', qos: 1}], sys_interval: 0s}",
 	}
 	for _, text := range valid {
 		if _, err := loadText(text); err != nil {
@@ -102,6 +105,9 @@ func TestJSONSchemaAgreesWithTheLoader(t *testing.T) {
 		"listeners: {A: {}}", "listeners: {a__b: {}}", "listeners: {a: {mountpoint: x}}", "listeners: {mqtts: {tls: {certificates: [{cert: a}]}}}",
 		"listeners: {mqtts: {tls: {certificates: [{cert: a, key: b}]}}}", "listeners: {mqtts: {bind: [8883]}}", "waivers: [{id: P1.4}]",
 		"waivers: [{id: P1.4, scope: metrics, reason: some, owner: ops, expires: soon}]", "authn: {chains: {a: builtin}}", "store: {}",
+		"listeners: {mqtts: {mqtt: {max_qos: 3}}}", "listeners: {mqtts: {mqtt: {versions: ['5.0']}}}", "mqtt: {shared_strategy: local}", "mqtt: {events: [connected]}",
+		"mqtt: {rewrite: [{action: all, source: a, re: a}]}", "mqtt: {rewrite: [{action: drop, source: a, re: a, dest: a}]}", "mqtt: {auto_subscribe: [{qos: 1}]}",
+		"mqtt: {auto_subscribe: [" + strings.Repeat("{topic: a}, ", 21) + "]}", "mqtt: {server_reference: 'a,b'}",
 	}
 	for _, text := range invalid {
 		if _, err := loadText(text); err == nil {

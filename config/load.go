@@ -128,6 +128,7 @@ func (l *loader) derive(c *Config) {
 		if !ln.WebSocket() {
 			ln.Path, ln.Origins = "", nil
 		}
+		l.narrow("listeners."+name+".mqtt", &ln.MQTT, &c.MQTT.Offer)
 		c.Listeners[name] = ln
 	}
 }

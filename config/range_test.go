@@ -47,8 +47,13 @@ func TestRangeEdges(t *testing.T) {
 			if r.Kind == KindPrefixes {
 				value = `{"/24": ` + value + `}`
 			}
-			_, err := loadText(yamlFor(r.Key, value))
-			return problemAt(t, err, r.Key)
+			key := r.Key
+			if list, name, ok := strings.Cut(key, "[]."); ok { // of an item: the first one
+				key, value = list, "[{"+name+": "+value+"}]"
+			}
+			name := strings.NewReplacer("<name>", "mqtts", "[]", "[0]")
+			_, err := loadText(yamlFor(name.Replace(key), value))
+			return problemAt(t, err, name.Replace(r.Key))
 		}
 		var below, above string
 		lo, hi := int64(0), int64(0)

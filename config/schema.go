@@ -2,6 +2,7 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -53,7 +54,7 @@ type Row struct {
 	Default string   // YAML text; "" when there is none
 	Note    string   // what an empty default means, or which values are meant
 	Min     string   // in the key's own notation; "" for none
-	Max     string   // likewise
+	Max     string   // likewise; of KindItems the most entries, if fewer than of any list
 	Values  []string // of KindEnum and KindEnums
 	Pattern string   // of KindString: an anchored regular expression
 	Form    string   // Pattern in words
@@ -73,6 +74,22 @@ func (r *Row) flow() bool {
 	return false
 }
 
+// entries is how many a list of sections may have.
+func (r *Row) entries() int {
+	if r.Max == "" {
+		return entriesMax
+	}
+	n, err := strconv.Atoi(r.Max)
+	if err != nil {
+		panic("BUG: the row of " + r.Key + " has no number of entries")
+	}
+	return n
+}
+
+// hasExample tells whether Note shows what may be written, and not what an empty
+// default means.
+func (r *Row) hasExample() bool { return strings.HasPrefix(r.Note, "such as ") }
+
 // webSocketOnly tells whether the key has a meaning on protocols wss and ws only.
 func (r *Row) webSocketOnly() bool {
 	return r.Key == "listeners.<name>.path" || r.Key == "listeners.<name>.origins"
@@ -87,6 +104,8 @@ func (r *Row) Range() string {
 		return "auto, or " + r.Min + " to " + r.Max
 	case r.Min != "":
 		return r.Min + " to " + r.Max
+	case r.Max != "":
+		return "at most " + r.Max + " entries"
 	default:
 		return r.Form
 	}
@@ -151,7 +170,7 @@ type notBuilt struct{ key, value, part string }
 const (
 	partTrust   = "transport trust (client certificates and revocation)"
 	partFlood   = "flood defence and listeners (QUIC, PROXY protocol, bans)"
-	partProto   = "the whole protocol (MQTT 3.1, shared subscriptions)"
+	partProto   = "the whole protocol (MQTT 3.1)"
 	partLog     = "the durable log"
 	partBackup  = "backup and restore"
 	partControl = "the control plane (HTTPS API and dashboard)"
@@ -162,7 +181,6 @@ const (
 var later = []notBuilt{
 	{"listeners.<name>.protocol", "quic", partFlood},
 	{"listeners.<name>.protocol", "unix", partFlood},
-	{"listeners.<name>.mountpoint", "", partTenants},
 	{"listeners.<name>.proxy_protocol", "", partFlood},
 	{"listeners.<name>.proxy_sources", "", partFlood},
 	{"listeners.<name>.access", "", partFlood},
@@ -173,8 +191,6 @@ var later = []notBuilt{
 	{"listeners.<name>.tls.crl", "", partTrust},
 	{"listeners.<name>.tls.ocsp_stapling", "", partTrust},
 	{"mqtt.versions", "3.1", partProto},
-	{"mqtt.shared_subscriptions", "", partProto},
-	{"mqtt.shared_strategy", "", partProto},
 	{"flapping", "", partFlood},
 	{"bans", "", partFlood},
 	{"store", "", partLog},

@@ -4,31 +4,37 @@ import "strings"
 
 // otherWords are settings of other brokers, for those who try them first.
 var otherWords = map[string]string{
-	"max_packet_size":         "limits.packet_bytes",
-	"message_size_limit":      "limits.packet_bytes",
-	"max_connections":         "limits.connections_total",
-	"max_inflight":            "limits.inflight",
-	"max_inflight_messages":   "limits.inflight",
-	"max_mqueue_len":          "limits.mqueue_messages",
-	"max_queued_messages":     "limits.mqueue_messages",
-	"max_awaiting_rel":        "limits.awaiting_rel",
-	"max_subscriptions":       "limits.subscriptions",
-	"max_topic_levels":        "limits.topic_levels",
-	"max_clientid_len":        "limits.client_id_bytes",
-	"max_topic_alias":         "limits.topic_aliases",
-	"max_keepalive":           "limits.keep_alive_max",
-	"session_expiry_interval": "limits.session_expiry_max",
-	"max_qos_allowed":         "mqtt.max_qos",
-	"max_retained_messages":   "limits.retained_messages_total",
-	"acl_file":                "authz.rules_file",
-	"password_file":           "authn.builtin (then redoubt user add)",
-	"certfile":                "listeners.<name>.tls.certificates",
-	"keyfile":                 "listeners.<name>.tls.certificates",
-	"allow_anonymous":         "listeners.<name>.authn (there is no anonymous access)",
-	"port":                    "listeners.<name>.bind",
-	"listener":                "listeners.<name>.bind",
-	"log_type":                "log.level",
-	"persistence_location":    "node.data_dir",
+	"max_packet_size":              "limits.packet_bytes",
+	"message_size_limit":           "limits.packet_bytes",
+	"max_connections":              "limits.connections_total",
+	"max_inflight":                 "limits.inflight",
+	"max_inflight_messages":        "limits.inflight",
+	"max_mqueue_len":               "limits.mqueue_messages",
+	"max_queued_messages":          "limits.mqueue_messages",
+	"max_awaiting_rel":             "limits.awaiting_rel",
+	"max_subscriptions":            "limits.subscriptions",
+	"max_topic_levels":             "limits.topic_levels",
+	"max_clientid_len":             "limits.client_id_bytes",
+	"max_topic_alias":              "limits.topic_aliases",
+	"max_keepalive":                "limits.keep_alive_max",
+	"session_expiry_interval":      "limits.session_expiry_max",
+	"max_qos_allowed":              "mqtt.max_qos",
+	"max_delayed_messages":         "limits.delayed_messages_total",
+	"shared_subscription_strategy": "mqtt.shared_strategy",
+	"exclusive_subscription":       "mqtt.exclusive_subscriptions",
+	"sys_msg_interval":             "mqtt.sys_interval",
+	"source_topic":                 "mqtt.rewrite[].source",
+	"dest_topic":                   "mqtt.rewrite[].dest",
+	"max_retained_messages":        "limits.retained_messages_total",
+	"acl_file":                     "authz.rules_file",
+	"password_file":                "authn.builtin (then redoubt user add)",
+	"certfile":                     "listeners.<name>.tls.certificates",
+	"keyfile":                      "listeners.<name>.tls.certificates",
+	"allow_anonymous":              "listeners.<name>.authn (there is no anonymous access)",
+	"port":                         "listeners.<name>.bind",
+	"listener":                     "listeners.<name>.bind",
+	"log_type":                     "log.level",
+	"persistence_location":         "node.data_dir",
 }
 
 // suggestKey finds what a person may have meant by an unknown name below a
@@ -70,6 +76,9 @@ func keyNamed(name, path string) string {
 	for _, key := range keys {
 		if _, last := splitKey(key); last != name || name == "" {
 			continue
+		}
+		if strings.HasPrefix(key, "listeners.<name>.mqtt.") && !strings.HasPrefix(path, "listeners.") {
+			continue // the key of that name below mqtt is the one for everybody
 		}
 		return at(key, path)
 	}

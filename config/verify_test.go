@@ -26,12 +26,22 @@ func TestDiff(t *testing.T) {
 		{"listeners.mqtts.tls.certificates", `[{cert: /etc/redoubt/a, key: "file:/etc/redoubt/k"}]`, `[{cert: /etc/redoubt/a, key: "file:/etc/redoubt/k"}] (new content)`, NewConnections},
 		{"listeners.new.protocol", "", "mqtt", Restart},
 		{"listeners.new.bind", "", `["127.0.0.1:1884"]`, Restart},
+		{"listeners.new.mountpoint", "", `""`, NewConnections},
 		{"listeners.new.authn", "", "default", NewConnections},
+		{"listeners.new.mqtt.max_qos", "", "2", NewConnections},
+		{"listeners.new.mqtt.retain", "", "true", NewConnections},
+		{"listeners.new.mqtt.wildcard_subscriptions", "", "true", NewConnections},
+		{"listeners.new.mqtt.shared_subscriptions", "", "true", NewConnections},
 		{"limits.inflight", "5", "32", NewConnections},
 		{"limits.connections_per_prefix", "{/24: 20000, /32: 2000, /56: 20000, /64: 2000}", "{/24: 7, /32: 2000, /56: 20000, /64: 2000}", NewConnections},
 		{"listeners.old.protocol", "mqtt", "", Restart},
 		{"listeners.old.bind", `["127.0.0.1:1883"]`, "", Restart},
+		{"listeners.old.mountpoint", `""`, "", NewConnections},
 		{"listeners.old.authn", "default", "", NewConnections},
+		{"listeners.old.mqtt.max_qos", "2", "", NewConnections},
+		{"listeners.old.mqtt.retain", "true", "", NewConnections},
+		{"listeners.old.mqtt.wildcard_subscriptions", "true", "", NewConnections},
+		{"listeners.old.mqtt.shared_subscriptions", "true", "", NewConnections},
 	}
 	if got := Diff(from.Config, to.Config); !reflect.DeepEqual(got, want) {
 		for _, c := range got {

@@ -94,7 +94,7 @@ func (r *Row) defaultText() string {
 	switch {
 	case r.Need || r.Default == "":
 		return "none"
-	case (r.Default == `""` || r.Default == "[]" && r.Kind == KindItems && r.Key != "waivers") && r.Note != "":
+	case (r.Default == `""` || r.Default == "[]" && r.Kind == KindItems && !r.hasExample()) && r.Note != "":
 		return strings.ReplaceAll(r.Note, "`", "")
 	default:
 		return r.Default

@@ -76,7 +76,15 @@ func (s *Server) authenticate(l *Loop, c *Conn) {
 
 // verdict lets a proven client go home, or closes.
 func (l *Loop) verdict(c *Conn, r *auth.Result) {
+	if c.stage == open && c.auth != nil && c.auth.busy {
+		l.reauthenticated(c, r)
+		return
+	}
 	if c.stage != authenticating {
+		return
+	}
+	if r.Outcome == auth.Continue {
+		l.goOnWith(c, r.Data)
 		return
 	}
 	if r.Outcome != auth.Allow {
@@ -88,6 +96,9 @@ func (l *Loop) verdict(c *Conn, r *auth.Result) {
 	if !c.place.Authenticated() {
 		l.makeRoom(c)
 		return
+	}
+	if c.auth != nil {
+		c.auth.run, c.auth.busy, c.auth.data = nil, false, r.Data
 	}
 	c.hello.by = r.Principal
 	key, refusal := l.server.broker.Place(&c.hello.by, c.hello.connect.ClientID)
@@ -113,7 +124,11 @@ func (l *Loop) open(c *Conn) {
 	}
 	hello := c.hello
 	c.stage = open
-	o, refusal := l.home.Open(l.now, broker.Arrival{Conn: c.ref, Connect: hello.connect, By: hello.by, Assigned: hello.assigned})
+	a := broker.Arrival{Conn: c.ref, Connect: hello.connect, By: hello.by, Assigned: hello.assigned}
+	if c.auth != nil {
+		a.AuthData, c.auth.data = c.auth.data, nil
+	}
+	o, refusal := l.home.Open(l.now, a)
 	if refusal != nil {
 		c.stage = authenticating
 		l.refuse(c, refusal, hello.connect.MaximumPacketSize)
@@ -135,7 +150,7 @@ func (l *Loop) ended(c *Conn, err error) {
 	case c.place.Evicted(): // on the portable engine an eviction looks so
 		l.makeRoom(c)
 		return
-	case c.stage == greeting, c.stage == awaitingConnect, c.stage == authenticating:
+	case c.stage == greeting, c.stage == awaitingConnect, c.stage == authenticating, c.stage == exchanging:
 		l.refused(c, "the connection ended before CONNECT was accepted", nil)
 	}
 	l.abort(c, broker.CauseGone)

@@ -32,8 +32,9 @@ const (
 	open
 	closing // queued bytes still leave, nothing is read
 	gone
-	greeting // TLS: no whole ClientHello yet, and nothing allocated for one; WebSocket: no byte
-	shaking  // a goroutine of the engine does the TLS handshake and the WebSocket upgrade
+	greeting   // TLS: no whole ClientHello yet, and nothing allocated for one; WebSocket: no byte
+	exchanging // an AUTH is to come before CONNECT is accepted
+	shaking    // a goroutine of the engine does the TLS handshake and the WebSocket upgrade
 )
 
 // Conn is one client's network connection. It belongs to one Loop at a time (it
@@ -55,11 +56,17 @@ type Conn struct {
 	version mqtt.Version
 	in      []byte // an incomplete packet; at most the packet limit and one read
 	hello   *arrival
-	ws      *frames // nil unless WebSocket
+	auth    *exchange // nil without an Authentication Method
+	ws      *frames   // nil unless WebSocket
 	session broker.Ref
 	opened  opening
 	out     outQueue
 	pace    pace
+}
+
+// listens tells whether packets are taken from c.
+func (c *Conn) listens() bool {
+	return c.stage == awaitingConnect || c.stage == exchanging || c.stage == open
 }
 
 // peer is what the broker is told of where c came from.

@@ -10,7 +10,6 @@ import (
 // Sizes of what comes before a handshake, bytes.
 const (
 	recordHeader  = 5
-	recordMax     = 16 << 10
 	helloMax      = 16 << 10 // of the ClientHello message
 	helloRecords  = 4        // it may be spread over
 	messageHeader = 4

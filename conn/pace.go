@@ -11,7 +11,7 @@ import (
 // resumeReading asks the socket for more, unless something holds it back.
 func (l *Loop) resumeReading(c *Conn) {
 	p := &c.pace
-	if c.stage != awaitingConnect && c.stage != open {
+	if !c.listens() {
 		return
 	}
 	if c.out.answers > answersMax && !p.choked {
@@ -99,7 +99,7 @@ func (l *Loop) tick() {
 // overdue handles c's timer.
 func (l *Loop) overdue(c *Conn) {
 	switch c.stage {
-	case greeting, shaking, awaitingConnect, authenticating:
+	case greeting, shaking, awaitingConnect, authenticating, exchanging:
 		switch {
 		case c.stage != greeting && c.stage != shaking:
 		case c.listener.TLS == nil:

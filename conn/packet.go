@@ -54,11 +54,19 @@ func (l *Loop) packet(c *Conn, h *mqtt.Header, body []byte) error {
 		if err := mqtt.DecodeDisconnect(body, *h, c.version, lim, &p); err != nil {
 			return err
 		}
+		if c.stage == exchanging {
+			l.part(c, nil, broker.CauseDisconnect)
+			return nil
+		}
 		l.home.Disconnect(l.now, c.session, &p)
 	case mqtt.CONNECT:
 		return &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-3.1.0-2", Detail: "a second CONNECT"}
 	case mqtt.AUTH:
-		return &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-4.12.0-7", Detail: "AUTH without an authentication method in CONNECT"}
+		var p mqtt.Auth
+		if err := mqtt.DecodeAuth(body, *h, c.version, lim, &p); err != nil {
+			return err
+		}
+		return l.authPacket(c, &p)
 	default: // what only a server sends (A014, A015)
 		return &mqtt.Error{Reason: mqtt.ProtocolError, Detail: h.Type.String() + " from a client"}
 	}
@@ -80,9 +88,20 @@ func (l *Loop) connect(c *Conn, body []byte) error {
 		l.refuse(c, refusal, p.MaximumPacketSize)
 		return nil
 	}
+	if p.HasAuthMethod {
+		refusal = l.beginExchange(c, &p)
+	}
+	if refusal != nil {
+		l.refuse(c, refusal, p.MaximumPacketSize)
+		return nil
+	}
 	c.stage = authenticating
 	c.place.Busy(true)
 	c.hello = &arrival{connect: &p, assigned: assigned}
+	if c.auth != nil {
+		l.step(c, p.AuthData)
+		return nil
+	}
 	l.server.authenticate(l, c)
 	return nil
 }

@@ -40,7 +40,7 @@ func (l *Loop) goOn(c *Conn) {
 // the rest.
 func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 	spent := l.home.Spent()
-	for c.stage == awaitingConnect || c.stage == open {
+	for c.listens() {
 		if l.home.Spent()-spent > deliveriesPerTurn && !c.pace.greedy {
 			c.pace.greedy = true
 			l.greedy = append(l.greedy, c)
@@ -84,6 +84,15 @@ func (l *Loop) admissible(c *Conn, h *mqtt.Header) error {
 		}
 		return nil
 	}
+	if c.stage == exchanging {
+		if h.Type != mqtt.AUTH && h.Type != mqtt.DISCONNECT {
+			return &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-3.1.2-30", Detail: h.Type.String() + " before authentication has ended"}
+		}
+		if size > set.ConnectPacketBytes {
+			return &mqtt.Error{Reason: mqtt.PacketTooLarge, Detail: "AUTH over limits.connect_packet_bytes"}
+		}
+		return nil
+	}
 	if size > set.PacketBytes {
 		return &mqtt.Error{Reason: mqtt.PacketTooLarge, Rule: "§3.2.2.3.6", Detail: "packet over limits.packet_bytes"}
 	}
@@ -109,6 +118,8 @@ func (l *Loop) mistake(c *Conn, err error) {
 	case open:
 		l.server.misbehaved(l.now, c, e)
 		l.home.Fail(l.now, c.session, e)
+	case exchanging:
+		l.refuse(c, e, c.hello.connect.MaximumPacketSize)
 	case awaitingConnect:
 		l.refused(c, "", e)
 		l.part(c, nil, broker.CauseOf(e))

@@ -106,7 +106,7 @@ func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listene
 	log := slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.broker = broker.New(broker.Options{
 		Homes: 2, Settings: &r.set, Index: router.New(), Retained: retain.New(retain.Options{MessagesMax: 1000, BytesMax: 1 << 20}),
-		Authorizer: r.authz, Chains: map[string]*auth.Chain{"default": auth.NewChain(passwords{})}, Log: audit.New(log, r.metrics.NewShard()),
+		Authorizer: r.authz, Chains: map[string]*auth.Chain{"default": auth.NewChain(passwords{}, challenge{})}, Log: audit.New(log, r.metrics.NewShard()),
 	})
 	r.broker.Report(r.metrics)
 	if r.server, err = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clk, Engine: engine}); err != nil {

@@ -27,7 +27,7 @@ func (s *stranger) of(l *Loop) *Conn {
 		return nil
 	}
 	switch c.stage {
-	case greeting, shaking, awaitingConnect, authenticating:
+	case greeting, shaking, awaitingConnect, authenticating, exchanging:
 		return c
 	}
 	return nil

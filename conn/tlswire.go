@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// recordMax is the longest content of a TLS record, bytes (RFC 8446 §5.1).
+const recordMax = 16 << 10
+
 // errWouldBlock is what a tlsWire answers when it has nothing to read. crypto/tls
 // keeps an error and answers it for ever, unless it says that it is temporary:
 // then it keeps what it has of a record and goes on with the next Read. That is

@@ -36,7 +36,7 @@ func (l *Loop) consume(c *Conn, b []byte) {
 	}
 	e := c.ws.end
 	switch {
-	case c.stage != awaitingConnect && c.stage != open:
+	case !c.listens():
 	case e.Reason != mqtt.Success:
 		l.mistake(c, e)
 	default: // the client closed, without a DISCONNECT: that is a network connection that has gone

@@ -105,7 +105,7 @@ func from(network int, port int) (net.Conn, error) {
 
 // startLean starts a broker with one user whose password was generated: hashing a
 // chosen one takes 19 MiB, which would be most of what there is to see.
-func startLean(t *testing.T, o testkit.Options) (b *testkit.Broker, generated string) {
+func startLean(t testing.TB, o testkit.Options) (b *testkit.Broker, generated string) {
 	t.Helper()
 	b = testkit.Start(t, o)
 	r := b.Redoubt("", "user", "add", user)
@@ -151,6 +151,19 @@ const (
 // storm lets clients come, all at once, and go: every other one with a word.
 func storm(t *testing.T, b *testkit.Broker, generated string, plainPort, overTLS, overTCP int) {
 	t.Helper()
+	all := arrive(t, b, generated, plainPort, overTLS, overTCP)
+	t.Logf("%d clients over TLS and %d over TCP are here: %d KiB, %d descriptors", overTLS, overTCP, private(t, b)>>10, descriptors(t, b))
+	for i, conn := range all {
+		if i%2 == 0 {
+			_, _ = conn.Write([]byte{0xE0, 0})
+		}
+		_ = conn.Close()
+	}
+}
+
+// arrive lets clients come, all at once.
+func arrive(t testing.TB, b *testkit.Broker, generated string, plainPort, overTLS, overTCP int) []net.Conn {
+	t.Helper()
 	trusted := trust(t, b)
 	all := make([]net.Conn, overTLS+overTCP)
 	errs := make(chan error, len(all))
@@ -178,16 +191,6 @@ func storm(t *testing.T, b *testkit.Broker, generated string, plainPort, overTLS
 		})
 	}
 	wg.Wait()
-	t.Logf("%d clients over TLS and %d over TCP are here: %d KiB, %d descriptors", overTLS, overTCP, private(t, b)>>10, descriptors(t, b))
-	for i, conn := range all {
-		if conn == nil {
-			continue
-		}
-		if i%2 == 0 {
-			_, _ = conn.Write([]byte{0xE0, 0})
-		}
-		_ = conn.Close()
-	}
 	close(errs)
 	n := 0
 	for err := range errs {
@@ -197,6 +200,34 @@ func storm(t *testing.T, b *testkit.Broker, generated string, plainPort, overTLS
 	}
 	if n > 0 {
 		t.Fatalf("%d of %d clients did not get in", n, len(all))
+	}
+	return all
+}
+
+// BenchmarkIdleClients: what a client that does nothing costs the broker, with one
+// subscription, after the one collection that follows their arrival.
+func BenchmarkIdleClients(b *testing.B) {
+	const clients = 8000 // the open file limit of a shell may be 10,240
+	for _, c := range []struct {
+		name string
+		tls  int
+	}{{"TLS", clients}, {"TCP", 0}} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				port := testkit.FreePort(b)
+				broker, generated := startLean(b, testkit.Options{Config: "log: {level: debug}\nlimits: {connect_deadline: 60s, connect_rate_per_prefix: {\"/24\": 100000}}\n", ListenerTCP: port})
+				before, logged := private(b, broker), broker.Stderr.Len()
+				all := arrive(b, broker, generated, port, c.tls, clients-c.tls)
+				if _, ok := broker.Stderr.WaitFor(comesBack, logged, "given back"); !ok {
+					b.Error("nothing was collected")
+				}
+				b.ReportMetric(float64(private(b, broker)-before)/clients, "bytes/client")
+				for _, conn := range all {
+					_ = conn.Close()
+				}
+				broker.Stop()
+			}
+		})
 	}
 }
 

@@ -81,6 +81,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		n.configureLevel(loaded)
 		n.limitMemory(budget)
 		n.held.SetMax(int64(c.Limits.MqueueBytesTotal))
+		n.delayed.SetMax(delayLimits(c))
 		n.broker.Apply(brokerSettings(c, n.held))
 		_ = n.door.Apply(limits) // NewDoor agreed above
 		n.users.Apply(users)

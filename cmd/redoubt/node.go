@@ -22,6 +22,7 @@ import (
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/conn"
+	"github.com/redoubtmq/redoubt/delay"
 	"github.com/redoubtmq/redoubt/harden"
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/internal/datadir"
@@ -52,8 +53,7 @@ type node struct {
 	pki     *pki.BuiltIn
 	made    bool // the data directory was new
 
-	retained  *retain.Store
-	held      *session.Account
+	stores
 	broker    *broker.Broker
 	door      *listener.Door
 	server    *conn.Server
@@ -68,6 +68,13 @@ type setup struct {
 	load   func() (*config.Loaded, error)
 
 	levelChosen bool // by the API: the configuration leaves log.level to it; guarded by mu
+}
+
+// stores are what the node holds for its clients, or the sum of it.
+type stores struct {
+	retained *retain.Store
+	held     *session.Account
+	delayed  *delay.Account
 }
 
 // identity is who may come in and what they may do.
@@ -173,7 +180,9 @@ func (n *node) assemble() error {
 	}
 	n.retained, n.held = retain.New(retainOptions(c)), session.NewAccount(int64(c.Limits.MqueueBytesTotal))
 	loops := runtime.GOMAXPROCS(0)
+	n.delayed = delay.NewAccount(delayLimits(c))
 	n.broker = broker.New(broker.Options{
+		Delayed: n.delayed, Sys: n.sysTopics,
 		Homes: loops, Settings: brokerSettings(c, n.held), Index: router.New(), Retained: n.retained,
 		Authorizer: n.authz, Chains: chains, Log: n.audit, StillKnown: n.stillKnown,
 	})

@@ -34,8 +34,8 @@ func brokerSettings(c *config.Config, held *session.Account) *broker.Settings {
 			Messages: l.PublishRate.Messages, Bytes: int64(l.PublishRate.Bytes), Burst: time.Duration(l.PublishRate.Burst),
 			Disconnect: l.PublishRate.Excess == config.ExcessDisconnect,
 		},
-		Versions:       versions(c.MQTT.Versions),
-		Offer:          broker.Offer{MaxQoS: mqtt.QoS(c.MQTT.MaxQoS), RetainAvailable: c.MQTT.Retain, WildcardAvailable: c.MQTT.WildcardSubscriptions, SharedAvailable: true},
+		Versions: versions(c.MQTT.Versions),
+		Offer:    offer(&c.MQTT.Offer), Entrances: entrances(c), Extensions: extensions(c),
 		DenyDisconnect: c.Authz.DenyAction == config.DenyDisconnect,
 	}
 }

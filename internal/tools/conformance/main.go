@@ -12,6 +12,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -182,13 +183,7 @@ func report(r *repo, got results, quiet bool, out io.Writer) int {
 		}
 		fmt.Fprintf(out, "%-15s %-5s  %-34s  %-78s  %s\n", row.id, row.version, first(cited, why.Citation), first(names, why.Test), result)
 	}
-	for _, v := range slices.Sorted(func(yield func(string) bool) {
-		for v := range tally {
-			if !yield(v) {
-				return
-			}
-		}
-	}) {
+	for _, v := range slices.Sorted(maps.Keys(tally)) {
 		fmt.Fprintf(out, "MQTT %-5s  %v\n", v, tally[v])
 	}
 	fmt.Fprintf(out, "%d holes\n", holes)

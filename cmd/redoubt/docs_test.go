@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+var rewriteDocs = flag.Bool("rewrite", false, "record generated files instead of comparing them")
+
+// TestDocs: docs/cli.md says what the program says of itself, for every command.
+func TestDocs(t *testing.T) {
+	path := filepath.Join("..", "..", "docs", "cli.md")
+	var want bytes.Buffer
+	want.WriteString("# Commands\n\n" +
+		"Every command of `redoubt`, as `--help` shows it. The page is made from the program: change the command, then run\n" +
+		"`go test ./cmd/redoubt -run TestDocs -rewrite`. `pub` and `sub` have a [page of their own](cli-pub-sub.md).\n\n" +
+		"Commands that talk to a running broker do so over its administration socket (`admin.socket`), as the user the broker\n" +
+		"runs as or as root. They end with 0 when it is done, 1 when it was refused or failed, 2 for a command line that makes no\n" +
+		"sense and 3 when no broker answers. The same is there for programs: HTTP on that socket, with the document of the API at\n" +
+		"`/api/v5/openapi.json`. Names that clients chose are shown with control characters as codes such as `\\x1b`.\n\n")
+	document(&want, visible(rootCmd()))
+	if *rewriteDocs {
+		if err := os.WriteFile(path, want.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	got, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(got, want.Bytes()) {
+		t.Errorf("docs/cli.md is stale (%v): go test ./cmd/redoubt -run TestDocs -rewrite", err)
+	}
+}
+
+// TestEveryCommandIsDocumented: each says in a sentence what it does, and each that
+// does something says it at length.
+func TestEveryCommandIsDocumented(t *testing.T) {
+	for _, c := range visible(rootCmd()) {
+		if c.Short == "" || strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: its short help is %q", c.CommandPath(), c.Short)
+		}
+		c.Flags().VisitAll(func(f *pflag.Flag) {
+			if f.Usage == "" {
+				t.Errorf("%s --%s says nothing of itself", c.CommandPath(), f.Name)
+			}
+		})
+		if c.Parent() == nil || c.Name() == "version" {
+			continue
+		}
+		if c.Long == "" && c.Example == "" && !c.HasSubCommands() && c.Flags().HasFlags() {
+			t.Errorf("%s has flags and no help", c.CommandPath())
+		}
+	}
+}
+
+// visible are a command and all below it, those that cobra adds left out.
+func visible(c *cobra.Command) []*cobra.Command {
+	out := []*cobra.Command{c}
+	for _, sub := range c.Commands() {
+		if !sub.Hidden && sub.Name() != "completion" && sub.Name() != "help" {
+			out = append(out, visible(sub)...)
+		}
+	}
+	return out
+}
+
+func document(b *bytes.Buffer, commands []*cobra.Command) {
+	for _, c := range commands {
+		fmt.Fprintf(b, "## `%s`\n\n", c.CommandPath())
+		text := c.Long
+		if text == "" {
+			text = c.Short + "."
+		}
+		text = strings.TrimSpace(strings.ReplaceAll(text, brokerHelp, "")) // said once, above
+		fmt.Fprintf(b, "```text\n%s\n", text)
+		if c.Runnable() && !c.HasSubCommands() {
+			fmt.Fprintf(b, "\nUsage: %s\n", c.UseLine())
+		}
+		if c.Example != "" {
+			fmt.Fprintf(b, "\nExamples:\n%s\n", c.Example)
+		}
+		if flags := c.NonInheritedFlags().FlagUsages(); flags != "" && c.Name() != "pub" && c.Name() != "sub" {
+			fmt.Fprintf(b, "\nFlags:\n%s", flags)
+		}
+		b.WriteString("```\n\n")
+	}
+	b.Truncate(b.Len() - 1)
+}
