@@ -31,9 +31,36 @@ type SessionQuery struct {
 	Like      string `query:"like_clientid" doc:"The client identifier holds this text."`
 	Match     string `query:"match_clientid" doc:"The whole client identifier fits; * stands for any characters."`
 	Username  string `query:"username" doc:"The proven user name."`
-	Identity  string `query:"identity" doc:"The proven identity."`
 	Listener  string `query:"listener" doc:"Name of the listener."`
 	IPAddress string `query:"ip_address" doc:"Address of the client, or a network such as 192.0.2.0/24."`
+	Whose
+}
+
+// Whose says to whom a session belongs, beside its client identifier: to exactly
+// this identity, with exactly this mountpoint. A parameter that is left out means
+// any, and one that is empty does not.
+type Whose struct {
+	Identity   string `query:"identity" doc:"The identity that was proven; left out: any."`
+	Mountpoint string `query:"mountpoint" doc:"The mountpoint of its topics; left out: any."`
+
+	HasIdentity, HasMountpoint bool
+}
+
+// Resolve implements huma.Resolver.
+func (w *Whose) Resolve(ctx huma.Context) []error {
+	u := ctx.URL()
+	q := u.Query()
+	w.HasIdentity, w.HasMountpoint = q.Has("identity"), q.Has("mountpoint")
+	return nil
+}
+
+func (w *Whose) apply(s *broker.Selection) {
+	if w.HasIdentity {
+		s.Identity = &w.Identity
+	}
+	if w.HasMountpoint {
+		s.Mountpoint = &w.Mountpoint
+	}
 }
 
 // SubscriptionQuery selects subscriptions; an empty field means any.
@@ -73,7 +100,7 @@ type (
 	}
 	oneClient struct {
 		ClientID string `path:"clientid" doc:"Client identifier."`
-		Identity string `query:"identity" doc:"The identity it belongs to; needed where several have a client of this identifier."`
+		Whose
 	}
 	clientPageAnswer       struct{ Body ClientPage }
 	subscriptionPageAnswer struct{ Body SubscriptionPage }
@@ -208,7 +235,8 @@ const namedMax = 8
 // find looks for the one session of a client identifier. Whose it is must be clear
 // before anything is shown or done.
 func (r *clientRoom) find(ctx context.Context, in *oneClient) (*conn.ClientInfo, error) {
-	want := &broker.Selection{ClientID: in.ClientID, Identity: in.Identity}
+	want := &broker.Selection{ClientID: in.ClientID}
+	in.apply(want)
 	var found []conn.ClientInfo
 	for at, done := (conn.Place{}), false; !done && len(found) <= namedMax; {
 		var rows []conn.ClientInfo
@@ -224,16 +252,25 @@ func (r *clientRoom) find(ctx context.Context, in *oneClient) (*conn.ClientInfo,
 	case 1:
 		return &found[0], nil
 	}
+	return nil, newProblem(http.StatusConflict, severalSessions(found))
+}
+
+// severalSessions names those that a client identifier alone does not tell apart.
+func severalSessions(found []conn.ClientInfo) string {
 	var names []string
 	for _, c := range found[:min(len(found), namedMax)] {
-		names = append(names, fmt.Sprintf("%q", clipped(c.Key.Identity)))
+		name := fmt.Sprintf("%q", clipped(c.Key.Identity))
+		if c.Key.Mountpoint != "" {
+			name += fmt.Sprintf(" with mountpoint %q", clipped(c.Key.Mountpoint))
+		}
+		names = append(names, name)
 	}
 	slices.Sort(names)
 	more := ""
 	if len(found) > namedMax {
 		more = " and others"
 	}
-	return nil, newProblem(http.StatusConflict, "several identities have a client of this identifier: "+strings.Join(names, ", ")+more+"; say which one with identity")
+	return "several sessions have this client identifier, those of " + strings.Join(names, ", ") + more + "; say whose with identity, and mountpoint if need be"
 }
 
 func noSession() error {
@@ -242,7 +279,8 @@ func noSession() error {
 
 // selection reads the query.
 func (q *SessionQuery) selection(state string) (*broker.Selection, error) {
-	w := &broker.Selection{ClientID: q.ClientID, Like: q.Like, Username: q.Username, Identity: q.Identity, Listener: q.Listener}
+	w := &broker.Selection{ClientID: q.ClientID, Like: q.Like, Username: q.Username, Listener: q.Listener}
+	q.apply(w)
 	if q.Match != "" {
 		w.Match = broker.NewPattern(q.Match)
 	}

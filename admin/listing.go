@@ -15,11 +15,44 @@ type Filter map[string]string
 func (f Filter) values() url.Values {
 	v := url.Values{}
 	for name, value := range f {
-		if value != "" {
-			v.Set(name, value)
-		}
+		v.Set(name, value)
 	}
 	return v
+}
+
+// SessionRef names a session. An identity or a mountpoint that is nil is any, if
+// there is one only.
+type SessionRef struct {
+	ClientID             string
+	Identity, Mountpoint *string
+}
+
+// Ref names exactly this session.
+func (n *SessionName) Ref() SessionRef {
+	return SessionRef{ClientID: n.ClientID, Identity: &n.Identity, Mountpoint: &n.Mountpoint}
+}
+
+// Filter is r as a query of a listing.
+func (r SessionRef) Filter() Filter {
+	f := r.whose()
+	f["clientid"] = r.ClientID
+	return f
+}
+
+func (r SessionRef) whose() Filter {
+	f := Filter{}
+	if r.Identity != nil {
+		f["identity"] = *r.Identity
+	}
+	if r.Mountpoint != nil {
+		f["mountpoint"] = *r.Mountpoint
+	}
+	return f
+}
+
+// path is r below a collection.
+func (r SessionRef) path(collection string) string {
+	return collection + "/" + segment(r.ClientID) + "?" + r.whose().values().Encode()
 }
 
 // each follows the cursors and hands over row by row, so that a list of any length
@@ -67,28 +100,21 @@ func (c *Client) EachRetained(ctx context.Context, f Filter, fn func(*RetainedIn
 	return each(ctx, c, "/mqtt/retainer/messages", f, RowsMax, fn)
 }
 
-// Session is GET /sessions/{clientid}. An empty identity is any, if it is one.
-func (c *Client) Session(ctx context.Context, clientID, identity string) (ClientInfo, error) {
-	return call[ClientInfo](ctx, c, http.MethodGet, "/sessions/"+segment(clientID)+ofIdentity(identity), nil)
+// Session is GET /sessions/{clientid}.
+func (c *Client) Session(ctx context.Context, r SessionRef) (ClientInfo, error) {
+	return call[ClientInfo](ctx, c, http.MethodGet, r.path("/sessions"), nil)
 }
 
 // Kick is DELETE /clients/{clientid}.
-func (c *Client) Kick(ctx context.Context, clientID, identity string) error {
-	_, err := call[struct{}](ctx, c, http.MethodDelete, "/clients/"+segment(clientID)+ofIdentity(identity), nil)
+func (c *Client) Kick(ctx context.Context, r SessionRef) error {
+	_, err := call[struct{}](ctx, c, http.MethodDelete, r.path("/clients"), nil)
 	return err
 }
 
 // DeleteSession is DELETE /sessions/{clientid}.
-func (c *Client) DeleteSession(ctx context.Context, clientID, identity string) error {
-	_, err := call[struct{}](ctx, c, http.MethodDelete, "/sessions/"+segment(clientID)+ofIdentity(identity), nil)
+func (c *Client) DeleteSession(ctx context.Context, r SessionRef) error {
+	_, err := call[struct{}](ctx, c, http.MethodDelete, r.path("/sessions"), nil)
 	return err
-}
-
-func ofIdentity(identity string) string {
-	if identity == "" {
-		return ""
-	}
-	return "?" + url.Values{"identity": {identity}}.Encode()
 }
 
 // RetainedMessage is GET /mqtt/retainer/message/{topic}.

@@ -39,7 +39,7 @@ func (f *fakeClients) Clients(_ context.Context, at *conn.Place, want *broker.Se
 	f.want, f.limit = *want, limit
 	for ; int(at.Slot) < len(f.rows) && len(rows) < limit; at.Slot++ {
 		c := f.rows[at.Slot]
-		if (want.ClientID == "" || want.ClientID == c.Key.ClientID) && (want.Identity == "" || want.Identity == c.Key.Identity) {
+		if (want.ClientID == "" || want.ClientID == c.Key.ClientID) && (want.Identity == nil || *want.Identity == c.Key.Identity) && (want.Mountpoint == nil || *want.Mountpoint == c.Key.Mountpoint) {
 			rows = append(rows, c)
 		}
 	}
@@ -202,27 +202,27 @@ func TestPagingIsChecked(t *testing.T) {
 func TestEndingASession(t *testing.T) {
 	r := newRig(t, nil)
 	r.fake.crowd.rows = []conn.ClientInfo{client("alice", "pump-1", 1), client("bob", "pump-1", 2), client("bob", hostile, 3), client("eve", "..", 4), client("eve", "/", 5), client("eve", "a//b/", 6)}
-	_, err := r.client.Session(t.Context(), "pump-1", "")
+	_, err := r.client.Session(t.Context(), SessionRef{ClientID: "pump-1"})
 	var p *Problem
 	if !errors.As(err, &p) || p.Status != http.StatusConflict || !strings.Contains(p.Detail, `"alice", "bob"`) {
 		t.Errorf("two identities: %v", err)
 	}
-	if err := r.client.Kick(t.Context(), "pump-1", ""); !errors.As(err, &p) || p.Status != http.StatusConflict || len(r.fake.crowd.ended) > 0 {
+	if err := r.client.Kick(t.Context(), SessionRef{ClientID: "pump-1"}); !errors.As(err, &p) || p.Status != http.StatusConflict || len(r.fake.crowd.ended) > 0 {
 		t.Errorf("two identities: %v, ended %v", err, r.fake.crowd.ended)
 	}
-	for _, c := range []struct{ id, identity string }{{"nobody", ""}, {"pump-1", "carol"}, {"c", ""}} {
-		if err := r.client.Kick(t.Context(), c.id, c.identity); !errors.As(err, &p) || p.Status != http.StatusNotFound {
-			t.Errorf("%s of %s: %v", c.id, c.identity, err)
+	for _, c := range []SessionRef{{ClientID: "nobody"}, {ClientID: "pump-1", Identity: new("carol")}, {ClientID: "pump-1", Identity: new("")}, {ClientID: "c"}, {ClientID: "pump-1", Identity: new("bob"), Mountpoint: new("t/")}} {
+		if err := r.client.Kick(t.Context(), c); !errors.As(err, &p) || p.Status != http.StatusNotFound {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	if err := r.client.Kick(t.Context(), "pump-1", "bob"); err != nil {
+	if err := r.client.Kick(t.Context(), SessionRef{ClientID: "pump-1", Identity: new("bob")}); err != nil {
 		t.Error(err)
 	}
-	if err := r.client.DeleteSession(t.Context(), hostile, ""); err != nil {
+	if err := r.client.DeleteSession(t.Context(), SessionRef{ClientID: hostile}); err != nil {
 		t.Error(err)
 	}
 	for _, id := range []string{"..", "/", "a//b/"} { // nobody is beyond reach by his name
-		if err := r.client.DeleteSession(t.Context(), id, "eve"); err != nil {
+		if err := r.client.DeleteSession(t.Context(), SessionRef{ClientID: id, Identity: new("eve"), Mountpoint: new("")}); err != nil {
 			t.Errorf("%s: %v", id, err)
 		}
 	}
@@ -243,8 +243,18 @@ func TestEndingASession(t *testing.T) {
 	if kicked != 1 {
 		t.Errorf("who kicked whom is in %d of %d lines:\n%s", kicked, lines, r.log)
 	}
+	inner := client("bob", "pump-1", 9)
+	inner.Key.Mountpoint = "t/"
+	r.fake.crowd.rows = append(r.fake.crowd.rows, inner)
+	_, err = r.client.Session(t.Context(), SessionRef{ClientID: "pump-1", Identity: new("bob")})
+	if !errors.As(err, &p) || p.Status != http.StatusConflict || !strings.Contains(p.Detail, `"bob", "bob" with mountpoint "t/"`) {
+		t.Errorf("two mountpoints: %v", err)
+	}
+	if c, err := r.client.Session(t.Context(), SessionRef{ClientID: "pump-1", Identity: new("bob"), Mountpoint: new("t/")}); err != nil || c.Mountpoint != "t/" {
+		t.Errorf("%+v, %v", c, err)
+	}
 	r.fake.crowd.err = conn.ErrEnded
-	if err := r.client.Kick(t.Context(), "pump-1", "bob"); !errors.As(err, &p) || p.Status != http.StatusServiceUnavailable {
+	if err := r.client.Kick(t.Context(), SessionRef{ClientID: "pump-1", Identity: new("bob")}); !errors.As(err, &p) || p.Status != http.StatusServiceUnavailable {
 		t.Errorf("a broker that ends: %v", err)
 	}
 }
@@ -258,7 +268,7 @@ func TestClientAsJSON(t *testing.T) {
 	if strings.Contains(body, "\x1b") || resp.Header.Get("Content-Type") != "application/json" || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("%v: %s", resp.Header, body)
 	}
-	c, err := r.client.Session(t.Context(), hostile, "alice")
+	c, err := r.client.Session(t.Context(), SessionRef{ClientID: hostile, Identity: new("alice")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -118,7 +118,7 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 // Refusal is the CONNACK that says no. v3 clients have five reasons only; for
 // what has none, nothing is sent [MQTT-3.2.2-6 of 3.1.1].
 func Refusal(v mqtt.Version, reason mqtt.ReasonCode, max uint32) []byte {
-	if v != mqtt.V5 && (reason == mqtt.MalformedPacket || reason == mqtt.ProtocolError || reason == mqtt.PacketTooLarge) {
+	if v != mqtt.V5 && (reason == mqtt.MalformedPacket || reason == mqtt.ProtocolError || reason == mqtt.PacketTooLarge || reason == mqtt.TopicNameInvalid) {
 		return nil
 	}
 	c := mqtt.Connack{Reason: reason}

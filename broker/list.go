@@ -142,17 +142,20 @@ type Selection struct {
 	Like     string  // the client id holds this
 	Match    Pattern // the client id as a whole
 	Username string
-	Identity string
 	Listener string
 	Network  netip.Prefix // the last address is in it
 	Presence Presence
+
+	// Exactly these; nil means any, because an empty one is one too.
+	Identity, Mountpoint *string
 }
 
 func (w *Selection) admits(r *resident) bool {
 	switch {
 	case w.Presence != Anywhere && r.s.Online() != (w.Presence == Connected),
 		w.ClientID != "" && r.s.Key.ClientID != w.ClientID,
-		w.Identity != "" && r.s.Key.Identity != w.Identity,
+		w.Identity != nil && r.s.Key.Identity != *w.Identity,
+		w.Mountpoint != nil && r.s.Key.Mountpoint != *w.Mountpoint,
 		w.Username != "" && r.by.Username != w.Username,
 		w.Listener != "" && r.by.Listener != w.Listener,
 		w.Network.IsValid() && !w.Network.Contains(r.by.Addr),

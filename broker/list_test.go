@@ -217,13 +217,16 @@ func TestSelection(t *testing.T) {
 	}{
 		{Selection{}, "alice/pump-1 alice/valve-1 bob/pump-1"},
 		{Selection{ClientID: "pump-1"}, "alice/pump-1 bob/pump-1"},
-		{Selection{ClientID: "pump-1", Identity: "bob"}, "bob/pump-1"},
+		{Selection{ClientID: "pump-1", Identity: new("bob")}, "bob/pump-1"},
 		{Selection{Username: "alice"}, "alice/pump-1 alice/valve-1"},
 		{Selection{Presence: Connected, Username: "alice"}, "alice/pump-1"},
 		{Selection{Presence: Disconnected}, "alice/valve-1"},
 		{Selection{Like: "alve"}, "alice/valve-1"},
 		{Selection{Match: NewPattern("*-1"), Username: "bob"}, "bob/pump-1"},
 		{Selection{Listener: "wss"}, ""},
+		{Selection{Identity: new("")}, ""},
+		{Selection{Mountpoint: new(""), Identity: new("bob")}, "bob/pump-1"},
+		{Selection{Mountpoint: new("t/")}, ""},
 		{Selection{Network: netip.MustParsePrefix("192.0.2.0/24"), ClientID: "valve-1"}, "alice/valve-1"},
 		{Selection{Network: netip.MustParsePrefix("192.0.2.8/32")}, ""},
 	} {
@@ -249,7 +252,7 @@ func TestSessionInfo(t *testing.T) {
 	pub.publish("open/a", "2", 1, 2)
 	pub.publish("open/a", "3", 1, 3)
 	show := func() (out SessionInfo) {
-		s.h().Walk(new(Place), &Selection{Identity: "sub"}, StepEffort, func(i SessionInfo) bool { out = i; return true })
+		s.h().Walk(new(Place), &Selection{Identity: new("sub")}, StepEffort, func(i SessionInfo) bool { out = i; return true })
 		return out
 	}
 	i := show()

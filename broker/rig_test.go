@@ -75,7 +75,7 @@ func newDesk(t testing.TB, homes int, change ...func(*Settings)) *desk {
 		Session:       &session.Limits{InflightMax: 32, MqueueMessages: 1000, MqueueBytes: 16 << 20, AwaitingRelMax: 100, ReceiveMaximum: 32, AliasInMax: 32, AliasOutMax: 32},
 		PacketLimits:  PacketLimits{PacketBytes: 1 << 20, ConnectPacketBytes: 16 << 10, UserProperties: 64, TopicLevels: 10, TopicBytes: 1024, ClientIDBytes: 256},
 		Subscriptions: 1000, WildcardSubscriptions: 20, SessionsTotal: 10_000, KeepAliveMax: 300, KeepAliveMaxV3: 3600, SessionExpiryMax: 3600,
-		WillDelayMax: 3600, MessageExpiryMax: 3600, Versions: []mqtt.Version{mqtt.V311, mqtt.V5}, Offer: Offer{MaxQoS: 2, RetainAvailable: true, WildcardAvailable: true, SharedAvailable: true},
+		WillDelayMax: 3600, MessageExpiryMax: 3600, Versions: []mqtt.Version{mqtt.V31, mqtt.V311, mqtt.V5}, Offer: Offer{MaxQoS: 2, RetainAvailable: true, WildcardAvailable: true, SharedAvailable: true},
 	}
 	for _, c := range change {
 		c(set)

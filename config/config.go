@@ -184,7 +184,7 @@ const (
 
 // MQTT says which parts of the protocol are offered, and what there is beyond it.
 type MQTT struct {
-	Versions               []string `yaml:"versions"` // "3.1.1", "5.0"
+	Versions               []string `yaml:"versions"` // "3.1", "3.1.1", "5.0"
 	Offer                  `yaml:",inline"`
 	SharedStrategy         string          `yaml:"shared_strategy"`
 	ExclusiveSubscriptions bool            `yaml:"exclusive_subscriptions"` // $exclusive/

@@ -101,7 +101,7 @@ func TestJSONSchemaAgreesWithTheLoader(t *testing.T) {
 	invalid := []string{
 		"[]", "x: 1", "limits: {x: 1}", "limits: []", "limits: {inflight: 0}", "limits: {inflight: '5'}", "limits: {packet_bytes: 1MB}",
 		"limits: {packet_bytes: null}", "limits: {keep_alive_max: 300}", "limits: {connections_total: many}", "limits: {connections_per_prefix: {'/7': 5}}",
-		"limits: {connections_per_prefix: {'/24': 0}}", "log: {level: loud}", "mqtt: {versions: ['3.1']}", "mqtt: {versions: '5.0'}", "mqtt: {retain: 'true'}",
+		"limits: {connections_per_prefix: {'/24': 0}}", "log: {level: loud}", "mqtt: {versions: ['3.0']}", "mqtt: {versions: '5.0'}", "mqtt: {retain: 'true'}",
 		"listeners: {A: {}}", "listeners: {a__b: {}}", "listeners: {a: {mountpoint: x}}", "listeners: {mqtts: {tls: {certificates: [{cert: a}]}}}",
 		"listeners: {mqtts: {tls: {certificates: [{cert: a, key: b}]}}}", "listeners: {mqtts: {bind: [8883]}}", "waivers: [{id: P1.4}]",
 		"waivers: [{id: P1.4, scope: metrics, reason: some, owner: ops, expires: soon}]", "authn: {chains: {a: builtin}}", "store: {}",

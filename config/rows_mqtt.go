@@ -3,7 +3,7 @@ package config
 var rowsMQTT = []Row{
 	{Key: "mqtt", Kind: KindSection, Since: release,
 		Why: "Which parts of the protocol are offered, and what there is beyond it. What is switched off is announced in CONNACK to version 5 clients."},
-	{Key: "mqtt.versions", Kind: KindEnums, Default: `["3.1.1", "5.0"]`, Values: []string{"3.1.1", "5.0"},
+	{Key: "mqtt.versions", Kind: KindEnums, Default: `["3.1", "3.1.1", "5.0"]`, Values: []string{"3.1", "3.1.1", "5.0"},
 		Why:   "Protocol versions that may connect. Write them in quotes: YAML reads 5.0 as a number.",
 		Since: release, Reload: NewConnections},
 	{Key: "mqtt.max_qos", Kind: KindInt, Default: "2", Min: "0", Max: "2",

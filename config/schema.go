@@ -170,7 +170,6 @@ type notBuilt struct{ key, value, part string }
 const (
 	partTrust   = "transport trust (client certificates and revocation)"
 	partFlood   = "flood defence and listeners (QUIC, PROXY protocol, bans)"
-	partProto   = "the whole protocol (MQTT 3.1)"
 	partLog     = "the durable log"
 	partBackup  = "backup and restore"
 	partControl = "the control plane (HTTPS API and dashboard)"
@@ -190,7 +189,6 @@ var later = []notBuilt{
 	{"listeners.<name>.tls.identity", "", partTrust},
 	{"listeners.<name>.tls.crl", "", partTrust},
 	{"listeners.<name>.tls.ocsp_stapling", "", partTrust},
-	{"mqtt.versions", "3.1", partProto},
 	{"flapping", "", partFlood},
 	{"bans", "", partFlood},
 	{"store", "", partLog},

@@ -123,6 +123,7 @@ var withs = map[string]func(r *rig, value string){
 	"max-qos":            func(r *rig, v string) { r.set.MaxQoS = mqtt.QoS(count(v)) },
 	"retain":             func(r *rig, v string) { r.set.RetainAvailable = v != "off" },
 	"wildcards":          func(r *rig, v string) { r.set.WildcardAvailable = v != "off" },
+	"shared":             func(r *rig, v string) { r.set.SharedAvailable = v != "off" },
 	"receive-maximum":    func(r *rig, v string) { r.sess.ReceiveMaximum = count(v) },
 	"alias-maximum":      func(r *rig, v string) { r.sess.AliasInMax = count(v) },
 	"packet-bytes":       func(r *rig, v string) { r.set.PacketBytes = count(v) },

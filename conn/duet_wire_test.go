@@ -32,8 +32,10 @@ type simSocket struct {
 	owed    bool   // a portable write whose end has not been told
 	tx      []byte // on its way to the client
 	txMax   int
-	shut    bool // the broker has closed
-	clean   bool // of its CONNECT
+	shut    bool   // the broker has closed
+	reset   bool   // and not politely
+	in      []byte // read by the client, not a whole packet yet
+	clean   bool   // of its CONNECT
 	life    *life
 	ousted  bool // a newer connection has its session
 	counted bool // its end is known to the client
@@ -82,7 +84,7 @@ func (s *simSocket) Close(politely bool, place listener.Admission) {
 	place.Leave()
 	s.poll, s.shut, s.wants, s.owed = nil, true, false, false
 	if !politely {
-		s.out = nil
+		s.out, s.reset = nil, true
 		if s.d.rng.IntN(2) == 0 {
 			s.tx = nil // a reset overtakes what was sent
 		}

@@ -11,7 +11,7 @@ import (
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
-var versions = []mqtt.Version{mqtt.V311, mqtt.V5}
+var versions = []mqtt.Version{mqtt.V31, mqtt.V311, mqtt.V5}
 
 func TestDeliveryAtEveryQoSBetweenVersions(t *testing.T) {
 	play(t, func(r *rig) {

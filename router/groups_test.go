@@ -109,6 +109,28 @@ func TestGroupInTheIndex(t *testing.T) {
 	}
 }
 
+// Two groups whose names have the same hash are two groups.
+func TestGroupsWithEqualHashes(t *testing.T) {
+	g := NewGroups(New())
+	seen := map[uint32]string{}
+	for i := 0; ; i++ { // about 77,000 until two of four billion are the same
+		name := fmt.Sprint(i)
+		first, there := seen[g.tagOf("g", name)]
+		if seen[g.tagOf("g", name)] = name; !there {
+			continue
+		}
+		a, _ := g.Join("g", first, Subscriber{Ref: Ref{Slot: 1}}, &Member{})
+		b, _ := g.Join("g", name, Subscriber{Ref: Ref{Slot: 2}}, &Member{})
+		if _, filter, _ := g.Name(b); a == b || filter != name {
+			t.Fatalf("%s and %s are one group", first, name)
+		}
+		if g.Leave("g", name, Ref{Slot: 1}) || !g.Leave("g", name, Ref{Slot: 2}) || !g.Leave("g", first, Ref{Slot: 1}) || !g.byName.empty() {
+			t.Errorf("a member left the group of the other name")
+		}
+		return
+	}
+}
+
 func TestGroupNamesAreCopied(t *testing.T) {
 	g := NewGroups(New())
 	b, c := []byte("group"), []byte("a/b")

@@ -1,14 +1,17 @@
 // Package router answers who wants a message: it maps a topic name to the live
 // subscriptions whose filters match. It holds references to sessions and never
 // looks behind them, knows no packets and decides nothing about permission;
-// retained messages are package retain's, shared groups the broker's.
+// retained messages are package retain's. Of a shared subscription it keeps who is
+// in it and picks one; what becomes of a message that one did not take is the
+// broker's business.
 //
 // Exact filters are in sharded hash tables, filters with wildcards in a trie that
 // is sharded by first level. Readers take no lock in either; each shard has one
 // writer at a time. Nothing is left of a filter whose last subscriber is gone (A042).
 //
-// Rules: MQTT 5.0 §4.7 topic names and topic filters. Package topic has the same
-// rule in plain words, and the tests hold one against the other.
+// Rules: MQTT 5.0 §4.7 topic names and topic filters, §4.8.2 shared subscriptions.
+// Package topic has the same rule for filters in plain words, and the tests hold
+// one against the other.
 package router
 
 import (

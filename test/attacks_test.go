@@ -263,7 +263,7 @@ func TestNamesCannotForgeTheLog(t *testing.T) {
 }
 
 // memory is the resident size of the broker in bytes.
-func memory(t *testing.T, b *testkit.Broker) int64 {
+func memory(t testing.TB, b *testkit.Broker) int64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", b.Pid()))
 	if err != nil {

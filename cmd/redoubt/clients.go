@@ -53,7 +53,7 @@ func clientsListCmd(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return list(cmd, g, []string{"CLIENT", "USER", "ADDRESS", "LISTENER", "MQTT", "CONNECTED", "SUBS", "INFLIGHT", "QUEUED"}, (*admin.Client).EachClient, f, func(c *admin.ClientInfo) []string {
+			return list(cmd, g, []string{"CLIENT", "USER", "ADDRESS", "LISTENER", "MQTT", "CONNECTED (UTC)", "SUBS", "INFLIGHT", "QUEUED"}, (*admin.Client).EachClient, f, func(c *admin.ClientInfo) []string {
 				return []string{c.ClientID, who(c), address(c), c.Listener, c.VersionName(), when(c.ConnectedAt),
 					strconv.Itoa(c.SubscriptionsCnt), strconv.Itoa(c.InflightCnt), strconv.Itoa(c.MqueueLen)}
 			})
@@ -76,7 +76,7 @@ func sessionsListCmd(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return list(cmd, g, []string{"CLIENT", "USER", "STATE", "EXPIRES", "SUBS", "INFLIGHT", "QUEUED", "BYTES", "DROPPED"}, (*admin.Client).EachSession, f, func(c *admin.ClientInfo) []string {
+			return list(cmd, g, []string{"CLIENT", "USER", "STATE", "EXPIRES (UTC)", "SUBS", "INFLIGHT", "QUEUED", "BYTES", "DROPPED"}, (*admin.Client).EachSession, f, func(c *admin.ClientInfo) []string {
 				return []string{c.ClientID, who(c), state(c), when(c.ExpiresAt), strconv.Itoa(c.SubscriptionsCnt), strconv.Itoa(c.InflightCnt),
 					strconv.Itoa(c.MqueueLen), strconv.FormatInt(c.MqueueBytes, 10), strconv.FormatUint(c.MqueueDropped, 10)}
 			})
@@ -103,12 +103,12 @@ func showCmd(g *globals, what string) *cobra.Command {
 		Long:  "Shows " + what + ", with its subscriptions (the first 100).\n\n" + brokerHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBroker(cmd, g, func(ctx context.Context, c *admin.Client) error {
-				info, err := c.Session(ctx, args[0], one.identity)
+				info, err := c.Session(ctx, one.ref(cmd, args[0]))
 				if err != nil {
 					return err
 				}
 				d := clientDetail{info, []admin.SubscriptionInfo{}}
-				err = c.EachSubscription(ctx, admin.Filter{"clientid": info.ClientID, "identity": info.Identity}, func(s *admin.SubscriptionInfo) error {
+				err = c.EachSubscription(ctx, info.Ref().Filter(), func(s *admin.SubscriptionInfo) error {
 					if len(d.Subscriptions) == shownSubscriptions {
 						return errEnough
 					}
@@ -130,15 +130,15 @@ func showCmd(g *globals, what string) *cobra.Command {
 }
 
 // endCmd is kick and delete.
-func endCmd(g *globals, cmd *cobra.Command, done string, end func(*admin.Client, context.Context, string, string) error) *cobra.Command {
+func endCmd(g *globals, cmd *cobra.Command, done string, end func(*admin.Client, context.Context, admin.SessionRef) error) *cobra.Command {
 	var one oneSession
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return withBroker(cmd, g, func(ctx context.Context, c *admin.Client) error {
-			info, err := c.Session(ctx, args[0], one.identity) // whose it is must be clear
+			info, err := c.Session(ctx, one.ref(cmd, args[0])) // whose it is must be clear
 			if err != nil {
 				return err
 			}
-			if err := end(c, ctx, info.ClientID, info.Identity); err != nil {
+			if err := end(c, ctx, info.Ref()); err != nil {
 				return err
 			}
 			if g.Output == "json" {
@@ -192,7 +192,7 @@ func printClient(cmd *cobra.Command, d *clientDetail) error {
 	line("subscriptions", "%d", d.SubscriptionsCnt)
 	for i := range d.Subscriptions {
 		s := &d.Subscriptions[i]
-		line("", "QoS %d  %s  %s", s.QoS, s.Topic, options(s))
+		line("", "%s", strings.TrimRight(fmt.Sprintf("QoS %d  %s  %s", s.QoS, s.Topic, options(s)), " "))
 	}
 	if more := d.SubscriptionsCnt - len(d.Subscriptions); more > 0 {
 		line("", "and %d more: redoubt subs list --client ID", more)

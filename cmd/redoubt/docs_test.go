@@ -78,7 +78,7 @@ func document(b *bytes.Buffer, commands []*cobra.Command) {
 		if text == "" {
 			text = c.Short + "."
 		}
-		text = strings.TrimSpace(strings.ReplaceAll(text, brokerHelp, "")) // said once, above
+		text = strings.TrimSpace(strings.ReplaceAll(text, "\n\n"+brokerHelp, "")) // said once, above
 		fmt.Fprintf(b, "```text\n%s\n", text)
 		if c.Runnable() && !c.HasSubCommands() {
 			fmt.Fprintf(b, "\nUsage: %s\n", c.UseLine())

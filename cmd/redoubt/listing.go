@@ -76,21 +76,45 @@ func (s *sessionFlags) filter() (admin.Filter, error) {
 	if s.state != "connected" && s.state != "disconnected" && s.state != "any" {
 		return nil, &usageError{fmt.Errorf("--state %q: it is connected, disconnected or any", s.state)}
 	}
-	f := admin.Filter{"username": s.user, "identity": s.identity, "listener": s.listener, "ip_address": s.address, "conn_state": s.state}
+	f := admin.Filter{"conn_state": s.state}
+	id := "clientid"
 	if strings.Contains(s.client, "*") {
-		f["match_clientid"] = s.client
-	} else {
-		f["clientid"] = s.client
+		id = "match_clientid"
 	}
+	set(f, id, s.client)
+	set(f, "username", s.user)
+	set(f, "identity", s.identity)
+	set(f, "listener", s.listener)
+	set(f, "ip_address", s.address)
 	return f, nil
 }
 
+// set leaves out what nobody asked for.
+func set(f admin.Filter, name, value string) {
+	if value != "" {
+		f[name] = value
+	}
+}
+
 // oneSession is the command line that names one session.
-type oneSession struct{ identity string }
+type oneSession struct{ identity, mountpoint string }
 
 func (o *oneSession) register(cmd *cobra.Command) {
 	cmd.Args = cobra.ExactArgs(1)
-	cmd.Flags().StringVar(&o.identity, "identity", "", "identity `NAME` the session belongs to; needed where several have a client of this id")
+	f := cmd.Flags()
+	f.StringVar(&o.identity, "identity", "", "identity `NAME` the session belongs to; needed where several have a client of this id")
+	f.StringVar(&o.mountpoint, "mountpoint", "", "mountpoint `PREFIX` of its topics; needed where one identity has several of this id")
+}
+
+func (o *oneSession) ref(cmd *cobra.Command, id string) admin.SessionRef {
+	r := admin.SessionRef{ClientID: id}
+	if cmd.Flags().Changed("identity") {
+		r.Identity = &o.identity
+	}
+	if cmd.Flags().Changed("mountpoint") {
+		r.Mountpoint = &o.mountpoint
+	}
+	return r
 }
 
 // errEnough ends a listing of which no more is wanted.

@@ -40,7 +40,7 @@ func retainedListCmd(g *globals) *cobra.Command {
 				}
 				f["topic"] = args[0]
 			}
-			return list(cmd, g, []string{"QOS", "BYTES", "PUBLISHED", "EXPIRES", "TOPIC"}, (*admin.Client).EachRetained, f, func(r *admin.RetainedInfo) []string {
+			return list(cmd, g, []string{"QOS", "BYTES", "PUBLISHED (UTC)", "EXPIRES (UTC)", "TOPIC"}, (*admin.Client).EachRetained, f, func(r *admin.RetainedInfo) []string {
 				return []string{strconv.Itoa(r.QoS), strconv.Itoa(r.PayloadBytes), when(&r.PublishAt), when(r.ExpiresAt), r.Topic}
 			})
 		},

@@ -29,7 +29,8 @@ func subsListCmd(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			f["topic"], f["match_topic"] = filter, match
+			set(f, "topic", filter)
+			set(f, "match_topic", match)
 			return list(cmd, g, []string{"CLIENT", "USER", "QOS", "OPTIONS", "FILTER"}, (*admin.Client).EachSubscription, f, func(s *admin.SubscriptionInfo) []string {
 				user := s.Username
 				if user == "" {

@@ -26,6 +26,7 @@ type Options struct {
 
 	WebSocket   bool // with a listener wss
 	ListenerTCP int  // port of a listener without TLS; 0: none
+	ListenerWS  int  // the same for WebSocket
 }
 
 // Broker is the real program, serving on loopback.
@@ -72,6 +73,9 @@ func Start(t testing.TB, o Options) *Broker {
 		}
 		if o.ListenerTCP != 0 {
 			wss += fmt.Sprintf("  mqtt:\n    protocol: mqtt\n    bind: [\"127.0.0.1:%d\"]\n", o.ListenerTCP)
+		}
+		if o.ListenerWS != 0 {
+			wss += fmt.Sprintf("  ws:\n    protocol: ws\n    bind: [\"127.0.0.1:%d\"]\n", o.ListenerWS)
 		}
 		WriteFile(t, b.Config, fmt.Sprintf("listeners:\n  mqtts:\n    bind: [\"127.0.0.1:%d\"]\n  wss:\n%smetrics:\n  bind: [\"127.0.0.1:%d\"]\n%s", b.Port, wss, b.Metrics, o.Config))
 		b.Process = Go(t, "", b.argv("serve", AllowRoot()...)...)

@@ -47,6 +47,8 @@ func TestRewrite(t *testing.T) {
 		{why: "to later", rules: []Rule{{Publish, "slow/#", "^slow/(.*)$", "$delayed/60/$1"}}, topic: "slow/a", name: "$delayed/60/a", nameOnly: true},
 		{why: "a $ that was there", rules: []Rule{{All, "$x/#", "^(.*)/old$", "$1/new"}}, topic: "$x/a/old", name: "$x/a/new", filter: "$x/a/new"},
 		{why: "a $ that the operator wrote", rules: []Rule{{All, "x/#", "^x/(.*)$", "$y/$1"}}, topic: "x/a", name: "$y/a", filter: "$y/a"},
+		{why: "a $ that is the whole topic", rules: []Rule{{All, "x/#", ".", "$y"}}, topic: "x/a", name: "$y", filter: "$y"},
+		{why: "a $ that only begins like the operator's", rules: []Rule{{All, "x/#", "^x/(.*)$", "$y$1/b"}}, topic: "x/z"},
 		{why: "a $ out of the middle of a topic", rules: []Rule{{All, "x/#", "^x/(.*)$", "$1"}}, topic: "x/$SYS/a"},
 		{why: "a $ put together", rules: []Rule{{All, "x/#", "^x/(.*)$", "$$1"}}, topic: "x/SYS/a"},
 		{why: "another $ than was there", rules: []Rule{{All, "$x/#", "^.x/(.*)$", "$1"}}, topic: "$x/$SYS/a"},

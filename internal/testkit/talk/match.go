@@ -300,7 +300,7 @@ func (c *client) matchValue(name, have string, w word, bound map[string]string) 
 		return nil
 	}
 	want := w.value
-	if strings.HasPrefix(w.raw, "$") {
+	if variable.MatchString(w.raw) {
 		v, ok := c.p.vars[w.raw]
 		if !ok {
 			bound[w.raw] = have

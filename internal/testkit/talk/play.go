@@ -6,7 +6,6 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -293,7 +292,7 @@ func (c *client) defaults(words []word) []word {
 func (p *player) resolve(packet string, words []word) ([]word, error) {
 	out := slices.Clone(words)
 	for i, w := range out {
-		if !strings.HasPrefix(w.raw, "$") {
+		if !variable.MatchString(w.raw) {
 			continue
 		}
 		v, ok := p.vars[w.raw]

@@ -34,6 +34,7 @@ var Settings = map[string]string{
 	"max-qos":            "highest QoS the broker offers",
 	"retain":             "off: no retained messages",
 	"wildcards":          "off: no wildcards in filters",
+	"shared":             "off: no shared subscriptions",
 	"versions":           "the versions it speaks, as v311,v5",
 	"receive-maximum":    "its Receive Maximum",
 	"alias-maximum":      "its Topic Alias Maximum",
@@ -137,7 +138,7 @@ func (p *parser) read(l numbered) error {
 	}
 	switch {
 	case tokens[0] == "each":
-		if len(tokens) < 3 || !strings.HasPrefix(tokens[1], "$") {
+		if len(tokens) < 3 || !variable.MatchString(tokens[1]) {
 			return fmt.Errorf("write each $name value value ...")
 		}
 		p.loops = append(p.loops, &loop{name: tokens[1], values: tokens[2:], at: l.n})
@@ -173,9 +174,10 @@ func (p *parser) unroll() error {
 	}
 	top := p.loops[len(p.loops)-1]
 	p.loops = p.loops[:len(p.loops)-1]
+	name := regexp.MustCompile(regexp.QuoteMeta(top.name) + `\b`)
 	for _, value := range top.values {
 		for _, l := range top.lines {
-			l.text = strings.ReplaceAll(l.text, top.name, value)
+			l.text = name.ReplaceAllLiteralString(l.text, value)
 			if err := p.read(l); err != nil {
 				return fmt.Errorf("with %s %s, line %d: %w", top.name, value, l.n, err)
 			}
@@ -290,8 +292,8 @@ func readStep(l numbered, tokens []string) (step, error) {
 	case differ:
 		s.do, s.names = differ, tokens[1:]
 		for _, n := range s.names {
-			if !strings.HasPrefix(n, "$") {
-				return s, fmt.Errorf("%s has no $", n)
+			if !variable.MatchString(n) {
+				return s, fmt.Errorf("%s is not a $name", n)
 			}
 		}
 		return s, nil

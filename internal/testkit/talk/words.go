@@ -3,6 +3,7 @@ package talk
 import (
 	"encoding/hex"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -121,6 +122,9 @@ func lookUp(packet, name string, toServer bool) (def, bool) {
 	return d, ok
 }
 
+// variable is a name for a value; $x/y is a topic.
+var variable = regexp.MustCompile(`^\$[a-z][a-z0-9]*$`)
+
 // split cuts a line at its blanks; a quoted part keeps them.
 func split(line string) ([]string, error) {
 	var out []string
@@ -210,6 +214,10 @@ func normalise(k kind, s string) (string, error) {
 		}
 		return strings.Join(out, ","), nil
 	case pair:
+		if name, value, ok := strings.Cut(s, ":"); ok && s[0] != '"' {
+			v, err := bytesOf(value)
+			return name + ":" + v, err
+		}
 		v, err := bytesOf(s)
 		if err == nil && !strings.Contains(v, ":") {
 			err = fmt.Errorf("%s is not name:value", s)
@@ -233,7 +241,7 @@ func readWord(packet, token string, toServer bool) (word, error) {
 		raw = "1"
 	}
 	w := word{name: name, raw: raw}
-	if strings.HasPrefix(raw, "$") || raw == "-" || raw == "*" {
+	if variable.MatchString(raw) || raw == "-" || raw == "*" {
 		if raw == "*" && toServer {
 			return w, fmt.Errorf("%s=* says nothing about what to send", name)
 		}
