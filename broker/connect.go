@@ -49,9 +49,12 @@ func (h *Home) checkWill(by *auth.Principal, w *mqtt.Will, offer *Offer) *mqtt.E
 	case topic.ValidName([]byte(w.Topic)) != nil:
 		return &mqtt.Error{Reason: mqtt.TopicNameInvalid, Detail: "will topic is not valid"}
 	}
-	name, e := h.topicName(by, []byte(w.Topic))
-	if e != nil {
+	delay, name, e := h.topicName(by, []byte(w.Topic))
+	switch {
+	case e != nil:
 		return e
+	case delay > 0:
+		return &mqtt.Error{Reason: mqtt.TopicNameInvalid, Detail: "a will has Will Delay Interval, and no $delayed/"}
 	}
 	w.Topic = string(name)
 	return nil

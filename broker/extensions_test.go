@@ -153,6 +153,31 @@ func TestRewriteComesBeforeTheRules(t *testing.T) {
 	}
 }
 
+// A rule may make a message one for later, and one for later is rewritten inside.
+func TestRewriteAndDelay(t *testing.T) {
+	rules, err := rewrite.Compile([]rewrite.Rule{
+		{Action: "publish", Source: "later/#", RE: `^later/(.+)$`, Dest: "$delayed/5/open/$1"},
+		{Action: "publish", Source: "old/#", RE: `^old/(.+)$`, Dest: "open/$1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDesk(t, 1, func(s *Settings) { s.Rewrite, s.DelayMax = rules, 60 })
+	d.b.delayed.SetMax(roomy)
+	a := d.sit(0, "a")
+	a.subscribe("open/#", 0)
+	a.publish("later/x", "1", 0, 0)
+	a.publish("$delayed/5/old/y", "2", 0, 0)
+	if got := a.topics(); got != nil {
+		t.Errorf("at once: %q", got)
+	}
+	d.now = d.now.Add(5 * time.Second)
+	d.homes[0].Tick(d.now)
+	if got := a.topics(); !slices.Equal(got, []string{"open/x", "open/y"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
 // What is not offered at an entrance is refused there and nowhere else.
 func TestEntrancesOffer(t *testing.T) {
 	d := newDesk(t, 1, func(s *Settings) { s.Entrances = map[string]*Entrance{"small": {}} })

@@ -14,31 +14,39 @@ func values(by *auth.Principal) template.Values {
 	return template.Values{ClientID: by.ClientID, Username: by.Username, Listener: by.Listener}
 }
 
-// topicName answers what a topic name of a client means here: rewritten, then
-// mounted. All that judges or matches comes after it (A114). The answer is valid
-// until the next call.
-func (h *Home) topicName(by *auth.Principal, name []byte) ([]byte, *mqtt.Error) {
+// topicName answers what a topic name of a client means here: $delayed/ taken off,
+// rewritten, mounted; and the delay in seconds. All that judges or matches comes
+// after it (A114). The name is valid until the next call.
+func (h *Home) topicName(by *auth.Principal, name []byte) (delay uint32, real []byte, refused *mqtt.Error) {
 	set := h.b.Settings()
+	if delay, name, refused = set.delayed(name); refused != nil {
+		return 0, nil, refused
+	}
 	if set.Rewrite != nil {
 		to, changed, err := set.Rewrite.Publish(h.scratch.rewritten[:0], name, values(by))
 		if err != nil {
-			return nil, &mqtt.Error{Reason: mqtt.TopicNameInvalid, Detail: "mqtt.rewrite: " + err.Error()}
+			return 0, nil, &mqtt.Error{Reason: mqtt.TopicNameInvalid, Detail: "mqtt.rewrite: " + err.Error()}
 		}
 		if changed {
 			h.scratch.rewritten, name = to, to
+			if delay == 0 { // a rule may say that something is for later
+				if delay, name, refused = set.delayed(name); refused != nil {
+					return 0, nil, refused
+				}
+			}
 		}
 	}
 	if mount := by.Mountpoint; mount != "" {
 		if len(mount)+len(name) > mqtt.StringMax { // A026
-			return nil, &mqtt.Error{Reason: mqtt.TopicNameInvalid, Rule: "MQTT-4.7.3-3", Detail: "topic too long behind its mountpoint"}
+			return 0, nil, &mqtt.Error{Reason: mqtt.TopicNameInvalid, Rule: "MQTT-4.7.3-3", Detail: "topic too long behind its mountpoint"}
 		}
 		h.scratch.mounted = append(append(h.scratch.mounted[:0], mount...), name...)
 		name = h.scratch.mounted
 	}
 	if !set.topicFits(name) {
-		return nil, &mqtt.Error{Reason: mqtt.TopicNameInvalid, Detail: "topic over limits.topic_levels or limits.topic_bytes"}
+		return 0, nil, &mqtt.Error{Reason: mqtt.TopicNameInvalid, Detail: "topic over limits.topic_levels or limits.topic_bytes"}
 	}
-	return name, nil
+	return delay, name, nil
 }
 
 // wish is a topic filter of a client, taken apart.

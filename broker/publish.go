@@ -47,10 +47,7 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 		h.fail(now, r, e)
 		return
 	}
-	delay, name, refused := h.b.Settings().delayed(name)
-	if refused == nil {
-		name, refused = h.topicName(&r.by, name)
-	}
+	delay, name, refused := h.topicName(&r.by, name)
 	if refused != nil {
 		h.fail(now, r, refused)
 		return

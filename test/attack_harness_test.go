@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -119,8 +120,10 @@ func (s *siege) stranger(t testing.TB, d door, v mqtt.Version, from net.IP) *wir
 		t.Fatalf("%s: %v", d.name, err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return &wire{t: t, conn: conn, in: bufio.NewReader(conn), v: v}
+	return &wire{t: t, conn: conn, in: newReader(conn), v: v}
 }
+
+func newReader(conn net.Conn) *bufio.Reader { return bufio.NewReader(conn) }
 
 // enter opens a connection of the second user, who attacks.
 func (s *siege) enter(t testing.TB, d door, v mqtt.Version, from net.IP, clientID string) *wire {
@@ -144,8 +147,8 @@ func connectOf(v mqtt.Version, clientID string, change func(*mqtt.Connect)) []by
 // webConn is the client's end of a WebSocket: each Write is one binary frame.
 type webConn struct {
 	net.Conn
-	left   int          // payload bytes of the frame that is being read
-	status uint16       // of the broker's close frame
+	left   int    // payload bytes of the frame that is being read
+	status uint16 // of the broker's close frame
 }
 
 const upgradeRequest = "GET /mqtt HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
@@ -433,8 +436,8 @@ func (s *siege) mark(t *testing.T) mark {
 }
 
 // survived looks at everything an attack must not have changed. want attempts are
-// counted in the sum of series, and each prefix of from is in exactly one line that
-// has all of said.
+// counted in the sum of series, and each source of from is in a line that has
+// all of said, and what is said of it is said once.
 func (s *siege) survived(t *testing.T, m mark, what string, want int, series []string, said []string, from ...net.IP) {
 	t.Helper()
 	took := time.Since(m.begun)
@@ -456,8 +459,8 @@ func (s *siege) survived(t *testing.T, m mark, what string, want int, series []s
 		address := ip.String()
 		if line, ok := s.b.Stderr.WaitFor(patience, m.log, append(said, address)...); !ok {
 			t.Errorf("no line of the log has %q and %s:\n%s", said, address, s.b.Stderr.String()[m.log:])
-		} else if n := count(s.b.Stderr.String()[m.log:], append(said, address)); n != 1 {
-			t.Errorf("%d lines of the log have %q and %s, such as %s", n, said, address, line)
+		} else if twice := repeated(t, s.b.Stderr.String()[m.log:], address); twice != "" {
+			t.Errorf("said more than once: %s, such as %s", twice, line)
 		}
 	}
 	log := s.b.Log()
@@ -477,18 +480,32 @@ func (s *siege) survived(t *testing.T, m mark, what string, want int, series []s
 		float64(now.rss-s.calm.rss)/(1<<20), now.goroutines-s.calm.goroutines, now.descriptors-s.calm.descriptors)
 }
 
-// count is how many lines have all of parts.
-func count(text string, parts []string) (n int) {
-	for line := range strings.Lines(text) {
-		has := true
-		for _, p := range parts {
-			has = has && strings.Contains(line, p)
+// repeated answers an event that has two lines about address: the same thing of the
+// same source is one line a minute.
+func repeated(t *testing.T, log, address string) string {
+	t.Helper()
+	seen := make(map[string]bool)
+	for line := range strings.Lines(log) {
+		if !strings.HasSuffix(line, "\n") || !strings.Contains(line, address+":") {
+			continue
 		}
-		if has {
-			n++
+		var event struct{ Msg, Reason, Rule, Why string }
+		if err := json.Unmarshal([]byte(line), &event); err != nil {
+			t.Errorf("%q: %v", line, err)
 		}
+		kind := event.Msg + ", " + event.Rule
+		switch event.Msg {
+		case "CONNECT refused":
+			kind = event.Msg + ", " + event.Reason
+		case "connection closed before CONNECT":
+			kind = event.Msg + ", " + event.Why
+		}
+		if seen[kind] {
+			return kind
+		}
+		seen[kind] = true
 	}
-	return n
+	return ""
 }
 
 // canary is a password that nobody has and attackers send.
