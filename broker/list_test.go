@@ -155,6 +155,14 @@ func TestWalkOfManySubscriptions(t *testing.T) {
 			t.Errorf("%s is missing", f)
 		}
 	}
+	at = Place{}
+	steps := 1
+	for !h.WalkSubscriptions(&at, &SubscriptionSelection{Match: []byte("nobody/wants/this")}, 100, func(SubscriptionInfo) bool { return true }) {
+		steps++
+	}
+	if steps < 8 {
+		t.Errorf("a search through 860 subscriptions took %d steps of 100", steps)
+	}
 	if seen["c open/+"] != 1 || seen["c open/7"] != 1 {
 		t.Errorf("the small session: %d and %d", seen["c open/+"], seen["c open/7"])
 	}
@@ -188,13 +196,13 @@ func TestPlaceOfASessionThatEnded(t *testing.T) {
 	var at Place
 	h.WalkSubscriptions(&at, &SubscriptionSelection{}, StepEffort, func(SubscriptionInfo) bool { return false })
 	h.End(d.now, ref)
-	d.enter("u", "new", "open/4", "open/5")
+	d.enter("u", "new", "open/4", "open/5", "open/6", "open/7")
 	var got []string
 	done := h.WalkSubscriptions(&at, &SubscriptionSelection{}, StepEffort, func(i SubscriptionInfo) bool {
 		got = append(got, i.Filter)
 		return true
 	})
-	if slices.Sort(got); !done || strings.Join(got, " ") != "open/4 open/5" {
+	if slices.Sort(got); !done || strings.Join(got, " ") != "open/4 open/5 open/6 open/7" {
 		t.Errorf("%v, %q", done, got)
 	}
 	for _, wild := range []Place{{Slot: 1 << 31}, {Slot: 0, Gen: 9, Left: 1 << 31}, {Gen: 1 << 31, Left: 5}} { // A174

@@ -5,9 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"runtime"
-	"strings"
 	"testing"
 	"time"
 
@@ -52,12 +50,10 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// listens connects over TLS, subscribes, and reads no further. The kernel holds
-// little for it.
+// listens connects over TLS, subscribes, and reads no further.
 func (r *rig) listens(id string, filter string) *tls.Conn {
 	r.t.Helper()
 	nc := r.knock()
-	_ = nc.SetReadBuffer(16 << 10)
 	c := tls.Client(nc, r.real.tls)
 	connect := mqtt.Connect{Version: mqtt.V311, CleanStart: true, ClientID: id, Username: "alice", HasUsername: true, HasPassword: true, Password: []byte("pw-alice"), KeepAlive: 3000}
 	sub := mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: filter}}}
@@ -68,6 +64,17 @@ func (r *rig) listens(id string, filter string) *tls.Conn {
 		r.t.Fatal(err)
 	}
 	return c
+}
+
+// sendBuffers sets what the broker's kernel takes for each connection.
+func (r *rig) sendBuffers(n int) {
+	r.onLoops(func(l *Loop) {
+		for _, c := range l.conns {
+			if c != nil {
+				_ = unix.SetsockoptInt(int(c.sock.(*fdSocket).fd), unix.SOL_SOCKET, unix.SO_SNDBUF, n)
+			}
+		}
+	})
 }
 
 // Messages of 1 MiB to 200 TLS subscribers that do not read cost the messages once
@@ -83,13 +90,7 @@ func TestLargeMessagesToManySlowTLSReaders(t *testing.T) {
 	for i := range readers {
 		slow = append(slow, r.listens(fmt.Sprint(i), "open/#"))
 	}
-	r.onLoops(func(l *Loop) {
-		for _, c := range l.conns {
-			if c != nil {
-				_ = unix.SetsockoptInt(int(c.sock.(*fdSocket).fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 16<<10)
-			}
-		}
-	})
+	r.sendBuffers(16 << 10)
 	body := bytes.Repeat(pattern(1<<10), size>>10)
 	text := string(body)
 	before := heap()
@@ -100,8 +101,8 @@ func TestLargeMessagesToManySlowTLSReaders(t *testing.T) {
 	r.settle()
 
 	h := r.holding()
-	if len(h.frames) != messages {
-		t.Errorf("%d frames wait, want the %d messages, shared", len(h.frames), messages)
+	if n := len(h.frames); n == 0 || n > messages {
+		t.Errorf("%d frames wait on connections; there are %d messages, which they share", n, messages)
 	}
 	const quantum = writeMax + writeMax/recordMax*64 // what one write makes, encrypted
 	if h.cipher == 0 || h.cipher > readers*quantum || h.most > 2*bufferMax+bufferMin {
@@ -120,6 +121,7 @@ func TestLargeMessagesToManySlowTLSReaders(t *testing.T) {
 	}
 
 	for i, c := range slow[:reading] {
+		_ = c.SetDeadline(time.Now().Add(3 * patience))
 		if err := gets(c, body, messages); err != nil {
 			t.Fatalf("reader %d: %v", i, err)
 		}
@@ -161,44 +163,30 @@ func gets(c *tls.Conn, body []byte, n int) error {
 	return nil
 }
 
-// Half a ClientHello costs no processor, however long it waits: in a minute the
-// loops go round no more often than in a minute without it.
+// Half a ClientHello costs no processor, however long it waits: in a minute of the
+// broker's time the loops go round as often as with sockets that say nothing, which
+// is as often as the test asks them to.
 func TestHalfAClientHelloSleepsForAMinute(t *testing.T) {
 	r := newRealRig(t, testCertificate(t))
 	check := r.bystander()
 	check()
-	minute := func() int64 {
-		r.settle()
+	hello := r.clientHello()
+	minute := func(first []byte) int64 {
 		before := r.metrics.Value(metrics.LoopTurns)
-		for range 6 { // less than the deadline each time
-			r.pass(9 * time.Second)
-			r.calm(r.knockHalf())
-			r.pass(1100 * time.Millisecond)
+		for range 6 { // one after the other, each for as long as the deadline lets it
+			nc := r.knock()
+			if _, err := nc.Write(first); err != nil {
+				t.Fatal(err)
+			}
+			r.calm(nc)
+			r.pass(10 * time.Second)
+			r.cut(nc, nil)
 		}
 		return r.metrics.Value(metrics.LoopTurns) - before
 	}
-	before := r.metrics.Value(metrics.LoopTurns)
-	for range 6 {
-		r.pass(9 * time.Second)
-		nc := r.knock()
-		r.calm(nc)
-		_ = nc.Close()
-		r.pass(1100 * time.Millisecond)
-	}
-	idle := r.metrics.Value(metrics.LoopTurns) - before
-	if half := minute(); half > idle+idle/2+100 {
-		t.Errorf("%d turns in a minute with half ClientHellos, %d without", half, idle)
+	silent := minute(nil)
+	if half := minute(hello[:len(hello)/2]); half > silent+silent/4 {
+		t.Errorf("%d turns in a minute with half a ClientHello, %d with nothing at all", half, silent)
 	}
 	check()
 }
-
-func (r *rig) knockHalf() net.Conn {
-	hello := r.clientHello()
-	nc := r.knock()
-	if _, err := nc.Write(hello[:len(hello)/2]); err != nil {
-		r.t.Fatal(err)
-	}
-	return nc
-}
-
-var _ = strings.Contains

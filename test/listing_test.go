@@ -162,7 +162,7 @@ func TestRetainedCommands(t *testing.T) {
 		want  string
 		words string
 	}{
-		{0, "1 retained messages removed", one}, {1, "no retained message", one}, {2, "--yes", "devices/#"}, {0, "199 retained messages removed", "devices/# --yes"},
+		{0, "1 retained message removed", one}, {1, "no retained message", one}, {2, "--yes", "devices/#"}, {0, "199 retained messages removed", "devices/# --yes"},
 		{0, "\n 0 retained messages removed", "# --yes"}, {2, "'#' must", "a#"},
 	} {
 		r := b.Redoubt("", append([]string{"retained", "clear"}, strings.Fields(c.words)...)...)

@@ -166,6 +166,10 @@ func cleared(cmd *cobra.Command, g *globals, n int, err error) error {
 	if g.Output == "json" {
 		return writeConfigJSON(cmd.OutOrStdout(), map[string]int{"deleted": n})
 	}
-	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d retained messages removed\n", n)
+	messages := "messages"
+	if n == 1 {
+		messages = "message"
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d retained %s removed\n", n, messages)
 	return err
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -81,6 +82,38 @@ func TestTableSaysThatItCouldNotBeWritten(t *testing.T) {
 		err := r.add("x", "x")
 		if err = errors.Join(err, r.end(true)); err == nil {
 			t.Errorf("JSON %v: nothing is said", asJSON)
+		}
+	}
+}
+
+// Who interrupts a list hears that it is not complete, and a script can tell.
+func TestInterruptedList(t *testing.T) {
+	dir := t.TempDir()
+	startAdmin(t, dir, brokerStub{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, words := range []string{"clients list", "sessions list -o json", "subs list", "retained list", "retained clear # --yes"} {
+		root := rootCmd()
+		var out bytes.Buffer
+		root.SetOut(&out)
+		root.SetArgs(append(strings.Fields(words), "--data-dir", dir))
+		err := root.ExecuteContext(ctx)
+		var i interrupted
+		if !errors.As(err, &i) || i.ExitCode() != 130 || json.Valid(out.Bytes()) {
+			t.Errorf("%s: %v, %q", words, err, out.String())
+		}
+	}
+}
+
+// Command lines that make no sense are refused before anybody is asked.
+func TestListingUsage(t *testing.T) {
+	for words, want := range map[string]string{
+		"clients list --state asleep": "connected, disconnected or any", "clients show": "accepts 1 arg", "sessions delete": "accepts 1 arg", "subs list x": "unknown command",
+		"retained list a#b": "'#' must", "retained clear": "accepts 1 arg", "retained clear +x": "'+' must", "log level set loud": "loud", "log level set": "accepts 1 arg",
+	} {
+		_, err, code := command(t, "", append(strings.Fields(words), "--data-dir", t.TempDir())...)
+		if code != 2 || err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: exit code %d, %v", words, code, err)
 		}
 	}
 }

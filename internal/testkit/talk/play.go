@@ -126,6 +126,10 @@ func (p *player) step(steps []step) (int, error) {
 		if c.link == nil {
 			return 1, fmt.Errorf("%s is not connected", c.name)
 		}
+		p.w.Settle()
+		if a, ok := c.peek(); ok {
+			return 1, fmt.Errorf("%s: nobody spoke of %v", c.name, a)
+		}
 		c.hangUp()
 		p.w.Settle()
 	case leaves:

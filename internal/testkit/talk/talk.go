@@ -115,3 +115,11 @@ func Run(t testing.TB, c *Case, v Version, w World) {
 		t.Fatalf("%s:%d: this case is said to fail (%s) and passes: take the line away", c.File, c.Line, c.Fails)
 	}
 }
+
+// Waits is how much time the case lets pass.
+func (c *Case) Waits() (sum time.Duration) {
+	for i := range c.steps {
+		sum += c.steps[i].pause
+	}
+	return sum
+}
