@@ -33,7 +33,7 @@ func (b *Broker) Check(c *mqtt.Connect) (assigned bool, refusal *mqtt.Error) {
 		if c.Version == mqtt.V31 || (c.Version == mqtt.V311 && !c.CleanStart) {
 			return false, &mqtt.Error{Reason: mqtt.ClientIdentifierNotValid, Rule: "MQTT-3.1.3-8", Detail: "empty client id"}
 		}
-		c.ClientID, assigned = newClientID(), true
+		c.ClientID, assigned = newClientID(), true // [MQTT-3.1.3-6]
 	}
 	return assigned, nil
 }
@@ -125,5 +125,9 @@ func Refusal(v mqtt.Version, reason mqtt.ReasonCode, max uint32) []byte {
 		return nil
 	}
 	c := mqtt.Connack{Reason: reason}
-	return c.Append(nil, v, max)
+	b := c.Append(nil, v, max)
+	if max != 0 && len(b) > int(max) { // [MQTT-3.1.2-24]
+		return nil
+	}
+	return b
 }

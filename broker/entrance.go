@@ -42,5 +42,10 @@ func (b *Broker) Place(by *auth.Principal, clientID string) (session.Key, *mqtt.
 		}
 		by.Mountpoint = string(mount)
 	}
-	return session.Key{Mountpoint: by.Mountpoint, Identity: by.Identity, ClientID: clientID}, nil
+	return keyOf(by, clientID), nil
+}
+
+// keyOf is the session of a client that has its place.
+func keyOf(by *auth.Principal, clientID string) session.Key {
+	return session.Key{Mountpoint: by.Mountpoint, Identity: by.Identity, ClientID: clientID}
 }

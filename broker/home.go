@@ -206,7 +206,8 @@ func explain(e *mqtt.Error) string {
 	return e.Detail + " [" + e.Rule + "]"
 }
 
-// disconnect closes the connection of an online session from our side.
+// disconnect closes the connection of an online session from our side
+// [MQTT-4.13.2-1].
 func (h *Home) disconnect(now time.Time, r *resident, say *mqtt.Disconnect, why Cause) {
 	conn := r.conn
 	h.wire.Close(conn, h.fitting(r, say), why)

@@ -111,7 +111,8 @@ func (h *Home) due(now time.Time, r *resident, d session.Due, timed bool) {
 	}
 }
 
-// publishWill sends a will as the session's identity, judged by the rules of
+// publishWill sends a will, retained if it asked for that [MQTT-3.1.2-14]
+// [MQTT-3.1.2-15], as the session's identity, judged by the rules of
 // now. A will does not wait for anything: what it cannot do is dropped and
 // counted.
 func (h *Home) publishWill(now time.Time, r *resident, w *mqtt.Will) {

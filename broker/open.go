@@ -34,6 +34,9 @@ func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
 	if h.b.known != nil && !h.b.known(&a.By) {
 		return Opened{}, &mqtt.Error{Reason: mqtt.BadUserNameOrPassword, Detail: "the user was deleted while it connected"}
 	}
+	if !set.connackFits(&a) {
+		return Opened{}, &mqtt.Error{Reason: mqtt.PacketTooLarge, Rule: "MQTT-3.1.2-24", Detail: "CONNACK is over the client's Maximum Packet Size"}
+	}
 	if w := a.Connect.Will; w != nil {
 		if e := h.checkWill(&a.By, w, set.offer(a.By.Listener)); e != nil {
 			return Opened{}, e
@@ -45,7 +48,7 @@ func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
 			return Opened{}, &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the rules deny the will topic"}
 		}
 	}
-	key := session.Key{Mountpoint: a.By.Mountpoint, Identity: a.By.Identity, ClientID: a.Connect.ClientID}
+	key := keyOf(&a.By, a.Connect.ClientID)
 	old, present := h.lookup(key)
 	if present && !old.s.Online() { // what fell due since the last tick comes first
 		h.due(now, old, old.s.Tick(now), true)
@@ -59,11 +62,11 @@ func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
 		old, present = h.lookup(key) // it may have ended with its connection
 	}
 	if present && a.Connect.CleanStart {
-		h.due(now, old, old.s.End(), false) // [MQTT-3.1.2-4]
+		h.due(now, old, old.s.End(), false) // [MQTT-3.1.2-4] [MQTT-3.1.4-4]
 		present = false
 	}
-	r := old
-	if !present {
+	r := old      // [MQTT-3.1.2-5]
+	if !present { // [MQTT-3.1.2-6]
 		r = h.settle(session.New(key, h.b.lastSID.Add(1), set.Session), a.By)
 	}
 	return h.attach(now, r, a, present, set), nil
@@ -88,8 +91,8 @@ func (h *Home) takeOver(now time.Time, r *resident, by *auth.Principal) {
 	h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.SessionTakenOver}, CauseTakenOver)
 }
 
-// attach connects a to r and answers CONNACK before anything else
-// [MQTT-3.2.0-1].
+// attach connects a to r and answers CONNACK 0x00 [MQTT-3.1.4-5] before anything
+// else [MQTT-3.2.0-1].
 func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *Settings) Opened {
 	c := a.Connect
 	h.subject++
@@ -139,7 +142,7 @@ func (s *Settings) keepAlive(c *mqtt.Connect) uint16 {
 	if c.KeepAlive == 0 || c.KeepAlive > most {
 		return most
 	}
-	return c.KeepAlive
+	return c.KeepAlive // [MQTT-3.2.2-22]
 }
 
 // expiry is the Session Expiry Interval in force, seconds. A v3 session that is
@@ -156,7 +159,7 @@ func (s *Settings) expiry(c *mqtt.Connect) uint32 {
 
 func connack(a *Arrival, set *Settings, offer *Offer, present bool, keepAlive uint16, expiry uint32) []byte {
 	c := a.Connect
-	p := mqtt.Connack{SessionPresent: present && !c.CleanStart}
+	p := mqtt.Connack{SessionPresent: present && !c.CleanStart} // [MQTT-3.2.2-2] [MQTT-3.2.2-3]
 	if c.Version == mqtt.V5 {
 		no := false
 		p.ReceiveMaximum = uint16(min(set.Session.ReceiveMaximum, 65535))
@@ -191,6 +194,14 @@ func connack(a *Arrival, set *Settings, offer *Offer, present bool, keepAlive ui
 		}
 	}
 	return p.Append(nil, c.Version, c.MaximumPacketSize)
+}
+
+// connackFits tells whether the client takes the CONNACK it will get. Nothing of
+// that one may be left out, so who does not cannot be let in [MQTT-3.1.2-24].
+func (s *Settings) connackFits(a *Arrival) bool {
+	c := a.Connect
+	return c.MaximumPacketSize == 0 ||
+		len(connack(a, s, s.offer(a.By.Listener), false, s.keepAlive(c), s.expiry(c))) <= int(c.MaximumPacketSize)
 }
 
 // apply brings a client's publish allowances in line with the rate. What was

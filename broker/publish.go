@@ -119,7 +119,7 @@ func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode
 	if m.delay > 0 {
 		return h.postpone(now, a, m), true
 	}
-	if m.retain { // first the store, then whoever wants it: no stale value can win
+	if m.retain { // [MQTT-3.3.1-8]; first the store, then whoever wants it: no stale value can win
 		if m.frame == nil {
 			m.frame = h.frame(now, a, m)
 			defer m.frame.Release()

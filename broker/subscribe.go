@@ -11,14 +11,15 @@ import (
 	"github.com/redoubtmq/redoubt/topic"
 )
 
-// Subscribe handles a SUBSCRIBE: one reason code for each filter, in its order
+// Subscribe answers a SUBSCRIBE [MQTT-3.8.4-1] with one reason code for each
+// filter, each judged as if it had come alone [MQTT-3.8.4-5], in its order
 // [MQTT-3.9.3-1], and afterwards the retained messages of those that want them.
 func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 	r := h.at(ref)
 	if r == nil {
 		return
 	}
-	ack := mqtt.Suback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))}
+	ack := mqtt.Suback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))} // [MQTT-2.2.1-6] [MQTT-3.8.4-2]
 	for i := range p.Filters {
 		rc, e := h.subscribe(now, r, &p.Filters[i], p.SubscriptionID)
 		if e == nil && rc >= 0x80 && r.s.Version() == mqtt.V31 {
@@ -36,8 +37,10 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 	}
 }
 
-// subscribe judges and adds one subscription. Success is the granted QoS; an error
-// ends the connection.
+// subscribe judges and adds one subscription. Success is the granted QoS
+// [MQTT-3.8.4-7], at most what is offered [MQTT-3.2.2-10]; an error ends the
+// connection. One that replaces another takes its place in one step, so that no
+// message is lost between them [MQTT-3.8.4-4].
 func (h *Home) subscribe(now time.Time, r *resident, ask *mqtt.Subscription, id uint32) (mqtt.ReasonCode, *mqtt.Error) {
 	set := h.b.Settings()
 	w, rc := h.filter(r, ask.Filter, set)
@@ -73,7 +76,7 @@ func (h *Home) subscribe(now time.Time, r *resident, ask *mqtt.Subscription, id 
 		RetainedSeen: old.RetainedSeen,
 	}
 	h.insert(r, &sub)
-	wants := ask.RetainHandling == 0 || (ask.RetainHandling == 1 && !had) // [MQTT-3.3.1-9] to [MQTT-3.3.1-11]
+	wants := ask.RetainHandling == 0 || (ask.RetainHandling == 1 && !had) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
 	if wants && w.share == "" {                                           // a shared subscription gets none [§4.8.2]
 		sub.RetainedSeen = h.b.retained.Version() // after the insert: see session.SeenRetained
 		h.replay(r, &sub, had)
@@ -87,7 +90,7 @@ func (h *Home) subscribe(now time.Time, r *resident, ask *mqtt.Subscription, id 
 func (h *Home) checkSubscription(r *resident, w *wish, had bool, set *Settings) mqtt.ReasonCode {
 	wild := topic.HasWildcard(w.real)
 	if wild && !r.offer.WildcardAvailable {
-		return mqtt.WildcardSubscriptionsNotSupported
+		return mqtt.WildcardSubscriptionsNotSupported // [MQTT-3.8.3-2 of 3.1.1]
 	}
 	if had {
 		return mqtt.Success
@@ -113,14 +116,15 @@ func (h *Home) subscriber(r *resident, sub *session.Sub) router.Subscriber {
 	return router.Subscriber{Ref: h.routerRef(r.ref), SubID: sub.ID, Opts: o}
 }
 
-// Unsubscribe handles an UNSUBSCRIBE. What is already on its way is completed
+// Unsubscribe answers an UNSUBSCRIBE [MQTT-3.10.4-4], each filter as if it had come
+// alone [MQTT-3.10.4-6]. What is already on its way is completed
 // [MQTT-3.10.4-3].
 func (h *Home) Unsubscribe(now time.Time, ref Ref, p *mqtt.Unsubscribe) {
 	r := h.at(ref)
 	if r == nil {
 		return
 	}
-	ack := mqtt.Unsuback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))}
+	ack := mqtt.Unsuback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))} // [MQTT-2.2.1-6] [MQTT-3.10.4-5]
 	for i, filter := range p.Filters {
 		sub, existed := r.s.Subscribed(filter) // [MQTT-3.10.4-1]
 		if !existed {
@@ -132,7 +136,7 @@ func (h *Home) Unsubscribe(now time.Time, ref Ref, p *mqtt.Unsubscribe) {
 	h.answer(now, r, ack.Append(nil, r.s.Version(), 0))
 }
 
-// unsubscribe ends one subscription of r.
+// unsubscribe ends one subscription of r: it brings nothing new [MQTT-3.10.4-2].
 func (h *Home) unsubscribe(now time.Time, r *resident, sub *session.Sub) {
 	r.s.Unsubscribe(sub.Filter)
 	r.dropReplay(sub.Filter)

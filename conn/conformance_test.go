@@ -28,6 +28,8 @@ rules:
 // its own for each case, in every version the case is for, over both engines,
 // TLS and WebSocket; over TLS, where each connection costs a handshake, in the
 // newest of these versions. make conformance prints what they cover.
+//
+// Covers: MQTT-4.2-1 (5.0), MQTT-7.1.1-1 (3.1.1)
 func TestConformance(t *testing.T) {
 	native := func(secure bool) func(*testing.T, *talk.Case, talk.Version, []func(*rig)) {
 		return func(t *testing.T, c *talk.Case, v talk.Version, change []func(*rig)) {

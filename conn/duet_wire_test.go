@@ -28,17 +28,22 @@ type simSocket struct {
 	wants  bool   // the loop asked for input
 
 	// Towards the client.
-	out     []byte // taken over by Write; the network has not taken it
-	owed    bool   // a portable write whose end has not been told
-	tx      []byte // on its way to the client
-	txMax   int
-	shut    bool   // the broker has closed
-	reset   bool   // and not politely
-	in      []byte // read by the client, not a whole packet yet
-	clean   bool   // of its CONNECT
-	life    *life
-	ousted  bool // a newer connection has its session
-	counted bool // its end is known to the client
+	out   []byte // taken over by Write; the network has not taken it
+	owed  bool   // a portable write whose end has not been told
+	tx    []byte // on its way to the client
+	txMax int
+	in    []byte // read by the client, not a whole packet yet
+	clean bool   // of its CONNECT
+	life  *life
+	simEnd
+	ousted bool // a newer connection has its session
+}
+
+// simEnd is how far the end of a connection has come.
+type simEnd struct {
+	shut    bool // the broker has closed
+	reset   bool // and not politely
+	counted bool // the client has noticed
 }
 
 // Read implements socket.

@@ -24,6 +24,7 @@ type exchange struct {
 func (l *Loop) beginExchange(c *Conn, p *mqtt.Connect) *mqtt.Error {
 	run, refusal := l.server.broker.Begin(p, c.peer())
 	if refusal != nil {
+		l.count.Inc(metrics.AuthnFailureMethod)
 		return refusal
 	}
 	c.auth = &exchange{
@@ -90,7 +91,8 @@ func (l *Loop) sendAuth(c *Conn, reason mqtt.ReasonCode, data []byte) (sent bool
 // tooMuch is what becomes of a client that cannot take an AUTH.
 var tooMuch = &mqtt.Error{Reason: mqtt.PacketTooLarge, Rule: "MQTT-3.1.2-24", Detail: "AUTH is over the client's Maximum Packet Size"}
 
-// goOnWith asks a client that is not let in yet for its next step.
+// goOnWith asks a client that is not let in yet for its next step. Who fails one is
+// refused like anybody else [MQTT-4.12.0-4].
 func (l *Loop) goOnWith(c *Conn, data []byte) {
 	c.auth.busy = false
 	if !l.sendAuth(c, mqtt.ContinueAuthentication, data) {

@@ -80,6 +80,13 @@ func (q *outQueue) pop() {
 	}
 }
 
+// shrink lets go of the memory of an empty queue.
+func (q *outQueue) shrink() {
+	if q.empty() {
+		q.items, q.head = nil, 0
+	}
+}
+
 // encode appends at most writeMax bytes of what waits.
 func (q *outQueue) encode(dst []byte, v mqtt.Version, now time.Time, count *metrics.Shard) []byte {
 	for !q.empty() && len(dst) < writeMax {

@@ -60,7 +60,7 @@ func (l *Loop) packet(c *Conn, h *mqtt.Header, body []byte) error {
 		}
 		l.home.Disconnect(l.now, c.session, &p)
 	case mqtt.CONNECT:
-		return &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-3.1.0-2", Detail: "a second CONNECT"}
+		return &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-3.1.0-2", Detail: "a second CONNECT"} // [MQTT-3.2.0-2]
 	case mqtt.AUTH:
 		var p mqtt.Auth
 		if err := mqtt.DecodeAuth(body, *h, c.version, lim, &p); err != nil {
@@ -74,7 +74,7 @@ func (l *Loop) packet(c *Conn, h *mqtt.Header, body []byte) error {
 }
 
 // connect judges a CONNECT and asks who its sender is. Until the answer nothing
-// more is read.
+// more is read, and after a refusal nothing at all [MQTT-3.1.4-6].
 func (l *Loop) connect(c *Conn, body []byte) error {
 	var p mqtt.Connect
 	err := mqtt.DecodeConnect(body, mqtt.Limits{UserProperties: l.server.broker.Settings().UserProperties}, &p)
@@ -106,7 +106,8 @@ func (l *Loop) connect(c *Conn, body []byte) error {
 	return nil
 }
 
-// refuse says no to a CONNECT and closes [MQTT-3.2.2-7]. A client whose version
+// refuse says no to a CONNECT and closes [MQTT-3.2.2-7] [MQTT-3.1.4-2], without a
+// DISCONNECT [MQTT-3.14.0-1]. A client whose version
 // was never understood gets the answer all of them read.
 func (l *Loop) refuse(c *Conn, e *mqtt.Error, max uint32) {
 	l.refused(c, "", e)

@@ -82,7 +82,7 @@ func (r *rig) sendBuffers(n int) {
 // begin to read get every byte; those that never do are closed as slow readers at
 // stuckMax and leave nothing.
 func TestLargeMessagesToManySlowTLSReaders(t *testing.T) {
-	const readers, reading, messages, size = 200, 40, 2, 1 << 20
+	const readers, reading, messages, size = 200, 20, 2, 1 << 20
 	r := newRealRig(t, testCertificate(t), func(r *rig) { r.set.PacketBytes, r.set.KeepAliveMaxV3 = 2<<20, 3600 })
 	check := r.bystander()
 	pub := r.connect(mqtt.V5, "bob/p", func(c *mqtt.Connect) { c.KeepAlive = 300 })

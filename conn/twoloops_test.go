@@ -547,7 +547,7 @@ func (d *duet) ended() {
 // they are full most of the time in both directions. A seed that fails is played
 // again with -run 'TestTwoLoops/seed=N$'.
 func TestTwoLoops(t *testing.T) {
-	const seeds, steps = 200, 1600
+	const seeds, steps = 200, 1000
 	seen := map[string]int64{}
 	played, longest := 0, 0
 	for seed := range uint64(seeds) {
@@ -576,7 +576,7 @@ func TestTwoLoops(t *testing.T) {
 	var rare []string
 	for name, n := range seen {
 		t.Logf("%7d %s", n, name)
-		if n < seeds/2 {
+		if n < seeds/4 {
 			rare = append(rare, name)
 		}
 	}

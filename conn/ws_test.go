@@ -45,6 +45,8 @@ func (r *rig) connectBytes(v mqtt.Version, user string, change ...func(*mqtt.Con
 
 // Whatever is wrong with a frame ends that client and nobody else, and the close
 // frame says what it was (A143, A147).
+//
+// Covers: MQTT-6.0.0-1 (5.0), MQTT-6.0.0-1 (3.1.1)
 func TestFramesThatCloseTheConnection(t *testing.T) {
 	rows := []struct {
 		name   string
@@ -85,6 +87,8 @@ func TestFramesThatCloseTheConnection(t *testing.T) {
 }
 
 // Packets and frames have nothing to do with each other [MQTT-6.0.0-2] (A011).
+//
+// Covers: MQTT-6.0.0-2 (5.0), MQTT-6.0.0-2 (3.1.1)
 func TestPacketsNeedNotAlignWithFrames(t *testing.T) {
 	playWeb(t, func(r *rig) {
 		watch := r.connect(mqtt.V5, "alice/watch")

@@ -36,7 +36,7 @@ const (
 const controlMax = 125
 
 // frames is the WebSocket framing of one connection, as a value: bytes go in and
-// the bytes of MQTT come out, however they were cut. Nothing of a frame is kept
+// the bytes of MQTT come out, however they were cut [MQTT-6.0.0-2]. Nothing of a frame is kept
 // but its header, so a frame that is never finished costs as much as none. It
 // belongs to its connection's loop.
 //

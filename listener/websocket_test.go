@@ -29,6 +29,7 @@ func request(first string, changes ...string) string {
 
 const get = "GET /mqtt HTTP/1.1"
 
+// Covers: MQTT-6.0.0-4 (5.0), MQTT-6.0.0-4 (3.1.1)
 func TestUpgrade(t *testing.T) {
 	w := &WebSocket{Path: "/mqtt", Origins: []string{"https://app.example.com", "http://localhost:8080"}}
 	many := make([]string, 40)

@@ -46,14 +46,14 @@ func DecodeConnect(body []byte, lim Limits, p *Connect) error {
 		}
 	}
 	// The payload, in the one order there is [MQTT-3.1.3-1] [MQTT-3.1.3-3].
-	p.ClientID = string(c.text("client identifier"))
+	p.ClientID = string(c.text("client identifier")) // [MQTT-3.1.3-4]
 	if flags&connWill != 0 {
 		p.readWill(&c, flags, &users)
 	}
-	if p.HasUsername = flags&connUsername != 0; p.HasUsername {
-		p.Username = string(c.text("user name"))
+	if p.HasUsername = flags&connUsername != 0; p.HasUsername { // [MQTT-3.1.2-16] [MQTT-3.1.2-17]
+		p.Username = string(c.text("user name")) // [MQTT-3.1.3-12]
 	}
-	if p.HasPassword = flags&connPassword != 0; p.HasPassword {
+	if p.HasPassword = flags&connPassword != 0; p.HasPassword { // [MQTT-3.1.2-18] [MQTT-3.1.2-19]
 		p.Password = own(c.binary("password"))
 	}
 	if e := c.end(); e != nil {
@@ -110,7 +110,7 @@ func checkConnectFlags(f byte, v Version) *Error {
 		return malformed(pick(v, "MQTT-3.1.2-12", "MQTT-3.1.2-14"), "Will QoS 3")
 	}
 	if v != V5 && f&connPassword != 0 && f&connUsername == 0 {
-		return malformed("MQTT-3.1.2-22", "password without user name")
+		return malformed("MQTT-3.1.2-22", "password without user name") // [MQTT-3.1.2-22 of 3.1.1]
 	}
 	return nil
 }
@@ -156,7 +156,7 @@ func (p *Connect) readWill(c *cursor, flags byte, users *int) {
 			c.fail(e)
 		}
 	}
-	topic := c.text("will topic")
+	topic := c.text("will topic") // [MQTT-3.1.3-11]
 	if c.err == nil && len(topic) == 0 {
 		c.fail(&Error{Reason: TopicNameInvalid, Rule: "MQTT-4.7.3-1", Detail: "empty will topic"})
 	}
@@ -187,12 +187,12 @@ func (w *Will) readProps(section []byte, users *int) *Error {
 	if it.err != nil {
 		return it.err
 	}
-	w.Props = appendForwardable(make([]byte, 0, len(section)), section)
+	w.Props = appendForwardable(make([]byte, 0, len(section)), section) // in their order [MQTT-3.1.3-10]
 	return nil
 }
 
 // checkClientID refuses an empty identifier where the version does: always in
-// 3.1, and in 3.1.1 unless the session is a clean one [MQTT-3.1.3-8].
+// 3.1, and in 3.1.1 unless the session is a clean one [MQTT-3.1.3-8 of 3.1.1].
 func (p *Connect) checkClientID() error {
 	if p.ClientID != "" || p.Version == V5 || (p.Version == V311 && p.CleanStart) {
 		return nil

@@ -24,6 +24,8 @@ func bare(p packet) packet {
 // maximum whenever leaving out Reason String and User Properties can make it;
 // nothing else is ever left out, and nothing at all if everything fits
 // [MQTT-3.2.2-19] [MQTT-3.2.2-20] and their kin.
+//
+// Covers: MQTT-3.6.2-2 (5.0), MQTT-3.6.2-3 (5.0), MQTT-3.15.2-2 (5.0), MQTT-3.15.2-3 (5.0)
 func TestMaximumPacketSize(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		fromServer := genBool.Draw(t, "from server")

@@ -247,7 +247,7 @@ func (it *propIter) bytes(r *propRule, b []byte, p *property) int {
 	switch r.kind {
 	case kindBinary:
 		p.value = c.binary(r.name)
-	case kindText:
+	case kindText: // [MQTT-3.3.2-13] [MQTT-3.3.2-19]
 		p.value = c.text(r.name)
 	case kindPair: // both halves are strings [MQTT-1.5.7-1]
 		p.name = c.text(r.name)

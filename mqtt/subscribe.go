@@ -53,7 +53,7 @@ func DecodeSubscribe(body []byte, _ Header, v Version, lim Limits, p *Subscribe)
 	return c.end()
 }
 
-// filter reads a topic filter of at least one character, as a copy.
+// filter reads a topic filter of at least one character [MQTT-3.8.3-1], as a copy.
 func (c *cursor) filter() string {
 	f := c.text("topic filter")
 	if c.err == nil && len(f) == 0 {

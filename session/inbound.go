@@ -11,7 +11,7 @@ type inbound struct {
 }
 
 // ResolveAlias returns the topic name p is about, and remembers a new alias. It
-// runs before anything looks at the topic, so that authorization never judges
+// takes all up to the maximum [MQTT-3.3.2-12] and runs before anything looks at the topic, so that authorization never judges
 // an empty name. The bytes are p's or the session's and hold until the next
 // packet. Package mqtt has refused an alias of 0 [MQTT-3.3.2-8].
 func (s *Session) ResolveAlias(p *mqtt.Publish) ([]byte, error) {
@@ -33,7 +33,8 @@ func (s *Session) ResolveAlias(p *mqtt.Publish) ([]byte, error) {
 
 // Receive judges an incoming PUBLISH by its identifier, before anybody else
 // looks at the message. again means that this QoS 2 message was received before
-// and not released: it is answered and not routed twice [MQTT-4.3.3-10].
+// and not released: it is answered and not routed twice [MQTT-4.3.3-10]. A QoS 1
+// identifier is never remembered [MQTT-4.3.2-5].
 func (s *Session) Receive(p *mqtt.Publish) (again bool, err error) {
 	if p.QoS == 0 {
 		return false, nil
@@ -63,7 +64,8 @@ func (s *Session) awaiting(id uint16) int {
 	return -1
 }
 
-// Acknowledge answers an incoming QoS 1 or 2 PUBLISH with reason, and from then
+// Acknowledge answers an incoming QoS 1 or 2 PUBLISH, under its identifier
+// [MQTT-2.2.1-5] [MQTT-4.3.3-8], with reason, and from then
 // on remembers a QoS 2 identifier until its PUBREL, unless it was refused
 // [MQTT-4.3.3-9]. QoS 0 has no answer.
 func (s *Session) Acknowledge(q mqtt.QoS, id uint16, reason mqtt.ReasonCode, out []Out) []Out {
@@ -84,7 +86,9 @@ func (s *Session) Acknowledge(q mqtt.QoS, id uint16, reason mqtt.ReasonCode, out
 }
 
 // Pubrel releases an incoming QoS 2 identifier and answers PUBCOMP, also for
-// one it does not know, so that the client can let go of it [MQTT-4.3.3-11].
+// one it does not know, so that the client can let go of it [MQTT-4.3.3-11], and
+// whatever became of the message [MQTT-4.3.3-13]. From then on the identifier is
+// new [MQTT-4.3.3-12].
 func (s *Session) Pubrel(id uint16, out []Out) []Out {
 	o := Out{Kind: OutAck, Ack: mqtt.PUBCOMP, ID: id}
 	if i := s.awaiting(id); i >= 0 {

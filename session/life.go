@@ -8,9 +8,9 @@ import (
 
 // life is when the session ends and when its will is due.
 type life struct {
-	will          *mqtt.Will
-	willAt        time.Time // zero: not due
-	endsAt        time.Time // zero: online, or never
+	will          *mqtt.Will // [MQTT-3.1.2-7]
+	willAt        time.Time  // zero: not due
+	endsAt        time.Time  // zero: online, or never
 	expirySeconds uint32
 }
 
@@ -29,7 +29,7 @@ func (l *life) attach(a Attachment) {
 
 // Detach ends the connection. keepWill is false only after a DISCONNECT with
 // reason 0x00 [MQTT-3.1.2-10]. What is due at once is answered, the rest waits
-// for Deadline.
+// for Deadline [MQTT-3.1.2-8] [MQTT-3.1.2-23].
 func (s *Session) Detach(now time.Time, keepWill bool) Due {
 	s.conn.online, s.conn.congested = false, false
 	s.forgetAliases()
@@ -64,7 +64,8 @@ func (s *Session) Deadline() time.Time {
 	return e
 }
 
-// Tick answers what has become due. It does nothing while online.
+// Tick answers what has become due [MQTT-4.1.0-2]. It does nothing while online
+// [MQTT-4.1.0-1].
 func (s *Session) Tick(now time.Time) Due {
 	l := &s.life
 	if s.conn.online {

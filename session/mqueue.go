@@ -17,7 +17,7 @@ type Delivery struct {
 }
 
 // mqueue is what waits behind inflight or behind a slow socket. It is two
-// rings, because order is promised per QoS only [MQTT-4.6.0-5], and because the
+// rings, because order is promised per QoS only [MQTT-4.6.0-5] [MQTT-4.6.0-6], and because the
 // rule for a full queue is "QoS 0 first": both ends are then constant time.
 type mqueue struct {
 	q0    ring[Delivery] // QoS 0

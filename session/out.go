@@ -127,7 +127,7 @@ func (o *Out) Append(dst []byte, v mqtt.Version, now time.Time, off, room int) (
 		n = len(dst) - before
 		return dst, n, off+n >= size
 	case OutAck:
-		a := mqtt.Ack{Type: o.Ack, PacketID: o.ID, Reason: o.Reason}
+		a := mqtt.Ack{Type: o.Ack, PacketID: o.ID, Reason: o.Reason} // never more words than that [MQTT-3.1.2-29]
 		dst = a.Append(dst, v, 0)
 		return dst, len(dst) - before, true
 	case OutPacket:

@@ -10,9 +10,9 @@ import (
 type outState uint8
 
 const (
-	awaitPuback  outState = iota + 1 // QoS 1, PUBLISH sent
-	awaitPubrec                      // QoS 2, PUBLISH sent
-	awaitPubcomp                     // QoS 2, PUBREL sent; the frame is gone
+	awaitPuback  outState = iota + 1 // QoS 1, PUBLISH sent [MQTT-4.3.2-3]
+	awaitPubrec                      // QoS 2, PUBLISH sent [MQTT-4.3.3-3]
+	awaitPubcomp                     // QoS 2, PUBREL sent; the frame is gone [MQTT-4.3.3-5]
 )
 
 // inflightEntry is one outgoing message the client has not acknowledged.
@@ -35,7 +35,7 @@ type outbound struct {
 	unsent   int // entries of inflight not yet sent on this connection
 }
 
-// Deliver queues one message and appends to out what to send now. While the
+// Deliver queues one message [MQTT-4.5.0-1] and appends to out what to send now. While the
 // client is away QoS 0 is not kept; QoS 1 and 2 are.
 func (s *Session) Deliver(now time.Time, d Delivery, out []Out) []Out {
 	if !s.conn.online && d.QoS == 0 {
@@ -64,7 +64,8 @@ func (s *Session) sendable(q mqtt.QoS) bool {
 }
 
 // windowOpen tells whether one more message may be unacknowledged
-// [MQTT-3.3.4-9]. Whatever is inflight from an earlier connection goes first.
+// [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]. Nothing but QoS 1 and 2 messages
+// waits for it [MQTT-3.3.4-10] [MQTT-4.9.0-3]. Whatever is inflight from an earlier connection goes first.
 func (s *Session) windowOpen() bool {
 	return s.out.unsent == 0 && len(s.out.inflight) < s.conn.window
 }
@@ -80,7 +81,9 @@ func (s *Session) sendQueued(now time.Time, d Delivery, out []Out) []Out {
 }
 
 // send takes over d's reference: it is passed to the Out, kept in inflight, or
-// given back when the message expired or does not fit the client.
+// given back when the message expired or does not fit the client. DUP is clear,
+// whatever the publisher said [MQTT-3.3.1-3] [MQTT-4.3.1-1] [MQTT-4.3.2-2]
+// [MQTT-4.3.3-2].
 func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 	if expired(d.Frame, now) {
 		s.Dropped.Expired++
@@ -131,7 +134,7 @@ func (s *Session) tooLarge(now time.Time, o *Out) bool {
 }
 
 // nextID is a packet identifier that is not zero and not in use
-// [MQTT-2.2.1-4]. The window is at most 65,535, so there is one.
+// [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]. The window is at most 65,535, so there is one.
 func (s *Session) nextID() uint16 {
 	for {
 		s.out.lastID++
@@ -188,7 +191,8 @@ func (s *Session) drain(now time.Time, r *ring[Delivery], room int, out []Out) (
 	return out, room
 }
 
-// resend repeats, in order, what the previous connection left unacknowledged,
+// resend repeats, in order and with DUP [MQTT-3.3.1-1], expired or not
+// [MQTT-4.3.3-7], what the previous connection left unacknowledged,
 // as far as this client's Receive Maximum lets it.
 func (s *Session) resend(now time.Time, out []Out) []Out {
 	for i := 0; s.out.unsent > 0 && i < len(s.out.inflight) && i < s.conn.window; {

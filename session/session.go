@@ -15,7 +15,7 @@ import (
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
-// Key names a session. It belongs to an identity and a client id: another
+// Key names a session [MQTT-3.1.3-2]. It belongs to an identity and a client id: another
 // identity with the same client id has a session of its own (A043, A046).
 type Key struct {
 	Mountpoint string

@@ -361,6 +361,20 @@ func soon(ok func() bool) bool {
 	}
 }
 
+// until polls every tenth of a second.
+func until(limit time.Duration, ok func() bool) bool {
+	end, tick := time.After(limit), time.NewTicker(100*time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-end:
+			return false
+		case <-tick.C:
+		}
+	}
+	return true
+}
+
 // vitals are what must be as before when an attack is over.
 type vitals struct {
 	rss                     int64 // bytes

@@ -55,8 +55,8 @@ func foreignSecrets(t *testing.T) string {
 			t.Fatalf("%s: %s", passwordProgram, r.Text())
 		}
 	}
-	testkit.WriteFile(t, filepath.Join(dir, "acl"), "topic deny denied/#\ntopic readwrite #\ntopic readwrite $x/#\n"+
-		"user user\ntopic deny denied/#\ntopic readwrite #\ntopic readwrite $x/#\nuser x\ntopic deny denied/#\ntopic readwrite #\ntopic readwrite $x/#\n")
+	rights := "topic deny denied/#\ntopic readwrite #\ntopic readwrite $x/#\n"
+	testkit.WriteFile(t, filepath.Join(dir, "acl"), "user user\n"+rights+"user x\n"+rights)
 	return dir
 }
 
@@ -260,13 +260,14 @@ func (c *heard) Read(b []byte) (n int, err error) {
 func (c *heard) state() (n int, quiet bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if quiet = c.idle; quiet && !c.finished {
-		// An error means that it was closed here: the reader finishes in a moment.
-		quiet = nil == c.raw.Control(func(fd uintptr) {
-			var one [1]byte
-			_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
-			quiet = errors.Is(err, syscall.EAGAIN)
-		}) && quiet
+	if !c.idle || c.finished {
+		return c.n, c.idle
 	}
-	return c.n, quiet
+	// An error means that it was closed here: the reader finishes in a moment.
+	err := c.raw.Control(func(fd uintptr) {
+		var one [1]byte
+		_, _, nothing := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK)
+		quiet = errors.Is(nothing, syscall.EAGAIN)
+	})
+	return c.n, quiet && err == nil
 }

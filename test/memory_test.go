@@ -82,20 +82,6 @@ func goroutines(t testing.TB, b *testkit.Broker) int {
 	return 0
 }
 
-// until polls every tenth of a second.
-func until(limit time.Duration, ok func() bool) bool {
-	end, tick := time.After(limit), time.NewTicker(100*time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-end:
-			return false
-		case <-tick.C:
-		}
-	}
-	return true
-}
-
 // from dials a port of the broker from an address of its own network, so that the
 // limits per network do not see one crowd.
 func from(network int, port int) (net.Conn, error) {

@@ -2,7 +2,7 @@ package topic
 
 import "strings"
 
-// Match tells whether filter matches name. Both must be valid; for anything else
+// Match tells whether filter matches name [MQTT-3.3.2-3]. Both must be valid; for anything else
 // the answer means nothing, but it is given in linear time and without a panic.
 //
 // It is the rule itself, too plain to be wrong: package router is checked against
