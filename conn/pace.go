@@ -110,7 +110,7 @@ func (l *Loop) overdue(c *Conn) {
 		l.refused(c, "no accepted CONNECT within limits.connect_deadline", nil)
 		l.abort(c, broker.CauseConnectTimeout)
 	case open:
-		c.out.shrink() // now and then is enough
+		c.out.shrink()                   // now and then is enough
 		if c.pace.held || c.pace.timed { // we do not listen, so silence says nothing
 			c.pace.lastSeen = l.now
 		}

@@ -51,6 +51,21 @@ func (p *Provider) list() []*tls.Certificate {
 	return nil
 }
 
+// errServerName is for a name that is none: bytes that no host name has, such as
+// NUL, are there to be read differently by somebody else (D-05).
+var errServerName = errors.New("pki: the server name the client asks for is not a host name")
+
+func hostName(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '-', c == '.', c == '_':
+		default:
+			return false
+		}
+	}
+	return len(name) < 256
+}
+
 var errNoCertificate = errors.New("pki: no server certificate is loaded")
 
 // GetCertificate is for tls.Config: the first certificate that has the name the
@@ -58,6 +73,9 @@ var errNoCertificate = errors.New("pki: no server certificate is loaded")
 // a key it understands; then the first. A client that gets the wrong name says
 // so better than a handshake alert could.
 func (p *Provider) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if hello != nil && !hostName(hello.ServerName) {
+		return nil, errServerName
+	}
 	certs := p.list()
 	switch len(certs) {
 	case 0:

@@ -210,6 +210,11 @@ func TestProviderChooses(t *testing.T) {
 			t.Errorf("%s: got the certificate of %v, %v", c.why, got.Leaf.DNSNames, err)
 		}
 	}
+	for _, bad := range []string{"a.example\x00", "a/b", "a b", "\xff", strings.Repeat("a", 256)} {
+		if _, err := p.GetCertificate(hello(bad, ec)); !errors.Is(err, errServerName) {
+			t.Errorf("server name %q: %v", bad, err)
+		}
+	}
 	var none Provider
 	if _, err := none.GetCertificate(hello("", ec)); !errors.Is(err, errNoCertificate) || !none.NotAfter().IsZero() {
 		t.Errorf("an empty provider: %v", err)

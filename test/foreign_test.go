@@ -88,9 +88,11 @@ func startForeign(t *testing.T, secrets string, with map[string]string) *foreign
 	}
 }
 
+// start runs the program. Without TCP_NODELAY its answers would lie in its socket
+// where no barrier sees them.
 func (w *foreign) start(secrets string, with map[string]string) error {
 	_, port, _ := strings.Cut(w.addr, ":")
-	conf := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous false\npassword_file %s\nacl_file %s\npersistence false\nsys_interval 0\nlog_dest stderr\n",
+	conf := fmt.Sprintf("listener %s 127.0.0.1\nallow_anonymous false\npassword_file %s\nacl_file %s\npersistence false\nset_tcp_nodelay true\nsys_interval 0\nlog_dest stderr\n",
 		port, filepath.Join(secrets, "passwords"), filepath.Join(secrets, "acl"))
 	if os.Getuid() == 0 {
 		conf += "user root\n" // else it could not read what belongs to the test
