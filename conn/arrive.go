@@ -156,12 +156,18 @@ func (l *Loop) ended(c *Conn, err error) {
 	l.abort(c, broker.CauseGone)
 }
 
+// whyOverdue is who was let wait until the deadline (A003, A077).
+const whyOverdue = "no accepted CONNECT within limits.connect_deadline"
+
 // refused writes down why a connection was not accepted. What can be repeated at
 // will is told once a minute per source prefix.
 func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) {
 	attrs := []slog.Attr{slog.String("address", c.from.String()), slog.String("listener", c.listener.Name)}
 	kind := why
 	msg, level := "connection closed before CONNECT", slog.LevelDebug // port scans and health probes do it
+	if why == whyOverdue {
+		level = slog.LevelInfo // they do not stay that long
+	}
 	if c.hello != nil {
 		attrs = append(attrs, slog.String("user", c.hello.connect.Username), slog.String("client_id", c.hello.connect.ClientID))
 	}

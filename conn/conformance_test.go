@@ -152,6 +152,14 @@ var withs = map[string]func(r *rig, value string){
 	},
 }
 
+func TestScriptSettingsAreKnown(t *testing.T) {
+	for name := range talk.Settings {
+		if withs[name] == nil {
+			t.Errorf("the rig does not know the setting %s", name)
+		}
+	}
+}
+
 func count(s string) int {
 	n, err := strconv.Atoi(s)
 	if err != nil {

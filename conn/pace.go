@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/redoubtmq/redoubt/broker"
@@ -107,7 +108,7 @@ func (l *Loop) overdue(c *Conn) {
 		default:
 			l.count.Inc(metrics.HandshakesFailedTimeout)
 		}
-		l.refused(c, "no accepted CONNECT within limits.connect_deadline", nil)
+		l.refused(c, whyOverdue, nil)
 		l.abort(c, broker.CauseConnectTimeout)
 	case open:
 		c.out.shrink()                   // now and then is enough
@@ -118,6 +119,8 @@ func (l *Loop) overdue(c *Conn) {
 		if c.out.writing {
 			stuck := c.out.since.Add(stuckMax)
 			if !l.now.Before(stuck) {
+				l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client did not read, closed", c.from.Addr(), "",
+					slog.String("address", c.from.String()), slog.String("listener", c.listener.Name), slog.Duration("for", stuckMax))
 				l.abort(c, broker.CauseSlow)
 				return
 			}

@@ -19,6 +19,7 @@ import (
 // TestWebSocketAttackRows are the rows about frames and about the request that
 // opens a WebSocket, with TLS and without.
 func TestWebSocketAttackRows(t *testing.T) {
+	t.Parallel()
 	s := besiege(t, testkit.Options{})
 	defer s.report(t)
 	rows := []struct {
@@ -216,6 +217,7 @@ func knock(d door, from net.IP, clientID string) (in bool, err error) {
 // CONNECT and after it, at every door (A025). Whatever becomes of the connection,
 // the broker serves on.
 func TestPacketsInAnyOrder(t *testing.T) {
+	t.Parallel()
 	s := besiege(t, testkit.Options{})
 	defer s.report(t)
 	seed := rand.Uint64()

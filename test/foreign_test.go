@@ -39,6 +39,9 @@ var foreignSettings = map[string]func(value string) string{
 	"queue":           func(v string) string { return "max_queued_messages " + v },
 }
 
+// scriptUsers are the names that scripts use; the password of each is pw- and it.
+var scriptUsers = []string{"user", "other", "x", "someone-with-a-long-name"}
+
 // foreignSecrets are the users and the rights that the scripts expect, made once:
 // directory of a password file and an ACL file.
 func foreignSecrets(t *testing.T) string {
@@ -50,13 +53,17 @@ func foreignSecrets(t *testing.T) string {
 	dir := testkit.TempDir(t)
 	passwords := filepath.Join(dir, "passwords")
 	testkit.WriteFile(t, passwords, "")
-	for _, name := range []string{"user", "x"} {
+	for _, name := range scriptUsers {
 		if r := testkit.Exec(t, patience, "", passwordProgram, "-b", passwords, name, "pw-"+name); r.Code != 0 {
 			t.Fatalf("%s: %s", passwordProgram, r.Text())
 		}
 	}
 	rights := "topic deny denied/#\ntopic readwrite #\ntopic readwrite $x/#\n"
-	testkit.WriteFile(t, filepath.Join(dir, "acl"), "user user\n"+rights+"user x\n"+rights)
+	acl := ""
+	for _, name := range scriptUsers {
+		acl += "user " + name + "\n" + rights
+	}
+	testkit.WriteFile(t, filepath.Join(dir, "acl"), acl)
 	return dir
 }
 

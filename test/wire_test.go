@@ -22,6 +22,8 @@ type wire struct {
 	conn net.Conn
 	in   *bufio.Reader
 	v    mqtt.Version
+
+	aside []packet // publishes that came before an answer; see skipTo
 }
 
 // packet is one received packet, its body not looked at.

@@ -24,6 +24,8 @@ type Options struct {
 	Rules   string // content of the rules file; "": what the broker creates
 	Port    int    // 0: a free one
 
+	Listeners string // more entries of listeners, two spaces in
+
 	WebSocket   bool // with a listener wss
 	ListenerTCP int  // port of a listener without TLS; 0: none
 	ListenerWS  int  // the same for WebSocket
@@ -77,6 +79,7 @@ func Start(t testing.TB, o Options) *Broker {
 		if o.ListenerWS != 0 {
 			wss += fmt.Sprintf("  ws:\n    protocol: ws\n    bind: [\"127.0.0.1:%d\"]\n", o.ListenerWS)
 		}
+		wss += o.Listeners
 		WriteFile(t, b.Config, fmt.Sprintf("listeners:\n  mqtts:\n    bind: [\"127.0.0.1:%d\"]\n  wss:\n%smetrics:\n  bind: [\"127.0.0.1:%d\"]\n%s", b.Port, wss, b.Metrics, o.Config))
 		b.Process = Go(t, "", b.argv("serve", AllowRoot()...)...)
 		_, ok := b.Stdout.WaitFor(startWithin, 0, readyMark)

@@ -18,6 +18,7 @@ type marks struct {
 	sizeMax    uint32
 	aliasMax   uint32
 	noProblems bool // Request Problem Information 0
+	aliases    map[string]string
 }
 
 // connect notes what a CONNECT asks for.
@@ -49,14 +50,42 @@ func (m *marks) judge(p *Packet) error {
 	case m.sizeMax > 0 && p.size > int(m.sizeMax):
 		return fmt.Errorf("a packet of %d bytes, the client takes %d: %v [MQTT-3.1.2-24]", p.size, m.sizeMax, p)
 	}
-	if alias := p.value("alias"); alias != "" && numberOf(alias) > m.aliasMax {
-		return fmt.Errorf("topic alias %s, the client takes %d [MQTT-3.1.2-26]", alias, m.aliasMax)
+	if err := m.alias(p); err != nil {
+		return err
 	}
 	if m.noProblems && p.Kind != "PUBLISH" && p.Kind != "CONNACK" && p.Kind != "DISCONNECT" && (p.values("reason") != nil || p.values("user-property") != nil) {
 		return fmt.Errorf("%v although the client wants no problem information [MQTT-3.1.2-29]", p)
 	}
 	m.connected = m.connected || p.Kind == "CONNACK"
 	m.gone = p.Kind == "DISCONNECT"
+	return nil
+}
+
+// alias refuses an alias the client did not allow or was not told, and puts the
+// topic in its place.
+func (m *marks) alias(p *Packet) error {
+	alias := p.value("alias")
+	switch {
+	case alias == "":
+		return nil
+	case numberOf(alias) > m.aliasMax:
+		return fmt.Errorf("topic alias %s, the client takes %d [MQTT-3.1.2-26]", alias, m.aliasMax)
+	case m.aliases == nil:
+		m.aliases = make(map[string]string)
+	}
+	if topic := p.value("topic"); topic != "" {
+		m.aliases[alias] = topic
+		return nil
+	}
+	topic, ok := m.aliases[alias]
+	if !ok {
+		return fmt.Errorf("topic alias %s, which was never told", alias)
+	}
+	for i := range p.words {
+		if p.words[i].name == "topic" {
+			p.words[i].value = topic
+		}
+	}
 	return nil
 }
 

@@ -150,15 +150,8 @@ func (p *parser) read(l numbered) error {
 		top.lines = append(top.lines, l)
 		return nil
 	}
-	if head, ok := heads[tokens[0]]; ok {
-		rest := strings.TrimSpace(strings.TrimPrefix(l.text, tokens[0]))
-		if p.c == nil && tokens[0] != "case" {
-			return fmt.Errorf("a script begins with case")
-		}
-		return head(p, l, rest)
-	}
-	if p.c == nil {
-		return fmt.Errorf("a script begins with case")
+	if ok, err := p.head(l, tokens[0]); ok {
+		return err
 	}
 	s, err := readStep(l, tokens)
 	if err == nil {
@@ -186,14 +179,25 @@ func (p *parser) unroll() error {
 	return nil
 }
 
-// heads are the words that are not about a client.
-var heads map[string]func(p *parser, l numbered, rest string) error
-
-func init() {
-	heads = map[string]func(p *parser, l numbered, rest string) error{
-		"case": (*parser).headCase, "covers": (*parser).headCovers, "for": (*parser).headFor,
-		"with": (*parser).headWith, "fails": (*parser).headFails,
+// head reads a line about the case; ok is false if it is not one.
+func (p *parser) head(l numbered, word string) (ok bool, err error) {
+	rest := strings.TrimSpace(strings.TrimPrefix(l.text, word))
+	if p.c == nil && word != "case" {
+		return true, fmt.Errorf("a script begins with case")
 	}
+	switch word {
+	case "case":
+		return true, p.headCase(l, rest)
+	case "covers":
+		return true, p.headCovers(rest)
+	case "for":
+		return true, p.headFor(rest)
+	case "with":
+		return true, p.headWith(rest)
+	case "fails":
+		return true, p.headFails(rest)
+	}
+	return false, nil
 }
 
 func (p *parser) headCase(l numbered, rest string) error {
@@ -207,7 +211,7 @@ func (p *parser) headCase(l numbered, rest string) error {
 
 var statement = regexp.MustCompile(`^((?:MQTT|RULE)-[0-9.]+-[0-9]+) \((5\.0|3\.1\.1|3\.1)\)$`)
 
-func (p *parser) headCovers(_ numbered, rest string) error {
+func (p *parser) headCovers(rest string) error {
 	for part := range strings.SplitSeq(rest, ",") {
 		m := statement.FindStringSubmatch(strings.TrimSpace(part))
 		if m == nil {
@@ -218,7 +222,7 @@ func (p *parser) headCovers(_ numbered, rest string) error {
 	return nil
 }
 
-func (p *parser) headFor(_ numbered, rest string) error {
+func (p *parser) headFor(rest string) error {
 	var err error
 	p.c.Versions, err = versionsOf(strings.Fields(rest))
 	return err
@@ -242,7 +246,7 @@ func versionsOf(names []string) (vs []Version, err error) {
 	return vs, nil
 }
 
-func (p *parser) headWith(_ numbered, rest string) error {
+func (p *parser) headWith(rest string) error {
 	for _, token := range strings.Fields(rest) {
 		name, value, ok := strings.Cut(token, "=")
 		if Settings[name] == "" || !ok || value == "" {
@@ -253,7 +257,7 @@ func (p *parser) headWith(_ numbered, rest string) error {
 	return nil
 }
 
-func (p *parser) headFails(_ numbered, rest string) error {
+func (p *parser) headFails(rest string) error {
 	if p.c.Fails = rest; rest == "" {
 		return fmt.Errorf("say why")
 	}
