@@ -41,6 +41,7 @@ type Settings struct {
 	Subscriptions         int // per session
 	WildcardSubscriptions int // per session
 	SessionsTotal         int // of the node, offline ones included (A066)
+	Takeovers             int // of one session in a row, then one a second; 0: not limited (A057)
 	PublishRate           PublishRate
 
 	// Seconds.
@@ -56,6 +57,12 @@ type Settings struct {
 	DenyDisconnect bool                 // v5: a denial ends the connection
 	Extensions
 }
+
+// TakeoversMax is how often a session may change its connection without a pause. A
+// device that reconnects before we noticed that its old connection is dead needs
+// one; two that share a client identifier throw each other out for ever, each time
+// with a CONNACK, an index walk and two events.
+const TakeoversMax = 20
 
 // Extensions are what this broker does beyond the specification, or where that
 // leaves the choice; the zero Extensions are none.

@@ -114,6 +114,7 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 	}
 	h.subject++
 	r.by, r.subject = by, h.subject
+	r.mistrust(now)
 	h.judge(now, r)
 	return nil
 }

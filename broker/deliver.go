@@ -86,7 +86,7 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 		h.undeliverable(now, to, f, w, metrics.MessagesDroppedNoSession)
 		return
 	}
-	if w.check && !h.mayReceive(now, r, f) {
+	if (w.check || f.CreatedAt <= r.doubt) && !h.mayReceive(now, r, f) {
 		if w.group != (session.Group{}) {
 			h.pass(now, f, w, to)
 		}

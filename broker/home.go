@@ -75,9 +75,11 @@ type resident struct {
 
 	messages limit.Bucket
 	bytes    limit.Bucket
+	war      *limit.Bucket // of takeovers; nil: there was none
 	replays  []replay
-	replayed bool // listed in work.replaying
-	stalled  bool // its pending ring waits for a lane
+	replayed bool  // listed in work.replaying
+	stalled  bool  // its pending ring waits for a lane
+	doubt    int64 // Unix milliseconds: a message made before is judged when it is delivered
 	timer    time.Time
 	lost     *session.Drops // counted already; nil: none
 }

@@ -39,6 +39,13 @@ func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 	return decisions
 }
 
+// doubtSlack is by how much the clocks of two loops' turns may differ.
+const doubtSlack = time.Second
+
+// mistrust has everything judged that is on its way to r: another home has chosen it
+// by the rules, or for the identity, of before (A051).
+func (r *resident) mistrust(now time.Time) { r.doubt = now.Add(doubtSlack).UnixMilli() }
+
 // PolicyChanged judges every session again: the first part at once, so that with
 // few sessions all is done when it returns, and then a part each turn.
 func (h *Home) PolicyChanged(now time.Time) {
@@ -58,6 +65,7 @@ func (h *Home) judgeSome(now time.Time) {
 	for left := decisionsPerTurn; left > 0 && int(h.work.judging) < len(h.slots); h.work.judging++ {
 		left--
 		if r := h.slots[h.work.judging]; r != nil {
+			r.mistrust(now)
 			left -= h.judge(now, r)
 		}
 	}

@@ -38,6 +38,13 @@ type link struct {
 	told    int               // step in which the home was told so; 0: not yet
 	shut    *shutting         // how the broker closed it
 	asked   []ask
+	allowed mqtt.ReasonCode // with which the broker must close it now; 0: it must not
+}
+
+// may says that the broker must end l now.
+func (l *link) may(p *play, rc mqtt.ReasonCode) {
+	l.allowed = rc
+	p.say("   and is closed for it")
 }
 
 // shutting is a Close by the broker.
@@ -91,7 +98,7 @@ func (w modelWire) Send(c ConnRef, o session.Out) bool {
 		w.p.fail("%s: a packet of %d bytes, it takes %d [MQTT-3.1.2-24]: % x", l.who.name, n, l.max, l.bytes[before:])
 	}
 	o.Done()
-	if l.full && l.told == 0 {
+	if l.full && l.told == 0 && o.Kind != session.OutPacket { // who answers a request does not ask for room
 		l.told = w.p.step
 	}
 	return !l.full
@@ -262,13 +269,16 @@ func (p *play) repeated(l *link, s *memory, m *mqtt.Publish, topic string, f for
 		if o.stage != sent || o.pid != m.PacketID {
 			continue
 		}
-		if o.link == l.n || o.m.topic != topic || o.m.text != string(m.Payload) || !o.form.like(f, l.version) {
+		if o.link == l.n || o.m.topic != topic || o.m.text != string(m.Payload) || !o.looks(f, l.version) {
 			break
 		}
 		for _, later := range s.owed {
 			if later.stage == sent && later.link == l.n && later.order > o.order {
 				p.fail("%s: %q is repeated behind %q, which was sent after it", s, o.m.text, later.m.text)
 			}
+		}
+		if o.parcel != nil {
+			o.parcel.loose = false // it has stayed
 		}
 		return o
 	}
@@ -281,35 +291,75 @@ func (f form) like(o form, v mqtt.Version) bool {
 	return f.qos == o.qos && f.retain == o.retain && (f.ids == o.ids || v != mqtt.V5)
 }
 
+// looks tells whether o may look like f, and keeps the forms that do: to a client
+// before 5.0 more of them look the same.
+func (o *debt) looks(f form, v mqtt.Version) bool {
+	var like []form
+	for _, g := range o.forms {
+		if g.like(f, v) {
+			like = append(like, g)
+		}
+	}
+	if like == nil {
+		return false
+	}
+	o.forms, o.form = like, like[0]
+	return true
+}
+
 // first is a PUBLISH without DUP. What must come is taken first to be it, and what
 // is for the session itself before what is for one of a group.
 func (p *play) first(l *link, s *memory, m *mqtt.Publish, topic string, f form) *debt {
-	is := func(n *note) bool { return n.topic == topic && n.text == string(m.Payload) }
-	fits := func(g form) bool { return g.like(f, l.version) }
+	is := func(n *note) bool {
+		return n.topic == topic && n.text == string(m.Payload) && (n.vague || p.interval(l, n) == int64(m.MessageExpiry))
+	}
 	for _, must := range []bool{true, false} {
 		for _, o := range s.owed {
-			if o.stage == waiting && o.must == must && is(o.m) && slices.ContainsFunc(o.forms, fits) {
-				o.form = f
+			if o.stage == waiting && o.must == must && is(o.m) && o.looks(f, l.version) {
 				p.checkFirst(l, s, o)
 				return o
 			}
 		}
-		for _, x := range p.parcels {
-			if (x.taken == nil || x.loose) && (x.must || x.now) == must && is(x.m) && slices.ContainsFunc(x.could[s], fits) {
-				return p.take(l, s, x, f)
+		var of *parcel
+		for _, x := range p.parcels { // rather of the group that has the fewest others to take it
+			if is(x.m) && x.fits(s, f, l.version) && (of == nil || len(x.could) < len(of.could)) && (x.taken == nil || x.loose || p.swap(x)) {
+				of = x
 			}
+		}
+		if of != nil {
+			return p.hand(l, s, of, f)
 		}
 	}
 	p.fail("%s: %q on %s, QoS %d%s, identifiers %s: it is not owed\n%s", s, m.Payload, topic, m.QoS, word(m.Retain, ", RETAIN"), f.ids, s.debts())
 	return nil
 }
 
-// take: s is the one of the group who gets x.
-func (p *play) take(l *link, s *memory, x *parcel, f form) *debt {
+// fits tells whether s may be sent x in the form f.
+func (x *parcel) fits(s *memory, f form, v mqtt.Version) bool {
+	return slices.ContainsFunc(x.could[s], func(g form) bool { return g.like(f, v) })
+}
+
+// swap: who was taken to have x by one group may have had the same message by
+// another one as well, so that x is free again.
+func (p *play) swap(x *parcel) bool {
+	for _, y := range p.parcels {
+		if y.m == x.m && y.taken == nil && slices.Contains(y.could[x.by], x.taken.form) {
+			y.taken, y.by, y.must, y.now = x.taken, x.by, false, false
+			y.taken.parcel = y
+			x.taken = nil
+			return true
+		}
+	}
+	return false
+}
+
+// hand: s is the one of the group who gets x.
+func (p *play) hand(l *link, s *memory, x *parcel, f form) *debt {
 	if x.taken != nil {
 		x.by.owed = slices.DeleteFunc(x.by.owed, func(o *debt) bool { return o == x.taken })
 	}
-	o := &debt{m: x.m, forms: []form{f}, form: f, parcel: x, must: true}
+	o := &debt{m: x.m, forms: x.could[s], parcel: x, must: true}
+	o.looks(f, l.version)
 	x.taken, x.by, x.loose, x.must, x.now = o, s, false, false, false
 	s.owed = append(s.owed, o)
 	p.checkFirst(l, s, o)
@@ -349,7 +399,7 @@ func (p *play) checkFirst(l *link, s *memory, o *debt) {
 // checkWindow: what an earlier connection was sent goes first.
 func (p *play) checkWindow(l *link, s *memory, o *debt) {
 	for _, x := range s.owed {
-		if x != o && x.must && x.stage != waiting && x.link != l.n && x.parcel == nil {
+		if x != o && x.must && x.stage != waiting && x.link != l.n {
 			p.fail("%s: %q is sent before %q is repeated [MQTT-4.4.0-1]", s, o.m.text, x.m.text)
 		}
 	}
@@ -357,9 +407,9 @@ func (p *play) checkWindow(l *link, s *memory, o *debt) {
 
 // expiryOf compares the Message Expiry Interval [MQTT-3.3.2-6].
 func (p *play) expiryOf(l *link, o *debt, m *mqtt.Publish) {
-	want := int64(0)
-	if !o.m.expires.IsZero() && l.version == mqtt.V5 {
-		want = max(1, int64(o.m.expires.Sub(p.d.now).Seconds()))
+	want := p.interval(l, o.m)
+	if o.m.vague {
+		want = int64(m.MessageExpiry)
 	}
 	if int64(m.MessageExpiry) != want || m.HasMessageExpiry != (want > 0) {
 		p.fail("%s: %q with expiry %d, want %d", l.who.name, m.Payload, m.MessageExpiry, want)
@@ -377,6 +427,14 @@ func (p *play) expiryOf(l *link, o *debt, m *mqtt.Publish) {
 			return
 		}
 	}
+}
+
+// interval is what is left of m's Message Expiry Interval, as l is told it.
+func (p *play) interval(l *link, m *note) int64 {
+	if m.expires.IsZero() || l.version != mqtt.V5 {
+		return 0
+	}
+	return max(1, int64(m.expires.Sub(p.d.now).Seconds()))
 }
 
 // answered is an acknowledgement from the broker.
@@ -398,7 +456,7 @@ func (p *play) answered(l *link, a *mqtt.Ack) {
 	}
 	i := slices.IndexFunc(s.flights, func(f *flight) bool { return f.packet.PacketID == a.PacketID })
 	if i < 0 {
-		if a.Type == mqtt.PUBCOMP && a.Reason == mqtt.PacketIdentifierNotFound {
+		if a.Type == mqtt.PUBCOMP && (a.Reason == mqtt.PacketIdentifierNotFound || l.version != mqtt.V5) {
 			return // it answers a stray PUBREL
 		}
 		p.fail("%s: %v %d, and no message of that identifier is on its way", l.who.name, a.Type, a.PacketID)
@@ -422,9 +480,6 @@ func (p *play) answered(l *link, a *mqtt.Ack) {
 	f.received = true
 	if a.Type == mqtt.PUBACK || a.Reason.Failed() {
 		s.flights = slices.Delete(s.flights, i, i+1)
-	}
-	if a.Type == mqtt.PUBREC && a.Reason.Failed() {
-		delete(s.rel, a.PacketID)
 	}
 }
 

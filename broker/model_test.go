@@ -25,10 +25,9 @@ type memory struct {
 	willAt  time.Time // zero: not waiting
 	endsAt  time.Time // zero: not waiting
 	ended   bool
-	last    map[class]int   // the newest note that came, of what has an order
-	newest  map[string]int  // by topic: the newest retained value that came
-	flights []*flight       // of its own messages, in the order of sending
-	rel     map[uint16]bool // QoS 2 identifiers that the broker has and that are not released
+	last    map[class]int  // the newest note that came, of what has an order
+	newest  map[string]int // by topic: the newest retained value that came
+	flights []*flight      // of its own messages, in the order of sending
 }
 
 // class is within what order is promised [MQTT-4.6.0-5] [MQTT-4.6.0-6].
@@ -56,13 +55,15 @@ type note struct {
 	expires   time.Time // zero: never
 	from      *party
 	of        *memory
-	id        uint16 // of a client's PUBLISH with QoS 1 or 2
-	ordered   bool   // not a will, nor delayed
-	put       int    // place among the retained values; 0: not one, or not known
+	step      int  // in which it was published
+	done      bool // it was routed, and when is known
+	ordered   bool // not a will, nor delayed
+	put       int  // place among the retained values; 0: not one, or not known
 	always    map[*memory]bool
 	mayDeny   bool // while it waited its sender had not the right, at some time
 	mayDo     bool // and at some time it had
 	unmatched bool // at some time nobody wanted it
+	vague     bool // when its Message Expiry Interval began is not known
 }
 
 // form is how a delivery may look.
@@ -90,8 +91,8 @@ type debt struct {
 	must   bool // not: it may come or not
 	stage  stage
 	pid    uint16
-	link   int // connection on which it was sent last
-	order  int // of the first sending
+	link   int  // connection on which it was sent last
+	order  int  // of the first sending
 	here   bool // it has surely reached the session
 }
 
@@ -283,7 +284,7 @@ func (p *play) routed(m *note, exactly bool) {
 		atMost0 := slices.ContainsFunc(o.forms, func(f form) bool { return f.qos == 0 })
 		switch {
 		case !exactly && (atMost0 || !m.always[s]):
-		case !s.who.mayRead(m.topic):
+		case !s.who.mayRead(m.topic) || past(m.expires, p.d.now):
 		case !atMost0:
 			o.must = true
 		case s.who.link == nil: // QoS 0 is not kept
@@ -335,21 +336,29 @@ func (p *play) overflow(s *memory, newest *debt) {
 
 // address says what is certain of a message for a group.
 func (p *play) address(x *parcel, exactly bool) {
+	if past(x.m.expires, p.d.now) {
+		return
+	}
 	members := p.groups()[x.group]
 	x.must = len(members) > 0 && exactly
 	for s, sub := range members {
 		x.must = x.must && min(sub.QoS, x.m.qos) > 0 && s.who.mayRead(x.m.topic) && p.queue > 100 && (s.who.link == nil || s.who.link.max == 0)
-		x.now = x.now || exactly && !p.busy && p.accepts(s)
+		x.now = x.now || exactly && !p.busy && p.accepts(s, x)
 	}
 	for s := range members {
 		x.now = x.now && s.who.mayRead(x.m.topic) && (s.who.link == nil || s.who.link.max == 0) && p.queue > 100
-		x.now = x.now && !(s.who.link != nil && s.who.link.full)
+		x.now = x.now && !(s.who.link != nil && s.who.link.full) && !p.d.wires[s.who.home].refuse
 	}
 }
 
 // accepts: the session would be sent a message at once.
-func (p *play) accepts(s *memory) bool {
+func (p *play) accepts(s *memory, x *parcel) bool {
 	l := s.who.link
+	for _, y := range p.parcels {
+		if y != x && y.taken == nil && y.could[s] != nil { // that one may take the room
+			return false
+		}
+	}
 	return l != nil && !l.full && s.unacknowledged() < l.window(p) && !slices.ContainsFunc(s.owed, func(o *debt) bool { return o.stage == waiting })
 }
 

@@ -57,7 +57,11 @@ func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
 	if !present && h.b.sessions.Load() >= int64(set.SessionsTotal) {
 		return Opened{}, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.sessions_total is reached"}
 	}
+	var war *limit.Bucket
 	if present && old.s.Online() {
+		if war = old.fought(set.Takeovers); !war.Take(now, 1) {
+			return Opened{}, &mqtt.Error{Reason: mqtt.ConnectionRateExceeded, Detail: "the session was taken over too often; do two clients have this client id?"}
+		}
 		h.takeOver(now, old, &a.By)
 		old, present = h.lookup(key) // it may have ended with its connection
 	}
@@ -69,6 +73,9 @@ func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
 	if !present { // [MQTT-3.1.2-6]
 		r = h.settle(session.New(key, h.b.lastSID.Add(1), set.Session), a.By)
 	}
+	if war != nil { // a session that was made anew in the middle of it has fought as often
+		r.war = war
+	}
 	return h.attach(now, r, a, present, set), nil
 }
 
@@ -78,6 +85,15 @@ func (h *Home) lookup(key session.Key) (*resident, bool) {
 		return nil, false
 	}
 	return h.slots[slot], true
+}
+
+// fought is the allowance of takeovers of a session, of which most never need one.
+func (r *resident) fought(most int) *limit.Bucket {
+	if r.war == nil {
+		r.war = new(limit.Bucket)
+	}
+	r.war.PerSecond, r.war.Burst = int64(min(most, 1)), int64(most)
+	return r.war
 }
 
 // takeOver closes the connection an online session has, so that the new one can
@@ -96,6 +112,9 @@ func (h *Home) takeOver(now time.Time, r *resident, by *auth.Principal) {
 func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *Settings) Opened {
 	c := a.Connect
 	h.subject++
+	if r.by != a.By { // of the same identity, but rules may look at the address
+		r.mistrust(now)
+	}
 	r.by, r.conn, r.subject = a.By, a.Conn, h.subject
 	r.offer = set.offer(a.By.Listener)
 	r.s.Limit(set.Session)

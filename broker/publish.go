@@ -83,9 +83,9 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 func (o *Offer) checkPublish(p *mqtt.Publish) *mqtt.Error {
 	switch {
 	case p.QoS > o.MaxQoS:
-		return &mqtt.Error{Reason: mqtt.QoSNotSupported, Rule: "MQTT-3.2.2-11"}
+		return &mqtt.Error{Reason: mqtt.QoSNotSupported, Rule: "MQTT-3.2.2-11", Detail: "QoS over the Maximum QoS"}
 	case p.Retain && !o.RetainAvailable:
-		return &mqtt.Error{Reason: mqtt.RetainNotSupported, Rule: "MQTT-3.2.2-14"}
+		return &mqtt.Error{Reason: mqtt.RetainNotSupported, Rule: "MQTT-3.2.2-14", Detail: "retained messages are not available"}
 	}
 	return nil
 }

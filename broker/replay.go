@@ -28,12 +28,13 @@ const (
 	replayTurn = 512
 )
 
-// replay begins a walk, in place of an unfinished one of the same filter.
-func (h *Home) replay(r *resident, sub *session.Sub, again bool) {
+// replay begins a walk up to a version, in place of an unfinished one of the same
+// filter.
+func (h *Home) replay(r *resident, sub *session.Sub, again bool, upTo uint64) {
 	if again {
 		r.dropReplay(sub.Filter)
 	}
-	r.replays = append(r.replays, replay{filter: sub.Filter, real: sub.Real, upTo: sub.RetainedSeen, subID: sub.ID, qos: sub.QoS})
+	r.replays = append(r.replays, replay{filter: sub.Filter, real: sub.Real, upTo: upTo, subID: sub.ID, qos: sub.QoS})
 }
 
 func (r *resident) dropReplay(filter string) {

@@ -78,8 +78,11 @@ func (h *Home) subscribe(now time.Time, r *resident, ask *mqtt.Subscription, id 
 	h.insert(r, &sub)
 	wants := ask.RetainHandling == 0 || (ask.RetainHandling == 1 && !had) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
 	if wants && w.share == "" {                                           // a shared subscription gets none [§4.8.2]
-		sub.RetainedSeen = h.b.retained.Version() // after the insert: see session.SeenRetained
-		h.replay(r, &sub, had)
+		version := h.b.retained.Version() // after the insert: see session.SeenRetained
+		if !had {                         // what is on its way by the old one is not lost [MQTT-3.8.4-4]
+			sub.RetainedSeen = version
+		}
+		h.replay(r, &sub, had, version)
 	}
 	r.s.Subscribe(sub)
 	h.tell(now, r, EventSubscribed, func(e *Event) { e.Topic, e.QoS = sub.Filter, new(int(sub.QoS)) })

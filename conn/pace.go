@@ -133,7 +133,7 @@ func (l *Loop) overdue(c *Conn) {
 			return
 		}
 		l.count.Inc(metrics.KeepAliveTimeouts)
-		l.home.Fail(l.now, c.session, &mqtt.Error{Reason: mqtt.KeepAliveTimeout, Rule: "MQTT-3.1.2-22"})
+		l.home.Fail(l.now, c.session, &mqtt.Error{Reason: mqtt.KeepAliveTimeout, Rule: "MQTT-3.1.2-22", Detail: "silent for one and a half times the keep alive"})
 	case closing:
 		l.abort(c, broker.CauseSlow)
 	}

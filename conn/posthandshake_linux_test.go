@@ -233,7 +233,7 @@ func TestStrangeClientHellos(t *testing.T) {
 		check()
 	}
 	r.becomes("connections, the bystander", 1, r.connections)
-	if strings.ContainsAny(r.log.String(), "\x00\xFF") {
+	if strings.Contains(r.log.String(), "\x00") || strings.Contains(r.log.String(), "\xFF") {
 		t.Error("a name of the client's is in the log as it came")
 	}
 }

@@ -44,3 +44,24 @@ func TestAClientThatNeverReadsIsClosed(t *testing.T) {
 		_ = slow.Close()
 	})
 }
+
+// Only a whole packet proves that a client is there: one that sends a byte of a
+// long one now and then is closed as if it were silent (A075).
+func TestHalfAPacketKeepsNobodyAlive(t *testing.T) {
+	play(t, func(r *rig) {
+		check := r.bystander()
+		c := r.connect(mqtt.V5, "alice/c", func(c *mqtt.Connect) { c.KeepAlive = 10 })
+		p := mqtt.Publish{Topic: []byte("open/x"), Payload: make([]byte, 1000)}
+		b := p.Append(nil, mqtt.V5)
+		for i := range 7 {
+			c.send(b[i : i+1])
+			r.settle()
+			r.pass(2 * time.Second)
+		}
+		r.becomes("connections after 14 s", 2, r.connections)
+		_, _ = c.nc.Write(b[7:8])
+		r.pass(2 * time.Second)
+		c.closed(mqtt.KeepAliveTimeout)
+		check()
+	})
+}

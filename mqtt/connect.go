@@ -15,8 +15,8 @@ const (
 // soon as it is known, also when an error is returned, so that the caller knows
 // which CONNACK the peer would understand:
 //
-//   - a protocol name that is not MQTT's leaves it 0: close without an answer
-//     [MQTT-3.1.2-1];
+//   - a protocol name that is not MQTT's leaves it 0 [MQTT-3.1.2-1]: an answer, if
+//     any, is in the layout that every version reads;
 //   - an unknown level is UnsupportedProtocolVersion, with Version V5 for levels
 //     above ours (CONNACK 0x84) and V311 for the others (return code 1)
 //     [MQTT-3.1.2-2];

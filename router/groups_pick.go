@@ -62,7 +62,7 @@ func (g *Groups) Pick(group Ref, by Choice) (s Subscriber, ok bool) {
 	if r.n == 0 {
 		return Subscriber{}, false
 	}
-	i := -1
+	var i int
 	switch by.Strategy {
 	case RoundRobin:
 		i = gr.next(r, by.Not)

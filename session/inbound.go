@@ -19,7 +19,7 @@ func (s *Session) ResolveAlias(p *mqtt.Publish) ([]byte, error) {
 		return p.Topic, nil
 	}
 	if int(p.TopicAlias) > s.lim.AliasInMax {
-		return nil, &mqtt.Error{Reason: mqtt.TopicAliasInvalid, Rule: "MQTT-3.3.2-9"}
+		return nil, &mqtt.Error{Reason: mqtt.TopicAliasInvalid, Rule: "MQTT-3.3.2-9", Detail: "topic alias over the Topic Alias Maximum"}
 	}
 	if len(p.Topic) > 0 {
 		return p.Topic, s.learn(p.TopicAlias, p.Topic)
@@ -47,7 +47,7 @@ func (s *Session) Receive(p *mqtt.Publish) (again bool, err error) {
 	}
 	open2 := len(s.in.awaitingRel) + s.in.unsettled[2] // the unsettled ones will await PUBREL
 	if s.conn.version == mqtt.V5 && open2+s.in.unsettled[1] >= s.lim.ReceiveMaximum {
-		return false, &mqtt.Error{Reason: mqtt.ReceiveMaximumExceeded, Rule: "MQTT-3.3.4-7"}
+		return false, &mqtt.Error{Reason: mqtt.ReceiveMaximumExceeded, Rule: "MQTT-3.3.4-7", Detail: "more messages under way than the Receive Maximum"}
 	}
 	if p.QoS == 2 && open2 >= s.lim.AwaitingRelMax {
 		return false, &mqtt.Error{Reason: mqtt.ReceiveMaximumExceeded, Detail: "too many QoS 2 messages await their PUBREL"}

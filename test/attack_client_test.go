@@ -159,8 +159,17 @@ func (w *wire) skipTo(typ mqtt.Type) (packet, bool) {
 			return p, true
 		case p.Type == mqtt.PUBLISH:
 			w.aside = append(w.aside, p)
+		case p.Type == mqtt.PUBREL:
+			w.complete(p)
 		}
 	}
+}
+
+// complete answers PUBREL.
+func (w *wire) complete(p packet) {
+	w.t.Helper()
+	id := uint16(p.Body[0])<<8 | uint16(p.Body[1])
+	w.send((&mqtt.Ack{Type: mqtt.PUBCOMP, PacketID: id}).Append(nil, w.v, 0))
 }
 
 // publish is the next PUBLISH, first of those put aside.
@@ -172,11 +181,13 @@ func (w *wire) publish() (packet, error) {
 	}
 	for {
 		p, err := w.next()
-		if err != nil || p.Type == mqtt.PUBLISH {
+		switch {
+		case err != nil || p.Type == mqtt.PUBLISH:
 			return p, err
-		}
-		if p.Type == mqtt.DISCONNECT {
+		case p.Type == mqtt.DISCONNECT:
 			return p, fmt.Errorf("DISCONNECT % x", p.Body)
+		case p.Type == mqtt.PUBREL:
+			w.complete(p)
 		}
 	}
 }

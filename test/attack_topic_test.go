@@ -270,7 +270,11 @@ func (s *siege) sysExposed(t *testing.T) {
 			t.Error("the attacker's own rule does not count")
 		}
 		w.tell(own+"mark", "mark "+d.name, 0)
-		for _, got := range append(w.hear("mark "+d.name, true), s.while(t, w)...) {
+		heard := w.hear("mark "+d.name, true)
+		if d.name == "mqtt" { // once is enough: it takes two seconds
+			heard = append(heard, s.while(t, w)...)
+		}
+		for _, got := range heard {
 			if strings.HasPrefix(got, "$") {
 				t.Errorf("heard %s", got)
 			}
@@ -298,7 +302,7 @@ func (s *siege) while(t *testing.T, w *wire) []string {
 // oneTimeTopics: names, filters and aliases that are used once leave nothing
 // (A042).
 func (s *siege) oneTimeTopics(t *testing.T) {
-	const scale = 50
+	const scale = 100
 	d := s.door("mqtt")
 	m := s.mark(t)
 	before, had := s.live(t), s.counters(t)["redoubt_subscriptions"]
@@ -326,9 +330,9 @@ func (s *siege) oneTimeTopics(t *testing.T) {
 	if now := s.counters(t)["redoubt_subscriptions"]; now != had {
 		t.Errorf("%v subscriptions are held, before %v", now, had)
 	}
-	// 20,000 names of 900 bytes would be 18 MB.
+	// 10,000 names of 900 bytes would be 9 MB.
 	grown := s.live(t) - before
-	if grown > 6<<20 {
+	if grown > 4<<20 {
 		t.Errorf("the heap grew by %d KiB", grown>>10)
 	}
 	w.leave()

@@ -58,7 +58,7 @@ const fileMax = 4 << 20
 func (r *reader) file(name string, optional bool) (string, bool) {
 	f, err := r.root.Open(name)
 	if err == nil {
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		var b []byte
 		if b, err = io.ReadAll(io.LimitReader(f, fileMax)); err == nil {
 			return string(b), true

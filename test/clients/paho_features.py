@@ -11,7 +11,9 @@ comes a second later.
 """
 
 import json
+import os
 import queue
+import socket
 import sys
 import traceback
 
@@ -87,6 +89,14 @@ class Client(Peer):
         assert rc == 0, f"refused: {rc}"
         return flags["session present"]
 
+    # paho's thread notices a loop_stop after up to a second; nobody waits for it here.
+    def close(self):
+        self.disconnect()
+
+    def cut(self):
+        with socket.socket(fileno=os.dup(self.socket().fileno())) as s:
+            s.shutdown(socket.SHUT_RDWR)
+
     def say(self, topic, payload, qos=1, retain=False, **publish):
         p = properties(PacketTypes.PUBLISH, **publish) if publish else None
         self.publish(topic, payload, qos, retain, **({"properties": p} if p else {}))
@@ -129,7 +139,6 @@ def session_expiry():
     assert b.connack["SessionExpiryInterval"] == 7 * 24 * 3600, b.connack
     b.disconnect(properties=properties(PacketTypes.DISCONNECT, SessionExpiryInterval=0))
     b.expect("disconnect")
-    b.loop_stop()
     c = Client(V5, "se", clean=False)
     assert not c.enter(), "the session outlived DISCONNECT with Session Expiry 0"
     c.close()
@@ -182,7 +191,7 @@ def alias_out():
     a.say(t("ao"), b"2")
     second = a.get(b"2")
     assert first.topic == t("ao") and second.topic == "", (first.topic, second.topic)
-    assert first.properties.TopicAlias == second.properties.TopicAlias == 1
+    assert 1 <= first.properties.TopicAlias == second.properties.TopicAlias <= 5
     a.close()
 
 
@@ -196,7 +205,6 @@ def maximum_packet():
     a.publish(t("mp"), b"x" * 70000, 1)
     (rc,) = a.expect("disconnect")
     assert rc == 0x95, rc
-    a.loop_stop()
 
 
 def subscription_identifiers():
@@ -330,7 +338,6 @@ def reasons():
     (rc,) = a.expect("disconnect")
     assert rc == 0x94, rc
     assert "MQTT-3.3.2-9" in a.goodbye["ReasonString"], a.goodbye
-    a.loop_stop()
 
 
 def small_listener():
@@ -341,16 +348,11 @@ def small_listener():
     assert have == want, a.connack
     assert a.ask(t("sm/#")) == [0xA2]
     assert a.ask(t("sm"), qos=2) == [1]
+    assert a.ask("$share/g/" + t("sm")) == [0x9E]
     a.publish(t("sm"), b"x", 1, retain=True)
     (rc,) = a.expect("disconnect")
     assert rc == 0x9A, rc
-    a.loop_stop()
-    b = Client(V5, "sm")
-    b.enter(port=SETTINGS["small"])
-    b.subscribe("$share/g/" + t("sm"))
-    (rc,) = b.expect("disconnect")
-    assert rc == 0x9E, rc
-    b.loop_stop()
+    assert "MQTT-3.2.2-14" in a.goodbye["ReasonString"], a.goodbye
 
 
 # every version
@@ -414,7 +416,6 @@ def sys_topics(v):
     if v == mqtt.MQTTv31:
         b.subscribe("$SYS/broker/uptime")
         b.expect("disconnect")
-        b.loop_stop()
         return
     assert b.ask("$SYS/broker/uptime") == [failure(v, 0x87)]
     b.close()
@@ -457,7 +458,6 @@ def exclusive(v):
     if v == mqtt.MQTTv31:
         b.subscribe("$exclusive/" + t("ex"))
         b.expect("disconnect")
-        b.loop_stop()
     else:
         assert b.ask("$exclusive/" + t("ex")) == [failure(v, 0x97)]
         b.close()
@@ -533,6 +533,7 @@ def main():
             line["ok"], line["detail"] = False, traceback.format_exc()
         print(json.dumps(line), flush=True)
     sys.stdout.flush()
+    os._exit(0)  # threads of clients that were cut may still look for their sockets
 
 
 main()

@@ -134,12 +134,12 @@ func compile(in *Rule) (out rule, key string, err error) {
 }
 
 // plausible tells whether short names and groups of one letter make a topic.
-func (r *rule) plausible(a Action) error {
+func (u *rule) plausible(a Action) error {
 	at := make([]int, 2*(template.GroupsMax+1))
 	for i := range at {
 		at[i] = i % 2
 	}
-	b, err := r.dest.AppendGroups(nil, template.Values{ClientID: "c", Username: "u", Listener: "l"}, []byte("g"), at)
+	b, err := u.dest.AppendGroups(nil, template.Values{ClientID: "c", Username: "u", Listener: "l"}, []byte("g"), at)
 	if err == nil && a == Subscribe {
 		return topic.ValidFilter(string(b))
 	}

@@ -210,7 +210,8 @@ func (in *incoming) code() byte {
 }
 
 func (in *incoming) connack() {
-	flags, code := in.byte(), byte(0)
+	flags := in.byte()
+	var code byte
 	if flags > 1 || in.v == V31 && flags > 0 {
 		in.fail("reserved CONNACK flags %#x [MQTT-3.2.2-1]", flags)
 	}
@@ -344,7 +345,7 @@ func (in *incoming) prop(name string, d def) {
 		in.p.add(name, in.string())
 		return
 	}
-	n := uint32(0)
+	var n uint32
 	switch d.size {
 	case 1:
 		if n = uint32(in.byte()); n > 1 {
