@@ -269,7 +269,7 @@ func (p *play) repeated(l *link, s *memory, m *mqtt.Publish, topic string, f for
 		if o.stage != sent || o.pid != m.PacketID {
 			continue
 		}
-		if o.link == l.n || o.m.topic != topic || o.m.text != string(m.Payload) || !o.looks(f, l.version) {
+		if o.link == l.n || o.m.topic != topic || o.m.text != string(m.Payload) || !o.looks(f, l.version) && !p.blurred(s, o.m) {
 			break
 		}
 		for _, later := range s.owed {
@@ -291,6 +291,13 @@ func (f form) like(o form, v mqtt.Version) bool {
 	return f.qos == o.qos && f.retain == o.retain && (f.ids == o.ids || v != mqtt.V5)
 }
 
+// blurred: which of several subscriptions a message came by cannot be told.
+func (p *play) blurred(s *memory, m *note) bool {
+	return slices.ContainsFunc(p.parcels, func(x *parcel) bool {
+		return x.blur && x.m.text == m.text && x.m.topic == m.topic && x.could[s] != nil
+	})
+}
+
 // looks tells whether o may look like f, and keeps the forms that do: to a client
 // before 5.0 more of them look the same.
 func (o *debt) looks(f form, v mqtt.Version) bool {
@@ -307,10 +314,13 @@ func (o *debt) looks(f form, v mqtt.Version) bool {
 	return true
 }
 
-// first is a PUBLISH without DUP. What must come is taken first to be it, and what
-// is for the session itself before what is for one of a group.
+// first is a PUBLISH without DUP. What is for the session itself is taken to be it
+// before what is for one of a group, and of that what must come first.
 func (p *play) first(l *link, s *memory, m *mqtt.Publish, topic string, f form) *debt {
 	is := func(n *note) bool {
+		if n.root.copies > 0 && past(n.expires, p.d.now) { // it is another copy
+			return false
+		}
 		return n.topic == topic && n.text == string(m.Payload) && (n.vague || p.interval(l, n) == int64(m.MessageExpiry))
 	}
 	for _, must := range []bool{true, false} {
@@ -321,8 +331,8 @@ func (p *play) first(l *link, s *memory, m *mqtt.Publish, topic string, f form) 
 			}
 		}
 		var of *parcel
-		for _, x := range p.parcels { // rather of the group that has the fewest others to take it
-			if is(x.m) && x.fits(s, f, l.version) && (of == nil || len(x.could) < len(of.could)) && (x.taken == nil || x.loose || p.swap(x)) {
+		for _, x := range p.parcels {
+			if is(x.m) && x.fits(s, f, l.version) && (x.taken == nil || x.loose || x.blur) && !must {
 				of = x
 			}
 		}
@@ -339,26 +349,12 @@ func (x *parcel) fits(s *memory, f form, v mqtt.Version) bool {
 	return slices.ContainsFunc(x.could[s], func(g form) bool { return g.like(f, v) })
 }
 
-// swap: who was taken to have x by one group may have had the same message by
-// another one as well, so that x is free again.
-func (p *play) swap(x *parcel) bool {
-	for _, y := range p.parcels {
-		if y.m == x.m && y.taken == nil && slices.Contains(y.could[x.by], x.taken.form) {
-			y.taken, y.by, y.must, y.now = x.taken, x.by, false, false
-			y.taken.parcel = y
-			x.taken = nil
-			return true
-		}
-	}
-	return false
-}
-
 // hand: s is the one of the group who gets x.
 func (p *play) hand(l *link, s *memory, x *parcel, f form) *debt {
-	if x.taken != nil {
+	if x.taken != nil && !x.blur {
 		x.by.owed = slices.DeleteFunc(x.by.owed, func(o *debt) bool { return o == x.taken })
 	}
-	o := &debt{m: x.m, forms: x.could[s], parcel: x, must: true}
+	o := &debt{m: x.m, forms: x.could[s], parcel: x, must: !x.blur}
 	o.looks(f, l.version)
 	x.taken, x.by, x.loose, x.must, x.now = o, s, false, false, false
 	s.owed = append(s.owed, o)
@@ -373,6 +369,7 @@ func (p *play) checkFirst(l *link, s *memory, o *debt) {
 	if !m.expires.IsZero() && !m.expires.After(p.d.now) {
 		p.fail("%s: %q has expired [MQTT-3.3.2-5]", s, m.text)
 	}
+	s.got[m.root] = true
 	s.sends++
 	o.order = s.sends
 	if o.form.qos > 0 {
@@ -381,13 +378,14 @@ func (p *play) checkFirst(l *link, s *memory, o *debt) {
 	if o.parcel != nil {
 		return
 	}
-	if newest := s.newest[m.topic]; m.put > 0 {
+	blur := p.blurred(s, m)
+	if newest := s.newest[m.topic]; m.put > 0 && !blur {
 		if o.replay != "" && newest > m.put || o.replay == "" && !o.here && newest >= m.put && s.known(m) {
 			p.fail("%s: the retained value %q (%d) of %s comes after value %d", s, m.text, m.put, m.topic, newest)
 		}
 		s.newest[m.topic] = max(newest, m.put)
 	}
-	if o.replay == "" && m.ordered {
+	if o.replay == "" && m.ordered && m.root.copies == 0 && !blur {
 		c := class{m.from, m.topic, m.qos, o.form.qos}
 		if s.last[c] > m.n {
 			p.fail("%s: %q of %s comes behind a later one [MQTT-4.6.0-5]", s, m.text, m.from.name)

@@ -134,6 +134,8 @@ func (p *play) connect(w *party, c *mqtt.Connect) {
 	if refused {
 		return
 	}
+	p.open()
+	p.soften()
 	p.read(l)
 	for _, f := range slices.Clone(w.memory.flights) { // [MQTT-4.4.0-1]
 		p.again(l, f)
@@ -160,7 +162,7 @@ func (p *play) arrive(w *party, l *link, c *mqtt.Connect) {
 		p.end(s)
 	}
 	if !present {
-		s = &memory{who: w, subs: map[string]*interest{}, last: map[class]int{}, newest: map[string]int{}}
+		s = &memory{who: w, subs: map[string]*interest{}, last: map[class]int{}, newest: map[string]int{}, got: map[*note]bool{}}
 		p.sessions = append(p.sessions, s)
 		w.memory = s
 	}

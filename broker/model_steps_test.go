@@ -24,16 +24,20 @@ func (p *play) again(l *link, f *flight) {
 	case pk.QoS == 1: // it is taken for another one
 		was := f.m
 		f.m = p.note(l.who.memory, was.topic, was.text, was.qos, was.retain)
-		f.m.ordered = true
+		f.m.ordered, f.m.root = true, was.root
+		was.root.copies++
 		if pk.HasMessageExpiry && l.version == mqtt.V5 {
 			f.m.expires = expiresAt(p.d.now, pk.MessageExpiry, true)
 		}
 		p.goes(l, f.m, 0)
-	case !f.received && !slices.Contains(p.hazy, f.m): // it may have been routed already
-		f.m.always = nil
-		if pk.HasMessageExpiry {
+	case !f.received:
+		if pk.HasMessageExpiry { // it began with this copy, or the one before
 			f.m.expires, f.m.vague = time.Time{}, true
 		}
+		if slices.Contains(p.hazy, f.m) {
+			break
+		}
+		f.m.always = nil // it may have been routed already
 		p.consider(f.m)
 		p.hazy = append(p.hazy, f.m)
 	}
@@ -246,6 +250,9 @@ func (p *play) stepSocket(w *party, _ step) {
 	l.full = !l.full
 	p.say("the socket of %s: full %t", w.name, l.full)
 	if l.full {
+		for _, x := range p.parcels {
+			x.now = x.now && x.could[w.memory] == nil
+		}
 		return
 	}
 	l.told = 0

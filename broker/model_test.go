@@ -27,6 +27,7 @@ type memory struct {
 	ended   bool
 	last    map[class]int  // the newest note that came, of what has an order
 	newest  map[string]int // by topic: the newest retained value that came
+	got     map[*note]bool // roots
 	flights []*flight      // of its own messages, in the order of sending
 }
 
@@ -60,10 +61,12 @@ type note struct {
 	ordered   bool // not a will, nor delayed
 	put       int  // place among the retained values; 0: not one, or not known
 	always    map[*memory]bool
-	mayDeny   bool // while it waited its sender had not the right, at some time
-	mayDo     bool // and at some time it had
-	unmatched bool // at some time nobody wanted it
-	vague     bool // when its Message Expiry Interval began is not known
+	mayDeny   bool  // while it waited its sender had not the right, at some time
+	mayDo     bool  // and at some time it had
+	unmatched bool  // at some time nobody wanted it
+	vague     bool  // when its Message Expiry Interval began is not known
+	root      *note // what it repeats; itself if nothing
+	copies    int   // of a root
 }
 
 // form is how a delivery may look.
@@ -104,6 +107,7 @@ type parcel struct {
 	taken *debt // nil: nobody was sent it yet
 	by    *memory
 	loose bool // whoever was sent it has gone, and another may get it
+	blur  bool // somebody gets the message by another subscription too, and it looks the same
 	must  bool // somebody gets it in the end
 	now   bool // and at once
 }
@@ -284,7 +288,8 @@ func (p *play) routed(m *note, exactly bool) {
 		atMost0 := slices.ContainsFunc(o.forms, func(f form) bool { return f.qos == 0 })
 		switch {
 		case !exactly && (atMost0 || !m.always[s]):
-		case !s.who.mayRead(m.topic) || past(m.expires, p.d.now):
+		case !s.who.mayRead(m.topic) || past(m.expires, p.d.now) || s.got[m.root]:
+		case s.who.link != nil && s.who.link.max > 0 && o.tooLarge(s.who.link):
 		case !atMost0:
 			o.must = true
 		case s.who.link == nil: // QoS 0 is not kept
@@ -317,6 +322,7 @@ func (p *play) overflow(s *memory, newest *debt) {
 	for _, x := range p.parcels { // it may be there that they wait
 		if x.taken == nil && x.could[s] != nil {
 			n++
+			newest = nil
 		}
 	}
 	if n <= p.queue {
@@ -336,7 +342,7 @@ func (p *play) overflow(s *memory, newest *debt) {
 
 // address says what is certain of a message for a group.
 func (p *play) address(x *parcel, exactly bool) {
-	if past(x.m.expires, p.d.now) {
+	if past(x.m.expires, p.d.now) || x.blur || x.m.root.copies > 0 {
 		return
 	}
 	members := p.groups()[x.group]
@@ -377,6 +383,9 @@ func (s *memory) unacknowledged() (n int) {
 func (p *play) store(m *note, exactly bool) {
 	together := slices.ContainsFunc(p.hazy, func(h *note) bool { return h != m && h.retain && h.topic == m.topic })
 	was := p.kept[m.topic]
+	if was == nil {
+		was = kept{nil}
+	}
 	value := m
 	if m.text == "" {
 		value = nil // [MQTT-3.3.1-6]
@@ -458,6 +467,9 @@ func (p *play) depart(s *memory, keepWill bool) {
 	for _, o := range s.owed {
 		if o.parcel != nil && o.stage == sent && o.form.qos == 1 {
 			o.parcel.loose, o.must = true, false // it may go on to another [MQTT-4.8.2-4]
+		}
+		for _, x := range p.parcels {
+			o.must = o.must && !(x.blur && x.m == o.m && x.could[s] != nil)
 		}
 		if o.stage == waiting && slices.ContainsFunc(o.forms, func(f form) bool { return f.qos == 0 }) {
 			o.must = false
@@ -556,7 +568,9 @@ func (p *play) judge() {
 // note is a new message.
 func (p *play) note(of *memory, topic, text string, q mqtt.QoS, retain bool) *note {
 	p.notes++
-	return &note{n: p.notes, text: text, topic: topic, qos: q, retain: retain, from: of.who, of: of, always: p.everybody()}
+	m := &note{n: p.notes, text: text, topic: topic, qos: q, retain: retain, from: of.who, of: of, always: p.everybody()}
+	m.root = m
+	return m
 }
 
 func (p *play) everybody() map[*memory]bool {

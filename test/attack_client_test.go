@@ -286,3 +286,6 @@ func (s *siege) rounds(t *testing.T, all bool, f func(t *testing.T, d door, v mq
 		}
 	}
 }
+
+// second is a delayed message's time and some more.
+func (s *siege) second() <-chan time.Time { return time.After(1200 * time.Millisecond) }

@@ -166,7 +166,11 @@ func (m *matrix) play(kind, way string) {
 	if code := delayed.tell("$delayed/1/"+m.topic("delayed"), "delayed", 1); code >= 0x80 {
 		t.Fatalf("PUBACK %v", code)
 	}
-	due := time.After(1300 * time.Millisecond)
+	wait := 1300 * time.Millisecond
+	if kind == "user" { // once is enough for wills, which come up to a second late
+		wait = 2200 * time.Millisecond
+	}
+	due := time.After(wait)
 	watch.tell(m.topic("armed"), "armed", 1)
 	watch.hear("armed", true)
 	live.hear("armed", true)
@@ -218,7 +222,9 @@ func (m *matrix) afterwards(kind, way string, live, rel, shared, partner *wire) 
 	if m.kept && len(mine) != 2 || !m.kept && len(mine) != 0 {
 		t.Errorf("the shared subscription's member heard %q", mine)
 	}
-	partner.hear("shared 3", true) // what the other may not have goes to him
+	if !m.kept {
+		partner.hear("shared 3", true) // what the other may not have goes to him
+	}
 
 	// A QoS 2 message that was acknowledged with PUBREC was routed then: PUBREL sends
 	// nothing (again), and the next one is judged.

@@ -62,6 +62,8 @@ func TestFeatures(t *testing.T) {
 		}{
 			{"paho", false, pahoFeatures, []string{python, clientFile(t, "paho_features.py")}},
 			{"paho over WebSocket", true, pahoFeatures, []string{python, clientFile(t, "paho_features.py")}},
+			{"js", false, mqttjsFeatures, []string{testkit.Need(t, "node"), clientFile(t, "mqttjs_features.js")}},
+			{"js over WebSocket", true, mqttjsFeatures, []string{testkit.Need(t, "node"), clientFile(t, "mqttjs_features.js")}},
 		} {
 			t.Run(s.name, func(t *testing.T) {
 				t.Parallel()
@@ -139,4 +141,7 @@ const (
 		"message_expiry request_response user_properties server_keep_alive assigned_id reasons small_listener"
 )
 
-var pahoFeatures = append(in("v5", onlyV5), in("v31 v311 v5", everyVersion)...)
+var (
+	pahoFeatures   = append(in("v5", onlyV5), in("v31 v311 v5", everyVersion)...)
+	mqttjsFeatures = append(in("v5", onlyV5), in("v31 v311 v5", everyVersion)...)
+)

@@ -29,8 +29,6 @@ type Options struct {
 	WebSocket   bool // with a listener wss
 	ListenerTCP int  // port of a listener without TLS; 0: none
 	ListenerWS  int  // the same for WebSocket
-
-	Listeners string // more entries of listeners, each line with its two spaces
 }
 
 // Broker is the real program, serving on loopback.
@@ -81,7 +79,6 @@ func Start(t testing.TB, o Options) *Broker {
 		if o.ListenerWS != 0 {
 			wss += fmt.Sprintf("  ws:\n    protocol: ws\n    bind: [\"127.0.0.1:%d\"]\n", o.ListenerWS)
 		}
-		wss += o.Listeners
 		wss += o.Listeners
 		WriteFile(t, b.Config, fmt.Sprintf("listeners:\n  mqtts:\n    bind: [\"127.0.0.1:%d\"]\n  wss:\n%smetrics:\n  bind: [\"127.0.0.1:%d\"]\n%s", b.Port, wss, b.Metrics, o.Config))
 		b.Process = Go(t, "", b.argv("serve", AllowRoot()...)...)

@@ -211,4 +211,5 @@ async function main() {
   process.exit(0); // a case that failed may have left a connection
 }
 
-main();
+if (require.main === module) main();
+module.exports = { settings, Peer, check, limited };
