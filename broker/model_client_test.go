@@ -269,7 +269,7 @@ func (p *play) repeated(l *link, s *memory, m *mqtt.Publish, topic string, f for
 		if o.stage != sent || o.pid != m.PacketID {
 			continue
 		}
-		if o.link == l.n || o.m.topic != topic || o.m.text != string(m.Payload) || !o.looks(f, l.version) && !p.blurred(s, o.m) {
+		if o.link == l.n || o.m.topic != topic || o.m.text != string(m.Payload) || !o.looks(f, l.version) && !p.blurred(s, o.m) && !o.mixed {
 			break
 		}
 		for _, later := range s.owed {
@@ -298,6 +298,26 @@ func (p *play) blurred(s *memory, m *note) bool {
 	})
 }
 
+func (o *debt) could(f form, v mqtt.Version) bool {
+	return slices.ContainsFunc(o.forms, func(g form) bool { return g.like(f, v) })
+}
+
+// mix: what else looks the same may be what came in place of o. Then none of them
+// has to come, and one more may.
+func (s *memory) mix(o *debt, f form, v mqtt.Version, blurred bool) {
+	for _, x := range s.owed {
+		if x != o && x.stage == waiting && x.m.text == o.m.text && x.m.topic == o.m.topic && x.could(f, v) {
+			x.must, x.mixed, blurred = false, true, true
+		}
+	}
+	if blurred {
+		o.mixed = true
+		left := *o
+		left.must = false
+		s.owed = append(s.owed, &left)
+	}
+}
+
 // looks tells whether o may look like f, and keeps the forms that do: to a client
 // before 5.0 more of them look the same.
 func (o *debt) looks(f form, v mqtt.Version) bool {
@@ -318,17 +338,21 @@ func (o *debt) looks(f form, v mqtt.Version) bool {
 // before what is for one of a group, and of that what must come first.
 func (p *play) first(l *link, s *memory, m *mqtt.Publish, topic string, f form) *debt {
 	is := func(n *note) bool {
-		if n.root.copies > 0 && past(n.expires, p.d.now) { // it is another copy
-			return false
-		}
-		return n.topic == topic && n.text == string(m.Payload) && (n.vague || p.interval(l, n) == int64(m.MessageExpiry))
+		fresh := !past(n.expires, p.d.now) // [MQTT-3.3.2-5]
+		return n.topic == topic && n.text == string(m.Payload) && (n.vague || fresh && p.interval(l, n) == int64(m.MessageExpiry))
 	}
 	for _, must := range []bool{true, false} {
+		var best *debt
 		for _, o := range s.owed {
-			if o.stage == waiting && o.must == must && is(o.m) && o.looks(f, l.version) {
-				p.checkFirst(l, s, o)
-				return o
+			if o.stage == waiting && o.must == must && is(o.m) && o.could(f, l.version) && (best == nil || len(o.forms) < len(best.forms)) {
+				best = o
 			}
+		}
+		if best != nil {
+			s.mix(best, f, l.version, p.blurred(s, best.m))
+			best.looks(f, l.version)
+			p.checkFirst(l, s, best)
+			return best
 		}
 		var of *parcel
 		for _, x := range p.parcels {
@@ -346,6 +370,9 @@ func (p *play) first(l *link, s *memory, m *mqtt.Publish, topic string, f form) 
 
 // fits tells whether s may be sent x in the form f.
 func (x *parcel) fits(s *memory, f form, v mqtt.Version) bool {
+	if x.blur { // whose identifiers these are cannot be told either
+		v = mqtt.V311
+	}
 	return slices.ContainsFunc(x.could[s], func(g form) bool { return g.like(f, v) })
 }
 
@@ -366,9 +393,6 @@ func (p *play) hand(l *link, s *memory, x *parcel, f form) *debt {
 // values, to what came before.
 func (p *play) checkFirst(l *link, s *memory, o *debt) {
 	m := o.m
-	if !m.expires.IsZero() && !m.expires.After(p.d.now) {
-		p.fail("%s: %q has expired [MQTT-3.3.2-5]", s, m.text)
-	}
 	s.got[m.root] = true
 	s.sends++
 	o.order = s.sends
@@ -378,7 +402,7 @@ func (p *play) checkFirst(l *link, s *memory, o *debt) {
 	if o.parcel != nil {
 		return
 	}
-	blur := p.blurred(s, m)
+	blur := p.blurred(s, m) || m.text == "" || o.mixed
 	if newest := s.newest[m.topic]; m.put > 0 && !blur {
 		if o.replay != "" && newest > m.put || o.replay == "" && !o.here && newest >= m.put && s.known(m) {
 			p.fail("%s: the retained value %q (%d) of %s comes after value %d", s, m.text, m.put, m.topic, newest)

@@ -97,6 +97,7 @@ type debt struct {
 	link   int  // connection on which it was sent last
 	order  int  // of the first sending
 	here   bool // it has surely reached the session
+	mixed  bool // another one looks the same
 }
 
 // parcel is a message for one of a group.
@@ -288,7 +289,7 @@ func (p *play) routed(m *note, exactly bool) {
 		atMost0 := slices.ContainsFunc(o.forms, func(f form) bool { return f.qos == 0 })
 		switch {
 		case !exactly && (atMost0 || !m.always[s]):
-		case !s.who.mayRead(m.topic) || past(m.expires, p.d.now) || s.got[m.root]:
+		case !s.who.mayRead(m.topic) || past(m.expires, p.d.now) || m.vague || s.got[m.root]:
 		case s.who.link != nil && s.who.link.max > 0 && o.tooLarge(s.who.link):
 		case !atMost0:
 			o.must = true
@@ -302,6 +303,9 @@ func (p *play) routed(m *note, exactly bool) {
 	for _, x := range p.parcels {
 		if x.m == m {
 			p.address(x, exactly)
+			for s := range x.could {
+				p.overflow(s, nil)
+			}
 		}
 	}
 	if m.retain {
@@ -441,6 +445,11 @@ func (p *play) replay(s *memory, sub *interest) {
 // come or not [MQTT-3.10.4-3].
 func (p *play) left(s *memory, sub *interest) {
 	delete(s.subs, sub.Filter)
+	for _, m := range p.hazy { // it may have been routed before
+		if matches(sub.real, m.topic) {
+			delete(m.always, s)
+		}
+	}
 	for _, o := range s.owed {
 		if o.stage == waiting && matches(sub.real, o.m.topic) && (o.replay == "" || o.replay == sub.Filter) {
 			o.must = false

@@ -135,6 +135,7 @@ func (l *Loop) open(c *Conn) {
 		return
 	}
 	c.hello = nil
+	c.half.since, c.half.armed = 0, false
 	c.session = o.Ref
 	c.opened = opening{at: l.now.UnixMilli(), clean: hello.connect.CleanStart}
 	c.pace.lastSeen = l.now

@@ -55,6 +55,7 @@ type Conn struct {
 	stage   stage
 	version mqtt.Version
 	in      []byte // an incomplete packet; at most the packet limit and one read
+	half    half   // of it
 	hello   *arrival
 	auth    *exchange // nil without an Authentication Method
 	ws      *frames   // nil unless WebSocket

@@ -245,8 +245,17 @@ func (s *fdSocket) Close(politely bool, place listener.Admission) {
 	if politely && unix.Shutdown(int(s.fd), unix.SHUT_WR) == nil && s.poll.linger(s.fd, l, place) {
 		return
 	}
+	if len(s.out) > 0 {
+		forsake(s.fd)
+	}
 	s.out = nil
 	hangUp(s.fd, l, &place)
+}
+
+// forsake makes closing fd a reset: its client does not read, and what the kernel
+// still has for it would stay for many minutes.
+func forsake(fd int32) {
+	_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }
 
 // hangUp closes the descriptor and gives the place back.

@@ -86,7 +86,7 @@ func (l *Loop) part(c *Conn, say *mqtt.Disconnect, why broker.Cause) {
 	}
 	c.stage = closing
 	l.unpause(c)
-	c.in = nil
+	l.letGo(c)
 	l.timers.Set(c.ref.Slot, l.now.Add(lingerMax))
 	l.mark(c)
 }
@@ -107,7 +107,8 @@ func (l *Loop) close(c *Conn, politely bool) {
 	l.unpause(c)
 	c.stage = gone
 	c.out.discard()
-	c.in, c.hello = nil, nil
+	l.letGo(c)
+	c.hello = nil
 	place := c.place
 	c.place = listener.Admission{}
 	place.Closing() // what is left of it is a socket, which waits for nothing of ours

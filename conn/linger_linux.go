@@ -54,6 +54,9 @@ func (p *epoller) sweep(now time.Time) {
 	p.lingered.Note(len(p.lingers))
 	for fd, g := range p.lingers {
 		if !now.Before(g.until) {
+			if n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil && n > 0 {
+				forsake(fd) // it was told and does not read
+			}
 			p.finish(fd, g)
 		}
 	}

@@ -128,6 +128,14 @@ func (l *Loop) overdue(c *Conn) {
 				due = stuck
 			}
 		}
+		late, until := l.unfinished(c)
+		if late {
+			l.home.Fail(l.now, c.session, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "a packet was begun and not finished in time"})
+			return
+		}
+		if !until.IsZero() && until.Before(due) {
+			due = until
+		}
 		if l.now.Before(due) {
 			l.timers.Set(c.ref.Slot, due)
 			return

@@ -60,6 +60,7 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 			return b
 		}
 		c.pace.lastSeen = l.now
+		c.half.since = 0
 		l.count.Inc(metrics.PacketsReceived.At(int(h.Type)))
 		if err := l.packet(c, &h, b[h.Size:h.Size+h.Remaining]); err != nil {
 			l.mistake(c, err)
@@ -109,6 +110,7 @@ func (l *Loop) keep(c *Conn, rest []byte) {
 	default:
 		c.in = append([]byte(nil), rest...)
 	}
+	l.hold(c)
 }
 
 // mistake ends a connection for what its peer did.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
 )
 
 // A client that keeps itself alive and never reads what it subscribed to is closed
@@ -43,6 +44,56 @@ func TestAClientThatNeverReadsIsClosed(t *testing.T) {
 		check()
 		_ = slow.Close()
 	})
+}
+
+// A packet that was begun must come to its end, however often its client says that
+// it is there on a long keep alive (A075, D-04), and a large one gets the time that
+// a slow network needs.
+func TestHalfAPacketHasItsTime(t *testing.T) {
+	play(t, func(r *rig) {
+		check := r.bystander()
+		c := r.connect(mqtt.V5, "alice/c", func(c *mqtt.Connect) { c.KeepAlive = 300 })
+		small := mqtt.Publish{Topic: []byte("open/x"), Payload: make([]byte, 1000)}
+		large := mqtt.Publish{Topic: []byte("open/y"), Payload: make([]byte, 800_000)}
+		b := append(small.Append(nil, mqtt.V5), large.Append(nil, mqtt.V5)...)
+		for _, part := range [][]byte{b[:500], b[500:20_000], b[20_000:400_000], b[400_000:]} { // each within its time
+			c.send(part)
+			r.settle()
+			r.pass(25 * time.Second)
+			r.settle()
+		}
+		check()
+		late := r.connect(mqtt.V5, "bob/c", func(c *mqtt.Connect) { c.KeepAlive = 300 })
+		late.send(small.Append(nil, mqtt.V5)[:20])
+		for range 3 {
+			r.settle()
+			r.pass(6 * time.Second)
+			late.silent()
+		}
+		r.pass(14 * time.Second)
+		late.closed(mqtt.QuotaExceeded)
+		check()
+		r.becomes("connections", 2, r.connections)
+	})
+}
+
+// Incomplete packets count against what all clients may hold together.
+func TestHalfPacketsAreCounted(t *testing.T) {
+	play(t, func(r *rig) {
+		large := mqtt.Publish{Topic: []byte("open/y"), Payload: make([]byte, 800_000)}
+		b := large.Append(nil, mqtt.V5)[:400_000]
+		first := r.connect(mqtt.V5, "alice/1")
+		first.send(b)
+		r.settle()
+		second := r.connect(mqtt.V5, "alice/2")
+		_, _ = second.nc.Write(b) // cut short, where the pipe has no buffer
+		second.closed(mqtt.QuotaExceeded)
+		_ = first.nc.Close()
+		r.becomes("connections", 0, r.connections)
+		if n := r.sess.Account.Held(); n != 0 {
+			t.Errorf("%d bytes are still held", n)
+		}
+	}, func(r *rig) { r.sess.Account = session.NewAccount(700_000) })
 }
 
 // Only a whole packet proves that a client is there: one that sends a byte of a

@@ -35,6 +35,22 @@ func (a *Account) room(size int64) bool {
 	return a == nil || a.held.Load()+size <= a.max.Load()
 }
 
+// Reserve counts size bytes more that something outside a session holds for a
+// client, unless they do not fit. Release gives them back.
+func (a *Account) Reserve(size int64) bool {
+	if a == nil {
+		return true
+	}
+	if a.held.Add(size) > a.max.Load() {
+		a.held.Add(-size)
+		return false
+	}
+	return true
+}
+
+// Release gives back what was reserved.
+func (a *Account) Release(size int64) { a.add(-size) }
+
 // add counts size bytes more, or fewer.
 func (a *Account) add(size int64) {
 	if a != nil {

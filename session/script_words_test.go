@@ -20,7 +20,7 @@ var scriptWords = map[string]func(r *runner, w *words){
 	"puback": (*runner).wordPuback, "pubrec": (*runner).wordPubrec, "pubcomp": (*runner).wordPubcomp,
 	"deliver": (*runner).wordDeliver, "congest": (*runner).wordCongest, "writable": (*runner).wordWritable,
 	"last-id": (*runner).wordLastID, "purge": (*runner).wordPurge, "room-for-replay": (*runner).wordRoomForReplay,
-	"unshare": (*runner).wordUnshare,
+	"unshare":   (*runner).wordUnshare,
 	"subscribe": (*runner).wordSubscribe, "unsubscribe": (*runner).wordUnsubscribe, "subscriptions": (*runner).wordSubscriptions,
 	"live": (*runner).wordLive, "state": (*runner).wordState,
 }

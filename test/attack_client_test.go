@@ -157,6 +157,8 @@ func (w *wire) skipTo(typ mqtt.Type) (packet, bool) {
 			w.t.Fatalf("waiting for %v: %v", typ, err)
 		case p.Type == typ:
 			return p, true
+		case p.Type == mqtt.DISCONNECT:
+			w.farewell = p.Body
 		case p.Type == mqtt.PUBLISH:
 			w.aside = append(w.aside, p)
 		case p.Type == mqtt.PUBREL:
@@ -171,6 +173,9 @@ func (w *wire) complete(p packet) {
 	id := uint16(p.Body[0])<<8 | uint16(p.Body[1])
 	w.send((&mqtt.Ack{Type: mqtt.PUBCOMP, PacketID: id}).Append(nil, w.v, 0))
 }
+
+// why is the reason of the DISCONNECT that came in place of an answer, as hex.
+func (w *wire) why() string { return fmt.Sprintf("%x", w.farewell) }
 
 // publish is the next PUBLISH, first of those put aside.
 func (w *wire) publish() (packet, error) {

@@ -53,8 +53,11 @@ func (s *siege) retainedOfTheRevoked(t *testing.T) {
 			t.Errorf("look %d: heard %q", i, got)
 		}
 		r.leave()
+		if i == 1 {
+			break
+		}
 		if out := s.b.Redoubt("", "retained", "clear", "a/r"); out.Code != 0 {
-			t.Fatal(out.Text())
+			t.Error(out.Text())
 		}
 	}
 	s.ruled(t, holes)

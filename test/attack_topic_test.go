@@ -14,14 +14,14 @@ import (
 // own is a topic of the second user, who attacks.
 const own = "devices/" + other + "/"
 
-// everything lets the second user at all that a wildcard can reach, which is
+// wildcardsOnly lets the second user at all that a wildcard can reach, which is
 // nothing that begins with $; the first may read what the broker says of itself.
-const everything = "  - {id: all, allow: all, users: [" + other + "], topics: [\"#\", \"$app/#\"]}\n" +
+const wildcardsOnly = "  - {id: all, allow: all, users: [" + other + "], topics: [\"#\", \"$app/#\"]}\n" +
 	"  - {id: watch, allow: subscribe, users: [" + user + "], topics: [\"$SYS/#\", \"$events/#\", \"$SYSx/#\", \"$x\", \"$app/#\"]}\n"
 
 // TestTopicAttackRows are the rows about topic names and filters.
 func TestTopicAttackRows(t *testing.T) {
-	s := besiege(t, testkit.Options{Rules: rulesOf(everything), Config: "limits: {publish_rate: {messages: 0, bytes: 0}}\n" +
+	s := besiege(t, testkit.Options{Rules: rulesOf(wildcardsOnly), Config: "limits: {publish_rate: {messages: 0, bytes: 0}}\n" +
 		"mqtt: {sys_interval: 1s, exclusive_subscriptions: true}\n"})
 	defer s.report(t)
 	t.Run("A030", func(t *testing.T) { s.depths(t) })

@@ -9,7 +9,7 @@ import (
 )
 
 // Mosquitto's names for what we speak.
-var mosquittoVersions = []string{"mqttv311", "mqttv5"}
+var mosquittoVersions = []string{"mqttv31", "mqttv311", "mqttv5"}
 
 // sub starts mosquitto_sub and waits until the broker granted the filter. It
 // prints topic, payload, QoS and the retain flag of each message.

@@ -23,7 +23,8 @@ type wire struct {
 	in   *bufio.Reader
 	v    mqtt.Version
 
-	aside []packet // publishes that came before an answer; see skipTo
+	aside    []packet // publishes that came before an answer; see skipTo
+	farewell []byte   // DISCONNECT that came in place of one
 }
 
 // packet is one received packet, its body not looked at.
@@ -160,8 +161,5 @@ func (w *wire) subscribe(filter string, qos mqtt.QoS) {
 
 // wireVersion translates mosquitto's name.
 func wireVersion(mosquitto string) mqtt.Version {
-	if mosquitto == "mqttv5" {
-		return mqtt.V5
-	}
-	return mqtt.V311
+	return map[string]mqtt.Version{"mqttv31": mqtt.V31, "mqttv311": mqtt.V311, "mqttv5": mqtt.V5}[mosquitto]
 }

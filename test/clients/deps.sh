@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Installs the clients that the suites in test/ run against the broker:
-# mosquitto_pub and mosquitto_sub, paho for Debian's Python, and MQTT.js.
+# mosquitto_pub and mosquitto_sub, paho for Debian's Python, MQTT.js, the modules of
+# paho for Go, and the Mosquitto broker that Redoubt is compared with.
 # Packages need root; as anybody else it only looks, and says the one command.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 missing=()
 command -v mosquitto_pub >/dev/null && command -v mosquitto_sub >/dev/null || missing+=(mosquitto-clients)
+[[ -x /usr/sbin/mosquitto ]] && command -v mosquitto_passwd >/dev/null || missing+=(mosquitto)
 /usr/bin/python3 -c 'import paho.mqtt.client' 2>/dev/null || missing+=(python3 python3-paho-mqtt)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
@@ -17,6 +19,11 @@ if ((${#missing[@]})); then
     exit 1
   fi
   export DEBIAN_FRONTEND=noninteractive
+  # The package of the broker starts a service; the tests start their own and want
+  # none. Whoever had one keeps it: then nothing is missing here.
+  if [[ " ${missing[*]} " == *" mosquitto "* && -d /run/systemd/system ]]; then
+    systemctl mask --quiet mosquitto.service
+  fi
   apt-get install -y --no-install-recommends "${missing[@]}" ||
     { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; }
 fi
@@ -26,3 +33,6 @@ if ! cmp -s package-lock.json node_modules/.made-from; then
   npm ci --no-audit --no-fund --loglevel=error
   cp package-lock.json node_modules/.made-from
 fi
+
+# The Go clients are a module of their own, so that the broker depends on neither.
+(cd pahogo && go mod download)
