@@ -41,6 +41,7 @@ type Settings struct {
 	Subscriptions         int // per session
 	WildcardSubscriptions int // per session
 	SessionsTotal         int // of the node, offline ones included (A066)
+	SubscriptionsTotal    int // of the node; 0: not limited
 	Takeovers             int // of one session in a row, then one a second; 0: not limited (A057)
 	PublishRate           PublishRate
 
@@ -110,11 +111,12 @@ type Broker struct {
 	known    func(*auth.Principal) bool
 	settings atomic.Pointer[Settings]
 
-	homes    int
-	seed     maphash.Seed
-	lastSID  atomic.Uint64
-	sessions atomic.Int64 // of all homes
-	hearers  atomic.Int64 // subscriptions under $events/
+	homes      int
+	seed       maphash.Seed
+	lastSID    atomic.Uint64
+	sessions   atomic.Int64 // of all homes
+	hearers    atomic.Int64 // subscriptions under $events/
+	subscribed atomic.Int64 // subscriptions of all homes
 }
 
 // Options are what cmd puts together.
@@ -186,7 +188,7 @@ func newClientID() string {
 // Report makes the gauges that only the shared half knows.
 func (b *Broker) Report(r *metrics.Registry) {
 	r.Gauge(metrics.Sessions, b.sessions.Load)
-	r.Gauge(metrics.Subscriptions, func() int64 { return int64(b.index.Stats().Subscribers) })
+	r.Gauge(metrics.Subscriptions, b.subscribed.Load)
 	r.Gauge(metrics.DelayedMessages, func() int64 { n, _ := b.delayed.Held(); return int64(n) })
 	r.Gauge(metrics.RetainedMessages, func() int64 { n, _ := b.retained.Stats(); return int64(n) })
 	r.Gauge(metrics.RetainedBytes, func() int64 { _, n := b.retained.Stats(); return n })

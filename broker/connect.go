@@ -9,6 +9,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/internal/secret"
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/topic"
 )
 
@@ -48,6 +49,9 @@ func (h *Home) checkWill(by *auth.Principal, w *mqtt.Will, offer *Offer) *mqtt.E
 		return &mqtt.Error{Reason: mqtt.RetainNotSupported, Rule: "MQTT-3.2.2-13", Detail: "will asks to be retained, mqtt.retain is off"}
 	case topic.ValidName([]byte(w.Topic)) != nil:
 		return &mqtt.Error{Reason: mqtt.TopicNameInvalid, Detail: "will topic is not valid"}
+	}
+	if !h.b.Settings().Session.Account.Room(session.WillBytes(w)) {
+		return &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.mqueue_bytes_total leaves no room for the will"}
 	}
 	delay, name, e := h.topicName(by, []byte(w.Topic))
 	switch {

@@ -38,8 +38,9 @@ type Event struct {
 	QoS       *int   `json:"qos,omitempty"`
 }
 
-// heard counts a subscription that came or went under $events/.
+// heard counts a subscription that came or went, and those under $events/.
 func (b *Broker) heard(sub *session.Sub, n int64) {
+	b.subscribed.Add(n)
 	if underEvents(sub.Real) {
 		b.hearers.Add(n)
 	}

@@ -101,6 +101,9 @@ func (h *Home) checkSubscription(r *resident, w *wish, had bool, set *Settings) 
 	if len(r.s.Subscriptions()) >= set.Subscriptions || (wild && r.s.Wildcards() >= set.WildcardSubscriptions) {
 		return mqtt.QuotaExceeded // A037
 	}
+	if most := set.SubscriptionsTotal; most > 0 && h.b.subscribed.Load() >= int64(most) {
+		return mqtt.QuotaExceeded // A042, A066
+	}
 	return mqtt.Success
 }
 

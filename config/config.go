@@ -154,6 +154,7 @@ type DelayLimits struct {
 type NodeLimits struct {
 	Memory                SizeOrAuto     `yaml:"memory"` // AutoSize: 75 % of what the system gives the process
 	SessionsTotal         int            `yaml:"sessions_total"`
+	SubscriptionsTotal    int            `yaml:"subscriptions_total"`
 	MqueueBytesTotal      Size           `yaml:"mqueue_bytes_total"`
 	RetainedMessagesTotal int            `yaml:"retained_messages_total"`
 	RetainedBytesTotal    Size           `yaml:"retained_bytes_total"`

@@ -48,6 +48,9 @@ func (a *Account) Reserve(size int64) bool {
 	return true
 }
 
+// Room tells whether size more bytes fit.
+func (a *Account) Room(size int64) bool { return a.room(size) }
+
 // Release gives back what was reserved.
 func (a *Account) Release(size int64) { a.add(-size) }
 

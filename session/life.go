@@ -21,10 +21,20 @@ type Due struct {
 	End  bool
 }
 
-// attach arms the will of the new connection. A will whose delay had not passed
+// arm arms the will of the new connection. A will whose delay had not passed
 // is not sent [MQTT-3.1.3-9].
-func (l *life) attach(a Attachment) {
-	*l = life{will: a.Will, expirySeconds: a.ExpirySeconds}
+func (s *Session) arm(a Attachment) {
+	s.takeWill()
+	s.life = life{will: a.Will, expirySeconds: a.ExpirySeconds}
+	if a.Will != nil {
+		s.out.queue.account.add(WillBytes(a.Will))
+	}
+}
+
+// WillBytes is what a will takes of the node's account. Wills are bounded in size
+// by limits.connect_packet_bytes, and in sum by what all sessions may hold.
+func WillBytes(w *mqtt.Will) int64 {
+	return int64(len(w.Topic)+len(w.Props)+len(w.Payload)) + 128
 }
 
 // Detach ends the connection. keepWill is false only after a DISCONNECT with
@@ -35,10 +45,10 @@ func (s *Session) Detach(now time.Time, keepWill bool) Due {
 	s.forgetAliases()
 	l := &s.life
 	if !keepWill {
-		l.will = nil
+		s.takeWill()
 	}
 	if l.expirySeconds == 0 {
-		return Due{Will: l.takeWill(), End: true}
+		return Due{Will: s.takeWill(), End: true}
 	}
 	if l.expirySeconds != ExpiryNever {
 		l.endsAt = now.Add(time.Duration(l.expirySeconds) * time.Second)
@@ -47,7 +57,7 @@ func (s *Session) Detach(now time.Time, keepWill bool) Due {
 		return Due{}
 	}
 	if l.will.DelaySeconds == 0 {
-		return Due{Will: l.takeWill()}
+		return Due{Will: s.takeWill()}
 	}
 	// The will is sent when its delay has passed or the session ends, whichever
 	// is first [§3.1.3.2.2]; Tick sends both at the end.
@@ -72,21 +82,25 @@ func (s *Session) Tick(now time.Time) Due {
 		return Due{}
 	}
 	if !l.endsAt.IsZero() && !now.Before(l.endsAt) {
-		return Due{Will: l.takeWill(), End: true}
+		return Due{Will: s.takeWill(), End: true}
 	}
 	if !l.willAt.IsZero() && !now.Before(l.willAt) {
-		return Due{Will: l.takeWill()}
+		return Due{Will: s.takeWill()}
 	}
 	return Due{}
 }
 
 // End takes what is due when the session is ended from outside: by Clean Start,
 // by a kick or by an operator.
-func (s *Session) End() Due { return Due{Will: s.life.takeWill(), End: true} }
+func (s *Session) End() Due { return Due{Will: s.takeWill(), End: true} }
 
-func (l *life) takeWill() *mqtt.Will {
-	w := l.will
-	l.will, l.willAt = nil, time.Time{}
+// takeWill disarms the will and answers it.
+func (s *Session) takeWill() *mqtt.Will {
+	w := s.life.will
+	s.life.will, s.life.willAt = nil, time.Time{}
+	if w != nil {
+		s.out.queue.account.add(-WillBytes(w))
+	}
 	return w
 }
 

@@ -112,7 +112,7 @@ func (s *Session) Attach(now time.Time, a Attachment, out []Out) []Out {
 		sizeMax:  a.MaximumPacketSize,
 		aliasMax: min(int(a.AliasMaximum), s.lim.AliasOutMax),
 	}
-	s.life.attach(a)
+	s.arm(a)
 	s.in.rewind()
 	s.out.rewind()
 	return s.Pump(now, out)
@@ -150,6 +150,7 @@ func (s *Session) Writable(now time.Time, out []Out) []Out {
 // used afterwards.
 func (s *Session) Discard() {
 	s.forgetAliases()
+	s.takeWill()
 	s.out.discard()
 	s.in.discard()
 	s.conn.online = false

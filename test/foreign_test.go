@@ -40,7 +40,7 @@ var foreignSettings = map[string]func(value string) string{
 }
 
 // scriptUsers are the names that scripts use; the password of each is pw- and it.
-var scriptUsers = []string{"user", "other", "x", "someone-with-a-long-name"}
+var scriptUsers = []string{"user", "other", "x", "me", "someone-with-a-long-name"}
 
 // foreignSecrets are the users and the rights that the scripts expect, made once:
 // directory of a password file and an ACL file.

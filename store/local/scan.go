@@ -1,0 +1,135 @@
+package local
+
+import (
+	"sort"
+
+	"github.com/redoubtmq/redoubt/store"
+)
+
+// indexEvery is how far apart, in bytes, the places are that a segment remembers
+// for readers who begin in its middle: 4 KB of memory for 64 MiB of log.
+const indexEvery = 256 << 10
+
+// segment is one file of the log as readers see it. Within a segment numbers are
+// consecutive but for what was lost.
+type segment struct {
+	name    string
+	marker  marker
+	first   store.Seq
+	follows store.Seq
+	last    store.Seq // newest durable record in it; first-1 when it is empty
+	size    int64     // durable bytes; what lies after them is not read
+	index   []place
+}
+
+// place says that the frame with record seq begins at off.
+type place struct {
+	seq store.Seq
+	off int64
+}
+
+// note remembers a frame's place if the last one is far enough away.
+func (s *segment) note(seq store.Seq, off int64) {
+	if n := len(s.index); n == 0 || off-s.index[n-1].off >= indexEvery {
+		s.index = append(s.index, place{seq, off})
+	}
+}
+
+// seek answers where to begin reading for seq.
+func (s *segment) seek(seq store.Seq) int64 {
+	i := sort.Search(len(s.index), func(i int) bool { return s.index[i].seq > seq })
+	if i == 0 {
+		return headerBytes
+	}
+	return s.index[i-1].off
+}
+
+// empty tells whether it has no record.
+func (s *segment) empty() bool { return s.last < s.first }
+
+// hole is a stretch of a file that is no frame.
+type hole struct{ off, end int64 }
+
+// scanned is what reading a whole segment found.
+type scanned struct {
+	segment
+	holes   []hole
+	missing []store.Range // numbers that the frames around them say were there
+	expect  store.Seq     // the number after the last record
+	group   int64         // the last write that left a frame: where it began
+	seal    *frame        // nil unless it ends with one
+	tail    int64         // bytes after the seal, which nobody wrote on purpose
+}
+
+// scan reads every frame of a segment up to w.size. visit, if not nil, is given
+// each one.
+func scan(w *window, name string, h *header, visit func(f *frame, raw []byte) error) (*scanned, error) {
+	s := &scanned{segment: segment{name: name, marker: h.marker, first: h.first, follows: h.follows}, expect: h.first, group: headerBytes}
+	s.last = h.first - 1
+	off := int64(headerBytes)
+	for off < w.size && s.seal == nil {
+		f, raw, ok, err := w.frameAt(off, h.marker)
+		if err != nil {
+			return nil, err
+		}
+		if !ok || f.first < s.expect {
+			next, err := w.search(off+1, h.marker)
+			if err != nil {
+				return nil, err
+			}
+			if n := len(s.holes); n > 0 && s.holes[n-1].end == off {
+				s.holes[n-1].end = next
+			} else {
+				s.holes = append(s.holes, hole{off, next})
+			}
+			off = next
+			continue
+		}
+		if visit != nil {
+			if err := visit(&f, raw); err != nil {
+				return nil, err
+			}
+		}
+		s.take(&f, off)
+		off += f.size()
+	}
+	s.size = off
+	s.tail = max(0, w.size-off)
+	if n := len(s.holes); n > 0 && s.holes[n-1].end >= w.size && s.seal == nil {
+		s.size = s.holes[n-1].off // it ends with the last frame
+	}
+	return s, nil
+}
+
+// take accepts a frame.
+func (s *scanned) take(f *frame, off int64) {
+	s.group = max(s.group, int64(f.group))
+	if f.kind == frameSeal {
+		f.body = append([]byte(nil), f.body...)
+		s.seal = f
+		return
+	}
+	if f.first > s.expect {
+		s.missing = append(s.missing, store.Range{First: s.expect, Last: f.first - 1})
+	}
+	s.note(f.first, off)
+	s.expect = f.next()
+	s.last = s.expect - 1
+}
+
+// torn answers where the part begins that a power cut may have left: the first
+// hole that no later write proves to have been on disk. A write begins only
+// when the one before it is durable, and only then is anybody told; so what lies
+// in the last write, hole or frame, was never acknowledged if the write is not
+// whole. -1 if there is none.
+func (s *scanned) torn(rebuilt bool) int64 {
+	if rebuilt { // was whole before it got its name
+		return -1
+	}
+	for _, h := range s.holes {
+		if h.off >= s.group {
+			return h.off
+		}
+	}
+	return -1
+}
