@@ -92,6 +92,9 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 		}
 		return
 	}
+	if w.group != (session.Group{}) && w.passes == 0 && !r.s.Online() && h.pass(now, f, w, to) {
+		return // its connection went while the message was on its way [§4.8.2]
+	}
 	if w.group == (session.Group{}) && r.s.SeenRetained(f.Topic(), f.Version) {
 		return
 	}

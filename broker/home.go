@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -190,9 +191,19 @@ func (h *Home) Writable(now time.Time, ref Ref) {
 	h.wakeReplay(r)
 }
 
-// fail ends a connection for the peer's mistake and says so to a v5 client
-// [MQTT-4.13.1-1]. The will is published.
+// fail ends a connection for a mistake of the peer's that was found here, and writes
+// it down once a minute, source prefix and reason. A denial has been.
 func (h *Home) fail(now time.Time, r *resident, e *mqtt.Error) {
+	if e.Reason != mqtt.NotAuthorized {
+		h.b.log.Stranger(now, slog.LevelInfo, "client broke the protocol, closed", r.by.Addr, e.Reason.String(),
+			slog.String("address", r.by.Addr.String()), slog.String("listener", r.by.Listener), slog.String("user", r.by.Username),
+			slog.String("client_id", r.by.ClientID), slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))
+	}
+	h.dismiss(now, r, e)
+}
+
+// dismiss says so to a v5 client [MQTT-4.13.1-1]. The will is published.
+func (h *Home) dismiss(now time.Time, r *resident, e *mqtt.Error) {
 	h.disconnect(now, r, &mqtt.Disconnect{Reason: e.Reason, ReasonString: explain(e)}, CauseOf(e))
 }
 

@@ -26,11 +26,11 @@ func (h *Home) Disconnect(now time.Time, ref Ref, d *mqtt.Disconnect) {
 	h.wire.Close(conn, nil, CauseDisconnect)
 }
 
-// Fail ends a connection for a mistake the loop found, such as a malformed
-// packet.
+// Fail ends a connection for a mistake the loop found and wrote down, such as a
+// malformed packet.
 func (h *Home) Fail(now time.Time, ref Ref, e *mqtt.Error) {
 	if r := h.at(ref); r != nil {
-		h.fail(now, r, e)
+		h.dismiss(now, r, e)
 	}
 }
 

@@ -45,8 +45,11 @@ type play struct {
 // numbers only grow.
 type numbers struct{ step, notes, texts, puts, requests int }
 
-// limits are those of all sessions of a script.
-type limits struct{ queue, inflight int }
+// limits are those of all sessions of a script, and what they subscribe to.
+type limits struct {
+	queue, inflight int
+	filters         []string
+}
 
 // failure is what a script ends with when broker and model differ.
 type failure string
@@ -60,7 +63,7 @@ func newPlay(t testing.TB, mood byte) *play {
 	p := &play{
 		account: session.NewAccount(1 << 30), links: map[ConnRef]*link{}, kept: map[string]kept{}, frames: map[*mqtt.Frame]bool{},
 		delayed: delay.NewAccount(delay.Limits{Messages: 1000, Bytes: 1 << 20, OwnerMessages: 1000, OwnerBytes: 1 << 20}),
-		limits:  limits{queue: pick([]int{1000, 1000, 1000, 2}, mood), inflight: pick([]int{4, 2, 1}, mood>>2)},
+		limits:  limits{queue: pick([]int{1000, 1000, 1000, 2}, mood), inflight: pick([]int{4, 2, 1}, mood>>2), filters: pick([][]string{modelFilters, modelFilters, groupFilters}, mood>>6)},
 	}
 	p.d = newDesk(t, 2, func(s *Settings) {
 		s.Session.Account, s.Session.MqueueMessages, s.Session.InflightMax = p.account, p.queue, p.inflight
@@ -249,7 +252,7 @@ func (p *play) soften() {
 		}
 		for _, x := range p.parcels {
 			if x.could[s] != nil {
-				x.must, x.now = false, false
+				x.must, x.now, x.at = false, false, nil
 			}
 		}
 		for _, o := range s.owed {
@@ -298,10 +301,15 @@ func (p *play) rest() {
 		p.restOf(s)
 	}
 	for _, x := range p.parcels {
-		for s := range x.could { // it may wait at one that has no room any more
-			x.now = x.now && s.who.link != nil && !s.who.link.full && s.unacknowledged() < s.who.link.window(p)
+		connected := false
+		for s := range p.groups()[x.group] {
+			if l := s.who.link; l != nil { // it may wait at one that has no room any more
+				connected = true
+				x.now = x.now && !l.full && s.unacknowledged() < l.window(p)
+			}
 		}
-		if x.now && x.taken == nil {
+		x.now = x.now && connected
+		if x.now && (x.taken == nil || x.loose) {
 			p.fail("%q for the group %q has come to nobody, and there was one who could take it", x.m.text, x.group)
 		}
 	}

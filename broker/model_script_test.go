@@ -17,6 +17,8 @@ var (
 		"open/one", "open/+", "open/#", "#", "+/one", "lent/one", "lent/#", "open/two",
 		"$share/g/open/+", "$share/g/+/one", "$share/h/open/#", "$share/g/lent/one",
 	}
+	// groupFilters are for scripts in which most is shared and nothing overlaps it.
+	groupFilters  = []string{"$share/g/open/+", "$share/g/open/+", "$share/g/open/+", "lent/#", "open/one/deep"}
 	modelVersions = []mqtt.Version{mqtt.V31, mqtt.V311, mqtt.V5, mqtt.V5}
 	modelExpiries = []uint32{0, 2, 5, 30}
 )
@@ -186,9 +188,9 @@ func (p *play) arrive(w *party, l *link, c *mqtt.Connect) {
 
 // stepSubscribe subscribes with one filter or two.
 func (p *play) stepSubscribe(w *party, s step) {
-	filters := []string{pick(modelFilters, s.a)}
+	filters := []string{pick(p.filters, s.a)}
 	if s.a>>7 == 1 && s.a>>5&3 == 0 {
-		filters = append(filters, pick(modelFilters, s.a+1))
+		filters = append(filters, pick(p.filters, s.a+1))
 	}
 	p.subscribe(w, s, filters)
 }

@@ -22,9 +22,8 @@ type memory struct {
 	sends   int // how many messages were sent first; it only grows
 	expiry  uint32
 	will    *mqtt.Will
-	willAt  time.Time // zero: not waiting
-	endsAt  time.Time // zero: not waiting
-	ended   bool
+	willAt  time.Time      // zero: not waiting
+	endsAt  time.Time      // zero: not waiting
 	last    map[class]int  // the newest note that came, of what has an order
 	newest  map[string]int // by topic: the newest retained value that came
 	got     map[*note]bool // roots
@@ -107,10 +106,12 @@ type parcel struct {
 	could map[*memory][]form
 	taken *debt // nil: nobody was sent it yet
 	by    *memory
-	loose bool // whoever was sent it has gone, and another may get it
-	blur  bool // somebody gets the message by another subscription too, and it looks the same
-	must  bool // somebody gets it in the end
-	now   bool // and at once
+	loose bool    // whoever was sent it has gone, and another may get it
+	gone  bool    // the group had nobody since; one of the same name is another
+	at    *memory // whoever must have it while nobody was sent it; nil: not known
+	blur  bool    // somebody gets the message by another subscription too, and it looks the same
+	must  bool    // somebody gets it in the end
+	now   bool    // and at once
 }
 
 // kept is what the retained store may hold for a topic; nil stands for nothing.
@@ -352,6 +353,9 @@ func (p *play) address(x *parcel, exactly bool) {
 	members := p.groups()[x.group]
 	x.must = len(members) > 0 && exactly
 	for s, sub := range members {
+		if exactly && len(members) == 1 && min(sub.QoS, x.m.qos) > 0 && s.who.mayRead(x.m.topic) {
+			x.at = s
+		}
 		x.must = x.must && min(sub.QoS, x.m.qos) > 0 && s.who.mayRead(x.m.topic) && p.queue > 100 && (s.who.link == nil || s.who.link.max == 0)
 		x.now = x.now || exactly && !p.busy && p.accepts(s, x)
 	}
@@ -463,9 +467,10 @@ func (p *play) left(s *memory, sub *interest) {
 // unsettle: the members of a group have changed, and with them who can get what
 // waits.
 func (p *play) unsettle(group string) {
+	empty := len(p.groups()[group]) == 0
 	for _, x := range p.parcels {
 		if x.group == group {
-			x.must, x.now = false, false
+			x.must, x.now, x.gone = false, false, x.gone || empty
 		}
 	}
 }
@@ -475,6 +480,7 @@ func (p *play) depart(s *memory, keepWill bool) {
 	s.who.link = nil
 	for _, o := range s.owed {
 		if o.parcel != nil && o.stage == sent && o.form.qos == 1 {
+			o.parcel.now = !o.parcel.loose && p.moves(o.parcel, s)
 			o.parcel.loose, o.must = true, false // it may go on to another [MQTT-4.8.2-4]
 		}
 		for _, x := range p.parcels {
@@ -485,9 +491,11 @@ func (p *play) depart(s *memory, keepWill bool) {
 		}
 	}
 	for _, x := range p.parcels {
-		x.now = x.now && x.taken != nil
 		for _, f := range x.could[s] {
-			x.must = x.must && f.qos > 0
+			x.must, x.now = x.must && f.qos > 0, x.now && f.qos > 0
+		}
+		if x.at == s && x.taken == nil {
+			x.at, x.now = nil, p.moves(x, s)
 		}
 	}
 	if !keepWill {
@@ -505,6 +513,29 @@ func (p *play) depart(s *memory, keepWill bool) {
 			p.fire(s)
 		}
 	}
+}
+
+// moves: x, which s has, goes to another member as s leaves: one is connected and
+// nothing keeps it from having x.
+func (p *play) moves(x *parcel, s *memory) (moves bool) {
+	if x.blur || x.gone || !x.m.expires.IsZero() || p.queue < 100 {
+		return false
+	}
+	for to, sub := range p.groups()[x.group] {
+		if to == s {
+			continue
+		}
+		if min(sub.QoS, x.m.qos) == 0 || !to.who.mayRead(x.m.topic) {
+			return false
+		}
+		if l := to.who.link; l != nil {
+			if l.max > 0 || l.full {
+				return false
+			}
+			moves = true
+		}
+	}
+	return moves
 }
 
 // fire publishes the will, if there is one, by the rules of now.
@@ -530,7 +561,8 @@ func expiresAt(now time.Time, seconds uint32, has bool) time.Time {
 
 // end ends a session.
 func (p *play) end(s *memory) {
-	s.ended = true
+	p.sessions = slices.DeleteFunc(p.sessions, func(o *memory) bool { return o == s })
+	s.who.memory = nil
 	for _, sub := range s.subs {
 		if sub.share != "" {
 			p.unsettle(sub.share + " " + sub.real)
@@ -546,8 +578,6 @@ func (p *play) end(s *memory) {
 			x.must, x.now = false, false
 		}
 	}
-	p.sessions = slices.DeleteFunc(p.sessions, func(o *memory) bool { return o == s })
-	s.who.memory = nil
 }
 
 // judge takes back what the rules no longer allow.
@@ -568,7 +598,7 @@ func (p *play) judge() {
 	for _, x := range p.parcels {
 		for s := range x.could {
 			if !s.who.mayRead(x.m.topic) {
-				x.must, x.now = false, false
+				x.must, x.now, x.at = false, false, nil
 			}
 		}
 	}

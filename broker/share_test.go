@@ -212,3 +212,21 @@ func TestExclusiveIsOneAtATime(t *testing.T) {
 		t.Errorf("b after a has gone: %v", rc)
 	}
 }
+
+// A message that was on its way to a member on another loop when its connection
+// went goes on to one who is connected, and does not wait for it to come back.
+func TestSharedOvertakesALeaver(t *testing.T) {
+	d := newDesk(t, 2)
+	pub, a, b := d.sit(0, "pub"), d.sit(1, "a"), d.sit(0, "b")
+	a.subscribe("$share/g/open/x", 1)
+	pub.publish("open/x", "one", 1, 1) // in the lane to a
+	b.subscribe("$share/g/open/x", 1)
+	a.h().Gone(d.now, a.ref)
+	d.turn()
+	d.turn()
+	d.turn()
+	if got := b.payloads(); !slices.Equal(got, []string{"one"}) {
+		n, _ := a.h().at(a.ref).s.Queued()
+		t.Errorf("b got %q, %d messages wait for a", got, n)
+	}
+}

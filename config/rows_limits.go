@@ -92,7 +92,7 @@ var rowsLimits = []Row{
 		Why:   "Subscriptions of all sessions together, shared ones included. One with a short filter takes about 250 bytes, so the default is a little over 1 GiB. Over it a new filter is answered 0x97.",
 		Since: release, Reload: Live},
 	{Key: "limits.mqueue_bytes_total", Kind: KindSize, Default: "2GiB", Min: "1MiB", Max: "1TiB",
-		Why:   "What all sessions together may hold for their clients, waiting and unacknowledged, with wills, topic aliases and packets that have come in part: many sessions, each within its own limits, must not fill the memory. A message that many share counts once for each. Over it QoS 1 and 2 messages are dropped as from a full queue, counted.",
+		Why:   "What all sessions together may hold for their clients, waiting and unacknowledged, with wills, topic aliases and packets that have come in part: many sessions, each within its own limits, must not fill the memory. A message that many share counts once for each. Over seven eighths of it QoS 1 and 2 messages are dropped as from a full queue, counted; the rest is for what clients are sending.",
 		Since: release, Reload: Live},
 	{Key: "limits.retained_messages_total", Kind: KindInt, Unit: "messages", Default: "1000000", Min: "0", Max: "100000000",
 		Why: "Retained messages of all topics. Over it a retained publish is answered 0x97.", Since: release, Reload: Restart},

@@ -30,8 +30,15 @@ func (a *Account) Held() int64 {
 	return a.held.Load()
 }
 
-// room tells whether size more bytes fit.
+// room tells whether size more bytes fit into a queue. Queues leave an eighth of the
+// bound to what clients are sending: otherwise those that fill their queues would
+// have everybody disconnected who publishes more than a read takes (A067).
 func (a *Account) room(size int64) bool {
+	return a == nil || a.held.Load()+size <= a.max.Load()-a.max.Load()/8
+}
+
+// roomIn tells whether size more bytes of what a client sends fit.
+func (a *Account) roomIn(size int64) bool {
 	return a == nil || a.held.Load()+size <= a.max.Load()
 }
 

@@ -13,7 +13,7 @@ func TestAccountBoundsAllSessionsTogether(t *testing.T) {
 	now := time.Unix(1000, 0)
 	frame := func() *mqtt.Frame { f := mqtt.NewFrame([]byte("t"), nil, make([]byte, 1000)); f.QoS = 2; return f }
 	size := int64(frame().Size())
-	lim := &Limits{InflightMax: 4, MqueueMessages: 100, MqueueBytes: 1 << 20, AwaitingRelMax: 10, ReceiveMaximum: 10, Account: NewAccount(10 * size)}
+	lim := &Limits{InflightMax: 4, MqueueMessages: 100, MqueueBytes: 1 << 20, AwaitingRelMax: 10, ReceiveMaximum: 10, Account: NewAccount(10*size*8/7 + 2)} // of which an eighth is not for queues
 	sessions := []*Session{New(Key{ClientID: "a"}, 1, lim), New(Key{ClientID: "b"}, 2, lim)}
 	var outs []Out
 	for i, s := range sessions {
@@ -38,6 +38,11 @@ func TestAccountBoundsAllSessionsTogether(t *testing.T) {
 	}
 	if got := lim.Account.Held(); got != 6*size {
 		t.Errorf("%d bytes held after four acknowledgements, want %d", got, 6*size)
+	}
+	if free := lim.Account.max.Load() - lim.Account.Held(); !lim.Account.Reserve(free) || lim.Account.Reserve(1) {
+		t.Error("what queues leave is not for those who send")
+	} else {
+		lim.Account.Release(free)
 	}
 	for _, o := range outs {
 		o.Done()

@@ -66,7 +66,7 @@ func (s *Session) alias(now time.Time, o *Out) {
 // learn remembers an alias the client set.
 func (s *Session) learn(alias uint16, name []byte) error {
 	more := int64(len(name) - len(s.in.aliases[alias]))
-	if !s.out.queue.account.room(more) {
+	if !s.out.queue.account.roomIn(more) {
 		return &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.mqueue_bytes_total leaves no room for a topic alias"}
 	}
 	if s.in.aliases == nil {

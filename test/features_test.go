@@ -68,8 +68,8 @@ func TestFeatures(t *testing.T) {
 			cases []string
 			argv  []string
 		}{
-			{"paho", false, pahoFeatures, []string{python, clientFile(t, "paho_features.py")}},
-			{"paho over WebSocket", true, pahoFeatures, []string{python, clientFile(t, "paho_features.py")}},
+			{"paho", false, pahoFeatures, []string{python, "-B", clientFile(t, "paho_features.py")}},
+			{"paho over WebSocket", true, pahoFeatures, []string{python, "-B", clientFile(t, "paho_features.py")}},
 			{"js", false, mqttjsFeatures, []string{testkit.Need(t, "node"), clientFile(t, "mqttjs_features.js")}},
 			{"js over WebSocket", true, mqttjsFeatures, []string{testkit.Need(t, "node"), clientFile(t, "mqttjs_features.js")}},
 			{"go", false, pahoGoFeatures, []string{goSuite, "-settings"}},

@@ -40,7 +40,7 @@ var foreignSettings = map[string]func(value string) string{
 }
 
 // scriptUsers are the names that scripts use; the password of each is pw- and it.
-var scriptUsers = []string{"user", "other", "x", "me", "someone-with-a-long-name"}
+var scriptUsers = []string{"user", "other", "x", "u", "me", "someone-with-a-long-name"}
 
 // foreignSecrets are the users and the rights that the scripts expect, made once:
 // directory of a password file and an ACL file.
@@ -202,10 +202,11 @@ func (w *foreign) Settle() {
 			n, q := c.state()
 			heard, quiet = heard+n, quiet && q
 		}
-		if quiet && heard == before {
+		if quiet && heard == before { // the turns in between brought nothing
 			return
 		}
 		if before = heard; !quiet {
+			before = -1
 			<-time.After(time.Millisecond)
 		}
 	}

@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -36,22 +37,26 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // read as ours.
 type logID [16]byte
 
-// marker begins every frame of one segment. It is random and never leaves the
-// disk: the search for frames after damage must not take a payload for one, and
-// a client chooses payloads.
+// marker begins every frame of one segment. It follows from the log's id, which
+// never leaves the disk: the search for frames after damage must not take a
+// payload for one, and a client chooses payloads.
 type marker [8]byte
+
+func markerOf(id logID, first store.Seq) marker {
+	sum := sha256.Sum256(binary.LittleEndian.AppendUint64(append([]byte("redoubt log frame\n"), id[:]...), uint64(first)))
+	return marker(sum[:8])
+}
 
 // header is the first headerBytes of a segment:
 //
 //	 0 magic 8, 8 format version 2, 10 flags 2, 12 zero 4
-//	16 log id 16, 32 marker 8, 40 first 8, 48 follows 8, 56 zero 4, 60 CRC-32C 4
+//	16 log id 16, 32 first 8, 40 follows 8, 48 zero 12, 60 CRC-32C 4
 //
 // Magic, version and the checksum's place are the same in all versions.
 type header struct {
 	version uint16
 	rebuilt bool // salvaged: it was complete and on disk before it got its name
 	log     logID
-	marker  marker
 	first   store.Seq // of its first record
 	follows store.Seq // the newest durable record before it; numbers between were never given out
 }
@@ -69,10 +74,9 @@ func (h *header) append(dst []byte) []byte {
 	dst = binary.LittleEndian.AppendUint16(dst, flags)
 	dst = append(dst, 0, 0, 0, 0)
 	dst = append(dst, h.log[:]...)
-	dst = append(dst, h.marker[:]...)
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.first))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(h.follows))
-	dst = append(dst, 0, 0, 0, 0)
+	dst = append(dst, make([]byte, 12)...)
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[at:], castagnoli))
 }
 
@@ -103,9 +107,8 @@ func parseHeader(b []byte) (h header, err error) {
 	}
 	h.rebuilt = binary.LittleEndian.Uint16(b[10:])&flagRebuilt != 0
 	copy(h.log[:], b[16:])
-	copy(h.marker[:], b[32:])
-	h.first = store.Seq(binary.LittleEndian.Uint64(b[40:]))
-	h.follows = store.Seq(binary.LittleEndian.Uint64(b[48:]))
+	h.first = store.Seq(binary.LittleEndian.Uint64(b[32:]))
+	h.follows = store.Seq(binary.LittleEndian.Uint64(b[40:]))
 	if h.version == 0 || h.first == 0 || h.follows >= h.first {
 		return h, errHeader
 	}

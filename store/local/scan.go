@@ -64,16 +64,17 @@ type scanned struct {
 // scan reads every frame of a segment up to w.size. visit, if not nil, is given
 // each one.
 func scan(w *window, name string, h *header, visit func(f *frame, raw []byte) error) (*scanned, error) {
-	s := &scanned{segment: segment{name: name, marker: h.marker, first: h.first, follows: h.follows}, expect: h.first, group: headerBytes}
+	m := markerOf(h.log, h.first)
+	s := &scanned{segment: segment{name: name, marker: m, first: h.first, follows: h.follows}, expect: h.first, group: headerBytes}
 	s.last = h.first - 1
 	off := int64(headerBytes)
 	for off < w.size && s.seal == nil {
-		f, raw, ok, err := w.frameAt(off, h.marker)
+		f, raw, ok, err := w.frameAt(off, m)
 		if err != nil {
 			return nil, err
 		}
 		if !ok || f.first < s.expect {
-			next, err := w.search(off+1, h.marker)
+			next, err := w.search(off+1, m)
 			if err != nil {
 				return nil, err
 			}

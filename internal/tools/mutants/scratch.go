@@ -103,7 +103,7 @@ func (s *scratch) try(m mutant) verdict {
 	if out, err := command(s.dir, "git", "apply", "-C1", path).CombinedOutput(); err != nil {
 		return verdict{stale, "does not apply: " + string(out)}
 	}
-	out, err := s.test(m.pkg, m.test)
+	out, err := s.test(m.pkg, m.test, testTimeout)
 	return judge(out, err)
 }
 
@@ -143,12 +143,15 @@ func judge(out string, err error) verdict {
 // hang is noticed by it.
 const testTimeout = "60s"
 
-func (s *scratch) test(pkg, pattern string) (string, error) {
+// baselineTimeout is for all tests of a package in one run.
+const baselineTimeout = "8m"
+
+func (s *scratch) test(pkg, pattern, timeout string) (string, error) {
 	parts := strings.Split(pattern, "/")
 	for i, p := range parts {
 		parts[i] = "^(" + p + ")$"
 	}
-	out, err := command(s.dir, "go", "test", "-count=1", "-failfast", "-timeout", testTimeout, "-run", strings.Join(parts, "/"), pkg).CombinedOutput()
+	out, err := command(s.dir, "go", "test", "-count=1", "-failfast", "-timeout", timeout, "-run", strings.Join(parts, "/"), pkg).CombinedOutput()
 	return string(out), err
 }
 
@@ -164,7 +167,7 @@ func (s *scratch) baseline(mutants []mutant) (text string, ok bool) {
 		}
 	}
 	for pkg, names := range tests {
-		if out, err := s.test(pkg, strings.Join(names, "|")); err != nil {
+		if out, err := s.test(pkg, strings.Join(names, "|"), baselineTimeout); err != nil {
 			text, ok = text+out, false
 		}
 	}
