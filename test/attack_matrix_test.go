@@ -182,6 +182,11 @@ func (m *matrix) play(kind, way string) {
 	watch.tell(m.topic("end"), "end", 1)
 	want := []string{"after", "shared 0", "shared 1", "shared 2", "shared 3", "late", "will", "wait", "delayed"}
 	m.watched(watch.hear("end", true), want)
+	if !m.kept { // when nothing is looked at twice any more
+		m.pub.tell(m.topic("evening"), "evening", 1)
+		m.pub.tell(m.fence(), "fence evening", 1)
+		m.want("a live subscription, later", without(without(live.hear("fence evening", true), "fence late"), "fence later"))
+	}
 	m.resume()
 	for _, w := range []*wire{m.pub, watch, partner, live, rel, shared, delayed} {
 		w.die()

@@ -340,7 +340,8 @@ func (s *siege) resubscribe(t *testing.T) {
 			break
 		}
 	}
-	if held := s.counters(t)["redoubt_mqueue_bytes"]; held > 1<<20 {
+	held := 0.0
+	if within(time.Second, func() bool { held = s.counters(t)["redoubt_mqueue_bytes"]; return held > 1<<20 }) {
 		t.Errorf("%v bytes wait in queues", held)
 	}
 	deaf.die()

@@ -192,6 +192,13 @@ func (s *siege) parallel(t *testing.T) {
 	wg.Wait()
 	close(stop)
 	load.Wait()
+	open := 0.0
+	if !soon(func() bool {
+		open = s.counters(t)["redoubt_connections"] - m.series["redoubt_connections"]
+		return open <= 1
+	}) {
+		t.Errorf("%v connections are left of the fight", open)
+	}
 	for _, c := range conns {
 		if c != nil {
 			_ = c.Close()

@@ -207,6 +207,8 @@ func (w *foreign) Settle() {
 		}
 		if before = heard; !quiet {
 			before = -1
+		}
+		if !quiet {
 			<-time.After(time.Millisecond)
 		}
 	}
@@ -264,6 +266,14 @@ func (c *heard) Read(b []byte) (n int, err error) {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// Close ends the connection now. A program that is being started elsewhere in this
+// process holds a copy of every socket for a moment, and close alone would wait
+// for that.
+func (c *heard) Close() error {
+	_ = c.raw.Control(func(fd uintptr) { _ = syscall.Shutdown(int(fd), syscall.SHUT_RDWR) })
+	return c.Conn.Close()
 }
 
 // state is how much has come, and whether that was all.

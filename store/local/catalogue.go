@@ -13,7 +13,6 @@ type catalogue struct {
 	segs    []*segment   // by number; the last may still grow
 	missing []*store.MissingError
 	last    store.Seq // newest durable record; what it says at the start if there is none
-	next    store.Seq // the first number a new segment could begin with, if there is no segment
 }
 
 // bounds is Log.Bounds.
@@ -80,7 +79,7 @@ func (c *catalogue) trim(below store.Seq) (files []string) {
 
 // reach is where a reader goes on.
 type reach struct {
-	seg  segment   // a copy, without its index
+	seg  segment   // a copy, without its index; without a name if no record is there
 	off  int64     // where a frame begins that is not after the wanted record
 	stop store.Seq // the reader stops before this number, which is missing; 0 if there is none
 }
@@ -104,10 +103,7 @@ func (c *catalogue) find(from store.Seq) (r reach, err error) {
 	for i < len(c.segs) && c.segs[i].last < from { // between two segments: numbers never given out
 		i++
 	}
-	if i == len(c.segs) {
-		if r.stop != 0 { // only the missing is left
-			return r, &store.MissingError{Range: c.missing[m].Range, Where: c.missing[m].Where}
-		}
+	if i == len(c.segs) { // what is left is missing, or nothing
 		return r, nil
 	}
 	r.seg, r.off = *c.segs[i], c.segs[i].seek(from)

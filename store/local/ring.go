@@ -20,8 +20,7 @@ type ring struct {
 	buf      []byte     // the byte at position p is buf[p%len(buf)]
 	end      uint64     // position after the newest frame; only ever grows
 	groups   []ringGroup
-	followed bool          // next is the number after the newest record
-	next     store.Seq     // readers at or past it wait
+	next     store.Seq     // after the newest record: readers at or past it wait
 	changed  chan struct{} // closed by the next push; nil while nobody waits
 }
 
