@@ -59,7 +59,7 @@ fuzz: ## every fuzz target for FUZZTIME (30s); an input that breaks one lands in
 	@for pkg in $$(go list ./...); do \
 	   list=$$(go test -list '^Fuzz' "$$pkg") || { echo "$$list" >&2; exit 1; }; \
 	   for name in $$(grep '^Fuzz' <<<"$$list" || true); do \
-	     echo "$$pkg $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$pkg"; \
+	     echo "$$pkg $$name"; go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 3x "$$pkg"; \
 	   done; \
 	 done
 

@@ -207,8 +207,6 @@ func (w *foreign) Settle() {
 		}
 		if before = heard; !quiet {
 			before = -1
-		}
-		if !quiet {
 			<-time.After(time.Millisecond)
 		}
 	}

@@ -16,12 +16,12 @@ const ringBytesFirst = 64 << 10
 type ring struct {
 	bytesMax int
 
-	mu       sync.Mutex // guards everything below
-	buf      []byte     // the byte at position p is buf[p%len(buf)]
-	end      uint64     // position after the newest frame; only ever grows
-	groups   []ringGroup
-	next     store.Seq     // after the newest record: readers at or past it wait
-	changed  chan struct{} // closed by the next push; nil while nobody waits
+	mu      sync.Mutex // guards everything below
+	buf     []byte     // the byte at position p is buf[p%len(buf)]
+	end     uint64     // position after the newest frame; only ever grows
+	groups  []ringGroup
+	next    store.Seq     // after the newest record: readers at or past it wait
+	changed chan struct{} // closed by the next push; nil while nobody waits
 }
 
 // ringGroup is the frames of one write.
