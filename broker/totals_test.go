@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
 )
@@ -24,6 +25,9 @@ func TestSubscriptionsAreBoundedInTotal(t *testing.T) {
 		if rc := row.s.ask(row.filter, 0); rc != row.want {
 			t.Errorf("%d: %s: %v, want %v", i, row.filter, rc, row.want)
 		}
+	}
+	if n := d.metrics.Value(metrics.SubscribeRefused); n != 2 {
+		t.Errorf("%d refusals are counted, want 2", n)
 	}
 	a.h().evict(d.now, a.h().at(a.ref))
 	if rc := b.ask("open/2", 0); rc != 0 {

@@ -85,9 +85,10 @@ var (
 	AuthnUnavailableTimeout   = authnUnavailable.of("reason", "timeout")
 	AuthnUnavailableBackend   = authnUnavailable.of("reason", "backend_error")
 
-	PublishDenied   = count("redoubt_publish_denied_total", "PUBLISH packets and wills the rules refused.")
-	SubscribeDenied = count("redoubt_subscribe_denied_total", "Topic filters of SUBSCRIBE packets the rules refused.")
-	DeliveryDenied  = count("redoubt_delivery_denied_total", "Messages not delivered to a subscription because a rule denies their topic.")
+	PublishDenied    = count("redoubt_publish_denied_total", "PUBLISH packets and wills the rules refused.")
+	SubscribeDenied  = count("redoubt_subscribe_denied_total", "Topic filters of SUBSCRIBE packets the rules refused.")
+	SubscribeRefused = count("redoubt_subscribe_refused_total", "Topic filters of SUBSCRIBE packets refused for their form, a limit, or because the entrance does not offer them.")
+	DeliveryDenied   = count("redoubt_delivery_denied_total", "Messages not delivered to a subscription because a rule denies their topic.")
 )
 
 // Traffic.
