@@ -29,11 +29,15 @@ func (c *catalogue) firstLocked() store.Seq {
 	return c.segs[0].follows + 1
 }
 
-// add begins a new segment.
-func (c *catalogue) add(s *segment) {
+// add begins a new segment and answers the one before it, if any.
+func (c *catalogue) add(s *segment) (before *segment) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if n := len(c.segs); n > 0 {
+		before = c.segs[n-1]
+	}
 	c.segs = append(c.segs, s)
+	return before
 }
 
 // remove takes an empty segment out.
@@ -100,7 +104,7 @@ func (c *catalogue) find(from store.Seq) (r reach, err error) {
 		r.stop = e.Range.First
 	}
 	i := max(0, sort.Search(len(c.segs), func(i int) bool { return c.segs[i].first > from })-1)
-	for i < len(c.segs) && c.segs[i].last < from { // between two segments: numbers never given out
+	for i < len(c.segs) && (c.segs[i].empty() || c.segs[i].last < from) { // between two segments: numbers never given out
 		i++
 	}
 	if i == len(c.segs) { // what is left is missing, or nothing

@@ -172,14 +172,12 @@ func (l *Log) rotate() error {
 	if err != nil {
 		return l.flushed(fmt.Errorf("begin segment %s: %w", name, err))
 	}
-	old := c.seg
 	if c.file != nil {
 		_ = c.file.Close() // everything in it is durable
 	}
 	c.file = f
 	c.seg = &segment{name: name, marker: markerOf(c.id, h.first), first: h.first, follows: h.follows, last: h.first - 1, size: headerBytes}
-	l.cat.add(c.seg)
-	if old != nil && old.empty() { // a write failed before there was anything in it
+	if old := l.cat.add(c.seg); old != nil && old.empty() { // a write failed before there was anything in it
 		if l.dir.Remove(old.name) == nil { // otherwise the next Open removes it
 			l.cat.remove(old)
 		}

@@ -43,7 +43,7 @@ func (r *recovery) settle(f disk.File, s *scanned, e ending) error {
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("flush %s: %w", s.name, err)
 	}
-	seal := appendSeal(nil, s.marker, s.size, e.next, e.last+1)
+	seal := appendSeal(nil, s.marker, s.size, e.next, e.last)
 	if err := writeAll(f, seal, s.size); err != nil {
 		if !noSpace(err) {
 			return fmt.Errorf("seal %s: %w", s.name, err)

@@ -37,8 +37,8 @@ type tail struct {
 	// The segment being read.
 	w    window
 	f    disk.File
-	off  int64     // of the frame with record seq
-	seq  store.Seq // 0 if not known
+	off  int64     // of the frame to read next
+	seq  store.Seq // no record before it is at off or later; 0 if not known
 	mark marker
 }
 
@@ -151,8 +151,9 @@ func (t *tail) trimmed() bool {
 // enter opens the segment, or goes on in the one that is open.
 func (t *tail) enter(r *reach) error {
 	if t.f != nil && t.w.name == r.seg.name {
-		if t.w.size = r.seg.size; t.seq != t.from {
-			t.off = r.off
+		t.w.size = r.seg.size
+		if t.seq == 0 || t.seq > t.from || t.off < r.off { // otherwise what is wanted is further on
+			t.off, t.seq = r.off, 0
 		}
 		return nil
 	}
