@@ -91,8 +91,10 @@ func (w modelWire) Send(c ConnRef, o session.Out) bool {
 		w.p.frames[o.Frame] = true
 	}
 	before := len(l.bytes)
-	for off, end, n := 0, false, 0; !end; off += n { // in pieces, as a full buffer takes it
+	for off, end := 0, false; !end; { // in pieces, as a full buffer takes it
+		var n int
 		l.bytes, n, end = o.Append(l.bytes, l.version, w.p.d.now, off, 50)
+		off += n
 	}
 	if n := len(l.bytes) - before; l.max > 0 && n > int(l.max) {
 		w.p.fail("%s: a packet of %d bytes, it takes %d [MQTT-3.1.2-24]: % x", l.who.name, n, l.max, l.bytes[before:])

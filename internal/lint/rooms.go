@@ -49,6 +49,7 @@ const internalFloor = 0
 var testOnly = map[string]string{
 	"internal/testkit":     "internal/testkit starts real brokers and users for suites; a program that ships must not carry it",
 	"client/internal/fake": "client/internal/fake is a server that misbehaves on demand; a program that ships must not carry it",
+	"store/storetest":      "store/storetest is the suite of every log driver and a disk that misbehaves on demand; a program that ships must not carry it",
 	"sim":                  "sim is a fake network and disk; a program that ships must not carry it",
 }
 

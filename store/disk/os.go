@@ -27,7 +27,7 @@ func (d folder) do(f func(*os.Root) error) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close()
+	defer func() { _ = r.Close() }()
 	return f(r)
 }
 
@@ -77,7 +77,7 @@ func (d folder) Sync() error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	return f.Sync()
 }
 

@@ -3,7 +3,6 @@ package local
 import (
 	"errors"
 	"fmt"
-	"math"
 
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/disk"
@@ -12,14 +11,13 @@ import (
 // committer writes the log. It belongs to one goroutine; in tests without one, to
 // the test.
 type committer struct {
-	group  group
-	next   store.Seq // to be given out
-	last   store.Seq // newest durable
-	id     logID
-	saved  bool // idName is there
-	seg    *segment
-	file   disk.File // of seg; nil if the next write begins a new segment
-	failed error     // fail-stop; also in Log.failure for others
+	group group
+	next  store.Seq // to be given out
+	last  store.Seq // newest durable
+	id    logID
+	saved bool // idName is there
+	seg   *segment
+	file  disk.File // of seg; nil if the next write begins a new segment
 }
 
 // Commit is one group commit, for who watches.
@@ -160,7 +158,7 @@ var errFlush = errors.New("flush")
 // that a header that cannot be read is always damage.
 func (l *Log) rotate() error {
 	c := &l.c
-	if c.next > math.MaxUint64/2 {
+	if c.next > seqMax-jump {
 		return l.fail(errors.New("there are no more sequence numbers"))
 	}
 	if err := l.saveID(); err != nil {
@@ -177,7 +175,7 @@ func (l *Log) rotate() error {
 	}
 	c.file = f
 	c.seg = &segment{name: name, marker: markerOf(c.id, h.first), first: h.first, follows: h.follows, last: h.first - 1, size: headerBytes}
-	if old := l.cat.add(c.seg); old != nil && old.empty() { // a write failed before there was anything in it
+	if old := l.cat.add(c.seg); old != nil && old.empty() && old.follows == c.seg.follows { // a write failed before there was anything in it, and nothing was lost from it
 		if l.dir.Remove(old.name) == nil { // otherwise the next Open removes it
 			l.cat.remove(old)
 		}
@@ -260,7 +258,7 @@ func (l *Log) seal() error {
 		}
 	}
 	c.file = nil
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if err := l.Err(); err != nil {
 		return err
 	}

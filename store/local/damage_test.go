@@ -212,6 +212,31 @@ func TestABadBatchInTheMiddleCostsItself(t *testing.T) {
 	}
 }
 
+// A segment that was saved once and is damaged again was on disk as a whole:
+// nothing in it is a torn tail, whatever its frames say of their old places.
+func TestDamageInASavedSegmentIsNamed(t *testing.T) {
+	d := faultfs.New()
+	l, _ := mustOpen(t, d, tiny)
+	mustCommit(t, l, 1)
+	for i := 2; i <= 6; i++ { // one write
+		l.Submit(0, message(i), func(store.Seq, error) {})
+	}
+	l.step()
+	d = d.Kill()
+	name := segmentsOf(t, d)[0]
+	size := (len(d.Content(name)) - headerBytes) / 6
+	for round, at := range []int{headerBytes + 50, headerBytes + 2*size + 50} { // record 1; then 4, which is the third now
+		b := d.Content(name)
+		b[at] ^= 1
+		d.SetContent(name, b)
+		l, rep := mustOpen(t, d, tiny)
+		if err := accounted(l, rep, 6); err != nil || len(rep.Missing) != round+1 || rep.CutBytes != 0 {
+			t.Errorf("round %d: %+v, %v, %v", round, rep, rep.Err(), err)
+		}
+		shut(l)
+	}
+}
+
 // A file that somebody deleted, or cut, in the middle is named too.
 func TestALostSegmentIsNamed(t *testing.T) {
 	for _, how := range []string{"deleted", "cut", "headless"} {

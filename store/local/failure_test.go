@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/storetest/faultfs"
@@ -294,12 +295,17 @@ func TestTailFromDeepInsideOneWrite(t *testing.T) {
 // readers step over.
 func TestAnEmptySegmentIsSteppedOver(t *testing.T) {
 	d := faultfs.New()
-	filled(t, d, 2)
 	l, _ := mustOpen(t, d, tiny)
-	d.Fault(func(op faultfs.Op, name string) error {
-		if op == faultfs.Write && !strings.HasSuffix(name, newSuffix) {
-			d2 := syscall.EIO
-			return d2
+	mustCommit(t, l, 1)
+	mustCommit(t, l, 2)
+	d = d.Kill() // so that numbers are left out before the empty segment
+	l, _ = mustOpen(t, d, tiny)
+	writes := 0
+	d.Fault(func(op faultfs.Op, _ string) error {
+		if op == faultfs.Write {
+			if writes++; writes == 2 { // the first is the header
+				return syscall.EIO
+			}
 		}
 		return nil
 	})
@@ -312,17 +318,50 @@ func TestAnEmptySegmentIsSteppedOver(t *testing.T) {
 		if rep.Err() != nil || rep.First != 1 {
 			t.Fatalf("round %d: %+v", round, rep)
 		}
+		d.Fault(func(op faultfs.Op, _ string) error {
+			if op == faultfs.Remove && round == 0 { // then it stays until the next Open
+				return syscall.EIO
+			}
+			return nil
+		})
 		if _, err := commit(l, 3+round); err != nil {
 			t.Fatal(err)
 		}
 		if there, missing, err := everything(l); err != nil || len(missing) > 0 || len(there) != 3+round {
 			t.Fatalf("round %d: %v, %v, %v", round, there, missing, err)
 		}
+		d.Fault(nil)
 		shut(l)
 	}
 	if n := segmentsOf(t, d); len(n) != 4 || !slices.IsSorted(n) {
 		t.Errorf("the empty segment is still there: %v", n)
 	}
+}
+
+// A reader who waits is not forgotten at Close, and neither is anybody's
+// goroutine.
+func TestCloseWakesWhoWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, _, err := OpenOn(faultfs.New(), tiny)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- l.Tail(t.Context(), 0, 1, func(store.Seq, []store.Record) error { return nil }) }()
+		synctest.Wait() // it waits for the first record
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		select {
+		case err := <-ended:
+			if !errors.Is(err, store.ErrClosed) {
+				t.Error(err)
+			}
+		default:
+			t.Error("it still waits")
+		}
+	})
 }
 
 // sealHeader puts the right checksum on a header that was changed.

@@ -23,6 +23,10 @@ const (
 	frameBytes  = 32 // a frame's head; its body follows
 
 	batchBytesMax = store.BodyBytesMax + 1<<20 // one batch encoded, with room for what goes with the largest body
+	// seqMax is no number that a log reaches in 100,000 years; more is damage, and
+	// sums of numbers below it do not overflow.
+	seqMax = 1 << 62
+
 	segmentSuffix = ".seg"
 	segmentDigits = 20
 )
@@ -109,7 +113,7 @@ func parseHeader(b []byte) (h header, err error) {
 	copy(h.log[:], b[16:])
 	h.first = store.Seq(binary.LittleEndian.Uint64(b[32:]))
 	h.follows = store.Seq(binary.LittleEndian.Uint64(b[40:]))
-	if h.version == 0 || h.first == 0 || h.follows >= h.first {
+	if h.version == 0 || h.first == 0 || h.first >= seqMax || h.follows >= h.first {
 		return h, errHeader
 	}
 	return h, nil
@@ -199,9 +203,9 @@ func parseFrame(b []byte, m marker) (f frame, ok bool) {
 	f = splitFrame(b)
 	switch f.kind {
 	case frameBatch:
-		ok = f.count > 0 && f.first > 0 && f.next() > f.first
+		ok = f.count > 0 && f.first > 0 && f.first < seqMax
 	case frameSeal:
-		ok = f.count == 0 && len(f.body) == 8 && f.sealLast() < f.first
+		ok = f.count == 0 && len(f.body) == 8 && f.sealLast() < f.first && f.first < seqMax
 	}
 	return f, ok
 }
@@ -236,5 +240,5 @@ func parseSegmentName(name string) (store.Seq, bool) {
 		return 0, false
 	}
 	n, err := strconv.ParseUint(digits, 10, 64)
-	return store.Seq(n), err == nil && n > 0
+	return store.Seq(n), err == nil && n > 0 && n < seqMax
 }

@@ -128,7 +128,7 @@ func (r *recovery) readHead(name string) (head, error) {
 	if err != nil {
 		return h, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	size, err := f.Size()
 	if err != nil {
 		return h, &store.DamageError{Segment: name, Err: err}
@@ -162,7 +162,7 @@ func (r *recovery) readID() error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	b := make([]byte, len(r.id))
 	if n, _ := f.ReadAt(b, 0); n == len(b) { // unreadable is as good as lost: it is the second copy
 		r.id = logID(b)
@@ -186,7 +186,7 @@ func (r *recovery) segment(i int) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	size, err := f.Size()
 	if err != nil {
 		return &store.DamageError{Segment: h.name, Err: err}

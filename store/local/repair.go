@@ -97,7 +97,7 @@ func (r *recovery) quarantine(h *head, w *window, s *scanned, e ending, newest b
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	size, err := f.Size()
 	if err != nil {
 		return nil, err
@@ -112,7 +112,7 @@ func (r *recovery) rebuild(h *head, w *window, s *scanned, e ending, newest bool
 	if err != nil {
 		return err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	good := h.header
 	good.rebuilt = true
 	out := &copier{f: f, buf: good.append(nil)}
