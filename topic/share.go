@@ -1,6 +1,9 @@
 package topic
 
-import "strings"
+import (
+	"strings"
+	"unicode/utf8"
+)
 
 // sharePrefix starts every shared subscription. "$share" without the '/' is an
 // ordinary filter, which only authorization has an opinion on.
@@ -19,7 +22,7 @@ func ParseShare(filter string) (group, rest string, ok bool, err error) {
 	}
 	group, rest, found := strings.Cut(filter[len(sharePrefix):], "/")
 	switch {
-	case group == "" || strings.ContainsAny(group, "+#"):
+	case group == "" || strings.ContainsAny(group, "+#\x00") || !utf8.ValidString(group):
 		return "", "", true, ErrShareName
 	case !found || rest == "":
 		return "", "", true, ErrShareFilter
