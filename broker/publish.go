@@ -132,7 +132,12 @@ func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode
 	h.b.index.Match(m.name, &h.matches)
 	if h.matches.Truncated {
 		h.count.Inc(metrics.MatchesTruncated)
-		h.b.log.Event(now, slog.LevelError, "a message matches too many wildcard filters; some subscribers did not get it", string(m.name), slog.String("topic", string(m.name)))
+		by := auth.Principal{Identity: "the broker itself"}
+		if a.by != nil {
+			by = *a.by
+		}
+		h.b.log.Event(now, slog.LevelError, "a message matches too many wildcard filters; some subscribers did not get it", by.Identity,
+			slog.String("user", by.Username), slog.String("client_id", by.ClientID), slog.String("topic", string(m.name)))
 	}
 	if len(h.matches.Subs) == 0 {
 		h.count.Inc(metrics.MessagesUnmatched)

@@ -49,13 +49,20 @@ func (l *Loop) hold(c *Conn) {
 		h.since = 0
 	case h.since == 0:
 		h.since, h.size = l.now.UnixMilli(), 0
-		if head, ok, _ := mqtt.ReadHeader(c.in, c.version); ok {
-			h.size = int32(head.Size + head.Remaining)
-		}
+		h.measure(c)
 		if c.stage == open && !h.armed {
 			h.armed = true
 			l.timers.Set(c.ref.Slot, c.deadline(h.until()))
 		}
+	case h.size == 0: // its header came in parts
+		h.measure(c)
+	}
+}
+
+// measure reads how large the packet is to be, if that has come.
+func (h *half) measure(c *Conn) {
+	if head, ok, _ := mqtt.ReadHeader(c.in, c.version); ok {
+		h.size = int32(head.Size + head.Remaining)
 	}
 }
 

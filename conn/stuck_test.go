@@ -56,7 +56,7 @@ func TestHalfAPacketHasItsTime(t *testing.T) {
 		small := mqtt.Publish{Topic: []byte("open/x"), Payload: make([]byte, 1000)}
 		large := mqtt.Publish{Topic: []byte("open/y"), Payload: make([]byte, 800_000)}
 		b := append(small.Append(nil, mqtt.V5), large.Append(nil, mqtt.V5)...)
-		for _, part := range [][]byte{b[:500], b[500:20_000], b[20_000:400_000], b[400_000:]} { // each within its time
+		for _, part := range [][]byte{b[:500], b[500 : len(b)-len(large.Append(nil, mqtt.V5))+1], b[len(b)-len(large.Append(nil, mqtt.V5))+1 : 20_000], b[20_000:400_000], b[400_000:]} { // each within its time
 			c.send(part)
 			r.settle()
 			r.pass(25 * time.Second)
