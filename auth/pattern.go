@@ -151,6 +151,26 @@ func (l *level) is(s *subject, text []byte, hide bool) bool {
 	return false
 }
 
+// spelt writes "/#" as the equal "/+/#", as package topic does: the parent that its
+// '#' would match is the name without characters, which does not exist
+// [MQTT-4.7.3-1].
+func spelt(filter []byte) []byte {
+	if string(filter) == "/#" {
+		return []byte("/+/#")
+	}
+	return filter
+}
+
+// spelt is the same of a rule's filter.
+func (p *pattern) spelt() []level {
+	if p.text == "/#" {
+		return speltRoot
+	}
+	return p.levels
+}
+
+var speltRoot = []level{{kind: literal}, {kind: anyLevel}, {kind: anyLevels}}
+
 func dollar(text []byte) bool { return len(text) > 0 && text[0] == '$' }
 
 // cut takes the first level off a topic.
@@ -188,9 +208,10 @@ func (p *pattern) covers(s *subject, filter []byte, hide bool) bool {
 	if string(filter) == "#" && len(p.levels) == 2 && p.levels[0].kind == anyLevel && p.levels[1].kind == anyLevels {
 		return true // every name has a first level, so +/# is # in other words
 	}
-	rest, more := filter, true
-	for i := range p.levels {
-		l := &p.levels[i]
+	rest, more := spelt(filter), true
+	levels := p.spelt()
+	for i := range levels {
+		l := &levels[i]
 		if l.kind == anyLevels {
 			return i > 0 || !hide || !dollar(filter)
 		}
@@ -218,9 +239,10 @@ func (p *pattern) covers(s *subject, filter []byte, hide bool) bool {
 // overlaps tells whether some topic name is matched by both p and filter. The
 // filter is a subscription, so its own leading wildcard never reaches $ names.
 func (p *pattern) overlaps(s *subject, filter []byte, hide bool) bool {
-	rest, more := filter, true
-	for i := range p.levels {
-		l := &p.levels[i]
+	rest, more := spelt(filter), true
+	levels := p.spelt()
+	for i := range levels {
+		l := &levels[i]
 		if l.kind == anyLevels {
 			return i > 0 || !hide || !dollar(filter)
 		}
