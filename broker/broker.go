@@ -110,11 +110,13 @@ type Broker struct {
 	log      *audit.Log
 	known    func(*auth.Principal) bool
 	settings atomic.Pointer[Settings]
+	backing
 
 	homes      int
 	seed       maphash.Seed
 	lastSID    atomic.Uint64
 	sessions   atomic.Int64 // of all homes
+	keptOnline atomic.Int64 // of them, connected and outliving the process
 	hearers    atomic.Int64 // subscriptions under $events/
 	subscribed atomic.Int64 // subscriptions of all homes
 }
@@ -129,6 +131,8 @@ type Options struct {
 	Chains     map[string]*auth.Chain
 	Log        *audit.Log
 	Delayed    *delay.Account // what delayed messages may take; nil: nothing
+	// Durable is where sessions with an expiry are kept; nil: in memory, like the others.
+	Durable *Durable
 	// Sys are the figures published under $SYS/broker/; nil: none.
 	Sys func(now time.Time) []SysTopic
 	// StillKnown is asked when a verdict has reached the session's home: the
@@ -146,6 +150,7 @@ func New(o Options) *Broker {
 		b.delayed = delay.NewAccount(delay.Limits{})
 	}
 	b.settings.Store(o.Settings)
+	b.back(o.Durable, o.Homes)
 	return b
 }
 

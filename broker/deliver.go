@@ -37,7 +37,7 @@ func (h *Home) fan(now time.Time, a author, f *mqtt.Frame) (settled bool) {
 			continue
 		}
 		self := to.Home == h.id && to.Slot == a.ref.Slot && to.Gen == a.ref.Gen
-		if w, any := merge(subs[:n], f, self); any {
+		if w, any := merge(subs[:n], f, self); any && !(a.logged && w.durable && w.qos > 0) { // those come from the log
 			if to.Home == h.id {
 				h.deliver(now, to, f, w)
 			} else {
@@ -62,6 +62,7 @@ func merge(subs []router.Subscriber, f *mqtt.Frame, self bool) (w want, any bool
 		w.qos = max(w.qos, mqtt.QoS(o&3))
 		w.retain = w.retain || o&router.RetainAsPublished != 0
 		w.check = w.check || o&router.Check != 0
+		w.durable = w.durable || o&router.Durable != 0
 		switch id := subs[i].SubID; {
 		case id == 0:
 		case w.subID == 0:

@@ -14,6 +14,8 @@ import (
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
 )
 
 // Ref names a session of a home by slot and generation.
@@ -44,12 +46,29 @@ type Home struct {
 	lanes lanes
 	work  work
 	spent int // deliveries so far; it only grows
+
+	keeping
+}
+
+// keeping is what a home has to do with the log.
+type keeping struct {
+	journal  journal
+	applied  store.Seq               // messages up to this one were offered to the sessions
+	byFilter map[fact.FilterID][]Ref // sessions that want the messages of a filter from the log
 }
 
 // scratch is memory that one call uses and the next one uses again.
 type scratch struct {
 	mounted, rewritten []byte // topic names
 	not                [1]router.Ref
+
+	ids     []fact.FilterID // that want the message at hand from the log
+	broad   bool            // they are too many to name
+	matches router.Matches
+	subs    []router.Subscriber
+	message fact.Message
+	outbox  fact.Outbox
+	inline  []byte
 }
 
 // work is what a home does in bounded steps, a part each turn.
@@ -60,6 +79,9 @@ type work struct {
 	delayed   *delay.Store[sender]
 	due       []delay.Message[sender] // scratch
 	sysAt     time.Time               // when $SYS is next published
+	unsaved   []Ref                   // sessions whose state the log has not heard of
+	saveAt    time.Time               // when they are next looked at
+	markAt    time.Time               // when mark is next due
 }
 
 // resident is a session with what its home knows of it.
@@ -73,6 +95,7 @@ type resident struct {
 	subject uint64
 	offer   *Offer
 	member  *router.Member // nil: in no shared subscription
+	log     *durable       // nil: the session ends with the process
 
 	messages limit.Bucket
 	bytes    limit.Bucket
@@ -87,18 +110,27 @@ type resident struct {
 
 // NewHome adds the half for loop id. wire is that loop.
 func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time) *Home {
-	return &Home{
+	h := &Home{
 		b: b, id: uint16(id), wire: wire, count: count,
 		byKey: make(map[session.Key]uint32), timers: wheel.New(now),
 		cache: auth.NewCache(verdictSets), random: rand.NewPCG(uint64(id), uint64(now.UnixNano())),
 		lanes: lanes{to: make([]lane, b.homes)},
 		work:  work{delayed: delay.New[sender](b.delayed), sysAt: now},
 	}
+	h.journal.ticket = 1
+	if h.kept() {
+		h.byFilter = make(map[fact.FilterID][]Ref)
+		b.all[id] = h
+	}
+	return h
 }
 
 // verdictSets is the size of a loop's cache of publish verdicts. A verdict takes
 // about 100 bytes, so that a loop holds about half a MiB.
 const verdictSets = 1024
+
+// ID is the number of the home's loop.
+func (h *Home) ID() int { return int(h.id) }
 
 // at is the session ref names, or nil when it has ended.
 func (h *Home) at(ref Ref) *resident {
@@ -134,6 +166,12 @@ func (h *Home) evict(now time.Time, r *resident) {
 		h.retract(r, &subs[i])
 	}
 	h.reshare(now, r, true)
+	if r.log != nil {
+		for len(r.log.subs) > 0 {
+			h.dismissSub(r, r.log.subs[0].filter)
+		}
+		h.recordEnd(now, r)
+	}
 	h.tell(now, r, EventEnded, nil)
 	h.countDrops(r)
 	r.s.Discard()
@@ -165,6 +203,9 @@ func (h *Home) send(r *resident, outs []session.Out) {
 		r.s.Congest()
 	}
 	h.tellGroups(r)
+	if r.log != nil {
+		h.noteSent(r)
+	}
 }
 
 // countDrops moves what the session lost since the last look into the metrics.
@@ -189,6 +230,7 @@ func (h *Home) Writable(now time.Time, ref Ref) {
 	}
 	h.send(r, r.s.Writable(now, h.outs))
 	h.wakeReplay(r)
+	h.hunger(now, r)
 }
 
 // fail ends a connection for a mistake of the peer's that was found here, and writes
@@ -249,6 +291,7 @@ func (h *Home) Tick(now time.Time) {
 	}
 	h.publishDelayed(now)
 	h.publishSys(now)
+	h.mark(now)
 }
 
 // Spent counts the deliveries this home has made, for whoever shares out turns.
@@ -257,7 +300,7 @@ func (h *Home) Spent() int { return h.spent }
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time {
 	next := h.timers.Next()
-	for _, at := range [...]time.Time{h.work.delayed.Next(), h.nextSys()} {
+	for _, at := range [...]time.Time{h.work.delayed.Next(), h.nextSys(), h.nextSave(), h.nextMark()} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
@@ -270,5 +313,19 @@ func (h *Home) NextTick() time.Time {
 func (h *Home) Turn(now time.Time) {
 	h.judgeSome(now)
 	h.replaySome(now)
+	if h.kept() {
+		h.saveSome(now)
+		h.submit()
+	}
 	h.flush(now)
+}
+
+// Outstanding tells whether something this home said to the log is not decided yet.
+func (h *Home) Outstanding() bool { return h.journal.under > 0 }
+
+// Close tells that the loop is about to end: nobody hears news any more.
+func (h *Home) Close() {
+	if h.kept() {
+		h.b.gates[h.id].unbolt()
+	}
 }

@@ -41,7 +41,7 @@ func (l *lanes) add(to router.Ref, f *mqtt.Frame, w want) (settled bool) {
 // is dropped and counted; the rest stays with its remaining destinations, and
 // publishers are not read until it has gone.
 func (h *Home) flush(now time.Time) {
-	free := true
+	free := !h.journal.over()
 	for i := range h.lanes.to {
 		n := &h.lanes.to[i]
 		if n.batch == nil {
@@ -106,13 +106,15 @@ func (h *Home) stall(r *resident) {
 	}
 }
 
-// deferPublish lets a message join the pending ring: its publisher has an
-// unsettled one before it.
+// deferPublish lets a message join the pending ring unrouted: its publisher has one
+// before it that bars the way, or the log takes nothing now.
 func (h *Home) deferPublish(now time.Time, r *resident, m publication) {
-	if m.qos == 2 && r.s.Duplicate(m.packet.PacketID) {
-		return // the one in the ring will be answered
-	}
 	r.s.Defer(session.Pending{Frame: h.frame(now, r.author(), m), Delay: m.delay, ID: m.packet.PacketID, QoS: m.qos})
+	if h.journal.over() {
+		h.stall(r)
+	} else if r.s.Online() {
+		h.wire.Pause(r.conn, time.Time{})
+	}
 }
 
 // unstall settles what the lanes have taken, then routes what was deferred
@@ -129,27 +131,43 @@ func (h *Home) unstall(now time.Time) {
 	h.wire.Again() // what was routed now waits in the lanes
 }
 
+// settleRing answers what is settled, in order, and routes what was deferred behind
+// it, until something bars the way again or the ring is empty.
 func (h *Home) settleRing(now time.Time, r *resident) {
-	for r.s.Busy() {
+	for {
+		h.settleFront(now, r)
 		p := r.s.Deferred()
-		if p == nil { // routed earlier; the lanes have it now
-			h.send(r, r.s.Settle(mqtt.Success, h.outs))
-			continue
+		if p == nil || h.journal.over() {
+			break
 		}
 		q, id, delay := p.QoS, p.ID, p.Delay
 		f := p.Frame.Hold()
-		rc, settled := h.route(now, r.author(), publication{name: f.Topic(), frame: f, qos: q, retain: f.Retain, delay: delay})
+		rc, w := h.admit(now, r, publication{name: f.Topic(), frame: f, qos: q, retain: f.Retain, delay: delay}, id)
 		f.Release()
-		if !settled {
-			r.s.Routed()
-			h.stall(r)
+		if p = r.s.Deferred(); p == nil { // its session has ended by it
 			return
 		}
+		r.s.RoutedAs(p, session.Pending{Wait: w.kind(), Ticket: w.ticket, Reason: rc})
+		h.await(r, w)
+	}
+	if r.s.Deferred() != nil { // the log takes nothing now
+		h.stall(r)
+	}
+	if r.s.Online() && !r.stalled && !r.s.PendingFull() && !r.s.Unrouted() {
+		h.wire.Resume(r.conn)
+	}
+}
+
+// settleFront answers what is settled at the front of the ring.
+func (h *Home) settleFront(now time.Time, r *resident) {
+	for {
+		p := r.s.Oldest()
+		if p == nil || p.Frame != nil || p.Ticket > h.journal.settled || p.Wait == session.WaitLane && r.stalled {
+			return
+		}
+		q, id, rc := p.QoS, p.ID, p.Reason
 		r.s.Unpend()
 		h.acknowledge(now, r, q, id, rc)
-	}
-	if r.s.Online() {
-		h.wire.Resume(r.conn)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/store"
 )
 
 // Disconnect handles a client's DISCONNECT. The loop closes the connection
@@ -86,6 +87,10 @@ func (h *Home) ShutDown(now time.Time) {
 func (h *Home) leave(now time.Time, r *resident, keepWill bool, why Cause) {
 	h.countDrops(r)
 	due := r.s.Detach(now, keepWill)
+	if r.log != nil {
+		h.b.keptOnline.Add(-1)
+		h.release(now, r)
+	}
 	h.tellGroups(r)
 	h.reshare(now, r, true)
 	if why != CauseShutdown { // whoever would hear it is being disconnected too
@@ -98,6 +103,9 @@ func (h *Home) leave(now time.Time, r *resident, keepWill bool, why Cause) {
 func (h *Home) due(now time.Time, r *resident, d session.Due, timed bool) {
 	if d.Will != nil {
 		h.publishWill(now, r, d.Will)
+		if r.log != nil {
+			h.say(now, r.log, store.WillFire, nil)
+		}
 	}
 	if d.End {
 		if timed && r.s.ExpirySeconds() > 0 {

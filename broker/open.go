@@ -118,6 +118,9 @@ func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *
 	r.by, r.conn, r.subject = a.By, a.Conn, h.subject
 	r.offer = set.offer(a.By.Listener)
 	r.s.Limit(set.Session)
+	if !present && h.kept() && set.expiry(c) > 0 {
+		h.keep(r)
+	}
 	h.timers.Clear(r.ref.Slot)
 	r.timer = time.Time{}
 	set.PublishRate.apply(&r.messages, &r.bytes)
@@ -131,12 +134,16 @@ func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *
 		h.count.Inc(metrics.SessionsResumed)
 		h.judge(now, r) // what the session may receive is judged with who it is now (A045, A046, A053)
 	}
+	if r.log != nil {
+		h.claim(now, r, c, !present, expiry)
+		h.b.keptOnline.Add(1)
+	}
 	outs := r.s.Attach(now, session.Attachment{
 		Version: c.Version, ReceiveMaximum: c.ReceiveMaximum, MaximumPacketSize: c.MaximumPacketSize,
 		AliasMaximum: c.TopicAliasMaximum, ExpirySeconds: expiry, Will: c.Will,
 	}, h.outs)
 	h.send(r, outs)
-	if r.s.Busy() { // what an earlier connection published still waits for a lane
+	if r.stalled || r.s.PendingFull() || r.s.Unrouted() { // what an earlier connection published still waits
 		h.wire.Pause(r.conn, time.Time{})
 	}
 	if !present {
@@ -147,6 +154,7 @@ func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *
 	})
 	h.autoSubscribe(now, r, set)
 	h.wakeReplay(r)
+	h.hunger(now, r)
 	return Opened{Ref: r.ref, KeepAlive: time.Duration(keepAlive) * time.Second}
 }
 

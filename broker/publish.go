@@ -7,6 +7,8 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/store"
 )
 
 // publication is a message on its way from permission to delivery. Its bytes are
@@ -26,10 +28,40 @@ type author struct {
 	subject uint64          // of by in the verdict cache; 0: not remembered
 	sid     uint64
 	ref     Ref // of the session, for No Local; the zero Ref is nobody's
+
+	kept   store.SID // of a session that outlives the process
+	epoch  uint64
+	logged bool // whoever is served by the log gets the message from it
 }
 
 func (r *resident) author() author {
-	return author{by: &r.by, subject: r.subject, sid: r.s.SID, ref: r.ref}
+	a := author{by: &r.by, subject: r.subject, sid: r.s.SID, ref: r.ref}
+	if r.log != nil {
+		a.kept, a.epoch = r.log.sid, r.log.epoch
+	}
+	return a
+}
+
+// wait is what keeps a publish that was routed from being answered.
+type wait struct {
+	lane   bool   // a home that must have it takes nothing now
+	ticket uint64 // of its record; 0: it needs none
+	retain bool   // subscribers get it when it is applied
+}
+
+func (w wait) none() bool { return !w.lane && w.ticket == 0 }
+
+// kind is what the pending ring calls it.
+func (w wait) kind() session.Wait {
+	switch {
+	case w.lane:
+		return session.WaitLane
+	case w.retain:
+		return session.WaitRetain
+	case w.ticket != 0:
+		return session.WaitLog
+	}
+	return session.WaitTurn
 }
 
 // Publish takes an incoming PUBLISH from its identifier to its acknowledgement.
@@ -61,22 +93,54 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 		h.send(r, r.s.Acknowledge(p.QoS, p.PacketID, mqtt.Success, h.outs))
 		return
 	}
+	if p.QoS == 2 && r.s.Duplicate(p.PacketID) {
+		return // the one in the ring will be answered
+	}
 	if !h.charge(now, r, len(name)+len(p.Props)+len(p.Payload)) {
 		return
 	}
 	h.count.Inc(metrics.MessagesReceived.At(int(p.QoS)))
 	m := publication{name: name, packet: p, qos: p.QoS, retain: p.Retain, delay: delay}
-	if r.s.Busy() {
+	if len(h.journal.body) > journalMax {
+		h.submit()
+	}
+	if r.s.Barred() || h.journal.over() {
 		h.deferPublish(now, r, m)
 		return
 	}
-	rc, settled := h.route(now, r.author(), m)
-	if !settled {
-		r.s.Await(m.qos, p.PacketID)
-		h.stall(r)
-		return
+	rc, w := h.admit(now, r, m, p.PacketID)
+	switch {
+	case w.none() && !r.s.Busy():
+		h.acknowledge(now, r, m.qos, p.PacketID, rc)
+	case m.qos > 0 || !w.none():
+		r.s.AwaitMore(session.Pending{ID: p.PacketID, QoS: m.qos, Wait: w.kind(), Ticket: w.ticket, Reason: rc})
+		h.await(r, w)
 	}
-	h.acknowledge(now, r, m.qos, p.PacketID, rc)
+}
+
+// admit routes a publish of r's. A QoS 2 identifier that must be known after a crash
+// is said in one batch with the message.
+func (h *Home) admit(now time.Time, r *resident, m publication, id uint16) (rc mqtt.ReasonCode, w wait) {
+	rc, w = h.route(now, r.author(), m)
+	if m.qos == 2 && r.log != nil && rc < 0x80 {
+		w.ticket = h.recordID(now, r, store.QoS2In, id)
+	}
+	return rc, w
+}
+
+// await makes sure that a publish in the pending ring is looked at again.
+func (h *Home) await(r *resident, w wait) {
+	if w.ticket != 0 && !w.retain {
+		j := &h.journal
+		j.waiters = append(j.waiters, waiter{ticket: w.ticket, index: len(j.recs) - 1, ref: r.ref, kind: waitRing})
+	}
+	switch {
+	case w.lane:
+		h.stall(r)
+	case r.s.PendingFull() && r.s.Online():
+		h.count.Inc(metrics.PublisherPauses)
+		h.wire.Pause(r.conn, time.Time{})
+	}
 }
 
 // checkPublish judges a PUBLISH by what this entrance offers.
@@ -109,15 +173,21 @@ func (h *Home) charge(now time.Time, r *resident, bytes int) (ok bool) {
 }
 
 // route is the important path: permission, the retained store, who wants it,
-// delivery. Nothing before the permission has an effect on others. settled is
-// false when a home that must have the message cannot take it yet: the
-// acknowledgement then waits, and never precedes it [MQTT-4.3.2-4].
-func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode, settled bool) {
+// delivery. Nothing before the permission has an effect on others. The
+// acknowledgement waits for what w says, and never precedes it [MQTT-4.3.2-4]: a home
+// that must have the message and cannot take it yet, and the log, if a session that
+// outlives this process must have it.
+func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode, w wait) {
 	if !h.mayPublish(now, a, m) {
-		return mqtt.NotAuthorized, true
+		return mqtt.NotAuthorized, w
 	}
 	if m.delay > 0 {
-		return h.postpone(now, a, m), true
+		return h.postpone(now, a, m), w
+	}
+	logged := h.kept() && a.by != nil // what the broker says of itself is of the moment
+	a.logged = logged && m.qos > 0
+	if m.retain && logged {
+		return h.retain(now, a, m)
 	}
 	if m.retain { // [MQTT-3.3.1-8]; first the store, then whoever wants it: no stale value can win
 		if m.frame == nil {
@@ -126,28 +196,73 @@ func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode
 		}
 		if _, err := h.b.retained.Put(m.frame); err != nil {
 			h.count.Inc(metrics.RetainedRefused)
-			return mqtt.QuotaExceeded, true
+			return mqtt.QuotaExceeded, w
 		}
 	}
-	h.b.index.Match(m.name, &h.matches)
-	if h.matches.Truncated {
-		h.count.Inc(metrics.MatchesTruncated)
-		by := auth.Principal{Identity: "the broker itself"}
-		if a.by != nil {
-			by = *a.by
-		}
-		h.b.log.Event(now, slog.LevelError, "a message matches too many wildcard filters; some subscribers did not get it", by.Identity,
-			slog.String("user", by.Username), slog.String("client_id", by.ClientID), slog.String("topic", string(m.name)))
-	}
-	if len(h.matches.Subs) == 0 {
+	h.match(now, a, m.name)
+	wanted := a.logged && h.wanted(m.name)
+	if len(h.matches.Subs) == 0 && !wanted {
 		h.count.Inc(metrics.MessagesUnmatched)
-		return mqtt.NoMatchingSubscribers, true
+		return mqtt.NoMatchingSubscribers, w
 	}
 	if m.frame == nil {
 		m.frame = h.frame(now, a, m)
 		defer m.frame.Release()
 	}
-	return mqtt.Success, h.fan(now, a, m.frame)
+	w.lane = !h.fan(now, a, m.frame)
+	if wanted {
+		w.ticket = h.recordMessage(now, a, m.frame, store.Message)
+	}
+	return mqtt.Success, w
+}
+
+// match finds who has a message of that topic live.
+func (h *Home) match(now time.Time, a author, name []byte) {
+	h.b.index.Match(name, &h.matches)
+	if !h.matches.Truncated {
+		return
+	}
+	h.count.Inc(metrics.MatchesTruncated)
+	by := auth.Principal{Identity: "the broker itself"}
+	if a.by != nil {
+		by = *a.by
+	}
+	h.b.log.Event(now, slog.LevelError, "a message matches too many wildcard filters; some subscribers did not get it", by.Identity,
+		slog.String("user", by.Username), slog.String("client_id", by.ClientID), slog.String("topic", string(name)))
+}
+
+// wanted tells whether a session that outlives the process must have a message of
+// that topic at QoS 1 or 2, and notes by which filters.
+func (h *Home) wanted(name []byte) bool {
+	s := &h.scratch
+	s.ids, s.broad = h.b.filters.match(name, &s.matches, s.ids[:0])
+	return len(s.ids) > 0 || s.broad
+}
+
+// retain puts a retained message into the log. The retained store and whoever wants it
+// have it when it is applied, in the order of the log: no stale value can win, on no
+// node.
+func (h *Home) retain(now time.Time, a author, m publication) (rc mqtt.ReasonCode, w wait) {
+	if m.frame == nil {
+		m.frame = h.frame(now, a, m)
+		defer m.frame.Release()
+	}
+	if !h.b.retained.Room(m.frame) {
+		h.count.Inc(metrics.RetainedRefused)
+		return mqtt.QuotaExceeded, w
+	}
+	h.scratch.ids, h.scratch.broad = h.scratch.ids[:0], false
+	if m.qos > 0 {
+		h.wanted(m.name)
+	}
+	kind := store.Retain // [MQTT-3.3.1-8]
+	if len(m.frame.Payload()) == 0 {
+		kind = store.Unretain // [MQTT-3.3.1-6]
+	}
+	w = wait{ticket: h.recordMessage(now, a, m.frame, kind), retain: true}
+	j := &h.journal
+	j.waiters = append(j.waiters, waiter{ticket: w.ticket, index: len(j.recs) - 1, ref: a.ref, kind: waitRetain})
+	return mqtt.Success, w
 }
 
 // mayPublish asks the rules for a client. The broker itself asks nobody.
@@ -212,7 +327,7 @@ func (h *Home) Ack(now time.Time, ref Ref, a *mqtt.Ack) {
 	case mqtt.PUBREC:
 		outs, err = r.s.Pubrec(now, a.PacketID, a.Reason, outs)
 	case mqtt.PUBREL:
-		outs = r.s.Pubrel(a.PacketID, outs)
+		outs = h.pubrel(now, r, a.PacketID, outs)
 	case mqtt.PUBCOMP:
 		outs, err = r.s.Pubcomp(now, a.PacketID, outs)
 	}
@@ -222,4 +337,28 @@ func (h *Home) Ack(now time.Time, ref Ref, a *mqtt.Ack) {
 		return
 	}
 	h.wakeReplay(r)
+	h.hunger(now, r)
+}
+
+// pubrel releases a QoS 2 identifier. One that the log knows must be forgotten there
+// before the client may use it again.
+func (h *Home) pubrel(now time.Time, r *resident, id uint16, outs []session.Out) []session.Out {
+	known := r.s.AwaitingRel()
+	n := len(outs)
+	outs = r.s.Pubrel(id, outs)
+	if r.log == nil || r.s.AwaitingRel() == known {
+		return outs
+	}
+	comp, subject := outs[n], r.subject
+	h.recordID(now, r, store.QoS2Rel, id)
+	h.after(r, func(now time.Time, r *resident, _ store.Seq, err error) {
+		switch {
+		case r == nil || r.subject != subject || !r.s.Online():
+		case err != nil: // what the log holds is not known to the client, and it must not go on as if
+			h.disconnect(now, r, &mqtt.Disconnect{Reason: refusalOf(err)}, CauseServerError)
+		default:
+			h.send(r, append(h.outs, comp))
+		}
+	})
+	return outs[:n]
 }

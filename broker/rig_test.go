@@ -3,6 +3,7 @@ package broker
 import (
 	"io"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
@@ -38,6 +39,9 @@ type fakeWire struct {
 	inbox  []*Batch
 	full   map[ConnRef]bool // the socket takes no more
 	asked  int              // turns asked for by Again
+
+	mu     sync.Mutex // guards everything below
+	posted []func(now time.Time)
 }
 
 func (w *fakeWire) Send(c ConnRef, o session.Out) bool {
@@ -59,6 +63,24 @@ func (w *fakeWire) Close(c ConnRef, say *mqtt.Disconnect, _ Cause) {
 func (w *fakeWire) Pause(c ConnRef, _ time.Time) { w.paused[c] = true }
 func (w *fakeWire) Resume(c ConnRef)             { delete(w.paused, c) }
 func (w *fakeWire) Again()                       { w.asked++ }
+
+func (w *fakeWire) Post(fn func(now time.Time)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.posted = append(w.posted, fn)
+}
+
+// news runs what was posted, and tells whether there was anything.
+func (w *fakeWire) news() bool {
+	w.mu.Lock()
+	posted := w.posted
+	w.posted = nil
+	w.mu.Unlock()
+	for _, fn := range posted {
+		fn(w.d.now)
+	}
+	return len(posted) > 0
+}
 
 func (w *fakeWire) Forward(home int, b *Batch) bool {
 	to := w.d.wires[home]

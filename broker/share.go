@@ -138,9 +138,12 @@ func (h *Home) tellGroups(r *resident) {
 // insert makes a subscription known to publishers, in place of what the session
 // has under that filter.
 func (h *Home) insert(r *resident, sub *session.Sub) {
+	if r.log != nil && !shared(sub) {
+		h.enlist(r, sub, unknown) // before anybody leaves the session out because the log serves it
+	}
 	s := h.subscriber(r, sub)
-	share, _, shared, _ := topic.ParseShare(sub.Filter)
-	if !shared {
+	share, _, isShared, _ := topic.ParseShare(sub.Filter)
+	if !isShared {
 		if !h.b.index.Subscribe(sub.Real, s) {
 			h.b.heard(sub, 1)
 		}
@@ -160,7 +163,7 @@ func (h *Home) insert(r *resident, sub *session.Sub) {
 // retract takes a subscription back from wherever publishers find it.
 func (h *Home) retract(r *resident, sub *session.Sub) {
 	ref := h.routerRef(r.ref)
-	if share, _, shared, _ := topic.ParseShare(sub.Filter); shared {
+	if share, _, isShared, _ := topic.ParseShare(sub.Filter); isShared {
 		if h.b.groups.Leave(share, sub.Real, ref) {
 			h.b.heard(sub, -1)
 		}
@@ -174,10 +177,16 @@ func (h *Home) retract(r *resident, sub *session.Sub) {
 	}
 }
 
+// shared tells whether a subscription is a share of one.
+func shared(sub *session.Sub) bool {
+	_, _, shared, _ := topic.ParseShare(sub.Filter)
+	return shared
+}
+
 // judged is a subscription as the rules see it.
 func judged(sub *session.Sub) string {
-	share, _, shared, _ := topic.ParseShare(sub.Filter)
-	if !shared {
+	share, _, isShared, _ := topic.ParseShare(sub.Filter)
+	if !isShared {
 		return sub.Real
 	}
 	w := wish{share: share, real: sub.Real}

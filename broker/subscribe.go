@@ -9,6 +9,7 @@ import (
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/topic"
 )
 
@@ -21,7 +22,10 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 		return
 	}
 	ack := mqtt.Suback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))} // [MQTT-2.2.1-6] [MQTT-3.8.4-2]
+	fresh := make([]bool, len(p.Filters))
+	granted := false
 	for i := range p.Filters {
+		_, had := r.s.Subscribed(p.Filters[i].Filter)
 		rc, e := h.subscribe(now, r, &p.Filters[i], p.SubscriptionID)
 		if e == nil && rc >= 0x80 && r.s.Version() == mqtt.V31 {
 			// 3.1 has no word for it, and a granted QoS would be a lie.
@@ -38,10 +42,46 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 				slog.String("filter", p.Filters[i].Filter), slog.String("reason", rc.String()))
 		}
 		ack.Reasons[i] = rc
+		fresh[i] = rc < 0x80 && !had
+		granted = granted || rc < 0x80
+	}
+	if r.log != nil && granted {
+		h.subackWhenKept(r, p, &ack, fresh)
+		return
 	}
 	if h.answer(now, r, ack.Append(nil, r.s.Version(), 0)) {
 		h.wakeReplay(r)
 	}
+}
+
+// subackWhenKept answers when the subscriptions are on disk, or takes back those that
+// cannot be.
+func (h *Home) subackWhenKept(r *resident, p *mqtt.Subscribe, ack *mqtt.Suback, fresh []bool) {
+	subject := r.subject
+	h.after(r, func(now time.Time, r *resident, _ store.Seq, err error) {
+		if r == nil {
+			return
+		}
+		for i := 0; err != nil && i < len(fresh); i++ {
+			if !fresh[i] {
+				continue
+			}
+			ack.Reasons[i] = refusalOf(err)
+			if sub, there := r.s.Subscribed(p.Filters[i].Filter); there {
+				h.unsubscribe(now, r, &sub)
+			}
+		}
+		if r.subject != subject || !r.s.Online() {
+			return
+		}
+		if err != nil && r.s.Version() == mqtt.V31 {
+			h.fail(now, r, &mqtt.Error{Reason: refusalOf(err), Detail: "a subscription was refused, which MQTT 3.1 cannot say"})
+			return
+		}
+		if h.answer(now, r, ack.Append(nil, r.s.Version(), 0)) {
+			h.wakeReplay(r)
+		}
+	})
 }
 
 // subscribe judges and adds one subscription. Success is the granted QoS
@@ -83,17 +123,28 @@ func (h *Home) subscribe(now time.Time, r *resident, ask *mqtt.Subscription, id 
 		RetainedSeen: old.RetainedSeen,
 	}
 	h.insert(r, &sub)
-	wants := ask.RetainHandling == 0 || (ask.RetainHandling == 1 && !had) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]
-	if wants && w.share == "" {                                           // a shared subscription gets none [§4.8.2]
-		version := h.b.retained.Version() // after the insert: see session.SeenRetained
-		if !had {                         // what is on its way by the old one is not lost [MQTT-3.8.4-4]
-			sub.RetainedSeen = version
+	wants := w.share == "" && (ask.RetainHandling == 0 || ask.RetainHandling == 1 && !had) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]; a shared subscription gets none [§4.8.2]
+	if r.log != nil {
+		r.s.Subscribe(sub)
+		h.recordSub(now, r, &sub, wants, had)
+	} else {
+		if wants {
+			h.owe(r, &sub, had)
 		}
-		h.replay(r, &sub, had, version)
+		r.s.Subscribe(sub)
 	}
-	r.s.Subscribe(sub)
 	h.tell(now, r, EventSubscribed, func(e *Event) { e.Topic, e.QoS = sub.Filter, new(int(sub.QoS)) })
 	return mqtt.ReasonCode(sub.QoS), nil
+}
+
+// owe begins the replay of the retained messages that a subscription has just become
+// owed, up to the version of now: what is newer comes live.
+func (h *Home) owe(r *resident, sub *session.Sub, had bool) {
+	version := h.b.retained.Version() // after the insert: see session.SeenRetained
+	if !had {                         // what is on its way by the old one is not lost [MQTT-3.8.4-4]
+		sub.RetainedSeen = version
+	}
+	h.replay(r, sub, had, version)
 }
 
 // checkSubscription judges a filter by what is offered and by the limits.
@@ -126,6 +177,9 @@ func (h *Home) subscriber(r *resident, sub *session.Sub) router.Subscriber {
 	if sub.Check {
 		o |= router.Check
 	}
+	if r.log != nil && sub.QoS > 0 && !shared(sub) {
+		o |= router.Durable
+	}
 	return router.Subscriber{Ref: h.routerRef(r.ref), SubID: sub.ID, Opts: o}
 }
 
@@ -138,6 +192,7 @@ func (h *Home) Unsubscribe(now time.Time, ref Ref, p *mqtt.Unsubscribe) {
 		return
 	}
 	ack := mqtt.Unsuback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))} // [MQTT-2.2.1-6] [MQTT-3.10.4-5]
+	left := false
 	for i, filter := range p.Filters {
 		sub, existed := r.s.Subscribed(filter) // [MQTT-3.10.4-1]
 		if !existed {
@@ -145,8 +200,24 @@ func (h *Home) Unsubscribe(now time.Time, ref Ref, p *mqtt.Unsubscribe) {
 			continue
 		}
 		h.unsubscribe(now, r, &sub)
+		left = true
 	}
-	h.answer(now, r, ack.Append(nil, r.s.Version(), 0))
+	if r.log == nil || !left {
+		h.answer(now, r, ack.Append(nil, r.s.Version(), 0))
+		return
+	}
+	subject := r.subject
+	h.after(r, func(now time.Time, r *resident, _ store.Seq, err error) {
+		if r == nil || r.subject != subject || !r.s.Online() {
+			return
+		}
+		for i := range ack.Reasons {
+			if err != nil && ack.Reasons[i] < 0x80 {
+				ack.Reasons[i] = mqtt.UnspecifiedError // it would be back after a crash
+			}
+		}
+		h.answer(now, r, ack.Append(nil, r.s.Version(), 0))
+	})
 }
 
 // unsubscribe ends one subscription of r: it brings nothing new [MQTT-3.10.4-2].
@@ -154,6 +225,10 @@ func (h *Home) unsubscribe(now time.Time, r *resident, sub *session.Sub) {
 	r.s.Unsubscribe(sub.Filter)
 	r.dropReplay(sub.Filter)
 	h.retract(r, sub)
+	if r.log != nil {
+		h.dismissSub(r, sub.Filter)
+		h.unrecordSub(now, r, sub.Filter)
+	}
 	if sub.Group != (session.Group{}) {
 		h.reshare(now, r, false)
 	}

@@ -31,6 +31,9 @@ type Wire interface {
 	Forward(home int, batch *Batch) bool
 	// Again asks for another turn soon, without waiting for input.
 	Again()
+	// Post runs fn on the loop's goroutine, in the order of the calls. It is the only
+	// one that any goroutine may call; after the loop has ended fn does not run.
+	Post(fn func(now time.Time))
 }
 
 // Cause is why a connection ended: for metrics, logs and the will.
@@ -110,6 +113,8 @@ type want struct {
 	passes uint8 // how many members of the group could not have it
 	retain bool  // Retain As Published
 	check  bool  // judge the delivery
+
+	durable bool // one of them is served by the log
 }
 
 // forwardCost is what an item counts for beside its frame, bytes.

@@ -26,6 +26,7 @@ type Config struct {
 	MQTT      MQTT                `yaml:"mqtt"`
 	Authn     Authn               `yaml:"authn"`
 	Authz     Authz               `yaml:"authz"`
+	Store     Store               `yaml:"store"`
 	Admin     Admin               `yaml:"admin"`
 	Metrics   Metrics             `yaml:"metrics"`
 	Waivers   []Waiver            `yaml:"waivers"`
@@ -238,6 +239,12 @@ const (
 type Authz struct {
 	RulesFile  string `yaml:"rules_file"`  // <data_dir>/rules.yaml unless set
 	DenyAction string `yaml:"deny_action"` // DenyReply or DenyDisconnect
+}
+
+// Store is what survives power loss, in the data directory.
+type Store struct {
+	MaxBytes     Size `yaml:"max_bytes"`
+	SegmentBytes Size `yaml:"segment_bytes"`
 }
 
 // Admin is how the process is administered.

@@ -25,7 +25,7 @@ waivers:
 	for _, key := range []string{
 		"limits.packet_bytes", "log.level", "limits.connections_total", "node.name", "limits.publish_rate", "listeners", "listeners.mqtt", "listeners.mqtts.bind",
 		"listeners.<name>.bind", "listeners.other.tls.profile", "authn.chains.default", "waivers", "limits.connect_rate_per_prefix", "mqtt.versions",
-		"limits.packet_byte", "packet_bytes", "store", "listeners.mqtts.path", "nonsense", "", "limits.", "waivers[0].id", "log.level.x",
+		"limits.packet_byte", "packet_bytes", "store", "backup", "listeners.mqtts.path", "nonsense", "", "limits.", "waivers[0].id", "log.level.x",
 	} {
 		b.WriteString("$ redoubt config explain " + key + "\n")
 		if ex, err := l.Explain(key); err != nil {

@@ -104,7 +104,7 @@ func TestJSONSchemaAgreesWithTheLoader(t *testing.T) {
 		"limits: {connections_per_prefix: {'/24': 0}}", "log: {level: loud}", "mqtt: {versions: ['3.0']}", "mqtt: {versions: '5.0'}", "mqtt: {retain: 'true'}",
 		"listeners: {A: {}}", "listeners: {a__b: {}}", "listeners: {a: {mountpoint: x}}", "listeners: {mqtts: {tls: {certificates: [{cert: a}]}}}",
 		"listeners: {mqtts: {tls: {certificates: [{cert: a, key: b}]}}}", "listeners: {mqtts: {bind: [8883]}}", "waivers: [{id: P1.4}]",
-		"waivers: [{id: P1.4, scope: metrics, reason: some, owner: ops, expires: soon}]", "authn: {chains: {a: builtin}}", "store: {}",
+		"waivers: [{id: P1.4, scope: metrics, reason: some, owner: ops, expires: soon}]", "authn: {chains: {a: builtin}}", "backup: {}",
 		"listeners: {mqtts: {mqtt: {max_qos: 3}}}", "listeners: {mqtts: {mqtt: {versions: ['5.0']}}}", "mqtt: {shared_strategy: local}", "mqtt: {events: [connected]}",
 		"mqtt: {rewrite: [{action: all, source: a, re: a}]}", "mqtt: {rewrite: [{action: drop, source: a, re: a, dest: a}]}", "mqtt: {auto_subscribe: [{qos: 1}]}",
 		"mqtt: {auto_subscribe: [" + strings.Repeat("{topic: a}, ", 21) + "]}", "mqtt: {server_reference: 'a,b'}",

@@ -98,6 +98,9 @@ var rowsAccess = []Row{
 	{Key: "authz.deny_action", Kind: KindEnum, Default: DenyReply, Values: []string{DenyReply, DenyDisconnect},
 		Why:   "What a version 5 client sees when it may not: a reason code, or the end of its connection. Version 3.1.1 has no reason code, so there a denied QoS 1 or 2 publish always closes [MQTT-3.3.5-2].",
 		Since: release, Reload: NewConnections},
+}
+
+var rowsAdmin = []Row{
 	{Key: "admin", Kind: KindSection, Since: release,
 		Why: "How the process is administered. The operating system says who is asking; there is no administrator's password."},
 	{Key: "admin.socket", Kind: KindPath, Default: `""`, Note: "`<data_dir>/admin.sock`",

@@ -114,7 +114,7 @@ func (r *Row) Range() string {
 // Rows is the table, in the order of the reference page.
 func Rows() []Row { return slices.Clone(table) }
 
-var table = slices.Concat(rowsNode, rowsListeners, rowsLimits, rowsMQTT, rowsAccess)
+var table = slices.Concat(rowsNode, rowsListeners, rowsLimits, rowsMQTT, rowsAccess, rowsStore, rowsAdmin)
 
 // rowOf finds a row by its pattern.
 var rowOf = func() map[string]*Row {
@@ -170,7 +170,6 @@ type notBuilt struct{ key, value, part string }
 const (
 	partTrust   = "transport trust (client certificates and revocation)"
 	partFlood   = "flood defence and listeners (QUIC, PROXY protocol, bans)"
-	partLog     = "the durable log"
 	partBackup  = "backup and restore"
 	partControl = "the control plane (HTTPS API and dashboard)"
 	partAudit   = "the audit trail"
@@ -191,7 +190,6 @@ var later = []notBuilt{
 	{"listeners.<name>.tls.ocsp_stapling", "", partTrust},
 	{"flapping", "", partFlood},
 	{"bans", "", partFlood},
-	{"store", "", partLog},
 	{"backup", "", partBackup},
 	{"admin.bind", "", partControl},
 	{"audit", "", partAudit},

@@ -67,6 +67,7 @@ func (l *Loop) run() {
 		l.wait()
 		l.turn()
 	}
+	l.home.Close()
 	l.poll.close()
 }
 
@@ -129,8 +130,8 @@ func (l *Loop) turn() {
 	}
 	l.dirty = l.dirty[:0]
 	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0
-	if l.shaking > 0 {
-		runtime.Gosched() // a core of its own is not promised to a handshake
+	if l.shaking > 0 || l.home.Outstanding() {
+		runtime.Gosched() // a core of its own is not promised to a handshake, nor to the log
 	}
 }
 
@@ -236,6 +237,11 @@ func (l *Loop) mark(c *Conn) {
 		c.out.dirty = true
 		l.dirty = append(l.dirty, c)
 	}
+}
+
+// Post implements broker.Wire.
+func (l *Loop) Post(fn func(now time.Time)) {
+	l.inbox.post(event{kind: evCall, fn: func(l *Loop) { fn(l.now) }})
 }
 
 // Again implements broker.Wire.

@@ -113,6 +113,7 @@ var (
 	MessagesDroppedInboxFull   = messagesDropped.of("reason", "inbox_full")
 	MessagesDroppedNoSession   = messagesDropped.of("reason", "no_session")
 	MessagesDroppedQoS0Offline = messagesDropped.of("reason", "qos0_offline")
+	MessagesDroppedStore       = messagesDropped.of("reason", "store_damage")
 )
 
 // Sessions, subscriptions, retained messages.
@@ -150,6 +151,15 @@ var (
 	MemoryCollections   = count("redoubt_memory_collections_total", "Collections made out of turn, to return memory after a storm.")
 	MemoryReturned      = count("redoubt_memory_returned_bytes_total", "Bytes that those collections returned to the system.")
 	CertificateNotAfter = level("redoubt_certificate_not_after_timestamp_seconds", "When the server certificate in use expires, as Unix time; with several, the first to expire.")
+)
+
+// The store.
+var (
+	storeCommits       = family{"redoubt_store_commits_total", "Writes of the log that were flushed to the disk, each for everybody who waited, by the time that writing and flushing took.", counter}
+	StoreCommits       = storeCommits.each("within", 0, "1ms", "10ms", "100ms", "1s", "more") // At(index of the time)
+	StoreCommitsFailed = count("redoubt_store_commits_failed_total", "Writes of the log that failed; nothing in them was acknowledged.")
+	StoreRecords       = count("redoubt_store_records_total", "Records in the writes of the log.")
+	StoreBytes         = count("redoubt_store_written_bytes_total", "Bytes of the writes of the log.")
 )
 
 // packetTypes are the MQTT Control Packet types 1 to 15 [MQTT 5.0 §2.1.2].

@@ -66,7 +66,7 @@ func (s *Store) Put(f *mqtt.Frame) (version uint64, err error) {
 	if f.Version != 0 {
 		panic("BUG: retain: frame put twice")
 	}
-	old, err := s.put(f)
+	old, err := s.put(f, false)
 	if err != nil {
 		return 0, err
 	}
@@ -76,15 +76,37 @@ func (s *Store) Put(f *mqtt.Frame) (version uint64, err error) {
 	return f.Version, nil
 }
 
+// Restore is Put for a message that was taken already, by the log: there is room for
+// it, whatever the limits say now.
+func (s *Store) Restore(f *mqtt.Frame) {
+	if f.Version != 0 {
+		panic("BUG: retain: frame put twice")
+	}
+	if old, _ := s.put(f, true); old != nil {
+		old.Release()
+	}
+}
+
+// Room tells whether Put would take f now.
+func (s *Store) Room(f *mqtt.Frame) bool {
+	if len(f.Payload()) == 0 {
+		return true
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, old := s.topics.find(f.Topic(), s.topics.tagOf(f.Topic()))
+	return s.room(f, old)
+}
+
 // put answers the frame that f took the place of; the store's reference to it is
 // the caller's now.
-func (s *Store) put(f *mqtt.Frame) (old *mqtt.Frame, err error) {
+func (s *Store) put(f *mqtt.Frame, force bool) (old *mqtt.Frame, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tag := s.topics.tagOf(f.Topic())
 	p, old := s.topics.find(f.Topic(), tag)
 	remove := len(f.Payload()) == 0
-	if !remove && !s.room(f, old) {
+	if !remove && !force && !s.room(f, old) {
 		return nil, ErrQuota
 	}
 	f.Version = s.version.Load() + 1

@@ -50,6 +50,7 @@ const (
 	NoLocal           Opts = 1 << 2 // not to the session that published [MQTT-3.8.3-3]
 	RetainAsPublished Opts = 1 << 3 // keep the RETAIN flag [MQTT-3.3.1-13]
 	Check             Opts = 1 << 4 // a deny rule overlaps the filter: authorize each delivery
+	Durable           Opts = 1 << 5 // QoS 1 and 2 come to the session from the log
 )
 
 // QoS is the maximum QoS the subscription was granted.

@@ -8,6 +8,7 @@ type inbound struct {
 	awaitingRel []uint16          // QoS 2 identifiers received and not released
 	pending     ring[Pending]
 	unsettled   [3]int // entries of pending, by QoS
+	barred      int    // entries of pending that nothing may pass
 }
 
 // ResolveAlias returns the topic name p is about, and remembers a new alias. It

@@ -12,6 +12,7 @@ type Delivery struct {
 	QoS    mqtt.QoS // the lower of published and granted [MQTT-3.8.4-8]
 	Retain bool     // what the subscriber's RETAIN flag will be
 	Group  Group    // the shared subscription it came by
+	Seq    uint64   // of the log; 0: the message is in memory only
 
 	queuedAt int64 // unix milliseconds; set when it has to wait
 }

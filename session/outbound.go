@@ -17,7 +17,9 @@ const (
 
 // inflightEntry is one outgoing message the client has not acknowledged.
 type inflightEntry struct {
-	frame  *mqtt.Frame // nil once PUBREC came
+	frame  *mqtt.Frame // nil once PUBREC came, and while it is in the log only
+	seq    uint64      // of the log; 0: the message is in memory only
+	held   uint64      // the change that must be on disk before it is sent; 0: none
 	subID  uint32
 	subIDs []uint32
 	group  Group
@@ -25,6 +27,7 @@ type inflightEntry struct {
 	state  outState
 	retain bool
 	sent   bool // on this connection
+	fresh  bool // never sent on any
 }
 
 // outbound is the sending half of a session.
@@ -32,7 +35,8 @@ type outbound struct {
 	inflight []inflightEntry // in the order of sending
 	queue    mqueue
 	lastID   uint16
-	unsent   int // entries of inflight not yet sent on this connection
+	unsent   int   // entries of inflight not yet sent on this connection
+	kept     *kept // nil: the session ends with the process
 }
 
 // Deliver queues one message [MQTT-4.5.0-1] and appends to out what to send now. While the
@@ -85,6 +89,9 @@ func (s *Session) sendQueued(now time.Time, d Delivery, out []Out) []Out {
 // whatever the publisher said [MQTT-3.3.1-3] [MQTT-4.3.1-1] [MQTT-4.3.2-2]
 // [MQTT-4.3.3-2].
 func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
+	if d.Seq != 0 {
+		s.out.kept.cursor = d.Seq
+	}
 	if expired(d.Frame, now) {
 		s.Dropped.Expired++
 		d.Frame.Release()
@@ -99,19 +106,27 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 		d.Frame.Release()
 		return out
 	}
-	s.alias(now, &o)
-	if d.QoS > 0 {
-		o.ID = s.nextID()
-		st := awaitPuback
-		if d.QoS == 2 {
-			st = awaitPubrec
-		}
-		d.Frame.Hold() // one for the Out, one for inflight
-		s.out.queue.account.add(int64(d.Frame.Size()))
-		s.out.inflight = append(s.out.inflight, inflightEntry{
-			frame: d.Frame, subID: d.SubID, subIDs: d.SubIDs, group: d.Group, id: o.ID, state: st, retain: d.Retain, sent: true,
-		})
+	if d.QoS == 0 {
+		s.alias(now, &o)
+		return append(out, o)
 	}
+	o.ID = s.nextID()
+	e := inflightEntry{frame: d.Frame, seq: d.Seq, subID: d.SubID, subIDs: d.SubIDs, group: d.Group, id: o.ID, state: awaitPuback, retain: d.Retain, sent: true}
+	s.out.queue.account.add(int64(d.Frame.Size()))
+	if s.out.kept != nil {
+		s.out.kept.begun++
+	}
+	if d.QoS == 2 {
+		e.state = awaitPubrec
+		if s.out.kept != nil { // it must not be sent twice, so the log hears of it first
+			e.held, e.fresh = s.out.kept.change(), true
+			s.out.inflight = append(s.out.inflight, e)
+			return out
+		}
+	}
+	d.Frame.Hold() // one for the Out, one for inflight
+	s.out.inflight = append(s.out.inflight, e)
+	s.alias(now, &o)
 	return append(out, o)
 }
 
@@ -201,6 +216,9 @@ func (s *Session) resend(now time.Time, out []Out) []Out {
 			i++
 			continue
 		}
+		if e.held != 0 || e.frame == nil && e.state != awaitPubcomp {
+			break // the log has not said that it may go, or has not brought it back: order is order
+		}
 		s.out.unsent--
 		e.sent = true
 		if e.state == awaitPubcomp {
@@ -208,10 +226,7 @@ func (s *Session) resend(now time.Time, out []Out) []Out {
 			i++
 			continue
 		}
-		o := Out{Kind: OutPublish, Frame: e.frame, SubID: e.subID, SubIDs: e.subIDs, ID: e.id, Flags: FlagDup | Flags(e.state.qos()), Skip: s.skip()}
-		if e.retain {
-			o.Flags |= FlagRetain
-		}
+		o := s.again(e)
 		if s.tooLarge(now, &o) { // the new connection takes less than the old one did
 			s.Dropped.TooLarge++
 			s.out.remove(i)
@@ -223,6 +238,20 @@ func (s *Session) resend(now time.Time, out []Out) []Out {
 		i++
 	}
 	return out
+}
+
+// again is the PUBLISH of an entry of inflight, as a repetition unless it has never
+// been sent.
+func (s *Session) again(e *inflightEntry) Out {
+	o := Out{Kind: OutPublish, Frame: e.frame, SubID: e.subID, SubIDs: e.subIDs, ID: e.id, Flags: Flags(e.state.qos()), Skip: s.skip()}
+	if !e.fresh {
+		o.Flags |= FlagDup
+	}
+	if e.retain {
+		o.Flags |= FlagRetain
+	}
+	e.fresh = false
+	return o
 }
 
 func (st outState) qos() mqtt.QoS {
@@ -255,6 +284,9 @@ func (o *outbound) remove(i int) {
 	o.letGo(&e)
 	if !e.sent {
 		o.unsent--
+	}
+	if o.kept != nil {
+		o.kept.unsaved++
 	}
 	last := len(o.inflight) - 1
 	copy(o.inflight[i:], o.inflight[i+1:])

@@ -4,22 +4,54 @@ import "github.com/redoubtmq/redoubt/mqtt"
 
 // Pending is an incoming PUBLISH that is not settled: either it was routed and
 // its acknowledgement waits, or it waits behind such a one and has not been
-// looked at. The ring of them is the publisher's order: while it is not empty,
-// later publishes of any QoS join it, and acknowledgements leave in its order
-// [MQTT-4.6.0-2]. Its length is bounded by what one read of the socket brings,
-// because a connection with a pending ring is not read.
+// looked at. The ring of them is the publisher's order: acknowledgements leave in
+// it [MQTT-4.6.0-2]. A later publish is routed while earlier ones wait for nothing
+// but the log, which keeps their order itself; behind one that bars the way it
+// joins the ring unrouted. Its length is bounded by what one read of the socket
+// brings and by PendingMax, because past either the connection is not read.
 type Pending struct {
-	Frame *mqtt.Frame // nil once routed
-	Delay uint32      // seconds until it is to be routed, of a delayed publish
-	ID    uint16
-	QoS   mqtt.QoS
+	Frame  *mqtt.Frame // nil once routed
+	Ticket uint64      // of the commit that a WaitLog or WaitRetain waits for
+	Delay  uint32      // seconds until it is to be routed, of a delayed publish
+	ID     uint16
+	QoS    mqtt.QoS
+	Wait   Wait            // of one that was routed
+	Reason mqtt.ReasonCode // of a WaitTurn: its answer
 }
 
-// Busy tells whether anything is pending: then a new publish must Defer.
+// Wait says what a routed publish waits for.
+type Wait uint8
+
+// What there is to wait for.
+const (
+	WaitLane   Wait = iota // another home takes nothing now
+	WaitLog                // the record is not applied yet
+	WaitRetain             // the same, and subscribers get it only then: nothing may pass it
+	WaitTurn               // its answer is known; others before it wait
+)
+
+// PendingMax is how many publishes of one client may wait for the log. A client of
+// v5 keeps to its Receive Maximum; one of v3 knows no bound.
+const PendingMax = 256
+
+// bars tells whether later publishes must wait behind p unrouted.
+func (p *Pending) bars() bool { return p.Frame != nil || p.Wait == WaitLane || p.Wait == WaitRetain }
+
+// Busy tells whether anything is pending: then an answer must wait for its turn.
 func (s *Session) Busy() bool { return s.in.pending.len() > 0 }
 
-// Await adds a message that was routed and will be settled later.
+// Barred tells whether something is pending that a new publish must not pass: then
+// it must Defer.
+func (s *Session) Barred() bool { return s.in.barred > 0 }
+
+// PendingFull tells whether the client is to be read no further for now.
+func (s *Session) PendingFull() bool { return s.in.pending.len() >= PendingMax }
+
+// Await adds a message that was routed and waits for a lane.
 func (s *Session) Await(q mqtt.QoS, id uint16) { s.pend(Pending{ID: id, QoS: q}) }
+
+// AwaitMore adds a message that was routed and waits for what p says.
+func (s *Session) AwaitMore(p Pending) { s.pend(p) }
 
 // Defer adds a message nobody has looked at yet, with its Frame, of which it takes
 // over one reference.
@@ -27,6 +59,9 @@ func (s *Session) Defer(p Pending) { s.pend(p) }
 
 func (s *Session) pend(p Pending) {
 	s.in.unsettled[p.QoS]++
+	if p.bars() {
+		s.in.barred++
+	}
 	s.in.pending.push(p)
 }
 
@@ -44,6 +79,14 @@ func (s *Session) Duplicate(id uint16) bool {
 	return false
 }
 
+// Oldest is the oldest pending message; nil if there is none.
+func (s *Session) Oldest() *Pending {
+	if s.in.pending.len() == 0 {
+		return nil
+	}
+	return s.in.pending.front()
+}
+
 // Settle ends the oldest pending message with reason and appends its
 // acknowledgement to out.
 func (s *Session) Settle(reason mqtt.ReasonCode, out []Out) []Out {
@@ -52,21 +95,63 @@ func (s *Session) Settle(reason mqtt.ReasonCode, out []Out) []Out {
 	return s.Acknowledge(p.QoS, p.ID, reason, out)
 }
 
-// Deferred is the oldest pending message if it has not been routed, else nil.
-// After routing it the caller calls Routed or Settle.
+// Deferred is the oldest message that has not been routed, if nothing before it
+// bars its way; else nil. After routing it the caller calls RoutedAs.
 func (s *Session) Deferred() *Pending {
-	if s.in.pending.len() == 0 || s.in.pending.front().Frame == nil {
+	if s.in.barred == 0 {
 		return nil
 	}
-	return s.in.pending.front()
+	for i := range s.in.pending.len() {
+		switch p := s.in.pending.at(i); {
+		case p.Frame != nil:
+			return p
+		case p.bars():
+			return nil
+		}
+	}
+	return nil
 }
 
-// Routed says that the oldest pending message, so far deferred, now only waits
-// to be settled.
-func (s *Session) Routed() {
-	p := s.in.pending.front()
+// Unrouted tells whether anything in the ring has not been routed: then the client is
+// not read, because what it sends would only wait here.
+func (s *Session) Unrouted() bool {
+	for i := 0; s.in.barred > 0 && i < s.in.pending.len(); i++ {
+		if s.in.pending.at(i).Frame != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Routed says that the message Deferred answered waits for a lane.
+func (s *Session) Routed() { s.RoutedAs(s.Deferred(), Pending{}) }
+
+// RoutedAs says what a message, so far deferred, waits for: Wait, Ticket and Reason
+// of as.
+func (s *Session) RoutedAs(p *Pending, as Pending) {
 	p.Frame.Release()
-	p.Frame = nil
+	p.Frame, p.Wait, p.Ticket, p.Reason = nil, as.Wait, as.Ticket, as.Reason
+	if !p.bars() {
+		s.in.barred--
+	}
+}
+
+// Fail says that the log did not take what was said at a ticket: reason is the answer
+// to whatever waits for it.
+func (s *Session) Fail(ticket uint64, reason mqtt.ReasonCode) {
+	for i := range s.in.pending.len() {
+		p := s.in.pending.at(i)
+		if p.Frame != nil || p.Ticket != ticket {
+			continue
+		}
+		p.Ticket, p.Reason = 0, reason
+		if p.Wait == WaitRetain {
+			s.in.barred--
+		}
+		if p.Wait != WaitLane {
+			p.Wait = WaitTurn
+		}
+	}
 }
 
 // rewind prepares the ring for the next connection, on which the client sends
@@ -76,7 +161,7 @@ func (s *Session) Routed() {
 // message under the same identifier. QoS 2 that was routed stays, so that its
 // repetition is known. QoS 0 does not come again, and stays.
 func (i *inbound) rewind() {
-	i.unsettled = [3]int{}
+	i.unsettled, i.barred = [3]int{}, 0
 	for n := i.pending.len(); n > 0; n-- {
 		p := i.pending.pop()
 		switch {
@@ -87,6 +172,9 @@ func (i *inbound) rewind() {
 			p.QoS = 0
 		}
 		i.unsettled[p.QoS]++
+		if p.bars() {
+			i.barred++
+		}
 		i.pending.push(p)
 	}
 }
@@ -97,6 +185,7 @@ func (i *inbound) discard() {
 			p.Frame.Release()
 		}
 	}
+	i.barred = 0
 }
 
 // Unpend takes the oldest pending message out without an answer: the caller
@@ -104,6 +193,9 @@ func (i *inbound) discard() {
 func (s *Session) Unpend() {
 	p := s.in.pending.pop()
 	s.in.unsettled[p.QoS]--
+	if p.bars() {
+		s.in.barred--
+	}
 	if p.Frame != nil {
 		p.Frame.Release()
 	}

@@ -47,6 +47,11 @@ func (s *Session) Pubrec(now time.Time, id uint16, reason mqtt.ReasonCode, out [
 		e.sent = true
 		s.out.unsent--
 	}
+	e.fresh = false
+	if s.out.kept != nil { // after a crash the message must not be sent again, so the log hears of it first
+		e.held = s.out.kept.change()
+		return out, nil
+	}
 	return append(out, Out{Kind: OutAck, Ack: mqtt.PUBREL, ID: id}), nil
 }
 

@@ -42,7 +42,8 @@ type Log interface {
 	// record once the batch is on disk (on a majority, in a cluster), or with the
 	// reason why it never will be acknowledged. After an error the batch may still
 	// be found after a crash. done runs in the committer's goroutine: it must not
-	// block, and it may Submit.
+	// block, and it may Submit. It returns before any Tail shows the batch, so that
+	// who submitted can tell its own batches from others as they come by.
 	//
 	// Errors: ErrInvalid (no record, or one that cannot be encoded), ErrTooLarge,
 	// ErrFull (later Submits may succeed), ErrFailed (none will), and what the

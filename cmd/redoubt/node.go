@@ -54,6 +54,7 @@ type node struct {
 	made    bool // the data directory was new
 
 	stores
+	backed
 	broker    *broker.Broker
 	door      *listener.Door
 	server    *conn.Server
@@ -68,6 +69,13 @@ type setup struct {
 	load   func() (*config.Loaded, error)
 
 	levelChosen bool // by the API: the configuration leaves log.level to it; guarded by mu
+}
+
+// backed is what the node has of what survives it.
+type backed struct {
+	durable *durable
+	commits *metrics.Shard // of the log's goroutine
+	loops   int
 }
 
 // stores are what the node holds for its clients, or the sum of it.
@@ -125,7 +133,7 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 		return nil, err
 	}
 	n.metrics.SetBuild(version, revision())
-	n.count = n.metrics.NewShard()
+	n.count, n.commits = n.metrics.NewShard(), n.metrics.NewShard()
 	n.audit = audit.New(log, n.count)
 	return n, nil
 }
@@ -178,12 +186,17 @@ func (n *node) assemble() error {
 		}
 		chains[name] = auth.NewChain(as...)
 	}
+	if err := n.openStore(c); err != nil {
+		n.builtin.Close()
+		return err
+	}
 	n.retained, n.held = retain.New(retainOptions(c)), session.NewAccount(int64(c.Limits.MqueueBytesTotal))
-	loops := runtime.GOMAXPROCS(0)
+	n.loops = runtime.GOMAXPROCS(0)
 	n.delayed = delay.NewAccount(delayLimits(c))
 	n.broker = broker.New(broker.Options{
 		Delayed: n.delayed, Sys: n.sysTopics,
-		Homes: loops, Settings: brokerSettings(c, n.held), Index: router.New(), Retained: n.retained,
+		Durable: n.backing(),
+		Homes:   n.loops, Settings: brokerSettings(c, n.held), Index: router.New(), Retained: n.retained,
 		Authorizer: n.authz, Chains: chains, Log: n.audit, StillKnown: n.stillKnown,
 	})
 	n.broker.Report(n.metrics)
@@ -196,14 +209,16 @@ func (n *node) assemble() error {
 		if err := n.listen(name, c.Listeners[name]); err != nil {
 			n.closeListeners()
 			n.builtin.Close()
+			n.closeStore()
 			return err
 		}
 	}
 	n.metrics.Gauge(metrics.ListenBacklog, n.listenBacklog)
 	n.door.Report(n.metrics)
-	if n.server, err = conn.New(conn.Options{Loops: loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock}); err != nil {
+	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock}); err != nil {
 		n.closeListeners()
 		n.builtin.Close()
+		n.closeStore()
 		return err
 	}
 	n.users.OnChange(n.usersChanged)
@@ -263,6 +278,9 @@ func (n *node) certificates(name string, c config.Listener) (*pki.Provider, erro
 
 // open lets clients in. After an error the caller closes n.
 func (n *node) open() error {
+	if err := n.restore(); err != nil {
+		return err
+	}
 	for _, l := range n.listeners {
 		if err := n.server.Serve(l.Listener); err != nil {
 			return err
@@ -300,6 +318,7 @@ func (n *node) close(ctx context.Context) {
 	if n.server != nil {
 		n.server.Shutdown(ctx)
 		n.builtin.Close()
+		n.closeStore()
 	}
 	n.release()
 }

@@ -57,12 +57,10 @@ func Lock(dir string) (release func(), err error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock data directory: %w", err)
 	}
-	if err := flock(f); err != nil {
+	if err := flock(f, syscall.LOCK_EX); err != nil {
 		defer f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			b := make([]byte, pidBytesMax)
-			n, _ := f.ReadAt(b, 0) // io.EOF: shorter than the buffer
-			return nil, &InUseError{Dir: dir, PID: parsePID(b[:n])}
+			return nil, &InUseError{Dir: dir, PID: holder(f)}
 		}
 		return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
 	}
@@ -73,10 +71,11 @@ func Lock(dir string) (release func(), err error) {
 	return func() { _ = f.Close() }, nil
 }
 
-// flock asks for the exclusive lock without waiting. A signal may interrupt it.
-func flock(f *os.File) error {
+// flock asks for the lock, exclusive or shared, without waiting. A signal may
+// interrupt it.
+func flock(f *os.File, how int) error {
 	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		err := syscall.Flock(int(f.Fd()), how|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EINTR) {
 			return err
 		}

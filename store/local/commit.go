@@ -14,6 +14,7 @@ type committer struct {
 	group group
 	next  store.Seq // to be given out
 	last  store.Seq // newest durable
+	first store.Seq // of the group that was committed last
 	id    logID
 	saved bool // idName is there
 	seg   *segment
@@ -60,6 +61,9 @@ func (l *Log) step() bool {
 			b.done(b.first, nil)
 		}
 	}
+	if err == nil && len(c.group.buf) > 0 { // readers come after the outcomes: see Log.Submit
+		l.ring.push(c.group.buf, c.first, c.last+1)
+	}
 	return true
 }
 
@@ -90,7 +94,7 @@ func (l *Log) commit() error {
 	}
 	c.last = last
 	l.cat.grow(c.seg, int64(len(buf)), first, last)
-	l.ring.push(buf, first, last+1)
+	c.first = first
 	return nil
 }
 

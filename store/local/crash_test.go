@@ -187,10 +187,10 @@ func (v *life) run() error {
 		if v.rnd.IntN(3) == 0 {
 			v.fs.PowerAt(1 + v.rnd.IntN(8))
 		}
-		l, rep, err := open(v.fs, v.o)
+		l, rep, err := opened(v.fs, v.o)
 		if errors.Is(err, faultfs.ErrPower) {
 			v.fs = v.fs.Crash(v.rnd)
-			if l, rep, err = open(v.fs, v.o); err == nil {
+			if l, rep, err = opened(v.fs, v.o); err == nil {
 				v.cuts++
 			}
 		}
@@ -209,7 +209,7 @@ func (v *life) run() error {
 			return err
 		}
 	}
-	l, rep, err := open(v.fs, v.o)
+	l, rep, err := opened(v.fs, v.o)
 	if err != nil {
 		return fmt.Errorf("last open: %w", err)
 	}

@@ -36,11 +36,34 @@ func filled(t *testing.T, d disk.Dir, n int) {
 
 func mustOpen(t *testing.T, d disk.Dir, o Options) (*Log, *Report) {
 	t.Helper()
-	l, rep, err := open(d, o)
+	l, rep, err := opened(d, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l, rep
+}
+
+// copyLog gives d the segments and the id of another log.
+func copyLog(t *testing.T, d, from *faultfs.FS) {
+	t.Helper()
+	for _, name := range append(segmentsOf(t, from), idName) {
+		d.SetContent(name, from.Content(name))
+	}
+}
+
+// flip does to some files what a bad disk does: bits, or a whole sector.
+func flip(rnd *rand.Rand, d *faultfs.FS, names []string) {
+	for range 1 + rnd.IntN(3) {
+		name := names[rnd.IntN(len(names))]
+		b := d.Content(name)
+		if rnd.IntN(10) == 0 {
+			at := rnd.IntN(len(b))
+			copy(b[at:min(len(b), at+512)], make([]byte, 512))
+		} else {
+			b[rnd.IntN(len(b))] ^= 1 << rnd.IntN(8)
+		}
+		d.SetContent(name, b)
+	}
 }
 
 // commit submits message n alone and takes the committer's step.
@@ -139,22 +162,9 @@ func TestFlippedBitsAreNamed(t *testing.T) {
 	for seed := range uint64(600) {
 		rnd := rand.New(rand.NewPCG(seed, 9)) //nolint:gosec // a test
 		d := faultfs.New()
-		for _, name := range names {
-			d.SetContent(name, whole.Content(name))
-		}
-		d.SetContent(idName, whole.Content(idName))
-		for range 1 + rnd.IntN(3) {
-			name := names[rnd.IntN(len(names))]
-			b := d.Content(name)
-			if rnd.IntN(10) == 0 { // a whole sector
-				at := rnd.IntN(len(b))
-				copy(b[at:min(len(b), at+512)], make([]byte, 512))
-			} else {
-				b[rnd.IntN(len(b))] ^= 1 << rnd.IntN(8)
-			}
-			d.SetContent(name, b)
-		}
-		l, rep, err := open(d, tiny)
+		copyLog(t, d, whole)
+		flip(rnd, d, names)
+		l, rep, err := opened(d, tiny)
 		if err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
@@ -351,7 +361,7 @@ func TestReadErrorNamesThePlace(t *testing.T) {
 		t.Errorf("tail: %v", err)
 	}
 	shut(l)
-	if _, _, err := open(d, tiny); !errors.As(err, &where) || where.Segment != name || !strings.Contains(err.Error(), "offset 0") {
+	if _, _, err := opened(d, tiny); !errors.As(err, &where) || where.Segment != name || !strings.Contains(err.Error(), "offset 0") {
 		t.Errorf("open: %v", err)
 	}
 	d.Fault(nil)

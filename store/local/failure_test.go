@@ -221,7 +221,7 @@ func TestRefusalsAreSentences(t *testing.T) {
 		names := segmentsOf(t, d)
 		c.do(d, names)
 		before := d.Changes()
-		if _, _, err := open(d, tiny); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, _, err := opened(d, tiny); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v", c.name, err)
 		}
 		if d.Changes() != before {

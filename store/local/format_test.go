@@ -157,7 +157,7 @@ func FuzzSegment(f *testing.F) {
 		d := faultfs.New()
 		d.SetContent(segmentName(1), b)
 		d.SetContent(idName, id[:])
-		l, rep, err := open(d, tiny)
+		l, rep, err := opened(d, tiny)
 		if err != nil {
 			return
 		}

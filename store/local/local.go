@@ -134,7 +134,7 @@ func open(dir disk.Dir, o Options) (*Log, *Report, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("log: %w", err)
 	}
-	r, err := recoverDir(dir)
+	r, err := recoverDir(dir, false, nil)
 	if err != nil {
 		release()
 		return nil, nil, err
@@ -144,16 +144,7 @@ func open(dir disk.Dir, o Options) (*Log, *Report, error) {
 	l.cat = catalogue{segs: r.segs, missing: r.report.Missing, last: r.last}
 	l.ring = ring{bytesMax: o.RingBytes, next: r.last + 1}
 	l.c = committer{id: r.id, saved: r.saved, last: r.last, next: r.next}
-	if l.c.id == (logID{}) {
-		newLogID(&l.c.id)
-	}
-	rep := r.report
-	rep.First, rep.Last = l.cat.bounds()
-	rep.Next, rep.Segments = r.next, len(r.segs)
-	for _, s := range r.segs {
-		rep.Bytes += s.size
-	}
-	return l, rep, nil
+	return l, r.report, nil
 }
 
 // run is the committer's goroutine. Close ends it and waits for it.

@@ -1,21 +1,11 @@
 package local
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
-	"io/fs"
-	"slices"
-	"strings"
 
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/disk"
-)
-
-const (
-	newSuffix     = ".new"     // being written; of no value after a crash
-	rebuiltSuffix = ".rebuilt" // complete, and about to replace a damaged segment
-	asideSuffix   = ".bad-"    // a damaged segment, and a number
-	idName        = "log.id"   // the log's id again, for a log whose only header is damaged
 )
 
 // jump is how many numbers are left out after a crash, so that none is given out
@@ -23,9 +13,11 @@ const (
 const jump = 1 << 20
 
 // recovery is one Open: it reads every segment, repairs what it can and knows
-// afterwards what is there.
+// afterwards what is there. A dry one judges the same and changes nothing.
 type recovery struct {
 	dir    disk.Dir
+	dry    bool
+	meter  meter
 	report *Report
 
 	id    logID
@@ -37,137 +29,51 @@ type recovery struct {
 	next store.Seq
 }
 
-// head is a segment whose header was read.
-type head struct {
-	name string
-	header
-	bad bool // damaged: only first is known
+// meter tells somebody how far the reading is.
+type meter struct {
+	tell               func(done, total int64) // may be nil
+	ahead, done, total int64                   // bytes: before the segment at hand, read so far, of all segments
 }
 
-// recoverDir brings the folder to a state in which the log can go on.
-func recoverDir(dir disk.Dir) (*recovery, error) {
-	r := &recovery{dir: dir, report: &Report{Clean: true}, next: 1}
-	names, err := r.tidy()
+// at is told how far the segment at hand is read; it may be read twice.
+func (m *meter) at(off int64) {
+	if done := m.ahead + off; m.tell != nil && done > m.done {
+		m.done = done
+		m.tell(m.done, m.total)
+	}
+}
+
+// recoverDir brings the folder to a state in which the log can go on; if dry, it
+// only says what that would take.
+func recoverDir(dir disk.Dir, dry bool, tell func(done, total int64)) (*recovery, error) {
+	r := &recovery{dir: dir, dry: dry, meter: meter{tell: tell}, report: &Report{Clean: true}, next: 1}
+	heads, err := r.tidy()
 	if err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}
-	if err := r.readHeads(names); err != nil {
+	if err := r.readHeads(heads); err != nil {
 		return nil, fmt.Errorf("log: %w", err)
 	}
 	for i := range r.heads {
 		if err := r.segment(i); err != nil {
 			return nil, fmt.Errorf("log: %w", err)
 		}
+		r.meter.at(r.heads[i].size)
+		r.meter.ahead += r.heads[i].size
 	}
+	r.sum()
 	return r, nil
 }
 
-// tidy finishes or undoes what a crash interrupted and answers the segments in
-// order.
-func (r *recovery) tidy() ([]string, error) {
-	names, err := r.dir.List()
-	if err != nil {
-		return nil, err
+// sum completes the report.
+func (r *recovery) sum() {
+	rep, c := r.report, catalogue{segs: r.segs, last: r.last}
+	rep.First, rep.Last = c.bounds()
+	rep.Next, rep.Segments = r.next, len(r.segs)
+	rep.Bare = len(r.segs) == 0 && r.saved
+	for _, s := range r.segs {
+		rep.Bytes += s.size
 	}
-	changed := false
-	for _, n := range names {
-		old, rebuilt := strings.CutSuffix(n, rebuiltSuffix)
-		switch {
-		case strings.HasSuffix(n, newSuffix), rebuilt && slices.Contains(names, old):
-			err = r.dir.Remove(n)
-		case rebuilt: // the damaged one is aside already
-			err = r.dir.Rename(n, old)
-		default:
-			continue
-		}
-		if changed = true; err != nil {
-			return nil, err
-		}
-	}
-	if changed {
-		if err := r.dir.Sync(); err != nil {
-			return nil, err
-		}
-		if names, err = r.dir.List(); err != nil {
-			return nil, err
-		}
-	}
-	r.saved = slices.Contains(names, idName)
-	names = slices.DeleteFunc(names, func(n string) bool { _, ok := parseSegmentName(n); return !ok })
-	slices.Sort(names)
-	return names, nil
-}
-
-// readHeads reads all headers before any frame: what a newer program wrote is
-// refused before anything is changed, and a segment's end is known by the header
-// after it.
-func (r *recovery) readHeads(names []string) error {
-	known := false
-	for _, n := range names {
-		h, err := r.readHead(n)
-		if err != nil {
-			return err
-		}
-		if !h.bad && known && h.log != r.id {
-			return fmt.Errorf("segment %s belongs to another log; take it out of the folder", n)
-		}
-		if !h.bad {
-			r.id, known = h.log, true
-		}
-		r.heads = append(r.heads, h)
-	}
-	if !known {
-		return r.readID()
-	}
-	return nil
-}
-
-func (r *recovery) readHead(name string) (head, error) {
-	h := head{name: name}
-	f, err := r.dir.Open(name, false)
-	if err != nil {
-		return h, err
-	}
-	defer func() { _ = f.Close() }()
-	size, err := f.Size()
-	if err != nil {
-		return h, &store.DamageError{Segment: name, Err: err}
-	}
-	w := &window{name: name, f: f, size: min(size, headerBytes)}
-	b, err := w.at(0, headerBytes)
-	if err != nil {
-		return h, err
-	}
-	h.header, err = parseHeader(b)
-	first, _ := parseSegmentName(name)
-	var newer *VersionError
-	switch {
-	case errors.As(err, &newer):
-		newer.Segment = name
-		return h, newer
-	case err != nil:
-		h.header, h.bad = header{first: first}, true
-	case h.first != first:
-		return h, fmt.Errorf("segment %s says that it begins with record %d; somebody renamed it", name, h.first)
-	}
-	return h, nil
-}
-
-// readID is for a log without a header that can be read, often a new one.
-func (r *recovery) readID() error {
-	f, err := r.dir.Open(idName, false)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	b := make([]byte, len(r.id))
-	if n, _ := f.ReadAt(b, 0); n == len(b) { // unreadable is as good as lost: it is the second copy
-		r.id = logID(b)
-	}
-	return nil
 }
 
 // segment reads the i-th segment, and repairs it if it has to be.
@@ -182,16 +88,13 @@ func (r *recovery) segment(i int) error {
 	if i > 0 && h.first <= r.last {
 		return fmt.Errorf("segment %s begins before the one ahead of it ends; somebody copied files", h.name)
 	}
-	f, err := r.dir.Open(h.name, newest)
+	f, err := r.dir.Open(h.file, newest && !r.dry)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	size, err := f.Size()
-	if err != nil {
-		return &store.DamageError{Segment: h.name, Err: err}
-	}
-	w := &window{name: h.name, f: f, size: size}
+	size := h.size
+	w := &window{name: h.name, f: f, size: size, moved: r.meter.at}
 	s, err := scan(w, h.name, &h.header, nil)
 	if err != nil {
 		return err
@@ -203,20 +106,18 @@ func (r *recovery) segment(i int) error {
 		}
 	}
 	end := r.end(i, s, size)
-	missing := r.missing(s, end)
+	missing := r.note(h, s, end)
+	if cut := size - w.size + s.tail; newest && cut > 0 && !h.lost(s) {
+		r.report.CutSegment, r.report.CutBytes = h.name, cut
+	}
 	if h.bad || damaged(s, missing) {
 		if s, err = r.quarantine(h, w, s, end, newest, missing); err != nil {
 			return err
 		}
-	} else if newest {
+	} else if newest && !r.dry {
 		if err := r.settle(f, s, end); err != nil {
 			return err
 		}
-	}
-	if newest && size > w.size {
-		r.report.CutSegment, r.report.CutBytes = h.name, size-w.size
-	} else if newest && s.tail > 0 {
-		r.report.CutSegment, r.report.CutBytes = h.name, s.tail
 	}
 	return r.accept(s, end, newest, missing)
 }
@@ -249,22 +150,34 @@ func (r *recovery) end(i int, s *scanned, size int64) ending {
 	// A record has at least three bytes, so that size is more than what may have
 	// been in a part that cannot be read.
 	e.next = s.expect + jump + store.Seq(size) //nolint:gosec // a length
-	if r.heads[i].bad && s.empty() && size > headerBytes {
+	if r.heads[i].lost(s) && size > headerBytes {
 		e.last = e.next - 1 // nobody knows where it ended
 	}
 	return e
 }
 
-// missing lists what the segment had and has no more.
-func (r *recovery) missing(s *scanned, e ending) []*store.MissingError {
-	var out []*store.MissingError
-	for _, m := range s.missing {
-		out = append(out, &store.MissingError{Range: m, Where: s.name})
-	}
+// note reports what the segment has, and what it had and has no more.
+func (r *recovery) note(h *head, s *scanned, e ending) (missing []*store.MissingError) {
+	rep, lost := r.report, s.lost
 	if e.last >= s.expect {
-		out = append(out, &store.MissingError{Range: store.Range{First: s.expect, Last: e.last}, Where: s.name})
+		lost = append(lost, Loss{
+			Range: store.Range{First: s.expect, Last: e.last}, After: s.newest,
+			AtMost: s.empty() && e.last-s.expect >= jump,
+		})
 	}
-	return out
+	for _, l := range lost {
+		missing = append(missing, &store.MissingError{Range: l.Range, Where: s.name})
+	}
+	fillBefore(rep.Losses, s.oldest)
+	for _, l := range lost {
+		l.Segment, l.After = s.name, cmp.Or(l.After, rep.Newest)
+		l.Earlier = h.rebuilt && !damaged(s, missing)
+		rep.Losses = append(rep.Losses, l)
+	}
+	rep.Records += s.records
+	rep.Unknown = append(rep.Unknown, s.unknown...)
+	rep.Oldest, rep.Newest = cmp.Or(rep.Oldest, s.oldest), cmp.Or(s.newest, rep.Newest)
+	return missing
 }
 
 // damaged tells whether a segment must be put aside. A hole at the end that took
@@ -283,6 +196,9 @@ func (r *recovery) accept(s *scanned, e ending, newest bool, missing []*store.Mi
 		r.next, r.report.Clean = e.next, e.clean
 	}
 	if s.empty() && len(missing) == 0 && !newest {
+		if r.dry {
+			return nil
+		}
 		if err := r.dir.Remove(s.name); err != nil {
 			return err
 		}

@@ -62,24 +62,69 @@ func (r *recovery) settle(f disk.File, s *scanned, e ending) error {
 // place. At every moment a crash leaves the old one or the new one where tidy
 // finds it.
 func (r *recovery) quarantine(h *head, w *window, s *scanned, e ending, newest bool, missing []*store.MissingError) (*scanned, error) {
-	if r.id == (logID{}) {
-		newLogID(&r.id)
-		h.log = r.id
-	}
-	if h.bad && r.id != h.log {
-		h.log = r.id
-	}
-	if err := r.rebuild(h, w, s, e, newest); err != nil {
-		return nil, fmt.Errorf("save what can be read of %s: %w", h.name, err)
-	}
 	names, err := r.dir.List()
 	if err != nil {
 		return nil, err
 	}
-	aside := ""
-	for n := 1; aside == "" || slices.Contains(names, aside); n++ {
-		aside = fmt.Sprintf("%s%s%d", h.name, asideSuffix, n)
+	q := Quarantine{Segment: h.name, Places: places(h, s), Missing: missing}
+	for n := 1; q.Aside == "" || slices.Contains(names, q.Aside); n++ {
+		q.Aside = fmt.Sprintf("%s%s%d", h.name, asideSuffix, n)
 	}
+	r.report.Quarantined = append(r.report.Quarantined, q)
+	size, err := r.rebuild(h, w, s, e, newest)
+	if err != nil {
+		return nil, fmt.Errorf("save what can be read of %s: %w", h.name, err)
+	}
+	h.rebuilt, h.bad = true, false
+	if r.dry {
+		saved := *s
+		saved.size = size
+		return &saved, nil
+	}
+	return r.replace(h, q.Aside)
+}
+
+// places are what is damaged of a segment.
+func places(h *head, s *scanned) (out []Place) {
+	if h.lost(s) {
+		return []Place{{0, h.size}}
+	}
+	if h.bad {
+		out = append(out, Place{0, min(headerBytes, h.size)})
+	}
+	for _, o := range s.holes {
+		out = append(out, Place{o.off, o.end - o.off})
+	}
+	return out
+}
+
+// rebuild writes the frames of a damaged segment to a new file, flushes it and
+// answers its size. A dry one only counts.
+func (r *recovery) rebuild(h *head, w *window, s *scanned, e ending, newest bool) (int64, error) {
+	good := h.header
+	good.rebuilt = true
+	out := &copier{buf: good.append(nil)}
+	if !r.dry {
+		f, err := r.dir.Create(h.name + newSuffix)
+		if err != nil {
+			return 0, err
+		}
+		defer func() { _ = f.Close() }()
+		out.f = f
+	}
+	if _, err := scan(w, h.name, &h.header, out.write); err != nil {
+		return 0, err
+	}
+	if newest && s.seal == nil {
+		if err := out.write(appendSeal(nil, markerOf(h.log, h.first), 0, e.next, e.last)); err != nil {
+			return 0, err
+		}
+	}
+	return out.finish()
+}
+
+// replace lets the rebuilt file take the segment's place, and reads it back.
+func (r *recovery) replace(h *head, aside string) (*scanned, error) {
 	for _, step := range [][2]string{
 		{h.name + newSuffix, h.name + rebuiltSuffix},
 		{h.name, aside},
@@ -92,7 +137,6 @@ func (r *recovery) quarantine(h *head, w *window, s *scanned, e ending, newest b
 			return nil, err
 		}
 	}
-	r.report.Quarantined = append(r.report.Quarantined, Quarantine{Segment: h.name, Aside: aside, Missing: missing})
 	f, err := r.dir.Open(h.name, false)
 	if err != nil {
 		return nil, err
@@ -102,35 +146,10 @@ func (r *recovery) quarantine(h *head, w *window, s *scanned, e ending, newest b
 	if err != nil {
 		return nil, err
 	}
-	h.rebuilt, h.bad = true, false
 	return scan(&window{name: h.name, f: f, size: size}, h.name, &h.header, nil)
 }
 
-// rebuild writes the frames of a damaged segment to a new file and flushes it.
-func (r *recovery) rebuild(h *head, w *window, s *scanned, e ending, newest bool) error {
-	f, err := r.dir.Create(h.name + newSuffix)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	good := h.header
-	good.rebuilt = true
-	out := &copier{f: f, buf: good.append(nil)}
-	if _, err := scan(w, h.name, &h.header, func(_ *frame, raw []byte) error { return out.write(raw) }); err != nil {
-		return err
-	}
-	if newest && s.seal == nil {
-		if err := out.write(appendSeal(nil, markerOf(h.log, h.first), 0, e.next, e.last)); err != nil {
-			return err
-		}
-	}
-	if err := out.flush(); err != nil {
-		return err
-	}
-	return f.Sync()
-}
-
-// copier gathers small writes.
+// copier gathers small writes. Without a file it only counts.
 type copier struct {
 	f   disk.File
 	off int64
@@ -144,11 +163,21 @@ func (c *copier) write(b []byte) error {
 	return c.flush()
 }
 
-func (c *copier) flush() error {
-	err := writeAll(c.f, c.buf, c.off)
+func (c *copier) flush() (err error) {
+	if c.f != nil {
+		err = writeAll(c.f, c.buf, c.off)
+	}
 	c.off += int64(len(c.buf))
 	c.buf = c.buf[:0]
 	return err
+}
+
+// finish makes all of it durable and answers how much it is.
+func (c *copier) finish() (int64, error) {
+	if err := c.flush(); err != nil || c.f == nil {
+		return c.off, err
+	}
+	return c.off, c.f.Sync()
 }
 
 // writeAll writes b at off or says why not.

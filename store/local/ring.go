@@ -111,6 +111,13 @@ func (r *ring) copyOut(dst []byte, from store.Seq, limit int) (out []byte, ok bo
 	return dst, true
 }
 
+// shown is the number after the newest record that readers may see.
+func (r *ring) shown() store.Seq {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.next
+}
+
 // wait answers a channel that is closed when there is more; nil if there is
 // already something at or after from.
 func (r *ring) wait(from store.Seq) <-chan struct{} {

@@ -1,6 +1,7 @@
 package local
 
 import (
+	"cmp"
 	"sort"
 
 	"github.com/redoubtmq/redoubt/store"
@@ -53,17 +54,21 @@ type hole struct{ off, end int64 }
 // scanned is what reading a whole segment found.
 type scanned struct {
 	segment
-	holes   []hole
-	missing []store.Range // numbers that the frames around them say were there
-	expect  store.Seq     // the number after the last record
-	group   int64         // the last write that left a frame: where it began
-	seal    *frame        // nil unless it ends with one
-	tail    int64         // bytes after the seal, which nobody wrote on purpose
+	holes  []hole
+	lost   []Loss    // numbers that the frames around them say were there
+	expect store.Seq // the number after the last record
+	group  int64     // the last write that left a frame: where it began
+	seal   *frame    // nil unless it ends with one
+	tail   int64     // bytes after the seal, which nobody wrote on purpose
+
+	records        int64
+	oldest, newest int64                // when the first and the last record with a time were written
+	unknown        []*store.DamageError // the first frame that is right and holds what is no record
 }
 
 // scan reads every frame of a segment up to w.size. visit, if not nil, is given
 // each one.
-func scan(w *window, name string, h *header, visit func(f *frame, raw []byte) error) (*scanned, error) {
+func scan(w *window, name string, h *header, visit func(raw []byte) error) (*scanned, error) {
 	m := markerOf(h.log, h.first)
 	s := &scanned{segment: segment{name: name, marker: m, first: h.first, follows: h.follows}, expect: h.first, group: headerBytes}
 	s.last = h.first - 1
@@ -87,7 +92,7 @@ func scan(w *window, name string, h *header, visit func(f *frame, raw []byte) er
 			continue
 		}
 		if visit != nil {
-			if err := visit(&f, raw); err != nil {
+			if err := visit(raw); err != nil {
 				return nil, err
 			}
 		}
@@ -106,16 +111,39 @@ func scan(w *window, name string, h *header, visit func(f *frame, raw []byte) er
 func (s *scanned) take(f *frame, off int64) {
 	s.group = max(s.group, int64(f.group))
 	if f.kind == frameSeal {
-		f.body = append([]byte(nil), f.body...)
-		s.seal = f
+		seal := *f // the frame itself must not be kept: it would cost an allocation each
+		seal.body = append([]byte(nil), f.body...)
+		s.seal = &seal
 		return
 	}
 	if f.first > s.expect {
-		s.missing = append(s.missing, store.Range{First: s.expect, Last: f.first - 1})
+		s.lost = append(s.lost, Loss{Range: store.Range{First: s.expect, Last: f.first - 1}, After: s.newest})
 	}
 	s.note(f.first, off)
 	s.expect = f.next()
 	s.last = s.expect - 1
+	s.records += int64(f.count)
+	s.read(f, off)
+}
+
+// read looks into the records of a batch: when they were written, and whether
+// this program knows them.
+func (s *scanned) read(f *frame, off int64) {
+	var r store.Record
+	rest := f.body
+	for range f.count {
+		n, err := store.DecodeRecord(rest, &r)
+		if err != nil {
+			if s.unknown == nil {
+				s.unknown = append(s.unknown, &store.DamageError{Segment: s.name, Offset: off, Err: err})
+			}
+			return
+		}
+		if rest = rest[n:]; r.At != 0 {
+			fillBefore(s.lost, r.At)
+			s.oldest, s.newest = cmp.Or(s.oldest, r.At), r.At
+		}
+	}
 }
 
 // torn answers where the part begins that a power cut may have left: the first

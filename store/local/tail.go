@@ -115,6 +115,7 @@ func (t *tail) fromDisk() error {
 		}
 		return err
 	}
+	shown := t.l.ring.shown() // what is later is durable, but its outcome was not told yet
 	for end := t.off + windowBytes; t.off < end && t.off < t.w.size; {
 		f, _, ok, err := t.w.frameAt(t.off, t.mark)
 		if err != nil {
@@ -122,6 +123,9 @@ func (t *tail) fromDisk() error {
 		}
 		if !ok {
 			return &store.DamageError{Segment: t.w.name, Offset: t.off}
+		}
+		if f.kind == frameBatch && f.first >= shown {
+			break
 		}
 		if f.kind == frameSeal || r.stop != 0 && f.first > r.stop && t.from <= r.stop {
 			if f.kind != frameSeal {

@@ -15,9 +15,10 @@ const windowBytes = 256 << 10
 
 // window reads a file front to back through one buffer.
 type window struct {
-	name string
-	f    disk.File
-	size int64 // what lies after it is not read
+	name  string
+	f     disk.File
+	size  int64           // what lies after it is not read
+	moved func(end int64) // told how far the file was read; may be nil
 
 	buf []byte
 	off int64 // where in the file buf begins
@@ -40,6 +41,9 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	w.buf, w.off = w.buf[:want], off
 	m, err := w.f.ReadAt(w.buf, off)
 	w.buf = w.buf[:m]
+	if w.moved != nil {
+		w.moved(off + int64(m))
+	}
 	if m >= n {
 		return w.buf[:n], nil
 	}

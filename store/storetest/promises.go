@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redoubtmq/redoubt/store"
 )
@@ -174,19 +175,31 @@ func durable(t *testing.T, l store.Log) {
 		t.Errorf("last is %d while the second batch waits", last)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	err := l.Tail(ctx, 0, 1, func(first store.Seq, _ []store.Record) error {
-		if first != 1 {
-			t.Errorf("tail shows %d, which is not durable", first)
-		}
-		cancel()
-		return nil
-	})
-	if !errors.Is(err, context.Canceled) {
-		t.Errorf("tail: %v", err)
+	shown := make(chan store.Seq, 2)
+	ended := make(chan error, 1)
+	go func() {
+		ended <- l.Tail(ctx, 0, 1, func(first store.Seq, _ []store.Record) error {
+			shown <- first
+			return nil
+		})
+	}()
+	select { // a batch is shown when its outcome was told, and the first one's is being told
+	case first := <-shown:
+		t.Errorf("tail shows %d while its outcome is being told", first)
+	case <-time.After(20 * time.Millisecond):
 	}
 	close(hold)
 	if o := receive(t, ch); o.err != nil {
 		t.Error(o.err)
+	}
+	for want := store.Seq(1); want <= 2; want++ {
+		if first := receive(t, shown); first != want {
+			t.Errorf("tail shows %d, want %d", first, want)
+		}
+	}
+	cancel()
+	if err := receive(t, ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("tail: %v", err)
 	}
 }
 

@@ -1,0 +1,196 @@
+package broker
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
+	"github.com/redoubtmq/redoubt/store/view"
+)
+
+// A session that could not take what came reads it from the log when it can: a
+// portion at a time, on a goroutine that may wait for the disk, so that neither its
+// loop nor anybody else's session waits for it.
+
+// portion is what a session asks the log for, and then what it got.
+type portion struct {
+	query       view.Query
+	seqs        []store.Seq // these and no others, instead of the query
+	messagesMax int         // of all that waits: what is older is dropped
+	bytesMax    int64
+
+	messages []logged
+	dropped  int // over the limits
+	lost     int // the log no longer has them
+	pos      store.Seq
+	upTo     store.Seq
+	left     lag
+	err      error
+}
+
+// feed asks for a portion if the session lags and can take one.
+func (h *Home) feed(now time.Time, r *resident) {
+	d := r.log
+	if d.fetching || !r.s.Online() {
+		return
+	}
+	p := &portion{messagesMax: max(1, h.b.Settings().Session.MqueueMessages), bytesMax: max(1, h.b.Settings().Session.MqueueBytes)}
+	switch {
+	case d.missing:
+		for _, seq := range r.s.Missing(nil) {
+			p.seqs = append(p.seqs, store.Seq(seq))
+		}
+		if len(p.seqs) == 0 {
+			d.missing = false
+			h.feed(now, r)
+			return
+		}
+	case d.lag.first == 0 || !r.s.Hungry():
+		return
+	default:
+		p.query = view.Query{After: d.pos, Broad: true}
+		for i := range d.subs {
+			if s := &d.subs[i]; s.id != 0 && s.start != unknown {
+				p.query.Filters = append(p.query.Filters, view.Interest{ID: s.id, Start: s.start})
+			}
+		}
+	}
+	d.fetching = true
+	ref, b, wire := r.ref, h.b, h.wire
+	b.durable.Do(func() {
+		p.read(b.durable.Index)
+		wire.Post(func(now time.Time) { h.fed(now, ref, p) })
+	})
+}
+
+// read fetches the portion; it may wait for the disk.
+func (p *portion) read(ix Index) {
+	if p.seqs == nil {
+		var list []view.Posting
+		if list, p.upTo, p.err = ix.Pending(&p.query, nil); p.err != nil {
+			return
+		}
+		p.choose(list)
+	}
+	p.lost, p.err = ix.Read(context.Background(), p.seqs, func(seq store.Seq, rec *store.Record, m *fact.Message) error {
+		p.messages = append(p.messages, logged{seq: seq, from: rec.SID, frame: frameOf(rec, m), filters: append([]fact.FilterID(nil), m.Filters...), broad: m.Broad})
+		return nil
+	})
+}
+
+// choose drops the oldest of what waits over the limits, and takes what one portion
+// holds of the rest.
+func (p *portion) choose(list []view.Posting) {
+	bytes := int64(0)
+	for i := range list {
+		bytes += int64(list[i].Bytes)
+	}
+	for len(list) > 1 && (len(list) > p.messagesMax || bytes > p.bytesMax) {
+		bytes -= int64(list[0].Bytes)
+		list = list[1:]
+		p.dropped++
+	}
+	size := 0
+	for len(list) > 0 && len(p.seqs) < session.AheadMessages && (size == 0 || size+int(list[0].Bytes) <= session.AheadBytes) {
+		size += int(list[0].Bytes)
+		bytes -= int64(list[0].Bytes)
+		p.seqs = append(p.seqs, list[0].Seq)
+		list = list[1:]
+	}
+	p.pos = p.upTo
+	if len(list) > 0 {
+		p.pos = list[0].Seq - 1
+		p.left = lag{first: list[0].Seq, last: list[len(list)-1].Seq, messages: len(list), bytes: bytes}
+	}
+}
+
+// fed takes a portion that was read.
+func (h *Home) fed(now time.Time, ref Ref, p *portion) {
+	defer func() {
+		for i := range p.messages {
+			p.messages[i].frame.Release()
+		}
+	}()
+	r := h.at(ref)
+	if r == nil {
+		return
+	}
+	d := r.log
+	d.fetching = false
+	switch {
+	case p.err != nil:
+		h.b.log.Event(now, slog.LevelError, "messages that wait for a client could not be read; the client is closed and may come back for them", r.by.Identity+"\x00"+r.by.ClientID,
+			slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.String("why", p.err.Error()))
+		if r.s.Online() {
+			h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.ImplementationSpecificError}, CauseServerError)
+		}
+		return
+	case d.missing:
+		h.supply(now, r, p)
+	case p.query.After != d.pos: // the client went and came back while it was read
+	default:
+		h.serve(now, r, p)
+	}
+	if h.at(ref) == r {
+		h.feed(now, r)
+	}
+}
+
+// supply gives a session back what it had under way before the process began.
+func (h *Home) supply(now time.Time, r *resident, p *portion) {
+	for i := range p.messages {
+		m := &p.messages[i]
+		if h.mayReceive(now, r, m.frame) { // the right may have gone (A045, A054)
+			w, _ := h.wants(r, m)
+			r.s.Supply(uint64(m.seq), m.frame, w.subID, w.subIDs)
+		}
+	}
+	r.s.GiveUp()
+	h.countLost(r, 0, p.lost)
+	r.log.missing = false
+	h.send(r, r.s.Pump(now, h.outs))
+	h.unsaved(r)
+}
+
+// serve delivers a portion of what a session was behind with.
+func (h *Home) serve(now time.Time, r *resident, p *portion) {
+	d := r.log
+	waitMax := h.b.Settings().Session.WaitMax
+	for i := range p.messages {
+		m := &p.messages[i]
+		if !r.s.Ahead(m.frame) { // something else came between, or the client has gone
+			d.pos = m.seq - 1
+			d.lag.first = m.seq
+			return
+		}
+		w, any := h.wants(r, m)
+		switch {
+		case !any:
+		case waitMax > 0 && now.UnixMilli()-m.frame.CreatedAt > waitMax.Milliseconds():
+			r.s.Dropped.Expired++
+			r.s.Skip(uint64(m.seq))
+		default:
+			w.check = true // the rules of now, for who it is now
+			h.deliverLogged(now, r, m, w)
+		}
+	}
+	h.countLost(r, p.dropped, p.lost)
+	if p.dropped > 0 {
+		h.queueFull(now, r)
+	}
+	r.s.Skip(uint64(p.pos))
+	d.pos = p.pos
+	switch {
+	case p.left.first != 0:
+		p.left.last = max(p.left.last, d.lag.last)
+		d.lag = p.left
+	case d.lag.last > p.upTo: // more came since it was read
+		d.lag = lag{first: p.upTo + 1, last: d.lag.last, messages: 1}
+	default:
+		d.lag = lag{}
+	}
+}

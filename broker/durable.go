@@ -1,0 +1,159 @@
+package broker
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/redoubtmq/redoubt/internal/shrink"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/router"
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
+	"github.com/redoubtmq/redoubt/store/view"
+)
+
+// Durable is what a broker needs whose sessions survive it: the log, an index of it,
+// and somebody who reads while the loops go on. A session with an expiry is kept:
+// whatever its client was told is a record by then, and what it is owed at QoS 1 and
+// 2 comes to it from the log, in the order of the log.
+type Durable struct {
+	Log   store.Log
+	Index Index
+	Key   *fact.Key
+	Node  string // who claims the sessions
+	// Do runs a read on a goroutine that may wait for the disk, at some time.
+	Do func(read func())
+}
+
+// backing is what a broker has beside Durable.
+type backing struct {
+	durable *Durable // nil: nothing outlives the process
+	filters *filters
+	origins origins
+	applier applier
+	told    atomic.Uint64
+	gates   []*gate // by home
+	all     []*Home // by home; complete before anything is applied
+}
+
+func (b *Broker) back(d *Durable, homes int) {
+	b.durable = d
+	if d == nil {
+		return
+	}
+	b.filters = newFilters(homes)
+	b.applier.news, b.applier.marked = make([]*news, homes), make([]bool, homes)
+	b.all = make([]*Home, homes)
+	for range homes {
+		b.gates = append(b.gates, newGate())
+	}
+}
+
+// Room tells that the log takes records again after it refused some. Any goroutine
+// may call it.
+func (b *Broker) Room() {
+	for _, h := range b.all {
+		h.wire.Post(h.Room)
+	}
+}
+
+// Index is what a broker asks of the view of the log; see package view.
+type Index interface {
+	Pending(q *view.Query, dst []view.Posting) (list []view.Posting, upTo store.Seq, err error)
+	Read(ctx context.Context, seqs []store.Seq, fn func(seq store.Seq, rec *store.Record, m *fact.Message) error) (lost int, err error)
+}
+
+// filters is which durable subscriptions there are, by filter. Each filter stands in
+// an index of its own as one subscriber, whose reference spells its identifier.
+type filters struct {
+	index *router.Index
+	homes int
+
+	mu   sync.RWMutex // guards everything below; never held while something else is asked
+	uses map[fact.FilterID][]int32
+	most shrink.Most
+}
+
+// filterRef spells an identifier as the reference of a subscriber.
+func filterRef(id fact.FilterID) router.Ref {
+	return router.Ref{Slot: uint32(id >> 32), Gen: uint32(id)}
+}
+
+func filterOf(r router.Ref) fact.FilterID { return fact.FilterID(r.Slot)<<32 | fact.FilterID(r.Gen) }
+
+func newFilters(homes int) *filters {
+	return &filters{index: router.New(), homes: homes, uses: make(map[fact.FilterID][]int32)}
+}
+
+// add counts a subscription of a home. Every publish that is matched after it
+// returned names the filter.
+func (f *filters) add(id fact.FilterID, filter string, home uint16) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.uses[id]
+	if n == nil {
+		n = make([]int32, f.homes)
+		f.uses[id] = n
+		f.index.Subscribe(filter, router.Subscriber{Ref: filterRef(id)})
+	}
+	n[home]++
+}
+
+// remove takes it back.
+func (f *filters) remove(id fact.FilterID, filter string, home uint16) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n := f.uses[id]
+	n[home]--
+	for _, left := range n {
+		if left > 0 {
+			return
+		}
+	}
+	f.index.Unsubscribe(filter, filterRef(id))
+	delete(f.uses, id)
+	f.uses = shrink.Map(f.uses, &f.most)
+}
+
+// mark sets in homes those that have a subscription with the filter.
+func (f *filters) mark(id fact.FilterID, homes []bool) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for h, n := range f.uses[id] {
+		if n > 0 {
+			homes[h] = true
+		}
+	}
+}
+
+// match answers the filters that want a message of that topic, in ids. broad tells
+// that they are too many to name, or that not all were found.
+func (f *filters) match(name []byte, m *router.Matches, ids []fact.FilterID) (_ []fact.FilterID, broad bool) {
+	f.index.Match(name, m)
+	if len(m.Subs) > fact.FiltersMax || m.Truncated {
+		return ids, true
+	}
+	for i := range m.Subs {
+		ids = append(ids, filterOf(m.Subs[i].Ref))
+	}
+	return ids, false
+}
+
+// logged is a message of the log on its way to the sessions that want it. It owns a
+// reference to the frame.
+type logged struct {
+	seq     store.Seq
+	from    store.SID // of the publisher's session, if that is durable
+	frame   *mqtt.Frame
+	filters []fact.FilterID
+	broad   bool
+	late    []fact.FilterID // filters that joined after it was matched; of a retained message
+}
+
+// frameOf makes a frame of a message of the log.
+func frameOf(rec *store.Record, m *fact.Message) *mqtt.Frame {
+	f := mqtt.NewFrame(m.Topic, m.Props, m.Payload)
+	f.QoS, f.Retain, f.ExpiresAt, f.CreatedAt = mqtt.QoS(m.QoS), m.Retain, m.ExpiresAt, rec.At
+	return f
+}

@@ -1,0 +1,267 @@
+package broker
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/view"
+)
+
+// journal is a home's way to the log. What the home has to say in a turn is one
+// batch, submitted at the turn's end; whoever must not be answered before it is
+// applied is a waiter. Batches are numbered by tickets, and are decided in their
+// order: applied, or refused as a whole.
+type journal struct {
+	recs []store.Record // of the batch being collected
+	ends []int          // of their bodies in body
+	body []byte
+
+	ticket  uint64           // of the batch being collected; the first is 1
+	settled uint64           // all up to this one are decided
+	failed  map[uint64]error // why a batch was not taken; until it is decided
+	waiters []waiter         // in the order of their tickets, from head on
+	head    int
+	blocked bool // the log takes no more for now: publishers wait
+	under   int  // batches that are on their way
+}
+
+// waiter is who waits for a record.
+type waiter struct {
+	ticket uint64
+	index  int // of the record in its batch
+	ref    Ref
+	change uint64 // waitStored
+	kind   waitKind
+	do     decided // waitDo
+}
+
+// decided is called when a record is decided: seq is its number, or err says why it
+// has none. r is nil if the session has ended meanwhile.
+type decided func(now time.Time, r *resident, seq store.Seq, err error)
+
+type waitKind uint8
+
+const (
+	waitRing   waitKind = iota // the pending ring of the session
+	waitRetain                 // the same, or nothing; subscribers get the retained message first
+	waitStored                 // what the session may send now
+	waitDo
+)
+
+// journalMax is how many bytes a home collects while the log takes nothing, before
+// its publishers wait.
+const journalMax = 1 << 20
+
+// errFenced says that a record came too late: the session belongs to another owner.
+var errFenced = errors.New("the session has another owner")
+
+// kept tells whether sessions outlive this process.
+func (h *Home) kept() bool { return h.b.durable != nil }
+
+// record adds a record to this turn's batch, whose body the caller has appended to
+// h.journal.body, and answers its place. It is on its way when the turn ends.
+func (h *Home) record(now time.Time, kind store.Kind, sid store.SID, epoch uint64) (ticket uint64, index int) {
+	j := &h.journal
+	j.recs = append(j.recs, store.Record{Kind: kind, SID: sid, Epoch: epoch, At: now.UnixMilli()})
+	j.ends = append(j.ends, len(j.body))
+	return j.ticket, len(j.recs) - 1
+}
+
+// say is record for a session's own state.
+func (h *Home) say(now time.Time, d *durable, kind store.Kind, body func(dst []byte) []byte) (ticket uint64, index int) {
+	if body != nil {
+		h.journal.body = body(h.journal.body)
+	}
+	return h.record(now, kind, d.sid, d.epoch)
+}
+
+// after calls do when the record that was added last is decided.
+func (h *Home) after(r *resident, do decided) {
+	j := &h.journal
+	j.waiters = append(j.waiters, waiter{ticket: j.ticket, index: len(j.recs) - 1, ref: r.ref, kind: waitDo, do: do})
+}
+
+// submit hands the batch to the log. What the log does not take now stays, and
+// publishers wait until it has gone.
+func (h *Home) submit() {
+	j := &h.journal
+	if len(j.recs) == 0 {
+		return
+	}
+	from := 0
+	for i := range j.recs {
+		j.recs[i].Body = j.body[from:j.ends[i]:j.ends[i]]
+		from = j.ends[i]
+	}
+	ticket := j.ticket
+	if !h.b.durable.Log.Submit(0, j.recs, func(first store.Seq, err error) { h.committed(ticket, first, err) }) {
+		j.blocked = true
+		return
+	}
+	clear(j.recs)
+	j.recs, j.ends, j.body = j.recs[:0], j.ends[:0], j.body[:0]
+	if cap(j.body) > 4*journalMax {
+		j.body = nil // one large message must not be held for ever
+	}
+	j.ticket++
+	j.under++
+	j.blocked = false
+}
+
+// over tells whether publishers must wait for the log to take something.
+func (j *journal) over() bool { return j.blocked && len(j.body) > 0 }
+
+// committed is told by the log, on its goroutine, what became of a batch.
+func (h *Home) committed(ticket uint64, first store.Seq, err error) {
+	if err == nil {
+		h.b.origins.push(origin{first: first, home: int(h.id), ticket: ticket})
+		return
+	}
+	h.wire.Post(func(now time.Time) {
+		j := &h.journal
+		if j.failed == nil {
+			j.failed = make(map[uint64]error)
+		}
+		j.failed[ticket] = err
+		h.b.log.Event(now, slog.LevelError, "the log refused records; clients were refused for it", "log",
+			slog.String("why", err.Error()))
+		h.decideFailed(now)
+	})
+}
+
+// Room tells the home that the log takes records again.
+func (h *Home) Room(time.Time) {
+	if h.journal.blocked {
+		h.submit()
+		h.wire.Again()
+	}
+}
+
+// news is what the applier has for one home: messages for its sessions, and what
+// became of a batch of its own.
+type news struct {
+	upTo     store.Seq
+	messages []logged
+	bytes    int64
+
+	ticket   uint64 // 0: none of its own
+	first    store.Seq
+	outcomes []view.Outcome // nil: all were applied
+	retained []*mqtt.Frame  // of the batch, in its order
+}
+
+// hear takes the news.
+func (h *Home) hear(now time.Time, n *news) {
+	for i := range n.messages {
+		m := &n.messages[i]
+		h.offerLogged(now, m)
+		m.frame.Release()
+	}
+	h.b.gates[h.id].leave(n.bytes)
+	h.applied = n.upTo
+	if n.ticket != 0 {
+		h.decide(now, n)
+	}
+}
+
+// decide answers who waited for a batch that was applied.
+func (h *Home) decide(now time.Time, n *news) {
+	j := &h.journal
+	j.under--
+	j.settled = n.ticket
+	retained := n.retained
+	for w, more := j.next(); more; w, more = j.next() {
+		var f *mqtt.Frame
+		if w.kind == waitRetain && len(retained) > 0 {
+			f, retained = retained[0], retained[1:]
+		}
+		err := error(nil)
+		if n.outcomes != nil && n.outcomes[w.index] != view.Applied {
+			err = errFenced
+		}
+		h.resolve(now, &w, n.first+store.Seq(w.index), f, err)
+	}
+	for _, f := range n.retained {
+		f.Release()
+	}
+	h.decideFailed(now)
+}
+
+// decideFailed answers who waited for batches that the log refused, as far as all
+// before them are decided.
+func (h *Home) decideFailed(now time.Time) {
+	j := &h.journal
+	for {
+		err, failed := j.failed[j.settled+1]
+		if !failed {
+			return
+		}
+		delete(j.failed, j.settled+1)
+		j.settled++
+		j.under--
+		for w, more := j.next(); more; w, more = j.next() {
+			h.resolve(now, &w, 0, nil, err)
+		}
+	}
+}
+
+// next takes the oldest waiter whose batch is decided.
+func (j *journal) next() (w waiter, ok bool) {
+	if j.head == len(j.waiters) || j.waiters[j.head].ticket > j.settled {
+		return w, false
+	}
+	w, j.waiters[j.head] = j.waiters[j.head], waiter{}
+	j.head++
+	switch {
+	case j.head == len(j.waiters):
+		j.waiters, j.head = j.waiters[:0], 0
+	case j.head >= 1024 && j.head >= len(j.waiters)/2: // a queue that is never empty must not grow for ever
+		n := copy(j.waiters, j.waiters[j.head:])
+		clear(j.waiters[n:])
+		j.waiters, j.head = j.waiters[:n], 0
+	}
+	return w, true
+}
+
+// resolve answers one waiter.
+func (h *Home) resolve(now time.Time, w *waiter, seq store.Seq, retained *mqtt.Frame, err error) {
+	r := h.at(w.ref)
+	switch w.kind {
+	case waitDo:
+		w.do(now, r, seq, err)
+	case waitStored:
+		switch {
+		case r == nil:
+		case err != nil:
+			r.s.Unstored()
+			h.unsaved(r)
+		default:
+			h.send(r, r.s.Stored(now, w.change, h.outs))
+		}
+	case waitRing, waitRetain:
+		if retained != nil {
+			h.fanRetained(now, r, retained)
+		}
+		if r == nil {
+			return
+		}
+		if err != nil {
+			r.s.Fail(w.ticket, refusalOf(err))
+		}
+		h.settleRing(now, r)
+	}
+}
+
+// refusalOf is what a client is told of a record that the log did not take.
+func refusalOf(err error) mqtt.ReasonCode {
+	switch {
+	case errors.Is(err, errFenced):
+		return mqtt.SessionTakenOver
+	case errors.Is(err, store.ErrFull):
+		return mqtt.QuotaExceeded
+	}
+	return mqtt.ImplementationSpecificError
+}

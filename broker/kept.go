@@ -1,0 +1,290 @@
+package broker
+
+import (
+	"slices"
+	"time"
+
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/router"
+	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
+	"github.com/redoubtmq/redoubt/topic"
+)
+
+// durable is what the home knows of a session that outlives the process.
+type durable struct {
+	sid   store.SID
+	epoch uint64
+	subs  []durableSub // all of the session's that are not shared
+
+	// What is wanted of the log up to pos was given to the session, or never will be.
+	// While lag is empty, so was everything that was applied since.
+	pos      store.Seq
+	lag      lag
+	fetching bool
+	missing  bool // something under way must be read from the log first
+
+	touched bool      // listed in work.unsaved
+	since   time.Time // the first change that the log has not heard of
+}
+
+// lag is what waits in the log for a session that cannot take it now.
+type lag struct {
+	first, last store.Seq // 0: nothing waits
+	messages    int
+	bytes       int64
+}
+
+func (l *lag) note(seq store.Seq, bytes int64) {
+	if l.first == 0 {
+		l.first = seq
+	}
+	l.last = seq
+	l.messages++
+	l.bytes += bytes
+}
+
+// durableSub is a subscription as the log knows it.
+type durableSub struct {
+	filter, real string
+	id           fact.FilterID // 0: QoS 0, which comes live
+	start        store.Seq     // it wants what is later; unknown until its record is applied
+	to           router.Subscriber
+}
+
+// unknown is later than everything.
+const unknown = ^store.Seq(0)
+
+// keep makes r a session that outlives the process.
+func (h *Home) keep(r *resident) {
+	k := r.s.Key
+	r.log = &durable{sid: h.b.durable.Key.SID(k.Mountpoint, k.Identity, k.ClientID), pos: h.applied}
+	r.s.Keep()
+}
+
+// enlist makes a subscription one that the log serves, from start on; a subscription
+// that takes the place of another keeps that one's.
+func (h *Home) enlist(r *resident, sub *session.Sub, start store.Seq) {
+	d := durableSub{filter: sub.Filter, real: sub.Real, start: start, to: h.subscriber(r, sub)}
+	if sub.QoS > 0 {
+		d.id = h.b.durable.Key.FilterID(sub.Real)
+	}
+	i := r.log.find(sub.Filter)
+	if i < 0 {
+		r.log.subs = append(r.log.subs, d)
+		h.listen(r, &d)
+		return
+	}
+	old := r.log.subs[i]
+	if old.real == d.real {
+		d.start = min(old.start, start)
+	}
+	if old.id != d.id {
+		h.listen(r, &d)
+		h.unlisten(r, &old)
+	}
+	r.log.subs[i] = d
+}
+
+// dismissSub is the opposite.
+func (h *Home) dismissSub(r *resident, filter string) {
+	i := r.log.find(filter)
+	if i < 0 {
+		return
+	}
+	h.unlisten(r, &r.log.subs[i])
+	r.log.subs = slices.Delete(r.log.subs, i, i+1)
+}
+
+func (d *durable) find(filter string) int {
+	for i := range d.subs {
+		if d.subs[i].filter == filter {
+			return i
+		}
+	}
+	return -1
+}
+
+// listen lets the messages of a filter find r.
+func (h *Home) listen(r *resident, s *durableSub) {
+	if s.id == 0 {
+		return
+	}
+	h.byFilter[s.id] = append(h.byFilter[s.id], r.ref)
+	h.b.filters.add(s.id, s.real, h.id)
+}
+
+func (h *Home) unlisten(r *resident, s *durableSub) {
+	if s.id == 0 {
+		return
+	}
+	h.b.filters.remove(s.id, s.real, h.id)
+	list := h.byFilter[s.id]
+	i := slices.Index(list, r.ref)
+	last := len(list) - 1
+	list[i] = list[last]
+	if last == 0 {
+		delete(h.byFilter, s.id)
+		return
+	}
+	h.byFilter[s.id] = list[:last]
+}
+
+// offerLogged gives a message of the log to the sessions of this home that want it.
+func (h *Home) offerLogged(now time.Time, m *logged) {
+	if m.broad {
+		var broad bool
+		if m.filters, broad = h.b.filters.match(m.frame.Topic(), &h.scratch.matches, m.filters[:0]); broad {
+			h.offerToAll(now, m)
+			return
+		}
+		m.broad = false
+		defer func() { m.broad = true }()
+	}
+	for _, ids := range [...][]fact.FilterID{m.filters, m.late} {
+		for _, id := range ids {
+			refs := h.byFilter[id]
+			h.spent += len(refs)
+			for i := 0; i < len(refs); i++ {
+				h.offerOne(now, h.at(refs[i]), m)
+			}
+		}
+	}
+}
+
+// offerToAll asks every session: more filters matched than a message names.
+func (h *Home) offerToAll(now time.Time, m *logged) {
+	for _, r := range h.slots {
+		if r != nil && r.log != nil {
+			h.offerOne(now, r, m)
+		}
+	}
+}
+
+// offerOne gives a message to a session, or notes that the session is to read it.
+func (h *Home) offerOne(now time.Time, r *resident, m *logged) {
+	d := r.log
+	if m.seq <= d.pos || m.seq <= d.lag.last {
+		return
+	}
+	w, any := h.wants(r, m)
+	if !any {
+		return
+	}
+	if d.lag.first != 0 || !r.s.Ahead(m.frame) {
+		if d.lag.first == 0 {
+			d.pos = m.seq - 1
+		}
+		d.lag.note(m.seq, int64(m.frame.Size()))
+		h.replayLate(r, m)
+		h.feed(now, r)
+		return
+	}
+	d.pos = m.seq
+	if r.s.SeenRetained(m.frame.Topic(), m.frame.Version) {
+		r.s.Skip(uint64(m.seq))
+		return
+	}
+	h.deliverLogged(now, r, m, w)
+}
+
+// deliverLogged judges and delivers one message of the log, which the session takes.
+func (h *Home) deliverLogged(now time.Time, r *resident, m *logged, w want) {
+	if (w.check || m.frame.CreatedAt <= r.doubt) && !h.mayReceive(now, r, m.frame) {
+		r.s.Skip(uint64(m.seq))
+		return
+	}
+	h.send(r, r.s.Deliver(now, session.Delivery{
+		Frame: m.frame, Seq: uint64(m.seq), QoS: w.qos, Retain: w.retain, SubID: w.subID, SubIDs: w.subIDs,
+	}, h.outs))
+}
+
+// wants is what the subscriptions of r make of a message. They want it only if one
+// that the log serves does; those of QoS 0 then join in.
+func (h *Home) wants(r *resident, m *logged) (w want, any bool) {
+	d := r.log
+	subs := h.scratch.subs[:0]
+	served := false
+	for i := range d.subs {
+		s := &d.subs[i]
+		switch {
+		case s.start >= m.seq || s.id != 0 && !m.broad && !slices.Contains(m.filters, s.id) && !slices.Contains(m.late, s.id):
+			continue
+		case !topic.Match(s.real, m.frame.Topic()): // an identifier is a hash
+			continue
+		}
+		served = served || s.id != 0
+		subs = append(subs, s.to)
+	}
+	h.scratch.subs = subs[:0]
+	if !served {
+		return w, false
+	}
+	w, any = merge(subs, m.frame, m.from == d.sid)
+	return w, any && w.qos > 0
+}
+
+// replayLate makes sure that a session which reads later finds a retained message of
+// whose record it would not know: it subscribed while the message was on its way.
+func (h *Home) replayLate(r *resident, m *logged) {
+	for i := range r.log.subs {
+		if s := &r.log.subs[i]; s.id != 0 && slices.Contains(m.late, s.id) {
+			name := string(m.frame.Topic())
+			r.replays = append(r.replays, replay{filter: s.filter, real: name, upTo: h.b.retained.Version(), subID: s.to.SubID, qos: mqtt.QoS(s.to.Opts & router.OptQoS)})
+		}
+	}
+}
+
+// lagging is what waits in the log for the session, for who asks.
+func (r *resident) lagging() (messages int, bytes int64) {
+	if r.log == nil {
+		return 0, 0
+	}
+	return r.log.lag.messages, r.log.lag.bytes
+}
+
+// recede gives what was read ahead and not sent back to the log: the client has gone.
+func (h *Home) recede(r *resident) {
+	d := r.log
+	first, messages, bytes := r.s.Unread()
+	if messages == 0 {
+		return
+	}
+	d.pos = store.Seq(first) - 1
+	if d.lag.first == 0 {
+		d.lag.last = h.applied
+	}
+	d.lag.first = store.Seq(first)
+	d.lag.messages += messages
+	d.lag.bytes += bytes
+}
+
+// Needs is the smallest number of the log that a session of this home still wants; 0
+// if none does. The log keeps what is not smaller.
+func (h *Home) Needs() (least store.Seq) {
+	note := func(seq store.Seq) {
+		if seq != 0 && (least == 0 || seq < least) {
+			least = seq
+		}
+	}
+	for _, r := range h.slots {
+		if r == nil || r.log == nil {
+			continue
+		}
+		note(store.Seq(r.s.Needs()))
+		note(r.log.lag.first)
+	}
+	return least
+}
+
+// countLost counts messages that the log had for a session and that it did not get.
+func (h *Home) countLost(r *resident, full, lost int) {
+	if full > 0 {
+		r.s.Dropped.QueueFull += uint64(full)
+	}
+	if lost > 0 {
+		h.count.Add(metrics.MessagesDroppedStore, int64(lost))
+	}
+}

@@ -1,0 +1,168 @@
+package broker
+
+import (
+	"time"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
+	"github.com/redoubtmq/redoubt/store/view"
+	"github.com/redoubtmq/redoubt/topic"
+)
+
+// Stored is what is read back when a broker begins: the sessions of one home, and how
+// far the log was applied.
+type Stored struct {
+	Sessions []*view.Session
+	Applied  store.Seq
+	// Ended is when connections ended that were open when the process did.
+	Ended time.Time
+	Lags  map[store.SID]*Lag
+}
+
+// Lag is what waits in the log for a session.
+type Lag struct {
+	First, Last store.Seq
+	Messages    int
+	Bytes       int64
+}
+
+// HomeFor is the home of a session of the log.
+func (b *Broker) HomeFor(s *view.Session) int {
+	return b.HomeOf(session.Key{Mountpoint: s.Mountpoint, Identity: s.Identity, ClientID: s.ClientID})
+}
+
+// Restore gives a home its sessions back. It runs on the home's loop, before anybody
+// is let in.
+func (h *Home) Restore(now time.Time, stored *Stored) {
+	h.applied = stored.Applied
+	for _, s := range stored.Sessions {
+		h.restore(now, s, stored)
+	}
+	h.PolicyChanged(now) // it may have, while nobody looked
+}
+
+func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) {
+	set := h.b.Settings()
+	key := session.Key{Mountpoint: v.Mountpoint, Identity: v.Identity, ClientID: v.ClientID}
+	by := auth.Principal{
+		Identity: v.Identity, Username: v.Username, ClientID: v.ClientID, Listener: v.Listener, Mountpoint: v.Mountpoint,
+		Method: v.Method, Proof: v.Proof, Addr: v.Addr,
+	}
+	s := session.New(key, h.b.lastSID.Add(1), set.Session)
+	s.Keep()
+	r := h.settle(s, by)
+	r.offer = set.offer(by.Listener)
+	r.log = &durable{sid: v.SID, epoch: v.Epoch, pos: stored.Applied}
+	h.subject++
+	r.subject = h.subject
+	r.mistrust(now) // the rules may have changed meanwhile
+	for i := range v.Subs {
+		h.restoreSub(r, &v.Subs[i])
+	}
+	under := h.entries(v.Out.Entries)
+	s.RestoreOut(uint64(v.Out.Cursor), v.Out.LastID, under)
+	for i := range under {
+		if f := under[i].Frame; f != nil {
+			f.Release()
+		}
+	}
+	r.log.missing = len(s.Missing(nil)) > 0
+	s.RestoreReceived(v.Received)
+	if l := stored.Lags[v.SID]; l != nil {
+		r.log.pos = l.First - 1
+		r.log.lag = lag{first: l.First, last: l.Last, messages: l.Messages, bytes: l.Bytes}
+	}
+	left := stored.Ended
+	if v.LeftAt != 0 {
+		left = time.UnixMilli(v.LeftAt)
+	}
+	s.RestoreLife(left, mqtt.Version(v.Version), v.ExpirySeconds, willOf(v.Will))
+	if at := s.Deadline(); !at.IsZero() {
+		h.timers.Set(r.ref.Slot, at)
+	}
+}
+
+// restoreSub makes a subscription known to publishers again.
+func (h *Home) restoreSub(r *resident, v *view.Sub) {
+	sub := session.Sub{
+		Filter: v.Filter, Real: v.Real, ID: v.SubID, QoS: mqtt.QoS(v.QoS), NoLocal: v.NoLocal, RetainAsPublished: v.RetainAsPublished,
+		Exclusive: v.Exclusive, Check: true, // until the rules have been asked
+	}
+	if sub.Exclusive {
+		h.b.only.Take(sub.Real, h.routerRef(r.ref))
+	}
+	if !shared(&sub) {
+		h.enlist(r, &sub, v.Start)
+	}
+	h.insert(r, &sub)
+	r.s.Subscribe(sub)
+}
+
+// entries are what a session has under way, in the words of package session.
+func (h *Home) entries(list []fact.Sent) (out []session.OutEntry) {
+	for i := range list {
+		e := &list[i]
+		o := session.OutEntry{Seq: uint64(e.Seq), ID: e.ID, State: e.State, QoS: mqtt.QoS(e.QoS), Retain: e.Retain}
+		if len(e.Inline) > 0 {
+			var m fact.Message
+			if m.Decode(e.Inline) == nil {
+				o.Frame = frameOf(&store.Record{}, &m)
+			}
+		}
+		if o.Seq == 0 && o.Frame == nil && session.NeedsFrame(o.State) {
+			continue // what was too large to be said twice
+		}
+		out = append(out, o)
+	}
+	return out
+}
+
+func willOf(w *fact.Will) *mqtt.Will {
+	if w == nil {
+		return nil
+	}
+	return &mqtt.Will{
+		Topic: string(w.Topic), Props: w.Props, Payload: w.Payload, QoS: mqtt.QoS(w.QoS), Retain: w.Retain,
+		HasMessageExpiry: w.HasExpiry, MessageExpiry: w.ExpirySeconds, DelaySeconds: w.DelaySeconds,
+	}
+}
+
+// Lags answers what waits for each session, from all the postings there are.
+func Lags(sessions []*view.Session, postings func(fn func(id fact.FilterID, p view.Posting) error) error) (map[store.SID]*Lag, error) {
+	type interest struct {
+		sid   store.SID
+		after store.Seq
+	}
+	wants := make(map[fact.FilterID][]interest)
+	for _, s := range sessions {
+		for i := range s.Subs {
+			sub := &s.Subs[i]
+			if _, _, shared, _ := topic.ParseShare(sub.Filter); sub.QoS == 0 || shared {
+				continue
+			}
+			wants[sub.ID] = append(wants[sub.ID], interest{s.SID, max(sub.Start, s.Out.Cursor)})
+		}
+		wants[0] = append(wants[0], interest{s.SID, s.Out.Cursor}) // what too many filters wanted
+	}
+	lags := make(map[store.SID]*Lag)
+	err := postings(func(id fact.FilterID, p view.Posting) error {
+		for _, w := range wants[id] {
+			if p.Seq <= w.after {
+				continue
+			}
+			l := lags[w.sid]
+			if l == nil {
+				l = &Lag{First: p.Seq}
+				lags[w.sid] = l
+			}
+			l.First, l.Last = min(l.First, p.Seq), max(l.Last, p.Seq)
+			l.Messages++
+			l.Bytes += int64(p.Bytes)
+		}
+		return nil
+	})
+	return lags, err
+}

@@ -1,0 +1,130 @@
+// Package fact is what the records of the log say: the body of each kind, as a
+// value and as bytes. Whoever writes a record and the view that applies it agree
+// here and nowhere else.
+//
+// A body is encoded in one way only, so that two nodes that hold the same records
+// hold the same bytes. Decoding allocates nothing that the bytes do not justify:
+// slices are parts of the input, strings are copies, and a count is checked against
+// what is left before room is made for it.
+//
+// The first byte of every body is its format. A format that is not known is
+// refused, never guessed.
+//
+// Rules: design section 4; docs/adr/0008-the-view.md.
+package fact
+
+import (
+	"net/netip"
+
+	"github.com/redoubtmq/redoubt/store"
+)
+
+// FilterID names a topic filter in Message records and in the view: a keyed hash,
+// never 0, so that a client cannot choose filters that share one. Whoever reads by
+// it verifies the topic.
+type FilterID uint64
+
+// FiltersMax is how many filters a Message names; one that matched more is Broad.
+const FiltersMax = 64
+
+// Message is a publish that somebody durable wants: the body of store.Message, and
+// of store.Retain and store.Unretain, which are also messages. The record's SID and
+// Epoch are the publisher's if its session is durable, and At is when it was
+// published.
+type Message struct {
+	Topic, Props, Payload []byte // Props as mqtt.NewFrame takes them
+	QoS                   uint8
+	Retain                bool
+	Broad                 bool  // more than FiltersMax filters matched: every reader looks at it
+	ExpiresAt             int64 // Unix milliseconds; 0: never
+	Filters               []FilterID
+}
+
+// Owner is whose a session is and who it was when it last connected.
+type Owner struct {
+	Mountpoint, Identity, ClientID string // these three name the session
+	Username, Listener, Method     string
+	Proof                          uint64
+	Addr                           netip.Addr
+}
+
+// Claim is the body of store.Claim: the record's epoch owns the session from here
+// on, and everything of an older one that comes later is fenced. A claim of an epoch
+// that is not greater than the session's is itself fenced. A claim disarms the will
+// of the connection before.
+type Claim struct {
+	Owner
+	Node          string
+	Version       uint8 // of the protocol
+	Clean         bool  // whatever the session was before is gone
+	ExpirySeconds uint32
+}
+
+// Release is the body of store.Release: the session's connection ended at At.
+type Release struct {
+	ExpirySeconds uint32
+	KeepWill      bool // false: the will is disarmed
+}
+
+// Will is the body of store.Will: what is published when the connection ends.
+// store.WillFire has no body and disarms it: it stands in one batch with what the
+// will became.
+type Will struct {
+	Topic, Props, Payload []byte
+	QoS                   uint8
+	Retain                bool
+	HasExpiry             bool
+	ExpirySeconds         uint32 // of the message
+	DelaySeconds          uint32
+}
+
+// Subscription is the body of store.Subscribe. A subscription brings what comes after
+// its own record; one that replaces another with the same Filter and Real goes on
+// from where that one began [MQTT-3.8.4-4].
+type Subscription struct {
+	Filter, Real      string // as the client wrote it; as it is matched
+	ID                FilterID
+	SubID             uint32
+	QoS               uint8
+	NoLocal           bool
+	RetainAsPublished bool
+	Exclusive         bool
+}
+
+// Unsubscription is the body of store.Unsubscribe.
+type Unsubscription struct{ Filter string }
+
+// Outbox is the body of store.Inflight and of store.Ack: all of what a session has
+// under way to its client, in place of what was said before. Inflight says it before
+// something is sent that must not be sent twice, Ack says it now and then.
+type Outbox struct {
+	Cursor  store.Seq // whatever is not later was sent, or will not be; Entries are what is not acknowledged yet
+	LastID  uint16    // packet identifier
+	Entries []Sent
+}
+
+// Sent is one message the client has not acknowledged.
+type Sent struct {
+	Seq    store.Seq // of its Message; 0: the message is in Inline
+	ID     uint16    // packet identifier
+	State  uint8     // as package session numbers them
+	QoS    uint8     // that it is delivered with
+	Retain bool      // RETAIN as delivered
+	Inline []byte    // an encoded Message
+}
+
+// PacketID is the body of store.QoS2In, a QoS 2 message was received and not yet
+// released, and of store.QoS2Rel, it was released.
+type PacketID struct{ ID uint16 }
+
+// Value is the body of store.Config, User, Rule, Ban and Key: the value of a name
+// within its kind, or that there is none any more.
+type Value struct {
+	Name    string
+	Gone    bool
+	Content []byte
+}
+
+// Mark is the body of store.Hash: a sign of life. Its record's At says that the node
+// ran until then.
+type Mark struct{ Node string }

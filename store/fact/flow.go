@@ -1,0 +1,87 @@
+package fact
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"github.com/redoubtmq/redoubt/store"
+)
+
+const (
+	// sentMax bounds an Outbox: there are no more packet identifiers.
+	sentMax = 65535
+	// sentBytesMin is the shortest Sent: no more entries than the bytes can have are
+	// made room for.
+	sentBytesMin = 5
+	bitAsRetain  = 1 << 2 // of a Sent, beside the QoS
+)
+
+// Append appends the encoding to dst. An entry with both a Seq and an Inline, more
+// entries than packet identifiers, and a QoS above 2 are the caller's mistake.
+func (o *Outbox) Append(dst []byte) []byte {
+	if len(o.Entries) > sentMax {
+		panic(fmt.Sprintf("BUG: an outbox with %d entries", len(o.Entries)))
+	}
+	dst = binary.AppendUvarint(append(dst, format), uint64(o.Cursor))
+	dst = binary.BigEndian.AppendUint16(dst, o.LastID)
+	dst = binary.AppendUvarint(dst, uint64(len(o.Entries)))
+	for i := range o.Entries {
+		dst = o.Entries[i].append(dst)
+	}
+	return dst
+}
+
+func (s *Sent) append(dst []byte) []byte {
+	if s.Seq != 0 && len(s.Inline) > 0 {
+		panic("BUG: a message that was sent has a number and is inline")
+	}
+	dst = append(dst, quality(s.QoS)|flag(s.Retain, bitAsRetain), s.State)
+	dst = binary.BigEndian.AppendUint16(dst, s.ID)
+	dst = binary.AppendUvarint(dst, uint64(s.Seq))
+	if s.Seq == 0 {
+		dst = appendString(dst, s.Inline)
+	}
+	return dst
+}
+
+// Decode reads a whole body into o. An Inline is a part of b and not looked into, and
+// Entries is in the room that o.Entries had. After an error o is no outbox.
+func (o *Outbox) Decode(b []byte) error {
+	d, entries := body(b), o.Entries[:0]
+	*o = Outbox{Cursor: d.seq("the cursor"), LastID: d.uint16("the last packet identifier")}
+	n := int(d.number(sentMax, "the number of entries")) //nolint:gosec // within the limit
+	if n > len(d.rest)/sentBytesMin {
+		d.fail("an entry is cut off")
+		n = 0
+	}
+	entries = slices.Grow(entries, n)
+	for range n {
+		flags := d.flags(qosBits | bitAsRetain)
+		s := Sent{QoS: d.qos(flags), Retain: flags&bitAsRetain != 0, State: d.byte("a state"), ID: d.uint16("a packet identifier"), Seq: d.seq("a number")}
+		if s.Seq == 0 {
+			s.Inline = d.bytes("a message")
+		}
+		entries = append(entries, s)
+	}
+	o.Entries = entries
+	return d.end("outbox")
+}
+
+func (d *decoder) seq(what string) store.Seq { return store.Seq(d.number(1<<64-1, what)) }
+
+// Append appends the encoding to dst. Packet identifier 0 is the caller's mistake.
+func (p *PacketID) Append(dst []byte) []byte {
+	if p.ID == 0 {
+		panic("BUG: a fact about packet identifier 0")
+	}
+	return binary.BigEndian.AppendUint16(append(dst, format), p.ID)
+}
+
+// Decode reads a whole body into p. After an error p is no packet identifier.
+func (p *PacketID) Decode(b []byte) error {
+	d := body(b)
+	p.ID = d.uint16("it")
+	d.check(p.ID != 0, "it")
+	return d.end("packet identifier")
+}

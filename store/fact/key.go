@@ -1,0 +1,41 @@
+package fact
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+
+	"github.com/redoubtmq/redoubt/store"
+)
+
+// Key is the secret that names of filters and sessions are made with. It is made once
+// for a log and is in it, so that every reader of the log makes the same names, and
+// nobody else can.
+type Key [32]byte
+
+// FilterID names a filter.
+func (k *Key) FilterID(filter string) FilterID {
+	h := hmac.New(sha256.New, k[:])
+	h.Write([]byte("filter\x00"))
+	h.Write([]byte(filter))
+	if id := binary.BigEndian.Uint64(h.Sum(nil)); id != 0 {
+		return FilterID(id)
+	}
+	return 1 // 0 is for messages that are broad
+}
+
+// SID names a session. Each part has its length before it, so that no two sessions
+// have the same parts.
+func (k *Key) SID(mountpoint, identity, clientID string) store.SID {
+	h := hmac.New(sha256.New, k[:])
+	b := []byte("session\x00")
+	for _, part := range [...]string{mountpoint, identity, clientID} {
+		b = appendString(b, part)
+	}
+	h.Write(b)
+	sid := store.SID(h.Sum(nil)[:len(store.SID{})])
+	if sid == (store.SID{}) {
+		sid[0] = 1 // the zero SID is no session
+	}
+	return sid
+}

@@ -1,0 +1,77 @@
+// Package readers is a few goroutines that may wait for the disk on behalf of those
+// who must not: a loop hands them a read and is told when it is done. It knows
+// neither what is read nor for whom, and has no limit of its own: whoever asks has at
+// most one read under way for each session, which is what bounds the line.
+package readers
+
+import "sync"
+
+// Pool is the goroutines and the line before them. It is safe for concurrent use.
+type Pool struct {
+	running sync.WaitGroup
+
+	mu     sync.Mutex // guards everything below
+	some   sync.Cond
+	line   []func()
+	closed bool
+}
+
+// New starts a pool of n goroutines; Close ends them.
+func New(n int) *Pool {
+	p := &Pool{}
+	p.some.L = &p.mu
+	for range n {
+		p.running.Add(1)
+		go p.run()
+	}
+	return p
+}
+
+// Do runs read on one of the goroutines, in its turn. After Close it does nothing.
+func (p *Pool) Do(read func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.line = append(p.line, read)
+		p.some.Signal()
+	}
+}
+
+// Close ends the pool when the reads under way have ended; those in the line are
+// dropped.
+func (p *Pool) Close() {
+	p.mu.Lock()
+	p.closed, p.line = true, nil
+	p.mu.Unlock()
+	p.some.Broadcast()
+	p.running.Wait()
+}
+
+func (p *Pool) run() {
+	defer p.running.Done()
+	for {
+		read := p.next()
+		if read == nil {
+			return
+		}
+		read()
+	}
+}
+
+// next waits for a read; nil after Close.
+func (p *Pool) next() func() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.line) == 0 {
+		if p.closed {
+			return nil
+		}
+		p.some.Wait()
+	}
+	read := p.line[0]
+	p.line[0] = nil
+	if p.line = p.line[1:]; len(p.line) == 0 {
+		p.line = nil
+	}
+	return read
+}

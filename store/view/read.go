@@ -1,0 +1,103 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
+)
+
+// near is how far apart two wanted records may be, in numbers, that are read in one go:
+// what lies between them costs less than to begin anew.
+const near = 1024
+
+// Read calls fn for each record with one of the given numbers, which ascend, and its
+// message; both are valid during the call only. A record that was lost to damage, was
+// trimmed, or is no message is skipped and counted. It reads the disk. An error of fn
+// ends it and is answered.
+func (v *View) Read(ctx context.Context, seqs []store.Seq, fn func(seq store.Seq, rec *store.Record, m *fact.Message) error) (lost int, err error) {
+	first, last, err := v.o.Log.Bounds(ctx, shard)
+	if err != nil {
+		return 0, fmt.Errorf("view: %w", err)
+	}
+	r := reader{ctx: ctx, log: v.o.Log, seqs: seqs, fn: fn}
+	for n := len(r.seqs); n > 0 && r.seqs[n-1] > last; n-- { // Tail would wait for them
+		r.seqs = r.seqs[:n-1]
+		r.lost++
+	}
+	r.skip(first)
+	for len(r.seqs) > 0 {
+		if err := r.run(); err != nil {
+			return r.lost, err
+		}
+	}
+	return r.lost, nil
+}
+
+// reader is one Read.
+type reader struct {
+	ctx     context.Context //nolint:containedctx // it is the argument of the one call this value lives for
+	log     store.Log
+	seqs    []store.Seq // wanted still
+	fn      func(store.Seq, *store.Record, *fact.Message) error
+	lost    int
+	message fact.Message
+}
+
+// skip gives up what is below below.
+func (r *reader) skip(below store.Seq) {
+	for len(r.seqs) > 0 && r.seqs[0] < below {
+		r.seqs = r.seqs[1:]
+		r.lost++
+	}
+}
+
+// run reads wanted records that are near each other.
+func (r *reader) run() error {
+	var stop error // fn's
+	err := r.log.Tail(r.ctx, shard, r.seqs[0], func(first store.Seq, recs []store.Record) error {
+		stop = r.batch(first, recs)
+		if stop == nil && (len(r.seqs) == 0 || r.seqs[0] > first+store.Seq(len(recs))+near) {
+			return errEnough
+		}
+		return stop
+	})
+	var missing *store.MissingError
+	switch {
+	case stop != nil:
+		return stop
+	case errors.Is(err, errEnough):
+		return nil
+	case errors.As(err, &missing):
+		r.skip(missing.Range.Last + 1)
+		return nil
+	case errors.Is(err, store.ErrTrimmed):
+		first, _, err := r.log.Bounds(r.ctx, shard)
+		if err != nil {
+			return fmt.Errorf("view: %w", err)
+		}
+		r.skip(first)
+		return nil
+	}
+	return fmt.Errorf("view: read the log: %w", err)
+}
+
+// batch gives on what is wanted of one batch.
+func (r *reader) batch(first store.Seq, recs []store.Record) error {
+	r.skip(first) // numbers that were never given out
+	for len(r.seqs) > 0 && r.seqs[0] < first+store.Seq(len(recs)) {
+		seq := r.seqs[0]
+		rec := &recs[seq-first]
+		r.seqs = r.seqs[1:]
+		if !isMessage(rec.Kind) || r.message.Decode(rec.Body) != nil {
+			r.lost++
+			continue
+		}
+		if err := r.fn(seq, rec, &r.message); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,261 @@
+package view
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
+)
+
+// Session is everything durable of one session. It is the caller's.
+type Session struct {
+	SID   store.SID
+	Epoch uint64
+	fact.Owner
+	Node          string
+	Version       uint8 // of the protocol
+	CreatedAt     int64 // Unix milliseconds
+	LeftAt        int64 // 0: connected when the log ended
+	ExpirySeconds uint32
+	Will          *fact.Will // armed; nil if none is
+	Subs          []Sub      // in the order of their filters
+	Out           fact.Outbox
+	Received      []uint16 // QoS 2 packet identifiers received and not released, in order
+}
+
+// Sub is a subscription, and the number of the record it begins after.
+type Sub struct {
+	fact.Subscription
+	Start store.Seq
+}
+
+// scan calls fn for the rows from lower on and before upper. Key and value are valid
+// during the call only.
+func (ix *index) scan(lower, upper []byte, fn func(key, value []byte) error) error {
+	it, err := ix.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return err
+	}
+	return walk(it, fn)
+}
+
+// walk calls fn for all an iterator has, and closes it.
+func walk(it *pebble.Iterator, fn func(key, value []byte) error) error {
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err == nil {
+			err = fn(it.Key(), value)
+		}
+		if err != nil {
+			_ = it.Close() // it was only read
+			return err
+		}
+	}
+	return it.Close()
+}
+
+// table calls fn for all rows of a table as they are now.
+func (v *View) table(lower, upper []byte, fn func(key, value []byte) error) error {
+	leave, err := v.door.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if err := v.rows.commit(); err != nil {
+		return err
+	}
+	return v.ix.scan(lower, upper, fn)
+}
+
+// Sessions calls fn for every session, in the order of their names.
+func (v *View) Sessions(fn func(*Session) error) error {
+	lower, upper := tableBounds(tableSession)
+	var s *Session
+	err := v.table(lower, upper, func(key, value []byte) error {
+		sid, part, rest, err := splitSessionKey(key)
+		if err != nil {
+			return err
+		}
+		if s == nil || s.SID != sid {
+			if s != nil {
+				if err := fn(s); err != nil {
+					return err
+				}
+			}
+			s = &Session{SID: sid}
+		}
+		return s.row(part, rest, value)
+	})
+	if err == nil && s != nil {
+		err = fn(s)
+	}
+	return err
+}
+
+// row adds what one row says.
+func (s *Session) row(part byte, rest, value []byte) error {
+	switch part {
+	case partGuard:
+		g, err := decodeGuard(value)
+		s.Epoch, s.CreatedAt, s.LeftAt, s.ExpirySeconds = g.epoch, g.created, g.left, g.expiry
+		return err
+	case partOwner:
+		var c fact.Claim
+		err := c.Decode(value)
+		s.Owner, s.Node, s.Version = c.Owner, c.Node, c.Version
+		return err
+	case partOutbox:
+		return s.Out.Decode(bytes.Clone(value))
+	case partWill:
+		s.Will = new(fact.Will)
+		return s.Will.Decode(bytes.Clone(value))
+	case partReceived:
+		if len(rest) != 2 {
+			return errRow
+		}
+		s.Received = append(s.Received, binary.BigEndian.Uint16(rest))
+		return nil
+	case partSub:
+		sub, err := decodeSub(value)
+		s.Subs = append(s.Subs, sub)
+		return err
+	}
+	return fmt.Errorf("%w: part %d of a session", errRow, part)
+}
+
+// Retained calls fn for every retained message, in the order of their topics by level,
+// with the number and the time of its record. m is valid during the call only.
+func (v *View) Retained(fn func(seq store.Seq, at int64, m *fact.Message) error) error {
+	lower, upper := tableBounds(tableRetained)
+	var m fact.Message
+	return v.table(lower, upper, func(_, value []byte) error {
+		seq, at, body, err := splitRetained(value)
+		if err == nil {
+			err = m.Decode(body)
+		}
+		if err != nil {
+			return err
+		}
+		return fn(seq, at, &m)
+	})
+}
+
+// Values calls fn for every name that has a value within the kind (Config, User, Rule,
+// Ban, Key), in order. content is valid during the call only.
+func (v *View) Values(kind store.Kind, fn func(name string, content []byte) error) error {
+	lower := appendValueKey(nil, kind, "")
+	return v.table(lower, appendValueKey(nil, kind+1, ""), func(key, value []byte) error {
+		return fn(string(key[len(lower):]), value)
+	})
+}
+
+// load reads what is kept in memory.
+func (r *rows) load() error {
+	if err := r.loadPosition(); err != nil {
+		return err
+	}
+	lower, upper := tableBounds(tableSession)
+	err := r.ix.scan(lower, upper, func(key, value []byte) error {
+		sid, part, _, err := splitSessionKey(key)
+		if err != nil {
+			return err
+		}
+		g := r.guards[sid]
+		switch part {
+		case partGuard:
+			g, err = decodeGuard(value)
+		case partOutbox:
+			g.outbox = true
+		case partWill:
+			g.will = true
+		case partReceived:
+			g.received = true
+		case partSub:
+			g.subs = true
+			r.subs++
+		}
+		r.guards[sid] = g
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	lower, upper = tableBounds(tableRetained)
+	err = r.ix.scan(lower, upper, func(key, _ []byte) error {
+		r.topics[maphash.Bytes(r.seed, key)] = struct{}{}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return r.loadBlocks()
+}
+
+// loadPosition reads how far the rows are, and refuses a format that is newer.
+func (r *rows) loadPosition() error {
+	err := r.ix.scan([]byte{tableFormat}, []byte{tableFormat + 1}, func(_, value []byte) error {
+		if len(value) != 1 || value[0] != formatVersion {
+			return fmt.Errorf("its format is %x and this version reads %d: a newer broker wrote it", value, formatVersion)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.batch.Set([]byte{tableFormat}, []byte{formatVersion}, nil); err != nil {
+		return err
+	}
+	lower, upper := tableBounds(tableApplied)
+	return r.ix.scan(lower, upper, func(_, value []byte) (err error) {
+		r.at, err = decodePosition(value)
+		return err
+	})
+}
+
+// loadBlocks finds the blocks that have rows. Those of the open block, and of what was
+// written before its position was, are made again.
+func (r *rows) loadBlocks() error {
+	lower, _ := tableBounds(tablePosting)
+	it, err := r.ix.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: appendPostingKey(nil, r.open.number(r.at.seq), 0)})
+	if err != nil {
+		return err
+	}
+	for ok := it.First(); ok; {
+		block, _, err := splitPostingKey(it.Key())
+		if err != nil {
+			_ = it.Close() // it was only read
+			return err
+		}
+		r.open.closed = append(r.open.closed, block)
+		ok = it.SeekGE(appendPostingKey(nil, block+1, 0))
+	}
+	return it.Close()
+}
+
+// epochs are what the judge begins with.
+func (r *rows) epochs() map[store.SID]uint64 {
+	epochs := make(map[store.SID]uint64, len(r.guards))
+	for sid, g := range r.guards {
+		epochs[sid] = g.epoch
+	}
+	return epochs
+}
+
+// skipped are the messages from from on that were not applied.
+func (r *rows) skipped(from store.Seq) (map[store.Seq]bool, error) {
+	seqs := make(map[store.Seq]bool)
+	_, upper := tableBounds(tableSkipped)
+	err := r.ix.scan(appendNumberKey(nil, tableSkipped, uint64(from)), upper, func(key, _ []byte) error {
+		if len(key) != prefixBytes+8 {
+			return errRow
+		}
+		seqs[store.Seq(binary.BigEndian.Uint64(key[prefixBytes:]))] = true
+		return nil
+	})
+	return seqs, err
+}
