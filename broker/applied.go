@@ -218,15 +218,18 @@ next:
 }
 
 // fanRetained gives a retained message that was just applied to those who have it
-// live. Sessions that get it from the log are left out.
-func (h *Home) fanRetained(now time.Time, r *resident, f *mqtt.Frame) {
+// live. Sessions that get it from the log are left out; for those that got it as a member
+// of a shared group, more must be said, at the ticket that it answers.
+func (h *Home) fanRetained(now time.Time, r *resident, f *mqtt.Frame) (ticket uint64) {
 	var a author
 	if r != nil {
 		a = r.author()
 	}
 	a.logged = f.QoS > 0
 	h.match(now, a, f.Topic())
+	h.scratch.members = h.scratch.members[:0]
 	if len(h.matches.Subs) > 0 {
 		h.fan(now, a, f)
 	}
+	return h.toLog(now, a, f, false)
 }

@@ -16,6 +16,7 @@ import (
 func (h *Home) fan(now time.Time, a author, f *mqtt.Frame) (settled bool) {
 	subs := h.matches.Subs
 	h.spent += len(subs)
+	h.scratch.members = h.scratch.members[:0]
 	if h.matches.Filters > 1 { // only then can a session be there twice
 		slices.SortFunc(subs, func(a, b router.Subscriber) int {
 			if a.Ref.Less(b.Ref) {

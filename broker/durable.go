@@ -70,9 +70,20 @@ type filters struct {
 	index *router.Index
 	homes int
 
-	mu   sync.RWMutex // guards everything below; never held while something else is asked
-	uses map[fact.FilterID][]int32
-	most shrink.Most
+	mu      sync.RWMutex // guards everything below; never held while something else is asked
+	uses    map[fact.FilterID][]int32
+	most    shrink.Most
+	members map[membership]fact.FilterID
+}
+
+// membership is a session in a shared group. Each has an identifier of its own, which a
+// message carries that was given to this member of the group.
+type membership struct{ session, group router.Ref }
+
+// addressed is who wants a message from the log.
+type addressed struct {
+	ids   []fact.FilterID
+	broad bool // more filters than a message names
 }
 
 // filterRef spells an identifier as the reference of a subscriber.
@@ -83,11 +94,11 @@ func filterRef(id fact.FilterID) router.Ref {
 func filterOf(r router.Ref) fact.FilterID { return fact.FilterID(r.Slot)<<32 | fact.FilterID(r.Gen) }
 
 func newFilters(homes int) *filters {
-	return &filters{index: router.New(), homes: homes, uses: make(map[fact.FilterID][]int32)}
+	return &filters{index: router.New(), homes: homes, uses: make(map[fact.FilterID][]int32), members: make(map[membership]fact.FilterID)}
 }
 
 // add counts a subscription of a home. Every publish that is matched after it
-// returned names the filter.
+// returned names the filter, unless it is empty: then it is a membership.
 func (f *filters) add(id fact.FilterID, filter string, home uint16) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -95,9 +106,31 @@ func (f *filters) add(id fact.FilterID, filter string, home uint16) {
 	if n == nil {
 		n = make([]int32, f.homes)
 		f.uses[id] = n
-		f.index.Subscribe(filter, router.Subscriber{Ref: filterRef(id)})
+		if filter != "" {
+			f.index.Subscribe(filter, router.Subscriber{Ref: filterRef(id)})
+		}
 	}
 	n[home]++
+}
+
+// join lets publishers find the identifier of a member.
+func (f *filters) join(m membership, id fact.FilterID) {
+	f.mu.Lock()
+	f.members[m] = id
+	f.mu.Unlock()
+}
+
+func (f *filters) leave(m membership) {
+	f.mu.Lock()
+	delete(f.members, m)
+	f.mu.Unlock()
+}
+
+// member is the identifier of a member; 0 if its session ends with the process.
+func (f *filters) member(m membership) fact.FilterID {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.members[m]
 }
 
 // remove takes it back.
@@ -111,7 +144,9 @@ func (f *filters) remove(id fact.FilterID, filter string, home uint16) {
 			return
 		}
 	}
-	f.index.Unsubscribe(filter, filterRef(id))
+	if filter != "" {
+		f.index.Unsubscribe(filter, filterRef(id))
+	}
 	delete(f.uses, id)
 	f.uses = shrink.Map(f.uses, &f.most)
 }
@@ -131,7 +166,7 @@ func (f *filters) mark(id fact.FilterID, homes []bool) {
 // that they are too many to name, or that not all were found.
 func (f *filters) match(name []byte, m *router.Matches, ids []fact.FilterID) (_ []fact.FilterID, broad bool) {
 	f.index.Match(name, m)
-	if len(m.Subs) > fact.FiltersMax || m.Truncated {
+	if len(m.Subs) > filtersMax || m.Truncated {
 		return ids, true
 	}
 	for i := range m.Subs {
@@ -139,6 +174,9 @@ func (f *filters) match(name []byte, m *router.Matches, ids []fact.FilterID) (_ 
 	}
 	return ids, false
 }
+
+// filtersMax leaves room for members of shared groups in what a message names.
+const filtersMax = fact.FiltersMax / 2
 
 // logged is a message of the log on its way to the sessions that want it. It owns a
 // reference to the frame.

@@ -62,8 +62,9 @@ type scratch struct {
 	mounted, rewritten []byte // topic names
 	not                [1]router.Ref
 
-	ids     []fact.FilterID // that want the message at hand from the log
-	broad   bool            // they are too many to name
+	to      addressed       // who wants the message at hand from the log
+	members []fact.FilterID // of shared groups, that were given it
+	one     [1]fact.FilterID
 	matches router.Matches
 	subs    []router.Subscriber
 	message fact.Message

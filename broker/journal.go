@@ -242,11 +242,15 @@ func (h *Home) resolve(now time.Time, w *waiter, seq store.Seq, retained *mqtt.F
 			h.send(r, r.s.Stored(now, w.change, h.outs))
 		}
 	case waitRing, waitRetain:
+		more := uint64(0)
 		if retained != nil {
-			h.fanRetained(now, r, retained)
+			more = h.fanRetained(now, r, retained)
 		}
 		if r == nil {
 			return
+		}
+		if more != 0 && r.s.Prolong(w.ticket, more) {
+			h.await(r, wait{ticket: more})
 		}
 		if err != nil {
 			r.s.Fail(w.ticket, refusalOf(err))

@@ -49,6 +49,7 @@ func (l *lag) note(seq store.Seq, bytes int64) {
 // durableSub is a subscription as the log knows it.
 type durableSub struct {
 	filter, real string
+	group        session.Group // of a share of a subscription: id is this member's
 	id           fact.FilterID // 0: QoS 0, which comes live
 	start        store.Seq     // it wants what is later; unknown until its record is applied
 	to           router.Subscriber
@@ -68,7 +69,12 @@ func (h *Home) keep(r *resident) {
 // that takes the place of another keeps that one's.
 func (h *Home) enlist(r *resident, sub *session.Sub, start store.Seq) {
 	d := durableSub{filter: sub.Filter, real: sub.Real, start: start, to: h.subscriber(r, sub)}
-	if sub.QoS > 0 {
+	switch {
+	case sub.QoS == 0:
+	case sub.Group != (session.Group{}):
+		d.group = sub.Group
+		d.id = h.b.durable.Key.FilterID("\x00" + string(r.log.sid[:]) + sub.Filter)
+	default:
 		d.id = h.b.durable.Key.FilterID(sub.Real)
 	}
 	i := r.log.find(sub.Filter)
@@ -113,14 +119,28 @@ func (h *Home) listen(r *resident, s *durableSub) {
 		return
 	}
 	h.byFilter[s.id] = append(h.byFilter[s.id], r.ref)
-	h.b.filters.add(s.id, s.real, h.id)
+	h.b.filters.add(s.id, s.indexed(), h.id)
+	if s.group != (session.Group{}) {
+		h.b.filters.join(membership{h.routerRef(r.ref), groupRef(s.group)}, s.id)
+	}
+}
+
+// indexed is the filter by which publishers find the subscription; empty: by the group.
+func (s *durableSub) indexed() string {
+	if s.group != (session.Group{}) {
+		return ""
+	}
+	return s.real
 }
 
 func (h *Home) unlisten(r *resident, s *durableSub) {
 	if s.id == 0 {
 		return
 	}
-	h.b.filters.remove(s.id, s.real, h.id)
+	h.b.filters.remove(s.id, s.indexed(), h.id)
+	if s.group != (session.Group{}) {
+		h.b.filters.leave(membership{h.routerRef(r.ref), groupRef(s.group)})
+	}
 	list := h.byFilter[s.id]
 	i := slices.Index(list, r.ref)
 	last := len(list) - 1
@@ -136,12 +156,10 @@ func (h *Home) unlisten(r *resident, s *durableSub) {
 func (h *Home) offerLogged(now time.Time, m *logged) {
 	if m.broad {
 		var broad bool
-		if m.filters, broad = h.b.filters.match(m.frame.Topic(), &h.scratch.matches, m.filters[:0]); broad {
+		if m.filters, broad = h.b.filters.match(m.frame.Topic(), &h.scratch.matches, m.filters); broad {
 			h.offerToAll(now, m)
 			return
 		}
-		m.broad = false
-		defer func() { m.broad = true }()
 	}
 	for _, ids := range [...][]fact.FilterID{m.filters, m.late} {
 		for _, id := range ids {
@@ -190,26 +208,50 @@ func (h *Home) offerOne(now time.Time, r *resident, m *logged) {
 	h.deliverLogged(now, r, m, w)
 }
 
-// deliverLogged judges and delivers one message of the log, which the session takes.
+// deliverLogged judges and delivers one message of the log, which the session takes:
+// once for all its own subscriptions, and once for each share of one.
 func (h *Home) deliverLogged(now time.Time, r *resident, m *logged, w want) {
+	if w.qos > 0 {
+		h.deliverWanted(now, r, m, w)
+	}
+	for i := 0; i < len(r.log.subs); i++ {
+		s := &r.log.subs[i]
+		if s.group == (session.Group{}) || !m.names(s) || h.at(r.ref) != r {
+			continue
+		}
+		sw := h.wantOf(s.to, m.frame, s.group)
+		sw.check = sw.check || w.check
+		h.deliverWanted(now, r, m, sw)
+	}
+}
+
+// names tells whether a message came by that share of a subscription.
+func (m *logged) names(s *durableSub) bool {
+	return s.start < m.seq && slices.Contains(m.filters, s.id) && topic.Match(s.real, m.frame.Topic())
+}
+
+func (h *Home) deliverWanted(now time.Time, r *resident, m *logged, w want) {
 	if (w.check || m.frame.CreatedAt <= r.doubt) && !h.mayReceive(now, r, m.frame) {
 		r.s.Skip(uint64(m.seq))
 		return
 	}
 	h.send(r, r.s.Deliver(now, session.Delivery{
-		Frame: m.frame, Seq: uint64(m.seq), QoS: w.qos, Retain: w.retain, SubID: w.subID, SubIDs: w.subIDs,
+		Frame: m.frame, Seq: uint64(m.seq), QoS: w.qos, Retain: w.retain, SubID: w.subID, SubIDs: w.subIDs, Group: w.group,
 	}, h.outs))
 }
 
-// wants is what the subscriptions of r make of a message. They want it only if one
-// that the log serves does; those of QoS 0 then join in.
+// wants is what the subscriptions of r make of a message, without shares. They want it
+// only if one that the log serves does; those of QoS 0 then join in.
 func (h *Home) wants(r *resident, m *logged) (w want, any bool) {
 	d := r.log
 	subs := h.scratch.subs[:0]
-	served := false
+	served, share := false, false
 	for i := range d.subs {
 		s := &d.subs[i]
 		switch {
+		case s.group != (session.Group{}):
+			share = share || m.names(s)
+			continue
 		case s.start >= m.seq || s.id != 0 && !m.broad && !slices.Contains(m.filters, s.id) && !slices.Contains(m.late, s.id):
 			continue
 		case !topic.Match(s.real, m.frame.Topic()): // an identifier is a hash
@@ -219,11 +261,10 @@ func (h *Home) wants(r *resident, m *logged) (w want, any bool) {
 		subs = append(subs, s.to)
 	}
 	h.scratch.subs = subs[:0]
-	if !served {
-		return w, false
+	if served {
+		w, _ = merge(subs, m.frame, m.from == d.sid)
 	}
-	w, any = merge(subs, m.frame, m.from == d.sid)
-	return w, any && w.qos > 0
+	return w, share || w.qos > 0
 }
 
 // replayLate makes sure that a session which reads later finds a retained message of
@@ -235,14 +276,6 @@ func (h *Home) replayLate(r *resident, m *logged) {
 			r.replays = append(r.replays, replay{filter: s.filter, real: name, upTo: h.b.retained.Version(), subID: s.to.SubID, qos: mqtt.QoS(s.to.Opts & router.OptQoS)})
 		}
 	}
-}
-
-// lagging is what waits in the log for the session, for who asks.
-func (r *resident) lagging() (messages int, bytes int64) {
-	if r.log == nil {
-		return 0, 0
-	}
-	return r.log.lag.messages, r.log.lag.bytes
 }
 
 // recede gives what was read ahead and not sent back to the log: the client has gone.

@@ -87,12 +87,12 @@ func (h *Home) ShutDown(now time.Time) {
 func (h *Home) leave(now time.Time, r *resident, keepWill bool, why Cause) {
 	h.countDrops(r)
 	due := r.s.Detach(now, keepWill)
-	if r.log != nil {
-		h.b.keptOnline.Add(-1)
-		h.release(now, r)
-	}
 	h.tellGroups(r)
 	h.reshare(now, r, true)
+	if r.log != nil {
+		h.b.keptOnline.Add(-1)
+		h.release(now, r) // without what others of its groups have now
+	}
 	if why != CauseShutdown { // whoever would hear it is being disconnected too
 		h.tell(now, r, EventDisconnected, func(e *Event) { e.Reason = why.String() })
 	}

@@ -64,6 +64,10 @@ func (h *Home) Walk(at *Place, want *Selection, effort int, fn func(SessionInfo)
 // info is the session's own account of itself, with the losses that were counted.
 func (r *resident) info() session.Info {
 	i := r.s.Info()
+	if r.log != nil { // what waits in the log waits, too
+		i.Flow.Mqueue += r.log.lag.messages
+		i.Flow.MqueueBytes += r.log.lag.bytes
+	}
 	if r.lost != nil {
 		i.Dropped = i.Dropped.Plus(*r.lost)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
 )
 
 // publication is a message on its way from permission to delivery. Its bytes are
@@ -210,9 +211,7 @@ func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode
 		defer m.frame.Release()
 	}
 	w.lane = !h.fan(now, a, m.frame)
-	if wanted {
-		w.ticket = h.recordMessage(now, a, m.frame, store.Message)
-	}
+	w.ticket = h.toLog(now, a, m.frame, wanted)
 	return mqtt.Success, w
 }
 
@@ -234,9 +233,26 @@ func (h *Home) match(now time.Time, a author, name []byte) {
 // wanted tells whether a session that outlives the process must have a message of
 // that topic at QoS 1 or 2, and notes by which filters.
 func (h *Home) wanted(name []byte) bool {
-	s := &h.scratch
-	s.ids, s.broad = h.b.filters.match(name, &s.matches, s.ids[:0])
-	return len(s.ids) > 0 || s.broad
+	to := &h.scratch.to
+	to.ids, to.broad = h.b.filters.match(name, &h.scratch.matches, to.ids[:0])
+	return len(to.ids) > 0 || to.broad
+}
+
+// toLog puts a message that was fanned out into the log, if anybody wants it from there:
+// the filters that were found, and the members of shared groups that were given it.
+func (h *Home) toLog(now time.Time, a author, f *mqtt.Frame, wanted bool) (ticket uint64) {
+	to, members := h.scratch.to, h.scratch.members
+	if !wanted {
+		to.ids, to.broad = to.ids[:0], false
+	}
+	for wanted || len(members) > 0 {
+		n := min(len(members), fact.FiltersMax-len(to.ids))
+		to.ids, members = append(to.ids, members[:n]...), members[n:]
+		ticket = h.recordMessage(now, a, f, store.Message, to)
+		wanted, to.ids, to.broad = false, to.ids[:0], false
+	}
+	h.scratch.to.ids = to.ids[:0]
+	return ticket
 }
 
 // retain puts a retained message into the log. The retained store and whoever wants it
@@ -251,7 +267,7 @@ func (h *Home) retain(now time.Time, a author, m publication) (rc mqtt.ReasonCod
 		h.count.Inc(metrics.RetainedRefused)
 		return mqtt.QuotaExceeded, w
 	}
-	h.scratch.ids, h.scratch.broad = h.scratch.ids[:0], false
+	h.scratch.to.ids, h.scratch.to.broad = h.scratch.to.ids[:0], false
 	if m.qos > 0 {
 		h.wanted(m.name)
 	}
@@ -259,7 +275,7 @@ func (h *Home) retain(now time.Time, a author, m publication) (rc mqtt.ReasonCod
 	if len(m.frame.Payload()) == 0 {
 		kind = store.Unretain // [MQTT-3.3.1-6]
 	}
-	w = wait{ticket: h.recordMessage(now, a, m.frame, kind), retain: true}
+	w = wait{ticket: h.recordMessage(now, a, m.frame, kind, h.scratch.to), retain: true}
 	j := &h.journal
 	j.waiters = append(j.waiters, waiter{ticket: w.ticket, index: len(j.recs) - 1, ref: a.ref, kind: waitRetain})
 	return mqtt.Success, w

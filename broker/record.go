@@ -96,11 +96,11 @@ func (h *Home) recordID(now time.Time, r *resident, kind store.Kind, id uint16) 
 }
 
 // recordMessage puts a message into the log for the filters that want it.
-func (h *Home) recordMessage(now time.Time, a author, f *mqtt.Frame, kind store.Kind) (ticket uint64) {
+func (h *Home) recordMessage(now time.Time, a author, f *mqtt.Frame, kind store.Kind, to addressed) (ticket uint64) {
 	body := &h.scratch.message
 	*body = fact.Message{
 		Topic: f.Topic(), Props: f.Props(), Payload: f.Payload(), QoS: uint8(f.QoS), Retain: f.Retain, ExpiresAt: f.ExpiresAt,
-		Filters: h.scratch.ids, Broad: h.scratch.broad,
+		Filters: to.ids, Broad: to.broad,
 	}
 	h.journal.body = body.Append(h.journal.body)
 	*body = fact.Message{}

@@ -9,7 +9,6 @@ import (
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/fact"
 	"github.com/redoubtmq/redoubt/store/view"
-	"github.com/redoubtmq/redoubt/topic"
 )
 
 // Stored is what is read back when a broker begins: the sessions of one home, and how
@@ -94,10 +93,10 @@ func (h *Home) restoreSub(r *resident, v *view.Sub) {
 	if sub.Exclusive {
 		h.b.only.Take(sub.Real, h.routerRef(r.ref))
 	}
-	if !shared(&sub) {
-		h.enlist(r, &sub, v.Start)
-	}
 	h.insert(r, &sub)
+	if i := r.log.find(sub.Filter); i >= 0 {
+		r.log.subs[i].start = v.Start
+	}
 	r.s.Subscribe(sub)
 }
 
@@ -140,7 +139,7 @@ func Lags(sessions []*view.Session, postings func(fn func(id fact.FilterID, p vi
 	for _, s := range sessions {
 		for i := range s.Subs {
 			sub := &s.Subs[i]
-			if _, _, shared, _ := topic.ParseShare(sub.Filter); sub.QoS == 0 || shared {
+			if sub.QoS == 0 {
 				continue
 			}
 			wants[sub.ID] = append(wants[sub.ID], interest{s.SID, max(sub.Start, s.Out.Cursor)})

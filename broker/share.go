@@ -8,6 +8,7 @@ import (
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/topic"
 )
 
@@ -42,7 +43,14 @@ func (h *Home) share(now time.Time, a author, f *mqtt.Frame, group router.Ref) (
 	if !ok {
 		return true // the last member has left since the match
 	}
-	return h.give(now, to, f, h.wantOf(to, f, groupOf(group)))
+	w := h.wantOf(to, f, groupOf(group))
+	if a.logged && w.durable && w.qos > 0 {
+		if id := h.b.filters.member(membership{to.Ref, group}); id != 0 {
+			h.scratch.members = append(h.scratch.members, id) // it has it from the log, which the publisher waits for
+			return true
+		}
+	}
+	return h.give(now, to, f, w)
 }
 
 // wantOf is what a group's member makes of f, at the QoS that it was granted
@@ -50,7 +58,7 @@ func (h *Home) share(now time.Time, a author, f *mqtt.Frame, group router.Ref) (
 func (h *Home) wantOf(to router.Subscriber, f *mqtt.Frame, g session.Group) want {
 	return want{
 		subID: to.SubID, qos: min(mqtt.QoS(to.Opts&router.OptQoS), f.QoS), retain: f.Retain && to.Opts&router.RetainAsPublished != 0,
-		check: to.Opts&router.Check != 0, group: g,
+		check: to.Opts&router.Check != 0, group: g, durable: to.Opts&router.Durable != 0,
 	}
 }
 
@@ -82,6 +90,13 @@ func (h *Home) pass(now time.Time, f *mqtt.Frame, w want, not router.Ref) bool {
 	}
 	next := h.wantOf(to, f, w.group)
 	next.passes = w.passes
+	if next.durable && next.qos > 0 {
+		if id := h.b.filters.member(membership{to.Ref, groupRef(w.group)}); id != 0 {
+			h.scratch.one[0] = id
+			h.recordMessage(now, author{}, f, store.Message, addressed{ids: h.scratch.one[:]}) // in one batch with what says that the other has it no longer
+			return true
+		}
+	}
 	h.give(now, to, f, next)
 	return true
 }
@@ -138,12 +153,12 @@ func (h *Home) tellGroups(r *resident) {
 // insert makes a subscription known to publishers, in place of what the session
 // has under that filter.
 func (h *Home) insert(r *resident, sub *session.Sub) {
-	if r.log != nil && !shared(sub) {
+	s := h.subscriber(r, sub)
+	share, _, shared, _ := topic.ParseShare(sub.Filter)
+	if r.log != nil && !shared {
 		h.enlist(r, sub, unknown) // before anybody leaves the session out because the log serves it
 	}
-	s := h.subscriber(r, sub)
-	share, _, isShared, _ := topic.ParseShare(sub.Filter)
-	if !isShared {
+	if !shared {
 		if !h.b.index.Subscribe(sub.Real, s) {
 			h.b.heard(sub, 1)
 		}
@@ -158,12 +173,15 @@ func (h *Home) insert(r *resident, sub *session.Sub) {
 		h.b.heard(sub, 1)
 	}
 	sub.Group = groupOf(group)
+	if r.log != nil {
+		h.enlist(r, sub, unknown)
+	}
 }
 
 // retract takes a subscription back from wherever publishers find it.
 func (h *Home) retract(r *resident, sub *session.Sub) {
 	ref := h.routerRef(r.ref)
-	if share, _, isShared, _ := topic.ParseShare(sub.Filter); isShared {
+	if share, _, shared, _ := topic.ParseShare(sub.Filter); shared {
 		if h.b.groups.Leave(share, sub.Real, ref) {
 			h.b.heard(sub, -1)
 		}
@@ -177,16 +195,10 @@ func (h *Home) retract(r *resident, sub *session.Sub) {
 	}
 }
 
-// shared tells whether a subscription is a share of one.
-func shared(sub *session.Sub) bool {
-	_, _, shared, _ := topic.ParseShare(sub.Filter)
-	return shared
-}
-
 // judged is a subscription as the rules see it.
 func judged(sub *session.Sub) string {
-	share, _, isShared, _ := topic.ParseShare(sub.Filter)
-	if !isShared {
+	share, _, shared, _ := topic.ParseShare(sub.Filter)
+	if !shared {
 		return sub.Real
 	}
 	w := wish{share: share, real: sub.Real}

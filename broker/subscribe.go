@@ -177,7 +177,7 @@ func (h *Home) subscriber(r *resident, sub *session.Sub) router.Subscriber {
 	if sub.Check {
 		o |= router.Check
 	}
-	if r.log != nil && sub.QoS > 0 && !shared(sub) {
+	if r.log != nil && sub.QoS > 0 {
 		o |= router.Durable
 	}
 	return router.Subscriber{Ref: h.routerRef(r.ref), SubID: sub.ID, Opts: o}

@@ -136,6 +136,20 @@ func (s *Session) RoutedAs(p *Pending, as Pending) {
 	}
 }
 
+// Prolong lets a retained message that waited for one ticket wait for another: who
+// wants it now is known and the log must hear of that, too. It answers false if nothing
+// waits.
+func (s *Session) Prolong(ticket, more uint64) bool {
+	for i := range s.in.pending.len() {
+		if p := s.in.pending.at(i); p.Frame == nil && p.Wait == WaitRetain && p.Ticket == ticket {
+			p.Wait, p.Ticket = WaitLog, more
+			s.in.barred--
+			return true
+		}
+	}
+	return false
+}
+
 // Fail says that the log did not take what was said at a ticket: reason is the answer
 // to whatever waits for it.
 func (s *Session) Fail(ticket uint64, reason mqtt.ReasonCode) {

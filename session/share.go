@@ -12,14 +12,14 @@ func (s *Session) Accepting() bool { return s.sendable(1) }
 
 // Unshare offers move everything that came by a shared subscription and may go to
 // another member of it: what was not sent yet, and with sent also QoS 1 that was
-// sent and not acknowledged. QoS 2 that was sent stays with this session
-// [MQTT-4.8.2-4], and dies with it [MQTT-4.8.2-5]. What move does not take stays
+// sent and not acknowledged. QoS 2 that was sent, or that the log has for this session
+// and would bring again, stays with it [MQTT-4.8.2-4], and dies with it [MQTT-4.8.2-5]. What move does not take stays
 // where it was. move holds the frame if it keeps it, and does not touch s.
 func (s *Session) Unshare(sent bool, move func(f *mqtt.Frame, g Group) (moved bool)) {
 	for _, r := range []*ring[Delivery]{&s.out.queue.q0, &s.out.queue.q12} {
 		for n := r.len(); n > 0; n-- {
 			d := s.out.queue.take(r)
-			if d.Group != (Group{}) && move(d.Frame, d.Group) {
+			if d.Group != (Group{}) && !(d.Seq != 0 && d.QoS == 2) && move(d.Frame, d.Group) {
 				d.Frame.Release()
 				continue
 			}
