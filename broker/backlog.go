@@ -23,6 +23,7 @@ type portion struct {
 	messagesMax int         // of all that waits: what is older is dropped
 	bytesMax    int64
 
+	found    int // of all that waits
 	messages []logged
 	dropped  int // over the limits
 	lost     int // the log no longer has them
@@ -85,6 +86,7 @@ func (p *portion) read(ix Index) {
 // choose drops the oldest of what waits over the limits, and takes what one portion
 // holds of the rest.
 func (p *portion) choose(list []view.Posting) {
+	p.found = len(list)
 	bytes := int64(0)
 	for i := range list {
 		bytes += int64(list[i].Bytes)
@@ -177,6 +179,9 @@ func (h *Home) serve(now time.Time, r *resident, p *portion) {
 			w.check = true // the rules of now, for who it is now
 			h.deliverLogged(now, r, m, w)
 		}
+	}
+	if d.lag.cut && d.lag.messages > p.found { // what the log let go of for want of room
+		p.dropped += d.lag.messages - p.found
 	}
 	h.countLost(r, p.dropped, p.lost)
 	if p.dropped > 0 {

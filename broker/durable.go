@@ -33,8 +33,9 @@ type backing struct {
 	origins origins
 	applier applier
 	told    atomic.Uint64
-	gates   []*gate // by home
-	all     []*Home // by home; complete before anything is applied
+	full    atomic.Bool // the log is as large as the operator allows
+	gates   []*gate     // by home
+	all     []*Home     // by home; complete before anything is applied
 }
 
 func (b *Broker) back(d *Durable, homes int) {
@@ -49,6 +50,10 @@ func (b *Broker) back(d *Durable, homes int) {
 		b.gates = append(b.gates, newGate())
 	}
 }
+
+// SetFull says whether the log is as large as the operator allows: then publishes that
+// it must have are refused.
+func (b *Broker) SetFull(full bool) { b.full.Store(full) }
 
 // Room tells that the log takes records again after it refused some. Any goroutine
 // may call it.

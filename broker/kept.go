@@ -35,7 +35,11 @@ type lag struct {
 	first, last store.Seq // 0: nothing waits
 	messages    int
 	bytes       int64
+	cut         bool // the log has let go of some of it
 }
+
+// worth is what a message counts for among those that wait in the log, bytes.
+func worth(f *mqtt.Frame) int64 { return int64(len(f.Topic()) + len(f.Props()) + len(f.Payload())) }
 
 func (l *lag) note(seq store.Seq, bytes int64) {
 	if l.first == 0 {
@@ -195,7 +199,7 @@ func (h *Home) offerOne(now time.Time, r *resident, m *logged) {
 		if d.lag.first == 0 {
 			d.pos = m.seq - 1
 		}
-		d.lag.note(m.seq, int64(m.frame.Size()))
+		d.lag.note(m.seq, worth(m.frame))
 		h.replayLate(r, m)
 		h.feed(now, r)
 		return
@@ -310,6 +314,23 @@ func (h *Home) Needs() (least store.Seq) {
 		note(r.log.lag.first)
 	}
 	return least
+}
+
+// Cut lets go of what sessions of this home still want below a number, because the log
+// has no more room for it; when they read on, what is missing is counted. It answers how
+// many sessions lose something.
+func (h *Home) Cut(below store.Seq) (sessions int) {
+	for _, r := range h.slots {
+		if r == nil || r.log == nil || r.log.lag.first == 0 || r.log.lag.first >= below {
+			continue
+		}
+		d := r.log
+		d.lag.first, d.lag.cut = below, true
+		d.lag.last = max(d.lag.last, below)
+		d.pos = max(d.pos, below-1)
+		sessions++
+	}
+	return sessions
 }
 
 // countLost counts messages that the log had for a session and that it did not get.

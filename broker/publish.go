@@ -206,6 +206,10 @@ func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode
 		h.count.Inc(metrics.MessagesUnmatched)
 		return mqtt.NoMatchingSubscribers, w
 	}
+	if wanted && h.b.full.Load() {
+		h.count.Inc(metrics.StoreRefused)
+		return mqtt.QuotaExceeded, w
+	}
 	if m.frame == nil {
 		m.frame = h.frame(now, a, m)
 		defer m.frame.Release()
@@ -263,7 +267,11 @@ func (h *Home) retain(now time.Time, a author, m publication) (rc mqtt.ReasonCod
 		m.frame = h.frame(now, a, m)
 		defer m.frame.Release()
 	}
-	if !h.b.retained.Room(m.frame) {
+	switch {
+	case h.b.full.Load():
+		h.count.Inc(metrics.StoreRefused)
+		return mqtt.QuotaExceeded, w
+	case !h.b.retained.Room(m.frame):
 		h.count.Inc(metrics.RetainedRefused)
 		return mqtt.QuotaExceeded, w
 	}

@@ -159,6 +159,10 @@ var (
 	StoreCommits       = storeCommits.each("within", 0, "1ms", "10ms", "100ms", "1s", "more") // At(index of the time)
 	StoreCommitsFailed = count("redoubt_store_commits_failed_total", "Writes of the log that failed; nothing in them was acknowledged.")
 	StoreRecords       = count("redoubt_store_records_total", "Records in the writes of the log.")
+	StoreRefused       = count("redoubt_store_refused_total", "Publishes refused because the log is as large as store.max_bytes allows.")
+	StoreLogBytes      = level("redoubt_store_log_bytes", "Bytes of the log on the disk (store.max_bytes).")
+	StoreLogSegments   = level("redoubt_store_log_segments", "Files of the log.")
+	StoreCutSessions   = count("redoubt_store_cut_sessions_total", "Times that a session lost the oldest of what waited for it because the log had no more room.")
 	StoreBytes         = count("redoubt_store_written_bytes_total", "Bytes of the writes of the log.")
 )
 

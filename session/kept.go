@@ -73,7 +73,7 @@ func (s *Session) Unread() (first uint64, messages int, bytes int64) {
 			first = d.Seq
 		}
 		messages++
-		bytes += int64(d.Frame.Size())
+		bytes += int64(len(d.Frame.Topic()) + len(d.Frame.Props()) + len(d.Frame.Payload()))
 		d.Frame.Release()
 	}
 	return first, messages, bytes

@@ -180,23 +180,56 @@ func (n *node) closeStore() {
 	}
 }
 
-// tidyStore gives back what no session wants any more.
+// tidyStore gives back what no session wants any more, and above four fifths of
+// store.max_bytes the oldest of what is still wanted.
 func (n *node) tidyStore(ctx context.Context) {
 	d := n.durable
+	most := int64(n.loaded.Load().Config.Store.MaxBytes)
 	told := n.broker.Told() // the homes hear of it before they are asked
 	if told == 0 {
+		n.broker.SetFull(d.log.Usage().Bytes >= most)
 		return
 	}
-	needs := told + 1
+	below := n.needs(told + 1)
+	if room := d.log.Within(most - most/5); room > below {
+		below = min(room, told)
+		n.cut(below)
+	}
+	if _, err := d.view.Trim(ctx, below); err != nil && ctx.Err() == nil {
+		n.log.Error("what nobody wants any more could not be removed from the store", "error", err.Error())
+	}
+	full := d.log.Usage().Bytes >= most
+	n.broker.SetFull(full)
+	if full {
+		n.log.Error("the log is as large as store.max_bytes; publishes that must be stored are refused with 0x97. Raise it, or find who does not come for its messages: redoubt sessions list",
+			"bytes", d.log.Usage().Bytes, "store.max_bytes", most)
+	}
+}
+
+// needs is the smallest number of the log that any session still wants, at most upTo.
+func (n *node) needs(upTo store.Seq) store.Seq {
 	found := make(chan store.Seq, n.loops)
 	n.server.Each(func(_ time.Time, h *broker.Home) { found <- h.Needs() })
 	close(found)
 	for seq := range found {
-		if seq != 0 && seq < needs {
-			needs = seq
+		if seq != 0 && seq < upTo {
+			upTo = seq
 		}
 	}
-	if _, err := d.view.Trim(ctx, needs); err != nil && ctx.Err() == nil {
-		n.log.Error("what nobody wants any more could not be removed from the store", "error", err.Error())
+	return upTo
+}
+
+// cut takes the oldest messages away from the sessions that still want them.
+func (n *node) cut(below store.Seq) {
+	found := make(chan int, n.loops)
+	n.server.Each(func(_ time.Time, h *broker.Home) { found <- h.Cut(below) })
+	close(found)
+	sessions := 0
+	for one := range found {
+		sessions += one
+	}
+	if sessions > 0 {
+		n.commits.Add(metrics.StoreCutSessions, int64(sessions))
+		n.log.Warn("the log is above four fifths of store.max_bytes; sessions lost the oldest of what waited for them", "sessions", sessions)
 	}
 }

@@ -201,6 +201,8 @@ func (n *node) assemble() error {
 	})
 	n.broker.Report(n.metrics)
 	n.metrics.Gauge(metrics.MqueueBytes, n.held.Held)
+	n.metrics.Gauge(metrics.StoreLogBytes, func() int64 { return n.durable.log.Usage().Bytes })
+	n.metrics.Gauge(metrics.StoreLogSegments, func() int64 { return int64(n.durable.log.Usage().Segments) })
 	n.metrics.Gauge(metrics.CertificateNotAfter, n.certificateNotAfter)
 	if n.door, err = listener.NewDoor(doorLimits(c, connections), n.metrics.NewShard()); err != nil {
 		return err

@@ -68,10 +68,13 @@ func (s *services) run(serve func() error, n *node) {
 }
 
 func (n *node) notReady() []string {
-	if n.ready.Load() {
-		return nil
+	if !n.ready.Load() {
+		return []string{"the listeners are not open yet, or no longer"}
 	}
-	return []string{"the listeners are not open yet, or no longer"}
+	if err := n.durable.log.Err(); err != nil {
+		return []string{"the store acknowledges nothing more until the broker is started again: " + err.Error()}
+	}
+	return nil
 }
 
 // Status implements admin.Status.
