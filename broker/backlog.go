@@ -154,7 +154,7 @@ func (h *Home) supply(now time.Time, r *resident, p *portion) {
 	r.s.GiveUp()
 	h.countLost(r, 0, p.lost)
 	r.log.missing = false
-	h.send(r, r.s.Pump(now, h.outs))
+	h.send(r, r.s.Pump(now, h.scratch.outs))
 	h.unsaved(r)
 }
 

@@ -100,7 +100,7 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 	if w.group == (session.Group{}) && r.s.SeenRetained(f.Topic(), f.Version) {
 		return
 	}
-	h.send(r, r.s.Deliver(now, session.Delivery{Frame: f, QoS: w.qos, Retain: w.retain, SubID: w.subID, SubIDs: w.subIDs, Group: w.group}, h.outs))
+	h.send(r, r.s.Deliver(now, session.Delivery{Frame: f, QoS: w.qos, Retain: w.retain, SubID: w.subID, SubIDs: w.subIDs, Group: w.group}, h.scratch.outs))
 	if r.s.Dropped.QueueFull > 0 {
 		h.queueFull(now, r)
 	}

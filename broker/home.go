@@ -39,8 +39,7 @@ type Home struct {
 	cache   *auth.Cache
 	subject uint64 // the last one given out
 	matches router.Matches
-	random  *rand.PCG     // for shared subscriptions; nobody gains by guessing it
-	outs    []session.Out // scratch
+	random  *rand.PCG // for shared subscriptions; nobody gains by guessing it
 	scratch scratch
 
 	lanes lanes
@@ -59,6 +58,7 @@ type keeping struct {
 
 // scratch is memory that one call uses and the next one uses again.
 type scratch struct {
+	outs               []session.Out
 	mounted, rewritten []byte // topic names
 	not                [1]router.Ref
 
@@ -199,7 +199,7 @@ func (h *Home) send(r *resident, outs []session.Out) {
 		room = h.wire.Send(r.conn, outs[i])
 		outs[i] = session.Out{}
 	}
-	h.outs = outs[:0]
+	h.scratch.outs = outs[:0]
 	if !room {
 		r.s.Congest()
 	}
@@ -229,7 +229,7 @@ func (h *Home) Writable(now time.Time, ref Ref) {
 	if r == nil {
 		return
 	}
-	h.send(r, r.s.Writable(now, h.outs))
+	h.send(r, r.s.Writable(now, h.scratch.outs))
 	h.wakeReplay(r)
 	h.hunger(now, r)
 }

@@ -239,7 +239,7 @@ func (h *Home) resolve(now time.Time, w *waiter, seq store.Seq, retained *mqtt.F
 			r.s.Unstored()
 			h.unsaved(r)
 		default:
-			h.send(r, r.s.Stored(now, w.change, h.outs))
+			h.send(r, r.s.Stored(now, w.change, h.scratch.outs))
 		}
 	case waitRing, waitRetain:
 		more := uint64(0)

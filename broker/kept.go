@@ -241,7 +241,7 @@ func (h *Home) deliverWanted(now time.Time, r *resident, m *logged, w want) {
 	}
 	h.send(r, r.s.Deliver(now, session.Delivery{
 		Frame: m.frame, Seq: uint64(m.seq), QoS: w.qos, Retain: w.retain, SubID: w.subID, SubIDs: w.subIDs, Group: w.group,
-	}, h.outs))
+	}, h.scratch.outs))
 }
 
 // wants is what the subscriptions of r make of a message, without shares. They want it

@@ -141,7 +141,7 @@ func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *
 	outs := r.s.Attach(now, session.Attachment{
 		Version: c.Version, ReceiveMaximum: c.ReceiveMaximum, MaximumPacketSize: c.MaximumPacketSize,
 		AliasMaximum: c.TopicAliasMaximum, ExpirySeconds: expiry, Will: c.Will,
-	}, h.outs)
+	}, h.scratch.outs)
 	h.send(r, outs)
 	if r.stalled || r.s.PendingFull() || r.s.Unrouted() { // what an earlier connection published still waits
 		h.wire.Pause(r.conn, time.Time{})

@@ -91,7 +91,7 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 		return
 	}
 	if again {
-		h.send(r, r.s.Acknowledge(p.QoS, p.PacketID, mqtt.Success, h.outs))
+		h.send(r, r.s.Acknowledge(p.QoS, p.PacketID, mqtt.Success, h.scratch.outs))
 		return
 	}
 	if p.QoS == 2 && r.s.Duplicate(p.PacketID) {
@@ -334,7 +334,7 @@ func (h *Home) acknowledge(now time.Time, r *resident, q mqtt.QoS, id uint16, rc
 		}
 	}
 	if q > 0 {
-		h.send(r, r.s.Acknowledge(q, id, rc, h.outs))
+		h.send(r, r.s.Acknowledge(q, id, rc, h.scratch.outs))
 	}
 }
 
@@ -344,7 +344,7 @@ func (h *Home) Ack(now time.Time, ref Ref, a *mqtt.Ack) {
 	if r == nil {
 		return
 	}
-	outs, err := h.outs, error(nil)
+	outs, err := h.scratch.outs, error(nil)
 	switch a.Type {
 	case mqtt.PUBACK:
 		outs, err = r.s.Puback(now, a.PacketID, outs)
@@ -381,7 +381,7 @@ func (h *Home) pubrel(now time.Time, r *resident, id uint16, outs []session.Out)
 		case err != nil: // what the log holds is not known to the client, and it must not go on as if
 			h.disconnect(now, r, &mqtt.Disconnect{Reason: refusalOf(err)}, CauseServerError)
 		default:
-			h.send(r, append(h.outs, comp))
+			h.send(r, append(h.scratch.outs, comp))
 		}
 	})
 	return outs[:n]

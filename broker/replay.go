@@ -88,7 +88,7 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 			if f.Version > p.upTo || !h.mayReceive(now, r, f) { // the right may have gone since SUBSCRIBE
 				return true
 			}
-			h.send(r, r.s.Deliver(now, session.Delivery{Frame: f, QoS: qos, Retain: true, SubID: p.subID}, h.outs)) // [MQTT-3.3.1-8 of 3.1.1]
+			h.send(r, r.s.Deliver(now, session.Delivery{Frame: f, QoS: qos, Retain: true, SubID: p.subID}, h.scratch.outs)) // [MQTT-3.3.1-8 of 3.1.1]
 			return true
 		})
 		switch {

@@ -92,6 +92,11 @@ func (w *fakeWire) Forward(home int, b *Batch) bool {
 }
 
 func newDesk(t testing.TB, homes int, change ...func(*Settings)) *desk {
+	return openDesk(t, homes, nil, change...)
+}
+
+// openDesk is newDesk with something that outlives it; nil: nothing.
+func openDesk(t testing.TB, homes int, durable *Durable, change ...func(*Settings)) *desk {
 	d := &desk{t: t, metrics: metrics.New(), now: time.Unix(1_700_000_000, 0)}
 	set := &Settings{
 		Session:       &session.Limits{InflightMax: 32, MqueueMessages: 1000, MqueueBytes: 16 << 20, AwaitingRelMax: 100, ReceiveMaximum: 32, AliasInMax: 32, AliasOutMax: 32},
@@ -109,6 +114,7 @@ func newDesk(t testing.TB, homes int, change ...func(*Settings)) *desk {
 	d.b = New(Options{
 		Homes: homes, Settings: set, Index: router.New(), Retained: retain.New(retain.Options{MessagesMax: 10_000, BytesMax: 64 << 20}),
 		Authorizer: auth.NewAuthorizer(policy), Log: audit.New(slog.New(slog.NewTextHandler(io.Discard, nil)), d.metrics.NewShard()),
+		Durable: durable,
 	})
 	for i := range homes {
 		w := &fakeWire{d: d, sent: map[ConnRef][]session.Out{}, closed: map[ConnRef]mqtt.ReasonCode{}, paused: map[ConnRef]bool{}, full: map[ConnRef]bool{}}

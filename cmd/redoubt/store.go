@@ -114,7 +114,10 @@ func storeRepair(cmd *cobra.Command, g *globals, dry bool) error {
 }
 
 // logFolder is where the log is in a data directory.
-func logFolder(dataDir string) string { return filepath.Join(dataDir, "store", "log") }
+func logFolder(dataDir string) string {
+	log, _ := storeFolders(dataDir)
+	return log
+}
 
 // inspectStore reads the log, with the data directory kept as it is meanwhile.
 func inspectStore(cmd *cobra.Command, g *globals) (*storeReport, error) {

@@ -83,6 +83,17 @@ var storeMishaps = []struct {
 	{"one byte in the middle turned over", func(t *testing.T, segs []string) {
 		change(t, segs[1], func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
 	}},
+	{"a segment that was repaired was damaged again", func(t *testing.T, segs []string) {
+		change(t, segs[1], func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+		l, _, err := local.Open(filepath.Dir(segs[1]), local.Options{})
+		if err == nil {
+			err = l.Close()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(t, segs[1], func(b []byte) []byte { b[100] ^= 1; return b })
+	}},
 	{"the disk lost many places, a header among them", func(t *testing.T, segs []string) {
 		change(t, segs[1], func(b []byte) []byte {
 			for i := 10; i < len(b); i += 480 {

@@ -48,7 +48,7 @@ func (s *storeReport) damaged(q *local.Quarantine, future bool) string {
 	if len(q.Missing) == 0 {
 		b.WriteString("  Lost: nothing. There was no record in it.\n")
 	}
-	b.WriteString(s.lostLines(q.Segment))
+	b.WriteString(s.lostLines(q.Segment, ", known since an earlier repair"))
 	if future {
 		fmt.Fprintf(&b, "  The next start keeps this file as %s\n  and goes on with every record that can be read.\n", q.Aside)
 	} else {
@@ -88,7 +88,7 @@ func (s *storeReport) missing(earlier bool) (out []string) {
 		if l.Earlier {
 			why = "Known since an earlier repair or start, which put the damaged file aside."
 		}
-		out = append(out, fmt.Sprintf("MISSING  %s\n%s  %s\n", l.Segment, s.lostLines(l.Segment), why))
+		out = append(out, fmt.Sprintf("MISSING  %s\n%s  %s\n", l.Segment, s.lostLines(l.Segment, ""), why))
 	}
 	for _, u := range s.Unknown {
 		out = append(out, fmt.Sprintf("UNKNOWN  %s: the batch at offset %d is as it was written, and this program cannot read it\n  (%v).\n"+
@@ -101,8 +101,9 @@ func (s *storeReport) missing(earlier bool) (out []string) {
 	return out
 }
 
-// lostLines are what one segment has lost, a line each.
-func (s *storeReport) lostLines(segment string) string {
+// lostLines are what one segment has lost, a line each, with a word on those that
+// are no news.
+func (s *storeReport) lostLines(segment, old string) string {
 	var b strings.Builder
 	n, atMost := 0, false
 	for i := range s.Losses {
@@ -111,7 +112,7 @@ func (s *storeReport) lostLines(segment string) string {
 			continue
 		}
 		if n++; n <= lossesShown {
-			fmt.Fprintf(&b, "  Lost: %s\n", lossText(l))
+			fmt.Fprintf(&b, "  Lost: %s%s\n", lossText(l), tense(l.Earlier, old, ""))
 		}
 		atMost = atMost || l.AtMost
 	}

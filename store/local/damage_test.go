@@ -243,6 +243,11 @@ func TestDamageInASavedSegmentIsNamed(t *testing.T) {
 		if err := accounted(l, rep, 6); err != nil || len(rep.Missing) != round+1 || rep.CutBytes != 0 {
 			t.Errorf("round %d: %+v, %v, %v", round, rep, rep.Err(), err)
 		}
+		for i, l := range rep.Losses { // the one of the first round is no news in the second
+			if l.Earlier != (i < round) {
+				t.Errorf("round %d: %+v", round, l)
+			}
+		}
 		shut(l)
 	}
 }

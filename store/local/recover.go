@@ -160,10 +160,9 @@ func (r *recovery) end(i int, s *scanned, size int64) ending {
 func (r *recovery) note(h *head, s *scanned, e ending) (missing []*store.MissingError) {
 	rep, lost := r.report, s.lost
 	if e.last >= s.expect {
-		lost = append(lost, Loss{
-			Range: store.Range{First: s.expect, Last: e.last}, After: s.newest,
-			AtMost: s.empty() && e.last-s.expect >= jump,
-		})
+		l := s.loss(e.last)
+		l.AtMost = s.empty() && e.last-s.expect >= jump
+		lost = append(lost, l)
 	}
 	for _, l := range lost {
 		missing = append(missing, &store.MissingError{Range: l.Range, Where: s.name})
@@ -171,7 +170,7 @@ func (r *recovery) note(h *head, s *scanned, e ending) (missing []*store.Missing
 	fillBefore(rep.Losses, s.oldest)
 	for _, l := range lost {
 		l.Segment, l.After = s.name, cmp.Or(l.After, rep.Newest)
-		l.Earlier = h.rebuilt && !damaged(s, missing)
+		l.Earlier = l.Earlier && h.rebuilt
 		rep.Losses = append(rep.Losses, l)
 	}
 	rep.Records += s.records

@@ -59,7 +59,7 @@ type Loss struct {
 	Range   store.Range
 	Segment string
 	AtMost  bool // nobody knows where the segment ended: these, and perhaps fewer
-	Earlier bool // its segment is whole: an earlier run put the damaged one aside
+	Earlier bool // an earlier run said so, and put the damaged segment aside
 
 	// After and Before are when the records around them were written, in Unix
 	// milliseconds; 0 if none says.

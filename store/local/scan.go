@@ -9,7 +9,7 @@ import (
 
 // indexEvery is how far apart, in bytes, the places are that a segment remembers
 // for readers who begin in its middle: 4 KB of memory for 64 MiB of log.
-const indexEvery = 256 << 10
+const indexEvery = 32 << 10
 
 // segment is one file of the log as readers see it. Within a segment numbers are
 // consecutive but for what was lost.
@@ -61,6 +61,7 @@ type scanned struct {
 	seal   *frame    // nil unless it ends with one
 	tail   int64     // bytes after the seal, which nobody wrote on purpose
 
+	end            int64 // of the last batch
 	records        int64
 	oldest, newest int64                // when the first and the last record with a time were written
 	unknown        []*store.DamageError // the first frame that is right and holds what is no record
@@ -117,13 +118,21 @@ func (s *scanned) take(f *frame, off int64) {
 		return
 	}
 	if f.first > s.expect {
-		s.lost = append(s.lost, Loss{Range: store.Range{First: s.expect, Last: f.first - 1}, After: s.newest})
+		s.lost = append(s.lost, s.loss(f.first-1))
 	}
 	s.note(f.first, off)
 	s.expect = f.next()
 	s.last = s.expect - 1
 	s.records += int64(f.count)
+	s.end = off + f.size()
 	s.read(f, off)
+}
+
+// loss is what is missing after the last batch, up to last. Without a hole there,
+// it was missing when the file was written.
+func (s *scanned) loss(last store.Seq) Loss {
+	n := len(s.holes)
+	return Loss{Range: store.Range{First: s.expect, Last: last}, After: s.newest, Earlier: n == 0 || s.holes[n-1].off < s.end}
 }
 
 // read looks into the records of a batch: when they were written, and whether

@@ -11,7 +11,7 @@ import (
 
 // near is how far apart two wanted records may be, in numbers, that are read in one go:
 // what lies between them costs less than to begin anew.
-const near = 1024
+const near = 64
 
 // Read calls fn for each record with one of the given numbers, which ascend, and its
 // message; both are valid during the call only. A record that was lost to damage, was

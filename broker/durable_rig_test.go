@@ -1,0 +1,353 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
+	"github.com/redoubtmq/redoubt/store/view"
+)
+
+// keptDesk is a desk whose sessions outlive it. Its log is in the test's hands and the
+// view of it is the real one, so that the test says when a batch is on disk, when it is
+// applied, when a session may read, and when the power goes.
+type keptDesk struct {
+	*desk   // of the present process
+	log     *vault
+	view    *view.View
+	reads   []func() // what sessions asked of the log
+	change  []func(*Settings)
+	account *session.Account
+	lives   map[string]int // the home of each user's session
+	conns   uint32
+}
+
+func newKeptDesk(t testing.TB, homes int, change ...func(*Settings)) *keptDesk {
+	t.Helper()
+	k := &keptDesk{log: newVault(), lives: make(map[string]int), account: session.NewAccount(1 << 30)}
+	k.change = append([]func(*Settings){func(s *Settings) { s.Session.Account = k.account }}, change...)
+	k.log.prompt = true
+	k.open(t, homes, time.Unix(1_700_000_000, 0))
+	k.log.prompt = false
+	t.Cleanup(func() { k.view.Close() })
+	return k
+}
+
+// open begins a process with what the log has.
+func (k *keptDesk) open(t testing.TB, homes int, now time.Time) {
+	t.Helper()
+	v, err := view.Open(context.Background(), view.Options{Log: k.log, Folder: "view", FS: vfs.NewMem(), Alarm: func(what string, err error) { t.Errorf("%s: %v", what, err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	k.view = v
+	k.desk = openDesk(t, homes, &Durable{Log: k.log, Index: v, Key: v.Key(), Node: "n", Do: func(read func()) { k.reads = append(k.reads, read) }}, k.change...)
+	k.now = now
+	k.restore()
+	v.Run(k.b)
+	k.log.mu.Lock()
+	k.log.settle()
+	k.log.mu.Unlock()
+}
+
+// restore does what cmd does when a process begins.
+func (k *keptDesk) restore() {
+	k.t.Helper()
+	homes, all := make([]Stored, len(k.homes)), []*view.Session(nil)
+	err := k.view.Sessions(func(s *view.Session) error {
+		home := k.lives[s.Identity]
+		homes[home].Sessions, all = append(homes[home].Sessions, s), append(all, s)
+		return nil
+	})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	lags, err := Lags(all, k.view.Postings)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	err = k.view.Retained(func(_ store.Seq, at int64, m *fact.Message) error {
+		f := frameOf(&store.Record{At: at}, m)
+		k.b.retained.Restore(f)
+		f.Release()
+		return nil
+	})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for i, h := range k.homes {
+		homes[i].Applied, homes[i].Ended, homes[i].Lags = k.view.Applied(), k.now, lags
+		h.Restore(k.now, &homes[i])
+	}
+}
+
+// crash ends the process with no word to anybody and begins another with what is on
+// disk.
+func (k *keptDesk) crash() {
+	k.t.Helper()
+	if err := k.view.Close(); err != nil {
+		k.t.Fatal(err)
+	}
+	for _, h := range k.homes { // the memory of a process goes with it; its accounts stay, here
+		for _, r := range h.slots {
+			if r != nil {
+				r.s.Discard()
+			}
+		}
+	}
+	if held := k.account.Held(); held != 0 {
+		k.t.Fatalf("sessions that have gone still hold %d bytes", held)
+	}
+	k.reads = nil
+	k.log.restart()
+	k.open(k.t, len(k.homes), k.now)
+}
+
+// news gives every home what was posted; false if there was nothing.
+func (k *keptDesk) news() (any bool) {
+	for _, w := range k.wires {
+		any = w.news() || any
+	}
+	return any
+}
+
+// read lets the reads run that were asked for, and gives the homes what they found.
+func (k *keptDesk) read() (any bool) {
+	reads := k.reads
+	k.reads = nil
+	for _, read := range reads {
+		read()
+	}
+	return len(reads) > 0
+}
+
+// commit has all on disk that waits for it.
+func (k *keptDesk) commit() (any bool) {
+	for k.log.commit() {
+		any = true
+	}
+	return any
+}
+
+// apply has the view apply all that is on disk, and the homes hear of it.
+func (k *keptDesk) apply() (any bool) {
+	for k.log.show() {
+		any = true
+	}
+	return k.news() || any
+}
+
+// room tells the homes that the log has room, if they were told that it has none.
+func (k *keptDesk) room() (any bool) {
+	k.log.mu.Lock()
+	any = k.log.refused && len(k.log.waiting) < k.log.most
+	k.log.refused = k.log.refused && !any
+	k.log.mu.Unlock()
+	if any {
+		k.b.Room()
+	}
+	return any
+}
+
+// flush ends the turns and has on disk and applied what they said, and no more: nobody
+// reads.
+func (k *keptDesk) flush() {
+	k.turn()
+	k.commit()
+	k.apply()
+}
+
+// rest goes on until there is nothing more to do at this moment.
+func (k *keptDesk) rest() {
+	k.t.Helper()
+	for range 1000 {
+		k.turn()
+		any := k.commit()
+		any = k.apply() || any
+		any = k.read() || any
+		any = k.room() || any
+		any = k.news() || any
+		for _, w := range k.wires {
+			any = any || len(w.inbox) > 0
+		}
+		if !any && k.now.IsZero() == false && !k.replaying() {
+			return
+		}
+	}
+	k.t.Fatal("the broker does not come to rest")
+}
+
+func (k *keptDesk) replaying() bool {
+	return slices.ContainsFunc(k.homes, func(h *Home) bool { return len(h.work.replaying) > 0 })
+}
+
+// pass lets time go by.
+func (k *keptDesk) pass(d time.Duration) {
+	k.now = k.now.Add(d)
+	for _, h := range k.homes {
+		h.Tick(k.now)
+	}
+	k.rest()
+}
+
+// arrive connects user to the home where its session is, and answers with whether that
+// was there already.
+func (k *keptDesk) arrive(user string, change ...func(*mqtt.Connect)) (s seat, present bool) {
+	k.t.Helper()
+	k.conns++
+	s = seat{d: k.desk, home: k.lives[user], conn: ConnRef{Slot: 1000 + k.conns, Gen: 7}}
+	c := &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 1000, SessionExpiry: 1000}
+	for _, ch := range change {
+		ch(c)
+	}
+	by := principal(user)
+	if _, e := k.b.Place(&by, c.ClientID); e != nil {
+		k.t.Fatal(e)
+	}
+	o, refusal := s.h().Open(k.now, Arrival{Conn: s.conn, Connect: c, By: by})
+	if refusal != nil {
+		k.t.Fatal(refusal)
+	}
+	s.ref = o.Ref
+	sent := s.w().sent[s.conn]
+	present = sent[0].Bytes[2]&1 == 1
+	s.w().sent[s.conn] = sent[1:]
+	return s, present
+}
+
+// join is arrive for who has no session yet, on a home; it is on disk when it returns.
+func (k *keptDesk) join(home int, user string, change ...func(*mqtt.Connect)) seat {
+	k.t.Helper()
+	k.lives[user] = home
+	s, present := k.arrive(user, change...)
+	if present {
+		k.t.Fatalf("%s has a session already", user)
+	}
+	k.rest()
+	return s
+}
+
+// back is arrive for who has a session.
+func (k *keptDesk) back(user string, change ...func(*mqtt.Connect)) seat {
+	k.t.Helper()
+	s, present := k.arrive(user, change...)
+	if !present {
+		k.t.Fatalf("%s has lost its session", user)
+	}
+	return s
+}
+
+// Changes of a CONNECT.
+func v311(c *mqtt.Connect)      { c.Version, c.SessionExpiry = mqtt.V311, 0 }
+func fleeting(c *mqtt.Connect)  { c.SessionExpiry = 0 }
+func cleanSeat(c *mqtt.Connect) { c.CleanStart = true }
+
+func window(n uint16) func(*mqtt.Connect) {
+	return func(c *mqtt.Connect) { c.ReceiveMaximum = n }
+}
+
+func will(w mqtt.Will) func(*mqtt.Connect) {
+	return func(c *mqtt.Connect) { c.Will = &w }
+}
+
+// cut ends the connection without a word.
+func (s seat) cut() { s.h().Gone(s.d.now, s.ref) }
+
+// leave says DISCONNECT.
+func (s seat) leave() { s.h().Disconnect(s.d.now, s.ref, &mqtt.Disconnect{}) }
+
+// ack sends an acknowledgement.
+func (s seat) ack(kind mqtt.Type, id uint16) {
+	s.h().Ack(s.d.now, s.ref, &mqtt.Ack{Type: kind, PacketID: id})
+}
+
+// closed tells whether the broker has closed the connection, and why.
+func (s seat) closed() (why mqtt.ReasonCode, closed bool) {
+	why, closed = s.w().closed[s.conn]
+	return why, closed
+}
+
+// words are what was sent since the last call, and it is given back.
+func (s seat) words() string {
+	var b []string
+	for _, o := range s.take() {
+		b = append(b, wordsOf(&o))
+		o.Done()
+	}
+	return strings.Join(b, ", ")
+}
+
+// wordsOf is one packet as a test writes it: `m1 q1 #7 dup` is a PUBLISH with the payload
+// m1, QoS 1 and identifier 7.
+func wordsOf(o *session.Out) string {
+	switch o.Kind {
+	case session.OutAck:
+		if o.Reason != 0 {
+			return fmt.Sprintf("%s #%d %02x", o.Ack, o.ID, uint8(o.Reason))
+		}
+		return fmt.Sprintf("%s #%d", o.Ack, o.ID)
+	case session.OutPacket:
+		return fmt.Sprintf("%s %02x", mqtt.Type(o.Bytes[0]>>4), o.Bytes[len(o.Bytes)-1])
+	}
+	w := fmt.Sprintf("%s q%d", o.Frame.Payload(), o.QoS())
+	if o.ID != 0 {
+		w += fmt.Sprintf(" #%d", o.ID)
+	}
+	if o.Flags&session.FlagDup != 0 {
+		w += " dup"
+	}
+	if o.Flags&session.FlagRetain != 0 {
+		w += " retain"
+	}
+	switch {
+	case o.SubIDs != nil:
+		ids := slices.Sorted(slices.Values(o.SubIDs))
+		w += " by " + strings.Trim(fmt.Sprint(ids), "[]")
+	case o.SubID != 0:
+		w += fmt.Sprintf(" by %d", o.SubID)
+	}
+	return w
+}
+
+// expect compares what was sent to a client.
+func (s seat) expect(want string) {
+	s.d.t.Helper()
+	if got := s.words(); got != want {
+		s.d.t.Errorf("sent %q, want %q", got, want)
+	}
+}
+
+// wish subscribes and waits for nothing.
+func (s seat) wish(filter string, q mqtt.QoS, change ...func(*mqtt.Subscription)) {
+	sub := mqtt.Subscription{Filter: filter, QoS: q}
+	for _, c := range change {
+		c(&sub)
+	}
+	s.h().Subscribe(s.d.now, s.ref, &mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{sub}})
+}
+
+// hears subscribes, and the subscription is on disk when it returns.
+func (k *keptDesk) hears(s seat, filter string, q mqtt.QoS, change ...func(*mqtt.Subscription)) {
+	k.t.Helper()
+	s.wish(filter, q, change...)
+	k.rest()
+	if got := s.words(); !strings.HasPrefix(got, fmt.Sprintf("SUBACK %02x", q)) {
+		k.t.Fatalf("%s: %s", filter, got)
+	}
+}
+
+// resident is the session behind a seat.
+func (s seat) resident() *resident { return s.h().at(s.ref) }
+
+// principalOf is what a test may change in who connects.
+var _ = auth.Principal{}
