@@ -10,7 +10,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
-	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/store"
@@ -180,7 +179,7 @@ func (k *keptDesk) rest() {
 		for _, w := range k.wires {
 			any = any || len(w.inbox) > 0
 		}
-		if !any && k.now.IsZero() == false && !k.replaying() {
+		if !any && !k.replaying() {
 			return
 		}
 	}
@@ -348,6 +347,3 @@ func (k *keptDesk) hears(s seat, filter string, q mqtt.QoS, change ...func(*mqtt
 
 // resident is the session behind a seat.
 func (s seat) resident() *resident { return s.h().at(s.ref) }
-
-// principalOf is what a test may change in who connects.
-var _ = auth.Principal{}

@@ -24,8 +24,9 @@ type journal struct {
 	failed  map[uint64]error // why a batch was not taken; until it is decided
 	waiters []waiter         // in the order of their tickets, from head on
 	head    int
-	blocked bool // the log takes no more for now: publishers wait
-	under   int  // batches that are on their way
+	rings   []Ref // whose pending ring the batch being decided lets go on
+	blocked bool  // the log takes no more for now: publishers wait
+	under   int   // batches that are on their way
 }
 
 // waiter is who waits for a record.
@@ -54,6 +55,10 @@ const (
 // journalMax is how many bytes a home collects while the log takes nothing, before
 // its publishers wait.
 const journalMax = 1 << 20
+
+// batchBytes is where a batch is handed over before the turn has ended, in bytes: whoever
+// reads one record of it reads it whole.
+const batchBytes = 32 << 10
 
 // errFenced says that a record came too late: the session belongs to another owner.
 var errFenced = errors.New("the session has another owner")
@@ -171,9 +176,8 @@ func (h *Home) hear(now time.Time, n *news) {
 func (h *Home) decide(now time.Time, n *news) {
 	j := &h.journal
 	j.under--
-	j.settled = n.ticket
 	retained := n.retained
-	for w, more := j.next(); more; w, more = j.next() {
+	for w, more := j.next(n.ticket); more; w, more = j.next(n.ticket) {
 		var f *mqtt.Frame
 		if w.kind == waitRetain && len(retained) > 0 {
 			f, retained = retained[0], retained[1:]
@@ -185,8 +189,11 @@ func (h *Home) decide(now time.Time, n *news) {
 		h.resolve(now, &w, n.first+store.Seq(w.index), f, err)
 	}
 	for _, f := range n.retained {
-		f.Release()
+		if f != nil { // its record was not applied
+			f.Release()
+		}
 	}
+	h.settleRings(now, n.ticket)
 	h.decideFailed(now)
 }
 
@@ -195,22 +202,36 @@ func (h *Home) decide(now time.Time, n *news) {
 func (h *Home) decideFailed(now time.Time) {
 	j := &h.journal
 	for {
-		err, failed := j.failed[j.settled+1]
+		ticket := j.settled + 1
+		err, failed := j.failed[ticket]
 		if !failed {
 			return
 		}
-		delete(j.failed, j.settled+1)
-		j.settled++
+		delete(j.failed, ticket)
 		j.under--
-		for w, more := j.next(); more; w, more = j.next() {
+		for w, more := j.next(ticket); more; w, more = j.next(ticket) {
 			h.resolve(now, &w, 0, nil, err)
 		}
+		h.settleRings(now, ticket)
 	}
 }
 
-// next takes the oldest waiter whose batch is decided.
-func (j *journal) next() (w waiter, ok bool) {
-	if j.head == len(j.waiters) || j.waiters[j.head].ticket > j.settled {
+// settleRings lets the publishers go on that a decided batch had records of: when all of
+// it is resolved, and not before, because one publisher may have several.
+func (h *Home) settleRings(now time.Time, ticket uint64) {
+	j := &h.journal
+	j.settled = ticket
+	for i := 0; i < len(j.rings); i++ {
+		if r := h.at(j.rings[i]); r != nil && (i == 0 || j.rings[i] != j.rings[i-1]) {
+			h.settleRing(now, r)
+		}
+	}
+	j.rings = j.rings[:0]
+}
+
+// next takes the oldest waiter of the batches up to ticket.
+func (j *journal) next(ticket uint64) (w waiter, ok bool) {
+	if j.head == len(j.waiters) || j.waiters[j.head].ticket > ticket {
 		return w, false
 	}
 	w, j.waiters[j.head] = j.waiters[j.head], waiter{}
@@ -255,7 +276,7 @@ func (h *Home) resolve(now time.Time, w *waiter, seq store.Seq, retained *mqtt.F
 		if err != nil {
 			r.s.Fail(w.ticket, refusalOf(err))
 		}
-		h.settleRing(now, r)
+		h.journal.rings = append(h.journal.rings, w.ref)
 	}
 }
 

@@ -102,7 +102,7 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 	}
 	h.count.Inc(metrics.MessagesReceived.At(int(p.QoS)))
 	m := publication{name: name, packet: p, qos: p.QoS, retain: p.Retain, delay: delay}
-	if len(h.journal.body) > journalMax {
+	if len(h.journal.body) > batchBytes {
 		h.submit()
 	}
 	if r.s.Barred() || h.journal.over() {

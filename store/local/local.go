@@ -93,6 +93,7 @@ type Log struct {
 	cat     catalogue
 	ring    ring
 	trimmer trimmer
+	picked  pickedCache
 	failure atomic.Pointer[error]
 
 	c committer // owned by the committer's goroutine

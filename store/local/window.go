@@ -2,6 +2,7 @@ package local
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"io"
 
@@ -18,6 +19,7 @@ type window struct {
 	name  string
 	f     disk.File
 	size  int64           // what lies after it is not read
+	reach int             // how much is read at once; 0: windowBytes
 	moved func(end int64) // told how far the file was read; may be nil
 
 	buf []byte
@@ -34,7 +36,7 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	if off >= w.off && off+int64(n) <= w.off+int64(len(w.buf)) {
 		return w.buf[off-w.off:][:n], nil
 	}
-	want := int(min(w.size-off, int64(max(n, windowBytes))))
+	want := int(min(w.size-off, int64(max(n, cmp.Or(w.reach, windowBytes)))))
 	if cap(w.buf) < want {
 		w.buf = make([]byte, want)
 	}

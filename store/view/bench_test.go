@@ -3,7 +3,9 @@ package view
 import (
 	"context"
 	"fmt"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -50,6 +52,13 @@ func (l *fakeLog) Submit(_ store.ShardID, recs []store.Record, done func(store.S
 	return true
 }
 
+// cpu is what this process has used.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
 // last waits for a record.
 type last struct {
 	seq  store.Seq
@@ -91,11 +100,13 @@ func BenchmarkApply(b *testing.B) {
 			ear := &last{seq: l.last, done: make(chan struct{})}
 			done := ear.done
 			b.ReportAllocs()
+			began := cpu()
 			b.ResetTimer()
 			v.Run(ear)
 			<-done
 			b.StopTimer()
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+			b.ReportMetric(float64((cpu()-began).Nanoseconds())/float64(b.N), "cpu-ns/op")
 			if err := v.Close(); err != nil {
 				b.Fatal(err)
 			}

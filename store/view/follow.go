@@ -47,6 +47,7 @@ type again struct {
 	until   position
 	skipped map[store.Seq]bool
 	message fact.Message
+	sums    summer
 }
 
 func (a *again) batch(first store.Seq, recs []store.Record) error {
@@ -55,7 +56,7 @@ func (a *again) batch(first store.Seq, recs []store.Record) error {
 		if seq > a.until.seq {
 			break
 		}
-		if seq == a.until.seq && recordSum(seq, r) != a.until.last {
+		if seq == a.until.seq && a.sums.record(seq, r) != a.until.last {
 			return fmt.Errorf("view: record %d is not the one that the index in %s has applied: it is the index of another log. Restore both from one backup", seq, a.v.o.Folder)
 		}
 		if isMessage(r.Kind) && !a.skipped[seq] && decodeMessage(r, &a.message) == nil {
@@ -121,7 +122,11 @@ func (v *View) apply(ctx context.Context, first store.Seq, recs []store.Record, 
 	if err := v.ix.ready(ctx); err != nil {
 		return err
 	}
-	return v.rows.write(items, v.judge.marks)
+	if err := v.rows.write(items, v.judge.marks); err != nil {
+		return err
+	}
+	v.watch.wake()
+	return nil
 }
 
 // Run starts the goroutine that applies the log from Applied()+1 on, for ever. Close

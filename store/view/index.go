@@ -51,7 +51,7 @@ type index struct {
 	left    bool
 	trouble error         // why the last flush did not work; nil if it did
 	better  chan struct{} // closed when one works again; nil without trouble
-	said    string        // the last alarm about what is tried again
+	said    string        // the last alarm about what is tried again; "" after it passed
 }
 
 // openIndex opens the folder. first is where the log begins, which decides the remedy
@@ -146,15 +146,15 @@ func (ix *index) background(err error) {
 	}
 }
 
-// say tells an alarm once: what is tried again fails in the same way.
+// say tells an alarm once until flushes work again: what is tried again fails in the
+// same way, with another file in its text.
 func (ix *index) say(what string, err error) {
-	err = fmt.Errorf("view: the index in %s: %w", ix.folder, err)
 	ix.mu.Lock()
-	known := ix.said == err.Error()
-	ix.said = err.Error()
+	known := ix.said == what
+	ix.said = what
 	ix.mu.Unlock()
 	if !known {
-		ix.alarm(what, err)
+		ix.alarm(what, fmt.Errorf("view: the index in %s: %w", ix.folder, err))
 	}
 }
 

@@ -65,6 +65,7 @@ type judge struct {
 	marks    []position // after each record
 
 	bodies bodies
+	sums   summer
 }
 
 // bodies are what other records are decoded into, only to see that they can be.
@@ -98,7 +99,7 @@ func (j *judge) batch(first store.Seq, recs []store.Record) []Item {
 		r, item := &recs[i], &j.items[i]
 		*item = Item{Record: r}
 		item.Outcome = j.record(r, item, &j.messages[:n][i])
-		j.at.step(first+store.Seq(i), r, item.Outcome) //nolint:gosec // a length
+		j.sums.step(&j.at, first+store.Seq(i), r, item.Outcome) //nolint:gosec // a length
 		j.marks[i] = j.at
 	}
 	return j.items
@@ -217,26 +218,28 @@ func (b *bodies) check(r *store.Record) error {
 // castagnoli is CRC-32C.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+// summer makes checksums of records; it is the room for what is not the body.
+type summer struct{ head [49]byte }
+
+// record is the CRC-32C of a record and its number.
+func (s *summer) record(seq store.Seq, r *store.Record) uint32 {
+	h := s.head[:]
+	binary.BigEndian.PutUint64(h[0:], uint64(seq))
+	binary.BigEndian.PutUint64(h[8:], r.Epoch)
+	binary.BigEndian.PutUint64(h[16:], uint64(r.At)) //nolint:gosec // as bits
+	binary.BigEndian.PutUint64(h[24:], uint64(len(r.Body)))
+	copy(h[32:48], r.SID[:])
+	h[48] = byte(r.Kind)
+	return crc32.Update(crc32.Checksum(h, castagnoli), castagnoli, r.Body)
+}
+
 // step goes on to the next record. The hash is of all records, applied or not: it tells
 // whether two logs are equal, too.
-func (p *position) step(seq store.Seq, r *store.Record, o Outcome) {
-	p.seq, p.last = seq, recordSum(seq, r)
-	var sum [4]byte
-	binary.BigEndian.PutUint32(sum[:], p.last)
-	p.hash = crc32.Update(p.hash, castagnoli, sum[:])
+func (s *summer) step(p *position, seq store.Seq, r *store.Record, o Outcome) {
+	p.seq, p.last = seq, s.record(seq, r)
+	binary.BigEndian.PutUint32(s.head[:], p.last)
+	p.hash = crc32.Update(p.hash, castagnoli, s.head[:4])
 	if o == Applied {
 		p.alive = max(p.alive, r.At)
 	}
-}
-
-// recordSum is the CRC-32C of a record and its number.
-func recordSum(seq store.Seq, r *store.Record) uint32 {
-	var head [49]byte
-	binary.BigEndian.PutUint64(head[0:], uint64(seq))
-	binary.BigEndian.PutUint64(head[8:], r.Epoch)
-	binary.BigEndian.PutUint64(head[16:], uint64(r.At)) //nolint:gosec // as bits
-	binary.BigEndian.PutUint64(head[24:], uint64(len(r.Body)))
-	copy(head[32:48], r.SID[:])
-	head[48] = byte(r.Kind)
-	return crc32.Update(crc32.Checksum(head[:], castagnoli), castagnoli, r.Body)
 }

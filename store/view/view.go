@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -57,12 +58,13 @@ type Options struct {
 
 // View is the index of one shard of a log. All methods are safe for concurrent use.
 type View struct {
-	o    Options
-	key  fact.Key
-	ix   *index
-	rows *rows
-	open *openBlocks
-	door door
+	o     Options
+	key   fact.Key
+	ix    *index
+	rows  *rows
+	open  *openBlocks
+	door  door
+	watch watch
 
 	// Owned by the goroutine that applies: Open's, then Run's.
 	judge judge
@@ -225,9 +227,8 @@ func (v *View) Close() error {
 	v.ix.leave()
 	if v.started.Load() {
 		v.cancel()
-		select {
-		case <-v.done:
-		case <-v.ix.failed: // the goroutine may be inside Pebble, which no longer answers
+		if err := v.ended(); err != nil {
+			return err
 		}
 	}
 	v.door.inside.Wait()
@@ -236,4 +237,28 @@ func (v *View) Close() error {
 	}
 	err := v.rows.commit()
 	return errors.Join(err, v.ix.close(err == nil))
+}
+
+// closePatience is how long Close waits for a goroutine that may be inside a Pebble
+// which cannot write.
+const closePatience = 10 * time.Second
+
+// ended waits for Run's goroutine. Where Pebble cannot write it may hold the goroutine
+// for ever; then both are left as they are, for a process that is about to end.
+func (v *View) ended() error {
+	late := time.NewTimer(closePatience)
+	defer late.Stop()
+	for {
+		select {
+		case <-v.done:
+			return nil
+		case <-v.ix.failed:
+			return v.ix.err()
+		case <-late.C:
+			if trouble, _ := v.ix.state(); trouble != nil {
+				return fmt.Errorf("view: the index in %s is not closed: %w", v.o.Folder, trouble)
+			}
+			late.Reset(closePatience)
+		}
+	}
 }
