@@ -62,6 +62,9 @@ func (h *Home) recordSub(now time.Time, r *resident, sub *session.Sub, wants, ha
 	if i := r.log.find(sub.Filter); i >= 0 {
 		body.ID = r.log.subs[i].id
 	}
+	if body.ID == 0 { // QoS 0, which no message will name
+		body.ID = h.b.durable.Key.FilterID(sub.Real)
+	}
 	h.say(now, r.log, store.Subscribe, body.Append)
 	filter := sub.Filter
 	h.after(r, func(_ time.Time, r *resident, seq store.Seq, err error) {
@@ -158,7 +161,7 @@ func (h *Home) saveSome(now time.Time) {
 			r.log.since = now
 		}
 		_, ended, must := r.s.Unsaved()
-		if !must && ended < min(saveAcks, h.b.Settings().Session.InflightMax) && now.Sub(r.log.since) < saveAfter {
+		if now.Before(r.log.again) || !must && ended < min(saveAcks, h.b.Settings().Session.InflightMax) && now.Sub(r.log.since) < saveAfter {
 			still = append(still, ref)
 			continue
 		}

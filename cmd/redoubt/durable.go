@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
 
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/store"
@@ -39,6 +41,9 @@ const readersMax = 4
 // openStore opens the log and its index, and says what a crash or a bad disk left.
 func (n *node) openStore(c *config.Config) error {
 	logFolder, index := storeFolders(c.Node.DataDir)
+	if err := datadir.Init(filepath.Dir(logFolder)); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
 	d := &durable{}
 	l, report, err := local.Open(logFolder, local.Options{
 		SegmentBytes: int64(c.Store.SegmentBytes), Clock: n.clock, Observe: n.observeCommit,
@@ -52,6 +57,9 @@ func (n *node) openStore(c *config.Config) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	n.sayReport(report)
+	if _, gone := os.Stat(index); report.Bare && gone == nil { // without an index it is a first start that was cut short
+		return errors.Join(fmt.Errorf("store: %s has the id of a log and none of its segments: everything that was stored is gone. Put the segments back from a backup, or move the folders log and view away to begin anew (redoubt store check says more)", logFolder), l.Close())
+	}
 	began := n.clock.Now()
 	d.log = l
 	if d.view, err = view.Open(context.Background(), view.Options{Log: l, Folder: index, Alarm: n.storeAlarm}); err != nil {

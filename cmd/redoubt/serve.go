@@ -28,7 +28,7 @@ func serveCmd(g *globals) *cobra.Command {
 		Short: "Run the broker",
 		Long: "Runs the broker in the foreground. An empty data directory is initialised first.\n\n" +
 			"SIGTERM and SIGINT stop it: it takes no more clients, tells those it has (DISCONNECT 0x8B)\n" +
-			"and ends within five seconds. SIGHUP reloads configuration, rules, users and certificates.\n" +
+			"and ends within five seconds. SIGHUP reloads configuration, rules and certificates.\n" +
 			"Exit codes: 0 stopped on request, 1 refused to start, 2 usage.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, g, allowRoot) },
@@ -77,6 +77,8 @@ func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return fmt.Errorf("turn core dumps off: %w", err)
 	}
+	// Whatever we or a library make is nobody else's to read (P2.2).
+	syscall.Umask(0o077)
 	loaded, err := g.LoadConfig()
 	if err != nil {
 		return err
