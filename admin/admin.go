@@ -58,8 +58,26 @@ type StatusReport struct {
 	Sessions      int64            `json:"sessions" doc:"Sessions held, connected or not."`
 	Subscriptions int64            `json:"subscriptions" doc:"Subscriptions held."`
 	Retained      int64            `json:"retained_messages" doc:"Retained messages held."`
+	Store         StoreStatus      `json:"store" doc:"What survives a crash."`
 	ConfigFile    string           `json:"config_file" doc:"Configuration file in use; empty: built-in defaults."`
 	DataDir       string           `json:"data_dir" doc:"Data directory (node.data_dir)."`
+}
+
+// StoreStatus is how the log is.
+type StoreStatus struct {
+	Bytes    int64  `json:"bytes" doc:"Bytes of the log on the disk."`
+	MaxBytes int64  `json:"max_bytes" doc:"How large it may become (store.max_bytes)."`
+	Segments int    `json:"segments" doc:"Files of the log."`
+	First    uint64 `json:"first" doc:"Number of its oldest record."`
+	Last     uint64 `json:"last" doc:"Number of its newest record."`
+	Failed   string `json:"failed,omitempty" doc:"Why it acknowledges nothing any more."`
+
+	Behind   int    `json:"sessions_behind" doc:"Sessions for which messages wait in the log."`
+	Away     int    `json:"sessions_behind_away" doc:"Those of them without a connection."`
+	Waiting  int64  `json:"waiting_messages" doc:"Messages that wait, once for each session."`
+	Oldest   uint64 `json:"oldest_wanted,omitempty" doc:"The oldest record that a session still wants; the log keeps what is newer."`
+	ClientID string `json:"oldest_wanted_by_clientid,omitempty" doc:"Whose session that is."`
+	Identity string `json:"oldest_wanted_by_identity,omitempty" doc:"Whose session that is."`
 }
 
 // ListenerStatus is one address of one listener.

@@ -2,12 +2,9 @@ package admin
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	"github.com/redoubtmq/redoubt/auth/builtin"
-	"github.com/redoubtmq/redoubt/internal/clock"
-	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/internal/secret"
 )
 
@@ -65,19 +62,4 @@ func withSecret(u builtin.User, p secret.Value, err error) (User, error) {
 		out.Password = &ShownOnce{p}
 	}
 	return out, err
-}
-
-// OfflineUsers opens the users of a data directory that no broker uses, and keeps
-// brokers out until release is called.
-func OfflineUsers(dataDir string, clk clock.Clock) (users Users, release func(), err error) {
-	release, err = datadir.Lock(dataDir)
-	if err != nil {
-		return nil, nil, err
-	}
-	store, err := builtin.Open(dataDir, clk)
-	if err != nil {
-		release()
-		return nil, nil, fmt.Errorf("open the users: %w", err)
-	}
-	return BuiltinUsers(store), release, nil
 }

@@ -22,7 +22,7 @@ const probeLife = 60 * time.Second
 // Probes makes users for the probes of redoubt doctor: ordinary users with a
 // random name, a generated secret and a minute to live, with no rights of their
 // own or with one rule for one random topic. No caller chooses a name or a topic,
-// so that this is not a way to add a user past the users file or a right past the
+// so that this is not a way to add a user past the log or a right past the
 // rules file.
 type Probes struct {
 	store   *builtin.Store

@@ -101,6 +101,7 @@ func (p *Problem) write(w http.ResponseWriter) {
 // system is ours (500); everything else is about what was asked.
 func refusal(err error) error {
 	var (
+		keep *builtin.KeepError
 		path *fs.PathError
 		link *os.LinkError
 		sys  *os.SyscallError
@@ -113,6 +114,8 @@ func refusal(err error) error {
 		return newProblem(http.StatusNotFound, err.Error())
 	case errors.Is(err, builtin.ErrExists):
 		return newProblem(http.StatusConflict, err.Error())
+	case errors.As(err, &keep): // the log takes nothing now
+		return newProblem(http.StatusServiceUnavailable, err.Error())
 	case errors.As(err, &path), errors.As(err, &link), errors.As(err, &sys), errors.As(err, &no):
 		return newProblem(http.StatusInternalServerError, err.Error())
 	}

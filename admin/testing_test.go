@@ -6,10 +6,12 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -83,6 +85,7 @@ type rig struct {
 	server *Server
 	client *Client
 	fake   *fake
+	kept   *memory
 	store  *builtin.Store
 	authz  *auth.Authorizer
 
@@ -119,16 +122,51 @@ func newPolicy(t *testing.T) *auth.Authorizer {
 	return auth.NewAuthorizer(p)
 }
 
+// memory keeps users until the end of the test, and fails when told to.
+type memory struct {
+	users map[string][]byte
+	fail  error
+}
+
+func (m *memory) Users(fn func(name string, content []byte) error) error {
+	for _, name := range slices.Sorted(maps.Keys(m.users)) {
+		if err := fn(name, m.users[name]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *memory) Put(users ...builtin.Kept) error {
+	for _, u := range users {
+		if m.fail != nil {
+			return m.fail
+		}
+		m.users[u.Name] = u.Content
+	}
+	return nil
+}
+
+func (m *memory) Delete(name string) error {
+	if m.fail == nil {
+		delete(m.users, name)
+	}
+	return m.fail
+}
+
+func newMemory() *memory { return &memory{users: map[string][]byte{}} }
+
 // newRig starts a server; change may be nil.
 func newRig(t *testing.T, change func(*Server)) *rig {
 	t.Helper()
 	dir := t.TempDir()
 	clk := clock.NewManual(t0)
-	store, err := builtin.Open(dir, clk)
+	kept := newMemory()
+	store, err := builtin.Open(kept, clk)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, dir: dir, socket: filepath.Join(dir, "admin.sock"), store: store, authz: newPolicy(t), clock: clk, log: &syncBuffer{}, stopped: make(chan error, 1),
+	r := &rig{t: t, dir: dir, socket: filepath.Join(dir, "admin.sock"), kept: kept, store: store, authz: newPolicy(t), clock: clk, log: &syncBuffer{}, stopped: make(chan error, 1),
 		retained: retain.New(retain.Options{MessagesMax: -1, BytesMax: -1})}
 	r.fake = &fake{
 		status: StatusReport{Name: "node1", Version: "1.2.3", StartedAt: t0.Add(-90 * time.Second), Connections: 3, Sessions: 4, Subscriptions: 5, Retained: 6,

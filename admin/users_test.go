@@ -15,7 +15,6 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/internal/clock"
-	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/internal/secret"
 )
 
@@ -243,36 +242,23 @@ func around(text, s string) string {
 	return text[max(0, i-200):min(len(text), i+len(s)+50)]
 }
 
-func TestOfflineUsers(t *testing.T) {
-	dir := t.TempDir()
-	ctx := context.Background()
-	clk := clock.NewManual(t0)
-	users, release, err := OfflineUsers(dir, clk)
-	if err != nil {
+// A log that takes nothing is our trouble and not the caller's mistake.
+func TestUsersThatCannotBeKept(t *testing.T) {
+	r := newRig(t, nil)
+	ctx := t.Context()
+	if _, err := r.client.Add(ctx, "a", secret.Value{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := OfflineUsers(dir, clk); !errors.As(err, new(*datadir.InUseError)) {
-		t.Errorf("a second process: %v", err)
+	r.kept.fail = &os.PathError{Op: "write", Path: "log", Err: errors.New("the disk is full")}
+	_, add := r.client.Add(ctx, "b", secret.Value{})
+	_, set := r.client.SetPassword(ctx, "a", secret.Value{})
+	for what, err := range map[string]error{"add": add, "password": set, "delete": r.client.Delete(ctx, "a")} {
+		if status(err) != http.StatusServiceUnavailable || !strings.Contains(err.Error(), "was not changed: write log: the disk is full") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
-	u, err := users.Add(ctx, "a", secret.Value{})
-	if err != nil || u.Password == nil {
-		t.Fatal(err)
-	}
-	release()
-	s, err := builtin.Open(dir, clk)
-	if err != nil || !accepts(t, s, "a", string(u.Password.Reveal())) {
-		t.Errorf("the broker does not know the user: %v", err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, builtin.FileName), []byte("garbage"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := OfflineUsers(dir, clk); err == nil {
-		t.Error("a broken users file was opened")
-	}
-	if release, err := datadir.Lock(dir); err != nil {
-		t.Errorf("the lock was kept after an error: %v", err)
-	} else {
-		release()
+	if r.store.Known("b") || !r.store.Known("a") {
+		t.Error("it counts although it is not kept")
 	}
 }
 
@@ -292,7 +278,10 @@ func TestOpenUsersPrefersTheBroker(t *testing.T) {
 		t.Errorf("the broker does not know the user: %v", err)
 	}
 	dir := t.TempDir()
-	users, offline, done, err = OpenUsers(ctx, filepath.Join(dir, "admin.sock"), func() (Users, func(), error) { return OfflineUsers(dir, clock.NewManual(t0)) })
+	users, offline, done, err = OpenUsers(ctx, filepath.Join(dir, "admin.sock"), func() (Users, func(), error) {
+		s, err := builtin.Open(newMemory(), clock.NewManual(t0))
+		return BuiltinUsers(s), func() {}, err
+	})
 	if err != nil || !offline {
 		t.Fatalf("without a broker: offline %v, %v", offline, err)
 	}

@@ -45,8 +45,12 @@ func (o *origins) take(first store.Seq) (a origin, ours bool) {
 		return a, false
 	}
 	a = o.list[o.head]
-	if o.head++; o.head == len(o.list) {
+	o.head++
+	switch {
+	case o.head == len(o.list):
 		o.list, o.head = o.list[:0], 0
+	case o.head >= 1024 && o.head >= len(o.list)/2: // a queue that is never empty must not grow for ever
+		o.list, o.head = o.list[:copy(o.list, o.list[o.head:])], 0
 	}
 	return a, true
 }
@@ -113,7 +117,11 @@ func (b *Broker) Applied(first store.Seq, items []view.Item) {
 		it := &items[i]
 		if it.Outcome != view.Applied {
 			if ours {
-				a.of(own.home, upTo).refuse(i, len(items), it.Outcome)
+				n := a.of(own.home, upTo)
+				n.refuse(i, len(items), it.Outcome)
+				if k := it.Record.Kind; k == store.Retain || k == store.Unretain {
+					n.retained = append(n.retained, nil) // somebody waits for it as for the others
+				}
 			}
 			continue
 		}

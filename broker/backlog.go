@@ -20,6 +20,7 @@ import (
 type portion struct {
 	query       view.Query
 	seqs        []store.Seq // these and no others, instead of the query
+	known       uint64      // durable.known of when it was asked
 	messagesMax int         // of all that waits: what is older is dropped
 	bytesMax    int64
 
@@ -52,7 +53,11 @@ func (h *Home) feed(now time.Time, r *resident) {
 		}
 	case d.lag.first == 0 || !r.s.Hungry():
 		return
+	case !h.b.Settings().Session.Account.Room(d.lag.bytes / int64(max(1, d.lag.messages))):
+		h.starve(r)
+		return
 	default:
+		p.known = d.known
 		p.query = view.Query{After: d.pos, Broad: true}
 		for i := range d.subs {
 			if s := &d.subs[i]; s.id != 0 && s.start != unknown {
@@ -134,8 +139,12 @@ func (h *Home) fed(now time.Time, ref Ref, p *portion) {
 	case d.missing:
 		h.supply(now, r, p)
 	case p.query.After != d.pos: // the client went and came back while it was read
-	default:
-		h.serve(now, r, p)
+	case p.known != d.known: // it knows nothing of a subscription that came meanwhile
+	case !h.serve(now, r, p):
+		if n, _ := r.s.Queued(); n+r.s.Inflight() == 0 {
+			h.starve(r)
+		}
+		return // an acknowledgement or a drained socket lets it go on
 	}
 	if h.at(ref) == r {
 		h.feed(now, r)
@@ -158,16 +167,33 @@ func (h *Home) supply(now time.Time, r *resident, p *portion) {
 	h.unsaved(r)
 }
 
-// serve delivers a portion of what a session was behind with.
-func (h *Home) serve(now time.Time, r *resident, p *portion) {
+// starve lets a session ask again some time later that has nothing under way whose
+// acknowledgement would let it: there was no memory for what it wants.
+func (h *Home) starve(r *resident) {
+	r.log.starved = true
+	h.unsaved(r)
+}
+
+// serve delivers a portion of what a session was behind with. It answers false if the
+// session did not take all of it.
+func (h *Home) serve(now time.Time, r *resident, p *portion) (all bool) {
 	d := r.log
+	if d.lag.cut && d.lag.messages > p.found { // what the log let go of for want of room
+		p.dropped += d.lag.messages - p.found
+	}
+	d.lag.cut = false
+	h.countLost(r, p.dropped, p.lost) // it is not looked for again, whatever becomes of the rest
+	if p.dropped > 0 {
+		h.queueFull(now, r)
+	}
 	waitMax := h.b.Settings().Session.WaitMax
 	for i := range p.messages {
 		m := &p.messages[i]
 		if !r.s.Ahead(m.frame) { // something else came between, or the client has gone
 			d.pos = m.seq - 1
 			d.lag.first = m.seq
-			return
+			d.lag.messages = len(p.messages) - i + p.left.messages
+			return false
 		}
 		w, any := h.wants(r, m)
 		switch {
@@ -180,13 +206,6 @@ func (h *Home) serve(now time.Time, r *resident, p *portion) {
 			h.deliverLogged(now, r, m, w)
 		}
 	}
-	if d.lag.cut && d.lag.messages > p.found { // what the log let go of for want of room
-		p.dropped += d.lag.messages - p.found
-	}
-	h.countLost(r, p.dropped, p.lost)
-	if p.dropped > 0 {
-		h.queueFull(now, r)
-	}
 	r.s.Skip(uint64(p.pos))
 	d.pos = p.pos
 	switch {
@@ -198,4 +217,5 @@ func (h *Home) serve(now time.Time, r *resident, p *portion) {
 	default:
 		d.lag = lag{}
 	}
+	return true
 }

@@ -74,6 +74,7 @@ type Index interface {
 type filters struct {
 	index *router.Index
 	homes int
+	some  atomic.Int64 // filters in index
 
 	mu      sync.RWMutex // guards everything below; never held while something else is asked
 	uses    map[fact.FilterID][]int32
@@ -112,6 +113,7 @@ func (f *filters) add(id fact.FilterID, filter string, home uint16) {
 		n = make([]int32, f.homes)
 		f.uses[id] = n
 		if filter != "" {
+			f.some.Add(1)
 			f.index.Subscribe(filter, router.Subscriber{Ref: filterRef(id)})
 		}
 	}
@@ -150,6 +152,7 @@ func (f *filters) remove(id fact.FilterID, filter string, home uint16) {
 		}
 	}
 	if filter != "" {
+		f.some.Add(-1)
 		f.index.Unsubscribe(filter, filterRef(id))
 	}
 	delete(f.uses, id)
@@ -170,6 +173,9 @@ func (f *filters) mark(id fact.FilterID, homes []bool) {
 // match answers the filters that want a message of that topic, in ids. broad tells
 // that they are too many to name, or that not all were found.
 func (f *filters) match(name []byte, m *router.Matches, ids []fact.FilterID) (_ []fact.FilterID, broad bool) {
+	if f.some.Load() == 0 {
+		return ids, false
+	}
 	f.index.Match(name, m)
 	if len(m.Subs) > filtersMax || m.Truncated {
 		return ids, true

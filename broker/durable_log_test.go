@@ -23,6 +23,8 @@ type vault struct {
 	refused bool // somebody was, since there was room
 	prompt  bool // what is submitted is on disk at once
 	taken   int  // submits that were not refused
+	longest int  // of them, in records
+	dead    bool // the disk has failed: nothing more is taken until it restarts
 	closed  bool
 }
 
@@ -55,6 +57,7 @@ func (v *vault) Submit(_ store.ShardID, recs []store.Record, done func(first sto
 		return false
 	}
 	v.taken++
+	v.longest = max(v.longest, len(recs))
 	mine := slices.Clone(recs)
 	for i := range mine {
 		mine[i].Body = bytes.Clone(mine[i].Body)
@@ -89,6 +92,12 @@ func (v *vault) pop() (o offered, ok bool) {
 
 // commit has the oldest batch that waits on disk; false if none waits.
 func (v *vault) commit() bool {
+	v.mu.Lock()
+	dead := v.dead
+	v.mu.Unlock()
+	if dead {
+		return v.fail(store.ErrFailed, false)
+	}
 	o, ok := v.pop()
 	if !ok {
 		return false
@@ -212,7 +221,7 @@ func (v *vault) Close() error                                         { return n
 func (v *vault) restart() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.waiting, v.shown, v.idle, v.refused = nil, len(v.batches), -1, false
+	v.waiting, v.shown, v.idle, v.refused, v.dead = nil, len(v.batches), -1, false, false
 }
 
 // kinds are those of all records from a number on, in order.

@@ -345,5 +345,16 @@ func (k *keptDesk) hears(s seat, filter string, q mqtt.QoS, change ...func(*mqtt
 	}
 }
 
+// got are the payloads of the publishes of a QoS among what was sent, which stays there.
+func (s seat) got(q mqtt.QoS) string {
+	var b []string
+	for _, o := range s.w().sent[s.conn] {
+		if o.Kind == session.OutPublish && o.QoS() == q {
+			b = append(b, string(o.Frame.Payload()))
+		}
+	}
+	return strings.Join(b, " ")
+}
+
 // resident is the session behind a seat.
 func (s seat) resident() *resident { return s.h().at(s.ref) }

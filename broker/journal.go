@@ -15,9 +15,8 @@ import (
 // applied is a waiter. Batches are numbered by tickets, and are decided in their
 // order: applied, or refused as a whole.
 type journal struct {
-	recs []store.Record // of the batch being collected
-	ends []int          // of their bodies in body
-	body []byte
+	batch
+	full []batch // before it, which the log has not taken yet
 
 	ticket  uint64           // of the batch being collected; the first is 1
 	settled uint64           // all up to this one are decided
@@ -27,6 +26,13 @@ type journal struct {
 	rings   []Ref // whose pending ring the batch being decided lets go on
 	blocked bool  // the log takes no more for now: publishers wait
 	under   int   // batches that are on their way
+}
+
+// batch is records that are in the log together or not at all.
+type batch struct {
+	recs []store.Record
+	ends []int // of their bodies in body
+	body []byte
 }
 
 // waiter is who waits for a record.
@@ -87,23 +93,20 @@ func (h *Home) say(now time.Time, d *durable, kind store.Kind, body func(dst []b
 func (h *Home) after(r *resident, do decided) {
 	j := &h.journal
 	j.waiters = append(j.waiters, waiter{ticket: j.ticket, index: len(j.recs) - 1, ref: r.ref, kind: waitDo, do: do})
+	if j.over() {
+		h.stall(r) // whoever says more must not be able to make the home remember more and more
+	}
 }
 
 // submit hands the batch to the log. What the log does not take now stays, and
 // publishers wait until it has gone.
 func (h *Home) submit() {
 	j := &h.journal
-	if len(j.recs) == 0 {
-		return
+	for len(j.full) > 0 && h.offer(&j.full[0], j.ticket-uint64(len(j.full))) {
+		j.full[0] = batch{}
+		j.full = j.full[1:]
 	}
-	from := 0
-	for i := range j.recs {
-		j.recs[i].Body = j.body[from:j.ends[i]:j.ends[i]]
-		from = j.ends[i]
-	}
-	ticket := j.ticket
-	if !h.b.durable.Log.Submit(0, j.recs, func(first store.Seq, err error) { h.committed(ticket, first, err) }) {
-		j.blocked = true
+	if len(j.full) > 0 || len(j.recs) == 0 || !h.offer(&j.batch, j.ticket) {
 		return
 	}
 	clear(j.recs)
@@ -112,12 +115,43 @@ func (h *Home) submit() {
 		j.body = nil // one large message must not be held for ever
 	}
 	j.ticket++
-	j.under++
-	j.blocked = false
+}
+
+// offer offers a batch to the log.
+func (h *Home) offer(b *batch, ticket uint64) (taken bool) {
+	from := 0
+	for i := range b.recs {
+		b.recs[i].Body = b.body[from:b.ends[i]:b.ends[i]]
+		from = b.ends[i]
+	}
+	j := &h.journal
+	taken = h.b.durable.Log.Submit(0, b.recs, func(first store.Seq, err error) { h.committed(ticket, first, err) })
+	if j.blocked = !taken; taken {
+		j.under++
+	}
+	return taken
+}
+
+// batchRecords is where a batch ends before the turn does, in records: the log takes no
+// more than store.BatchRecordsMax, and all connections may end in one turn.
+const batchRecords = 8192
+
+// part ends a batch that has become long. It is called before something is said, never
+// between records that must be in one batch.
+func (h *Home) part() {
+	j := &h.journal
+	if len(j.recs) < batchRecords && len(j.body) < journalMax {
+		return
+	}
+	before := j.ticket
+	if h.submit(); j.ticket == before { // the log takes nothing now
+		j.full, j.batch = append(j.full, j.batch), batch{}
+		j.ticket++
+	}
 }
 
 // over tells whether publishers must wait for the log to take something.
-func (j *journal) over() bool { return j.blocked && len(j.body) > 0 }
+func (j *journal) over() bool { return j.blocked && len(j.full)+len(j.body) > 0 }
 
 // committed is told by the log, on its goroutine, what became of a batch.
 func (h *Home) committed(ticket uint64, first store.Seq, err error) {
@@ -155,11 +189,14 @@ type news struct {
 	ticket   uint64 // 0: none of its own
 	first    store.Seq
 	outcomes []view.Outcome // nil: all were applied
-	retained []*mqtt.Frame  // of the batch, in its order
+	retained []*mqtt.Frame  // of the batch, in its order; nil for one that was not applied
 }
 
 // hear takes the news.
 func (h *Home) hear(now time.Time, n *news) {
+	if n.ticket != 0 {
+		h.decide(now, n) // first: a subscription is in one batch with what is published after it
+	}
 	for i := range n.messages {
 		m := &n.messages[i]
 		h.offerLogged(now, m)
@@ -167,9 +204,6 @@ func (h *Home) hear(now time.Time, n *news) {
 	}
 	h.b.gates[h.id].leave(n.bytes)
 	h.applied = n.upTo
-	if n.ticket != 0 {
-		h.decide(now, n)
-	}
 }
 
 // decide answers who waited for a batch that was applied.
@@ -258,7 +292,10 @@ func (h *Home) resolve(now time.Time, w *waiter, seq store.Seq, retained *mqtt.F
 		case r == nil:
 		case err != nil:
 			r.s.Unstored()
-			h.unsaved(r)
+			if !errors.Is(err, errFenced) { // until it is claimed again all it says is refused
+				r.log.again = now.Add(saveAfter)
+				h.unsaved(r)
+			}
 		default:
 			h.send(r, r.s.Stored(now, w.change, h.scratch.outs))
 		}

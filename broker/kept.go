@@ -23,11 +23,14 @@ type durable struct {
 	// While lag is empty, so was everything that was applied since.
 	pos      store.Seq
 	lag      lag
+	known    uint64 // grows when the log serves a subscription that it did not
 	fetching bool
+	starved  bool // it has room for what waits, and the node has not
 	missing  bool // something under way must be read from the log first
 
 	touched bool      // listed in work.unsaved
 	since   time.Time // the first change that the log has not heard of
+	again   time.Time // after the log refused to hear of them: not before
 }
 
 // lag is what waits in the log for a session that cannot take it now.
@@ -92,6 +95,7 @@ func (h *Home) enlist(r *resident, sub *session.Sub, start store.Seq) {
 		d.start = min(old.start, start)
 	}
 	if old.id != d.id {
+		r.log.known++
 		h.listen(r, &d)
 		h.unlisten(r, &old)
 	}
@@ -298,22 +302,48 @@ func (h *Home) recede(r *resident) {
 	d.lag.bytes += bytes
 }
 
-// Needs is the smallest number of the log that a session of this home still wants; 0
-// if none does. The log keeps what is not smaller.
-func (h *Home) Needs() (least store.Seq) {
-	note := func(seq store.Seq) {
-		if seq != 0 && (least == 0 || seq < least) {
-			least = seq
-		}
-	}
+// Behind is what waits in the log for sessions, and who holds up its oldest record.
+type Behind struct {
+	Connected, Away int // sessions
+	Messages        int64
+	Bytes           int64
+
+	Oldest store.Seq // still wanted; 0: none. The log keeps what is not smaller
+	Holder session.Key
+}
+
+// Behind adds up what waits for the sessions of this home.
+func (h *Home) Behind() (b Behind) {
 	for _, r := range h.slots {
 		if r == nil || r.log == nil {
 			continue
 		}
-		note(store.Seq(r.s.Needs()))
-		note(r.log.lag.first)
+		l := &r.log.lag
+		switch {
+		case l.first == 0:
+		case r.s.Online():
+			b.Connected++
+		default:
+			b.Away++
+		}
+		b.Messages += int64(l.messages)
+		b.Bytes += l.bytes
+		for _, seq := range [...]store.Seq{l.first, store.Seq(r.s.Needs())} {
+			if seq != 0 && (b.Oldest == 0 || seq < b.Oldest) {
+				b.Oldest, b.Holder = seq, r.s.Key
+			}
+		}
 	}
-	return least
+	return b
+}
+
+// Plus is what both say together.
+func (b Behind) Plus(o Behind) Behind {
+	o.Connected, o.Away, o.Messages, o.Bytes = o.Connected+b.Connected, o.Away+b.Away, o.Messages+b.Messages, o.Bytes+b.Bytes
+	if o.Oldest == 0 || b.Oldest != 0 && b.Oldest < o.Oldest {
+		o.Oldest, o.Holder = b.Oldest, b.Holder
+	}
+	return o
 }
 
 // Cut lets go of what sessions of this home still want below a number, because the log

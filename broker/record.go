@@ -13,6 +13,7 @@ import (
 
 // claim says that a new connection has the session, with its will.
 func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, expiry uint32) {
+	h.part()
 	d := r.log
 	// Greater than any epoch of a session of this name that has ended, without keeping
 	// those.
@@ -47,6 +48,7 @@ func (h *Home) release(now time.Time, r *resident) {
 		return
 	}
 	h.recede(r)
+	h.part()
 	h.save(now, r)
 	body := fact.Release{ExpirySeconds: r.s.ExpirySeconds(), KeepWill: r.s.HasWill()}
 	h.say(now, r.log, store.Release, body.Append)
@@ -73,6 +75,7 @@ func (h *Home) recordSub(now time.Time, r *resident, sub *session.Sub, wants, ha
 		}
 		if i := r.log.find(filter); i >= 0 {
 			r.log.subs[i].start = min(r.log.subs[i].start, seq)
+			r.log.known++
 		}
 		if sub, there := r.s.Subscribed(filter); there && wants {
 			h.owe(r, &sub, had)
@@ -89,10 +92,16 @@ func (h *Home) unrecordSub(now time.Time, r *resident, filter string) {
 }
 
 // recordEnd says that the session is no more.
-func (h *Home) recordEnd(now time.Time, r *resident) { h.say(now, r.log, store.Expire, nil) }
+func (h *Home) recordEnd(now time.Time, r *resident) {
+	h.part()
+	h.say(now, r.log, store.Expire, nil)
+}
 
 // recordID says that a QoS 2 identifier was received, or released.
 func (h *Home) recordID(now time.Time, r *resident, kind store.Kind, id uint16) (ticket uint64) {
+	if kind == store.QoS2Rel {
+		h.part()
+	}
 	body := fact.PacketID{ID: id}
 	ticket, _ = h.say(now, r.log, kind, body.Append)
 	return ticket
@@ -151,7 +160,7 @@ func (h *Home) saveSome(now time.Time) {
 	if len(list) == 0 {
 		return
 	}
-	still := list[:0]
+	still, fed := list[:0], []Ref(nil)
 	for _, ref := range list {
 		r := h.at(ref)
 		if r == nil {
@@ -160,16 +169,26 @@ func (h *Home) saveSome(now time.Time) {
 		if r.log.since.IsZero() {
 			r.log.since = now
 		}
-		_, ended, must := r.s.Unsaved()
+		begun, ended, must := r.s.Unsaved()
 		if now.Before(r.log.again) || !must && ended < min(saveAcks, h.b.Settings().Session.InflightMax) && now.Sub(r.log.since) < saveAfter {
 			still = append(still, ref)
 			continue
 		}
 		r.log.touched = false
-		h.save(now, r)
+		if r.log.starved {
+			r.log.starved = false
+			fed = append(fed, ref)
+		}
+		if must || begun+ended > 0 {
+			h.part()
+			h.save(now, r)
+		}
 	}
 	h.work.unsaved = still
 	h.work.saveAt = now.Add(saveTick)
+	for _, ref := range fed {
+		h.hunger(now, h.at(ref))
+	}
 }
 
 // nextSave is when saveSome next has something to do; zero: never.

@@ -9,7 +9,7 @@ var Checks = []*Check{
 		Standards: []string{"IEC62443-4-2:CR1.5", "IEC62443-4-2:CR4.1", "ASVS5:13.3.1", "CRA:I.2.e", "CWE-732"},
 		Why: "A key or a password hash that another user of the machine can read is his; a rules file or a folder that he can write lets him grant himself everything. " +
 			"A secret in the environment or on the command line is in process lists, crash reports and child processes, and a core dump is a copy of all keys.",
-		How: "Opens every key, the users, the rules, the certificates, the configuration and the data directory, judges the opened descriptor and every folder above it as the broker's user, " +
+		How: "Opens every key, the rules, the certificates, the configuration, the data directory and the folders of the store, which have the users, judges the opened descriptor and every folder above it as the broker's user, " +
 			"looks at the administration socket, reads the environment and the command line of the running process for what has the name or the form of a secret, and the limit of core dumps the kernel enforces on it.",
 		Fix: "run the command named with each finding; a broker that starts with open keys refuses to",
 		Run: privateFiles, Start: privateFilesAtStart,

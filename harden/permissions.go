@@ -43,12 +43,13 @@ type guarded struct {
 	must bool // it is an error if it is not there
 }
 
-// filesOf lists what the configuration makes sensitive: keys and users, which
+// filesOf lists what the configuration makes sensitive: keys and users files, which
 // nobody else may read, and rules and certificates, which nobody else may change.
 func filesOf(c *config.Config) []guarded {
 	certs := filepath.Dir(pki.CAFile(c.Node.DataDir))
 	out := []guarded{
-		{filepath.Join(c.Node.DataDir, builtin.FileName), pki.OwnerOnly, "users and their password hashes", false},
+		{filepath.Join(c.Node.DataDir, builtin.FileName), pki.OwnerOnly, "users of an earlier version and their password hashes", false},
+		{filepath.Join(c.Node.DataDir, builtin.MigratedName), pki.OwnerOnly, "users of an earlier version and their password hashes", false},
 		{c.Authz.RulesFile, pki.OwnerWrites, "authorization rules", true},
 	}
 	keys, _ := filepath.Glob(filepath.Join(escaped(certs), "*.key")) // the pattern is well formed
@@ -81,7 +82,12 @@ func escaped(path string) string {
 func (e *Env) judgeFiles(uid int, running bool) Result {
 	q := e.inquire("files")
 	dir := e.Config.Node.DataDir
-	q.folder(uid, dir)
+	q.folder(uid, "data directory", dir)
+	for _, name := range []string{"store", "store/log", "store/view"} { // messages, and users with their password hashes
+		if path := filepath.Join(dir, name); there(path) {
+			q.folder(uid, "folder of the store", path)
+		}
+	}
 	for _, g := range filesOf(e.Config) {
 		q.file(uid, g)
 	}
@@ -97,29 +103,35 @@ func (e *Env) judgeFiles(uid int, running bool) Result {
 	return q.result(Kernel, fmt.Sprintf("%d files and folders, and every folder above them, are closed to others", len(q.obs)))
 }
 
-// folder judges the data directory: nobody else may even list it.
-func (q *inquiry) folder(uid int, dir string) {
+// there tells whether path exists; what cannot be told is left to a closer look.
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// folder judges a folder that nobody else may even list.
+func (q *inquiry) folder(uid int, what, dir string) {
 	const want = "mode 0700, owned by the broker's user, in folders only it and root can change"
 	d, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
-		q.trouble("data directory", want, dir, err)
+		q.trouble(what, want, dir, err)
 		return
 	}
 	defer d.Close()
 	fi, err := d.Stat()
 	if err != nil {
-		q.trouble("data directory", want, dir, err)
+		q.trouble(what, want, dir, err)
 		return
 	}
 	st, _ := fi.Sys().(*syscall.Stat_t)
 	perm := fi.Mode().Perm()
 	switch {
 	case st == nil || int(st.Uid) != uid:
-		q.finding("data directory", want, dir, fmt.Sprintf("%s does not belong to user %d: chown %d %s", dir, uid, uid, datadir.Quote(dir)))
+		q.finding(what, want, dir, fmt.Sprintf("%s does not belong to user %d: chown %d %s", dir, uid, uid, datadir.Quote(dir)))
 	case perm&0o077 != 0:
-		q.finding("data directory", want, dir, fmt.Sprintf("%s has mode %04o, so that others can look into it: chmod 0700 %s", dir, perm, datadir.Quote(dir)))
+		q.finding(what, want, dir, fmt.Sprintf("%s has mode %04o, so that others can look into it: chmod 0700 %s", dir, perm, datadir.Quote(dir)))
 	default:
-		q.verdict("data directory", want, dir, fmt.Sprintf("mode %04o", perm), pki.CheckDirectoryAs(uid, dir))
+		q.verdict(what, want, dir, fmt.Sprintf("mode %04o", perm), pki.CheckDirectoryAs(uid, dir))
 	}
 }
 

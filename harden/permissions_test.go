@@ -54,6 +54,11 @@ func newHouse(t *testing.T) *house {
 	}
 	h.write("data/users.json", "{}", 0o600)
 	h.write("data/rules.yaml", "version: 1\n", 0o600)
+	for _, name := range []string{"data/store/log", "data/store/view", "data/store"} {
+		if err := os.MkdirAll(h.path(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
 	h.write("redoubt.yaml", "", 0o600)
 	loaded, err := config.Load(config.Options{DataDir: h.dir, File: h.path("redoubt.yaml"), Now: time.Now()})
 	if err != nil {
@@ -117,26 +122,30 @@ func TestOpenFilesAndProcesses(t *testing.T) {
 		want  string
 		start bool // it also refuses the start
 	}{
-		"readable key":            {func(h *house) { h.chmod("data/certs/ca.key", 0o640) }, "files", Fail, "ca.key has mode 0640", true},
-		"readable leaf key":       {func(h *house) { h.chmod("data/certs/server.key", 0o604) }, "files", Fail, "server.key has mode 0604", true},
-		"readable users":          {func(h *house) { h.chmod("data/users.json", 0o644) }, "files", Fail, "users.json has mode 0644", true},
-		"writable rules":          {func(h *house) { h.chmod("data/rules.yaml", 0o664) }, "files", Fail, "rules.yaml has mode 0664", true},
-		"writable certificate":    {func(h *house) { h.chmod("data/certs/ca.pem", 0o622) }, "files", Fail, "ca.pem has mode 0622", true},
-		"open data directory":     {func(h *house) { h.chmod("data", 0o750) }, "files", Fail, "data has mode 0750", true},
-		"writable folder":         {func(h *house) { h.chmod("data/certs", 0o722) }, "files", Fail, "certs has mode 0722", true},
-		"writable parent":         {func(h *house) { h.chmod(".", 0o777) }, "files", Fail, "has mode 0777", true},
-		"somebody else's key":     {func(h *house) { h.stranger("data/certs/ca.key") }, "files", Fail, "user", os.Geteuid() == 0},
-		"no rules":                {func(h *house) { _ = os.Remove(h.path("data/rules.yaml")) }, "files", Unknown, "rules.yaml", true},
-		"open socket":             {func(h *house) { h.chmod("data/admin.sock", 0o666) }, "files", Fail, "admin.sock has mode 0666", false},
-		"something else for it":   {func(h *house) { _ = os.Remove(h.path("data/admin.sock")); h.write("data/admin.sock", "", 0o600) }, "files", Fail, "is not a socket", false},
-		"writable configuration":  {func(h *house) { h.chmod("redoubt.yaml", 0o666) }, "files", Fail, "redoubt.yaml has mode 0666", false},
-		"a key an editor left":    {func(h *house) { h.write("data/certs/ca.key~", key, 0o644) }, "files", Warn, "ca.key~ has mode 0644", false},
-		"password in environment": {func(h *house) { h.write("proc/7/environ", "A=b\x00DB_PASSWORD="+canary+"\x00", 0o600) }, "environment", Fail, "variable DB_PASSWORD", false},
-		"key in environment":      {func(h *house) { h.write("proc/7/environ", "NAME="+key+"\x00", 0o600) }, "environment", Fail, "a private key", false},
-		"our secret by any name":  {func(h *house) { h.write("proc/7/environ", "NAME=rdt_"+strings.Repeat("a", 33)+"\x00", 0o600) }, "environment", Fail, "a generated secret", false},
-		"password in an address":  {func(h *house) { h.write("proc/7/environ", "http_proxy=http://me:"+canary+"@proxy:80\x00", 0o600) }, "environment", Fail, "an address with a password", false},
-		"password as argument":    {func(h *house) { h.write("proc/7/cmdline", "redoubt\x00--ldap-password\x00"+canary+"\x00", 0o600) }, "command line", Fail, "argument 1", false},
-		"password after equals":   {func(h *house) { h.write("proc/7/cmdline", "redoubt\x00--token="+canary+"\x00", 0o600) }, "command line", Fail, "argument 1", false},
+		"readable key":             {func(h *house) { h.chmod("data/certs/ca.key", 0o640) }, "files", Fail, "ca.key has mode 0640", true},
+		"readable leaf key":        {func(h *house) { h.chmod("data/certs/server.key", 0o604) }, "files", Fail, "server.key has mode 0604", true},
+		"readable users":           {func(h *house) { h.chmod("data/users.json", 0o644) }, "files", Fail, "users.json has mode 0644", true},
+		"readable users of before": {func(h *house) { h.write("data/users.json.migrated", "{}", 0o640) }, "files", Fail, "users.json.migrated has mode 0640", true},
+		"open store":               {func(h *house) { h.chmod("data/store", 0o755) }, "files", Fail, "store has mode 0755", true},
+		"open log":                 {func(h *house) { h.chmod("data/store/log", 0o710) }, "files", Fail, "log has mode 0710", true},
+		"writable index":           {func(h *house) { h.chmod("data/store/view", 0o770) }, "files", Fail, "view has mode 0770", true},
+		"writable rules":           {func(h *house) { h.chmod("data/rules.yaml", 0o664) }, "files", Fail, "rules.yaml has mode 0664", true},
+		"writable certificate":     {func(h *house) { h.chmod("data/certs/ca.pem", 0o622) }, "files", Fail, "ca.pem has mode 0622", true},
+		"open data directory":      {func(h *house) { h.chmod("data", 0o750) }, "files", Fail, "data has mode 0750", true},
+		"writable folder":          {func(h *house) { h.chmod("data/certs", 0o722) }, "files", Fail, "certs has mode 0722", true},
+		"writable parent":          {func(h *house) { h.chmod(".", 0o777) }, "files", Fail, "has mode 0777", true},
+		"somebody else's key":      {func(h *house) { h.stranger("data/certs/ca.key") }, "files", Fail, "user", os.Geteuid() == 0},
+		"no rules":                 {func(h *house) { _ = os.Remove(h.path("data/rules.yaml")) }, "files", Unknown, "rules.yaml", true},
+		"open socket":              {func(h *house) { h.chmod("data/admin.sock", 0o666) }, "files", Fail, "admin.sock has mode 0666", false},
+		"something else for it":    {func(h *house) { _ = os.Remove(h.path("data/admin.sock")); h.write("data/admin.sock", "", 0o600) }, "files", Fail, "is not a socket", false},
+		"writable configuration":   {func(h *house) { h.chmod("redoubt.yaml", 0o666) }, "files", Fail, "redoubt.yaml has mode 0666", false},
+		"a key an editor left":     {func(h *house) { h.write("data/certs/ca.key~", key, 0o644) }, "files", Warn, "ca.key~ has mode 0644", false},
+		"password in environment":  {func(h *house) { h.write("proc/7/environ", "A=b\x00DB_PASSWORD="+canary+"\x00", 0o600) }, "environment", Fail, "variable DB_PASSWORD", false},
+		"key in environment":       {func(h *house) { h.write("proc/7/environ", "NAME="+key+"\x00", 0o600) }, "environment", Fail, "a private key", false},
+		"our secret by any name":   {func(h *house) { h.write("proc/7/environ", "NAME=rdt_"+strings.Repeat("a", 33)+"\x00", 0o600) }, "environment", Fail, "a generated secret", false},
+		"password in an address":   {func(h *house) { h.write("proc/7/environ", "http_proxy=http://me:"+canary+"@proxy:80\x00", 0o600) }, "environment", Fail, "an address with a password", false},
+		"password as argument":     {func(h *house) { h.write("proc/7/cmdline", "redoubt\x00--ldap-password\x00"+canary+"\x00", 0o600) }, "command line", Fail, "argument 1", false},
+		"password after equals":    {func(h *house) { h.write("proc/7/cmdline", "redoubt\x00--token="+canary+"\x00", 0o600) }, "command line", Fail, "argument 1", false},
 		"core dumps": {func(h *house) {
 			h.write("proc/7/limits", "Max core file size        unlimited            unlimited            bytes\n", 0o600)
 		}, "core dumps", Fail, "unlimited", false},

@@ -163,6 +163,9 @@ var (
 	StoreLogBytes      = level("redoubt_store_log_bytes", "Bytes of the log on the disk (store.max_bytes).")
 	StoreLogSegments   = level("redoubt_store_log_segments", "Files of the log.")
 	StoreCutSessions   = count("redoubt_store_cut_sessions_total", "Times that a session lost the oldest of what waited for it because the log had no more room.")
+	sessionsBehind     = family{"redoubt_sessions_behind", "Sessions for which messages wait in the log, by whether a client is connected; looked at every few seconds.", gauge}
+	SessionsBehind     = sessionsBehind.each("state", 0, "connected", "away") // At(0 or 1)
+	BehindMessages     = level("redoubt_store_waiting_messages", "Messages that wait in the log, once for each session; looked at every few seconds.")
 	StoreBytes         = count("redoubt_store_written_bytes_total", "Bytes of the writes of the log.")
 )
 

@@ -1,6 +1,7 @@
-// Package builtin is the authenticator that needs nothing else: users in one file
-// of the data directory, a bounded pool of goroutines that hash passwords, and a
-// cache of credentials that were verified. It knows no packet and no connection.
+// Package builtin is the authenticator that needs nothing else: users that a Keeper
+// keeps (in the broker, as records of the log), a bounded pool of goroutines that hash
+// passwords, and a cache of credentials that were verified. It knows no packet, no
+// connection and no log.
 //
 // What a check costs depends only on the form of the presented password, so that
 // neither time nor load tells who exists (checklist row P4.1): a generated secret

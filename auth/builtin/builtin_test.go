@@ -2,11 +2,12 @@ package builtin
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -146,16 +147,6 @@ func TestTheCacheDiesWithTheCredential(t *testing.T) {
 				return err
 			}
 			_, err := d.Add("alice", next)
-			return err
-		},
-		"file edited and reloaded": func(d *desk) error {
-			if err := os.WriteFile(d.Path(), []byte(`{"version": 1, "users": []}`), 0o600); err != nil {
-				return err
-			}
-			r, err := d.Verify()
-			if err == nil {
-				d.Apply(r)
-			}
 			return err
 		},
 	} {
@@ -353,6 +344,18 @@ func TestSecretsAreNeverShown(t *testing.T) {
 	_, v, err := d.SetGenerated("dev")
 	show(v)
 	show(err)
+	d.kept.fail = errors.New("the log takes nothing")
+	_, _, err = d.SetGenerated("dev")
+	show(err)
+	show(d.Delete("dev"))
+	raw := d.kept.users["alice"]
+	for _, bad := range [][]byte{nil, raw[:len(raw)-1], append(bytes.Clone(raw), 0), append([]byte{9}, raw[1:]...), raw[1:], raw[2:]} {
+		_, err := decodeKept("alice", bad)
+		if err == nil {
+			t.Fatalf("a damaged record was taken: %x", bad)
+		}
+		show(err)
+	}
 	for _, bad := range []string{
 		strings.Replace(d.file(), `"hash"`, `"hush"`, 1),
 		strings.Replace(d.file(), `"2026-`, `"`+hash+`-`, 1),
@@ -368,18 +371,15 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		}
 		show(err)
 	}
-	for _, s := range []string{canary, own, hash, hash[len(argonHead):], string(v.Reveal())} {
+	for _, s := range []string{canary, own, hash, hash[len(argonHead):], string(v.Reveal()), hex.EncodeToString(raw[10:20]), string(raw[10:20])} {
 		if i := strings.Index(out.String(), s); i >= 0 {
 			t.Errorf("a secret is shown: ...%s...", out.String()[max(0, i-100):i+20])
 		}
 	}
 }
 
+// file is what the users would be in a users file.
 func (d *desk) file() string {
 	d.Helper()
-	b, err := os.ReadFile(d.Path())
-	if err != nil {
-		d.Fatal(err)
-	}
-	return string(b)
+	return fileOf(d.T, *d.users.Load())
 }

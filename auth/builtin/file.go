@@ -12,11 +12,11 @@ import (
 	"unicode/utf8"
 )
 
-// formatVersion is the version of users.json this code reads and writes.
+// formatVersion is the version of users.json this code reads.
 const formatVersion = 1
 
-// UsersMax bounds the users of one file: beyond it a directory or a database is
-// the right back end. FileBytesMax bounds the file to match.
+// UsersMax bounds the users: beyond it a directory or a database is the right back end.
+// FileBytesMax bounds a users file to match.
 const (
 	UsersMax     = 100_000
 	FileBytesMax = 64 << 20
@@ -48,25 +48,6 @@ type userLine struct {
 
 var knownKeys = []string{"version", "users", "name", "hash", "created", "changed"}
 
-// encode writes the table sorted by name, so that two files can be compared.
-func (t table) encode() ([]byte, error) {
-	f := userFile{Version: formatVersion, Users: []userLine{}}
-	for _, r := range t.sorted() {
-		f.Users = append(f.Users, userLine{r.name, r.cred.encode(), r.created.UTC().Format(time.RFC3339), r.changed.UTC().Format(time.RFC3339)})
-	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(f); err != nil {
-		return nil, fmt.Errorf("encode users: %w", err)
-	}
-	if b.Len() > FileBytesMax {
-		return nil, fmt.Errorf("users take %d bytes; at most %d are allowed", b.Len(), FileBytesMax)
-	}
-	return b.Bytes(), nil
-}
-
 func (t table) sorted() []*record {
 	out := make([]*record, 0, len(t))
 	for _, r := range t {
@@ -76,8 +57,9 @@ func (t table) sorted() []*record {
 	return out
 }
 
-// decodeUsers reads users.json strictly: a key this version does not know may be a
-// restriction this version would not enforce. Errors never show a hash.
+// decodeUsers reads users.json, which Migrate takes over, strictly: a key this version
+// does not know may be a restriction this version would not enforce. Errors never show
+// a hash.
 func decodeUsers(data []byte) (table, error) {
 	if !utf8.Valid(data) {
 		return nil, errors.New("is not UTF-8; restore it from a backup") // encoding/json would bend the names
@@ -124,7 +106,8 @@ func (u *userLine) record() (*record, error) {
 		key, text string
 		into      *time.Time
 	}{{"created", u.Created, &r.created}, {"changed", u.Changed, &r.changed}} {
-		if *f.into, err = time.Parse(time.RFC3339, f.text); err != nil {
+		*f.into, err = time.Parse(time.RFC3339, f.text)
+		if at := f.into.Unix(); err != nil || at < timeMin || at > timeMax {
 			return nil, fmt.Errorf("%q: %s: is not a time like 2026-01-31T12:00:00Z", u.Name, f.key)
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"syscall"
 )
@@ -62,37 +61,6 @@ func ownerOf(st fs.FileInfo) (uid int, ok bool) {
 		return -1, false
 	}
 	return int(s.Uid), true
-}
-
-// checkFolder refuses to create the first users file in somebody else's folder:
-// the owner could not read it.
-func checkFolder(dir string, uid int) error {
-	st, err := os.Stat(dir)
-	if err != nil {
-		return err
-	}
-	if owner, ok := ownerOf(st); !ok || owner != uid {
-		return fmt.Errorf("%s belongs to uid %d and this program runs as uid %d; run it as the owner", dir, owner, uid)
-	}
-	return nil
-}
-
-// lockChanges keeps two programs from changing the same users at once, where the
-// second would undo the first. It does not wait.
-func lockChanges(path string) (unlock func(), err error) {
-	name := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".lock")
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock the users: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("another program is changing the users right now (%s is locked); try again", name)
-		}
-		return nil, fmt.Errorf("lock %s: %w", name, err)
-	}
-	return func() { _ = f.Close() }, nil // closing unlocks
 }
 
 // shellQuote makes path one word of a shell command.

@@ -24,7 +24,7 @@ const (
 	sumBytes       = 32
 )
 
-// The heads of the two stored forms. argon2id is the PHC string format that other
+// The heads of the two forms in a users file. argon2id is the PHC string format that other
 // tools read too; the second is ours in the same style.
 const (
 	argonHead  = "$argon2id$v=19$m=19456,t=2,p=1$"
@@ -106,16 +106,7 @@ func (c *credential) fits(password []byte) bool {
 	return subtle.ConstantTimeCompare(got[:], c.sum[:]) == 1
 }
 
-// encode is the stored form.
-func (c *credential) encode() string {
-	head := argonHead
-	if c.kind == generated {
-		head = sha256Head
-	}
-	return head + base64.RawStdEncoding.EncodeToString(c.salt[:]) + "$" + base64.RawStdEncoding.EncodeToString(c.sum[:])
-}
-
-// decodeCredential reads a stored form. Errors never show it.
+// decodeCredential reads the form it has in a users file. Errors never show it.
 func decodeCredential(s string) (credential, error) {
 	c := credential{kind: chosen}
 	rest, ok := strings.CutPrefix(s, argonHead)

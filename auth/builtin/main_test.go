@@ -1,7 +1,10 @@
 package builtin
 
 import (
+	"bytes"
+	"maps"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -20,18 +23,74 @@ const canary = "canary-5up3r-53cr37"
 
 var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
+// memory is a Keeper that forgets at the end of the test, and fails when told to.
+type memory struct {
+	users map[string][]byte
+	steps []int // how many users each Put had, by step
+	fail  error // of the next change
+	after int   // steps that still work before fail
+}
+
+func newMemory() *memory { return &memory{users: map[string][]byte{}} }
+
+func (m *memory) Users(fn func(name string, content []byte) error) error {
+	for _, name := range slices.Sorted(maps.Keys(m.users)) {
+		scratch := bytes.Clone(m.users[name])
+		err := fn(name, scratch)
+		clear(scratch) // who keeps it keeps nothing
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *memory) step() error {
+	if m.fail == nil {
+		return nil
+	}
+	if m.after == 0 {
+		return m.fail
+	}
+	m.after--
+	return nil
+}
+
+func (m *memory) Put(users ...Kept) error {
+	for step := range slices.Chunk(users, PutMax) {
+		if err := m.step(); err != nil {
+			return err
+		}
+		m.steps = append(m.steps, len(step))
+		for _, u := range step {
+			m.users[u.Name] = u.Content
+		}
+	}
+	return nil
+}
+
+func (m *memory) Delete(name string) error {
+	if err := m.step(); err != nil {
+		return err
+	}
+	delete(m.users, name)
+	return nil
+}
+
 // desk is a store with an authenticator on it, and a clock that stands still.
 type desk struct {
 	*testing.T
 	*Store
 	auth  *Authenticator
 	clock *clock.Manual
+	kept  *memory
 }
 
 func newDesk(t *testing.T, opt Options) *desk {
 	t.Helper()
 	clk := clock.NewManual(start)
-	s, err := Open(t.TempDir(), clk)
+	kept := newMemory()
+	s, err := Open(kept, clk)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +99,7 @@ func newDesk(t *testing.T, opt Options) *desk {
 		t.Fatal(err)
 	}
 	t.Cleanup(a.Close)
-	return &desk{t, s, a, clk}
+	return &desk{t, s, a, clk, kept}
 }
 
 // add makes a user with the canary.

@@ -1,32 +1,36 @@
 package builtin
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redoubtmq/redoubt/internal/clock"
-	"github.com/redoubtmq/redoubt/internal/safefile"
 	"github.com/redoubtmq/redoubt/internal/secret"
 )
-
-// FileName is the users file inside the data directory.
-const FileName = "users.json"
 
 // What a change of users can be refused for, besides a bad name or password.
 var (
 	ErrExists  = errors.New("exists already")
 	ErrUnknown = errors.New("does not exist")
 )
+
+// KeepError says that a change could not be kept: the user is as before.
+type KeepError struct {
+	Name string
+	Err  error // the Keeper's
+}
+
+// Error names the user.
+func (e *KeepError) Error() string { return fmt.Sprintf("user %q was not changed: %v", e.Name, e.Err) }
+
+// Unwrap is what the Keeper said.
+func (e *KeepError) Unwrap() error { return e.Err }
 
 // User is what may be shown of a user.
 type User struct {
@@ -36,55 +40,78 @@ type User struct {
 	Changed time.Time `json:"changed"` // of the password
 }
 
-// Store is the users of one file. Reading it never blocks; changes are made one
-// at a time, are on disk and read back before they are in force, and start from
-// what the file holds then, so that two programs can share it. It is safe for
-// concurrent use.
+// Store is the users of one Keeper. Reading it never blocks; changes are made one at a
+// time and are kept before they are in force. It is safe for concurrent use.
 type Store struct {
-	path   string
+	keeper Keeper
 	clock  clock.Clock
 	random io.Reader // crypto/rand but for tests
 
 	users     atomic.Pointer[table]
 	temporary temporaries
+	audience  audience
 
-	mu       sync.Mutex // serialises changes, held while users is replaced; guards onChange
-	onChange []func(names []string)
+	mu sync.Mutex // serialises changes; held while users is replaced, and while the keeper keeps
 }
 
-// Open reads the users of a data directory. No file means no users yet: nobody is
-// admitted, and Add makes the file.
-func Open(dataDir string, clk clock.Clock) (*Store, error) {
-	s := &Store{path: filepath.Join(dataDir, FileName), clock: clk, random: rand.Reader}
-	t, err := s.read()
-	if errors.Is(err, fs.ErrNotExist) {
-		t, err = table{}, nil
-	}
+// Open reads the users a Keeper has. None means that nobody is admitted. One that
+// cannot be read is refused: without it somebody could not come in, and nobody would
+// know why.
+func Open(keeper Keeper, clk clock.Clock) (*Store, error) {
+	s := &Store{keeper: keeper, clock: clk, random: rand.Reader}
+	t := table{}
+	err := keeper.Users(func(name string, content []byte) error {
+		r, err := decodeKept(name, content)
+		if err != nil {
+			return fmt.Errorf("user %s cannot be read from the log: %w. Start the version of redoubt that wrote it, or restore the data directory from a backup", shownName(name), err)
+		}
+		t[name] = r
+		return nil
+	})
 	if err != nil {
 		return nil, err
+	}
+	if len(t) > UsersMax {
+		return nil, fmt.Errorf("the log has %d users; at most %d are allowed. Start the version of redoubt that wrote them, or restore the data directory from a backup", len(t), UsersMax)
 	}
 	s.users.Store(&t)
 	return s, nil
 }
 
-// Path is the users file.
-func (s *Store) Path() string { return s.path }
+// shownName keeps a name that nobody should have short.
+func shownName(name string) string {
+	if len(name) > NameBytesMax {
+		return fmt.Sprintf("%q...", name[:NameBytesMax])
+	}
+	return fmt.Sprintf("%q", name)
+}
+
+// audience is who hears of changes. It has a lock of its own, so that what must be told
+// at once does not wait for a change that is being kept.
+type audience struct {
+	mu  sync.Mutex // guards fns
+	fns []func(names []string)
+}
 
 // OnChange has fn called with every user that was deleted or got another password,
 // after the change is in force and from the goroutine that made it. The owner of
 // connections closes theirs. An Allow that is on its way then is not among them:
 // who registers a client asks Known afterwards.
 func (s *Store) OnChange(fn func(names []string)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.onChange = append(s.onChange[:len(s.onChange):len(s.onChange)], fn)
+	a := &s.audience
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fns = append(a.fns[:len(a.fns):len(a.fns)], fn)
 }
 
-// tell calls fns, without a lock, if there is anything to tell.
-func tell(fns []func([]string), names []string) {
+// tell calls everybody, without a lock, if there is anything to tell.
+func (a *audience) tell(names ...string) {
 	if len(names) == 0 {
 		return
 	}
+	a.mu.Lock()
+	fns := a.fns
+	a.mu.Unlock()
 	for _, fn := range fns {
 		fn(names)
 	}
@@ -165,24 +192,21 @@ func (s *Store) setGenerated(name string, add bool) (User, secret.Value, error) 
 func (s *Store) put(name string, k kind, password secret.Value, add bool) (User, error) {
 	now := s.clock.Now().UTC().Truncate(time.Second)
 	r := &record{name: name, created: now, changed: now}
-	err := s.change(func(t table) error {
+	err := s.change(name, func(t table) (*record, error) {
 		old := t[name]
 		switch {
 		case add && old != nil:
-			return fmt.Errorf("user %q %w; use another name, or set its password", name, ErrExists)
+			return nil, fmt.Errorf("user %q %w; use another name, or set its password", name, ErrExists)
 		case !add && old == nil:
-			return fmt.Errorf("user %q %w; add it first", name, ErrUnknown)
+			return nil, fmt.Errorf("user %q %w; add it first", name, ErrUnknown)
 		case add && len(t) >= UsersMax:
-			return fmt.Errorf("there are %d users already, which is the most one file holds", len(t))
+			return nil, fmt.Errorf("there are %d users already, which is the most there can be", len(t))
 		case old != nil:
 			r.created = old.created
 		}
 		var err error
-		if r.cred, err = newCredential(s.random, k, password.Reveal()); err != nil {
-			return err
-		}
-		t[name] = r
-		return nil
+		r.cred, err = newCredential(s.random, k, password.Reveal())
+		return r, err
 	})
 	if err != nil {
 		return User{}, err
@@ -192,94 +216,44 @@ func (s *Store) put(name string, k kind, password secret.Value, add bool) (User,
 
 // Delete removes a user.
 func (s *Store) Delete(name string) error {
-	return s.change(func(t table) error {
+	return s.change(name, func(t table) (*record, error) {
 		if t[name] == nil {
-			return fmt.Errorf("user %q %w", name, ErrUnknown)
+			return nil, fmt.Errorf("user %q %w", name, ErrUnknown)
 		}
-		delete(t, name)
-		return nil
+		return nil, nil
 	})
 }
 
-// change edits a copy of what the file holds now, writes it, reads it back, and
-// only then puts it in force.
-func (s *Store) change(edit func(table) error) error {
+// change asks judge what a user becomes, nil for nobody, has it kept, and only then
+// puts it in force.
+func (s *Store) change(name string, judge func(table) (*record, error)) error {
 	s.mu.Lock()
-	names, err := s.changeLocked(edit)
-	fns := s.onChange
+	was, err := s.changeLocked(name, judge)
 	s.mu.Unlock()
-	tell(fns, names)
+	if err == nil && was {
+		s.audience.tell(name)
+	}
 	return err
 }
 
-func (s *Store) changeLocked(edit func(table) error) (changed []string, err error) {
-	unlock, err := lockChanges(s.path)
+// changeLocked also tells whether the user was one before, who has lost a credential.
+func (s *Store) changeLocked(name string, judge func(table) (*record, error)) (was bool, err error) {
+	old := *s.users.Load()
+	r, err := judge(old)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	defer unlock()
-	t, err := s.read()
-	if errors.Is(err, fs.ErrNotExist) {
-		if s.Len() > 0 {
-			return nil, s.gone()
-		}
-		t, err = table{}, checkFolder(filepath.Dir(s.path), os.Geteuid())
+	now := maps.Clone(old)
+	if r == nil {
+		err = s.keeper.Delete(name)
+		delete(now, name)
+	} else {
+		err = s.keeper.Put(Kept{name, r.content()})
+		now[name] = r
 	}
 	if err != nil {
-		return nil, err
+		return false, &KeepError{name, err}
 	}
-	t = maps.Clone(t)
-	if err := edit(t); err != nil {
-		return nil, err
-	}
-	want, err := t.encode()
-	if err != nil {
-		return nil, err
-	}
-	if err := safefile.Write(s.path, want, 0o600); err != nil {
-		return nil, err
-	}
-	got, err := readGuarded(s.path)
-	if err != nil {
-		return nil, fmt.Errorf("read the users back: %w", err)
-	}
-	if !bytes.Equal(got, want) {
-		return nil, fmt.Errorf("%s does not hold what was just written to it; check the disk and who else writes there", s.path)
-	}
-	return s.replace(t), nil
-}
-
-func (s *Store) gone() error {
-	return fmt.Errorf("%s is gone while users are in force; restore it from a backup, or restart to begin without users", s.path)
-}
-
-// read is the file as it is now.
-func (s *Store) read() (table, error) {
-	data, err := readGuarded(s.path)
-	if err != nil {
-		return nil, err
-	}
-	t, err := decodeUsers(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.path, err)
-	}
-	return t, nil
-}
-
-// replace puts t in force and answers the users that lost their credential.
-// Records that did not change stay the same, and with them what was verified. It
-// is called with mu held.
-func (s *Store) replace(t table) (changed []string) {
-	for _, old := range s.users.Load().sorted() {
-		now := t[old.name]
-		if now != nil && now.cred == old.cred {
-			if now.created.Equal(old.created) && now.changed.Equal(old.changed) {
-				t[old.name] = old
-			}
-			continue
-		}
-		changed = append(changed, old.name)
-	}
-	s.users.Store(&t)
-	return changed
+	s.users.Store(&now)
+	return old[name] != nil, nil
 }

@@ -3,13 +3,10 @@ package builtin
 import (
 	"errors"
 	"io"
-	"io/fs"
 	"math/rand"
-	"os"
-	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -20,9 +17,9 @@ import (
 // fixedRandom is a source that repeats itself, so that a test can.
 func fixedRandom(seed int64) io.Reader { return rand.New(rand.NewSource(seed)) }
 
-func open(t *testing.T, dir string) *Store {
+func open(t *testing.T, k Keeper) *Store {
 	t.Helper()
-	s, err := Open(dir, clock.NewManual(start))
+	s, err := Open(k, clock.NewManual(start))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,13 +27,10 @@ func open(t *testing.T, dir string) *Store {
 }
 
 func TestUsersSurviveARestart(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir)
+	kept := newMemory()
+	s := open(t, kept)
 	if s.Len() != 0 || len(s.List()) != 0 || s.Known("alice") {
 		t.Error("a new store has users")
-	}
-	if _, err := os.Stat(s.Path()); !errors.Is(err, fs.ErrNotExist) {
-		t.Error("opening made a file")
 	}
 	if _, err := s.Add("bob", secret.FromString(canary)); err != nil {
 		t.Fatal(err)
@@ -45,16 +39,12 @@ func TestUsersSurviveARestart(t *testing.T) {
 	if err != nil || u.Kind != "generated" || !generatedForm(v.Reveal()) || !u.Created.Equal(start) {
 		t.Fatalf("%+v %v", u, err)
 	}
-	st, err := os.Stat(s.Path())
-	if err != nil || st.Mode().Perm() != 0o600 {
-		t.Errorf("%v %v", st.Mode(), err)
-	}
-	again := open(t, dir)
+	again := open(t, kept)
 	if l := again.List(); len(l) != 2 || l[0].Name != "alice" || l[1].Kind != "chosen" {
 		t.Errorf("%+v", l)
 	}
 	if !slices.Equal(again.List(), s.List()) {
-		t.Error("what is in force is not what was written")
+		t.Error("what is in force is not what was kept")
 	}
 	if c := again.lookup("alice").cred; !c.fits(v.Reveal()) {
 		t.Error("the secret does not fit after a restart")
@@ -62,13 +52,149 @@ func TestUsersSurviveARestart(t *testing.T) {
 	if err := again.Delete("bob"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.SetPassword("bob", secret.FromString(canary)); !errors.Is(err, ErrUnknown) {
-		t.Errorf("a change did not start from what the file holds: %v", err)
+	if l := open(t, kept).List(); len(l) != 1 || l[0].Name != "alice" {
+		t.Errorf("%+v", l)
+	}
+}
+
+// What could not be kept is not in force, and nobody is told of it.
+func TestWhatIsNotKeptIsNotInForce(t *testing.T) {
+	full := errors.New("the disk is full")
+	d := newDesk(t, Options{Workers: 1})
+	d.add("alice")
+	var told []string
+	d.OnChange(func(names []string) { told = append(told, names...) })
+	before, was := d.List(), d.lookup("alice")
+	d.kept.fail = full
+	for what, change := range map[string]func() error{
+		"add":      func() error { _, err := d.Add("bob", secret.FromString(canary)); return err },
+		"generate": func() error { _, _, err := d.AddGenerated("bob"); return err },
+		"password": func() error { _, err := d.SetPassword("alice", secret.FromString("another-password")); return err },
+		"secret":   func() error { _, v, err := d.SetGenerated("alice"); return errors.Join(err, emptySecret(v)) },
+		"delete":   func() error { return d.Delete("alice") },
+	} {
+		var keep *KeepError
+		if err := change(); !errors.Is(err, full) || !errors.As(err, &keep) || !strings.Contains(err.Error(), keep.Name) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if !slices.Equal(d.List(), before) || d.lookup("alice") != was || d.Known("bob") || len(told) > 0 {
+		t.Errorf("it is %+v, told %v", d.List(), told)
+	}
+	if !d.enters("alice", canary) || d.enters("alice", "another-password") {
+		t.Error("another password counts")
+	}
+	d.kept.fail = nil
+	if err := d.Delete("alice"); err != nil || d.Known("alice") || !slices.Equal(told, []string{"alice"}) {
+		t.Errorf("%v, told %v", err, told)
+	}
+}
+
+func emptySecret(v secret.Value) error {
+	if v.Empty() {
+		return nil
+	}
+	return errors.New("a secret was given out that does not count")
+}
+
+// slowKeeper does not answer until it is let go.
+type slowKeeper struct {
+	*memory
+	began, free chan struct{}
+}
+
+func (k slowKeeper) Put(users ...Kept) error {
+	k.began <- struct{}{}
+	<-k.free
+	return k.memory.Put(users...)
+}
+
+// A disk that is slow holds up the next change, and nothing else: nobody who logs in,
+// and not the end of a user whose time has come.
+func TestASlowDiskHoldsUpOnlyChanges(t *testing.T) {
+	k := slowKeeper{newMemory(), make(chan struct{}, 2), make(chan struct{})}
+	s := open(t, k)
+	if _, _, err := s.AddTemporary("tmp", time.Second); err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	s.OnChange(func(names []string) { told = append(told, names...) })
+	done := make(chan error, 2)
+	for _, name := range []string{"ann", "ann"} { // the second is judged by what the first made
+		go func() { _, _, err := s.AddGenerated(name); done <- err }()
+	}
+	<-k.began
+	if s.Known("ann") || !s.Known("tmp") {
+		t.Error("a user is in force before he is kept")
+	}
+	s.clock.(*clock.Manual).Advance(time.Second)
+	if names, _ := s.ExpireTemporary(); !slices.Equal(names, []string{"tmp"}) || !slices.Equal(told, names) {
+		t.Errorf("expired %v, told %v", names, told)
+	}
+	close(k.free)
+	a, b := <-done, <-done
+	if (a == nil) == (b == nil) || !errors.Is(errors.Join(a, b), ErrExists) || !s.Known("ann") || len(k.began) != 0 {
+		t.Errorf("%v, %v", a, b)
+	}
+}
+
+// A record that cannot be read refuses the start, with whose it is and what to do.
+func TestARecordThatCannotBeReadIsRefused(t *testing.T) {
+	kept := newMemory()
+	if _, _, err := open(t, kept).AddGenerated("alice"); err != nil {
+		t.Fatal(err)
+	}
+	good := kept.users["alice"]
+	change := func(at int, b byte) []byte {
+		out := slices.Clone(good)
+		out[at] = b
+		return out
+	}
+	for name, c := range map[string]struct {
+		user    string
+		content []byte
+		says    string
+	}{
+		"nothing":       {"alice", nil, `user "alice" cannot be read from the log: its record is empty`},
+		"newer format":  {"alice", change(0, 2), "format 2 and this version reads 1"},
+		"no format":     {"alice", change(0, 0), "format 0"},
+		"another kind":  {"alice", change(1, 2), "kind 2"},
+		"short":         {"alice", good[:len(good)-1], "65 bytes, want 66"},
+		"long":          {"alice", append(slices.Clone(good), 0), "67 bytes, want 66"},
+		"a late time":   {"alice", change(len(good)-8, 1), "time"},
+		"an early time": {"alice", change(len(good)-16, 0xff), "time"},
+		"a bad name":    {"a/b", good, `user "a/b" cannot be read`},
+		"no name":       {"", good, `user "" cannot be read`},
+		"a long name":   {strings.Repeat("n", 100_000), good, `nnn"... cannot be read`},
+	} {
+		kept.users = map[string][]byte{"bob": good, c.user: c.content}
+		_, err := Open(kept, clock.NewManual(start))
+		if err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "restore the data directory from a backup") || len(err.Error()) > 1000 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	kept.users = map[string][]byte{}
+	for i := range UsersMax + 1 {
+		kept.users["u"+strconv.Itoa(i)] = good
+	}
+	if _, err := Open(kept, clock.NewManual(start)); err == nil || !strings.Contains(err.Error(), "at most 100000") {
+		t.Errorf("too many: %v", err)
+	}
+	delete(kept.users, "u0")
+	s, err := Open(kept, clock.NewManual(start))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := s.AddGenerated("one-more"); err == nil || !strings.Contains(err.Error(), "100000 users already") {
+		t.Errorf("one too many was added: %v", err)
+	}
+	if _, _, err := s.SetGenerated("u1"); err != nil {
+		t.Errorf("a full house takes no new password: %v", err)
 	}
 }
 
 func TestAddSetDelete(t *testing.T) {
-	s := open(t, t.TempDir())
+	s := open(t, newMemory())
 	var told []string
 	s.OnChange(func(names []string) { told = append(told, names...) })
 	if _, err := s.Add("alice", secret.FromString(canary)); err != nil {
@@ -110,7 +236,7 @@ func TestAddSetDelete(t *testing.T) {
 }
 
 func TestNamesAndPasswordsThatAreRefused(t *testing.T) {
-	s := open(t, t.TempDir())
+	s := open(t, newMemory())
 	for name, says := range map[string]string{
 		"":                       "needs a name",
 		"a/b":                    "could never expand ${username}",
@@ -155,160 +281,5 @@ func TestNamesAndPasswordsThatAreRefused(t *testing.T) {
 	}
 	if s.Len() != 0 {
 		t.Error("a refused user exists")
-	}
-}
-
-// The file is judged by the opened descriptor, and the message is the command.
-func TestAFileThatOthersCouldReadOrChangeIsRefused(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir)
-	if _, _, err := s.AddGenerated("alice"); err != nil {
-		t.Fatal(err)
-	}
-	for _, mode := range []fs.FileMode{0o640, 0o604, 0o620, 0o602, 0o610, 0o601, 0o644, 0o666} {
-		if err := os.Chmod(s.Path(), mode); err != nil {
-			t.Fatal(err)
-		}
-		want := "run: chmod 600 " + s.Path()
-		_, err := Open(dir, clock.NewManual(start))
-		if err == nil || !strings.HasSuffix(err.Error(), want) {
-			t.Errorf("%o: %v, want %q", mode, err, want)
-		}
-		if _, err := s.Verify(); err == nil {
-			t.Errorf("%o: reloaded", mode)
-		}
-		if _, _, err := s.AddGenerated("bob"); err == nil {
-			t.Errorf("%o: changed", mode)
-		}
-	}
-	if err := os.Chmod(s.Path(), 0o400); err != nil {
-		t.Fatal(err)
-	}
-	st, err := os.Stat(s.Path())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := checkGuard("/x y/users.json", st, os.Geteuid()+1); err == nil || !strings.Contains(err.Error(), "'/x y/users.json'") || !strings.Contains(err.Error(), "belongs to uid") {
-		t.Error("a foreign owner:", err)
-	}
-	if err := checkFolder(dir, os.Geteuid()+1); err == nil {
-		t.Error("a first file in a foreign folder")
-	}
-	if err := os.Remove(s.Path()); err != nil {
-		t.Fatal(err)
-	}
-	for what, make := range map[string]func() error{
-		"symbolic link": func() error { return os.Symlink("/dev/null", s.Path()) },
-		"regular file":  func() error { return syscall.Mkfifo(s.Path(), 0o600) },
-	} {
-		if err := make(); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := Open(dir, clock.NewManual(start)); err == nil || !strings.Contains(err.Error(), what) {
-			t.Errorf("%s: %v", what, err)
-		}
-		if err := os.Remove(s.Path()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := shellQuote("/a'b"); got != `'/a'\''b'` {
-		t.Error(got)
-	}
-}
-
-// A102: a reload that cannot be believed leaves the users in force.
-func TestReloadHasTwoPhases(t *testing.T) {
-	dir := t.TempDir()
-	s := open(t, dir)
-	_, v, err := s.AddGenerated("alice")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := s.AddGenerated("bob"); err != nil {
-		t.Fatal(err)
-	}
-	var told []string
-	s.OnChange(func(names []string) { told = names })
-	good, err := os.ReadFile(s.Path())
-	if err != nil {
-		t.Fatal(err)
-	}
-	kept := s.lookup("alice")
-	for _, bad := range []string{"", "{", `{"version":2,"users":[]}`, string(good[:len(good)/2])} {
-		if err := os.WriteFile(s.Path(), []byte(bad), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if r, err := s.Verify(); err == nil || r != nil || !strings.Contains(err.Error(), s.Path()) {
-			t.Errorf("%q: %v", bad, err)
-		}
-	}
-	if err := os.Remove(s.Path()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Verify(); err == nil || !strings.Contains(err.Error(), "is gone") {
-		t.Error("a missing file means no users:", err)
-	}
-	if _, _, err := s.AddGenerated("carol"); err == nil {
-		t.Error("a change wrote a file without the users in force")
-	}
-	if s.Len() != 2 {
-		t.Fatal("refused reloads changed the users")
-	}
-	if err := os.WriteFile(s.Path(), []byte(strings.Replace(string(good), `"bob"`, `"carol"`, 1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	r, err := s.Verify()
-	if err != nil || r.Len() != 2 || s.Known("carol") {
-		t.Fatal("Verify changed something:", err)
-	}
-	s.Apply(r)
-	if !s.Known("carol") || s.Known("bob") || !slices.Equal(told, []string{"bob"}) {
-		t.Errorf("told %v", told)
-	}
-	if c := s.lookup("alice"); c != kept || !c.cred.fits(v.Reveal()) {
-		t.Error("a user that did not change was replaced")
-	}
-	r, err = s.Verify()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Delete("carol"); err != nil {
-		t.Fatal(err)
-	}
-	s.Apply(r)
-	if s.Known("carol") {
-		t.Error("a reload brought back a user deleted after it was read")
-	}
-}
-
-func TestTwoProgramsDoNotUndoEachOther(t *testing.T) {
-	dir := t.TempDir()
-	a, b := open(t, dir), open(t, dir)
-	if _, _, err := a.AddGenerated("alice"); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := b.AddGenerated("bob"); err != nil {
-		t.Fatal(err)
-	}
-	if l := open(t, dir).List(); len(l) != 2 {
-		t.Errorf("%+v", l)
-	}
-	unlock, err := lockChanges(a.Path())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := a.AddGenerated("carol"); err == nil || !strings.Contains(err.Error(), "another program") {
-		t.Error("changed in spite of the lock:", err)
-	}
-	unlock()
-	if _, _, err := a.AddGenerated("carol"); err != nil {
-		t.Error(err)
-	}
-	entries, err := os.ReadDir(dir)
-	if err != nil || len(entries) != 2 {
-		t.Errorf("%d files are left, %v; want the users and the lock", len(entries), err)
-	}
-	if filepath.Base(a.Path()) != "users.json" {
-		t.Error(a.Path())
 	}
 }

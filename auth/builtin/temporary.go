@@ -21,8 +21,8 @@ const TemporaryLifeMax = 5 * time.Minute
 // ErrTooMany says that there are TemporaryMax temporary users already.
 var ErrTooMany = errors.New("too many temporary users; wait until one ends")
 
-// temporaries are users that end by themselves. They live in memory only: no file
-// holds them and a restart forgets them. In everything else they are users: the
+// temporaries are users that end by themselves. They live in memory only: no keeper
+// has them and a restart forgets them. In everything else they are users: the
 // same record, found by the same lookup, checked by the same hash.
 type temporaries struct {
 	users atomic.Pointer[map[string]temporary]
@@ -35,7 +35,7 @@ type temporary struct {
 	until time.Time
 }
 
-// lookup is asked after the file's users: a name cannot be in both.
+// lookup is asked after the users that are kept: a name cannot be in both.
 func (t *temporaries) lookup(now func() time.Time, name string) *record {
 	users := t.users.Load()
 	if users == nil {
@@ -94,7 +94,7 @@ func (s *Store) EndTemporary(name string) error {
 		return nil
 	})
 	if err == nil {
-		s.ended([]string{name})
+		s.audience.tell(name)
 	}
 	return err
 }
@@ -115,15 +115,8 @@ func (s *Store) ExpireTemporary() (names []string, next time.Time) {
 		}
 		return nil
 	})
-	s.ended(names)
+	s.audience.tell(names...)
 	return names, next
-}
-
-func (s *Store) ended(names []string) {
-	s.mu.Lock()
-	fns := s.onChange
-	s.mu.Unlock()
-	tell(fns, names)
 }
 
 // change edits a copy and puts it in force.

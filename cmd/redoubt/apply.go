@@ -48,10 +48,6 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	users, err := n.users.Verify()
-	if err != nil {
-		return nil, nil, err
-	}
 	connections, _, err := connectionsMax(c)
 	if err != nil {
 		return nil, nil, err
@@ -84,11 +80,10 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		n.delayed.SetMax(delayLimits(c))
 		n.broker.Apply(brokerSettings(c, n.held))
 		_ = n.door.Apply(limits) // NewDoor agreed above
-		n.users.Apply(users)
 		n.authz.Swap(policy)
 		for l, p := range certs {
 			l.certs.Store(p)
 		}
 		n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
-	}, append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile), fmt.Sprintf("users: %d", users.Len())), nil
+	}, append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile), fmt.Sprintf("users: %d", n.users.Len())), nil
 }

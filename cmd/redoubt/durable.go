@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/datadir"
@@ -27,6 +28,7 @@ type durable struct {
 	view    *view.View
 	readers *readers.Pool
 	broker  atomic.Pointer[broker.Broker] // whom the log tells that it has room
+	behind  atomic.Pointer[broker.Behind] // as of a few seconds ago
 	ran     time.Time                     // until then the process before surely ran
 }
 
@@ -45,6 +47,7 @@ func (n *node) openStore(c *config.Config) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	d := &durable{}
+	d.behind.Store(&broker.Behind{})
 	l, report, err := local.Open(logFolder, local.Options{
 		SegmentBytes: int64(c.Store.SegmentBytes), Clock: n.clock, Observe: n.observeCommit,
 		Room: func() {
@@ -198,7 +201,10 @@ func (n *node) tidyStore(ctx context.Context) {
 		n.broker.SetFull(d.log.Usage().Bytes >= most)
 		return
 	}
-	below := n.needs(told + 1)
+	below := told + 1
+	if b := n.lookBehind(); b.Oldest != 0 {
+		below = min(below, b.Oldest)
+	}
 	if room := d.log.Within(most - most/5); room > below {
 		below = min(room, told)
 		n.cut(below)
@@ -214,17 +220,32 @@ func (n *node) tidyStore(ctx context.Context) {
 	}
 }
 
-// needs is the smallest number of the log that any session still wants, at most upTo.
-func (n *node) needs(upTo store.Seq) store.Seq {
-	found := make(chan store.Seq, n.loops)
-	n.server.Each(func(_ time.Time, h *broker.Home) { found <- h.Needs() })
+// lookBehind asks the homes what waits in the log, and remembers it for metrics and
+// status.
+func (n *node) lookBehind() broker.Behind {
+	found := make(chan broker.Behind, n.loops)
+	n.server.Each(func(_ time.Time, h *broker.Home) { found <- h.Behind() })
 	close(found)
-	for seq := range found {
-		if seq != 0 && seq < upTo {
-			upTo = seq
-		}
+	sum := broker.Behind{}
+	for one := range found {
+		sum = sum.Plus(one)
 	}
-	return upTo
+	n.durable.behind.Store(&sum)
+	return sum
+}
+
+// storeStatus is how the log is, for whoever asks.
+func (n *node) storeStatus() admin.StoreStatus {
+	u, b := n.durable.log.Usage(), n.durable.behind.Load()
+	s := admin.StoreStatus{
+		Bytes: u.Bytes, MaxBytes: int64(n.loaded.Load().Config.Store.MaxBytes), Segments: u.Segments, First: uint64(u.First), Last: uint64(u.Last),
+		Behind: b.Connected + b.Away, Away: b.Away, Waiting: b.Messages,
+		Oldest: uint64(b.Oldest), ClientID: b.Holder.ClientID, Identity: b.Holder.Identity,
+	}
+	if err := n.durable.log.Err(); err != nil {
+		s.Failed = err.Error()
+	}
+	return s
 }
 
 // cut takes the oldest messages away from the sessions that still want them.

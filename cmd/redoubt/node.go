@@ -98,7 +98,8 @@ type door struct {
 	certs atomic.Pointer[pki.Provider] // of each handshake; nil on plaintext
 }
 
-// prepare makes or opens everything a data directory holds. Nothing listens yet.
+// prepare makes or opens everything a data directory holds but the store. Nothing
+// listens yet.
 func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *slog.LevelVar) (n *node, err error) {
 	c := loaded.Config
 	n = &node{clock: clk, log: log, level: level, started: clk.Now(), metrics: metrics.New()}
@@ -126,9 +127,6 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 		return nil, err
 	}
 	n.authz = auth.NewAuthorizer(policy)
-	if n.users, err = builtin.Open(c.Node.DataDir, clk); err != nil {
-		return nil, err
-	}
 	if err = harden.RefuseStart(c, clk); err != nil {
 		return nil, err
 	}
@@ -164,8 +162,14 @@ func localNames() pki.Names {
 	return pki.LocalNames(host, addrs)
 }
 
-// assemble makes the broker and opens the listening sockets; nobody is let in.
-func (n *node) assemble() error {
+// assemble opens the store, makes the broker and opens the listening sockets; nobody is
+// let in. After an error what it opened is closed.
+func (n *node) assemble() (err error) {
+	defer func() {
+		if err != nil {
+			n.dismantle()
+		}
+	}()
 	c := n.loaded.Load().Config
 	connections, sum, err := connectionsMax(c)
 	if err != nil {
@@ -173,6 +177,12 @@ func (n *node) assemble() error {
 	}
 	n.files = sum
 	if err := n.bindMemory(c); err != nil {
+		return err
+	}
+	if err := n.openStore(c); err != nil {
+		return err
+	}
+	if err := n.openUsers(c, n.durable.view.Wait); err != nil {
 		return err
 	}
 	if n.builtin, err = builtin.New(n.users, n.clock, builtin.Options{Workers: hashers(*n.memory.Load())}); err != nil {
@@ -186,10 +196,6 @@ func (n *node) assemble() error {
 		}
 		chains[name] = auth.NewChain(as...)
 	}
-	if err := n.openStore(c); err != nil {
-		n.builtin.Close()
-		return err
-	}
 	n.retained, n.held = retain.New(retainOptions(c)), session.NewAccount(int64(c.Limits.MqueueBytesTotal))
 	n.loops = runtime.GOMAXPROCS(0)
 	n.delayed = delay.NewAccount(delayLimits(c))
@@ -202,6 +208,9 @@ func (n *node) assemble() error {
 	n.broker.Report(n.metrics)
 	n.metrics.Gauge(metrics.MqueueBytes, n.held.Held)
 	n.metrics.Gauge(metrics.StoreLogBytes, func() int64 { return n.durable.log.Usage().Bytes })
+	n.metrics.Gauge(metrics.SessionsBehind.At(0), func() int64 { return int64(n.durable.behind.Load().Connected) })
+	n.metrics.Gauge(metrics.SessionsBehind.At(1), func() int64 { return int64(n.durable.behind.Load().Away) })
+	n.metrics.Gauge(metrics.BehindMessages, func() int64 { return n.durable.behind.Load().Messages })
 	n.metrics.Gauge(metrics.StoreLogSegments, func() int64 { return int64(n.durable.log.Usage().Segments) })
 	n.metrics.Gauge(metrics.CertificateNotAfter, n.certificateNotAfter)
 	if n.door, err = listener.NewDoor(doorLimits(c, connections), n.metrics.NewShard()); err != nil {
@@ -209,18 +218,12 @@ func (n *node) assemble() error {
 	}
 	for _, name := range sortedKeys(c.Listeners) {
 		if err := n.listen(name, c.Listeners[name]); err != nil {
-			n.closeListeners()
-			n.builtin.Close()
-			n.closeStore()
 			return err
 		}
 	}
 	n.metrics.Gauge(metrics.ListenBacklog, n.listenBacklog)
 	n.door.Report(n.metrics)
 	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock}); err != nil {
-		n.closeListeners()
-		n.builtin.Close()
-		n.closeStore()
 		return err
 	}
 	n.users.OnChange(n.usersChanged)
@@ -305,6 +308,15 @@ func (n *node) listenBacklog() int64 {
 		}
 	}
 	return least
+}
+
+// dismantle closes what assemble opened.
+func (n *node) dismantle() {
+	n.closeListeners()
+	if n.builtin != nil {
+		n.builtin.Close()
+	}
+	n.closeStore()
 }
 
 func (n *node) closeListeners() {

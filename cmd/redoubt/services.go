@@ -87,6 +87,7 @@ func (n *node) Status() admin.StatusReport {
 		Subscriptions: n.metrics.Value(metrics.Subscriptions), Retained: n.metrics.Value(metrics.RetainedMessages),
 		ConfigFile: loaded.File, DataDir: loaded.Config.Node.DataDir,
 	}
+	r.Store = n.storeStatus()
 	if len(r.NotReady) > 0 {
 		r.Status = "not_ready"
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/redoubtmq/redoubt/admin"
+	"github.com/redoubtmq/redoubt/internal/memory"
 )
 
 // adminClient talks to the broker the configuration describes.
@@ -63,7 +65,21 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	fmt.Fprintf(w, "sessions\t%d\n", s.Sessions)
 	fmt.Fprintf(w, "subscriptions\t%d\n", s.Subscriptions)
 	fmt.Fprintf(w, "retained messages\t%d\n", s.Retained)
+	printStoreStatus(w, &s.Store)
 	fmt.Fprintf(w, "configuration\t%s\n", file)
 	fmt.Fprintf(w, "data directory\t%s\n", s.DataDir)
 	return w.Flush()
+}
+
+// printStoreStatus says how the log is and who holds its oldest record.
+func printStoreStatus(w io.Writer, s *admin.StoreStatus) {
+	if s.Failed != "" {
+		fmt.Fprintf(w, "store\tFAILED: %s\n", s.Failed)
+	}
+	fmt.Fprintf(w, "store\t%s of %s in %d files, records %d to %d\n", memory.Text(s.Bytes), memory.Text(s.MaxBytes), s.Segments, s.First, s.Last)
+	if s.Behind == 0 {
+		return
+	}
+	fmt.Fprintf(w, "behind\t%d sessions, %d of them away; %d messages wait\n", s.Behind, s.Away, s.Waiting)
+	fmt.Fprintf(w, "oldest wanted\trecord %d, by client %s of %s\n", s.Oldest, plain(s.ClientID), plain(s.Identity))
 }

@@ -16,7 +16,6 @@ import (
 
 	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/config"
-	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/internal/secret"
 	"github.com/redoubtmq/redoubt/pki"
@@ -145,7 +144,7 @@ func withUsers(cmd *cobra.Command, g *globals, do func(admin.Users, *config.Conf
 	}
 	c := loaded.Config
 	users, _, done, err := admin.OpenUsers(cmd.Context(), c.Admin.Socket, func() (admin.Users, func(), error) {
-		return admin.OfflineUsers(c.Node.DataDir, clock.System{})
+		return offlineUsers(c, cmd.ErrOrStderr())
 	})
 	if err != nil {
 		return err

@@ -59,10 +59,11 @@ func (b brokerStub) Reload(context.Context) (admin.ReloadReport, error) { return
 func startAdmin(t *testing.T, dir string, b brokerStub) *builtin.Store {
 	t.Helper()
 	clk := clock.NewManual(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
-	store, err := builtin.Open(dir, clk)
-	if err != nil {
+	n := quietNode(t, dir, slog.New(slog.DiscardHandler))
+	if err := n.openUsers(n.loaded.Load().Config, n.durable.view.CatchUp); err != nil {
 		t.Fatal(err)
 	}
+	store := n.users
 	policy, err := rules.Parse("rules.yaml", rules.Default())
 	if err != nil {
 		t.Fatal(err)
@@ -171,7 +172,7 @@ func TestUserCommandsRespectTheLock(t *testing.T) {
 	if _, err, code := command(t, "", "user", "add", "a", "--data-dir", dir); code != 1 || !errors.As(err, new(*datadir.InUseError)) {
 		t.Errorf("%v, exit %d", err, code)
 	}
-	if _, err := os.Stat(filepath.Join(dir, builtin.FileName)); !os.IsNotExist(err) {
+	if _, err := os.Stat(filepath.Join(dir, "store")); !os.IsNotExist(err) {
 		t.Errorf("users were written: %v", err)
 	}
 }

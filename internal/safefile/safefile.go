@@ -45,6 +45,18 @@ func Write(path string, data []byte, mode fs.FileMode) (err error) {
 	return syncDir(dir)
 }
 
+// Rename gives the file at from the name to, in the same folder, and flushes the
+// folder. What had that name is replaced.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	if err := syncDir(filepath.Dir(to)); err != nil {
+		return fmt.Errorf("flush the folder of %s: %w", to, err)
+	}
+	return nil
+}
+
 // syncDir makes the rename itself durable.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)

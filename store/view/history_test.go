@@ -76,8 +76,16 @@ func (v *life) check(when string) {
 // submit adds a batch and waits until it is applied.
 func (v *life) submit() {
 	var recs []store.Record
+	sessions := newTwin(v.known).sessions
 	for range rapid.IntRange(1, 6).Draw(v.t, "records") {
-		recs = append(recs, someRecord(v.t))
+		r := someRecord(v.t)
+		if s := sessions[r.SID]; s != nil && rapid.IntRange(0, 3).Draw(v.t, "owner") > 0 { // so that most count
+			r.Epoch = s.Epoch
+			if r.Kind == store.Claim {
+				r.Epoch++
+			}
+		}
+		recs = append(recs, r)
 	}
 	first := put(v.t, v.log, recs...)
 	for i, r := range recs {
@@ -223,7 +231,7 @@ func someRecord(t *rapid.T) store.Record {
 		store.Config, store.User, store.Ban, store.Hash, store.Rescue,
 	}).Draw(t, "kind")
 	if !isMessage(r.Kind) || rapid.Bool().Draw(t, "durable") {
-		r.SID = store.SID{byte(rapid.IntRange(0, 2).Draw(t, "sid"))}
+		r.SID = store.SID{byte(rapid.SampledFrom([]int{1, 1, 1, 2, 2, 0}).Draw(t, "sid"))}
 		r.Epoch = uint64(rapid.IntRange(0, 3).Draw(t, "epoch"))
 	}
 	if rapid.IntRange(0, 30).Draw(t, "nonsense") == 30 {

@@ -35,9 +35,9 @@ func (w *watch) wake() {
 }
 
 // Wait returns once the record with number seq and all before it were applied and
-// Sessions, Retained and Values know them. Before Run, that is not before Run. It ends
-// with ctx's error, with why the index has failed, or with ErrClosed when nothing more
-// is applied.
+// Sessions, Retained and Values know them. Before Run it waits for Run. It ends with
+// ctx's error, with why the index has failed, or with ErrClosed when nothing more is
+// applied.
 func (v *View) Wait(ctx context.Context, seq store.Seq) error {
 	for {
 		moved := v.watch.wait() // before the look, so that nothing falls in between
