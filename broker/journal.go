@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/view"
 )
@@ -40,7 +41,7 @@ type waiter struct {
 	ticket uint64
 	index  int // of the record in its batch
 	ref    Ref
-	change uint64 // waitStored
+	said   session.Said // waitStored
 	kind   waitKind
 	do     decided // waitDo
 }
@@ -297,7 +298,7 @@ func (h *Home) resolve(now time.Time, w *waiter, seq store.Seq, retained *mqtt.F
 				h.unsaved(r)
 			}
 		default:
-			h.send(r, r.s.Stored(now, w.change, h.scratch.outs))
+			h.send(r, r.s.Stored(now, w.said, h.scratch.outs))
 		}
 	case waitRing, waitRetain:
 		more := uint64(0)

@@ -364,25 +364,28 @@ func (h *Home) Ack(now time.Time, ref Ref, a *mqtt.Ack) {
 	h.hunger(now, r)
 }
 
-// pubrel releases a QoS 2 identifier. One that the log knows must be forgotten there
-// before the client may use it again.
+// pubrel releases a QoS 2 identifier. One that the log knows is kept until it is
+// forgotten there, too: otherwise the next message under it could be taken for the old
+// one after a crash, and be lost.
 func (h *Home) pubrel(now time.Time, r *resident, id uint16, outs []session.Out) []session.Out {
-	known := r.s.AwaitingRel()
-	n := len(outs)
-	outs = r.s.Pubrel(id, outs)
-	if r.log == nil || r.s.AwaitingRel() == known {
-		return outs
+	if r.log == nil || !r.s.Awaits(id) {
+		return r.s.Pubrel(id, outs)
 	}
-	comp, subject := outs[n], r.subject
+	subject := r.subject
 	h.recordID(now, r, store.QoS2Rel, id)
 	h.after(r, func(now time.Time, r *resident, _ store.Seq, err error) {
+		if r == nil {
+			return
+		}
+		here := r.subject == subject && r.s.Online()
 		switch {
-		case r == nil || r.subject != subject || !r.s.Online():
-		case err != nil: // what the log holds is not known to the client, and it must not go on as if
+		case err == nil && here:
+			h.send(r, r.s.Pubrel(id, h.scratch.outs))
+		case err == nil:
+			r.s.Pubrel(id, nil)
+		case here:
 			h.disconnect(now, r, &mqtt.Disconnect{Reason: refusalOf(err)}, CauseServerError)
-		default:
-			h.send(r, append(h.scratch.outs, comp))
 		}
 	})
-	return outs[:n]
+	return outs
 }

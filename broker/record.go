@@ -120,8 +120,9 @@ func (h *Home) recordMessage(now time.Time, a author, f *mqtt.Frame, kind store.
 	return ticket
 }
 
-// Acknowledgements of a client are said to the log lazily: after so many, or so much
-// later. What was not said comes again after a crash, with DUP where it was.
+// Acknowledgements of a client are said to the log lazily: after a quarter of so many,
+// or of the window, or so much later. What was not said comes again after a crash, with
+// DUP where it was; session.pinched bounds it by the window.
 const (
 	saveAcks  = 100
 	saveAfter = 200 * time.Millisecond
@@ -170,7 +171,7 @@ func (h *Home) saveSome(now time.Time) {
 			r.log.since = now
 		}
 		begun, ended, must := r.s.Unsaved()
-		if now.Before(r.log.again) || !must && ended < min(saveAcks, h.b.Settings().Session.InflightMax) && now.Sub(r.log.since) < saveAfter {
+		if now.Before(r.log.again) || !must && ended < min(saveAcks, h.b.Settings().Session.InflightMax)/4 && now.Sub(r.log.since) < saveAfter {
 			still = append(still, ref)
 			continue
 		}
@@ -205,7 +206,7 @@ func (h *Home) save(now time.Time, r *resident) {
 	box := &h.scratch.outbox
 	box.Entries = box.Entries[:0]
 	inline := h.scratch.inline[:0]
-	last, change := r.s.Outbox(func(e session.OutEntry) {
+	last, said := r.s.Outbox(func(e session.OutEntry) {
 		s := fact.Sent{Seq: store.Seq(e.Seq), ID: e.ID, State: e.State, QoS: uint8(e.QoS), Retain: e.Retain}
 		if f := e.Frame; f != nil && len(inline) < inlineMax {
 			from := len(inline)
@@ -229,9 +230,7 @@ func (h *Home) save(now time.Time, r *resident) {
 		kind = store.Inflight
 	}
 	ticket, index := h.say(now, r.log, kind, box.Append)
-	if must {
-		h.journal.waiters = append(h.journal.waiters, waiter{ticket: ticket, index: index, ref: r.ref, change: change, kind: waitStored})
-	}
+	h.journal.waiters = append(h.journal.waiters, waiter{ticket: ticket, index: index, ref: r.ref, said: said, kind: waitStored})
 }
 
 // inlineMax bounds what a session's record repeats of messages that the log has not,

@@ -102,5 +102,8 @@ func (s *Session) Pubrel(id uint16, out []Out) []Out {
 	return append(out, o)
 }
 
+// Awaits tells whether a QoS 2 message of that identifier waits for PUBREL.
+func (s *Session) Awaits(id uint16) bool { return s.awaiting(id) >= 0 }
+
 // AwaitingRel is how many incoming QoS 2 messages wait for PUBREL.
 func (s *Session) AwaitingRel() int { return len(s.in.awaitingRel) }

@@ -16,8 +16,10 @@ type kept struct {
 	cursor  uint64 // the last number of the log that was sent, or given up
 	changes uint64 // changes that must be on disk before something is sent
 	asked   uint64 // of them, said to the log
-	unsaved int    // deliveries that ended since the log was told
-	begun   int    // and that began
+	ended   uint64 // deliveries
+	said    uint64 // of them, said to the log
+	stored  uint64 // of those, on disk
+	begun   int    // deliveries that began since the log was told
 }
 
 func (k *kept) change() uint64 {
@@ -104,7 +106,19 @@ func (s *Session) Needs() (least uint64) {
 // and must tells whether something waits for the log to hear of it.
 func (s *Session) Unsaved() (begun, ended int, must bool) {
 	k := s.out.kept
-	return k.begun, k.unsaved, k.changes > k.asked
+	return k.begun, int(k.ended - k.said), k.changes > k.asked || k.ended > k.said && s.pinched()
+}
+
+// repeatLeast is the least that a crash may repeat of one session, in messages, however
+// few its client takes at once: each would otherwise wait for the disk.
+const repeatLeast = 16
+
+// pinched tells whether a crash would repeat as much as it may: what is under way, and
+// what has ended without the log having it. It is no more than the window, so that a
+// client knows what to expect; more is sent when the log has what ended.
+func (s *Session) pinched() bool {
+	k := s.out.kept
+	return k != nil && len(s.out.inflight)+int(k.ended-k.stored) >= max(s.conn.window, repeatLeast)
 }
 
 // OutEntry is one message under way, as the log keeps it.
@@ -117,10 +131,13 @@ type OutEntry struct {
 	Retain bool
 }
 
+// Said is how far Outbox has told the log what becomes of a session's deliveries.
+type Said struct{ Changes, Ended uint64 }
+
 // Outbox calls each for all that is under way, in the order of sending, and answers
-// the packet identifier given out last and the number of the change that this says.
-// The frames are the session's.
-func (s *Session) Outbox(each func(e OutEntry)) (lastID uint16, change uint64) {
+// the packet identifier given out last and how far this tells. The frames are the
+// session's.
+func (s *Session) Outbox(each func(e OutEntry)) (lastID uint16, said Said) {
 	for i := range s.out.inflight {
 		e := &s.out.inflight[i]
 		o := OutEntry{Seq: e.seq, ID: e.id, State: uint8(e.state), QoS: e.state.qos(), Retain: e.retain}
@@ -130,16 +147,17 @@ func (s *Session) Outbox(each func(e OutEntry)) (lastID uint16, change uint64) {
 		each(o)
 	}
 	k := s.out.kept
-	k.asked, k.unsaved, k.begun = k.changes, 0, 0
-	return s.out.lastID, k.changes
+	k.asked, k.said, k.begun = k.changes, k.ended, 0
+	return s.out.lastID, Said{k.changes, k.ended}
 }
 
-// Stored says that the log has what Outbox said at a change, and appends to out what
-// waited for that.
-func (s *Session) Stored(now time.Time, change uint64, out []Out) []Out {
+// Stored says that the log has what Outbox said, and appends to out what waited for
+// that.
+func (s *Session) Stored(now time.Time, said Said, out []Out) []Out {
+	s.out.kept.stored = max(s.out.kept.stored, said.Ended)
 	for i := 0; i < len(s.out.inflight); i++ {
 		e := &s.out.inflight[i]
-		if e.held == 0 || e.held > change {
+		if e.held == 0 || e.held > said.Changes {
 			continue
 		}
 		e.held = 0
@@ -159,7 +177,7 @@ func (s *Session) Stored(now time.Time, change uint64, out []Out) []Out {
 }
 
 // Unstored says that the log did not take what Outbox said: it is to be said again.
-func (s *Session) Unstored() { s.out.kept.asked = 0 }
+func (s *Session) Unstored() { s.out.kept.asked, s.out.kept.said = 0, s.out.kept.stored }
 
 // RestoreOut gives an empty session back what it had under way, as the log kept it.
 // What has a Seq comes without a frame: Missing and Supply.

@@ -78,7 +78,7 @@ func (k *keeper) give(seq uint64) string {
 }
 
 // outbox is what the log would be told.
-func (k *keeper) outbox() (o []OutEntry, last uint16, change uint64) {
+func (k *keeper) outbox() (o []OutEntry, last uint16, change Said) {
 	last, change = k.s.Outbox(func(e OutEntry) { o = append(o, e) })
 	return o, last, change
 }

@@ -71,7 +71,7 @@ func (s *Session) sendable(q mqtt.QoS) bool {
 // [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]. Nothing but QoS 1 and 2 messages
 // waits for it [MQTT-3.3.4-10] [MQTT-4.9.0-3]. Whatever is inflight from an earlier connection goes first.
 func (s *Session) windowOpen() bool {
-	return s.out.unsent == 0 && len(s.out.inflight) < s.conn.window
+	return s.out.unsent == 0 && len(s.out.inflight) < s.conn.window && !s.pinched()
 }
 
 // sendQueued sends what came out of the mqueue, unless it waited too long there.
@@ -286,7 +286,7 @@ func (o *outbound) remove(i int) {
 		o.unsent--
 	}
 	if o.kept != nil {
-		o.kept.unsaved++
+		o.kept.ended++
 	}
 	last := len(o.inflight) - 1
 	copy(o.inflight[i:], o.inflight[i+1:])
