@@ -108,7 +108,7 @@ func (k *killable) kill() {
 		return
 	}
 	if k.power != nil {
-		k.Signal(syscall.SIGSTOP) // who has no power does nothing about it
+		k.freeze() // who has no power does nothing about it
 		k.power.cut()
 	}
 	k.Signal(killed)
@@ -116,6 +116,19 @@ func (k *killable) kill() {
 	if k.power != nil {
 		k.power.again()
 	}
+}
+
+// freeze stops every thread of the broker, and waits until they have stopped.
+func (k *killable) freeze() {
+	k.t.Helper()
+	k.Signal(syscall.SIGSTOP)
+	for until := time.Now().Add(patience); time.Now().Before(until); <-time.After(time.Millisecond) {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", k.Pid()))
+		if _, state, _ := strings.Cut(string(text), ") "); strings.HasPrefix(state, "T") {
+			return
+		}
+	}
+	k.t.Fatal("the broker did not stop")
 }
 
 // again starts the broker anew and answers how long it took to say that it serves.
