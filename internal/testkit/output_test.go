@@ -79,3 +79,16 @@ func TestRootHoldsTheModule(t *testing.T) {
 		t.Errorf("%s: %v", root, err)
 	}
 }
+
+// TestMakefileBuildsWithTheSameFlags: with others, all of it would be compiled
+// twice.
+func TestMakefileBuildsWithTheSameFlags(t *testing.T) {
+	root, err := Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := Exec(t, 30*time.Second, "", "make", "--dry-run", "--directory", root, "test")
+	if want := "go test -json " + strings.Join(raceFlags, " ") + " "; r.Code != 0 || !strings.Contains(r.Stdout, want) {
+		t.Errorf("make test does not say %q:\n%s", want, r.Text())
+	}
+}

@@ -36,6 +36,16 @@ func Main(m *testing.M) int {
 	return code
 }
 
+// raceFlags build a program with the race detector. Three packages are left out of
+// it: they compute on memory of one call, share nothing and call nothing of ours,
+// and with it each password took six times its processor time, and each TLS
+// handshake twice. What is handed to them is read by packages that are watched. The
+// Makefile builds the tests with the same flags, so that packages are compiled once.
+var raceFlags = []string{
+	"-race", "-gcflags=golang.org/x/crypto/argon2=-race=false",
+	"-gcflags=crypto/internal/fips140/mlkem=-race=false", "-gcflags=crypto/internal/fips140/edwards25519/field=-race=false",
+}
+
 // Binary is the path of the program, built on the first call. The test fails if
 // it does not build.
 func Binary(t testing.TB) string {
@@ -52,7 +62,7 @@ func Binary(t testing.TB) string {
 		built.path = filepath.Join(built.dir, "redoubt")
 		args := []string{"build", "-o", built.path}
 		if raceEnabled {
-			args = append(args, "-race")
+			args = append(args, raceFlags...)
 		}
 		cmd := exec.Command("go", append(args, "./cmd/redoubt")...)
 		cmd.Dir = root
