@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,13 +34,22 @@ const patience = 30 * time.Second
 
 func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
 
-// start starts a broker with the two users.
+// users is the file with the two users, once it was made.
+var users struct {
+	once sync.Once
+	file string
+}
+
+// start starts a broker with the two users. That they can be added to one that runs
+// is shown where it is the subject.
 func start(t *testing.T, o testkit.Options) *testkit.Broker {
 	t.Helper()
-	b := testkit.Start(t, o)
-	b.AddUser(user, password)
-	b.AddUser(other, otherPassword)
-	return b
+	users.once.Do(func() { users.file = testkit.Users(t, user, password, other, otherPassword) })
+	if users.file == "" {
+		t.Fatal("the users could not be made; the first test says why")
+	}
+	o.Users = users.file
+	return testkit.Start(t, o)
 }
 
 // clientFile is a file of test/clients.

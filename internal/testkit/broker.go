@@ -22,6 +22,7 @@ type Options struct {
 	DataDir string // "": a new one
 	Config  string // appended to the configuration file the kit writes
 	Rules   string // content of the rules file; "": what the broker creates
+	Users   string // content of the users file, as Users made it; "": what the broker creates
 	Port    int    // 0: a free one
 
 	Listeners string // more entries of listeners, two spaces in
@@ -54,11 +55,14 @@ func Start(t testing.TB, o Options) *Broker {
 		o.DataDir = filepath.Join(TempDir(t), "data")
 	}
 	b := &Broker{DataDir: o.DataDir, Rules: filepath.Join(o.DataDir, "rules.yaml"), t: t}
-	if o.Rules != "" {
+	for name, text := range map[string]string{b.Rules: o.Rules, filepath.Join(o.DataDir, usersFile): o.Users} {
+		if text == "" {
+			continue
+		}
 		if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		WriteFile(t, b.Rules, o.Rules)
+		WriteFile(t, name, text)
 	}
 	// A port that was free a moment ago may be taken: that one reason is worth
 	// another try.
@@ -141,6 +145,28 @@ func (b *Broker) AddUser(name, password string) {
 	if r := b.Redoubt(password+"\n", "user", "add", name, "--password-stdin"); r.Code != 0 {
 		b.t.Fatalf("user add %s: exit code %d\n%s", name, r.Code, r.Text())
 	}
+}
+
+// usersFile is where the data directory keeps users.
+const usersFile = "users.json"
+
+// Users has the program make users with passwords that were chosen, in a data
+// directory that no broker runs on, and answers the file for Options. A suite does
+// so once: in place of this, each user of each broker costs a process and a hash.
+func Users(t testing.TB, namesAndPasswords ...string) string {
+	t.Helper()
+	dir := TempDir(t)
+	for i := 0; i < len(namesAndPasswords); i += 2 {
+		r := Exec(t, 30*time.Second, namesAndPasswords[i+1]+"\n", Binary(t), "user", "add", namesAndPasswords[i], "--password-stdin", "--data-dir", dir)
+		if r.Code != 0 {
+			t.Fatalf("user add %s: exit code %d\n%s", namesAndPasswords[i], r.Code, r.Text())
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, usersFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // Addr is host and port of the MQTT listener.
