@@ -87,6 +87,7 @@ func bytesOf(t *testing.T, s string) []byte {
 // TestAttacksBeforeConnect: what a stranger sends first closes the connection,
 // and costs nothing that an announced length could choose.
 func TestAttacksBeforeConnect(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	calm := newBystander(t, b)
 	before := memory(t, b)
@@ -123,6 +124,7 @@ func TestAttacksBeforeConnect(t *testing.T) {
 
 // TestAttacksAfterConnect: a client that is known may still be broken or hostile.
 func TestAttacksAfterConnect(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	calm := newBystander(t, b)
 	deep := strings.Repeat("/", 65000)
@@ -192,6 +194,7 @@ func manyQoS2(n int) (b []byte) {
 
 // TestAttacksByFilters: refused in SUBACK, one by one, and the connection lives.
 func TestAttacksByFilters(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	var many []mqtt.Subscription
 	for i := range 150 {
@@ -243,6 +246,7 @@ func filters(names ...string) (s []mqtt.Subscription) {
 // TestNamesCannotForgeTheLog: what a client calls itself is quoted; every line of
 // the log is one event (A177).
 func TestNamesCannotForgeTheLog(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	logged := b.Stderr.Len()
 	w := dial(t, b, trust(t, b), mqtt.V5)

@@ -14,6 +14,7 @@ import (
 
 // TestRedoubtPubSub is the README's other way to publish and subscribe.
 func TestRedoubtPubSub(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	usual := []string{"-p", port(b), "--cafile", b.CA(), "-u", user, "-P", password, "-t", "devices/" + user + "/cli", "-q", "1"}
 	sub := testkit.Go(t, "", append([]string{testkit.Binary(t), "sub", "-C", "1", "-v", "-d"}, usual...)...)
@@ -31,6 +32,7 @@ func TestRedoubtPubSub(t *testing.T) {
 // TestUserWithoutCredentialsIsCut: a deleted user and one with a new password are
 // disconnected, and the old password is worth nothing.
 func TestUserWithoutCredentialsIsCut(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	for _, words := range [][]string{{"user", "passwd", user, "--password-stdin"}, {"user", "delete", user}} {
 		w := connect(t, b, mqtt.V5, "cut")
@@ -54,6 +56,7 @@ func TestUserWithoutCredentialsIsCut(t *testing.T) {
 
 // TestStatusAndPages: what an operator and a scraper see of a running broker.
 func TestStatusAndPages(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	w := connect(t, b, mqtt.V5, "seen")
 	w.wantAlive()

@@ -15,6 +15,7 @@ const linesMax = 15
 // TestFirstStartPrintsCommandsThatWork starts on an empty directory, reads what
 // a newcomer reads, and runs the commands as they are printed.
 func TestFirstStartPrintsCommandsThatWork(t *testing.T) {
+	t.Parallel()
 	b := testkit.Start(t, testkit.Options{})
 	printed := b.Stdout.String()
 	if n := strings.Count(printed, "\n"); n > linesMax || n == 0 {

@@ -10,6 +10,7 @@ import (
 const python = "/usr/bin/python3"
 
 func TestPaho(t *testing.T) {
+	t.Parallel()
 	judgeSuite(t, start(t, testkit.Options{}), pahoCases, python, clientFile(t, "paho_suite.py"))
 }
 
@@ -19,6 +20,7 @@ var pahoCases = []string{
 }
 
 func TestMQTTjs(t *testing.T) {
+	t.Parallel()
 	judgeSuite(t, start(t, testkit.Options{}), mqttjsCases, testkit.Need(t, "node"), clientFile(t, "mqttjs_suite.js"))
 }
 
@@ -30,9 +32,11 @@ var mqttjsCases = []string{
 // The same over WebSocket, where MQTT.js sends each part of a packet in a frame
 // of its own and paho masks by hand.
 func TestMQTTjsOverWebSocket(t *testing.T) {
+	t.Parallel()
 	judgeSuite(t, start(t, testkit.Options{WebSocket: true}), mqttjsCases, testkit.Need(t, "node"), clientFile(t, "mqttjs_suite.js"))
 }
 
 func TestPahoOverWebSocket(t *testing.T) {
+	t.Parallel()
 	judgeSuite(t, start(t, testkit.Options{WebSocket: true}), pahoCases, python, clientFile(t, "paho_suite.py"))
 }

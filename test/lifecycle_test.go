@@ -36,6 +36,7 @@ func TestTermDrains(t *testing.T) {
 
 // TestSecondStart: the CA a device trusts and the users it has survive.
 func TestSecondStart(t *testing.T) {
+	t.Parallel()
 	first := start(t, testkit.Options{})
 	ca, err := os.ReadFile(first.CA())
 	if err != nil {
@@ -55,6 +56,7 @@ func TestSecondStart(t *testing.T) {
 // TestOneProcessPerDataDirectory: a second broker in the same directory says so
 // and leaves the first alone.
 func TestOneProcessPerDataDirectory(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	r := testkit.Exec(t, patience, "", append([]string{testkit.Binary(t), "serve", "--config", b.Config, "--data-dir", b.DataDir}, testkit.AllowRoot()...)...)
 	if r.Code == 0 || !strings.Contains(r.Text(), b.DataDir) {
@@ -65,6 +67,7 @@ func TestOneProcessPerDataDirectory(t *testing.T) {
 
 // TestPrivateFiles: keys and users are for nobody else to read (P2.2).
 func TestPrivateFiles(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	seen := 0
 	err := filepath.WalkDir(b.DataDir, func(path string, d os.DirEntry, err error) error {
@@ -89,6 +92,7 @@ func TestPrivateFiles(t *testing.T) {
 // TestRulesReload: a changed rules file counts after SIGHUP, for live
 // subscriptions too; one with a mistake is refused and changes nothing.
 func TestRulesReload(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	shipped, err := os.ReadFile(b.Rules)
 	if err != nil {
@@ -141,6 +145,7 @@ const plantRule = "  - {allow: all, users: [" + user + "], topics: [\"plant/#\"]
 // TestConnectionsMustFitTheOpenFiles: a promise the kernel will not keep is
 // refused at the start, with the sum (P1.1, P1.2).
 func TestConnectionsMustFitTheOpenFiles(t *testing.T) {
+	t.Parallel()
 	dir := testkit.TempDir(t)
 	config := filepath.Join(dir, "redoubt.yaml")
 	testkit.WriteFile(t, config, "limits: {connections_total: 100000}\n")
@@ -153,6 +158,7 @@ func TestConnectionsMustFitTheOpenFiles(t *testing.T) {
 
 // TestRootIsRefused: uid 0 needs to be asked for (P1.x).
 func TestRootIsRefused(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		// Nothing to refuse: prove the other half, that the flag is not needed.
 		b := testkit.Start(t, testkit.Options{})

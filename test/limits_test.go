@@ -32,6 +32,7 @@ func publishOf(t *testing.T, v mqtt.Version, topic string, size int) []byte {
 // TestOneMebibyteAndOneByte: exactly the limit passes and is delivered whole, one
 // byte more is refused, in words where the protocol has words (P4.3).
 func TestOneMebibyteAndOneByte(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	for _, v := range []mqtt.Version{mqtt.V311, mqtt.V5} {
 		t.Run(v.String(), func(t *testing.T) {

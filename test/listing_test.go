@@ -45,6 +45,7 @@ func rowsOf(t *testing.T, b *testkit.Broker, field string, words ...string) map[
 // TestListsOfHundreds: an operator sees every client, session and subscription
 // once, whatever they call themselves, in a table and as JSON.
 func TestListsOfHundreds(t *testing.T) {
+	t.Parallel()
 	const many = 300
 	b := start(t, testkit.Options{})
 	for i := range many {
@@ -92,6 +93,7 @@ func TestListsOfHundreds(t *testing.T) {
 // TestKickAndDelete: an operator says whose session is meant, the client hears
 // 0x98, its will is published, and the log says who did it.
 func TestKickAndDelete(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	watch := connect(t, b, mqtt.V5, "watch")
 	watch.send((&mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: "devices/" + user + "/#"}}}).Append(nil, mqtt.V5, 0))
@@ -138,6 +140,7 @@ func TestKickAndDelete(t *testing.T) {
 
 // TestRetainedCommands lists, shows and clears.
 func TestRetainedCommands(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	w := connect(t, b, mqtt.V5, "writer")
 	for i := range 200 {
@@ -177,6 +180,7 @@ func TestRetainedCommands(t *testing.T) {
 // TestLogLevelCommand: the level changes while the broker runs and stays over a
 // reload; a level that the file owns is not changed from elsewhere.
 func TestLogLevelCommand(t *testing.T) {
+	t.Parallel()
 	free, pinned := start(t, testkit.Options{}), start(t, testkit.Options{Config: "log:\n  level: info\n"})
 	for _, c := range []struct {
 		b     *testkit.Broker

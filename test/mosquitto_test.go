@@ -53,6 +53,7 @@ func got(t *testing.T, p *testkit.Process, want string) {
 // TestDenialsNameTheirRule: a rule that refuses is named with file and line, so
 // that the operator can look at it.
 func TestDenialsNameTheirRule(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{Rules: "version: 1\nrules:\n  - {id: not-this, deny: all, topics: [\"devices/dev1/private\"]}\n  - {allow: all, topics: [\"devices/${username}/#\"]}\n"})
 	for _, command := range []string{"pub", "sub"} {
 		logged := b.Stderr.Len()
@@ -71,6 +72,7 @@ func TestDenialsNameTheirRule(t *testing.T) {
 }
 
 func TestMosquitto(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	for _, version := range mosquittoVersions {
 		topic := func(name string) string { return "devices/" + user + "/" + version + "/" + name }

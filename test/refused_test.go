@@ -27,6 +27,7 @@ type refusal struct {
 // Each case has a broker of its own, because a broker says the same thing about
 // the same address once a minute.
 func TestRefusedAndBothSidesCanTellWhy(t *testing.T) {
+	t.Parallel()
 	foreign := foreignCA(t)
 	for _, c := range []refusal{
 		{name: "wrong CA", flags: []string{"--cafile", foreign}, code: 4, says: []string{"CA", foreign},
@@ -86,6 +87,7 @@ func replace(argv, over []string) []string {
 // TestPlaintextOnTheTLSPort: a client that forgot TLS is closed at once, and the
 // log says what it forgot (P1.4).
 func TestPlaintextOnTheTLSPort(t *testing.T) {
+	t.Parallel()
 	b := start(t, testkit.Options{})
 	logged := b.Stderr.Len()
 	conn, err := net.Dial("tcp", b.Addr())
@@ -116,6 +118,7 @@ func TestPlaintextOnTheTLSPort(t *testing.T) {
 // TestOldTLSIsRefused: TLS 1.0 and 1.1 do not exist here, and 1.2 and 1.3 do
 // (P3.1).
 func TestOldTLSIsRefused(t *testing.T) {
+	t.Parallel()
 	b := testkit.Start(t, testkit.Options{})
 	for _, c := range []struct {
 		version uint16

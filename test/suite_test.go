@@ -9,6 +9,7 @@ package test
 import (
 	"bufio"
 	"encoding/json"
+	"flag"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -32,7 +33,22 @@ const (
 // patience is the limit for one step of a suite; nothing waits for it to pass.
 const patience = 30 * time.Second
 
-func TestMain(m *testing.M) { os.Exit(testkit.Main(m)) }
+// sideBySide is how many of the tests that call t.Parallel run at a time: most of
+// what they do is to wait for other programs and for deadlines. Tests that judge how
+// long the bystander of a siege waits, or a time of their own, run alone.
+const sideBySide = "4"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "test.parallel" })
+	if !asked {
+		if err := flag.Set("test.parallel", sideBySide); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(testkit.Main(m))
+}
 
 // users is the file with the two users, once it was made.
 var users struct {

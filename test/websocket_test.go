@@ -16,6 +16,7 @@ import (
 // not get through (A142), and what is no request for a WebSocket is answered as
 // HTTP.
 func TestALPNOfWebSocket(t *testing.T) {
+	t.Parallel()
 	b := testkit.Start(t, testkit.Options{WebSocket: true})
 	addr := fmt.Sprintf("127.0.0.1:%d", b.WebSocket)
 	for _, row := range []struct {

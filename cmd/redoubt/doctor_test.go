@@ -151,6 +151,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		"the broker has gone": {spoil: func(_ *testing.T, b *testkit.Broker) { b.Stop() }, row: "P4.1", state: "unknown", want: "no broker answers", code: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel() // each has a broker of its own, and mostly waits
 			o := c.options
 			if strings.HasPrefix(o.Config, "  ") {
 				// A second listener goes where the kit's file ends its first.
