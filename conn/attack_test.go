@@ -218,7 +218,7 @@ func TestRatePausesAndLosesNothing(t *testing.T) {
 			pub.send(p.Append(nil, mqtt.V5))
 		}
 		for i := range 200 {
-			for r.now().Sub(start) < time.Minute && len(sub.in) == 0 {
+			for r.now().Sub(start) < time.Minute && sub.in.len() == 0 {
 				r.pass(100 * time.Millisecond)
 			}
 			sub.gets("open/x", fmt.Sprint(i, pad))

@@ -160,8 +160,44 @@ type client struct {
 	nc   net.Conn
 	v    mqtt.Version
 	name string
-	in   chan packet   // closed at the end of the connection
-	over chan struct{} // closed just before in
+	in   unread
+	over chan struct{} // closed just before in is ended
+}
+
+// unread is what a client has read and nobody has looked at: as much as comes, and
+// no more memory than that.
+type unread struct {
+	mu    sync.Mutex // guards list and ended
+	list  []packet
+	ended bool
+	more  chan struct{} // holds one when something was put, or the end
+}
+
+func (u *unread) put(list []packet, ended bool) {
+	u.mu.Lock()
+	u.list, u.ended = append(u.list, list...), ended
+	u.mu.Unlock()
+	select {
+	case u.more <- struct{}{}:
+	default:
+	}
+}
+
+// take answers the next packet. Without one, over tells whether none will come.
+func (u *unread) take() (p packet, ok, over bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.list) == 0 {
+		return packet{}, false, u.ended
+	}
+	p, u.list = u.list[0], u.list[1:]
+	return p, true, false
+}
+
+func (u *unread) len() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.list)
 }
 
 type packet struct {
@@ -172,7 +208,7 @@ type packet struct {
 // dial opens a connection and sends nothing.
 func (r *rig) dial(v mqtt.Version, name string) *client {
 	nc := r.connection()
-	c := &client{r: r, nc: nc, v: v, name: name, in: make(chan packet, 10_000), over: make(chan struct{})}
+	c := &client{r: r, nc: nc, v: v, name: name, in: unread{more: make(chan struct{}, 1)}, over: make(chan struct{})}
 	r.running(c.readAll)
 	r.t.Cleanup(func() { _ = nc.Close() })
 	return c
@@ -182,7 +218,7 @@ func (c *client) readAll() {
 	defer func() {
 		_ = c.nc.Close()
 		close(c.over)
-		close(c.in)
+		c.in.put(nil, true)
 	}()
 	var buf []byte
 	chunk := make([]byte, 32<<10)
@@ -198,7 +234,7 @@ func (c *client) readAll() {
 				break
 			}
 			c.r.heard.Add(1)
-			c.in <- packet{h, bytes.Clone(buf[h.Size : h.Size+h.Remaining])}
+			c.in.put([]packet{{h, bytes.Clone(buf[h.Size : h.Size+h.Remaining])}}, false)
 			buf = buf[h.Size+h.Remaining:]
 		}
 		if err != nil {
@@ -247,12 +283,8 @@ func (c *client) send(b []byte) {
 // next is the next packet, or none if nothing comes while everybody waits.
 func (c *client) next() (packet, bool) {
 	c.r.settle()
-	select {
-	case p, ok := <-c.in:
-		return p, ok
-	default:
-		return packet{}, false
-	}
+	p, ok, _ := c.in.take()
+	return p, ok
 }
 
 // wanted is the next packet, which must come.
@@ -260,11 +292,15 @@ func (c *client) wanted() (packet, bool) {
 	if c.r.real == nil {
 		return c.next()
 	}
-	select {
-	case p, ok := <-c.in:
-		return p, ok
-	case <-time.After(patience):
-		return packet{}, false
+	for end := time.After(patience); ; {
+		if p, ok, over := c.in.take(); ok || over {
+			return p, ok
+		}
+		select {
+		case <-c.in.more:
+		case <-end:
+			return packet{}, false
+		}
 	}
 }
 

@@ -184,8 +184,12 @@ func (p *player) differ(names []string) error {
 	return nil
 }
 
+// arrivalsMax is how much may have come that no line has asked for yet: more than any
+// script lets come. Past it the client would read on when a line does.
+const arrivalsMax = 1 << 10
+
 func (c *client) dial() {
-	l := &link{nc: c.p.w.Dial(), v: c.v, in: make(chan arrival, 1<<14), marks: marks{v: c.v}}
+	l := &link{nc: c.p.w.Dial(), v: c.v, in: make(chan arrival, arrivalsMax), marks: marks{v: c.v}}
 	c.link = l
 	c.p.w.Go(l.readAll)
 }
