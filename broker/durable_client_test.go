@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
@@ -38,6 +39,7 @@ type patron struct {
 type outgoing struct {
 	topic, payload string
 	qos            mqtt.QoS
+	more           string // of the payload: a space, and what makes it large
 	retain         bool
 	id             uint16
 	released       bool // PUBREC came
@@ -94,15 +96,19 @@ func (p *patron) alive() bool {
 }
 
 func (p *patron) send(o outgoing, dup bool) {
-	p.seat.publish(o.topic, o.payload, o.qos, o.id, func(m *mqtt.Publish) { m.Retain, m.Dup = o.retain, dup })
+	p.seat.publish(o.topic, o.payload+o.more, o.qos, o.id, func(m *mqtt.Publish) { m.Retain, m.Dup = o.retain, dup })
 }
 
 // publish begins a publish of QoS 1 or 2.
 func (p *patron) publish(topic, payload string, q mqtt.QoS, retain bool) {
+	p.publishMore(topic, payload, "", q, retain)
+}
+
+func (p *patron) publishMore(topic, payload, more string, q mqtt.QoS, retain bool) {
 	for p.lastID++; p.lastID == 0 || p.busy(p.lastID); {
 		p.lastID++
 	}
-	o := outgoing{topic: topic, payload: payload, qos: q, retain: retain, id: p.lastID}
+	o := outgoing{topic: topic, payload: payload, more: more, qos: q, retain: retain, id: p.lastID}
 	p.sending = append(p.sending, o)
 	p.send(o, false)
 }
@@ -158,15 +164,15 @@ func (p *patron) take(o *session.Out) {
 	case 2:
 		if !slices.Contains(p.having, o.ID) {
 			p.having = append(p.having, o.ID)
-			p.got = append(p.got, string(o.Frame.Payload()))
+			p.got = append(p.got, nameOf(o.Frame.Payload()))
 		}
 		p.seat.ack(mqtt.PUBREC, o.ID)
 	case 1:
-		p.got = append(p.got, string(o.Frame.Payload()))
+		p.got = append(p.got, nameOf(o.Frame.Payload()))
 		delete(p.unacked, o.ID)
 		p.seat.ack(mqtt.PUBACK, o.ID)
 	default:
-		p.got = append(p.got, string(o.Frame.Payload()))
+		p.got = append(p.got, nameOf(o.Frame.Payload()))
 	}
 }
 
@@ -204,4 +210,10 @@ func (p *patron) settled(payload string) {
 	if p.watch != nil {
 		p.watch(payload)
 	}
+}
+
+// nameOf is a payload without what makes it large.
+func nameOf(payload []byte) string {
+	name, _, _ := strings.Cut(string(payload), " ")
+	return name
 }

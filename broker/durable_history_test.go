@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,8 @@ func (h *history) fatal(format string, args ...any) {
 	h.t.Helper()
 	h.t.Fatalf("seed %d: %s", h.seed, fmt.Sprintf(format, args...))
 }
+
+var large = " " + strings.Repeat("x", 90<<10)
 
 var someFilters = []string{"open/a", "open/b", "open/+", "open/#", "open/r"}
 
@@ -156,7 +159,11 @@ func (h *history) publish(m *member) {
 		}
 	}
 	h.said[payload] = u
-	m.publish(u.topic, payload, u.qos, u.retain)
+	more := ""
+	if h.rnd.IntN(3) == 0 {
+		more = large // so that a few of them are more than a session reads ahead
+	}
+	m.publishMore(u.topic, payload, more, u.qos, u.retain)
 }
 
 // wants tells whether a subscription that was granted matches.
@@ -199,9 +206,9 @@ func (h *history) look() {
 		for _, r := range h.k.log.batches[h.looked].recs {
 			var m fact.Message
 			if (r.Kind == store.Message || r.Kind == store.Retain) && m.Decode(r.Body) == nil {
-				h.applied[string(m.Payload)] = true
+				h.applied[nameOf(m.Payload)] = true
 				if r.Kind == store.Retain {
-					h.kept = string(m.Payload)
+					h.kept = nameOf(m.Payload)
 				}
 			}
 		}

@@ -50,6 +50,7 @@ type hearing struct {
 	losses int      // connections it lost to a fault of its own
 	from   []uint16 // whose messages are for it
 	got    []arrival
+	behind bool // the load was over before it had everything that waited for it
 }
 
 // verdict is what is wrong, counted and told. Nothing is wrong when text is empty.
@@ -57,6 +58,7 @@ type verdict struct {
 	acked      int // messages, by all publishers
 	deliveries int
 	lost       int // deliveries of acknowledged messages that never came
+	behind     int // that had not come yet when nobody waited any longer
 	reordered  int // first arrivals behind a later one of the same publisher
 	duplicated int // deliveries of what had been delivered
 	again      int // of those, the ones no publisher had sent again
@@ -127,10 +129,23 @@ func (h *history) judgeOne(v *verdict, r *hearing) {
 		v.excess += again - allowed
 		lines = append(lines, fmt.Sprintf("got %d messages again that were not sent again, %d may be", again, allowed))
 	}
+	late := 0
 	for _, from := range r.from {
-		n, told := h.lost(from, seen[from])
+		until := len(seen[from])
+		if r.behind { // what is after the newest may be on its way
+			until = int(newest[from])
+		}
+		n, told := h.lost(from, seen[from][:until])
 		v.lost += n
 		lines = append(lines, told...)
+		for i := until; i < len(seen[from]); i++ {
+			if h.sent[from].acked[i] > 0 {
+				late++
+			}
+		}
+	}
+	if v.behind += late; r.behind {
+		lines = append([]string{fmt.Sprintf("%d acknowledged messages had not come when the wait was over, after %d deliveries", late, len(r.got))}, lines...)
 	}
 	v.tell(r.id, lines)
 }
@@ -155,7 +170,7 @@ func (h *history) allowed(r *hearing) int {
 
 // lost counts acknowledged messages that were not seen, and tells runs of them.
 func (h *history) lost(from uint16, seen []int) (n int, lines []string) {
-	acked := h.sent[from].acked
+	acked := h.sent[from].acked[:len(seen)]
 	missing := func(i int) bool { return acked[i] > 0 && seen[i] == 0 }
 	for i := 0; i < len(acked); i++ {
 		if !missing(i) {

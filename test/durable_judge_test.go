@@ -60,6 +60,11 @@ func TestDurableJudge(t *testing.T) {
 			h.heard[1].got = slices.Delete(slices.Delete(h.heard[1].got, 8, 9), 1, 2)
 		}, verdict{lost: 2}, "two: lost 9-9 of pub-0"},
 		{"the last one lost", func(h *history) { h.heard[1].got = h.heard[1].got[:9] }, verdict{lost: 1}, "lost 10-10"},
+		{"what has not come yet", func(h *history) { h.heard[1].got, h.heard[1].behind = h.heard[1].got[:7], true },
+			verdict{behind: 3}, "two: 3 acknowledged messages had not come when the wait was over, after 7 deliveries"},
+		{"and a lost one before it", func(h *history) {
+			h.heard[1].got, h.heard[1].behind = slices.Delete(h.heard[1].got, 4, 5)[:7], true
+		}, verdict{behind: 2, lost: 1}, "two: lost 5-5 of pub-0"},
 		{"everything lost", func(h *history) { h.heard[2].got = nil }, verdict{lost: 19}, "both: lost 1-9 of pub-1, acknowledged at 0.999 s, 55 ms before kill 1, to 1.079 s"},
 		{"one of two publishers lost", func(h *history) {
 			h.heard[2].got = slices.DeleteFunc(h.heard[2].got, func(a arrival) bool { return a.from == 1 && a.seq == 3 })
@@ -117,7 +122,7 @@ func TestDurableJudge(t *testing.T) {
 			h := madeUp()
 			c.spin(h)
 			v := h.judge()
-			if v.lost != c.want.lost || v.reordered != c.want.reordered || v.excess != c.want.excess || v.strange != c.want.strange {
+			if v.lost != c.want.lost || v.reordered != c.want.reordered || v.excess != c.want.excess || v.strange != c.want.strange || v.behind != c.want.behind {
 				t.Errorf("got %+v\nwant %+v", *v, c.want)
 			}
 			if all := strings.Join(v.text, "\n"); !strings.Contains(all, c.say) || (c.say == "") != (all == "") {

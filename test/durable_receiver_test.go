@@ -35,6 +35,16 @@ type receiver struct {
 // everything else is acknowledged, so whatever a session holds comes before it.
 const endOf = 0xffff
 
+// drained tells whether that has come.
+func (r *receiver) drained() bool {
+	select {
+	case <-r.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // errAway is how serve says that it leaves until it is called.
 var errAway = errors.New("away")
 

@@ -68,7 +68,7 @@ func (l *load) history() *history {
 		h.sent = append(h.sent, account{id: s.id, acked: s.at, again: s.again})
 	}
 	for _, r := range l.receivers {
-		h.heard = append(h.heard, hearing{id: r.id, qos: int(r.qos), window: receiverWindow, losses: r.disturbed, from: r.from, got: r.got})
+		h.heard = append(h.heard, hearing{id: r.id, qos: int(r.qos), window: receiverWindow, losses: r.disturbed, from: r.from, got: r.got, behind: !r.drained()})
 	}
 	return h
 }
@@ -83,7 +83,8 @@ type tally struct {
 	Kills, Flushes       int     // under load; and while a file was flushed
 	Stillborn, Cuts      int     // kills of a broker that was starting; sockets of clients
 	Factor, PerSecond    float64 // of the messages wanted; while the broker was up
-	Lost, Reordered      int
+	Lost, Behind         int     // never came; had not come when nobody waited any longer
+	Reordered            int
 	Duplicated           int // deliveries of what had been delivered
 	Again, Allowed       int // of those, without a publisher's doing; and at most
 	WorstPercent         int // of its allowance that one subscriber used
@@ -97,7 +98,7 @@ func (l *load) judge() tally {
 	starts := slices.Clone(l.starts)
 	slices.Sort(starts)
 	f := tally{Row: l.row, Messages: v.acked, Kills: len(l.starts), Stillborn: len(l.outages) - len(l.starts), Cuts: l.disturbed, Flushes: l.flushed, Factor: float64(v.acked) / float64(l.messages),
-		PerSecond: float64(v.acked) / l.served.Seconds(), Lost: v.lost, Reordered: v.reordered, Duplicated: v.duplicated, Again: v.again, Allowed: v.allowed, WorstPercent: v.worst}
+		PerSecond: float64(v.acked) / l.served.Seconds(), Lost: v.lost, Behind: v.behind, Reordered: v.reordered, Duplicated: v.duplicated, Again: v.again, Allowed: v.allowed, WorstPercent: v.worst}
 	if n := len(starts); n > 0 {
 		f.RecoveryP50Ms, f.MaxMs = starts[n/2].Milliseconds(), starts[n-1].Milliseconds()
 	}
@@ -119,16 +120,16 @@ func (l *load) judge() tally {
 		if more := len(v.text) - told; more > 0 {
 			v.text = append(v.text[:told], fmt.Sprintf("and %d more lines", more))
 		}
-		l.t.Errorf("%s: lost %d, reordered %d, more often than allowed %d, strange %d\n%s\nkills (down, up): %v", l.row, v.lost, v.reordered, v.excess, v.strange,
+		l.t.Errorf("%s: lost %d, behind %d, reordered %d, more often than allowed %d, strange %d\n%s\nkills (down, up): %v", l.row, v.lost, v.behind, v.reordered, v.excess, v.strange,
 			strings.Join(v.text, "\n"), l.outages)
 	}
 	return f
 }
 
-var tallyHead = fmt.Sprintf("%-20s %9s %7s %9s %6s %8s %8s %6s %6s %9s %11s %9s %10s %5s %12s %8s", "proof", "messages", "factor", "per s", "kills", "in flush", "in start", "cuts", "lost", "reordered", "duplicated", "by broker", "of at most", "worst", "recovery p50", "max")
+var tallyHead = fmt.Sprintf("%-20s %9s %7s %9s %6s %8s %8s %6s %6s %7s %9s %11s %9s %10s %5s %12s %8s", "proof", "messages", "factor", "per s", "kills", "in flush", "in start", "cuts", "lost", "behind", "reordered", "duplicated", "by broker", "of at most", "worst", "recovery p50", "max")
 
 func (f tally) String() string {
-	return fmt.Sprintf("%-20s %9d %7.2f %9.0f %6d %8d %8d %6d %6d %9d %11d %9d %10d %4d%% %10dms %6dms", f.Row, f.Messages, f.Factor, f.PerSecond, f.Kills, f.Flushes, f.Stillborn, f.Cuts, f.Lost, f.Reordered, f.Duplicated, f.Again, f.Allowed, f.WorstPercent, f.RecoveryP50Ms, f.MaxMs)
+	return fmt.Sprintf("%-20s %9d %7.2f %9.0f %6d %8d %8d %6d %6d %7d %9d %11d %9d %10d %4d%% %10dms %6dms", f.Row, f.Messages, f.Factor, f.PerSecond, f.Kills, f.Flushes, f.Stillborn, f.Cuts, f.Lost, f.Behind, f.Reordered, f.Duplicated, f.Again, f.Allowed, f.WorstPercent, f.RecoveryP50Ms, f.MaxMs)
 }
 
 func (o outage) String() string {
