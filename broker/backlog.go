@@ -21,17 +21,19 @@ type portion struct {
 	query       view.Query
 	seqs        []store.Seq // these and no others, instead of the query
 	known       uint64      // durable.known of when it was asked
-	messagesMax int         // of all that waits: what is older is dropped
+	waits       lag         // what the session was behind with then
+	messagesMax int         // of it: what is older is dropped
 	bytesMax    int64
 
-	found    int // of all that waits
-	messages []logged
-	dropped  int // over the limits
-	lost     int // the log no longer has them
-	pos      store.Seq
-	upTo     store.Seq
-	left     lag
-	err      error
+	found        int // of all that waits
+	messages     []logged
+	dropped      int // over the limits
+	droppedBytes int64
+	lost         int // the log no longer has them
+	pos          store.Seq
+	upTo         store.Seq
+	left         lag
+	err          error
 }
 
 // feed asks for a portion if the session lags and can take one.
@@ -57,7 +59,7 @@ func (h *Home) feed(now time.Time, r *resident) {
 		h.starve(r)
 		return
 	default:
-		p.known = d.known
+		p.known, p.waits = d.known, d.lag
 		p.query = view.Query{After: d.pos, Broad: true}
 		for i := range d.subs {
 			if s := &d.subs[i]; s.id != 0 && s.start != unknown {
@@ -96,8 +98,14 @@ func (p *portion) choose(list []view.Posting) {
 	for i := range list {
 		bytes += int64(list[i].Bytes)
 	}
-	for len(list) > 1 && (len(list) > p.messagesMax || bytes > p.bytesMax) {
+	// The list also has what the session does not want: broad messages for others, and
+	// its own. They must not push out what it does, so its own count decides.
+	over, overBytes := min(p.waits.messages, len(list))-p.messagesMax, min(p.waits.bytes, bytes)-p.bytesMax
+	for len(list) > 1 && (over > 0 || overBytes > 0) {
 		bytes -= int64(list[0].Bytes)
+		overBytes -= int64(list[0].Bytes)
+		over--
+		p.droppedBytes += int64(list[0].Bytes)
 		list = list[1:]
 		p.dropped++
 	}
@@ -111,7 +119,7 @@ func (p *portion) choose(list []view.Posting) {
 	p.pos = p.upTo
 	if len(list) > 0 {
 		p.pos = list[0].Seq - 1
-		p.left = lag{first: list[0].Seq, last: list[len(list)-1].Seq, messages: len(list), bytes: bytes}
+		p.left = lag{first: list[0].Seq, last: list[len(list)-1].Seq}
 	}
 }
 
@@ -186,16 +194,19 @@ func (h *Home) serve(now time.Time, r *resident, p *portion) (all bool) {
 	if p.dropped > 0 {
 		h.queueFull(now, r)
 	}
+	d.lag.messages, d.lag.bytes = max(1, d.lag.messages-p.dropped-p.lost), max(0, d.lag.bytes-p.droppedBytes) // if anything is left
 	waitMax := h.b.Settings().Session.WaitMax
 	for i := range p.messages {
 		m := &p.messages[i]
 		if !r.s.Ahead(m.frame) { // something else came between, or the client has gone
 			d.pos = m.seq - 1
 			d.lag.first = m.seq
-			d.lag.messages = len(p.messages) - i + p.left.messages
 			return false
 		}
 		w, any := h.wants(r, m)
+		if any {
+			d.lag.messages, d.lag.bytes = max(1, d.lag.messages-1), max(0, d.lag.bytes-worth(m.frame))
+		}
 		switch {
 		case !any:
 		case waitMax > 0 && now.UnixMilli()-m.frame.CreatedAt > waitMax.Milliseconds():
@@ -210,10 +221,9 @@ func (h *Home) serve(now time.Time, r *resident, p *portion) (all bool) {
 	d.pos = p.pos
 	switch {
 	case p.left.first != 0:
-		p.left.last = max(p.left.last, d.lag.last)
-		d.lag = p.left
+		d.lag.first, d.lag.last = p.left.first, max(p.left.last, d.lag.last)
 	case d.lag.last > p.upTo: // more came since it was read
-		d.lag = lag{first: p.upTo + 1, last: d.lag.last, messages: 1}
+		d.lag.first = p.upTo + 1
 	default:
 		d.lag = lag{}
 	}

@@ -327,6 +327,10 @@ func (h *Home) acknowledge(now time.Time, r *resident, q mqtt.QoS, id uint16, rc
 		return
 	}
 	v5 := r.s.Version() == mqtt.V5
+	if rc == mqtt.ImplementationSpecificError && q == 2 { // nobody knows whether the disk has it, so the identifier may not be free
+		h.fail(now, r, &mqtt.Error{Reason: rc, Detail: "the store does not say whether it has the message"})
+		return
+	}
 	if rc >= 0x80 {
 		if v5 && rc == mqtt.NotAuthorized && h.b.Settings().DenyDisconnect || !v5 && q > 0 {
 			h.fail(now, r, &mqtt.Error{Reason: rc})

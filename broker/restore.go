@@ -158,8 +158,10 @@ func Lags(sessions []*view.Session, postings func(fn func(id fact.FilterID, p vi
 				lags[w.sid] = l
 			}
 			l.First, l.Last = min(l.First, p.Seq), max(l.Last, p.Seq)
-			l.Messages++
-			l.Bytes += int64(p.Bytes)
+			if id != 0 { // who wants a broad message is not known before it is read
+				l.Messages++
+				l.Bytes += int64(p.Bytes)
+			}
 		}
 		return nil
 	})

@@ -22,10 +22,11 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 		return
 	}
 	ack := mqtt.Suback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))} // [MQTT-2.2.1-6] [MQTT-3.8.4-2]
-	fresh := make([]bool, len(p.Filters))
+	before := make([]session.Sub, len(p.Filters)) // without a Filter: there was none
 	granted := false
+	h.part()
 	for i := range p.Filters {
-		_, had := r.s.Subscribed(p.Filters[i].Filter)
+		before[i], _ = r.s.Subscribed(p.Filters[i].Filter)
 		rc, e := h.subscribe(now, r, &p.Filters[i], p.SubscriptionID)
 		if e == nil && rc >= 0x80 && r.s.Version() == mqtt.V31 {
 			// 3.1 has no word for it, and a granted QoS would be a lie.
@@ -42,11 +43,10 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 				slog.String("filter", p.Filters[i].Filter), slog.String("reason", rc.String()))
 		}
 		ack.Reasons[i] = rc
-		fresh[i] = rc < 0x80 && !had
 		granted = granted || rc < 0x80
 	}
 	if r.log != nil && granted {
-		h.subackWhenKept(r, p, &ack, fresh)
+		h.subackWhenKept(r, p, &ack, before)
 		return
 	}
 	if h.answer(now, r, ack.Append(nil, r.s.Version(), 0)) {
@@ -55,20 +55,26 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 }
 
 // subackWhenKept answers when the subscriptions are on disk, or takes back those that
-// cannot be.
-func (h *Home) subackWhenKept(r *resident, p *mqtt.Subscribe, ack *mqtt.Suback, fresh []bool) {
+// cannot be: then everything is as it was before.
+func (h *Home) subackWhenKept(r *resident, p *mqtt.Subscribe, ack *mqtt.Suback, before []session.Sub) {
 	subject := r.subject
 	h.after(r, func(now time.Time, r *resident, _ store.Seq, err error) {
 		if r == nil {
 			return
 		}
-		for i := 0; err != nil && i < len(fresh); i++ {
-			if !fresh[i] {
+		for i := 0; err != nil && i < len(before); i++ {
+			if ack.Reasons[i] >= 0x80 {
 				continue
 			}
 			ack.Reasons[i] = refusalOf(err)
-			if sub, there := r.s.Subscribed(p.Filters[i].Filter); there {
+			sub, there := r.s.Subscribed(p.Filters[i].Filter)
+			switch old := before[i]; {
+			case !there:
+			case old.Filter == "":
 				h.unsubscribe(now, r, &sub)
+			default:
+				h.insert(r, &old)
+				r.s.Subscribe(old)
 			}
 		}
 		if r.subject != subject || !r.s.Online() {
@@ -193,6 +199,7 @@ func (h *Home) Unsubscribe(now time.Time, ref Ref, p *mqtt.Unsubscribe) {
 	}
 	ack := mqtt.Unsuback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))} // [MQTT-2.2.1-6] [MQTT-3.10.4-5]
 	left := false
+	h.part()
 	for i, filter := range p.Filters {
 		sub, existed := r.s.Subscribed(filter) // [MQTT-3.10.4-1]
 		if !existed {

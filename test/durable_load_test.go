@@ -24,15 +24,24 @@ type plan struct {
 	row                     string // of the list of proofs
 	qos                     mqtt.QoS
 	publishers, subscribers int
-	messages                int           // acknowledged ones that are wanted
-	least                   int           // and that make the run valid
-	kills                   int           // of the broker
-	cuts                    int           // sockets of clients that are cut between two of them
-	flushes                 int           // kills that must hit the broker while it flushes a file
-	rate                    float64       // messages a second it must bear while it is up; 0: any
-	recovery                time.Duration // longest start; 0: any
-	away                    bool          // subscribers are away until everything is published, and is stored
-	budget                  time.Duration // for publishing; what is missing from messages then is the factor
+	messages                int                       // acknowledged ones that are wanted
+	least                   int                       // and that make the run valid
+	kills                   int                       // of the broker
+	cuts                    int                       // sockets of clients that are cut between two of them
+	flushes                 int                       // kills that must hit the broker while it flushes a file
+	rate                    float64                   // messages a second it must bear while it is up; 0: any
+	recovery                time.Duration             // longest start; 0: any
+	away                    bool                      // subscribers are away until everything is published, and is stored
+	power                   func(t *testing.T) supply // whose cut goes with each kill; nil: none
+	budget                  time.Duration             // for publishing; what is missing from messages then is the factor
+}
+
+// supplies is the power of the broker, if it is to be cut.
+func (p *plan) supplies(t *testing.T) []supply {
+	if p.power == nil {
+		return nil
+	}
+	return []supply{p.power(t)}
 }
 
 // What a publisher, and the broker to a subscriber, have unacknowledged at most; and
@@ -89,7 +98,7 @@ type load struct {
 func (p *plan) run(t *testing.T) *load {
 	t.Helper()
 	seed := seedOf(t)
-	l := &load{plan: p, t: t, k: newKillable(t, false), random: rand.New(rand.NewPCG(seed, 1)), begun: time.Now(), enough: make(chan struct{}), come: make(chan struct{})}
+	l := &load{plan: p, t: t, k: newKillable(t, false, p.supplies(t)...), random: rand.New(rand.NewPCG(seed, 1)), begun: time.Now(), enough: make(chan struct{}), come: make(chan struct{})}
 	ctx, stop := context.WithCancel(t.Context())
 	l.stop = stop
 	t.Cleanup(l.halt)

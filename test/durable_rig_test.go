@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -41,6 +42,14 @@ type killable struct {
 	options testkit.Options // of every start
 	secret  string          // of user, whose own topics are devices/user/#
 	spared  bool            // kill and again do nothing
+	power   supply          // nil: a kill leaves the disk as it is
+}
+
+// supply is the power of a file system of the broker's own.
+type supply interface {
+	dir() string
+	cut()   // what was not flushed is gone, and nothing can be written any more
+	again() // it is there again
 }
 
 // faults runs a scripted test twice: with kills, and without. Clients do the same in
@@ -61,9 +70,13 @@ func faults(t *testing.T, people bool, f func(t *testing.T, k *killable)) {
 // that the helpers for other programs know; without them user has a generated
 // secret, which is checked in no time: after a restart nobody's password is in the
 // cache, and hashing would be most of what a crowd does.
-func newKillable(t *testing.T, people bool) *killable {
+func newKillable(t *testing.T, people bool, power ...supply) *killable {
 	t.Helper()
 	k := &killable{t: t, options: testkit.Options{Config: durableConfig, Port: steadyPort(t), ListenerTCP: steadyPort(t)}}
+	if len(power) > 0 {
+		k.power = power[0]
+		k.options.DataDir = filepath.Join(k.power.dir(), "data")
+	}
 	if people {
 		k.Broker, k.secret = start(t, k.options), password
 	} else {
@@ -94,8 +107,28 @@ func (k *killable) kill() {
 	if k.spared {
 		return
 	}
+	if k.power != nil {
+		k.freeze() // who has no power does nothing about it
+		k.power.cut()
+	}
 	k.Signal(killed)
 	k.Wait(patience)
+	if k.power != nil {
+		k.power.again()
+	}
+}
+
+// freeze stops every thread of the broker, and waits until they have stopped.
+func (k *killable) freeze() {
+	k.t.Helper()
+	k.Signal(syscall.SIGSTOP)
+	for until := time.Now().Add(patience); time.Now().Before(until); <-time.After(time.Millisecond) {
+		text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", k.Pid()))
+		if _, state, _ := strings.Cut(string(text), ") "); strings.HasPrefix(state, "T") {
+			return
+		}
+	}
+	k.t.Fatal("the broker did not stop")
 }
 
 // again starts the broker anew and answers how long it took to say that it serves.

@@ -50,21 +50,21 @@ func TestMain(m *testing.M) {
 	os.Exit(testkit.Main(m))
 }
 
-// users is the file with the two users, once it was made.
+// users is the folder with the two users, once it was made.
 var users struct {
-	once sync.Once
-	file string
+	once   sync.Once
+	folder string
 }
 
 // start starts a broker with the two users. That they can be added to one that runs
 // is shown where it is the subject.
 func start(t *testing.T, o testkit.Options) *testkit.Broker {
 	t.Helper()
-	users.once.Do(func() { users.file = testkit.Users(t, user, password, other, otherPassword) })
-	if users.file == "" {
+	users.once.Do(func() { users.folder = testkit.Users(t, user, password, other, otherPassword) })
+	if users.folder == "" {
 		t.Fatal("the users could not be made; the first test says why")
 	}
-	o.Users = users.file
+	o.Users = users.folder
 	return testkit.Start(t, o)
 }
 

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -22,7 +23,7 @@ type Options struct {
 	DataDir string // "": a new one
 	Config  string // appended to the configuration file the kit writes
 	Rules   string // content of the rules file; "": what the broker creates
-	Users   string // content of the users file, as Users made it; "": what the broker creates
+	Users   string // folder with a store that has users, as Users made it; "": what the broker creates
 	Port    int    // 0: a free one
 
 	Listeners string // more entries of listeners, two spaces in
@@ -55,14 +56,14 @@ func Start(t testing.TB, o Options) *Broker {
 		o.DataDir = filepath.Join(TempDir(t), "data")
 	}
 	b := &Broker{DataDir: o.DataDir, Rules: filepath.Join(o.DataDir, "rules.yaml"), t: t}
-	for name, text := range map[string]string{b.Rules: o.Rules, filepath.Join(o.DataDir, usersFile): o.Users} {
-		if text == "" {
-			continue
-		}
-		if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
-			t.Fatal(err)
-		}
-		WriteFile(t, name, text)
+	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if o.Rules != "" {
+		WriteFile(t, b.Rules, o.Rules)
+	}
+	if o.Users != "" {
+		copyStore(t, o.Users, o.DataDir)
 	}
 	// A port that was free a moment ago may be taken: that one reason is worth
 	// another try.
@@ -147,26 +148,52 @@ func (b *Broker) AddUser(name, password string) {
 	}
 }
 
-// usersFile is where the data directory keeps users.
-const usersFile = "users.json"
+// storeFolder is where the data directory keeps users, among other things.
+const storeFolder = "store"
 
 // Users has the program make users with passwords that were chosen, in a data
-// directory that no broker runs on, and answers the file for Options. A suite does
-// so once: in place of this, each user of each broker costs a process and a hash.
+// directory that no broker runs on, and answers the folder for Options; Main removes
+// it. A suite does so once: in place of this, each user of each broker costs a process
+// and a hash.
 func Users(t testing.TB, namesAndPasswords ...string) string {
 	t.Helper()
-	dir := TempDir(t)
+	program := Binary(t)
+	dir, err := os.MkdirTemp(built.dir, "users-")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i := 0; i < len(namesAndPasswords); i += 2 {
-		r := Exec(t, 30*time.Second, namesAndPasswords[i+1]+"\n", Binary(t), "user", "add", namesAndPasswords[i], "--password-stdin", "--data-dir", dir)
+		r := Exec(t, 30*time.Second, namesAndPasswords[i+1]+"\n", program, "user", "add", namesAndPasswords[i], "--password-stdin", "--data-dir", dir)
 		if r.Code != 0 {
 			t.Fatalf("user add %s: exit code %d\n%s", namesAndPasswords[i], r.Code, r.Text())
 		}
 	}
-	text, err := os.ReadFile(filepath.Join(dir, usersFile))
+	return dir
+}
+
+// copyStore gives a data directory the store of another, unless it has one.
+func copyStore(t testing.TB, from, to string) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(to, storeFolder)); err == nil {
+		return
+	}
+	files := os.DirFS(from)
+	err := fs.WalkDir(files, storeFolder, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir():
+			return os.Mkdir(filepath.Join(to, path), 0o700)
+		}
+		content, err := fs.ReadFile(files, path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(filepath.Join(to, path), content, 0o600)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
 }
 
 // Addr is host and port of the MQTT listener.
