@@ -110,29 +110,47 @@ func TestARetainedMessageBarsTheWay(t *testing.T) {
 // What the log refuses is refused to whoever said it, and to nobody else; the order of
 // answers stays.
 func TestWhatTheLogRefusesIsRefused(t *testing.T) {
-	for err, code := range map[error]string{store.ErrFull: "97", store.ErrFailed: "83"} {
-		k := newKeptDesk(t, 2)
-		sub, pub := k.join(0, "sub"), k.join(1, "pub")
+	k := newKeptDesk(t, 2)
+	sub, pub := k.join(0, "sub"), k.join(1, "pub")
+	k.hears(sub, "open/#", 1)
+	for i := range uint16(4) {
+		pub.publish("open/a", fmt.Sprint("m", i+1), 1+mqtt.QoS(i%2), i+1)
+		k.turn()
+	}
+	k.log.commit()
+	k.log.fail(store.ErrFull, false)
+	k.log.fail(store.ErrFull, false)
+	k.log.commit()
+	k.news()
+	pub.expect("")
+	k.apply()
+	k.news()
+	pub.expect("PUBACK #1, PUBREC #2 97, PUBACK #3 97, PUBREC #4")
+	k.rest()
+	sub.expect("m1 q1 #1, m4 q1 #2")
+	pub.publish("open/a", "m5", 2, 2) // a refused identifier is free
+	k.rest()
+	pub.expect("PUBREC #2")
+	sub.expect("m5 q1 #3")
+}
+
+// When the log does not know whether the disk has a message, QoS 1 is refused, and QoS 2
+// ends the connection: its identifier may be taken after the next start.
+func TestWhatMayBeThereIsNotRefused(t *testing.T) {
+	for _, q := range []mqtt.QoS{1, 2} {
+		k := newKeptDesk(t, 1)
+		sub, pub := k.join(0, "sub"), k.join(0, "pub")
 		k.hears(sub, "open/#", 1)
-		for i := range uint16(4) {
-			pub.publish("open/a", fmt.Sprint("m", i+1), 1+mqtt.QoS(i%2), i+1)
-			k.turn()
+		pub.publish("open/a", "m1", q, 1)
+		k.turn()
+		k.log.fail(store.ErrFailed, false)
+		k.news()
+		if _, closed := pub.closed(); closed != (q == 2) {
+			t.Errorf("QoS %d: closed: %v", q, closed)
 		}
-		k.log.commit()
-		k.log.fail(err, false)
-		k.log.fail(err, false)
-		k.log.commit()
-		k.news()
-		pub.expect("")
-		k.apply()
-		k.news()
-		pub.expect(fmt.Sprintf("PUBACK #1, PUBREC #2 %s, PUBACK #3 %s, PUBREC #4", code, code))
-		k.rest()
-		sub.expect("m1 q1 #1, m4 q1 #2")
-		pub.publish("open/a", "m5", 2, 2) // a refused identifier is free
-		k.rest()
-		pub.expect("PUBREC #2")
-		sub.expect("m5 q1 #3")
+		if q == 1 {
+			pub.expect("PUBACK #1 83")
+		}
 	}
 }
 

@@ -22,7 +22,7 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 		return
 	}
 	ack := mqtt.Suback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))} // [MQTT-2.2.1-6] [MQTT-3.8.4-2]
-	before := make([]session.Sub, len(p.Filters)) // without a Filter: there was none
+	before := make([]session.Sub, len(p.Filters))                                              // without a Filter: there was none
 	granted := false
 	h.part()
 	for i := range p.Filters {
