@@ -19,7 +19,8 @@ import (
 // portion is what a session asks the log for, and then what it got.
 type portion struct {
 	query       view.Query
-	seqs        []store.Seq // these and no others, instead of the query
+	plan        *plan       // what the portion before it found and left, instead of the query
+	seqs        []store.Seq // these and no others, instead of both
 	known       uint64      // durable.known of when it was asked
 	waits       lag         // what the session was behind with then
 	messagesMax int         // of it: what is older is dropped
@@ -35,6 +36,20 @@ type portion struct {
 	left         lag
 	err          error
 }
+
+// plan is what one look at the index found beyond its portion, so that a session that is
+// far behind does not have all of it looked for again for each of its portions.
+type plan struct {
+	list  []view.Posting // at most planMax; what comes next
+	tail  store.Seq      // the first that is wanted behind the list; 0: none
+	last  store.Seq      // the last of all that was found
+	upTo  store.Seq
+	after store.Seq // it holds while the session's pos is this
+	known uint64    // and its durable.known this
+}
+
+// planMax is how many postings, of 16 bytes, a session keeps for its next portions.
+const planMax = 1024
 
 // feed asks for a portion if the session lags and can take one.
 func (h *Home) feed(now time.Time, r *resident) {
@@ -61,6 +76,10 @@ func (h *Home) feed(now time.Time, r *resident) {
 	default:
 		p.known, p.waits = d.known, d.lag
 		p.query = view.Query{After: d.pos, Broad: true}
+		if l := d.plan; l != nil && l.after == d.pos && l.known == d.known && !d.lag.cut {
+			p.plan = l
+			break
+		}
 		for i := range d.subs {
 			if s := &d.subs[i]; s.id != 0 && s.start != unknown {
 				p.query.Filters = append(p.query.Filters, view.Interest{ID: s.id, Start: s.start})
@@ -77,7 +96,13 @@ func (h *Home) feed(now time.Time, r *resident) {
 
 // read fetches the portion; it may wait for the disk.
 func (p *portion) read(ix Index) {
-	if p.seqs == nil {
+	switch {
+	case p.seqs != nil:
+	case p.plan != nil:
+		l := *p.plan
+		p.upTo, p.found = l.upTo, p.waits.messages
+		p.take(l.list, l.tail, l.last)
+	default:
 		var list []view.Posting
 		if list, p.upTo, p.err = ix.Pending(&p.query, nil); p.err != nil {
 			return
@@ -109,17 +134,36 @@ func (p *portion) choose(list []view.Posting) {
 		list = list[1:]
 		p.dropped++
 	}
+	last, tail := store.Seq(0), store.Seq(0)
+	if len(list) > 0 {
+		last = list[len(list)-1].Seq
+	}
+	if most := session.AheadMessages + planMax; len(list) > most {
+		tail = list[most].Seq
+		list = append(make([]view.Posting, 0, most), list[:most]...) // not all of a million must stay
+	}
+	p.take(list, tail, last)
+}
+
+// take takes what one portion holds off the list, and plans the next ones.
+func (p *portion) take(list []view.Posting, tail, last store.Seq) {
+	p.plan = nil
 	size := 0
 	for len(list) > 0 && len(p.seqs) < session.AheadMessages && (size == 0 || size+int(list[0].Bytes) <= session.AheadBytes) {
 		size += int(list[0].Bytes)
-		bytes -= int64(list[0].Bytes)
 		p.seqs = append(p.seqs, list[0].Seq)
 		list = list[1:]
 	}
-	p.pos = p.upTo
+	next := tail
 	if len(list) > 0 {
-		p.pos = list[0].Seq - 1
-		p.left = lag{first: list[0].Seq, last: list[len(list)-1].Seq}
+		next = list[0].Seq
+	}
+	if p.pos = p.upTo; next != 0 {
+		p.pos = next - 1
+		p.left = lag{first: next, last: last}
+	}
+	if len(list) > 0 {
+		p.plan = &plan{list: list, tail: tail, last: last, upTo: p.upTo, after: p.pos, known: p.known}
 	}
 }
 
@@ -135,7 +179,7 @@ func (h *Home) fed(now time.Time, ref Ref, p *portion) {
 		return
 	}
 	d := r.log
-	d.fetching = false
+	d.fetching, d.plan = false, nil
 	switch {
 	case p.err != nil:
 		h.b.log.Event(now, slog.LevelError, "messages that wait for a client could not be read; the client is closed and may come back for them", r.by.Identity+"\x00"+r.by.ClientID,
@@ -218,7 +262,7 @@ func (h *Home) serve(now time.Time, r *resident, p *portion) (all bool) {
 		}
 	}
 	r.s.Skip(uint64(p.pos))
-	d.pos = p.pos
+	d.pos, d.plan = p.pos, p.plan
 	switch {
 	case p.left.first != 0:
 		d.lag.first, d.lag.last = p.left.first, max(p.left.last, d.lag.last)

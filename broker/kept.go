@@ -25,8 +25,9 @@ type durable struct {
 	lag      lag
 	known    uint64 // grows when the log serves a subscription that it did not
 	fetching bool
-	starved  bool // it has room for what waits, and the node has not
-	missing  bool // something under way must be read from the log first
+	plan     *plan // for the next portions; nil: none
+	starved  bool  // it has room for what waits, and the node has not
+	missing  bool  // something under way must be read from the log first
 
 	touched bool      // listed in work.unsaved
 	since   time.Time // the first change that the log has not heard of
@@ -289,6 +290,7 @@ func (h *Home) replayLate(r *resident, m *logged) {
 // recede gives what was read ahead and not sent back to the log: the client has gone.
 func (h *Home) recede(r *resident) {
 	d := r.log
+	d.plan = nil
 	first, messages, bytes := r.s.Unread()
 	if messages == 0 {
 		return
