@@ -317,9 +317,21 @@ func TestNothingStaysOfRefusedConnections(t *testing.T) {
 		}
 		r.pass(12 * time.Second)
 		r.becomes("connections", 1, r.connections)
-		r.becomes("goroutines more than before", 0, func() int64 { return int64(max(0, runtime.NumGoroutine()-before)) })
+		r.becomes("goroutines more than before", 0, func() int64 { return moreGoroutines(before) })
 		check()
 	})
+}
+
+// moreGoroutines is how many there are more than before. It gives them a moment of the
+// machine's time to end, which passes in a bubble, too: those of other tests are counted
+// as well.
+func moreGoroutines(before int) int64 {
+	more := runtime.NumGoroutine() - before
+	for i := 0; more > 0 && i < 200_000; i++ {
+		runtime.Gosched()
+		more = runtime.NumGoroutine() - before
+	}
+	return int64(max(0, more))
 }
 
 func TestShutdownTellsClients(t *testing.T) {

@@ -74,6 +74,9 @@ func (n *node) notReady() []string {
 	if err := n.durable.log.Err(); err != nil {
 		return []string{"the store acknowledges nothing more until the broker is started again: " + err.Error()}
 	}
+	if err := n.durable.view.Err(); err != nil {
+		return []string{"the index of the store has failed, and with it every acknowledgement that waits for the disk, until the broker is started again: " + err.Error()}
+	}
 	return nil
 }
 
