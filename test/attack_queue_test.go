@@ -436,7 +436,7 @@ func (s *siege) fanOut(t *testing.T) {
 		pub.tell(own+"fan", large, 1)
 	}
 	grown := memory(t, s.b) - before
-	if grown > 20<<20 { // copies would be 270 MB
+	if grown > 28<<20 { // copies would be 270 MB; 8 MiB are the log's buffers, which take the first of them
 		t.Errorf("three messages of 900 KiB to %d readers took %d MiB", len(deaf), grown>>20)
 	}
 	for _, w := range deaf {
