@@ -113,6 +113,7 @@ func (b *Broker) Applied(first store.Seq, items []view.Item) {
 	a := &b.applier
 	own, ours := b.origins.take(first)
 	upTo := first + store.Seq(len(items)) - 1
+	b.begun.Store(uint64(upTo))
 	for i := range items {
 		it := &items[i]
 		if it.Outcome != view.Applied {
@@ -125,8 +126,11 @@ func (b *Broker) Applied(first store.Seq, items []view.Item) {
 			}
 			continue
 		}
-		if it.Message != nil {
+		switch {
+		case it.Message != nil:
 			b.spread(first+store.Seq(i), upTo, it, own, ours)
+		case b.abroad != nil:
+			b.follow(it.Record, ours)
 		}
 	}
 	if ours {

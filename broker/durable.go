@@ -24,6 +24,10 @@ type Durable struct {
 	Node  string // who claims the sessions
 	// Do runs a read on a goroutine that may wait for the disk, at some time.
 	Do func(read func())
+	// Everywhere calls do, on any goroutine, once every node that is up has applied record
+	// seq of a log that several nodes write: sessions move between them then. nil: this
+	// node is the only one.
+	Everywhere func(seq store.Seq, do func())
 }
 
 // backing is what a broker has beside Durable.
@@ -32,10 +36,12 @@ type backing struct {
 	filters *filters
 	origins origins
 	applier applier
-	told    atomic.Uint64
+	begun   atomic.Uint64 // messages up to this one may have been given out already
+	told    atomic.Uint64 // and those up to this one have been
 	full    atomic.Bool // the log is as large as the operator allows
 	gates   []*gate     // by home
 	all     []*Home     // by home; complete before anything is applied
+	abroad  abroad
 }
 
 func (b *Broker) back(d *Durable, homes int) {
@@ -44,6 +50,10 @@ func (b *Broker) back(d *Durable, homes int) {
 		return
 	}
 	b.filters = newFilters(homes)
+	if b.shared() {
+		b.filters = newFilters(homes + 1) // the last stands for all other nodes
+		b.abroad = make(abroad)
+	}
 	b.applier.news, b.applier.marked = make([]*news, homes), make([]bool, homes)
 	b.all = make([]*Home, homes)
 	for range homes {
@@ -65,6 +75,8 @@ func (b *Broker) Room() {
 
 // Index is what a broker asks of the view of the log; see package view.
 type Index interface {
+	Wait(ctx context.Context, seq store.Seq) error
+	Session(sid store.SID) (*view.Session, error)
 	Pending(q *view.Query, dst []view.Posting) (list []view.Posting, upTo store.Seq, err error)
 	Read(ctx context.Context, seqs []store.Seq, fn func(seq store.Seq, rec *store.Record, m *fact.Message) error) (lost int, err error)
 }
@@ -164,7 +176,7 @@ func (f *filters) mark(id fact.FilterID, homes []bool) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	for h, n := range f.uses[id] {
-		if n > 0 {
+		if n > 0 && h < len(homes) { // what is behind them is not of this node
 			homes[h] = true
 		}
 	}

@@ -54,6 +54,7 @@ type keeping struct {
 	journal  journal
 	applied  store.Seq               // messages up to this one were offered to the sessions
 	byFilter map[fact.FilterID][]Ref // sessions that want the messages of a filter from the log
+	summons  map[session.Key]*summons
 }
 
 // scratch is memory that one call uses and the next one uses again.
@@ -174,6 +175,11 @@ func (h *Home) evict(now time.Time, r *resident) {
 		h.recordEnd(now, r)
 	}
 	h.tell(now, r, EventEnded, nil)
+	h.vacate(r)
+}
+
+// vacate takes a session out of this home, of which nobody finds it any more.
+func (h *Home) vacate(r *resident) {
 	h.countDrops(r)
 	r.s.Discard()
 	delete(h.byKey, r.s.Key)

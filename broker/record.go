@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"time"
 
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -17,6 +18,7 @@ func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, ex
 	d := r.log
 	// Greater than any epoch of a session of this name that has ended, without keeping
 	// those.
+	from := d.epoch
 	d.epoch = max(d.epoch+1, uint64(now.UnixMilli()))
 	k := r.s.Key
 	body := fact.Claim{
@@ -25,6 +27,9 @@ func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, ex
 			Username: r.by.Username, Listener: r.by.Listener, Method: r.by.Method, Proof: r.by.Proof, Addr: r.by.Addr,
 		},
 		Node: h.b.durable.Node, Version: uint8(c.Version), Clean: clean, ExpirySeconds: expiry,
+	}
+	if h.b.shared() { // it may have moved to another node meanwhile
+		body.Sure, body.From = true, from
 	}
 	h.say(now, d, store.Claim, body.Append)
 	if w := c.Will; w != nil {
@@ -36,7 +41,11 @@ func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, ex
 	}
 	subject := r.subject
 	h.after(r, func(now time.Time, r *resident, _ store.Seq, err error) {
-		if err != nil && r != nil && r.subject == subject && r.s.Online() {
+		switch {
+		case err == nil || r == nil:
+		case errors.Is(err, errFenced) && h.b.shared():
+			h.lose(now, r)
+		case r.subject == subject && r.s.Online():
 			h.disconnect(now, r, &mqtt.Disconnect{Reason: refusalOf(err)}, CauseServerError)
 		}
 	})

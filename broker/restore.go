@@ -30,7 +30,11 @@ type Lag struct {
 
 // HomeFor is the home of a session of the log.
 func (b *Broker) HomeFor(s *view.Session) int {
-	return b.HomeOf(session.Key{Mountpoint: s.Mountpoint, Identity: s.Identity, ClientID: s.ClientID})
+	return b.HomeOf(keyOfSession(s))
+}
+
+func keyOfSession(s *view.Session) session.Key {
+	return session.Key{Mountpoint: s.Mountpoint, Identity: s.Identity, ClientID: s.ClientID}
 }
 
 // Restore gives a home its sessions back. It runs on the home's loop, before anybody
@@ -38,14 +42,19 @@ func (b *Broker) HomeFor(s *view.Session) int {
 func (h *Home) Restore(now time.Time, stored *Stored) {
 	h.applied = stored.Applied
 	for _, s := range stored.Sessions {
-		h.restore(now, s, stored)
+		switch {
+		case !h.b.shared():
+			h.restore(now, s, stored)
+		case s.Node == h.b.durable.Node: // what an earlier process of this node said may still be on its way
+			h.Summon(now, keyOfSession(s), nil)
+		}
 	}
 	h.PolicyChanged(now) // it may have, while nobody looked
 }
 
 func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) {
 	set := h.b.Settings()
-	key := session.Key{Mountpoint: v.Mountpoint, Identity: v.Identity, ClientID: v.ClientID}
+	key := keyOfSession(v)
 	by := auth.Principal{
 		Identity: v.Identity, Username: v.Username, ClientID: v.ClientID, Listener: v.Listener, Mountpoint: v.Mountpoint,
 		Method: v.Method, Proof: v.Proof, Addr: v.Addr,

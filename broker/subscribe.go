@@ -49,16 +49,14 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 		h.subackWhenKept(r, p, &ack, before)
 		return
 	}
-	if h.answer(now, r, ack.Append(nil, r.s.Version(), 0)) {
-		h.wakeReplay(r)
-	}
+	h.suback(now, r, &ack)
 }
 
 // subackWhenKept answers when the subscriptions are on disk, or takes back those that
 // cannot be: then everything is as it was before.
 func (h *Home) subackWhenKept(r *resident, p *mqtt.Subscribe, ack *mqtt.Suback, before []session.Sub) {
 	subject := r.subject
-	h.after(r, func(now time.Time, r *resident, _ store.Seq, err error) {
+	h.after(r, func(now time.Time, r *resident, seq store.Seq, err error) {
 		if r == nil {
 			return
 		}
@@ -84,10 +82,27 @@ func (h *Home) subackWhenKept(r *resident, p *mqtt.Subscribe, ack *mqtt.Suback, 
 			h.fail(now, r, &mqtt.Error{Reason: refusalOf(err), Detail: "a subscription was refused, which MQTT 3.1 cannot say"})
 			return
 		}
-		if h.answer(now, r, ack.Append(nil, r.s.Version(), 0)) {
-			h.wakeReplay(r)
+		if err != nil || !h.b.shared() {
+			h.suback(now, r, ack)
+			return
 		}
+		// A publisher of another node must not miss a subscriber who was told that it is one.
+		ref := r.ref
+		h.b.durable.Everywhere(seq, func() {
+			h.wire.Post(func(now time.Time) {
+				if r := h.at(ref); r != nil && r.subject == subject && r.s.Online() {
+					h.suback(now, r, ack)
+				}
+			})
+		})
 	})
+}
+
+// suback answers a SUBSCRIBE, and begins with what is retained.
+func (h *Home) suback(now time.Time, r *resident, ack *mqtt.Suback) {
+	if h.answer(now, r, ack.Append(nil, r.s.Version(), 0)) {
+		h.wakeReplay(r)
+	}
 }
 
 // subscribe judges and adds one subscription. Success is the granted QoS

@@ -52,11 +52,21 @@ type Owner struct {
 // on, and everything of an older one that comes later is fenced. A claim of an epoch
 // that is not greater than the session's is itself fenced. A claim disarms the will
 // of the connection before.
+//
+// A claim that Moves is of a node which has no connection for the session yet: it takes
+// over what there is, with the will and the expiry as they are, and only if there is
+// something. Of the Owner only the three names count then.
+//
+// A claim that is Sure names the epoch it follows: if the session has another one, or
+// there is a session and From is 0, it is fenced.
 type Claim struct {
 	Owner
 	Node          string
 	Version       uint8 // of the protocol
 	Clean         bool  // whatever the session was before is gone
+	Moves         bool
+	Sure          bool
+	From          uint64
 	ExpirySeconds uint32
 }
 

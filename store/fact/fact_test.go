@@ -51,10 +51,20 @@ var some = map[string]func(*rapid.T) fact{
 		return w
 	},
 	"claim": func(t *rapid.T) fact {
-		return &Claim{Owner: Owner{
+		c := &Claim{Owner: Owner{
 			Mountpoint: someString(t), Identity: someString(t), ClientID: someString(t), Username: someString(t), Listener: someString(t), Method: someString(t),
 			Proof: rapid.Uint64().Draw(t, "proof"), Addr: someAddr(t),
-		}, Node: someString(t), Version: rapid.Byte().Draw(t, "version"), Clean: someBool(t), ExpirySeconds: rapid.Uint32().Draw(t, "expiry")}
+		}, Node: someString(t), Version: rapid.Byte().Draw(t, "version"), ExpirySeconds: rapid.Uint32().Draw(t, "expiry")}
+		switch {
+		case someBool(t):
+			c.Moves = true
+		case someBool(t):
+			c.Clean = true
+		}
+		if !c.Moves && someBool(t) {
+			c.Sure, c.From = true, rapid.Uint64().Draw(t, "from")
+		}
+		return c
 	},
 	"release": func(t *rapid.T) fact {
 		return &Release{ExpirySeconds: rapid.Uint32().Draw(t, "expiry"), KeepWill: someBool(t)}

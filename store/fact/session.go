@@ -3,7 +3,11 @@ package fact
 import "encoding/binary"
 
 const (
-	bitClean    = 1 << 0 // of a Claim
+	// Of a Claim.
+	bitClean = 1 << 0
+	bitMoves = 1 << 1
+	bitSure  = 1 << 2
+
 	bitKeepWill = 1 << 0 // of a Release
 
 	// Of a Subscription, beside the QoS.
@@ -14,18 +18,27 @@ const (
 
 // Append appends the encoding to dst.
 func (c *Claim) Append(dst []byte) []byte {
-	dst = append(dst, format, flag(c.Clean, bitClean), c.Version)
+	dst = append(dst, format, flag(c.Clean, bitClean)|flag(c.Moves, bitMoves)|flag(c.Sure, bitSure), c.Version)
 	dst = c.appendFields(dst)
 	dst = appendString(dst, c.Node)
-	return binary.AppendUvarint(dst, uint64(c.ExpirySeconds))
+	dst = binary.AppendUvarint(dst, uint64(c.ExpirySeconds))
+	if c.Sure {
+		dst = binary.AppendUvarint(dst, c.From)
+	}
+	return dst
 }
 
 // Decode reads a whole body into c. After an error c is no claim.
 func (c *Claim) Decode(b []byte) error {
 	d := body(b)
-	*c = Claim{Clean: d.flags(bitClean)&bitClean != 0, Version: d.byte("the version")}
+	flags := d.flags(bitClean | bitMoves | bitSure)
+	*c = Claim{Clean: flags&bitClean != 0, Moves: flags&bitMoves != 0, Sure: flags&bitSure != 0, Version: d.byte("the version")}
+	d.check(!c.Moves || !c.Clean && !c.Sure, "the flags")
 	c.takeFields(&d)
 	c.Node, c.ExpirySeconds = d.string("the node"), d.seconds("the expiry")
+	if c.Sure {
+		c.From = d.number(1<<64-1, "the epoch")
+	}
 	return d.end("claim")
 }
 

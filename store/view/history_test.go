@@ -259,7 +259,15 @@ func someBody(t *rapid.T, k store.Kind) []byte {
 		}
 		return m.Append(nil)
 	case store.Claim:
-		c := fact.Claim{Owner: fact.Owner{ClientID: text()}, Node: "n", Version: 5, Clean: flip("clean"), ExpirySeconds: uint32(small("expiry"))}
+		c := fact.Claim{Owner: fact.Owner{ClientID: text()}, Node: "n", Version: 5, ExpirySeconds: uint32(small("expiry"))}
+		switch small("way") {
+		case 0:
+			c.Clean = true
+		case 1:
+			c.Moves, c.Node = true, "other"
+		case 2:
+			c.Sure, c.From = true, uint64(small("from"))
+		}
 		return c.Append(nil)
 	case store.Release:
 		r := fact.Release{ExpirySeconds: uint32(small("expiry")), KeepWill: flip("keep")}

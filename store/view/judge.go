@@ -135,7 +135,8 @@ func (j *judge) record(r *store.Record, item *Item, m *fact.Message) Outcome {
 	}
 	switch r.Kind {
 	case store.Claim:
-		if r.Epoch <= j.epochs[r.SID] { // 0 if there is no session
+		c, epoch := &j.bodies.claim, j.epochs[r.SID] // 0 if there is no session
+		if r.Epoch <= epoch || c.Sure && c.From != epoch || c.Moves && epoch == 0 {
 			return Fenced
 		}
 		j.epochs[r.SID] = r.Epoch

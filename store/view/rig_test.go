@@ -225,7 +225,11 @@ func compare(v *View, want *twin, floor uint64) error {
 		if w == nil || !sameSession(s, w) {
 			return fmt.Errorf("session %x:\n got %+v\nwant %+v", s.SID[:2], s, w)
 		}
-		return nil
+		one, err := v.Session(s.SID)
+		if err == nil && (one == nil || !sameSession(one, w)) {
+			err = fmt.Errorf("session %x alone:\n got %+v\nwant %+v", s.SID[:2], one, w)
+		}
+		return err
 	})
 	if err != nil || len(sids) != len(want.sessions) || !slices.IsSortedFunc(sids, func(a, b store.SID) int { return bytes.Compare(a[:], b[:]) }) {
 		return fmt.Errorf("sessions: %d, want %d; %w", len(sids), len(want.sessions), err)

@@ -63,6 +63,9 @@ func (r *rows) claim(rec *store.Record, g guard, exists bool) error {
 		return err
 	}
 	sid := &rec.SID
+	if body.Moves {
+		return r.move(rec, &body, g)
+	}
 	if body.Clean {
 		if err := r.wipe(sid, &g); err != nil {
 			return err
@@ -77,6 +80,35 @@ func (r *rows) claim(rec *store.Record, g guard, exists bool) error {
 	g.epoch, g.left, g.expiry = rec.Epoch, 0, body.ExpirySeconds
 	r.guards[*sid] = g
 	if err := r.batch.Set(r.sessionKey(sid, partOwner), rec.Body, nil); err != nil {
+		return err
+	}
+	return r.batch.Set(r.sessionKey(sid, partGuard), g.append(r.val[:0]), nil)
+}
+
+// move gives a session to a node that has no connection for it yet. One that was
+// connected is not any more: its node hears of this, too.
+func (r *rows) move(rec *store.Record, body *fact.Claim, g guard) error {
+	sid := &rec.SID
+	if err := r.commitLocked(); err != nil { // the row may be one that has only just been added
+		return err
+	}
+	row, closer, err := r.ix.db.Get(r.sessionKey(sid, partOwner))
+	if err != nil {
+		return err
+	}
+	was := fact.Claim{}
+	err = was.Decode(row)
+	_ = closer.Close() // it was only read
+	if err != nil {
+		return err
+	}
+	was.Node = body.Node
+	if g.epoch = rec.Epoch; g.left == 0 {
+		g.left = rec.At
+	}
+	r.guards[*sid] = g
+	r.val = was.Append(r.val[:0])
+	if err := r.batch.Set(r.sessionKey(sid, partOwner), r.val, nil); err != nil {
 		return err
 	}
 	return r.batch.Set(r.sessionKey(sid, partGuard), g.append(r.val[:0]), nil)

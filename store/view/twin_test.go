@@ -116,8 +116,14 @@ func (t *twin) judge(r *store.Record) Outcome {
 	if badBody || aboutSession && !owned {
 		return Refused
 	}
-	if r.Kind == store.Claim && s != nil && r.Epoch <= s.Epoch {
-		return Fenced
+	if c, claim := body.(*fact.Claim); claim {
+		epoch := uint64(0)
+		if s != nil {
+			epoch = s.Epoch
+		}
+		if r.Epoch <= epoch || c.Moves && s == nil || c.Sure && c.From != epoch {
+			return Fenced
+		}
 	}
 	return Applied
 }
@@ -145,6 +151,13 @@ func (t *twin) apply(seq store.Seq, r *store.Record) {
 			delete(t.retained, key)
 		}
 	case *fact.Claim:
+		if b.Moves {
+			s.Epoch, s.Node = r.Epoch, b.Node
+			if s.LeftAt == 0 {
+				s.LeftAt = r.At
+			}
+			break
+		}
 		if s == nil || b.Clean {
 			s = &Session{SID: r.SID, CreatedAt: r.At}
 			t.sessions[r.SID] = s

@@ -1,0 +1,157 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
+	"github.com/redoubtmq/redoubt/store/view"
+)
+
+// summons is a session that is being fetched from wherever it is.
+type summons struct {
+	done  []func(now time.Time, refusal *mqtt.Error)
+	stale bool // somebody claimed it after we did
+	tries int
+}
+
+// summonTries is how often a claim is made again that came too late. Each time it is known
+// which claim was faster, so that this takes a war of nodes over one client.
+const summonTries = 8
+
+// Here tells whether Open may be called for a client of that name: where several nodes
+// write the log, its session has to be summoned first.
+func (h *Home) Here(key session.Key) bool {
+	_, present := h.lookup(key)
+	return present || !h.b.shared()
+}
+
+// Summon brings a session to this home that is on another node, or that an earlier process
+// of this node had: it claims it, and reads what the log says of it. done is called on
+// the loop when the session is here, or when there is none, or with why it cannot be had.
+// It may be nil.
+func (h *Home) Summon(now time.Time, key session.Key, done func(now time.Time, refusal *mqtt.Error)) {
+	s := h.summons[key]
+	if s == nil {
+		s = &summons{}
+		if h.summons == nil {
+			h.summons = make(map[session.Key]*summons)
+		}
+		h.summons[key] = s
+		h.move(now, key, s, 0)
+	}
+	if done != nil {
+		s.done = append(s.done, done)
+	}
+}
+
+// move claims a session whose epoch is not greater than after.
+func (h *Home) move(now time.Time, key session.Key, s *summons, after uint64) {
+	if s.tries++; s.tries > summonTries {
+		h.summoned(now, key, s, &mqtt.Error{Reason: mqtt.ServerBusy, Detail: "other nodes claim the session again and again"})
+		return
+	}
+	s.stale = false
+	h.part()
+	sid := h.b.durable.Key.SID(key.Mountpoint, key.Identity, key.ClientID)
+	epoch := max(after+1, uint64(now.UnixMilli())) //nolint:gosec // after 1970
+	body := fact.Claim{
+		Owner: fact.Owner{Mountpoint: key.Mountpoint, Identity: key.Identity, ClientID: key.ClientID},
+		Node:  h.b.durable.Node, Moves: true,
+	}
+	j := &h.journal
+	j.body = body.Append(j.body)
+	ticket, index := h.record(now, store.Claim, sid, epoch)
+	j.waiters = append(j.waiters, waiter{ticket: ticket, index: index, kind: waitDo, do: func(now time.Time, _ *resident, seq store.Seq, err error) {
+		if err != nil && !errors.Is(err, errFenced) {
+			h.summoned(now, key, s, &mqtt.Error{Reason: refusalOf(err), Detail: "the session could not be claimed: " + err.Error()})
+			return
+		}
+		h.b.durable.Do(func() {
+			found := readSummoned(h.b.durable.Index, sid, seq)
+			h.wire.Post(func(now time.Time) { h.arrived(now, key, s, epoch, found) })
+		})
+	}})
+	h.wire.Again()
+}
+
+// summoned tells whoever waits for it how it went.
+func (h *Home) summoned(now time.Time, key session.Key, s *summons, refusal *mqtt.Error) {
+	delete(h.summons, key)
+	for _, done := range s.done {
+		done(now, refusal)
+	}
+}
+
+// found is what the log says of a session.
+type found struct {
+	session *view.Session // nil: there is none
+	lag     *Lag          // nil: nothing waits
+	upTo    store.Seq     // of what lag says
+	err     error
+}
+
+// readSummoned reads a session as of record seq, or of later; it may wait for the disk.
+func readSummoned(ix Index, sid store.SID, seq store.Seq) (f found) {
+	if f.err = ix.Wait(context.Background(), seq); f.err != nil {
+		return f
+	}
+	if f.session, f.err = ix.Session(sid); f.err != nil || f.session == nil {
+		return f
+	}
+	q := view.Query{After: f.session.Out.Cursor, Broad: true}
+	for i := range f.session.Subs {
+		if s := &f.session.Subs[i]; s.QoS > 0 {
+			q.Filters = append(q.Filters, view.Interest{ID: s.ID, Start: s.Start})
+		}
+	}
+	var list []view.Posting
+	if list, f.upTo, f.err = ix.Pending(&q, nil); f.err != nil || len(list) == 0 {
+		return f
+	}
+	f.lag = &Lag{First: list[0].Seq, Last: list[len(list)-1].Seq}
+	q.Broad = false // which of those it wants is not known before they are read
+	list, _, f.err = ix.Pending(&q, list[:0])
+	for i := range list {
+		f.lag.Messages++
+		f.lag.Bytes += int64(list[i].Bytes)
+	}
+	return f
+}
+
+// arrived gives a session that was read its place.
+func (h *Home) arrived(now time.Time, key session.Key, s *summons, epoch uint64, f found) {
+	switch v := f.session; {
+	case f.err != nil:
+		h.summoned(now, key, s, &mqtt.Error{Reason: mqtt.ImplementationSpecificError, Detail: fmt.Sprintf("the session could not be read: %v", f.err)})
+	case v == nil:
+		h.summoned(now, key, s, nil)
+	case s.stale || v.Epoch != epoch:
+		h.move(now, key, s, v.Epoch)
+	default:
+		h.install(now, f)
+		h.summoned(now, key, s, nil)
+	}
+}
+
+// install is restore for a session that comes while the home is at work: what was given
+// out before its filters were known here is what the session is behind with.
+func (h *Home) install(now time.Time, f found) {
+	v := f.session
+	h.restore(now, v, &Stored{Applied: f.upTo, Ended: now, Lags: map[store.SID]*Lag{v.SID: f.lag}})
+	begun := store.Seq(h.b.begun.Load()) // after its filters were made known
+	if begun <= f.upTo {
+		return
+	}
+	r, _ := h.lookup(keyOfSession(v))
+	d := r.log
+	if d.lag.first == 0 {
+		d.lag.first, d.lag.messages = f.upTo+1, 1
+	}
+	d.lag.last = max(d.lag.last, begun)
+}

@@ -1,0 +1,22 @@
+package view
+
+import (
+	"github.com/redoubtmq/redoubt/store"
+)
+
+// Session answers one session as its rows are now, or nil if there is none. Whoever needs
+// it as of a record waits for that first (Wait).
+func (v *View) Session(sid store.SID) (*Session, error) {
+	var s *Session
+	err := v.table(appendSessionKey(nil, &sid, partGuard), appendSessionKey(nil, &sid, partSub+1), func(key, value []byte) error {
+		_, part, rest, err := splitSessionKey(key)
+		if err != nil {
+			return err
+		}
+		if s == nil {
+			s = &Session{SID: sid}
+		}
+		return s.row(part, rest, value)
+	})
+	return s, err
+}
