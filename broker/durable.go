@@ -28,6 +28,9 @@ type Durable struct {
 	// seq of a log that several nodes write: sessions move between them then. nil: this
 	// node is the only one.
 	Everywhere func(seq store.Seq, do func())
+	// Process is a number that no other process has that ever wrote such a log, below
+	// 1<<22. It makes the epochs of different processes different.
+	Process uint32
 }
 
 // backing is what a broker has beside Durable.
@@ -38,9 +41,9 @@ type backing struct {
 	applier applier
 	begun   atomic.Uint64 // messages up to this one may have been given out already
 	told    atomic.Uint64 // and those up to this one have been
-	full    atomic.Bool // the log is as large as the operator allows
-	gates   []*gate     // by home
-	all     []*Home     // by home; complete before anything is applied
+	full    atomic.Bool   // the log is as large as the operator allows
+	gates   []*gate       // by home
+	all     []*Home       // by home; complete before anything is applied
 	abroad  abroad
 }
 

@@ -16,7 +16,8 @@ import (
 // durable is what the home knows of a session that outlives the process.
 type durable struct {
 	sid   store.SID
-	epoch uint64
+	epoch uint64 // of the last claim
+	sure  uint64 // of the last one that is in the log
 	subs  []durableSub // all of the session's that are not shared
 
 	// What is wanted of the log up to pos was given to the session, or never will be.

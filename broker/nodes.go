@@ -18,6 +18,20 @@ import (
 // shared tells whether other nodes write the log, too.
 func (b *Broker) shared() bool { return b.durable != nil && b.durable.Everywhere != nil }
 
+// processBits is the low part of an epoch where several nodes write the log: no two
+// processes claim with the same one. Above it is a time in Unix milliseconds, until 2109.
+const processBits = 22
+
+// epochAfter is a new epoch of a session, greater than after and than those of any session of
+// this name that has ended, without keeping those.
+func (b *Broker) epochAfter(after uint64, now time.Time) uint64 {
+	at := uint64(now.UnixMilli()) //nolint:gosec // after 1970
+	if !b.shared() {
+		return max(after+1, at)
+	}
+	return max(after>>processBits+1, at)<<processBits | uint64(b.durable.Process)
+}
+
 // abroad is the subscriptions of the log by session, those of this node among them: they
 // go on to count when the session moves. It belongs to the goroutine that applies.
 type abroad map[store.SID]map[string]farSub
@@ -79,7 +93,7 @@ func (b *Broker) claimed(c *fact.Claim) {
 	h := b.all[b.HomeOf(key)]
 	orphan := c.Node == b.durable.Node
 	h.wire.Post(func(now time.Time) {
-		h.moved(now, key)
+		h.moved(now, key, orphan)
 		if orphan {
 			h.Summon(now, key, nil)
 		}
@@ -121,10 +135,11 @@ func (b *Broker) forget(sid store.SID) {
 // elsewhere is what stands for all other nodes where homes are counted.
 func (b *Broker) elsewhere() uint16 { return uint16(b.homes) } //nolint:gosec // a loop has a number
 
-// moved lets go of a session that somebody else has claimed.
-func (h *Home) moved(now time.Time, key session.Key) {
+// moved lets go of a session that somebody else has claimed; an orphan was claimed by an
+// earlier process of this node.
+func (h *Home) moved(now time.Time, key session.Key, orphan bool) {
 	if s := h.summons[key]; s != nil {
-		s.stale = true
+		s.stale, s.orphan = true, orphan
 	}
 	r, present := h.lookup(key)
 	switch {

@@ -16,10 +16,8 @@ import (
 func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, expiry uint32) {
 	h.part()
 	d := r.log
-	// Greater than any epoch of a session of this name that has ended, without keeping
-	// those.
 	from := d.epoch
-	d.epoch = max(d.epoch+1, uint64(now.UnixMilli()))
+	d.epoch = h.b.epochAfter(from, now)
 	k := r.s.Key
 	body := fact.Claim{
 		Owner: fact.Owner{
@@ -39,13 +37,24 @@ func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, ex
 		}
 		h.say(now, d, store.Will, will.Append)
 	}
-	subject := r.subject
-	h.after(r, func(now time.Time, r *resident, _ store.Seq, err error) {
-		switch {
-		case err == nil || r == nil:
-		case errors.Is(err, errFenced) && h.b.shared():
+	subject, epoch := r.subject, d.epoch
+	h.after(r, func(now time.Time, r *resident, seq store.Seq, err error) {
+		if r == nil {
+			return
+		}
+		if err == nil {
+			r.log.sure = epoch
+			return
+		}
+		if errors.Is(err, errFenced) && h.b.shared() {
 			h.lose(now, r)
-		case r.subject == subject && r.s.Online():
+			h.reclaim(k, r.log.sid, seq)
+			return
+		}
+		if r.log.epoch == epoch && r.log.sure != 0 { // what is said with one that the log has not is refused
+			r.log.epoch = r.log.sure
+		}
+		if r.subject == subject && r.s.Online() {
 			h.disconnect(now, r, &mqtt.Disconnect{Reason: refusalOf(err)}, CauseServerError)
 		}
 	})

@@ -63,7 +63,7 @@ func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) {
 	s.Keep()
 	r := h.settle(s, by)
 	r.offer = set.offer(by.Listener)
-	r.log = &durable{sid: v.SID, epoch: v.Epoch, pos: stored.Applied}
+	r.log = &durable{sid: v.SID, epoch: v.Epoch, sure: v.Epoch, pos: stored.Applied}
 	h.subject++
 	r.subject = h.subject
 	r.mistrust(now) // the rules may have changed meanwhile

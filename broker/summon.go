@@ -15,13 +15,14 @@ import (
 
 // summons is a session that is being fetched from wherever it is.
 type summons struct {
-	done  []func(now time.Time, refusal *mqtt.Error)
-	stale bool // somebody claimed it after we did
-	tries int
+	done   []func(now time.Time, refusal *mqtt.Error)
+	stale  bool // somebody claimed it after we did
+	orphan bool // and that was an earlier process of this node
+	tries  int
 }
 
-// summonTries is how often a claim is made again that came too late. Each time it is known
-// which claim was faster, so that this takes a war of nodes over one client.
+// summonTries is how often a claim is made again whose epoch was not greater than the
+// session's. Each time the session's is known, so that this takes a war of nodes.
 const summonTries = 8
 
 // Here tells whether Open may be called for a client of that name: where several nodes
@@ -33,8 +34,8 @@ func (h *Home) Here(key session.Key) bool {
 
 // Summon brings a session to this home that is on another node, or that an earlier process
 // of this node had: it claims it, and reads what the log says of it. done is called on
-// the loop when the session is here, or when there is none, or with why it cannot be had.
-// It may be nil.
+// the loop when the session is here, or when there is none, or with why it cannot be had:
+// of nodes that summon it at the same time the last one has it. It may be nil.
 func (h *Home) Summon(now time.Time, key session.Key, done func(now time.Time, refusal *mqtt.Error)) {
 	s := h.summons[key]
 	if s == nil {
@@ -56,10 +57,9 @@ func (h *Home) move(now time.Time, key session.Key, s *summons, after uint64) {
 		h.summoned(now, key, s, &mqtt.Error{Reason: mqtt.ServerBusy, Detail: "other nodes claim the session again and again"})
 		return
 	}
-	s.stale = false
 	h.part()
 	sid := h.b.durable.Key.SID(key.Mountpoint, key.Identity, key.ClientID)
-	epoch := max(after+1, uint64(now.UnixMilli())) //nolint:gosec // after 1970
+	epoch := h.b.epochAfter(after, now)
 	body := fact.Claim{
 		Owner: fact.Owner{Mountpoint: key.Mountpoint, Identity: key.Identity, ClientID: key.ClientID},
 		Node:  h.b.durable.Node, Moves: true,
@@ -72,9 +72,11 @@ func (h *Home) move(now time.Time, key session.Key, s *summons, after uint64) {
 			h.summoned(now, key, s, &mqtt.Error{Reason: refusalOf(err), Detail: "the session could not be claimed: " + err.Error()})
 			return
 		}
+		s.stale, s.orphan = false, false // by claims before ours
 		h.b.durable.Do(func() {
-			found := readSummoned(h.b.durable.Index, sid, seq)
-			h.wire.Post(func(now time.Time) { h.arrived(now, key, s, epoch, found) })
+			f := readSummoned(h.b.durable.Index, sid, seq)
+			f.fenced = err != nil
+			h.wire.Post(func(now time.Time) { h.arrived(now, key, s, epoch, f) })
 		})
 	}})
 	h.wire.Again()
@@ -93,6 +95,7 @@ type found struct {
 	session *view.Session // nil: there is none
 	lag     *Lag          // nil: nothing waits
 	upTo    store.Seq     // of what lag says
+	fenced  bool          // it was not ours at any time
 	err     error
 }
 
@@ -131,12 +134,33 @@ func (h *Home) arrived(now time.Time, key session.Key, s *summons, epoch uint64,
 		h.summoned(now, key, s, &mqtt.Error{Reason: mqtt.ImplementationSpecificError, Detail: fmt.Sprintf("the session could not be read: %v", f.err)})
 	case v == nil:
 		h.summoned(now, key, s, nil)
-	case s.stale || v.Epoch != epoch:
+	case f.fenced, s.stale && s.orphan, v.Epoch != epoch && v.Node == h.b.durable.Node:
 		h.move(now, key, s, v.Epoch)
+	case s.stale, v.Epoch != epoch: // the last claim holds, or two nodes would never end
+		h.summoned(now, key, s, &mqtt.Error{Reason: mqtt.SessionTakenOver, Detail: "another node has claimed the session"})
 	default:
 		h.install(now, f)
 		h.summoned(now, key, s, nil)
 	}
+}
+
+// reclaim looks whether a session that was lost is this node's all the same: a claim of
+// another connection had failed before, and no node has it.
+func (h *Home) reclaim(key session.Key, sid store.SID, seq store.Seq) {
+	h.b.durable.Do(func() {
+		if h.b.durable.Index.Wait(context.Background(), seq) != nil {
+			return // nothing more is applied, and a restart brings it
+		}
+		v, err := h.b.durable.Index.Session(sid)
+		if err != nil || v == nil || v.Node != h.b.durable.Node {
+			return
+		}
+		h.wire.Post(func(now time.Time) {
+			if _, present := h.lookup(key); !present {
+				h.Summon(now, key, nil)
+			}
+		})
+	})
 }
 
 // install is restore for a session that comes while the home is at work: what was given

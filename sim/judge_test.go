@@ -6,10 +6,11 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/store/view"
 )
 
-// rest heals everything and goes on until nothing more happens.
-func (w *world) rest() {
+// heal ends what ought not to happen, and lets the nodes come to rest without anybody new.
+func (w *world) heal() {
 	for len(w.log.late) > 0 {
 		w.late()
 	}
@@ -19,36 +20,55 @@ func (w *world) rest() {
 		}
 		n.log.most, n.slow = 1000, 0
 	}
+	w.until(func() bool { return w.nodesSettle() })
+	w.judgeHomes()
+}
+
+// rest goes on until everybody is connected and nothing more happens.
+func (w *world) rest() {
+	w.until(func() (any bool) {
+		for _, c := range w.clients {
+			if !c.alive() {
+				c.arrive(w.nodes[w.rnd.IntN(len(w.nodes))])
+				any = true
+			}
+			for c.handle() {
+				any = true
+			}
+		}
+		return w.nodesSettle() || any
+	})
+}
+
+// until calls some until it has done nothing four times, while time goes by.
+func (w *world) until(some func() (any bool)) {
 	for quiet, rounds := 0, 0; quiet < 4; quiet++ {
 		if rounds++; rounds > 2000 {
 			w.fatal("it does not come to rest")
 		}
 		w.now = w.now.Add(100 * time.Millisecond)
-		for _, c := range w.clients {
-			if !c.alive() {
-				c.arrive(w.nodes[w.rnd.IntN(len(w.nodes))])
-				quiet = 0
-			}
-			for c.handle() {
-				quiet = 0
-			}
+		if some() {
+			quiet = -1
 		}
-		for _, k := range w.conns {
-			if k.gone {
-				w.ghost(k)
-			}
-			for k.pass() {
-				quiet = 0
-			}
-		}
-		for _, n := range w.nodes {
-			n.home.Tick(n.clock())
-			if w.settle(n) {
-				quiet = 0
-			}
-		}
-		w.spread()
 	}
+}
+
+// nodesSettle lets what is on its way arrive, and the nodes do what they have to do.
+func (w *world) nodesSettle() (any bool) {
+	for _, k := range w.conns {
+		if k.gone {
+			w.ghost(k)
+		}
+		for k.pass() {
+			any = true
+		}
+	}
+	for _, n := range w.nodes {
+		n.home.Tick(n.clock())
+		any = w.settle(n) || any
+	}
+	w.spread()
+	return any
 }
 
 // settle lets a node do all that it has to do.
@@ -113,9 +133,8 @@ func (w *world) judgeArrivals(c *client) {
 	}
 }
 
-// judgeOwners looks whether each session is in one place, and each client has one
-// connection.
-func (w *world) judgeOwners() {
+// owners are the nodes that have each client's session.
+func (w *world) owners() map[string][]string {
 	owners := make(map[string][]string)
 	for _, n := range w.nodes {
 		var at broker.Place
@@ -125,6 +144,26 @@ func (w *world) judgeOwners() {
 		}) {
 		}
 	}
+	return owners
+}
+
+// judgeHomes looks whether each session that the log has is where the log says, and
+// nowhere else: somebody looks after it, also if its client never comes back.
+func (w *world) judgeHomes() {
+	owners := w.owners()
+	if err := w.nodes[0].view.Sessions(func(s *view.Session) error {
+		if got := owners[s.Identity]; len(got) != 1 || got[0] != s.Node {
+			w.fatal("the session of %s is on %v, and the log has it on %s", s.Identity, got, s.Node)
+		}
+		return nil
+	}); err != nil {
+		w.fatal("%v", err)
+	}
+}
+
+// judgeOwners looks whether each session is where its client is connected.
+func (w *world) judgeOwners() {
+	owners := w.owners()
 	for _, c := range w.clients {
 		if got := owners[c.name]; c.durable && (len(got) != 1 || got[0] != c.conn.n.name) {
 			w.fatal("the session of %s, connected to %s, is on %v", c.name, c.conn.n.name, got)

@@ -47,8 +47,9 @@ func (n *node) clock() time.Time { return n.w.now.Add(n.skew) }
 
 // start begins a process. It catches up with the log before it lets anybody in.
 func (n *node) start() {
+	n.w.processes++
 	n.log = newReplica(n.w.log)
-	v, err := view.Open(context.Background(), view.Options{Log: n.log, Folder: "view", FS: n.disk, Alarm: func(what string, err error) { n.w.fatal("%s: %s: %v", n.name, what, err) }})
+	v, err := view.Open(context.Background(), view.Options{Log: n.log, Folder: "view", FS: n.disk, Alarm: n.alarm})
 	if err != nil {
 		n.w.fatal("%s does not start: %v", n.name, err)
 	}
@@ -61,7 +62,7 @@ func (n *node) start() {
 		Durable: &broker.Durable{
 			Log: n.log, Index: v, Key: v.Key(), Node: n.name,
 			Do:         func(read func()) { n.reads = append(n.reads, read) },
-			Everywhere: n.w.everywhere,
+			Everywhere: n.w.everywhere, Process: n.w.processes,
 		},
 	})
 	n.home = n.b.NewHome(0, n.wire, count.NewShard(), n.clock())
@@ -74,6 +75,11 @@ func (n *node) start() {
 	v.Run(n.b)
 	n.log.settle()
 	n.up = true
+}
+
+// alarm is told by the view, on its goroutine, which must not end there.
+func (n *node) alarm(what string, err error) {
+	n.w.t.Errorf("seed %d: %s: %s: %v", n.w.seed, n.name, what, err)
 }
 
 // crash ends the process with no word to anybody. Of what it said to the log some may

@@ -64,6 +64,7 @@ func play(t *testing.T, seed uint64) load {
 	for range *steps {
 		w.step()
 	}
+	w.heal()
 	w.rest()
 	w.judge()
 	for _, c := range w.clients {

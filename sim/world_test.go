@@ -24,16 +24,18 @@ type world struct {
 	now    time.Time
 	policy *auth.Policy
 
-	log     *replicated
-	nodes   []*node
-	clients []*client
-	conns   []*conn
-	waits   []everywhere
+	log       *replicated
+	processes uint32 // that ever ran
+	nodes     []*node
+	clients   []*client
+	conns     []*conn
+	waits     []everywhere
 
 	said      map[string]*utterance
 	looked    int             // batches of the log that were looked at
 	committed map[string]bool // payloads in them
 	failed    bool            // the log refused something
+	calm      int             // a client that may leave stays, all but one in so many times
 	load      load
 }
 
@@ -73,6 +75,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 5)), now: time.Unix(1_700_000_000, 0), //nolint:gosec // a test
 		log: &replicated{next: 1}, said: make(map[string]*utterance), committed: make(map[string]bool),
 	}
+	w.calm = []int{1, 3, 12}[w.rnd.IntN(3)]
 	var err error
 	if w.policy, err = openRules(); err != nil {
 		t.Fatal(err)
@@ -135,7 +138,7 @@ func (w *world) step() {
 	}
 	switch k := w.rnd.IntN(100); {
 	case k < 4:
-		if !c.alive() || w.rnd.IntN(8) == 0 {
+		if !c.alive() || w.rnd.IntN(w.calm) == 0 {
 			w.toggle(c, n)
 		}
 	case k < 18:
@@ -241,6 +244,12 @@ func (w *world) toggle(c *client, n *node) {
 	}
 	if n.up {
 		c.arrive(n)
+	}
+	if other := w.nodes[w.rnd.IntN(len(w.nodes))]; w.rnd.IntN(4) == 0 && other.up { // in two places at once
+		if c.alive() {
+			c.leave(false)
+		}
+		c.arrive(other)
 	}
 }
 
