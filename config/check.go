@@ -67,7 +67,7 @@ func (l *loader) checkMeaning(ln *Listener, key string) {
 		return
 	}
 	for _, at := range []string{key + ".path", key + ".origins"} {
-		if l.origins[at].Pinned() && !l.problems.about(at) {
+		if l.origins[at].written() && !l.problems.about(at) {
 			l.wrong(at, "", "has no meaning on protocol %s. Use protocol %s, or remove it.", ln.Protocol, ProtocolWSS)
 		}
 	}
@@ -91,11 +91,11 @@ func (l *loader) checkBinds(c *Config) {
 					continue
 				}
 				at, value, other := key, text, t.key
-				if !l.origins[key].Pinned() { // then the other one is news to the operator
+				if !l.origins[key].written() { // then the other one is news to the operator
 					at, value, other = t.key, t.bind.String(), key
 				}
 				hint := ""
-				if !l.origins[other].Pinned() {
+				if !l.origins[other].written() {
 					hint = ", or turn that default off with bind: []"
 				}
 				l.wrong(at, quote(value), "is taken by %s. Choose another port%s.", other, hint)
@@ -144,7 +144,7 @@ func (l *loader) checkLimits(c *Config) {
 			continue
 		}
 		at := p.small
-		if !l.origins[at].Pinned() {
+		if !l.origins[at].written() {
 			at = p.large
 		}
 		l.wrong(at, "", "%s (%v) must not pass %s (%v): %s. Lower the one or raise the other.",
@@ -157,7 +157,7 @@ const socketBytesMax = 107
 
 func (l *loader) checkSocket(c *Config) {
 	if len(c.Admin.Socket) > socketBytesMax && !l.problems.about("admin.socket") && !l.problems.about("node.data_dir") {
-		if !l.origins["admin.socket"].Pinned() {
+		if !l.origins["admin.socket"].written() {
 			l.origins["admin.socket"] = l.origins["node.data_dir"]
 		}
 		l.wrong("admin.socket", quotePath(c.Admin.Socket), "is %d bytes long, and the kernel takes %d. Set a shorter one, such as /run/redoubt/admin.sock.",

@@ -13,11 +13,11 @@ import (
 // narrow gives a listener what mqtt offers, as far as the listener's own section
 // does not say. What that says is left as it is: checkOffers judges it.
 func (l *loader) narrow(key string, o, all *Offer) {
-	if !l.origins[key+".max_qos"].Pinned() {
+	if !l.origins[key+".max_qos"].written() {
 		o.MaxQoS = all.MaxQoS
 	}
 	for name, b := range o.switches() {
-		if !l.origins[key+"."+name].Pinned() {
+		if !l.origins[key+"."+name].written() {
 			*b = *all.switches()[name]
 		}
 	}

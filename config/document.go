@@ -18,8 +18,13 @@ default shown here. [redoubt.example.yaml](redoubt.example.yaml) is the same pag
 
 - **Strict.** An unknown key, a wrong type, a value out of range, or an insecure one without a waiver is refused, with file, line,
   column, range and remedy. All problems of a file are reported together. ` + "`redoubt config check`" + ` asks without starting anything.
-- **Order.** Defaults, then the file, then the environment, then flags; later wins. ` + "`redoubt config show --origin`" + ` prints every
-  effective value and where it came from, ` + "`redoubt config explain KEY`" + ` one key and its reason.
+- **Order.** Defaults, then what was set at run time, then the file, then the environment, then flags; later wins. A key in the file, the
+  environment or a flag is pinned: ` + "`redoubt config set`" + ` refuses it and says where it is. ` + "`redoubt config show --origin`" + ` prints every value
+  of the running broker and where it came from, ` + "`redoubt config explain KEY`" + ` one key and its reason.
+- **At run time** ` + "`redoubt config set KEY VALUE`" + ` sets a key that nobody pinned and ` + "`redoubt config unset KEY`" + ` takes it back. The value is
+  judged like the file, with everything else; it is on disk before the command is done, and counts after every start. One that no longer fits
+  (an unknown key, a value out of range, a combination that is refused) is left out at the start with a warning, never a reason not to
+  start; the older of two that do not go together stays. A key marked *file* under Reload cannot be set so, nor can a list of sections.
 - **Environment.** ` + "`REDOUBT_LIMITS__PACKET_BYTES=1MiB`" + ` sets ` + "`limits.packet_bytes`" + `: two underscores part the names, and a dash in a name
   becomes an underscore. Lists and sections are YAML in one line: ` + "`REDOUBT_LISTENERS__MQTTS__BIND='[\":8883\"]'`" + `. A variable that begins so and
   sets nothing is refused, except those that Kubernetes makes for a Service of this name.
@@ -28,7 +33,7 @@ default shown here. [redoubt.example.yaml](redoubt.example.yaml) is the same pag
   in flags to the working directory.
 - **Secrets** are references, never text in the file: ` + "`file:PATH`" + `, or ` + "`credential:NAME`" + ` with systemd's ` + "`LoadCredential=`" + `.
 - **Reload** (SIGHUP, ` + "`redoubt reload`" + `): *live* takes effect at once, *new connections* for who connects from then on; a reload that changes a
-  key marked *restart* is refused as a whole, with the old and the new value.
+  key marked *restart* is refused as a whole, with the old and the new value. Set at run time, such a key waits for the next start.
 - **Waivers.** What is refused for safety can be waived by row, scope, reason, owner and expiry, for at most 180 days:
   plain MQTT or metrics off loopback (row P1.4). Numbers inside a key's range need none.
 
@@ -90,7 +95,7 @@ func referenceSection(b *bytes.Buffer, row *Row, heading string) {
 		b.WriteString("\n| Key | Type | Default | Range | Reload | Why |\n| --- | --- | --- | --- | --- | --- |\n")
 	}
 	for _, r := range table {
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s | %s |\n", r.Key, r.typeCell(), r.defaultCell(), markdown(r.Range()), r.Reload, r.whyCell())
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s | %s | %s |\n", r.Key, r.typeCell(), r.defaultCell(), markdown(r.Range()), r.reloadCell(), r.whyCell())
 	}
 	for _, child := range sections {
 		referenceSection(b, child, heading+"#")
@@ -122,6 +127,14 @@ func (r *Row) whyCell() string {
 		return markdown(r.Why)
 	}
 	return markdown(upperFirst(r.Note) + ". " + r.Why)
+}
+
+// reloadCell is what a change needs, and whether only the file can make it.
+func (r *Row) reloadCell() string {
+	if r.fileOnly() {
+		return string(r.Reload) + ", file"
+	}
+	return string(r.Reload)
 }
 
 func upperFirst(s string) string { return strings.ToUpper(s[:1]) + s[1:] }

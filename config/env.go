@@ -56,24 +56,41 @@ func (l *loader) env(vars []variable, c *Config) {
 			continue
 		}
 		n := &yaml.Node{Kind: yaml.ScalarNode, Value: v.value}
-		switch {
-		case row == nil: // a key that is not built yet: the decoder words it
-		case row.flow():
-			parsed, p := parseYAML([]byte(v.value), v.name)
-			if p != nil || parsed == nil || parsed.Kind == yaml.ScalarNode {
+		if row != nil { // else a key that is not built yet: the decoder words it
+			if n = row.node(v.value); n == nil {
 				l.problems.add(Problem{Origin: at, Key: strings.Join(names, "."), What: "takes YAML in one line here, such as " + row.envExample() + "."})
 				continue
 			}
-			n = parsed
-		case row.Kind == KindString || row.Kind == KindName || row.Kind == KindPath || row.Kind == KindSecret || len(row.Values) > 0:
-			n.Tag = "!!str"
 		}
-		for i := len(names) - 1; i >= 0; i-- {
-			key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: names[i]}
-			n = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{key, n}}
-		}
+		n = document(names, n)
 		d.into(n, n, "", "", reflect.ValueOf(c).Elem())
 	}
+}
+
+// node is the value of a variable, or of redoubt config set, as a file would have it;
+// nil if it is no YAML where YAML is needed.
+func (r *Row) node(text string) *yaml.Node {
+	n := &yaml.Node{Kind: yaml.ScalarNode, Value: text}
+	switch {
+	case r.flow():
+		parsed, p := parseYAML([]byte(text), r.Key)
+		if p != nil || parsed == nil || parsed.Kind == yaml.ScalarNode {
+			return nil
+		}
+		n = parsed
+	case r.Kind == KindString || r.Kind == KindName || r.Kind == KindPath || r.Kind == KindSecret || len(r.Values) > 0:
+		n.Tag = "!!str"
+	}
+	return n
+}
+
+// document is the file that has this value and nothing else.
+func document(names []string, n *yaml.Node) *yaml.Node {
+	for i := len(names) - 1; i >= 0; i-- {
+		key := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: names[i]}
+		n = &yaml.Node{Kind: yaml.MappingNode, Content: []*yaml.Node{key, n}}
+	}
+	return n
 }
 
 // findEnv follows the parts of a variable down the schema. It returns the

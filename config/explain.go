@@ -20,6 +20,7 @@ type Explanation struct {
 	Since   string        `json:"since"`
 	Reload  Reload        `json:"reload,omitempty"`
 	Env     string        `json:"env,omitempty"`
+	File    string        `json:"belongs_to_the_file,omitempty"` // why it cannot be set at run time
 	Keys    []Explanation `json:"keys,omitempty"`
 
 	text string
@@ -27,7 +28,11 @@ type Explanation struct {
 
 // Explain answers redoubt config explain KEY. KEY is a path with names in it
 // (listeners.mqtts.bind) or a pattern (listeners.<name>.bind).
-func (l *Loaded) Explain(key string) (*Explanation, error) {
+func (l *Loaded) Explain(key string) (*Explanation, error) { return l.ExplainWith(key, l.Settings()) }
+
+// ExplainWith is Explain with the values and origins of settings, such as those of a
+// running broker.
+func (l *Loaded) ExplainWith(key string, settings []Setting) (*Explanation, error) {
 	pattern, err := l.patternOf(key)
 	if err != nil {
 		return nil, err
@@ -42,13 +47,13 @@ func (l *Loaded) Explain(key string) (*Explanation, error) {
 			ex.Default = text
 		}
 	}
-	for _, s := range l.Settings() {
+	for _, s := range settings {
 		switch {
 		case s.Key == key:
-			ex.Set, ex.Value, ex.Origin, ex.text = true, s.Value, s.Origin, s.text
+			ex.Set, ex.Value, ex.Origin, ex.text = true, s.Value, s.Origin, s.Text
 			ex.Env = EnvName(key)
 		case strings.HasPrefix(s.Key, key+"."):
-			ex.Keys = append(ex.Keys, Explanation{Key: s.Key, Set: true, Value: s.Value, Origin: s.Origin, text: s.text})
+			ex.Keys = append(ex.Keys, Explanation{Key: s.Key, Set: true, Value: s.Value, Origin: s.Origin, text: s.Text})
 		}
 	}
 	if !ex.Set && len(ex.Keys) == 0 {
@@ -60,7 +65,7 @@ func (l *Loaded) Explain(key string) (*Explanation, error) {
 }
 
 func explain(row *Row, key string) Explanation {
-	ex := Explanation{Key: key, Kind: row.Kind, Unit: row.Unit, Note: row.Note, Range: row.Range(), Why: row.Why, Since: row.Since, Reload: row.Reload}
+	ex := Explanation{Key: key, Kind: row.Kind, Unit: row.Unit, Note: row.Note, Range: row.Range(), Why: row.Why, Since: row.Since, Reload: row.Reload, File: row.File}
 	if row.Kind != KindSection && row.Default != "" {
 		ex.Default = row.defaultText()
 	}
@@ -114,6 +119,9 @@ func (ex *Explanation) Text() string {
 		}
 	}
 	line("reload", reloadWords[ex.Reload])
+	if ex.File != "" {
+		line("set", "in the file only: "+ex.File)
+	}
 	line("env", ex.Env)
 	line("since", ex.Since)
 	for i, part := range wrap(ex.Why, 78) {

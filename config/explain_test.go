@@ -42,7 +42,7 @@ func TestEveryKeyIsExplained(t *testing.T) {
 	l := load(t, string(Example()))
 	for _, s := range l.Settings() {
 		ex, err := l.Explain(s.Key)
-		if err != nil || !ex.Set || ex.text != s.text || ex.Why == "" || ex.Env == "" || ex.Reload == "" {
+		if err != nil || !ex.Set || ex.text != s.Text || ex.Why == "" || ex.Env == "" || ex.Reload == "" {
 			t.Errorf("%s: %+v, %v", s.Key, ex, err)
 		}
 	}

@@ -59,6 +59,9 @@ func schemaOf(pattern string) object {
 func rowSchema(row *Row) object {
 	s := valueSchema(row)
 	s["description"] = row.description()
+	if row.fileOnly() {
+		s["x-redoubt-file-only"] = true // redoubt config set refuses it
+	}
 	if n := defaultNodes()[row.Key]; n != nil && row.Kind != KindNames {
 		var value any
 		if err := n.Decode(&value); err != nil {
@@ -145,6 +148,9 @@ func (r *Row) description() string {
 	}
 	if r.Reload != "" {
 		parts = append(parts, "Reload: "+string(r.Reload)+".")
+	}
+	if r.File != "" {
+		parts = append(parts, "Belongs to the file: "+r.File+".")
 	}
 	return strings.Join(parts, " ")
 }

@@ -30,6 +30,8 @@ type Loaded struct {
 	File   string // the file that was read; "" when none was
 
 	origins map[string]Origin
+	source  source
+	idle    []Idle
 }
 
 // Origin returns where the value of key came from. A key is a path with names
@@ -37,7 +39,7 @@ type Loaded struct {
 func (l *Loaded) Origin(key string) Origin { return l.origins[key] }
 
 // Load merges defaults, file, environment and flags, in this order, and judges
-// the result. An error is an *Errors with everything that is wrong.
+// the result; Loaded.With adds what was set at run time. An error is an *Errors with everything that is wrong.
 func Load(opts Options) (*Loaded, error) {
 	if opts.Now.IsZero() {
 		panic("BUG: config.Load without the time")
@@ -65,6 +67,7 @@ type loader struct {
 	secrets  secretFinder
 	problems problems
 	origins  map[string]Origin
+	kept     []Kept // vetted
 }
 
 // layer makes the decoder of one layer.
@@ -83,12 +86,15 @@ func (l *loader) load(file string, data []byte) (*Loaded, error) {
 		n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: l.opts.DataDir}
 		d.into(n, n, "node.data_dir", "node.data_dir", reflect.ValueOf(&c.Node.DataDir).Elem())
 	}
+	for i := range l.kept {
+		l.runTime(&l.kept[i], c)
+	}
 	l.derive(c)
 	l.check(c)
 	if err := l.problems.err(); err != nil {
 		return nil, err
 	}
-	return &Loaded{Config: c, File: file, origins: l.origins}, nil
+	return &Loaded{Config: c, File: file, origins: l.origins, source: source{l.opts, l.secrets, data}}, nil
 }
 
 func (l *loader) file(file string, data []byte, c *Config) {

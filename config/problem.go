@@ -21,14 +21,16 @@ type Problem struct {
 	What   string // what is wrong, and the remedy, in sentences
 }
 
-// Error is PLACE: KEY: VALUE WHAT, on one line.
+// Error is PLACE: KEY: VALUE WHAT, on one line; without PLACE if the value was set at
+// run time.
 func (p *Problem) Error() string {
 	var b strings.Builder
-	b.WriteString(p.Origin.place())
-	if p.Key != "" {
-		b.WriteString(": " + printable(p.Key))
+	if p.Origin.Kind != FromRunTime { // that is no place where one could look
+		b.WriteString(p.Origin.place() + ": ")
 	}
-	b.WriteString(": ")
+	if p.Key != "" {
+		b.WriteString(printable(p.Key) + ": ")
+	}
 	if p.Value != "" {
 		b.WriteString(p.Value + " ")
 	}

@@ -130,7 +130,7 @@ func TestEnvReachesEveryKey(t *testing.T) {
 	}
 	var env []string
 	for _, s := range plain.Settings() {
-		value := s.text
+		value := s.Text
 		if strings.HasPrefix(value, `"`) {
 			value = strings.Trim(value, `"`)
 		}

@@ -15,9 +15,9 @@ import (
 type Setting struct {
 	Key    string `json:"key"`
 	Value  any    `json:"value"`
-	Origin string `json:"origin"` // default, FILE:LINE, env NAME or flag NAME
+	Origin string `json:"origin"` // as Origin.String has it
 
-	text string
+	Text string `json:"-"` // Value as the file has it, on one line
 }
 
 // Settings lists every effective key with its origin, in the order of the
@@ -25,20 +25,23 @@ type Setting struct {
 func (l *Loaded) Settings() []Setting {
 	var out []Setting
 	for _, lf := range leaves(l.Config) {
-		out = append(out, Setting{Key: lf.key, Value: plain(lf.value), Origin: l.Origin(lf.key).String(), text: flow(nodeOf(lf.value))})
+		out = append(out, Setting{Key: lf.key, Value: plain(lf.value), Origin: l.Origin(lf.key).String(), Text: flow(nodeOf(lf.value))})
 	}
 	return out
 }
 
 // YAML is the effective configuration as a file that loads to an equal one,
 // wherever it is. With origins, each line ends with where its value came from.
-func (l *Loaded) YAML(origins bool) []byte {
+func (l *Loaded) YAML(origins bool) []byte { return YAML(l.Settings(), origins) }
+
+// YAML is Loaded.YAML of settings that came from elsewhere.
+func YAML(settings []Setting, origins bool) []byte {
 	type line struct{ text, origin string }
 	var lines []line
 	var at []string // names of the sections that are open
 	width := 0
-	for _, lf := range leaves(l.Config) {
-		names := strings.Split(lf.key, ".")
+	for _, s := range settings {
+		names := strings.Split(s.Key, ".")
 		last := len(names) - 1
 		same := 0
 		for same < last && same < len(at) && at[same] == names[same] {
@@ -48,7 +51,7 @@ func (l *Loaded) YAML(origins bool) []byte {
 		for ; same < last; same++ {
 			lines = append(lines, line{text: strings.Repeat("  ", same) + keyText(names[same]) + ":"})
 		}
-		ln := line{strings.Repeat("  ", last) + keyText(names[last]) + ": " + flow(nodeOf(lf.value)), l.Origin(lf.key).String()}
+		ln := line{strings.Repeat("  ", last) + keyText(names[last]) + ": " + s.Text, s.Origin}
 		if n := len([]rune(ln.text)); n <= 60 {
 			width = max(width, n)
 		}

@@ -8,5 +8,5 @@ var rowsStore = []Row{
 		Since: release, Reload: Live},
 	{Key: "store.segment_bytes", Kind: KindSize, Default: "64MiB", Min: "1MiB", Max: "1GiB",
 		Why:   "Size of one file of the log. Whole files are what is given back to the disk.",
-		Since: release, Reload: Restart},
+		Since: release, Reload: Restart, File: fileEarly},
 }

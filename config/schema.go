@@ -62,6 +62,13 @@ type Row struct {
 	Why     string   // why it exists and why the default is what it is
 	Since   string   // release that first had it
 	Reload  Reload   // what a change needs
+	File    string   // why the key belongs to the file: it cannot be set at run time; "" if it can
+}
+
+// fileOnly tells whether a value cannot be set at run time: its row says so, or it is, or
+// is a part of, a list of sections.
+func (r *Row) fileOnly() bool {
+	return r.File != "" || r.Kind == KindItems || strings.Contains(r.Key, "[]")
 }
 
 // flow tells whether the value is a list or a section, which the environment
