@@ -61,6 +61,9 @@ type StatusReport struct {
 	Store         StoreStatus      `json:"store" doc:"What survives a crash."`
 	ConfigFile    string           `json:"config_file" doc:"Configuration file in use; empty: built-in defaults."`
 	DataDir       string           `json:"data_dir" doc:"Data directory (node.data_dir)."`
+
+	PendingRestart []string `json:"pending_restart,omitempty" doc:"Settings that were changed at run time and wait for the next start, one line each."`
+	NotInForce     []string `json:"not_in_force,omitempty" doc:"Settings of run time that do not fit and were left out, one line each."`
 }
 
 // StoreStatus is how the log is.
@@ -109,6 +112,7 @@ type Options struct {
 	Clients  Clients  // nil: no operations on clients, sessions and subscriptions
 	Retained Retained // nil: no operations on retained messages
 	LogLevel LogLevel // nil: no operations on the log level
+	Settings Settings // nil: no operations on the configuration in force
 }
 
 func (o *Options) check() {

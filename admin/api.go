@@ -54,6 +54,9 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	if o.LogLevel != nil {
 		registerLogLevel(api, o)
 	}
+	if o.Settings != nil {
+		registerSettings(api, o)
+	}
 
 	plainPaths(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())

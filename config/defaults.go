@@ -45,6 +45,16 @@ func (d *decoder) defaults(pattern string, v reflect.Value) {
 	}
 }
 
+// Defaults are the values of an empty file, as the file would have them; what depends on
+// the host or on other keys is empty.
+func Defaults() map[string]string {
+	out := map[string]string{}
+	for _, lf := range leaves(defaultConfig()) {
+		out[lf.key] = flow(nodeOf(lf.value))
+	}
+	return out
+}
+
 // defaultConfig is the configuration of an empty file, without what depends on
 // the host and on other keys.
 func defaultConfig() *Config {

@@ -88,11 +88,16 @@ func (r *Row) afterwards() string {
 	return "run redoubt reload"
 }
 
-// NeedsRestart tells whether a change of key waits for the next start.
-func (l *Loaded) NeedsRestart(key string) bool {
-	pattern, err := l.patternOf(key)
-	return err == nil && rowOf[pattern] != nil && rowOf[pattern].Reload == Restart
+// ReloadOf says what a change of key needs; "" for what is no key with a value.
+func (l *Loaded) ReloadOf(key string) Reload {
+	if pattern, err := l.patternOf(key); err == nil && rowOf[pattern] != nil {
+		return rowOf[pattern].Reload
+	}
+	return ""
 }
+
+// NeedsRestart tells whether a change of key waits for the next start.
+func (l *Loaded) NeedsRestart(key string) bool { return l.ReloadOf(key) == Restart }
 
 // vet answers what is wrong with k before its value is looked at.
 func (l *Loaded) vet(k *Kept) error {

@@ -16,9 +16,12 @@ import (
 
 // Reload implements admin.Reloader in two phases: everything is read and judged,
 // then everything is put in force. After one refusal nothing has changed.
-func (n *node) Reload(context.Context) (admin.ReloadReport, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+func (n *node) Reload(ctx context.Context) (admin.ReloadReport, error) {
+	done, err := n.takeTurn(ctx)
+	if err != nil {
+		return admin.ReloadReport{}, err
+	}
+	defer done()
 	apply, changed, err := n.verify()
 	if err != nil {
 		n.count.Inc(metrics.ReloadsRefused)
@@ -30,23 +33,63 @@ func (n *node) Reload(context.Context) (admin.ReloadReport, error) {
 	return admin.ReloadReport{Changed: changed}, nil
 }
 
-// verify asks every owner, and answers what to do once all have agreed.
+// verify asks every owner, and answers what to do once all have agreed. What was set at
+// run time stays, unless the file has it now.
 func (n *node) verify() (apply func(), changed []string, err error) {
 	old := n.loaded.Load()
-	loaded, err := n.load()
+	base, err := n.load()
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := loaded.Verify(old.Config); err != nil {
+	kept, err := n.kept.Read()
+	if err != nil {
 		return nil, nil, err
 	}
-	c := loaded.Config
-	for _, d := range config.Diff(old.Config, c) {
-		changed = append(changed, fmt.Sprintf("%s: %s -> %s", d.Key, d.From, d.To))
+	next, err := n.layer(base, kept)
+	if err != nil {
+		return nil, nil, err
 	}
+	if i, found := n.leftOut(next); found {
+		return nil, nil, fmt.Errorf("%s is set at run time to %s, which does not go with the file any more: %s. Change the file, or take it back with redoubt config unset %s. Nothing has been reloaded", i.Key, i.Value, i.Why, i.Key)
+	}
+	if err := next.now.Verify(old.Config); err != nil {
+		return nil, nil, err
+	}
+	c := next.now.Config
+	enforce, changed, err := n.settle(next)
+	if err != nil {
+		return nil, nil, err
+	}
+	changed = append(changed, nowPinned(old, next.now)...)
 	policy, err := rules.Load(c.Authz.RulesFile)
 	if err != nil {
 		return nil, nil, err
+	}
+	certs := map[*door]*pki.Provider{}
+	for _, l := range n.listeners {
+		if l.certs.Load() == nil {
+			continue
+		}
+		if certs[l], err = n.certificates(l.Name, c.Listeners[l.Name]); err != nil {
+			return nil, nil, err
+		}
+	}
+	return func() {
+		enforce()
+		n.authz.Swap(policy)
+		for l, p := range certs {
+			l.certs.Store(p)
+		}
+		n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
+	}, append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile), fmt.Sprintf("users: %d", n.users.Len())), nil
+}
+
+// settle asks the owners of settings, and answers what puts them in force and what will
+// be different then.
+func (n *node) settle(next layers) (enforce func(), changed []string, err error) {
+	c := next.now.Config
+	for _, d := range config.Diff(n.loaded.Load().Config, c) {
+		changed = append(changed, fmt.Sprintf("%s: %s -> %s", d.Key, d.From, d.To))
 	}
 	connections, _, err := connectionsMax(c)
 	if err != nil {
@@ -63,27 +106,14 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if _, err := listener.NewDoor(limits, n.count); err != nil {
 		return nil, nil, err
 	}
-	certs := map[*door]*pki.Provider{}
-	for _, l := range n.listeners {
-		if l.certs.Load() == nil {
-			continue
-		}
-		if certs[l], err = n.certificates(l.Name, c.Listeners[l.Name]); err != nil {
-			return nil, nil, err
-		}
-	}
 	return func() {
-		n.loaded.Store(loaded)
-		n.configureLevel(loaded)
+		n.loaded.Store(next.now)
+		n.next.Store(next.next)
+		n.configureLevel(next.now)
 		n.limitMemory(budget)
 		n.held.SetMax(int64(c.Limits.MqueueBytesTotal))
 		n.delayed.SetMax(delayLimits(c))
 		n.broker.Apply(brokerSettings(c, n.held))
 		_ = n.door.Apply(limits) // NewDoor agreed above
-		n.authz.Swap(policy)
-		for l, p := range certs {
-			l.certs.Store(p)
-		}
-		n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
-	}, append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile), fmt.Sprintf("users: %d", n.users.Len())), nil
+	}, changed, nil
 }

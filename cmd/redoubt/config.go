@@ -8,19 +8,21 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/config"
 )
 
-// configCmd is everything about the configuration file that needs no running
-// broker: it reads what serve would read and starts nothing.
+// configCmd is everything about the configuration: of the file, which needs no running
+// broker, and of the broker that runs.
 func configCmd(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "config",
-		Short: "Check, show and explain the configuration",
+		Short: "Check, show, explain and change the configuration",
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(configCheckCmd(g), configShowCmd(g), configExplainCmd(g), configSchemaCmd())
+	cmd.AddCommand(configCheckCmd(g), configShowCmd(g), configExplainCmd(g), configGetCmd(g), configSetCmd(g), configUnsetCmd(g),
+		configDiffCmd(g), configSchemaCmd())
 	return cmd
 }
 
@@ -72,58 +74,141 @@ func checkFailed(out io.Writer, output string, err error) error {
 	return errors.New("the configuration is refused")
 }
 
+// offlineFlag is for commands that show the running broker's configuration if there is one.
+func offlineFlag(cmd *cobra.Command, alone *bool) {
+	cmd.Flags().BoolVar(alone, "offline", false, "ask no broker: what this command reads in the file, the environment and its flags")
+}
+
+// whose is what commands say that show the configuration of the running broker.
+const whose = "It is that of the running broker, with what was set at run time. Where none answers on admin.socket, or with --offline, it is\n" +
+	"what this command reads in the file, the environment and its flags."
+
+// showSettings hands over the configuration in force, and says on standard error when it
+// is not that of a broker although one was looked for.
+func showSettings(cmd *cobra.Command, g *globals, alone bool, show func(*config.Loaded, *admin.SettingsReport) error) error {
+	loaded, err := g.LoadConfig()
+	if err != nil {
+		return err
+	}
+	r, running, err := inForce(cmd.Context(), loaded, alone)
+	if err != nil {
+		return err
+	}
+	if err := show(loaded, &r); err != nil || running || alone {
+		return err
+	}
+	_, err = fmt.Fprintln(cmd.ErrOrStderr(), "no broker answers: what is set at run time is not shown")
+	return err
+}
+
 func configShowCmd(g *globals) *cobra.Command {
-	var origin bool
+	var origin, alone bool
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Print the effective configuration",
-		Long:  "Prints every effective setting as a file that means the same anywhere. Secrets are shown by reference.",
+		Long:  "Prints every effective setting as a file that means the same anywhere. Secrets are shown by reference.\n" + whose,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			loaded, err := g.LoadConfig()
-			if err != nil {
+			return showSettings(cmd, g, alone, func(l *config.Loaded, r *admin.SettingsReport) error {
+				out := cmd.OutOrStdout()
+				if g.Output == "json" {
+					return writeConfigJSON(out, map[string]any{"file": l.File, "settings": r.Data, "not_in_force": r.NotInForce})
+				}
+				text := config.YAML(settingsOf(r), origin)
+				if origin {
+					text = append(text, unsettledText(r, "# ")...)
+				}
+				_, err := out.Write(text)
 				return err
-			}
-			if g.Output == "json" {
-				return writeConfigJSON(cmd.OutOrStdout(), map[string]any{"file": loaded.File, "settings": loaded.Settings()})
-			}
-			_, err = cmd.OutOrStdout().Write(loaded.YAML(origin))
-			return err
+			})
 		},
 	}
-	cmd.Flags().BoolVar(&origin, "origin", false, "say where each value came from: default, file and line, variable or flag")
+	cmd.Flags().BoolVar(&origin, "origin", false, "say where each value came from: default, set at run time, file and line, variable or flag")
+	offlineFlag(cmd, &alone)
 	return cmd
 }
 
-func configExplainCmd(g *globals) *cobra.Command {
-	return &cobra.Command{
-		Use:     "explain KEY",
-		Short:   "Say what a key does, what it is now, where that came from and why",
-		Example: "  redoubt config explain limits.packet_bytes\n  redoubt config explain listeners.mqtts",
-		Args:    cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			loaded, err := g.LoadConfig()
-			if err != nil {
-				return err
-			}
-			ex, err := loaded.Explain(args[0])
-			if err != nil {
-				return err
-			}
-			if g.Output == "json" {
-				return writeConfigJSON(cmd.OutOrStdout(), ex)
-			}
-			_, err = io.WriteString(cmd.OutOrStdout(), ex.Text())
-			return err
-		},
-		ValidArgsFunction: func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-			var keys []string
-			for _, row := range config.Rows() {
-				keys = append(keys, row.Key)
-			}
-			return keys, cobra.ShellCompDirectiveNoFileComp
+func configDiffCmd(g *globals) *cobra.Command {
+	var alone bool
+	cmd := &cobra.Command{
+		Use:   "diff",
+		Short: "Show what differs from the defaults",
+		Long:  "Shows each key that somebody set to another value than its default, and where.\n" + whose,
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return showSettings(cmd, g, alone, func(_ *config.Loaded, r *admin.SettingsReport) error {
+				different := differences(r)
+				if g.Output == "json" {
+					return writeConfigJSON(cmd.OutOrStdout(), map[string]any{"data": different})
+				}
+				for _, d := range different {
+					if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s: %s -> %s (%s)\n", d.Key, plain(d.Default), plain(d.Value), plain(d.Origin)); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		},
 	}
+	offlineFlag(cmd, &alone)
+	return cmd
+}
+
+// difference is a key that somebody wrote and that does not have its default.
+type difference struct {
+	Key     string `json:"key"`
+	Default string `json:"default"` // as the file has it; "" if there is no such key by default
+	Value   string `json:"value"`
+	Origin  string `json:"origin"`
+}
+
+func differences(r *admin.SettingsReport) []difference {
+	out := []difference{}
+	defaults := config.Defaults()
+	for _, s := range r.Data {
+		if text := defaults[s.Key]; text != s.Text && s.Origin != (config.Origin{}).String() {
+			out = append(out, difference{s.Key, text, s.Text, s.Origin})
+		}
+	}
+	return out
+}
+
+func configExplainCmd(g *globals) *cobra.Command {
+	var alone bool
+	cmd := &cobra.Command{
+		Use:               "explain KEY",
+		Short:             "Say what a key does, what it is now, where that came from and why",
+		Long:              "Says what a key does and may be, why its default is what it is, and its value.\n" + whose,
+		Example:           "  redoubt config explain limits.packet_bytes\n  redoubt config explain listeners.mqtts",
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: keyCompletion,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return showSettings(cmd, g, alone, func(l *config.Loaded, r *admin.SettingsReport) error {
+				ex, err := l.ExplainWith(args[0], settingsOf(r))
+				if err != nil {
+					return err
+				}
+				if g.Output == "json" {
+					return writeConfigJSON(cmd.OutOrStdout(), ex)
+				}
+				_, err = io.WriteString(cmd.OutOrStdout(), ex.Text())
+				return err
+			})
+		},
+	}
+	offlineFlag(cmd, &alone)
+	return cmd
+}
+
+// keyCompletion completes a key as the first argument.
+func keyCompletion(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	var keys []string
+	if len(args) == 0 {
+		for _, row := range config.Rows() {
+			keys = append(keys, row.Key)
+		}
+	}
+	return keys, cobra.ShellCompDirectiveNoFileComp
 }
 
 func configSchemaCmd() *cobra.Command {

@@ -25,7 +25,8 @@ func logCmd(g *globals) *cobra.Command {
 		Use:   "set debug|info|warn|error",
 		Short: "Change the level of the running broker",
 		Long: "Changes how much the running broker writes to its log, until it ends. If log.level stands in the configuration file,\n" +
-			"the environment or a flag, that place owns it and the change is refused.\n\n" + brokerHelp,
+			"the environment or a flag, that place owns it and the change is refused. For a level that outlives the broker:\n" +
+			"redoubt config set log.level.\n\n" + brokerHelp,
 		Example:   "  redoubt log level set debug",
 		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		ValidArgs: []string{"debug", "info", "warn", "error"},
@@ -62,8 +63,10 @@ func logLevel(cmd *cobra.Command, g *globals, ask func(*admin.Client, context.Co
 const logLevelKey = "log.level"
 
 // configureLevel puts the configuration's level in force, unless the configuration
-// leaves it to the API and that said one. It is called under the reload lock.
+// leaves it to the API and that said one.
 func (n *node) configureLevel(l *config.Loaded) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.levelChosen = n.levelChosen && !l.Origin(logLevelKey).Pinned(); !n.levelChosen {
 		setLevel(n.level, l.Config)
 	}

@@ -64,11 +64,16 @@ type node struct {
 
 // setup is the configuration in force and how to read it again.
 type setup struct {
-	mu     sync.Mutex // held through a reload
+	turn   chan struct{} // holds a token through a reload or a change of settings
 	loaded atomic.Pointer[config.Loaded]
+	next   atomic.Pointer[config.Loaded] // what a start would make of the same file: differs in keys that need one
 	load   func() (*config.Loaded, error)
 
-	levelChosen bool // by the API: the configuration leaves log.level to it; guarded by mu
+	kept      settingKeeper          // what was set at run time; nil before the store is open
+	restarted map[string]config.Kept // of that, what needs a restart and has had it; written by the start
+
+	mu          sync.Mutex // guards levelChosen
+	levelChosen bool       // by the API: the configuration leaves log.level to it
 }
 
 // backed is what the node has of what survives it.
@@ -103,6 +108,7 @@ type door struct {
 func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *slog.LevelVar) (n *node, err error) {
 	c := loaded.Config
 	n = &node{clock: clk, log: log, level: level, started: clk.Now(), metrics: metrics.New()}
+	n.turn = make(chan struct{}, 1)
 	n.loaded.Store(loaded)
 	if err := datadir.Init(c.Node.DataDir); err != nil {
 		return nil, err
@@ -171,17 +177,21 @@ func (n *node) assemble() (err error) {
 		}
 	}()
 	c := n.loaded.Load().Config
-	connections, sum, err := connectionsMax(c)
-	if err != nil {
-		return err
-	}
-	n.files = sum
 	if err := n.bindMemory(c); err != nil {
 		return err
 	}
 	if err := n.openStore(c); err != nil {
 		return err
 	}
+	if err := n.openSettings(n.durable.view.Wait); err != nil {
+		return err
+	}
+	c = n.loaded.Load().Config
+	connections, sum, err := connectionsMax(c)
+	if err != nil {
+		return err
+	}
+	n.files = sum
 	if err := n.openUsers(c, n.durable.view.Wait); err != nil {
 		return err
 	}

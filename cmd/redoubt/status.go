@@ -67,6 +67,12 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	fmt.Fprintf(w, "retained messages\t%d\n", s.Retained)
 	printStoreStatus(w, &s.Store)
 	fmt.Fprintf(w, "configuration\t%s\n", file)
+	for _, line := range s.PendingRestart {
+		fmt.Fprintf(w, "pending restart\t%s\n", plain(line))
+	}
+	for _, line := range s.NotInForce {
+		fmt.Fprintf(w, "not in force\t%s\n", plain(line))
+	}
 	fmt.Fprintf(w, "data directory\t%s\n", s.DataDir)
 	return w.Flush()
 }

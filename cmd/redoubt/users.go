@@ -60,22 +60,27 @@ func (k *userRecords) Delete(name string) error {
 	return k.write(fact.Value{Name: name, Gone: true})
 }
 
-// write submits one batch and waits until it is durable and applied. The records have no
-// time: with one they would say that a node ran then, and a command writes them, too.
 func (k *userRecords) write(values ...fact.Value) error {
+	return keep(k.log, k.applied, k.within, store.User, values...)
+}
+
+// keep submits one batch of values of a kind and waits until it is durable and applied.
+// The records have no time: with one they would say that a node ran then, and a command
+// writes them, too.
+func keep(log store.Log, applied func(context.Context, store.Seq) error, within time.Duration, kind store.Kind, values ...fact.Value) error {
 	recs := make([]store.Record, 0, len(values))
 	for i := range values {
-		recs = append(recs, store.Record{Kind: store.User, Body: values[i].Append(nil)})
+		recs = append(recs, store.Record{Kind: kind, Body: values[i].Append(nil)})
 	}
 	type outcome struct {
 		first store.Seq
 		err   error
 	}
 	told := make(chan outcome, 1)
-	if !k.log.Submit(0, recs, func(first store.Seq, err error) { told <- outcome{first, err} }) {
+	if !log.Submit(0, recs, func(first store.Seq, err error) { told <- outcome{first, err} }) {
 		return errors.New("the log takes nothing now: too much waits to be written, or the broker is about to end. Try again")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), k.within)
+	ctx, cancel := context.WithTimeout(context.Background(), within)
 	defer cancel()
 	select {
 	case out := <-told:
@@ -83,12 +88,12 @@ func (k *userRecords) write(values ...fact.Value) error {
 			return inWords(out.err)
 		}
 		last := out.first + store.Seq(len(recs)) - 1
-		if err := k.applied(ctx, last); err != nil {
-			return fmt.Errorf("it is written and does not count yet: the index of the store has not followed within %v (%w). It may count after the next start; try again", k.within, err)
+		if err := applied(ctx, last); err != nil {
+			return fmt.Errorf("it is written and does not count yet: the index of the store has not followed within %v (%w). It may count after the next start; try again", within, err)
 		}
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("the disk has not written it within %v. It may count after the next start; try again", k.within)
+		return fmt.Errorf("the disk has not written it within %v. It may count after the next start; try again", within)
 	}
 }
 
