@@ -62,6 +62,7 @@ func TestEveryOperationDeclaresRoleAndScope(t *testing.T) {
 		"GET /api/v5/mqtt/retainer/messages", "DELETE /api/v5/mqtt/retainer/messages",
 		"GET /api/v5/mqtt/retainer/message/{topic}", "DELETE /api/v5/mqtt/retainer/message/{topic}",
 		"GET /api/v5/log/level", "PUT /api/v5/log/level",
+		"GET /api/v5/configs", "PUT /api/v5/configs/{key}", "DELETE /api/v5/configs/{key}",
 	}
 	for _, w := range want {
 		if ops[w] == nil {
