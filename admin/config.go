@@ -36,6 +36,7 @@ func (e *NotKeptError) Unwrap() error { return e.Err }
 
 // SettingsReport is the configuration in force.
 type SettingsReport struct {
+	File       string           `json:"config_file" doc:"Configuration file in use; empty: built-in defaults."`
 	Data       []Setting        `json:"data" doc:"Every key in force, in the order of the reference page."`
 	NotInForce []SettingNoForce `json:"not_in_force,omitempty" doc:"What was set at run time and does not count."`
 }

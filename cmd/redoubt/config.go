@@ -31,7 +31,8 @@ func configCheckCmd(g *globals) *cobra.Command {
 		Use:   "check [FILE]",
 		Short: "Say whether the broker would start with this configuration",
 		Long: "Reads the file, the environment and the secrets they refer to, and lists every problem with its place.\n" +
-			"Run it with a new version before restarting into it. Exit status 0: valid, 1: refused.",
+			"Run it with a new version before restarting into it. What was set at run time is not looked at: a start leaves out what\n" +
+			"does not fit. Exit status 0: valid, 1: refused.",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -109,10 +110,10 @@ func configShowCmd(g *globals) *cobra.Command {
 		Long:  "Prints every effective setting as a file that means the same anywhere. Secrets are shown by reference.\n" + whose,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return showSettings(cmd, g, alone, func(l *config.Loaded, r *admin.SettingsReport) error {
+			return showSettings(cmd, g, alone, func(_ *config.Loaded, r *admin.SettingsReport) error {
 				out := cmd.OutOrStdout()
 				if g.Output == "json" {
-					return writeConfigJSON(out, map[string]any{"file": l.File, "settings": r.Data, "not_in_force": r.NotInForce})
+					return writeConfigJSON(out, map[string]any{"file": r.File, "settings": r.Data, "not_in_force": r.NotInForce})
 				}
 				text := config.YAML(settingsOf(r), origin)
 				if origin {

@@ -295,7 +295,7 @@ func (n *node) Settings() admin.SettingsReport {
 	for _, d := range n.pending() {
 		pending[d.Key] = d.To
 	}
-	r := admin.SettingsReport{}
+	r := admin.SettingsReport{File: loaded.File}
 	for _, s := range loaded.Settings() {
 		out := admin.Setting{Key: s.Key, Value: s.Value, Text: s.Text, Origin: s.Origin, Pinned: loaded.Origin(s.Key).Pinned(), Reload: string(loaded.ReloadOf(s.Key))}
 		if to, waits := pending[s.Key]; waits {

@@ -80,7 +80,7 @@ func configGetCmd(g *globals) *cobra.Command {
 func only(r *admin.SettingsReport, key string) {
 	in := func(k string) bool { return k == key || strings.HasPrefix(k, key+".") }
 	all := *r
-	*r = admin.SettingsReport{Data: []admin.Setting{}}
+	*r = admin.SettingsReport{File: all.File, Data: []admin.Setting{}}
 	for _, s := range all.Data {
 		if in(s.Key) {
 			r.Data = append(r.Data, s)
@@ -159,6 +159,7 @@ func inForce(ctx context.Context, loaded *config.Loaded, alone bool) (r admin.Se
 			return r, true, err
 		}
 	}
+	r.File = loaded.File
 	for _, s := range loaded.Settings() {
 		r.Data = append(r.Data, admin.Setting{Key: s.Key, Value: s.Value, Text: s.Text, Origin: s.Origin, Pinned: loaded.Origin(s.Key).Pinned(), Reload: string(loaded.ReloadOf(s.Key))})
 	}
