@@ -131,6 +131,17 @@ func TestPinnedSettings(t *testing.T) {
 	if out := must(t, b, "config", "diff"); !strings.Contains(out, "limits.inflight: 32 -> 64 (set at run time ") || !strings.Contains(out, "limits.topic_levels: 10 -> 8 ("+place+")") {
 		t.Errorf("config diff:\n%s", out)
 	}
+	must(t, b, "config", "set", "limits.mqueue_bytes", "64MiB")
+	must(t, b, "config", "set", "limits.packet_bytes", "32MiB")
+	b.Stop()
+	b = testkit.Start(t, testkit.Options{DataDir: b.DataDir, Config: "limits:\n  mqueue_bytes: 16MiB\n"})
+	if out := must(t, b, "status"); !strings.Contains(out, "not in force       limits.packet_bytes: limits.packet_bytes (32MiB) must not pass limits.mqueue_bytes (16MiB)") {
+		t.Errorf("status after a start in which two do not go together:\n%s", out)
+	}
+	if log := b.Log(); !strings.Contains(log, `"key":"limits.packet_bytes","value":"32MiB"`) || !strings.HasPrefix(must(t, b, "config", "get", "limits.inflight"), "64 (set at run time") {
+		t.Errorf("what does not fit is not named, or cost more than itself:\n%s", log)
+	}
+	must(t, b, "config", "unset", "limits.packet_bytes")
 	b.Stop()
 	if r := b.Redoubt("", "config", "show", "--origin"); r.Code != 0 || strings.Contains(r.Stdout, "run time") || !strings.Contains(r.Stderr, "what is set at run time is not shown") {
 		t.Errorf("without a broker: exit code %d\n%s", r.Code, r.Text())

@@ -155,8 +155,11 @@ func inForce(ctx context.Context, loaded *config.Loaded, alone bool) (r admin.Se
 	if !alone {
 		r, err = admin.NewClient(loaded.Config.Admin.Socket).Settings(ctx)
 		var unreachable *admin.UnreachableError
-		if err == nil || !errors.As(err, &unreachable) || !unreachable.Offline() {
-			return r, true, err
+		switch {
+		case err == nil:
+			return r, true, nil
+		case !errors.As(err, &unreachable) || !unreachable.Offline(): // it runs, and this is not its configuration
+			return r, true, fmt.Errorf("%w (--offline shows what the file says)", err)
 		}
 	}
 	r.File = loaded.File
