@@ -83,7 +83,7 @@ func (w *world) settle(n *node) (any bool) {
 	}
 	any = n.room() || any
 	any = n.wire.news(n.clock()) || any
-	for n.read(w.rnd) {
+	for n.read(w.rnd) || n.wire.release(w.rnd) {
 		any = true
 	}
 	return any

@@ -111,7 +111,7 @@ func (n *node) read(rnd *rand.Rand) bool {
 	i := rnd.IntN(len(n.reads))
 	read := n.reads[i]
 	n.reads = slices.Delete(n.reads, i, i+1)
-	read()
+	n.wire.read(read)
 	return true
 }
 

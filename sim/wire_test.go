@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,8 +16,10 @@ type wire struct {
 	links map[broker.ConnRef]*link
 	inbox []*broker.Batch
 
-	mu     sync.Mutex // guards posted
-	posted []func(now time.Time)
+	mu      sync.Mutex // guards everything below
+	posted  []func(now time.Time)
+	reading bool                  // what is posted now comes from a goroutine that reads
+	held    []func(now time.Time) // of such: it may have been overtaken by what was posted later
 }
 
 // link is a connection as the broker has it.
@@ -49,7 +53,35 @@ func (w *wire) Forward(_ int, batch *broker.Batch) bool {
 func (w *wire) Post(fn func(now time.Time)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.reading {
+		w.held = append(w.held, fn)
+		return
+	}
 	w.posted = append(w.posted, fn)
+}
+
+// read runs a read, whose answer is held back.
+func (w *wire) read(read func()) {
+	w.mu.Lock()
+	w.reading = true
+	w.mu.Unlock()
+	read()
+	w.mu.Lock()
+	w.reading = false
+	w.mu.Unlock()
+}
+
+// release posts an answer that was held back; false if there is none.
+func (w *wire) release(rnd *rand.Rand) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.held) == 0 {
+		return false
+	}
+	i := rnd.IntN(len(w.held))
+	w.posted = append(w.posted, w.held[i])
+	w.held = slices.Delete(w.held, i, i+1)
+	return true
 }
 
 // news runs what was posted, and tells whether there was anything.

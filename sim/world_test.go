@@ -175,18 +175,20 @@ func (w *world) nodeStep(n *node) {
 	switch k := w.rnd.IntN(50); {
 	case k < 13:
 		n.turn()
-	case k < 24:
+	case k < 23:
 		if !slow && n.log.commit() {
 			w.look()
 		}
-	case k < 36:
+	case k < 34:
 		if !slow && n.log.show() {
 			w.spread()
 		}
-	case k < 45:
+	case k < 43:
 		n.wire.news(n.clock())
-	default:
+	case k < 48:
 		n.read(w.rnd)
+	default:
+		n.wire.release(w.rnd)
 	}
 }
 
@@ -215,7 +217,9 @@ func (w *world) fault(n *node) {
 		}
 	default:
 		if n.up && w.seed%2 == 0 { // with every other seed the log refuses nothing, and the order is promised
-			n.log.fail()
+			for range 1 + w.rnd.IntN(3) {
+				n.log.fail()
+			}
 			w.failed = true
 		}
 	}
