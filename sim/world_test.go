@@ -75,7 +75,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 5)), now: time.Unix(1_700_000_000, 0), //nolint:gosec // a test
 		log: &replicated{next: 1}, said: make(map[string]*utterance), committed: make(map[string]bool),
 	}
-	w.calm = []int{1, 3, 12}[w.rnd.IntN(3)]
+	w.calm = []int{1, 4, 12}[w.rnd.IntN(3)]
 	var err error
 	if w.policy, err = openRules(); err != nil {
 		t.Fatal(err)
@@ -136,8 +136,11 @@ func (w *world) step() {
 	if n.slow > 0 {
 		n.slow--
 	}
+	if n.up {
+		w.nodeStep(n)
+	}
 	switch k := w.rnd.IntN(100); {
-	case k < 4:
+	case k < 2:
 		if !c.alive() || w.rnd.IntN(w.calm) == 0 {
 			w.toggle(c, n)
 		}
@@ -147,10 +150,12 @@ func (w *world) step() {
 		if c.alive() && c.online && len(c.asking) == 0 {
 			c.subscribe(filters[w.rnd.IntN(len(filters))])
 		}
-	case k < 42:
-		c.handle()
+	case k < 40:
+		for range 1 + w.rnd.IntN(4) {
+			c.handle()
+		}
 	case k < 58:
-		w.passOne()
+		w.passSome()
 	case k < 97:
 		if n.up {
 			w.nodeStep(n)
@@ -257,11 +262,14 @@ func (w *world) toggle(c *client, n *node) {
 	}
 }
 
-// passOne lets a packet of some connection arrive.
-func (w *world) passOne() {
+// passSome lets packets of some connection arrive.
+func (w *world) passSome() {
 	w.conns = slices.DeleteFunc(w.conns, func(k *conn) bool { return k.gone && (k.dead() || len(k.way) == 0 && !w.ghost(k)) })
 	if len(w.conns) > 0 {
-		w.conns[w.rnd.IntN(len(w.conns))].pass()
+		k := w.conns[w.rnd.IntN(len(w.conns))]
+		for range 1 + w.rnd.IntN(4) {
+			k.pass()
+		}
 	}
 }
 
