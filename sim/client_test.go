@@ -20,6 +20,7 @@ type client struct {
 	clean   bool     // now and then it begins anew
 	qos     mqtt.QoS // of its subscriptions
 	window  int
+	will    *mqtt.Will
 	n       int // publishes so far
 
 	conn   *conn // nil: none
@@ -87,6 +88,10 @@ func (c *client) arrive(n *node) {
 	connect := &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: uint16(c.window), SessionExpiry: 1000} //nolint:gosec // small
 	if !c.durable {
 		connect.SessionExpiry = 0
+	}
+	if c.will != nil {
+		will := *c.will
+		connect.Will = &will
 	}
 	if c.clean && c.w.rnd.IntN(3) == 0 {
 		connect.CleanStart, k.anew = true, true

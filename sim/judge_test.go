@@ -32,12 +32,22 @@ func (w *world) rest() {
 				c.arrive(w.nodes[w.rnd.IntN(len(w.nodes))])
 				any = true
 			}
-			for c.handle() {
-				any = true
-			}
 		}
-		return w.nodesSettle() || any
+		return w.handleAll() || any
 	})
+}
+
+// settled goes on until nothing more happens.
+func (w *world) settled() { w.until(w.handleAll) }
+
+// handleAll lets the clients read, and then the nodes do what they have to do.
+func (w *world) handleAll() (any bool) {
+	for _, c := range w.clients {
+		for c.handle() {
+			any = true
+		}
+	}
+	return w.nodesSettle() || any
 }
 
 // until calls some until it has done nothing four times, while time goes by.

@@ -54,13 +54,7 @@ func (t *total) add(l load) {
 // play plays one seed.
 func play(t *testing.T, seed uint64) load {
 	w := newWorld(t, seed)
-	defer func() {
-		for _, n := range w.nodes {
-			if n.up {
-				_ = n.view.Close()
-			}
-		}
-	}()
+	defer w.close()
 	for range *steps {
 		w.step()
 	}

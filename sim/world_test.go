@@ -96,6 +96,15 @@ func newWorld(t *testing.T, seed uint64) *world {
 	return w
 }
 
+// close ends all processes.
+func (w *world) close() {
+	for _, n := range w.nodes {
+		if n.up {
+			_ = n.view.Close() // a test that failed says so itself
+		}
+	}
+}
+
 // everywhere is broker.Durable's.
 func (w *world) everywhere(seq store.Seq, do func()) {
 	w.waits = append(w.waits, everywhere{seq, do})
@@ -103,17 +112,6 @@ func (w *world) everywhere(seq store.Seq, do func()) {
 
 // spread tells those who waited for what everybody has applied now.
 func (w *world) spread() {
-	for _, n := range w.nodes {
-		if !n.up {
-			continue
-		}
-		at := n.applied()
-		for i := range w.waits {
-			if w.waits[i].seq > at {
-				w.waits[i].seq = max(w.waits[i].seq, 1)
-			}
-		}
-	}
 	w.waits = slices.DeleteFunc(w.waits, func(e everywhere) bool {
 		for _, n := range w.nodes {
 			if n.up && n.applied() < e.seq {
@@ -287,13 +285,18 @@ func (w *world) publish(c *client) {
 	if !c.alive() || !c.online || len(c.sending) >= 6 {
 		return
 	}
-	u := &utterance{by: c, n: c.n, topic: names[w.rnd.IntN(len(names))], qos: mqtt.QoS(1 + w.rnd.IntN(2))} //nolint:gosec // 1 or 2
+	w.utter(c, names[w.rnd.IntN(len(names))], mqtt.QoS(1+w.rnd.IntN(2))) //nolint:gosec // 1 or 2
+}
+
+// utter publishes, and remembers who must have it.
+func (w *world) utter(c *client, name string, q mqtt.QoS) {
+	u := &utterance{by: c, n: c.n, topic: name, qos: q}
 	for _, to := range w.clients {
-		if to.durable && to.wants(u.topic) {
+		if to.durable && to.wants(name) {
 			u.to = append(u.to, to)
 		}
 	}
-	w.said[c.publish(u.topic, u.qos)] = u
+	w.said[c.publish(name, q)] = u
 }
 
 // wants tells whether a subscription that was granted matches.
