@@ -180,6 +180,28 @@ func TestAFailureClosesAClientOfV3(t *testing.T) {
 	}
 }
 
+// An end of a subscription that the log did not take would be back after a crash: v5 is
+// told, and 3.1.1, which has no word for it, is closed.
+func TestAnUnsubscribeThatFailedIsNotASuccess(t *testing.T) {
+	for _, version := range []mqtt.Version{mqtt.V5, mqtt.V311} {
+		k := newKeptDesk(t, 1)
+		var how []func(*mqtt.Connect)
+		if version == mqtt.V311 {
+			how = append(how, v311)
+		}
+		c := k.join(0, "c", how...)
+		k.hears(c, "open/#", 1)
+		c.h().Unsubscribe(k.now, c.ref, &mqtt.Unsubscribe{PacketID: 1, Filters: []string{"open/#"}})
+		k.turn()
+		k.log.fail(store.ErrFull, false)
+		k.news()
+		_, closed := c.closed()
+		if got := c.words(); version == mqtt.V5 && (got != "UNSUBACK 80" || closed) || version != mqtt.V5 && (got != "" || !closed) {
+			t.Errorf("version %d: %q, closed %v", version, got, closed)
+		}
+	}
+}
+
 // SUBACK, UNSUBACK and PUBCOMP wait as well; a session that ends with the process waits
 // for nothing.
 func TestOtherAnswersWaitToo(t *testing.T) {

@@ -233,6 +233,10 @@ func (h *Home) Unsubscribe(now time.Time, ref Ref, p *mqtt.Unsubscribe) {
 		if r == nil || r.subject != subject || !r.s.Online() {
 			return
 		}
+		if err != nil && r.s.Version() != mqtt.V5 { // which has no word for it
+			h.fail(now, r, &mqtt.Error{Reason: refusalOf(err), Detail: "the end of a subscription could not be stored, which this version of MQTT cannot say"})
+			return
+		}
 		for i := range ack.Reasons {
 			if err != nil && ack.Reasons[i] < 0x80 {
 				ack.Reasons[i] = mqtt.UnspecifiedError // it would be back after a crash
