@@ -159,7 +159,7 @@ func (b *Broker) spread(seq, upTo store.Seq, it *view.Item, own origin, ours boo
 	f := frameOf(it.Record, m)
 	defer f.Release()
 	msg := logged{seq: seq, from: it.Record.SID, frame: f, broad: m.Broad}
-	if it.Record.Kind != store.Message {
+	if k := it.Record.Kind; k == store.Retain || k == store.Unretain {
 		b.retained.Restore(f)
 		// Whoever subscribed while it was on its way read the retained messages before
 		// it was one, and must not be left with the older one.
@@ -178,6 +178,11 @@ func (b *Broker) spread(seq, upTo store.Seq, it *view.Item, own origin, ours boo
 	clear(a.marked)
 	for _, id := range m.Filters {
 		b.filters.mark(id, a.marked)
+		if l := b.lines.named(id); l != nil {
+			l.last.Store(uint64(seq))
+			a.marked[l.home] = true
+			msg.lines = append(msg.lines, l)
+		}
 	}
 	for _, id := range msg.late {
 		b.filters.mark(id, a.marked)
@@ -239,7 +244,7 @@ func (h *Home) fanRetained(now time.Time, r *resident, f *mqtt.Frame) (ticket ui
 	}
 	a.logged = f.QoS > 0
 	h.match(now, a, f.Topic())
-	h.scratch.members = h.scratch.members[:0]
+	h.scratch.members, h.scratch.promises = h.scratch.members[:0], h.scratch.promises[:0]
 	if len(h.matches.Subs) > 0 {
 		h.fan(now, a, f)
 	}

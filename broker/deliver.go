@@ -16,7 +16,7 @@ import (
 func (h *Home) fan(now time.Time, a author, f *mqtt.Frame) (settled bool) {
 	subs := h.matches.Subs
 	h.spent += len(subs)
-	h.scratch.members = h.scratch.members[:0]
+	h.scratch.members, h.scratch.promises = h.scratch.members[:0], h.scratch.promises[:0]
 	if h.matches.Filters > 1 { // only then can a session be there twice
 		slices.SortFunc(subs, func(a, b router.Subscriber) int {
 			if a.Ref.Less(b.Ref) {
@@ -88,13 +88,17 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 		h.undeliverable(now, to, f, w, metrics.MessagesDroppedNoSession)
 		return
 	}
+	if w.promised && r.member != nil {
+		r.member.Arrived()
+		defer h.tellGroups(r)
+	}
 	if (w.check || f.CreatedAt <= r.doubt) && !h.mayReceive(now, r, f) {
 		if w.group != (session.Group{}) {
-			h.pass(now, f, w, to)
+			h.pass(now, f, w, to, false)
 		}
 		return
 	}
-	if w.group != (session.Group{}) && w.passes == 0 && !r.s.Online() && h.pass(now, f, w, to) {
+	if w.group != (session.Group{}) && w.passes == 0 && !r.s.Online() && h.pass(now, f, w, to, true) {
 		return // its connection went while the message was on its way [§4.8.2]
 	}
 	if w.group == (session.Group{}) && r.s.SeenRetained(f.Topic(), f.Version) {

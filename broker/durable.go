@@ -37,6 +37,7 @@ type Durable struct {
 type backing struct {
 	durable *Durable // nil: nothing outlives the process
 	filters *filters
+	lines   *lines // nil with durable
 	origins origins
 	applier applier
 	begun   atomic.Uint64 // messages up to this one may have been given out already
@@ -52,7 +53,7 @@ func (b *Broker) back(d *Durable, homes int) {
 	if d == nil {
 		return
 	}
-	b.filters = newFilters(homes)
+	b.filters, b.lines = newFilters(homes), newLines()
 	if b.shared() {
 		b.filters = newFilters(homes + 1) // the last stands for all other nodes
 		b.abroad = make(abroad)
@@ -81,6 +82,8 @@ type Index interface {
 	Wait(ctx context.Context, seq store.Seq) error
 	Session(sid store.SID) (*view.Session, error)
 	Pending(q *view.Query, dst []view.Posting) (list []view.Posting, upTo store.Seq, err error)
+	Group(id fact.FilterID) (view.Group, bool)
+	Member(group, of fact.FilterID) (start store.Seq, ok bool)
 	Read(ctx context.Context, seqs []store.Seq, fn func(seq store.Seq, rec *store.Record, m *fact.Message) error) (lost int, err error)
 }
 
@@ -94,12 +97,20 @@ type filters struct {
 	mu      sync.RWMutex // guards everything below; never held while something else is asked
 	uses    map[fact.FilterID][]int32
 	most    shrink.Most
-	members map[membership]fact.FilterID
+	members map[membership]*enlisted
 }
 
 // membership is a session in a shared group. Each has an identifier of its own, which a
 // message carries that was given to this member of the group.
 type membership struct{ session, group router.Ref }
+
+// enlisted is that identifier, and whose it is.
+type enlisted struct {
+	id    fact.FilterID
+	sid   store.SID
+	epoch atomic.Uint64
+	known atomic.Bool // the log has it as a member: what it is given will not be nobody's
+}
 
 // addressed is who wants a message from the log.
 type addressed struct {
@@ -115,7 +126,7 @@ func filterRef(id fact.FilterID) router.Ref {
 func filterOf(r router.Ref) fact.FilterID { return fact.FilterID(r.Slot)<<32 | fact.FilterID(r.Gen) }
 
 func newFilters(homes int) *filters {
-	return &filters{index: router.New(), homes: homes, uses: make(map[fact.FilterID][]int32), members: make(map[membership]fact.FilterID)}
+	return &filters{index: router.New(), homes: homes, uses: make(map[fact.FilterID][]int32), members: make(map[membership]*enlisted)}
 }
 
 // add counts a subscription of a home. Every publish that is matched after it
@@ -136,9 +147,11 @@ func (f *filters) add(id fact.FilterID, filter string, home uint16) {
 }
 
 // join lets publishers find the identifier of a member.
-func (f *filters) join(m membership, id fact.FilterID) {
+func (f *filters) join(m membership, id fact.FilterID, d *durable) {
+	e := &enlisted{id: id, sid: d.sid}
+	e.epoch.Store(d.epoch)
 	f.mu.Lock()
-	f.members[m] = id
+	f.members[m] = e
 	f.mu.Unlock()
 }
 
@@ -148,11 +161,19 @@ func (f *filters) leave(m membership) {
 	f.mu.Unlock()
 }
 
-// member is the identifier of a member; 0 if its session ends with the process.
-func (f *filters) member(m membership) fact.FilterID {
+// membership is what is known of a member; nil if its session ends with the process.
+func (f *filters) membership(m membership) *enlisted {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.members[m]
+}
+
+// member is the identifier of a member; 0 if its session ends with the process.
+func (f *filters) member(m membership) fact.FilterID {
+	if e := f.membership(m); e != nil {
+		return e.id
+	}
+	return 0
 }
 
 // remove takes it back.
@@ -212,6 +233,7 @@ type logged struct {
 	frame   *mqtt.Frame
 	filters []fact.FilterID
 	broad   bool
+	lines   []*line         // of groups that it waits for
 	late    []fact.FilterID // filters that joined after it was matched; of a retained message
 }
 

@@ -55,6 +55,7 @@ type keeping struct {
 	applied  store.Seq               // messages up to this one were offered to the sessions
 	byFilter map[fact.FilterID][]Ref // sessions that want the messages of a filter from the log
 	summons  map[session.Key]*summons
+	queues   map[fact.FilterID]*queue
 }
 
 // scratch is memory that one call uses and the next one uses again.
@@ -63,14 +64,15 @@ type scratch struct {
 	mounted, rewritten []byte // topic names
 	not                [1]router.Ref
 
-	to      addressed       // who wants the message at hand from the log
-	members []fact.FilterID // of shared groups, that were given it
-	one     [1]fact.FilterID
-	matches router.Matches
-	subs    []router.Subscriber
-	message fact.Message
-	outbox  fact.Outbox
-	inline  []byte
+	to       addressed       // who wants the message at hand from the log
+	members  []fact.FilterID // of shared groups, that were given it
+	promises []promise
+	one      [1]fact.FilterID
+	matches  router.Matches
+	subs     []router.Subscriber
+	message  fact.Message
+	outbox   fact.Outbox
+	inline   []byte
 }
 
 // work is what a home does in bounded steps, a part each turn.
@@ -84,6 +86,8 @@ type work struct {
 	unsaved   []Ref                   // sessions whose state the log has not heard of
 	saveAt    time.Time               // when they are next looked at
 	markAt    time.Time               // when mark is next due
+	lines     []*queue                // of groups, that are looked at some time later
+	giving    []Ref                   // members that give back what they have not sent
 }
 
 // resident is a session with what its home knows of it.
@@ -97,6 +101,7 @@ type resident struct {
 	subject uint64
 	offer   *Offer
 	member  *router.Member // nil: in no shared subscription
+	lines   []*line        // of those, that the log may have something for
 	log     *durable       // nil: the session ends with the process
 
 	messages limit.Bucket
@@ -121,7 +126,7 @@ func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time)
 	}
 	h.journal.ticket = 1
 	if h.kept() {
-		h.byFilter = make(map[fact.FilterID][]Ref)
+		h.byFilter, h.queues = make(map[fact.FilterID][]Ref), make(map[fact.FilterID]*queue)
 		b.all[id] = h
 	}
 	return h
@@ -163,16 +168,15 @@ func (h *Home) settle(s *session.Session, by auth.Principal) *resident {
 // evict ends a session: its subscriptions, its queue and its slot go. The will
 // is the caller's.
 func (h *Home) evict(now time.Time, r *resident) {
+	h.part()
 	subs := r.s.Subscriptions()
 	for i := range subs {
 		h.retract(r, &subs[i])
 	}
-	h.reshare(now, r, true)
 	if r.log != nil {
-		for len(r.log.subs) > 0 {
-			h.dismissSub(r, r.log.subs[0].filter)
-		}
-		h.recordEnd(now, r)
+		h.ends(now, r)
+	} else {
+		h.reshare(now, r, true)
 	}
 	h.tell(now, r, EventEnded, nil)
 	h.vacate(r)
@@ -307,7 +311,7 @@ func (h *Home) Spent() int { return h.spent }
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time {
 	next := h.timers.Next()
-	for _, at := range [...]time.Time{h.work.delayed.Next(), h.nextSys(), h.nextSave(), h.nextMark()} {
+	for _, at := range [...]time.Time{h.work.delayed.Next(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines()} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
@@ -322,6 +326,8 @@ func (h *Home) Turn(now time.Time) {
 	h.replaySome(now)
 	if h.kept() {
 		h.saveSome(now)
+		h.giveSome(now)
+		h.linesAgain(now)
 		h.submit()
 	}
 	h.flush(now)

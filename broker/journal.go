@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -38,12 +39,13 @@ type batch struct {
 
 // waiter is who waits for a record.
 type waiter struct {
-	ticket uint64
-	index  int // of the record in its batch
-	ref    Ref
-	said   session.Said // waitStored
-	kind   waitKind
-	do     decided // waitDo
+	ticket  uint64
+	index   int // of the record in its batch
+	ref     Ref
+	said    session.Said // waitStored
+	kind    waitKind
+	do      decided // waitDo
+	promise promise // waitShare
 }
 
 // decided is called when a record is decided: seq is its number, or err says why it
@@ -57,6 +59,7 @@ const (
 	waitRetain                 // the same, or nothing; subscribers get the retained message first
 	waitStored                 // what the session may send now
 	waitDo
+	waitShare // a group, or a member of one
 )
 
 // journalMax is how many bytes a home collects while the log takes nothing, before
@@ -69,6 +72,9 @@ const batchBytes = 32 << 10
 
 // errFenced says that a record came too late: the session belongs to another owner.
 var errFenced = errors.New("the session has another owner")
+
+// errRefused says that a record says what cannot be, such as to take what is not there.
+var errRefused = fmt.Errorf("what it says cannot be so: %w", errFenced)
 
 // kept tells whether sessions outlive this process.
 func (h *Home) kept() bool { return h.b.durable != nil }
@@ -220,6 +226,9 @@ func (h *Home) decide(now time.Time, n *news) {
 		err := error(nil)
 		if n.outcomes != nil && n.outcomes[w.index] != view.Applied {
 			err = errFenced
+			if n.outcomes[w.index] == view.Refused {
+				err = errRefused
+			}
 		}
 		h.resolve(now, &w, n.first+store.Seq(w.index), f, err)
 	}
@@ -288,6 +297,8 @@ func (h *Home) resolve(now time.Time, w *waiter, seq store.Seq, retained *mqtt.F
 	switch w.kind {
 	case waitDo:
 		w.do(now, r, seq, err)
+	case waitShare:
+		h.keptPromise(w.promise, err)
 	case waitStored:
 		switch {
 		case r == nil:

@@ -16,8 +16,8 @@ import (
 // durable is what the home knows of a session that outlives the process.
 type durable struct {
 	sid   store.SID
-	epoch uint64 // of the last claim
-	sure  uint64 // of the last one that is in the log
+	epoch uint64       // of the last claim
+	sure  uint64       // of the last one that is in the log
 	subs  []durableSub // all of the session's that are not shared
 
 	// What is wanted of the log up to pos was given to the session, or never will be.
@@ -29,6 +29,7 @@ type durable struct {
 	plan     *plan // for the next portions; nil: none
 	starved  bool  // it has room for what waits, and the node has not
 	missing  bool  // something under way must be read from the log first
+	giving   bool  // listed in work.giving
 
 	touched bool      // listed in work.unsaved
 	since   time.Time // the first change that the log has not heard of
@@ -59,6 +60,8 @@ func (l *lag) note(seq store.Seq, bytes int64) {
 type durableSub struct {
 	filter, real string
 	group        session.Group // of a share of a subscription: id is this member's
+	line         *line         // of that group
+	joined       bool          // the log knows the member
 	id           fact.FilterID // 0: QoS 0, which comes live
 	start        store.Seq     // it wants what is later; unknown until its record is applied
 	to           router.Subscriber
@@ -81,7 +84,7 @@ func (h *Home) enlist(r *resident, sub *session.Sub, start store.Seq) {
 	switch {
 	case sub.QoS == 0:
 	case sub.Group != (session.Group{}):
-		d.group = sub.Group
+		d.group, d.line = sub.Group, r.lineOf(sub.Group)
 		d.id = h.b.durable.Key.FilterID("\x00" + string(r.log.sid[:]) + sub.Filter)
 	default:
 		d.id = h.b.durable.Key.FilterID(sub.Real)
@@ -100,6 +103,8 @@ func (h *Home) enlist(r *resident, sub *session.Sub, start store.Seq) {
 		r.log.known++
 		h.listen(r, &d)
 		h.unlisten(r, &old)
+	} else {
+		d.joined = old.joined
 	}
 	r.log.subs[i] = d
 }
@@ -131,7 +136,7 @@ func (h *Home) listen(r *resident, s *durableSub) {
 	h.byFilter[s.id] = append(h.byFilter[s.id], r.ref)
 	h.b.filters.add(s.id, s.indexed(), h.id)
 	if s.group != (session.Group{}) {
-		h.b.filters.join(membership{h.routerRef(r.ref), groupRef(s.group)}, s.id)
+		h.b.filters.join(membership{h.routerRef(r.ref), groupRef(s.group)}, s.id, r.log)
 	}
 }
 
@@ -147,6 +152,7 @@ func (h *Home) unlisten(r *resident, s *durableSub) {
 	if s.id == 0 {
 		return
 	}
+	h.resign(s)
 	h.b.filters.remove(s.id, s.indexed(), h.id)
 	if s.group != (session.Group{}) {
 		h.b.filters.leave(membership{h.routerRef(r.ref), groupRef(s.group)})
@@ -164,6 +170,11 @@ func (h *Home) unlisten(r *resident, s *durableSub) {
 
 // offerLogged gives a message of the log to the sessions of this home that want it.
 func (h *Home) offerLogged(now time.Time, m *logged) {
+	for _, l := range m.lines {
+		if l.home == int(h.id) {
+			h.hearLine(now, l, m)
+		}
+	}
 	if m.broad {
 		var broad bool
 		if m.filters, broad = h.b.filters.match(m.frame.Topic(), &h.scratch.matches, m.filters); broad {
@@ -193,6 +204,19 @@ func (h *Home) offerToAll(now time.Time, m *logged) {
 
 // offerOne gives a message to a session, or notes that the session is to read it.
 func (h *Home) offerOne(now time.Time, r *resident, m *logged) {
+	if len(r.lines) == 0 || !r.arrived(m) {
+		h.offerHeard(now, r, m)
+		return
+	}
+	h.offerHeard(now, r, m)
+	h.tellGroups(r)
+	if !r.s.Online() && r.log.lag.first != 0 {
+		h.givesBack(r)
+	}
+}
+
+// offerHeard is offerOne without what a group is told of it.
+func (h *Home) offerHeard(now time.Time, r *resident, m *logged) {
 	d := r.log
 	if m.seq <= d.pos || m.seq <= d.lag.last {
 		return
@@ -308,6 +332,7 @@ func (h *Home) recede(r *resident) {
 // Behind is what waits in the log for sessions, and who holds up its oldest record.
 type Behind struct {
 	Connected, Away int // sessions
+	Groups          int // shared subscriptions
 	Messages        int64
 	Bytes           int64
 
@@ -343,6 +368,7 @@ func (h *Home) Behind() (b Behind) {
 // Plus is what both say together.
 func (b Behind) Plus(o Behind) Behind {
 	o.Connected, o.Away, o.Messages, o.Bytes = o.Connected+b.Connected, o.Away+b.Away, o.Messages+b.Messages, o.Bytes+b.Bytes
+	o.Groups += b.Groups
 	if o.Oldest == 0 || b.Oldest != 0 && b.Oldest < o.Oldest {
 		o.Oldest, o.Holder = b.Oldest, b.Holder
 	}

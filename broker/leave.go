@@ -88,8 +88,12 @@ func (h *Home) leave(now time.Time, r *resident, keepWill bool, why Cause) {
 	h.countDrops(r)
 	due := r.s.Detach(now, keepWill)
 	h.tellGroups(r)
+	h.part()
 	h.reshare(now, r, true)
 	if r.log != nil {
+		if r.s.Unshared() || r.log.lag.first != 0 {
+			h.givesBack(r)
+		}
 		h.b.keptOnline.Add(-1)
 		h.release(now, r) // without what others of its groups have now
 	}

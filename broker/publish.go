@@ -206,7 +206,7 @@ func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode
 		h.count.Inc(metrics.MessagesUnmatched)
 		return mqtt.NoMatchingSubscribers, w
 	}
-	if wanted && h.b.full.Load() {
+	if h.b.full.Load() && (wanted || a.logged && h.mayWait()) {
 		h.count.Inc(metrics.StoreRefused)
 		return mqtt.QuotaExceeded, w
 	}
@@ -242,6 +242,16 @@ func (h *Home) wanted(name []byte) bool {
 	return len(to.ids) > 0 || to.broad
 }
 
+// mayWait tells whether a group was matched for which a message may have to be in the log.
+func (h *Home) mayWait() bool {
+	for i := range h.matches.Subs {
+		if l := h.b.lines.at(h.matches.Subs[i].Ref); l != nil && l.kept.Load() > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // toLog puts a message that was fanned out into the log, if anybody wants it from there:
 // the filters that were found, and the members of shared groups that were given it.
 func (h *Home) toLog(now time.Time, a author, f *mqtt.Frame, wanted bool) (ticket uint64) {
@@ -255,6 +265,7 @@ func (h *Home) toLog(now time.Time, a author, f *mqtt.Frame, wanted bool) (ticke
 		ticket = h.recordMessage(now, a, f, store.Message, to)
 		wanted, to.ids, to.broad = false, to.ids[:0], false
 	}
+	h.expectPromises()
 	h.scratch.to.ids = to.ids[:0]
 	return ticket
 }

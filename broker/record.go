@@ -37,6 +37,7 @@ func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, ex
 		}
 		h.say(now, d, store.Will, will.Append)
 	}
+	h.reenlist(r)
 	subject, epoch := r.subject, d.epoch
 	h.after(r, func(now time.Time, r *resident, seq store.Seq, err error) {
 		if r == nil {
@@ -53,6 +54,7 @@ func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, ex
 		}
 		if r.log.epoch == epoch && r.log.sure != 0 { // what is said with one that the log has not is refused
 			r.log.epoch = r.log.sure
+			h.reenlist(r)
 		}
 		if r.subject == subject && r.s.Online() {
 			h.disconnect(now, r, &mqtt.Disconnect{Reason: refusalOf(err)}, CauseServerError)
@@ -80,6 +82,7 @@ func (h *Home) recordSub(now time.Time, r *resident, sub *session.Sub, wants, ha
 		NoLocal: sub.NoLocal, RetainAsPublished: sub.RetainAsPublished, Exclusive: sub.Exclusive,
 	}
 	if i := r.log.find(sub.Filter); i >= 0 {
+		h.recordJoin(now, r, &r.log.subs[i], 0)
 		body.ID = r.log.subs[i].id
 	}
 	if body.ID == 0 { // QoS 0, which no message will name
@@ -111,7 +114,6 @@ func (h *Home) unrecordSub(now time.Time, r *resident, filter string) {
 
 // recordEnd says that the session is no more.
 func (h *Home) recordEnd(now time.Time, r *resident) {
-	h.part()
 	h.say(now, r.log, store.Expire, nil)
 }
 
@@ -225,7 +227,7 @@ func (h *Home) save(now time.Time, r *resident) {
 	box.Entries = box.Entries[:0]
 	inline := h.scratch.inline[:0]
 	last, said := r.s.Outbox(func(e session.OutEntry) {
-		s := fact.Sent{Seq: store.Seq(e.Seq), ID: e.ID, State: e.State, QoS: uint8(e.QoS), Retain: e.Retain}
+		s := fact.Sent{Seq: store.Seq(e.Seq), ID: e.ID, State: e.State, QoS: uint8(e.QoS), Retain: e.Retain, Share: r.log.shareOf(e.Group)}
 		if f := e.Frame; f != nil && len(inline) < inlineMax {
 			from := len(inline)
 			m := fact.Message{Topic: f.Topic(), Props: f.Props(), Payload: f.Payload(), QoS: uint8(f.QoS), Retain: f.Retain, ExpiresAt: f.ExpiresAt}

@@ -70,7 +70,7 @@ func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) {
 	for i := range v.Subs {
 		h.restoreSub(r, &v.Subs[i])
 	}
-	under := h.entries(v.Out.Entries)
+	under := h.entries(r.log, v.Out.Entries)
 	s.RestoreOut(uint64(v.Out.Cursor), v.Out.LastID, under)
 	for i := range under {
 		if f := under[i].Frame; f != nil {
@@ -91,6 +91,7 @@ func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) {
 	if at := s.Deadline(); !at.IsZero() {
 		h.timers.Set(r.ref.Slot, at)
 	}
+	h.restoreShares(now, r)
 }
 
 // restoreSub makes a subscription known to publishers again.
@@ -110,10 +111,10 @@ func (h *Home) restoreSub(r *resident, v *view.Sub) {
 }
 
 // entries are what a session has under way, in the words of package session.
-func (h *Home) entries(list []fact.Sent) (out []session.OutEntry) {
+func (h *Home) entries(d *durable, list []fact.Sent) (out []session.OutEntry) {
 	for i := range list {
 		e := &list[i]
-		o := session.OutEntry{Seq: uint64(e.Seq), ID: e.ID, State: e.State, QoS: mqtt.QoS(e.QoS), Retain: e.Retain}
+		o := session.OutEntry{Seq: uint64(e.Seq), ID: e.ID, State: e.State, QoS: mqtt.QoS(e.QoS), Retain: e.Retain, Group: d.groupOfShare(e.Share)}
 		if len(e.Inline) > 0 {
 			var m fact.Message
 			if m.Decode(e.Inline) == nil {

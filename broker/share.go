@@ -39,6 +39,11 @@ func (h *Home) choose(a author, f *mqtt.Frame) router.Choice {
 // share gives f to one member of a group. settled is false when the member's home
 // is blocked.
 func (h *Home) share(now time.Time, a author, f *mqtt.Frame, group router.Ref) (settled bool) {
+	if a.logged {
+		if l := h.b.lines.at(group); l != nil && l.kept.Load() > 0 {
+			return h.shareKept(now, a, f, l, group)
+		}
+	}
 	to, ok := h.b.groups.Pick(group, h.choose(a, f))
 	if !ok {
 		return true // the last member has left since the match
@@ -76,15 +81,23 @@ func (h *Home) give(now time.Time, to router.Subscriber, f *mqtt.Frame, w want) 
 const passesMax = 4
 
 // pass gives a shared message to another member than the one who could not have
-// it, and tells whether there was one.
-func (h *Home) pass(now time.Time, f *mqtt.Frame, w want, not router.Ref) bool {
+// it, and tells whether there was one. Where it may wait for a member, it does.
+func (h *Home) pass(now time.Time, f *mqtt.Frame, w want, not router.Ref, wait bool) bool {
 	if w.passes++; w.passes > passesMax {
 		return false
 	}
 	c := h.choose(author{}, f)
 	h.scratch.not[0] = not
 	c.Not = h.scratch.not[:]
-	to, ok := h.b.groups.Pick(groupRef(w.group), c)
+	pick := h.b.groups.Pick
+	if l := h.b.lines.at(groupRef(w.group)); l != nil && l.kept.Load() > 0 && f.QoS > 0 {
+		if wait {
+			h.queueUp(now, f, l)
+			return true
+		}
+		pick = h.pickAble // who may have it but cannot would give it back, and again it would come to who may not
+	}
+	to, ok := pick(groupRef(w.group), c)
 	if !ok {
 		return false
 	}
@@ -101,10 +114,19 @@ func (h *Home) pass(now time.Time, f *mqtt.Frame, w want, not router.Ref) bool {
 	return true
 }
 
+// pickAble is Pick among those that can send the message now.
+func (h *Home) pickAble(group router.Ref, by router.Choice) (to router.Subscriber, ok bool) {
+	to, m, ok := h.b.groups.Claim(group, by)
+	if ok {
+		m.Arrived()
+	}
+	return to, ok
+}
+
 // undeliverable passes a message on that its session could not have, or counts it
 // as lost to why.
 func (h *Home) undeliverable(now time.Time, to router.Ref, f *mqtt.Frame, w want, why metrics.ID) {
-	if w.group == (session.Group{}) || !h.pass(now, f, w, to) {
+	if w.group == (session.Group{}) || !h.pass(now, f, w, to, true) {
 		h.count.Inc(why)
 	}
 }
@@ -119,7 +141,7 @@ func (h *Home) reshare(now time.Time, r *resident, gone bool) {
 		if !gone && r.in(g) {
 			return false
 		}
-		return h.pass(now, f, want{group: g}, h.routerRef(r.ref))
+		return h.pass(now, f, want{group: g}, h.routerRef(r.ref), true)
 	})
 }
 
@@ -145,8 +167,20 @@ func (h *Home) tellGroups(r *resident) {
 	case r.s.Accepting():
 		state = router.Accepting
 	}
-	if r.member.State() != state {
+	if r.member.Said() != state {
 		r.member.SetState(state)
+	}
+	if !h.kept() {
+		return
+	}
+	r.member.SetRoom(r.s.Room())
+	if state != router.Accepting || r.member.Spare() == 0 {
+		return
+	}
+	for _, l := range r.lines {
+		if l.waiting() {
+			h.b.poke(l)
+		}
 	}
 }
 
@@ -173,9 +207,11 @@ func (h *Home) insert(r *resident, sub *session.Sub) {
 		h.b.heard(sub, 1)
 	}
 	sub.Group = groupOf(group)
+	h.enroll(r, share, sub, group, replaced)
 	if r.log != nil {
 		h.enlist(r, sub, unknown)
 	}
+	h.tellGroups(r)
 }
 
 // retract takes a subscription back from wherever publishers find it.
@@ -185,6 +221,7 @@ func (h *Home) retract(r *resident, sub *session.Sub) {
 		if h.b.groups.Leave(share, sub.Real, ref) {
 			h.b.heard(sub, -1)
 		}
+		h.strike(r, sub.Group)
 		return
 	}
 	if h.b.index.Unsubscribe(sub.Real, ref) {

@@ -73,6 +73,7 @@ func (h *Home) subackWhenKept(r *resident, p *mqtt.Subscribe, ack *mqtt.Suback, 
 			default:
 				h.insert(r, &old)
 				r.s.Subscribe(old)
+				h.rejoin(r, old.Filter)
 			}
 		}
 		if r.subject != subject || !r.s.Online() {
@@ -143,7 +144,11 @@ func (h *Home) subscribe(now time.Time, r *resident, ask *mqtt.Subscription, id 
 		NoLocal: ask.NoLocal, RetainAsPublished: ask.RetainAsPublished, Check: d.Check,
 		RetainedSeen: old.RetainedSeen,
 	}
+	left := r.leavesBy(&sub)
 	h.insert(r, &sub)
+	if left != nil {
+		h.recordLeave(now, r, left)
+	}
 	wants := w.share == "" && (ask.RetainHandling == 0 || ask.RetainHandling == 1 && !had) // [MQTT-3.3.1-9] [MQTT-3.3.1-10] [MQTT-3.3.1-11]; a shared subscription gets none [§4.8.2]
 	if r.log != nil {
 		r.s.Subscribe(sub)
@@ -252,6 +257,9 @@ func (h *Home) unsubscribe(now time.Time, r *resident, sub *session.Sub) {
 	r.dropReplay(sub.Filter)
 	h.retract(r, sub)
 	if r.log != nil {
+		if i := r.log.find(sub.Filter); i >= 0 {
+			h.recordLeave(now, r, &r.log.subs[i])
+		}
 		h.dismissSub(r, sub.Filter)
 		h.unrecordSub(now, r, sub.Filter)
 	}

@@ -114,7 +114,8 @@ type want struct {
 	retain bool  // Retain As Published
 	check  bool  // judge the delivery
 
-	durable bool // one of them is served by the log
+	durable  bool // one of them is served by the log
+	promised bool // the member has room for it
 }
 
 // forwardCost is what an item counts for beside its frame, bytes.

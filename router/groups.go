@@ -21,17 +21,69 @@ const (
 	Offline                // without a connection: the message would wait for one
 )
 
-// Member is one session as the groups see it: a State that its home sets and that
-// every publisher's loop reads. A session needs one, however many groups it is in,
+// Member is one session as the groups see it: a State and a Room that its home sets and
+// that every publisher's loop reads. A session needs one, however many groups it is in,
 // so that a full window costs one store and not one for each group. The zero value
-// is Accepting.
-type Member struct{ state atomic.Uint32 }
+// is Accepting, with room for everything.
+type Member struct {
+	state    atomic.Uint32
+	room     atomic.Int32 // and one; 0: for everything
+	promised atomic.Int32 // messages on their way to it
+}
 
 // SetState says what the session can do now. Only its home calls it.
 func (m *Member) SetState(s State) { m.state.Store(uint32(s)) }
 
-// State is what SetState said last.
-func (m *Member) State() State { return State(m.state.Load()) }
+// SetRoom says how many messages it can send one after another. Only its home calls it.
+func (m *Member) SetRoom(n int) { m.room.Store(int32(min(n, 1<<30)) + 1) }
+
+// State is what SetState said last, or Full if what was promised to the session takes all
+// its room.
+func (m *Member) State() State {
+	s := State(m.state.Load())
+	if s == Accepting && m.Spare() == 0 {
+		return Full
+	}
+	return s
+}
+
+// Said is what SetState said last.
+func (m *Member) Said() State { return State(m.state.Load()) }
+
+// Spare is how many messages more may be promised.
+func (m *Member) Spare() int {
+	room := m.room.Load()
+	if room == 0 {
+		return 1 << 30
+	}
+	return int(max(0, room-1-m.promised.Load()))
+}
+
+// promise counts a message that will come, unless there is no room for it.
+func (m *Member) promise() bool {
+	for {
+		room, p := m.room.Load(), m.promised.Load()
+		if room != 0 && p >= room-1 {
+			return false
+		}
+		if m.promised.CompareAndSwap(p, p+1) {
+			return true
+		}
+	}
+}
+
+// Arrived takes a promise back: the message has come, or never will.
+func (m *Member) Arrived() {
+	for {
+		p := m.promised.Load()
+		if p <= 0 || m.promised.CompareAndSwap(p, p-1) {
+			return
+		}
+	}
+}
+
+// Forget takes all promises back: what is on its way goes to somebody else.
+func (m *Member) Forget() { m.promised.Store(0) }
 
 // Groups holds the members of shared subscriptions (§4.8.2). A group is a share
 // name and a topic filter; it stands in an Index as one Subscriber whose Ref has

@@ -59,28 +59,84 @@ func (g *Groups) Pick(group Ref, by Choice) (s Subscriber, ok bool) {
 		return Subscriber{}, false
 	}
 	r := gr.roster.Load()
-	if r.n == 0 {
-		return Subscriber{}, false
-	}
-	var i int
-	switch by.Strategy {
-	case RoundRobin:
-		i = gr.next(r, by.Not)
-	case Random:
-		i, _ = r.random(by.Random, by.Not)
-	case Sticky:
-		i = r.keep(by.Random, by.Not)
-	case HashClientID:
-		i = r.highest(by.Publisher, by.Not)
-	case HashTopic:
-		i = r.highest(by.Topic, by.Not)
-	default:
-		panic("BUG: router: no such strategy")
-	}
+	i := gr.choose(r, by)
 	if i < 0 {
 		return Subscriber{}, false
 	}
 	return r.at(i).sub, true
+}
+
+// choose answers where in the roster the chosen member is; -1: nobody.
+func (gr *group) choose(r *roster, by Choice) int {
+	if r.n == 0 {
+		return -1
+	}
+	switch by.Strategy {
+	case RoundRobin:
+		return gr.next(r, by.Not)
+	case Random:
+		i, _ := r.random(by.Random, by.Not)
+		return i
+	case Sticky:
+		return r.keep(by.Random, by.Not)
+	case HashClientID:
+		return r.highest(by.Publisher, by.Not)
+	case HashTopic:
+		return r.highest(by.Topic, by.Not)
+	}
+	panic("BUG: router: no such strategy")
+}
+
+// claimsMax is how often Claim chooses again because somebody else had the last room.
+const claimsMax = 8
+
+// Claim is Pick among those only that can send the message now, and promises it to the
+// member: the caller has it call Arrived when it has come, or never will. ok is false if
+// nobody can.
+func (g *Groups) Claim(group Ref, by Choice) (s Subscriber, m *Member, ok bool) {
+	if group.Home != GroupHome {
+		return Subscriber{}, nil, false
+	}
+	_, gr := g.at(idOf(group))
+	if gr == nil {
+		return Subscriber{}, nil, false
+	}
+	for range claimsMax {
+		r := gr.roster.Load()
+		i := gr.choose(r, by)
+		if i < 0 {
+			break
+		}
+		seat := r.at(i)
+		if seat.state(by.Not) != Accepting {
+			break
+		}
+		if seat.m.promise() {
+			return seat.sub, seat.m, true
+		}
+	}
+	return Subscriber{}, nil, false
+}
+
+// Spare is how many messages the members of a group can send now, at most most.
+func (g *Groups) Spare(group Ref, most int) (n int) {
+	if group.Home != GroupHome {
+		return 0
+	}
+	_, gr := g.at(idOf(group))
+	if gr == nil {
+		return 0
+	}
+	for _, page := range gr.roster.Load().pages {
+		for i := range page {
+			if m := page[i].m; m.Said() == Accepting {
+				if n += min(m.Spare(), most-n); n >= most {
+					return most
+				}
+			}
+		}
+	}
+	return n
 }
 
 // excluded is the State of who must not get the message. It is worse than all others.

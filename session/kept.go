@@ -129,6 +129,7 @@ type OutEntry struct {
 	State  uint8
 	QoS    mqtt.QoS
 	Retain bool
+	Group  Group // the shared subscription it came by
 }
 
 // Said is how far Outbox has told the log what becomes of a session's deliveries.
@@ -140,7 +141,7 @@ type Said struct{ Changes, Ended uint64 }
 func (s *Session) Outbox(each func(e OutEntry)) (lastID uint16, said Said) {
 	for i := range s.out.inflight {
 		e := &s.out.inflight[i]
-		o := OutEntry{Seq: e.seq, ID: e.id, State: uint8(e.state), QoS: e.state.qos(), Retain: e.retain}
+		o := OutEntry{Seq: e.seq, ID: e.id, State: uint8(e.state), QoS: e.state.qos(), Retain: e.retain, Group: e.group}
 		if e.seq == 0 {
 			o.Frame = e.frame
 		}
@@ -184,7 +185,7 @@ func (s *Session) Unstored() { s.out.kept.asked, s.out.kept.said = 0, s.out.kept
 func (s *Session) RestoreOut(cursor uint64, lastID uint16, entries []OutEntry) {
 	s.out.kept.cursor, s.out.lastID = cursor, lastID
 	for _, e := range entries {
-		s.out.inflight = append(s.out.inflight, inflightEntry{frame: e.Frame, seq: e.Seq, id: e.ID, state: outState(e.State), retain: e.Retain})
+		s.out.inflight = append(s.out.inflight, inflightEntry{frame: e.Frame, seq: e.Seq, id: e.ID, state: outState(e.State), retain: e.Retain, group: e.Group})
 		if e.Frame != nil {
 			e.Frame.Hold()
 			s.out.queue.account.add(int64(e.Frame.Size()))

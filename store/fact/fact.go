@@ -120,6 +120,7 @@ type Sent struct {
 	State  uint8     // as package session numbers them
 	QoS    uint8     // that it is delivered with
 	Retain bool      // RETAIN as delivered
+	Share  FilterID  // the member of a shared group that it was given to; 0: none
 	Inline []byte    // an encoded Message
 }
 

@@ -31,6 +31,9 @@ var kinds = map[string]func() fact{
 	"packetid":       func() fact { return new(PacketID) },
 	"value":          func() fact { return new(Value) },
 	"mark":           func() fact { return new(Mark) },
+	"join":           func() fact { return new(Join) },
+	"leave":          func() fact { return new(Leave) },
+	"take":           func() fact { return new(Take) },
 }
 
 // some are the generators of values of each type. They only make what can be
@@ -80,6 +83,9 @@ var some = map[string]func(*rapid.T) fact{
 			if someBool(t) {
 				s.Seq, s.Inline = 0, someBytes(t)
 			}
+			if someBool(t) {
+				s.Share = someID(t)
+			}
 			o.Entries = append(o.Entries, s)
 		}
 		return o
@@ -93,6 +99,17 @@ var some = map[string]func(*rapid.T) fact{
 		return v
 	},
 	"mark": func(t *rapid.T) fact { return &Mark{Node: someString(t)} },
+	"join": func(t *rapid.T) fact {
+		return &Join{Group: someID(t), Member: someID(t), Share: someString(t), Real: someString(t), Since: someSeq(t)}
+	},
+	"leave": func(t *rapid.T) fact { return &Leave{Group: someID(t), Member: someID(t), Stay: someBool(t)} },
+	"take": func(t *rapid.T) fact {
+		k := &Take{Group: someID(t), Source: someID(t), Part: someSeq(t), Seq: someSeq(t), Below: someSeq(t), Done: someBool(t)}
+		if k.Seq != 0 && someBool(t) {
+			k.Member, k.Body = someID(t), someBytes(t)
+		}
+		return k
+	},
 }
 
 // someBytes is nil rather than empty: there is one way to have nothing.
@@ -106,7 +123,9 @@ func someBytes(t *rapid.T) []byte {
 func someString(t *rapid.T) string { return rapid.String().Draw(t, "string") }
 func someBool(t *rapid.T) bool     { return rapid.Bool().Draw(t, "bool") }
 func someQoS(t *rapid.T) uint8     { return rapid.Uint8Range(0, 2).Draw(t, "qos") }
-func someID(t *rapid.T) FilterID   { return FilterID(rapid.Uint64Min(1).Draw(t, "id")) }
+func someSeq(t *rapid.T) store.Seq { return store.Seq(rapid.Uint64().Draw(t, "seq")) }
+
+func someID(t *rapid.T) FilterID { return FilterID(rapid.Uint64Min(1).Draw(t, "id")) }
 
 func someAddr(t *rapid.T) netip.Addr {
 	return rapid.SampledFrom([]netip.Addr{{}, netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("fe80::1%eth0"), netip.MustParseAddr("::ffff:192.0.2.1")}).Draw(t, "addr")

@@ -15,6 +15,7 @@ const (
 	// made room for.
 	sentBytesMin = 5
 	bitAsRetain  = 1 << 2 // of a Sent, beside the QoS
+	bitAsShare   = 1 << 3 // Share is there
 )
 
 // Append appends the encoding to dst. An entry with both a Seq and an Inline, more
@@ -36,9 +37,12 @@ func (s *Sent) append(dst []byte) []byte {
 	if s.Seq != 0 && len(s.Inline) > 0 {
 		panic("BUG: a message that was sent has a number and is inline")
 	}
-	dst = append(dst, quality(s.QoS)|flag(s.Retain, bitAsRetain), s.State)
+	dst = append(dst, quality(s.QoS)|flag(s.Retain, bitAsRetain)|flag(s.Share != 0, bitAsShare), s.State)
 	dst = binary.BigEndian.AppendUint16(dst, s.ID)
 	dst = binary.AppendUvarint(dst, uint64(s.Seq))
+	if s.Share != 0 {
+		dst = appendIDs(dst, s.Share)
+	}
 	if s.Seq == 0 {
 		dst = appendString(dst, s.Inline)
 	}
@@ -57,8 +61,11 @@ func (o *Outbox) Decode(b []byte) error {
 	}
 	entries = slices.Grow(entries, n)
 	for range n {
-		flags := d.flags(qosBits | bitAsRetain)
+		flags := d.flags(qosBits | bitAsRetain | bitAsShare)
 		s := Sent{QoS: d.qos(flags), Retain: flags&bitAsRetain != 0, State: d.byte("a state"), ID: d.uint16("a packet identifier"), Seq: d.seq("a number")}
+		if flags&bitAsShare != 0 {
+			s.Share = d.id("a share")
+		}
 		if s.Seq == 0 {
 			s.Inline = d.bytes("a message")
 		}

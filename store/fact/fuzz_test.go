@@ -50,3 +50,6 @@ func FuzzOutbox(f *testing.F)         { fuzz(f, "outbox") }
 func FuzzPacketID(f *testing.F)       { fuzz(f, "packetid") }
 func FuzzValue(f *testing.F)          { fuzz(f, "value") }
 func FuzzMark(f *testing.F)           { fuzz(f, "mark") }
+func FuzzJoin(f *testing.F)           { fuzz(f, "join") }
+func FuzzLeave(f *testing.F)          { fuzz(f, "leave") }
+func FuzzTake(f *testing.F)           { fuzz(f, "take") }

@@ -24,6 +24,17 @@ func (k *Key) FilterID(filter string) FilterID {
 	return 1 // 0 is for messages that are broad
 }
 
+// GroupID names a shared subscription, of which filter is as it is matched. It is never
+// the name of a filter.
+func (k *Key) GroupID(share, filter string) FilterID {
+	h := hmac.New(sha256.New, k[:])
+	h.Write(appendString(appendString([]byte("group\x00"), share), filter))
+	if id := binary.BigEndian.Uint64(h.Sum(nil)); id != 0 {
+		return FilterID(id)
+	}
+	return 1 // 0 is for messages that are broad
+}
+
 // SID names a session. Each part has its length before it, so that no two sessions
 // have the same parts.
 func (k *Key) SID(mountpoint, identity, clientID string) store.SID {

@@ -59,7 +59,10 @@ func (a *again) batch(first store.Seq, recs []store.Record) error {
 		if seq == a.until.seq && a.sums.record(seq, r) != a.until.last {
 			return fmt.Errorf("view: record %d is not the one that the index in %s has applied: it is the index of another log. Restore both from one backup", seq, a.v.o.Folder)
 		}
-		if isMessage(r.Kind) && !a.skipped[seq] && decodeMessage(r, &a.message) == nil {
+		if !isMessage(r.Kind) || a.skipped[seq] {
+			continue
+		}
+		if is, err := decodeMessage(r, &a.message); is && err == nil {
 			a.v.open.post(seq, uint32(len(r.Body)), &a.message) //nolint:gosec // at most store.BodyBytesMax
 		}
 	}

@@ -38,7 +38,7 @@ func (o Outcome) String() string {
 type Item struct {
 	Record  *store.Record
 	Outcome Outcome
-	Message *fact.Message // of Message, Retain and Unretain; nil if the body is none
+	Message *fact.Message // of Message, Retain and Unretain, and of a ShareAck that has one; nil if the body is none
 }
 
 // Sink hears of what was applied, in the order of the log, once for each of its batches
@@ -55,6 +55,7 @@ const scratchMax = 4096
 // answers follows from the records it was given. It belongs to one goroutine.
 type judge struct {
 	epochs map[store.SID]uint64 // of the sessions there are
+	groups *groups
 	at     position
 	alarm  func(string, error)
 	warned [256]bool // by kind
@@ -64,8 +65,9 @@ type judge struct {
 	messages []fact.Message
 	marks    []position // after each record
 
-	bodies bodies
-	sums   summer
+	bodies  bodies
+	touched []touched
+	sums    summer
 }
 
 // bodies are what other records are decoded into, only to see that they can be.
@@ -79,10 +81,13 @@ type bodies struct {
 	will    fact.Will
 	value   fact.Value
 	mark    fact.Mark
+	join    fact.Join
+	leave   fact.Leave
+	take    fact.Take
 }
 
-func newJudge(epochs map[store.SID]uint64, at position, alarm func(string, error)) judge {
-	return judge{epochs: epochs, at: at, alarm: alarm}
+func newJudge(epochs map[store.SID]uint64, groups *groups, at position, alarm func(string, error)) judge {
+	return judge{epochs: epochs, groups: groups, at: at, alarm: alarm}
 }
 
 // batch judges records in their order. What it answers is valid until the next call.
@@ -95,11 +100,13 @@ func (j *judge) batch(first store.Seq, recs []store.Record) []Item {
 		j.items, j.messages, j.marks = make([]Item, n), make([]fact.Message, n), make([]position, n)
 	}
 	j.items, j.marks = j.items[:n], j.marks[:n]
+	j.groups.mu.Lock()
+	defer j.groups.mu.Unlock()
 	for i := range recs {
 		r, item := &recs[i], &j.items[i]
 		*item = Item{Record: r}
-		item.Outcome = j.record(r, item, &j.messages[:n][i])
-		j.sums.step(&j.at, first+store.Seq(i), r, item.Outcome) //nolint:gosec // a length
+		item.Outcome = j.record(first+store.Seq(i), r, item, &j.messages[:n][i]) //nolint:gosec // a length
+		j.sums.step(&j.at, first+store.Seq(i), r, item.Outcome)                  //nolint:gosec // a length
 		j.marks[i] = j.at
 	}
 	return j.items
@@ -107,14 +114,17 @@ func (j *judge) batch(first store.Seq, recs []store.Record) []Item {
 
 // record judges one. A record of a session says whose epoch it was written in: an older
 // one is fenced, so that a node that was cut off cannot write into a session that has
-// moved on, and one newer than the session cannot be.
-func (j *judge) record(r *store.Record, item *Item, m *fact.Message) Outcome {
+// moved on, and one newer than the session cannot be. The caller holds the groups' mu.
+func (j *judge) record(seq store.Seq, r *store.Record, item *Item, m *fact.Message) Outcome {
 	if isMessage(r.Kind) {
-		if err := decodeMessage(r, m); err != nil {
+		is, err := decodeMessage(r, m)
+		if err != nil {
 			j.warn(r.Kind, err)
 			return Refused
 		}
-		item.Message = m
+		if is {
+			item.Message = m
+		}
 	}
 	ofSession := r.SID != store.SID{} && r.Epoch != 0
 	if ofSession && r.Kind != store.Claim {
@@ -143,6 +153,12 @@ func (j *judge) record(r *store.Record, item *Item, m *fact.Message) Outcome {
 	case store.Expire:
 		delete(j.epochs, r.SID)
 	}
+	if ofGroups(r.Kind) && !j.groups.idle(r) {
+		if o := j.groups.judge(r, &j.bodies); o != Applied {
+			return o
+		}
+		j.touched = j.groups.apply(seq, r, &j.bodies, j.touched[:0])
+	}
 	return Applied
 }
 
@@ -155,28 +171,40 @@ func (j *judge) warn(k store.Kind, err error) {
 	}
 }
 
-// isMessage tells which kinds have a Message as their body.
+// isMessage tells which kinds have a Message as their body, or in it.
 func isMessage(k store.Kind) bool {
-	return k == store.Message || k == store.Retain || k == store.Unretain
+	return k == store.Message || k == store.Retain || k == store.Unretain || k == store.ShareAck
 }
 
-// decodeMessage decodes the body of a record of those kinds. A retained message needs a
-// topic that has a key of its own.
-func decodeMessage(r *store.Record, m *fact.Message) error {
-	if err := m.Decode(r.Body); err != nil {
-		return err
+// decodeMessage decodes the message of a record of those kinds; is tells whether it has
+// one. A retained message needs a topic that has a key of its own, and what a member
+// takes is for that member.
+func decodeMessage(r *store.Record, m *fact.Message) (is bool, err error) {
+	body := r.Body
+	var t fact.Take
+	if r.Kind == store.ShareAck {
+		if err := t.Decode(body); err != nil || t.Member == 0 {
+			return false, err
+		}
+		body = t.Body
 	}
-	if r.Kind != store.Message && !retainable(m.Topic) {
-		return fmt.Errorf("%w: the topic of a retained message has a 0x00", fact.ErrFact)
+	if err := m.Decode(body); err != nil {
+		return false, err
 	}
-	return nil
+	switch {
+	case (r.Kind == store.Retain || r.Kind == store.Unretain) && !retainable(m.Topic):
+		return false, fmt.Errorf("%w: the topic of a retained message has a 0x00", fact.ErrFact)
+	case r.Kind == store.ShareAck && (m.Broad || len(m.Filters) != 1 || m.Filters[0] != t.Member):
+		return false, fmt.Errorf("%w: what a member takes is for somebody else", fact.ErrFact)
+	}
+	return true, nil
 }
 
 // needsSession tells which kinds are about one session.
 func needsSession(k store.Kind) bool {
 	switch k {
 	case store.Claim, store.Release, store.Subscribe, store.Unsubscribe, store.Inflight, store.Ack, store.QoS2In, store.QoS2Rel,
-		store.Will, store.WillFire, store.Expire:
+		store.Will, store.WillFire, store.Expire, store.ShareJoin, store.ShareLeave:
 		return true
 	}
 	return false
@@ -210,8 +238,14 @@ func (b *bodies) check(r *store.Record) error {
 		return b.value.Decode(r.Body)
 	case store.Hash:
 		return b.mark.Decode(r.Body)
+	case store.ShareJoin:
+		return b.join.Decode(r.Body)
+	case store.ShareLeave:
+		return b.leave.Decode(r.Body)
+	case store.ShareAck:
+		return b.take.Decode(r.Body)
 	}
-	// ShareJoin, ShareLeave, ShareAck, Rescue and Audit come with the parts of the broker
+	// Rescue and Audit come with the parts of the broker
 	// that write them.
 	return fmt.Errorf("%w: nobody writes these yet", fact.ErrFact)
 }

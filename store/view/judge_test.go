@@ -19,7 +19,7 @@ func TestFencing(t *testing.T) {
 	packet := (&fact.PacketID{ID: 1}).Append(nil)
 	msg := (&fact.Message{Topic: []byte("a")}).Append(nil)
 	a, b := store.SID{1}, store.SID{2}
-	j := newJudge(make(map[store.SID]uint64), position{}, func(string, error) {})
+	j := newJudge(make(map[store.SID]uint64), newGroups(), position{}, func(string, error) {})
 	for i, step := range []struct {
 		why   string
 		kind  store.Kind
@@ -52,7 +52,7 @@ func TestFencing(t *testing.T) {
 		{"a session's fact names its session", store.Subscribe, store.SID{}, 2, sub, Refused},
 		{"and its epoch", store.Subscribe, a, 0, sub, Refused},
 		{"a body that is cut off", store.QoS2In, a, 2, packet[:2], Refused},
-		{"what nobody writes yet", store.ShareJoin, a, 2, nil, Refused},
+		{"what nobody writes yet", store.Rescue, a, 2, nil, Refused},
 		{"a mark needs nobody", store.Hash, store.SID{}, 0, (&fact.Mark{}).Append(nil), Applied},
 		{"a retained topic with a zero byte", store.Retain, store.SID{}, 0, (&fact.Message{Topic: []byte("a\x00b")}).Append(nil), Refused},
 	} {

@@ -24,7 +24,8 @@ const (
 	tableSession  = 0x04 // SID 16, part 1, ...
 	tableRetained = 0x05 // topic with its levels separated by 0x00: number 8, time 8, Message
 	tableValue    = 0x06 // kind 1, name: content
-	tableEnd      = 0x07
+	tableGroup    = 0x20 // group id 8, part 1, ...: see groups.go
+	tableEnd      = 0x21
 )
 
 // Parts of a session, in the order in which they are read.

@@ -18,5 +18,8 @@ func (v *View) Session(sid store.SID) (*Session, error) {
 		}
 		return s.row(part, rest, value)
 	})
+	if err == nil && s != nil {
+		v.groups.begin(s)
+	}
 	return s, err
 }

@@ -111,7 +111,11 @@ func (r *reader) batch(first store.Seq, recs []store.Record) error {
 		seq := r.seqs[0]
 		rec := &recs[seq-first]
 		r.seqs = r.seqs[1:]
-		if !isMessage(rec.Kind) || r.message.Decode(rec.Body) != nil {
+		if !isMessage(rec.Kind) {
+			r.lost++
+			continue
+		}
+		if is, err := decodeMessage(rec, &r.message); !is || err != nil {
 			r.lost++
 			continue
 		}

@@ -29,6 +29,9 @@ type rows struct {
 	failure  error    // of a commit: nothing is written after it
 	guards   map[store.SID]guard
 	subs     int
+	groups   *groups
+	bodies   bodies
+	touched  []touched
 	topics   map[uint64]struct{} // hashes of the retained topics, to count them
 	key, val []byte              // scratch
 
@@ -36,7 +39,7 @@ type rows struct {
 }
 
 func newRows(ix *index, open *openBlocks) *rows {
-	return &rows{ix: ix, open: open, batch: ix.db.NewBatch(), guards: make(map[store.SID]guard), topics: make(map[uint64]struct{}), seed: maphash.MakeSeed()}
+	return &rows{ix: ix, open: open, batch: ix.db.NewBatch(), guards: make(map[store.SID]guard), groups: newGroups(), topics: make(map[uint64]struct{}), seed: maphash.MakeSeed()}
 }
 
 // write adds the rows of a batch of records; marks are the positions after each.
@@ -87,6 +90,12 @@ func (r *rows) record(seq store.Seq, item *Item) error {
 	case store.Config, store.User, store.Rule, store.Ban, store.Key:
 		return r.value(rec)
 	case store.Message, store.Hash: // postings are in memory until their block closes
+		return nil
+	}
+	if err := r.share(seq, rec); err != nil {
+		return err
+	}
+	if rec.Kind == store.ShareJoin || rec.Kind == store.ShareLeave || rec.Kind == store.ShareAck {
 		return nil
 	}
 	return r.session(seq, rec)

@@ -83,6 +83,7 @@ func (v *View) Sessions(fn func(*Session) error) error {
 		}
 		if s == nil || s.SID != sid {
 			if s != nil {
+				v.groups.begin(s)
 				if err := fn(s); err != nil {
 					return err
 				}
@@ -92,6 +93,7 @@ func (v *View) Sessions(fn func(*Session) error) error {
 		return s.row(part, rest, value)
 	})
 	if err == nil && s != nil {
+		v.groups.begin(s)
 		err = fn(s)
 	}
 	return err
@@ -191,6 +193,9 @@ func (r *rows) load() error {
 		return nil
 	})
 	if err != nil {
+		return err
+	}
+	if err := r.loadGroups(); err != nil {
 		return err
 	}
 	return r.loadBlocks()

@@ -58,13 +58,14 @@ type Options struct {
 
 // View is the index of one shard of a log. All methods are safe for concurrent use.
 type View struct {
-	o     Options
-	key   fact.Key
-	ix    *index
-	rows  *rows
-	open  *openBlocks
-	door  door
-	watch watch
+	o      Options
+	key    fact.Key
+	ix     *index
+	rows   *rows
+	open   *openBlocks
+	groups *groups // the judge's
+	door   door
+	watch  watch
 
 	// Owned by the goroutine that applies: Open's, then Run's.
 	judge judge
@@ -143,7 +144,8 @@ func (v *View) recover(ctx context.Context, first, last store.Seq) error {
 	if err := v.dropPostings(first); err != nil { // a crash may have kept what was trimmed
 		return err
 	}
-	v.judge = newJudge(v.rows.epochs(), v.rows.at, v.o.Alarm)
+	v.groups = v.rows.groups.clone()
+	v.judge = newJudge(v.rows.epochs(), v.groups, v.rows.at, v.o.Alarm)
 	if err := v.catchUp(ctx, first, last); err != nil {
 		return err
 	}
