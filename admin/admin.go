@@ -77,10 +77,11 @@ type StoreStatus struct {
 
 	Behind   int    `json:"sessions_behind" doc:"Sessions for which messages wait in the log."`
 	Away     int    `json:"sessions_behind_away" doc:"Those of them without a connection."`
-	Waiting  int64  `json:"waiting_messages" doc:"Messages that wait, once for each session."`
-	Oldest   uint64 `json:"oldest_wanted,omitempty" doc:"The oldest record that a session still wants; the log keeps what is newer."`
-	ClientID string `json:"oldest_wanted_by_clientid,omitempty" doc:"Whose session that is."`
-	Identity string `json:"oldest_wanted_by_identity,omitempty" doc:"Whose session that is."`
+	Groups   int    `json:"shares_behind" doc:"Shared subscriptions for which messages wait that no member can take."`
+	Waiting  int64  `json:"waiting_messages" doc:"Messages that wait, once for each session and each shared subscription."`
+	Oldest   uint64 `json:"oldest_wanted,omitempty" doc:"The oldest record that somebody still wants; the log keeps what is newer."`
+	ClientID string `json:"oldest_wanted_by_clientid,omitempty" doc:"Whose session that is; $share/... : that shared subscription."`
+	Identity string `json:"oldest_wanted_by_identity,omitempty" doc:"Whose session that is; none for a shared subscription."`
 }
 
 // ListenerStatus is one address of one listener.

@@ -54,7 +54,7 @@ const planMax = 1024
 // feed asks for a portion if the session lags and can take one.
 func (h *Home) feed(now time.Time, r *resident) {
 	d := r.log
-	if d.fetching || !r.s.Online() {
+	if d.fetching || !r.s.Online() || d.pledged > 0 { // what it had is its own or its group's: that is not known yet
 		return
 	}
 	p := &portion{messagesMax: max(1, h.b.Settings().Session.MqueueMessages), bytesMax: max(1, h.b.Settings().Session.MqueueBytes)}

@@ -291,7 +291,7 @@ func (c *crew) judge() {
 	}
 	for _, p := range c.pubs {
 		for _, payload := range p.acked {
-			if had[payload] == 0 && !c.dead[payload] && !c.waits(payload) && !c.fleeting(payload) {
+			if had[payload] == 0 && !c.dead[payload] && !c.waits(payload) && !c.fleeting(payload) && !c.begun(payload) {
 				c.fatal("%s was acknowledged to %s and nobody had it", payload, p.user)
 			}
 		}
@@ -311,6 +311,31 @@ func (c *crew) waits(payload string) bool {
 	for _, w := range c.workers {
 		if !w.alive() && w.wire[payload] {
 			return true
+		}
+	}
+	return false
+}
+
+// begun tells whether a message of QoS 2 died with its session: the log had heard that it
+// is sent, and nobody knows whether it was.
+func (c *crew) begun(payload string) bool {
+	seqs, by := make(map[store.Seq]bool), make(map[store.SID]bool)
+	for _, b := range c.k.log.batches {
+		for i, r := range b.recs {
+			var m fact.Message
+			var t fact.Take
+			var o fact.Outbox
+			switch {
+			case r.Kind == store.Message && m.Decode(r.Body) == nil && nameOf(m.Payload) == payload,
+				r.Kind == store.ShareAck && t.Decode(r.Body) == nil && t.Member != 0 && m.Decode(t.Body) == nil && nameOf(m.Payload) == payload:
+				seqs[b.first+store.Seq(i)] = true
+			case r.Kind == store.Inflight && o.Decode(r.Body) == nil:
+				for _, e := range o.Entries {
+					by[r.SID] = by[r.SID] || e.QoS == 2 && seqs[e.Seq]
+				}
+			case r.Kind == store.Expire && by[r.SID]:
+				return true
+			}
 		}
 	}
 	return false

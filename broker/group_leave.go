@@ -159,6 +159,9 @@ func (h *Home) givesBack(r *resident) {
 // giveBack gives back what r has not sent, of all its groups. It stays a member.
 func (h *Home) giveBack(now time.Time, r *resident) {
 	d := r.log
+	if d.lag.first == 0 {
+		return
+	}
 	first := r.least()
 	said := false
 	for i := range d.subs {
@@ -180,9 +183,10 @@ func (h *Home) giveBack(now time.Time, r *resident) {
 func (h *Home) giveBackOf(now time.Time, r *resident, s *durableSub, first store.Seq) {
 	l := s.line
 	body := fact.Leave{Group: l.id, Member: s.id, Stay: true}
-	filter, id, start := s.filter, s.id, s.start
+	filter, id, start, from := s.filter, s.id, s.start, h.applied
 	s.start = unknown // what comes meanwhile is the group's
 	r.log.known++
+	r.log.pledged++
 	h.say(now, r.log, store.ShareLeave, body.Append)
 	h.oweLine(r, l, first)
 	h.after(r, func(now time.Time, r *resident, seq store.Seq, err error) {
@@ -190,20 +194,25 @@ func (h *Home) giveBackOf(now time.Time, r *resident, s *durableSub, first store
 			return
 		}
 		d := r.log
-		i := d.find(filter)
-		if i < 0 || d.subs[i].id != id {
-			return
-		}
+		d.pledged--
 		d.known++
-		if err != nil {
+		defer h.hunger(now, r)
+		i := d.find(filter)
+		switch {
+		case i < 0 || d.subs[i].id != id:
+		case err != nil: // it is its own, with what came meanwhile
 			d.subs[i].start = start
-			return
+			d.pos, d.plan = min(d.pos, from), nil
+			if d.lag.first == 0 || from+1 < d.lag.first {
+				d.lag.first = from + 1
+			}
+			d.lag.last, d.lag.messages = max(d.lag.last, h.applied), max(1, d.lag.messages)
+		default:
+			d.subs[i].start = seq
+			if d.sharesOnly() && d.lag.last <= seq {
+				d.lag, d.pos, d.plan = lag{}, max(d.pos, seq), nil
+			}
 		}
-		d.subs[i].start = seq
-		if d.sharesOnly() && d.lag.last <= seq {
-			d.lag, d.pos, d.plan = lag{}, max(d.pos, seq), nil
-		}
-		h.hunger(now, r)
 	})
 }
 

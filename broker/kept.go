@@ -30,6 +30,7 @@ type durable struct {
 	starved  bool  // it has room for what waits, and the node has not
 	missing  bool  // something under way must be read from the log first
 	giving   bool  // listed in work.giving
+	pledged  int   // records that are not decided and say that something is given back
 
 	touched bool      // listed in work.unsaved
 	since   time.Time // the first change that the log has not heard of

@@ -230,6 +230,7 @@ func (n *node) lookBehind() broker.Behind {
 	for one := range found {
 		sum = sum.Plus(one)
 	}
+	sum = sum.Plus(n.broker.LineBehind()) // after the homes: what they give up for a group is there before
 	n.durable.behind.Store(&sum)
 	return sum
 }
@@ -239,7 +240,7 @@ func (n *node) storeStatus() admin.StoreStatus {
 	u, b := n.durable.log.Usage(), n.durable.behind.Load()
 	s := admin.StoreStatus{
 		Bytes: u.Bytes, MaxBytes: int64(n.loaded.Load().Config.Store.MaxBytes), Segments: u.Segments, First: uint64(u.First), Last: uint64(u.Last),
-		Behind: b.Connected + b.Away, Away: b.Away, Waiting: b.Messages,
+		Behind: b.Connected + b.Away, Away: b.Away, Groups: b.Groups, Waiting: b.Messages,
 		Oldest: uint64(b.Oldest), ClientID: b.Holder.ClientID, Identity: b.Holder.Identity,
 	}
 	if err := n.durable.log.Err(); err != nil {
@@ -256,6 +257,9 @@ func (n *node) cut(below store.Seq) {
 	sessions := 0
 	for one := range found {
 		sessions += one
+	}
+	if groups := n.broker.CutLines(below); groups > 0 {
+		n.log.Warn("the log is above four fifths of store.max_bytes; shared subscriptions lost the oldest of what waited for them", "shares", groups)
 	}
 	if sessions > 0 {
 		n.commits.Add(metrics.StoreCutSessions, int64(sessions))

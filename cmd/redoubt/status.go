@@ -83,9 +83,13 @@ func printStoreStatus(w io.Writer, s *admin.StoreStatus) {
 		fmt.Fprintf(w, "store\tFAILED: %s\n", s.Failed)
 	}
 	fmt.Fprintf(w, "store\t%s of %s in %d files, records %d to %d\n", memory.Text(s.Bytes), memory.Text(s.MaxBytes), s.Segments, s.First, s.Last)
-	if s.Behind == 0 {
+	if s.Behind+s.Groups == 0 {
 		return
 	}
-	fmt.Fprintf(w, "behind\t%d sessions, %d of them away; %d messages wait\n", s.Behind, s.Away, s.Waiting)
+	fmt.Fprintf(w, "behind\t%d sessions, %d of them away, and %d shared subscriptions; %d messages wait\n", s.Behind, s.Away, s.Groups, s.Waiting)
+	if s.Identity == "" && strings.HasPrefix(s.ClientID, "$share/") {
+		fmt.Fprintf(w, "oldest wanted\trecord %d, by the shared subscription %s\n", s.Oldest, plain(s.ClientID))
+		return
+	}
 	fmt.Fprintf(w, "oldest wanted\trecord %d, by client %s of %s\n", s.Oldest, plain(s.ClientID), plain(s.Identity))
 }
