@@ -22,6 +22,8 @@ type twin struct {
 	alive    int64
 	hash     uint32
 	outcomes map[store.Seq]Outcome
+	groups   *groups // applied from the first record on, and never a row
+	bodies   bodies
 }
 
 type twinRetained struct {
@@ -39,12 +41,18 @@ type numbered struct {
 func newTwin(history []numbered) *twin {
 	t := &twin{
 		sessions: make(map[store.SID]*Session), retained: make(map[string]twinRetained), values: make(map[store.Kind]map[string]string),
-		postings: make(map[fact.FilterID][]Posting), outcomes: make(map[store.Seq]Outcome),
+		postings: make(map[fact.FilterID][]Posting), outcomes: make(map[store.Seq]Outcome), groups: newGroups(),
 	}
 	for i := range history {
 		seq, r := history[i].seq, &history[i].rec
 		t.hash = twinHash(t.hash, seq, r)
 		o := t.judge(r)
+		if o == Applied && ofGroups(r.Kind) {
+			_ = t.bodies.check(r)
+			if o = t.groups.judge(r, &t.bodies); o == Applied {
+				t.groups.apply(seq, r, &t.bodies, nil)
+			}
+		}
 		t.outcomes[seq] = o
 		if o == Applied {
 			t.alive = max(t.alive, r.At)
@@ -91,6 +99,29 @@ func twinBody(k store.Kind) interface{ Decode([]byte) error } {
 		return new(fact.Value)
 	case store.Hash:
 		return new(fact.Mark)
+	case store.ShareJoin:
+		return new(fact.Join)
+	case store.ShareLeave:
+		return new(fact.Leave)
+	case store.ShareAck:
+		return new(twinTake)
+	}
+	return nil
+}
+
+// twinTake is a take and the message in it.
+type twinTake struct{ fact.Take }
+
+func (t *twinTake) Decode(b []byte) error {
+	if err := t.Take.Decode(b); err != nil || t.Member == 0 {
+		return err
+	}
+	var m fact.Message
+	if err := m.Decode(t.Body); err != nil {
+		return err
+	}
+	if m.Broad || len(m.Filters) != 1 || m.Filters[0] != t.Member {
+		return fact.ErrFact
 	}
 	return nil
 }
@@ -99,6 +130,9 @@ func (t *twin) judge(r *store.Record) Outcome {
 	body := twinBody(r.Kind)
 	badBody := body == nil && (r.Kind != store.WillFire && r.Kind != store.Expire || len(r.Body) > 0) || body != nil && body.Decode(r.Body) != nil
 	message, isMessage := body.(*fact.Message)
+	if _, take := body.(*twinTake); take && badBody {
+		return Refused
+	}
 	if isMessage && (badBody || r.Kind != store.Message && bytes.Contains(message.Topic, []byte{0})) {
 		return Refused
 	}
@@ -112,7 +146,7 @@ func (t *twin) judge(r *store.Record) Outcome {
 			return Refused
 		}
 	}
-	aboutSession := slices.Contains([]store.Kind{store.Claim, store.Release, store.Subscribe, store.Unsubscribe, store.Inflight, store.Ack, store.QoS2In, store.QoS2Rel, store.Will, store.WillFire, store.Expire}, r.Kind)
+	aboutSession := slices.Contains([]store.Kind{store.Claim, store.Release, store.Subscribe, store.Unsubscribe, store.Inflight, store.Ack, store.QoS2In, store.QoS2Rel, store.Will, store.WillFire, store.Expire, store.ShareJoin, store.ShareLeave}, r.Kind)
 	if badBody || aboutSession && !owned {
 		return Refused
 	}
@@ -190,6 +224,10 @@ func (t *twin) apply(seq store.Seq, r *store.Record) {
 		if r.Kind == store.QoS2In {
 			s.Received = append(s.Received, b.ID)
 			slices.Sort(s.Received)
+		}
+	case *twinTake:
+		if b.Member != 0 {
+			t.postings[b.Member] = append(t.postings[b.Member], Posting{seq, uint32(len(raw))})
 		}
 	case *fact.Value:
 		if t.values[r.Kind] == nil {

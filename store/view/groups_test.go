@@ -1,0 +1,131 @@
+package view
+
+import (
+	"testing"
+
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
+)
+
+// clerk is a judge of groups, and numbers.
+type clerk struct {
+	t   *testing.T
+	j   judge
+	seq store.Seq
+}
+
+func newClerk(t *testing.T, sids ...store.SID) *clerk {
+	c := &clerk{t: t, j: newJudge(make(map[store.SID]uint64), newGroups(), position{}, func(string, error) {})}
+	for _, sid := range sids {
+		claim := fact.Claim{Node: "n"}
+		c.say(store.Claim, sid, claim.Append(nil), Applied)
+	}
+	return c
+}
+
+// say has a record judged, and answers its number.
+func (c *clerk) say(k store.Kind, sid store.SID, body []byte, want Outcome) store.Seq {
+	c.t.Helper()
+	c.seq++
+	r := store.Record{Kind: k, SID: sid, Body: body}
+	if sid != (store.SID{}) {
+		r.Epoch = 1
+	}
+	if got := c.j.batch(c.seq, []store.Record{r})[0].Outcome; got != want {
+		c.t.Errorf("record %d, %v: %v, want %v", c.seq, k, got, want)
+	}
+	return c.seq
+}
+
+func (c *clerk) join(sid store.SID, member fact.FilterID) store.Seq {
+	j := fact.Join{Group: 1, Member: member, Share: "g", Real: "a"}
+	return c.say(store.ShareJoin, sid, j.Append(nil), Applied)
+}
+
+func (c *clerk) message(ids ...fact.FilterID) store.Seq {
+	m := fact.Message{Topic: []byte("a"), QoS: 1, Filters: ids}
+	return c.say(store.Message, store.SID{}, m.Append(nil), Applied)
+}
+
+func (c *clerk) take(t fact.Take, sid store.SID, want Outcome) {
+	c.t.Helper()
+	if t.Group = 1; t.Member != 0 {
+		m := fact.Message{Topic: []byte("a"), QoS: 1, Filters: []fact.FilterID{t.Member}}
+		t.Body = m.Append(nil)
+	}
+	c.say(store.ShareAck, sid, t.Append(nil), want)
+}
+
+// Of two who take the same message one has it, and who has gone or is not a member takes
+// nothing.
+func TestATakeIsOnce(t *testing.T) {
+	a, b, stranger := store.SID{1}, store.SID{2}, store.SID{3}
+	c := newClerk(t, a, b, stranger)
+	c.join(a, 11)
+	c.join(b, 12)
+	m, n := c.message(1), c.message(1)
+	c.take(fact.Take{Source: 1, Seq: m, Member: 11}, b, Fenced)
+	c.take(fact.Take{Source: 1, Seq: m, Member: 13}, stranger, Fenced)
+	c.take(fact.Take{Source: 1, Seq: m, Member: 11}, a, Applied)
+	c.take(fact.Take{Source: 1, Seq: m, Member: 12}, b, Refused)
+	c.take(fact.Take{Source: 1, Seq: m}, store.SID{}, Refused)
+	c.take(fact.Take{Source: 1, Seq: n, Below: n}, store.SID{}, Applied) // for a session that the log does not know
+	c.take(fact.Take{Source: 1, Seq: n, Member: 12}, b, Refused)
+	c.take(fact.Take{Source: 1, Seq: m, Member: 12}, b, Refused) // below
+	leave := fact.Leave{Group: 1, Member: 12}
+	c.say(store.ShareLeave, b, leave.Append(nil), Applied)
+	c.take(fact.Take{Source: 1, Seq: c.message(1), Member: 12}, b, Fenced)
+	c.take(fact.Take{Source: 1, Done: true}, store.SID{}, Refused) // what comes for the group has no end
+}
+
+// What a member gives back is what is later than its cursor, and with its session what it
+// has not acknowledged at QoS 1.
+func TestWhatAMemberGivesBack(t *testing.T) {
+	a, b := store.SID{1}, store.SID{2}
+	for _, how := range []leaving{stays, goes, ends} {
+		c := newClerk(t, a, b)
+		c.join(a, 11)
+		c.join(b, 12)
+		sent1, sent2, acked, unsent := c.message(11), c.message(11), c.message(11), c.message(11)
+		other := c.message(12)
+		out := fact.Outbox{Cursor: acked, Entries: []fact.Sent{{Seq: sent1, ID: 1, QoS: 1, State: 1, Share: 11}, {Seq: sent2, ID: 2, QoS: 2, State: 2, Share: 11}}}
+		c.say(store.Ack, a, out.Append(nil), Applied)
+		var part store.Seq
+		switch how {
+		case ends:
+			part = c.say(store.Expire, a, nil, Applied)
+		default:
+			leave := fact.Leave{Group: 1, Member: 11, Stay: how == stays}
+			part = c.say(store.ShareLeave, a, leave.Append(nil), Applied)
+		}
+		s := c.j.groups.byID[1].source(11, part)
+		if s.Wants(sent1) != (how == ends) || s.Wants(sent2) || s.Wants(acked) || !s.Wants(unsent) || s.ID == 12 || s.Wants(other) != s.Wants(unsent) {
+			t.Errorf("%d: %+v", how, s) // a number is wanted of those that stand under 11
+		}
+		if late := c.message(11); s.Wants(late) == (how == stays) {
+			t.Errorf("%d: what was still given to it is lost, or its own: %+v", how, s)
+		}
+		c.take(fact.Take{Source: 11, Part: part, Seq: unsent, Member: 12}, b, Applied)
+		c.take(fact.Take{Source: 11, Part: part, Seq: unsent, Member: 12}, b, Refused)
+		c.take(fact.Take{Source: 11, Part: part, Done: true}, store.SID{}, Applied)
+		if s := c.j.groups.byID[1].source(11, part); s != nil {
+			t.Errorf("%d: %+v is left", how, s)
+		}
+		c.say(store.Expire, b, nil, Applied)
+		if gr := c.j.groups.byID[1]; (gr == nil) == (how == stays) {
+			t.Errorf("%d: with its last member a group ends: %+v", how, gr)
+		}
+	}
+}
+
+// FuzzSource: whatever is in a row, decoding it does not panic, and a row that is read is
+// written the same way.
+func FuzzSource(f *testing.F) {
+	f.Add((&Source{After: 1, Until: never, At: 3, Below: 4, Only: []store.Seq{1}, Taken: []store.Seq{5, 6}}).append(nil))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := decodeSource(b); err == nil && string(s.append(nil)) != string(b) {
+			t.Errorf("%+v from %x", s, b)
+		}
+		_ = newGroups().row(b, b)
+	})
+}
