@@ -10,6 +10,8 @@ import (
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
 )
 
 const jobs = "$share/g/open/jobs"
@@ -420,4 +422,81 @@ func TestABroadMessageWaitsForAGroup(t *testing.T) {
 	a = k.back("a", window(3))
 	once(t, "broad", 1, 20, k.drinkAll(a)...)
 	k.idle("broad")
+}
+
+// What is published before the log knows of a member is not given to it: if its
+// subscription is refused, nobody would have it.
+func TestAMemberTheLogDoesNotKnow(t *testing.T) {
+	k := newKeptDesk(t, 2)
+	a, b, pub := k.join(0, "a"), k.join(1, "b"), k.join(1, "pub")
+	k.hears(a, jobs, 1)
+	a.cut()
+	k.rest()
+	b.wish(jobs, 1)
+	pub.publish("open/jobs", "m1", 1, 1)
+	b.h().Turn(k.now)
+	if !k.log.fail(store.ErrFull, false) { // the subscription, and the message with it
+		t.Fatal("nothing was said")
+	}
+	k.rest()
+	b.wish(jobs, 1)
+	k.turn()
+	pub.publish("open/jobs", "m2", 1, 2)
+	k.log.commit() // the subscription
+	k.rest()
+	c, other := k.join(0, "c"), k.join(0, "other")
+	c.wish(jobs, 1) // its record is on its way, and is refused
+	other.publish("open/jobs", "m3", 1, 3)
+	pub.publish("open/jobs", "m4", 1, 4)
+	c.h().Turn(k.now)
+	k.log.fail(store.ErrFull, false)
+	k.rest()
+	got := k.drinkAll(b)[0]
+	for _, p := range []seat{pub, other} {
+		for _, o := range p.take() {
+			if o.Kind == session.OutAck && o.Reason < 0x80 && !slices.Contains(got, fmt.Sprint("m", o.ID)) {
+				t.Errorf("m%d was acknowledged, and b had %v", o.ID, got)
+			}
+		}
+	}
+	k.idle("at the end")
+}
+
+// A log of a broker that had no groups in it: members are those who subscribed, and what
+// names them goes to them or to whoever comes instead.
+func TestAGroupOfAnOlderLog(t *testing.T) {
+	for _, who := range []string{"a", "b"} {
+		k := newKeptDesk(t, 2)
+		key := k.view.Key()
+		old := func(recs ...store.Record) {
+			if !k.log.Submit(0, recs, func(store.Seq, error) {}) {
+				t.Fatal("nothing is taken")
+			}
+			k.commit()
+			k.apply()
+		}
+		ids := make(map[string]fact.FilterID)
+		for i, user := range []string{"a", "b"} {
+			by := principal(user)
+			place, _ := k.b.Place(&by, "c")
+			sid := key.SID(place.Mountpoint, place.Identity, place.ClientID)
+			k.lives[user], ids[user] = i, key.FilterID("\x00"+string(sid[:])+jobs)
+			claim := fact.Claim{Owner: fact.Owner{Mountpoint: place.Mountpoint, Identity: place.Identity, ClientID: "c", Username: by.Username}, Node: "n", Version: 5, ExpirySeconds: 3600}
+			sub := fact.Subscription{Filter: jobs, Real: place.Mountpoint + "open/jobs", ID: ids[user], QoS: 1}
+			release := fact.Release{ExpirySeconds: 3600}
+			old(store.Record{Kind: store.Claim, SID: sid, Epoch: 5, At: k.now.UnixMilli(), Body: claim.Append(nil)},
+				store.Record{Kind: store.Subscribe, SID: sid, Epoch: 5, Body: sub.Append(nil)},
+				store.Record{Kind: store.Release, SID: sid, Epoch: 5, At: k.now.UnixMilli(), Body: release.Append(nil)})
+		}
+		for i := range 40 {
+			m := fact.Message{Topic: []byte("open/jobs"), Payload: []byte(fmt.Sprint("m", i+1)), QoS: 1, Filters: []fact.FilterID{ids["a"]}}
+			old(store.Record{Kind: store.Message, At: k.now.UnixMilli(), Body: m.Append(nil)})
+		}
+		k.crash()
+		k.rest()
+		pub := k.join(1, "pub")
+		k.sayQ(pub, "open/jobs", 1, 41, 50)
+		once(t, who, 1, 50, k.drinkAll(k.back(who, window(6)))...)
+		k.idle(who)
+	}
 }
