@@ -14,7 +14,7 @@ import (
 // of them could take waits there, in the log, and whoever has room first gets it. The
 // home of the line hands it out; see group_queue.go. What a member gets it has
 // in the log as its own before it is sent, so that a crash finds every message in one
-// place: docs/adr/0011.
+// place: docs/adr/0014.
 
 // line is one shared subscription, as all homes see it.
 type line struct {

@@ -9,7 +9,7 @@ import (
 )
 
 // A shared subscription with members that outlive the process keeps what none of them
-// could take, and whoever has room first takes it from there: docs/adr/0011. What it
+// could take, and whoever has room first takes it from there: docs/adr/0014. What it
 // still has follows from the records alone, so that two members on two nodes never have
 // one message both.
 
