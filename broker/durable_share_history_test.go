@@ -318,8 +318,8 @@ func (c *crew) waits(payload string) bool {
 	return false
 }
 
-// begun tells whether a message of QoS 2 died with its session: the log had heard that it
-// is sent, and nobody knows whether it was.
+// begun tells whether a message of QoS 2 died with its session, or is with one whose client
+// is away: the log had heard that it is sent, and nobody knows whether it was.
 func (c *crew) begun(payload string) bool {
 	seqs, by := make(map[store.Seq]bool), make(map[store.SID]bool)
 	for _, b := range c.k.log.batches {
@@ -340,7 +340,19 @@ func (c *crew) begun(payload string) bool {
 			}
 		}
 	}
+	for _, w := range c.workers {
+		if by[w.sid(c.k)] && !w.alive() {
+			return true
+		}
+	}
 	return false
+}
+
+// sid is the name of the worker's session in the log.
+func (w *worker) sid(k *keptDesk) store.SID {
+	by := principal(w.user)
+	key, _ := k.b.Place(&by, "c")
+	return k.view.Key().SID(key.Mountpoint, key.Identity, key.ClientID)
 }
 
 // fleeting tells whether a message may have been in memory only when a process ended: a
