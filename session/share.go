@@ -29,7 +29,7 @@ func (s *Session) Room() int {
 // frame if it keeps it, and does not touch s.
 //
 // What the log has for this session, and so for another member when it says so, is left
-// alone: but for QoS 2 that would have been sent and, with sent, never was.
+// alone.
 func (s *Session) Unshare(sent bool, move func(f *mqtt.Frame, g Group) (moved bool)) {
 	for _, r := range []*ring[Delivery]{&s.out.queue.q0, &s.out.queue.q12} {
 		s.sift(r, func(d *Delivery) bool { return d.Group == (Group{}) || d.Seq != 0 || !move(d.Frame, d.Group) })
@@ -39,8 +39,20 @@ func (s *Session) Unshare(sent bool, move func(f *mqtt.Frame, g Group) (moved bo
 	}
 	for i := 0; i < len(s.out.inflight); {
 		e := &s.out.inflight[i]
-		may := e.state == awaitPuback && e.seq == 0 || e.state == awaitPubrec && e.fresh
-		if e.group != (Group{}) && e.frame != nil && may && move(e.frame, e.group) {
+		if e.group != (Group{}) && e.state == awaitPuback && e.seq == 0 && move(e.frame, e.group) {
+			s.out.remove(i)
+			continue
+		}
+		i++
+	}
+}
+
+// Unbegun offers move what came from the log by a group at QoS 2 and would have been sent,
+// but never was: when the session ends it must not die with it.
+func (s *Session) Unbegun(move func(f *mqtt.Frame, g Group) (moved bool)) {
+	for i := 0; i < len(s.out.inflight); {
+		e := &s.out.inflight[i]
+		if e.group != (Group{}) && e.state == awaitPubrec && e.seq != 0 && e.fresh && e.frame != nil && move(e.frame, e.group) {
 			s.out.remove(i)
 			continue
 		}
