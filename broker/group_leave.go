@@ -417,7 +417,9 @@ func (h *Home) ends(now time.Time, r *resident) {
 		h.resign(&r.log.subs[i])
 	}
 	h.reshare(now, r, true)
-	r.s.Unbegun(func(f *mqtt.Frame, g session.Group) bool { return h.pass(now, f, want{group: g}, h.routerRef(r.ref), true) })
+	r.s.Unbegun(func(f *mqtt.Frame, g session.Group) bool {
+		return h.pass(now, f, want{group: g}, h.routerRef(r.ref), true)
+	})
 	if len(back) > 0 {
 		h.save(now, r)
 	}

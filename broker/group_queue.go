@@ -248,7 +248,10 @@ func (h *Home) grabbed(now time.Time, q *queue, g *grab, last uint64, owes int) 
 			slog.String("share", l.share), slog.String("filter", l.real), slog.String("why", g.err.Error()))
 		h.lineAgain(now, q)
 		return
-	case l.kept.Load() == 0 || g.ended:
+	case l.kept.Load() == 0:
+		return
+	case g.ended: // its first member is on the way out, or is not there yet
+		h.lineAgain(now, q)
 		return
 	}
 	h.part()
@@ -364,18 +367,19 @@ func (h *Home) handOut(now time.Time, q *queue, m *awaited, f *mqtt.Frame, below
 	t := fact.Take{Group: l.id, Source: m.from.id, Part: m.from.part, Seq: m.seq, Below: below}
 	w := h.wantOf(to, f, groupOf(ref))
 	w.promised = true
-	hand := &handed{to: to, member: member, want: w, frame: f.Hold()}
+	hand := &handed{to: to, member: member, want: w, bytes: worth(f)}
 	if w.durable && w.qos > 0 {
 		in := h.b.filters.membership(membership{to.Ref, ref})
 		if in == nil || !in.known.Load() { // it is about to leave, or not quite there
 			member.Arrived()
-			f.Release()
 			return false
 		}
 		h.scratch.one[0] = in.id
 		body := fact.Message{Topic: f.Topic(), Props: f.Props(), Payload: f.Payload(), QoS: uint8(f.QoS), Retain: f.Retain, ExpiresAt: f.ExpiresAt, Filters: h.scratch.one[:]}
 		t.Member, t.Body = in.id, body.Append(nil)
 		hand.sid, hand.epoch, hand.kept, hand.at = in.sid, in.epoch.Load(), true, f.CreatedAt
+	} else {
+		hand.frame = f.Hold()
 	}
 	h.sayTake(now, q, hand, t)
 	return true
@@ -386,9 +390,10 @@ type handed struct {
 	to     router.Subscriber
 	member *router.Member
 	want   want
-	frame  *mqtt.Frame // owned
+	frame  *mqtt.Frame // owned; nil if it comes to the member by the log
+	bytes  int64
 
-	kept  bool // it comes to the member by the log
+	kept  bool
 	sid   store.SID
 	epoch uint64
 	at    int64 // Unix milliseconds, when it was published
@@ -437,9 +442,11 @@ func (h *Home) taken(now time.Time, q *queue, hand *handed, err error) {
 	}
 	if hand != nil {
 		if err == nil {
-			q.l.less(worth(hand.frame))
+			q.l.less(hand.bytes)
 		}
-		hand.frame.Release()
+		if hand.frame != nil {
+			hand.frame.Release()
+		}
 	}
 	if q.under > 0 {
 		return
