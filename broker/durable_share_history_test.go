@@ -348,6 +348,14 @@ func (c *crew) begun(payload string) bool {
 	return false
 }
 
+// patrons are the clients of the workers.
+func (c *crew) patrons() (list []*patron) {
+	for _, w := range c.workers {
+		list = append(list, w.patron)
+	}
+	return list
+}
+
 // sid is the name of the worker's session in the log.
 func (w *worker) sid(k *keptDesk) store.SID {
 	by := principal(w.user)
@@ -387,11 +395,10 @@ func TestRandomGroupHistories(t *testing.T) {
 		}
 		c.finish()
 		c.judge()
-		for _, w := range c.workers {
-			w.gone()
-		}
-		for _, p := range c.pubs {
-			p.gone()
+		for _, p := range append(c.pubs, c.patrons()...) {
+			if p.online {
+				p.gone()
+			}
 		}
 		c.k.crash() // it looks whether anything is still held
 		if err := c.k.view.Close(); err != nil {
