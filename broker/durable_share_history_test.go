@@ -327,6 +327,7 @@ func (c *crew) begun(payload string) bool {
 			var m fact.Message
 			var t fact.Take
 			var o fact.Outbox
+			var cl fact.Claim
 			switch {
 			case r.Kind == store.Message && m.Decode(r.Body) == nil && nameOf(m.Payload) == payload,
 				r.Kind == store.ShareAck && t.Decode(r.Body) == nil && t.Member != 0 && m.Decode(t.Body) == nil && nameOf(m.Payload) == payload:
@@ -335,7 +336,7 @@ func (c *crew) begun(payload string) bool {
 				for _, e := range o.Entries {
 					by[r.SID] = by[r.SID] || e.QoS == 2 && seqs[e.Seq]
 				}
-			case r.Kind == store.Expire && by[r.SID]:
+			case by[r.SID] && (r.Kind == store.Expire || r.Kind == store.Claim && cl.Decode(r.Body) == nil && cl.Clean):
 				return true
 			}
 		}
