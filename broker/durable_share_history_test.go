@@ -378,8 +378,11 @@ func (c *crew) fleeting(payload string) bool {
 			switch {
 			case r.Kind == store.Message && m.Decode(r.Body) == nil && nameOf(m.Payload) == payload:
 				at = b.first + store.Seq(i)
-			case r.Kind == store.ShareAck && t.Decode(r.Body) == nil && t.Member == 0 && at != 0 && t.Seq == at:
-				return true
+			case r.Kind == store.ShareAck && t.Decode(r.Body) == nil && at != 0 && t.Seq == at:
+				if t.Member == 0 {
+					return true
+				}
+				at = b.first + store.Seq(i) // and it may be given back
 			}
 		}
 	}
