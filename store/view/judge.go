@@ -56,6 +56,7 @@ const scratchMax = 4096
 type judge struct {
 	epochs map[store.SID]uint64 // of the sessions there are
 	at     position
+	max    sizes // of parts
 	alarm  func(string, error)
 	warned [256]bool // by kind
 
@@ -81,8 +82,8 @@ type bodies struct {
 	mark    fact.Mark
 }
 
-func newJudge(epochs map[store.SID]uint64, at position, alarm func(string, error)) judge {
-	return judge{epochs: epochs, at: at, alarm: alarm}
+func newJudge(epochs map[store.SID]uint64, at position, max sizes, alarm func(string, error)) judge {
+	return judge{epochs: epochs, at: at, max: max, alarm: alarm}
 }
 
 // batch judges records in their order. What it answers is valid until the next call.
@@ -99,7 +100,9 @@ func (j *judge) batch(first store.Seq, recs []store.Record) []Item {
 		r, item := &recs[i], &j.items[i]
 		*item = Item{Record: r}
 		item.Outcome = j.record(r, item, &j.messages[:n][i])
-		j.sums.step(&j.at, first+store.Seq(i), r, item.Outcome) //nolint:gosec // a length
+		seq := first + store.Seq(i) //nolint:gosec // a length
+		j.sums.step(&j.at, seq, r, item.Outcome)
+		j.at.part.step(seq, len(r.Body), j.max)
 		j.marks[i] = j.at
 	}
 	return j.items

@@ -30,8 +30,7 @@ import (
 // shard is the only one there is. It is in every key, so that there can be more.
 const shard store.ShardID = 0
 
-// blockBitsDefault makes a block of 65,536 numbers, everywhere: block numbers are in
-// the index.
+// blockBitsDefault makes a block of 65,536 numbers: no part of the postings has more.
 const blockBitsDefault = 16
 
 // keyName is the name of the store.Key record with which filters and sessions are
@@ -53,7 +52,8 @@ type Options struct {
 	// may be nil.
 	Alarm func(what string, err error)
 
-	blockBits uint // of the numbers in one block; tests set it. 0: blockBitsDefault
+	blockBits uint  // of the numbers in one block; tests set it. 0: blockBitsDefault
+	partBytes int64 // of bodies in one part; tests set it. 0: partBytesDefault
 }
 
 // View is the index of one shard of a log. All methods are safe for concurrent use.
@@ -118,6 +118,9 @@ func Open(ctx context.Context, o Options) (*View, error) {
 	if o.blockBits == 0 {
 		o.blockBits = blockBitsDefault
 	}
+	if o.partBytes == 0 {
+		o.partBytes = partBytesDefault
+	}
 	first, last, err := o.Log.Bounds(ctx, shard)
 	if err != nil {
 		return nil, fmt.Errorf("view: %w", err)
@@ -126,7 +129,7 @@ func Open(ctx context.Context, o Options) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &View{o: o, ix: ix, open: newOpenBlocks(o.blockBits), done: make(chan struct{})}
+	v := &View{o: o, ix: ix, open: newOpenBlocks(sizes{o.blockBits, o.partBytes}), done: make(chan struct{})}
 	v.rows = newRows(ix, v.open)
 	if err := v.recover(ctx, first, last); err != nil {
 		_ = ix.close(false) // what was applied is applied again
@@ -140,10 +143,14 @@ func (v *View) recover(ctx context.Context, first, last store.Seq) error {
 	if err := v.rows.load(); err != nil {
 		return v.ix.unreadable(err, first)
 	}
+	v.open.at = v.rows.at // nobody else has the view yet
 	if err := v.dropPostings(first); err != nil { // a crash may have kept what was trimmed
 		return err
 	}
-	v.judge = newJudge(v.rows.epochs(), v.rows.at, v.o.Alarm)
+	if err := v.forgetUntrimmed(); err != nil {
+		return err
+	}
+	v.judge = newJudge(v.rows.epochs(), v.rows.at, v.open.sizes, v.o.Alarm)
 	if err := v.catchUp(ctx, first, last); err != nil {
 		return err
 	}
