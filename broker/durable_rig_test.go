@@ -25,6 +25,7 @@ type keptDesk struct {
 	log     *vault
 	view    *view.View
 	reads   []func() // what sessions asked of the log
+	fs      vfs.FS   // of the view; nil: a new one for each process
 	change  []func(*Settings)
 	account *session.Account
 	lives   map[string]int // the home of each user's session
@@ -45,7 +46,11 @@ func newKeptDesk(t testing.TB, homes int, change ...func(*Settings)) *keptDesk {
 // open begins a process with what the log has.
 func (k *keptDesk) open(t testing.TB, homes int, now time.Time) {
 	t.Helper()
-	v, err := view.Open(context.Background(), view.Options{Log: k.log, Folder: "view", FS: vfs.NewMem(), Alarm: func(what string, err error) { t.Errorf("%s: %v", what, err) }})
+	fs := k.fs
+	if fs == nil {
+		fs = vfs.NewMem()
+	}
+	v, err := view.Open(context.Background(), view.Options{Log: k.log, Folder: "view", FS: fs, Alarm: func(what string, err error) { t.Errorf("%s: %v", what, err) }})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -84,6 +84,8 @@ type work struct {
 	unsaved   []Ref                   // sessions whose state the log has not heard of
 	saveAt    time.Time               // when they are next looked at
 	markAt    time.Time               // when mark is next due
+	ended     []ended                 // sessions whose end the log did not take
+	endAt     time.Time               // when it is said again
 }
 
 // resident is a session with what its home knows of it.
@@ -307,7 +309,7 @@ func (h *Home) Spent() int { return h.spent }
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time {
 	next := h.timers.Next()
-	for _, at := range [...]time.Time{h.work.delayed.Next(), h.nextSys(), h.nextSave(), h.nextMark()} {
+	for _, at := range [...]time.Time{h.work.delayed.Next(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextEnd()} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
@@ -322,6 +324,7 @@ func (h *Home) Turn(now time.Time) {
 	h.replaySome(now)
 	if h.kept() {
 		h.saveSome(now)
+		h.sayEnds(now)
 		h.submit()
 	}
 	h.flush(now)

@@ -102,6 +102,22 @@ func (s *Session) Needs() (least uint64) {
 	return least
 }
 
+// Under appends the numbers below below of messages of the log that s has under way and
+// may have to send, or to say again, or has read ahead.
+func (s *Session) Under(below uint64, seqs []uint64) []uint64 {
+	for i := range s.out.inflight {
+		if e := &s.out.inflight[i]; e.seq != 0 && e.seq < below && e.state != awaitPubcomp {
+			seqs = append(seqs, e.seq)
+		}
+	}
+	for i := range s.out.queue.q12.len() {
+		if seq := s.out.queue.q12.at(i).Seq; seq != 0 && seq < below {
+			seqs = append(seqs, seq)
+		}
+	}
+	return seqs
+}
+
 // Unsaved is how many deliveries have begun and ended since Outbox was last asked,
 // and must tells whether something waits for the log to hear of it.
 func (s *Session) Unsaved() (begun, ended int, must bool) {
