@@ -83,4 +83,3 @@ func (b *block) appendRow(dst []byte, id fact.FilterID) []byte {
 	}
 	return dst
 }
-

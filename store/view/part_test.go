@@ -11,7 +11,6 @@ import (
 	"github.com/redoubtmq/redoubt/store/storetest/faultfs"
 )
 
-
 // Large messages do not fill a block in a week, and the log is trimmed all the same: a part
 // ends where its bodies reach a size, and the next Open reads no more than that.
 func TestLargeMessagesAreTrimmedWithinABlock(t *testing.T) {

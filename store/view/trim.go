@@ -90,7 +90,7 @@ type Stats struct {
 
 	// Bytes on disk, about; what is not flushed yet is in none. RescueBytes are the rows
 	// of what is rescued.
-	PostingBytes, SessionBytes, RetainedBytes, ValueBytes, RescueBytes uint64
+	PostingBytes, SessionBytes, RetainedBytes, ValueBytes, RescueBytes int64
 }
 
 // Stats answers what there is now; zeros after Close.
@@ -110,13 +110,13 @@ func (v *View) Stats() Stats {
 	}
 	o.mu.Unlock()
 	s.Rescued, s.RescuedBytes = v.Rescued()
-	for table, bytes := range map[byte]*uint64{
+	for table, bytes := range map[byte]*int64{
 		tablePosting: &s.PostingBytes, tablePart: &s.PostingBytes, tableSession: &s.SessionBytes, tableRetained: &s.RetainedBytes,
 		tableValue: &s.ValueBytes, tableRescued: &s.RescueBytes, tableOwed: &s.RescueBytes,
 	} {
 		lower, upper := tableBounds(table)
 		if n, err := v.ix.db.EstimateDiskUsage(lower, upper); err == nil { // a number less is no reason for an alarm
-			*bytes += n
+			*bytes += int64(n) //nolint:gosec // of a disk
 		}
 	}
 	return s

@@ -143,7 +143,7 @@ func (v *View) recover(ctx context.Context, first, last store.Seq) error {
 	if err := v.rows.load(); err != nil {
 		return v.ix.unreadable(err, first)
 	}
-	v.open.at = v.rows.at // nobody else has the view yet
+	v.open.at = v.rows.at                         // nobody else has the view yet
 	if err := v.dropPostings(first); err != nil { // a crash may have kept what was trimmed
 		return err
 	}
