@@ -56,7 +56,9 @@ func (n *node) openStore(c *config.Config) error {
 	if err := d.space.open(filepath.Dir(logFolder)); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	reading := n.starting("reading the log")
 	l, report, err := local.Open(logFolder, local.Options{
+		Progress:     reading.at,
 		SegmentBytes: int64(c.Store.SegmentBytes), ReserveBytes: reserve, Clock: n.clock, Observe: func(c local.Commit) { n.observeCommit(d, c) },
 		Room: func() {
 			if b := d.broker.Load(); b != nil {
@@ -64,6 +66,7 @@ func (n *node) openStore(c *config.Config) error {
 			}
 		},
 	})
+	reading.end()
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
@@ -74,7 +77,10 @@ func (n *node) openStore(c *config.Config) error {
 	began := n.clock.Now()
 	d.log = l
 	alarm := func(what string, err error) { n.storeAlarm(d, what, err) }
-	if d.view, err = view.Open(context.Background(), view.Options{Log: l, Folder: index, Alarm: alarm}); err != nil {
+	applying := n.starting("bringing the index up to the log")
+	applying.sum = func(total int64) string { return fmt.Sprintf("%d records", total) }
+	d.view, err = view.Open(context.Background(), view.Options{Log: l, Folder: index, Alarm: alarm, Progress: applying.at})
+	if applying.end(); err != nil {
 		return errors.Join(fmt.Errorf("store: %w", err), l.Close())
 	}
 	d.readers = readers.New(readersMax)
@@ -84,6 +90,17 @@ func (n *node) openStore(c *config.Config) error {
 		n.log.Info("the index has caught up with the log", "records", uint64(report.Last), "took", took.Round(time.Millisecond).String())
 	}
 	return nil
+}
+
+// starting is the progress of what a start takes long for: a bar on a terminal, elsewhere
+// lines of the log.
+func (n *node) starting(what string) *progress {
+	p := newProgress(os.Stderr, what)
+	p.clk = n.clock
+	p.began = n.clock.Now()
+	p.said = p.began
+	p.say = func(text string) { n.log.Info("starting: "+what, "done", text) }
+	return p
 }
 
 // sayReport tells the operator what the log found of the last run.

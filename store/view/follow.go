@@ -31,13 +31,26 @@ func (v *View) catchUp(ctx context.Context, first, last store.Seq) error {
 	}
 	if from <= at.seq {
 		again := again{v: v, until: at, skipped: skipped}
-		if err := v.read(ctx, from, at.seq, again.batch); err != nil {
+		if err := v.read(ctx, from, at.seq, v.telling(from, last, again.batch)); err != nil {
 			return err
 		}
 		at.part.bytes = again.bytes
 		v.open.at, v.judge.at, v.rows.at = at, at, at
 	}
-	return v.applyUntil(ctx, at.seq+1, last)
+	return v.read(ctx, at.seq+1, last, v.telling(from, last, func(first store.Seq, recs []store.Record) error { return v.apply(ctx, first, recs, nil) }))
+}
+
+// telling is fn, and tells how far it is between two numbers.
+func (v *View) telling(from, last store.Seq, fn func(first store.Seq, recs []store.Record) error) func(first store.Seq, recs []store.Record) error {
+	if v.o.Progress == nil || last < from {
+		return fn
+	}
+	total := int64(last-from) + 1 //nolint:gosec // numbers of one log
+	return func(first store.Seq, recs []store.Record) error {
+		err := fn(first, recs)
+		v.o.Progress(min(total, int64(first-from)+int64(len(recs))), total) //nolint:gosec // the same
+		return err
+	}
 }
 
 // again makes the postings of the open part again from records that were applied

@@ -9,8 +9,9 @@ import (
 )
 
 // partBytesDefault is where a part ends in bytes of bodies, and with it about what the
-// next Open reads again.
-const partBytesDefault = 64 << 20
+// next Open reads again. The smallest store.max_bytes, 64 MiB, has room for some: what is
+// in the open part cannot be trimmed. Messages of 256 bytes end it by their number.
+const partBytesDefault = 16 << 20
 
 // part is records whose postings become rows together. It ends with a block, and within
 // it where its bodies reach so many bytes, so that what the next Open must read again is

@@ -52,6 +52,10 @@ type Options struct {
 	// may be nil.
 	Alarm func(what string, err error)
 
+	// Progress is told, while Open reads the log, how many records of how many the index is
+	// behind; nil: nobody is.
+	Progress func(done, total int64)
+
 	blockBits uint  // of the numbers in one block; tests set it. 0: blockBitsDefault
 	partBytes int64 // of bodies in one part; tests set it. 0: partBytesDefault
 }
