@@ -26,6 +26,7 @@ type keptDesk struct {
 	view    *view.View
 	reads   []func() // what sessions asked of the log
 	fs      vfs.FS   // of the view; nil: a new one for each process
+	policy  string   // the list of rules; "": the desk's
 	change  []func(*Settings)
 	account *session.Account
 	lives   map[string]int // the home of each user's session
@@ -57,6 +58,9 @@ func (k *keptDesk) open(t testing.TB, homes int, now time.Time) {
 	k.view = v
 	k.desk = openDesk(t, homes, &Durable{Log: k.log, Index: v, Key: v.Key(), Node: "n", Do: func(read func()) { k.reads = append(k.reads, read) }}, k.change...)
 	k.now = now
+	if k.policy != "" {
+		k.rules(k.policy)
+	}
 	k.restore()
 	v.Run(k.b)
 	k.log.mu.Lock()
