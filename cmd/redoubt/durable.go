@@ -50,7 +50,7 @@ func (n *node) openStore(c *config.Config) error {
 	if err := datadir.Init(filepath.Dir(logFolder)); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	d := &durable{}
+	d := &durable{retention: retention{crowded: make(chan struct{}, 1)}}
 	d.behind.Store(&broker.Behind{})
 	d.stats.Store(&view.Stats{})
 	if err := d.space.open(filepath.Dir(logFolder)); err != nil {
@@ -146,6 +146,9 @@ func (n *node) observeCommit(d *durable, c local.Commit) {
 	}
 	if c.Free >= 0 && c.Free < shortBelow {
 		n.short(d, uint64(c.Free))
+	}
+	if d.broker.Load() != nil {
+		n.crowd(d)
 	}
 }
 

@@ -12,12 +12,14 @@ import (
 	"github.com/redoubtmq/redoubt/store/view"
 )
 
-// retention is what the node remembers of letting go. It belongs to the goroutine that
-// tidies, but for stats.
+// retention is what the node remembers of letting go.
 type retention struct {
-	stats     atomic.Pointer[view.Stats] // as of a few seconds ago
-	full      atomic.Bool                // the store is as large as store.max_bytes
-	forgotten time.Time                  // when rescued messages were last looked through
+	stats   atomic.Pointer[view.Stats] // as of a few seconds ago
+	full    atomic.Bool                // the store is as large as store.max_bytes
+	tidied  atomic.Int64               // bytes of it after it was tidied
+	crowded chan struct{}              // has room for one: tidying cannot wait for its turn
+
+	forgotten time.Time // when rescued messages were last looked through; of the goroutine that tidies
 }
 
 const (
@@ -58,7 +60,23 @@ func (n *node) tidyStore(ctx context.Context) {
 	}
 	stats := d.view.Stats()
 	d.stats.Store(&stats)
+	d.tidied.Store(d.size())
 	n.judgeFull(most)
+}
+
+// crowd has the store tidied before its turn if it has become much larger since, and has no
+// room for that: a fast disk takes a lot in a few seconds.
+func (n *node) crowd(d *durable) {
+	most, size := int64(n.loaded.Load().Config.Store.MaxBytes), d.size()
+	if size > most-most/5 && size > d.tidied.Load()+most/50 {
+		select {
+		case d.crowded <- struct{}{}:
+		default:
+		}
+	}
+	if size >= most && !d.full.Load() {
+		n.judgeFull(most)
+	}
 }
 
 // trimStore lets go of the log below a number, as far as it can, and answers down to where.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/redoubtmq/redoubt/store/ballast"
 	"github.com/redoubtmq/redoubt/store/disk"
@@ -15,7 +16,6 @@ type space struct {
 	tended  atomic.Int64 // bytes free at the last look
 	isShort atomic.Bool  // publishes that must be stored are refused
 	found   atomic.Bool  // the index has found the disk full
-	turns   int          // of tidying, so far
 }
 
 const (
@@ -24,9 +24,9 @@ const (
 	// different ones, or they would come and go.
 	shortBelow = reserve + 32<<20
 	shortUntil = reserve + 64<<20
-	// ballastAfter is how many turns of tidying, of 5 seconds, a process must live to be
-	// given a ballast: one that is only tried out takes no space.
-	ballastAfter = 12
+	// ballastAfter is how long a process must live to be given a ballast: one that is only
+	// tried out takes no space.
+	ballastAfter = time.Minute
 )
 
 // open looks for the ballast in the folder of the store.
@@ -64,9 +64,8 @@ func (n *node) tendSpace() {
 		n.log.Error("how much space is left for the store is not known", "error", err.Error())
 		return
 	}
-	d.turns++
 	var released, made bool
-	if found := d.found.Swap(false); d.turns > ballastAfter || d.ballast.Held() || found {
+	if found := d.found.Swap(false); n.clock.Now().Sub(n.started) >= ballastAfter || d.ballast.Held() || found {
 		released, made, err = d.ballast.Tend(free, found)
 	}
 	switch {
