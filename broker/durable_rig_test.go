@@ -24,9 +24,9 @@ type keptDesk struct {
 	*desk   // of the present process
 	log     *vault
 	view    *view.View
-	reads   []func() // what sessions asked of the log
-	fs      vfs.FS   // of the view; nil: a new one for each process
-	policy  string   // the list of rules; "": the desk's
+	reads   []func()   // what sessions asked of the log
+	fs      *vfs.MemFS // of the view; nil: a new one for each process
+	policy  string     // the list of rules; "": the desk's
 	change  []func(*Settings)
 	account *session.Account
 	lives   map[string]int // the home of each user's session

@@ -265,3 +265,23 @@ func TestShedWhileClientsComeAndGo(t *testing.T) {
 		}
 	}
 }
+
+// A QoS 2 message is wanted until PUBCOMP: as long as the log has not heard of PUBREC, a
+// crash has it sent again, and without it the client would wait for PUBREL for ever.
+func TestAReceivedMessageIsWantedUntilItIsComplete(t *testing.T) {
+	k := newRescueDesk(t, 1)
+	sub, pub := k.join(0, "sub"), k.join(0, "pub")
+	k.hears(sub, "open/#", 2)
+	pub.publish("open/a", "m1", 2, 1)
+	k.rest()
+	sub.expect("m1 q2 #1")
+	under := func() int { return len(AllWants(k.each, k.b.Told()+1).Under) }
+	if sub.ack(mqtt.PUBREC, 1); under() != 1 {
+		t.Error("nobody wants it after PUBREC, of which the log has not heard")
+	}
+	k.rest()
+	sub.expect("PUBREL #1")
+	if sub.ack(mqtt.PUBCOMP, 1); under() != 0 {
+		t.Error("it is wanted after PUBCOMP")
+	}
+}

@@ -102,11 +102,13 @@ func (s *Session) Needs() (least uint64) {
 	return least
 }
 
-// Under appends the numbers below below of messages of the log that s has under way and
-// may have to send, or to say again, or has read ahead.
+// Under appends the numbers below below of messages of the log that s has under way or has
+// read ahead. Those of which only PUBREL is left are among them: as long as the log has not
+// heard of PUBREC, a crash has the message sent again, and who lost it would never send
+// PUBREL.
 func (s *Session) Under(below uint64, seqs []uint64) []uint64 {
 	for i := range s.out.inflight {
-		if e := &s.out.inflight[i]; e.seq != 0 && e.seq < below && e.state != awaitPubcomp {
+		if e := &s.out.inflight[i]; e.seq != 0 && e.seq < below {
 			seqs = append(seqs, e.seq)
 		}
 	}
