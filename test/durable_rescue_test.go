@@ -140,7 +140,7 @@ func TestAFullStoreRefusesAndRecovers(t *testing.T) {
 		}
 		stored++
 	}
-	if s := k.store(); s.Bytes+s.Rescued > s.MaxBytes+s.MaxBytes/10 || stored < 100 {
+	if s := k.store(); s.Bytes > s.MaxBytes+s.MaxBytes/10 || stored < 100 {
 		t.Errorf("%d messages are stored, %+v", stored, s)
 	}
 	k.restart()
@@ -165,7 +165,11 @@ func TestAFullStoreRefusesAndRecovers(t *testing.T) {
 			break
 		}
 	}
-	if s := k.store(); s.Rescued != 0 || s.Refuses != "" {
-		t.Errorf("%+v", s)
+	for until := time.Now().Add(patience); ; <-time.After(time.Second) { // what nobody wants goes with the next tidying
+		if s := k.store(); s.Rescued == 0 && s.Refuses == "" {
+			break
+		} else if time.Now().After(until) {
+			t.Fatalf("%+v\n%s", s, k.Log())
+		}
 	}
 }
