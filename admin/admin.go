@@ -74,14 +74,49 @@ type StoreStatus struct {
 	First    uint64 `json:"first" doc:"Number of its oldest record."`
 	Last     uint64 `json:"last" doc:"Number of its newest record."`
 	Failed   string `json:"failed,omitempty" doc:"Why it acknowledges nothing any more."`
+	Refuses  string `json:"refuses,omitempty" doc:"Why publishes that must be stored are refused now."`
+	Free     int64  `json:"free_bytes" doc:"Bytes that its disk still has."`
+
+	Rescued      int64       `json:"rescued_messages" doc:"Messages that sessions still want and the log had no more room for."`
+	RescuedBytes int64       `json:"rescued_bytes" doc:"Bytes of those; they count against max_bytes."`
+	Index        IndexStatus `json:"index" doc:"Bytes of the index on the disk, about."`
+	Writes       WriteStatus `json:"writes" doc:"How the disk takes what is written."`
 
 	Behind   int    `json:"sessions_behind" doc:"Sessions for which messages wait in the log."`
 	Away     int    `json:"sessions_behind_away" doc:"Those of them without a connection."`
 	Groups   int    `json:"shares_behind" doc:"Shared subscriptions for which messages wait that no member can take."`
 	Waiting  int64  `json:"waiting_messages" doc:"Messages that wait, once for each session and each shared subscription."`
-	Oldest   uint64 `json:"oldest_wanted,omitempty" doc:"The oldest record that somebody still wants; the log keeps what is newer."`
+	Lag      Lag    `json:"waiting" doc:"What waits, by whether a client is connected, and for shared subscriptions."`
+	Oldest   uint64 `json:"oldest_wanted,omitempty" doc:"The oldest record that somebody still wants; the log keeps what is newer, or it is rescued."`
 	ClientID string `json:"oldest_wanted_by_clientid,omitempty" doc:"Whose session that is; $share/... : that shared subscription."`
 	Identity string `json:"oldest_wanted_by_identity,omitempty" doc:"Whose session that is; none for a shared subscription."`
+}
+
+// Lag is what waits in the log for sessions with a client, and for those without one.
+type Lag struct {
+	ConnectedMessages int64 `json:"connected_messages" doc:"Messages for sessions with a client, which is slower than they come."`
+	ConnectedBytes    int64 `json:"connected_bytes" doc:"Bytes of those."`
+	AwayMessages      int64 `json:"away_messages" doc:"Messages for sessions without a client."`
+	AwayBytes         int64 `json:"away_bytes" doc:"Bytes of those."`
+	SharedMessages    int64 `json:"shared_messages" doc:"Messages for shared subscriptions whose members could not take them."`
+	SharedBytes       int64 `json:"shared_bytes" doc:"Bytes of those."`
+}
+
+// IndexStatus is what the index of the log holds.
+type IndexStatus struct {
+	Postings int64 `json:"postings" doc:"Bytes of what finds the messages of a filter in the log."`
+	Sessions int64 `json:"sessions" doc:"Bytes of sessions and their subscriptions."`
+	Retained int64 `json:"retained" doc:"Bytes of retained messages."`
+	Values   int64 `json:"values" doc:"Bytes of users and other settings in the log."`
+	Rescued  int64 `json:"rescued" doc:"Bytes of messages that the log had no more room for."`
+}
+
+// WriteStatus is how the disk takes what is written to the log.
+type WriteStatus struct {
+	Commits            int64 `json:"commits" doc:"Writes of the log since the start, each flushed for everybody who waited."`
+	Records            int64 `json:"records" doc:"Records in them."`
+	AverageMicros      int64 `json:"average_microseconds" doc:"How long writing and flushing took on average."`
+	SlowerThanAHundred int64 `json:"slower_than_100ms" doc:"Writes that took longer than 100 ms."`
 }
 
 // ListenerStatus is one address of one listener.

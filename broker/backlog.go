@@ -26,7 +26,6 @@ type portion struct {
 	messagesMax int         // of it: what is older is dropped
 	bytesMax    int64
 
-	found        int // of all that waits
 	messages     []logged
 	dropped      int // over the limits
 	droppedBytes int64
@@ -57,7 +56,8 @@ func (h *Home) feed(now time.Time, r *resident) {
 	if d.fetching || !r.s.Online() || d.pledged > 0 { // what it had is its own or its group's: that is not known yet
 		return
 	}
-	p := &portion{messagesMax: max(1, h.b.Settings().Session.MqueueMessages), bytesMax: max(1, h.b.Settings().Session.MqueueBytes)}
+	p := &portion{}
+	p.messagesMax, p.bytesMax = h.queueMax()
 	switch {
 	case d.missing:
 		for _, seq := range r.s.Missing(nil) {
@@ -75,16 +75,11 @@ func (h *Home) feed(now time.Time, r *resident) {
 		return
 	default:
 		p.known, p.waits = d.known, d.lag
-		p.query = view.Query{After: d.pos, Broad: true}
-		if l := d.plan; l != nil && l.after == d.pos && l.known == d.known && !d.lag.cut {
-			p.plan = l
+		if l := d.plan; l != nil && l.after == d.pos && l.known == d.known {
+			p.plan, p.query.After = l, d.pos
 			break
 		}
-		for i := range d.subs {
-			if s := &d.subs[i]; s.id != 0 && s.start != unknown {
-				p.query.Filters = append(p.query.Filters, view.Interest{ID: s.id, Start: s.start})
-			}
-		}
+		p.query = d.backlog()
 	}
 	d.fetching = true
 	ref, b, wire := r.ref, h.b, h.wire
@@ -100,7 +95,7 @@ func (p *portion) read(ix Index) {
 	case p.seqs != nil:
 	case p.plan != nil:
 		l := *p.plan
-		p.upTo, p.found = l.upTo, p.waits.messages
+		p.upTo = l.upTo
 		p.take(l.list, l.tail, l.last)
 	default:
 		var list []view.Posting
@@ -118,22 +113,8 @@ func (p *portion) read(ix Index) {
 // choose drops the oldest of what waits over the limits, and takes what one portion
 // holds of the rest.
 func (p *portion) choose(list []view.Posting) {
-	p.found = len(list)
-	bytes := int64(0)
-	for i := range list {
-		bytes += int64(list[i].Bytes)
-	}
-	// The list also has what the session does not want: broad messages for others, and
-	// its own. They must not push out what it does, so its own count decides.
-	over, overBytes := min(p.waits.messages, len(list))-p.messagesMax, min(p.waits.bytes, bytes)-p.bytesMax
-	for len(list) > 1 && (over > 0 || overBytes > 0) {
-		bytes -= int64(list[0].Bytes)
-		overBytes -= int64(list[0].Bytes)
-		over--
-		p.droppedBytes += int64(list[0].Bytes)
-		list = list[1:]
-		p.dropped++
-	}
+	p.dropped, p.droppedBytes = surplus(list, &p.waits, p.messagesMax, p.bytesMax)
+	list = list[p.dropped:]
 	last, tail := store.Seq(0), store.Seq(0)
 	if len(list) > 0 {
 		last = list[len(list)-1].Seq
@@ -230,10 +211,6 @@ func (h *Home) starve(r *resident) {
 // session did not take all of it.
 func (h *Home) serve(now time.Time, r *resident, p *portion) (all bool) {
 	d := r.log
-	if d.lag.cut && d.lag.messages > p.found { // what the log let go of for want of room
-		p.dropped += d.lag.messages - p.found
-	}
-	d.lag.cut = false
 	h.countLost(r, p.dropped, p.lost) // it is not looked for again, whatever becomes of the rest
 	if p.dropped > 0 {
 		h.queueFull(now, r)

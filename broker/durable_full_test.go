@@ -190,3 +190,36 @@ func TestManySessionsInOneTurn(t *testing.T) {
 		}
 	}
 }
+
+// A session that ended while the disk was full has ended: the log hears of it when it takes
+// something again, and nobody who has claimed the name since loses by it.
+func TestAnEndThatTheLogRefusedIsSaidAgain(t *testing.T) {
+	k := newKeptDesk(t, 1)
+	gone, renewed := k.join(0, "gone"), k.join(0, "renewed")
+	gone.leave()
+	renewed.leave()
+	k.rest()
+	k.homes[0].Revoke(k.now, map[string]bool{"gone": true, "renewed": true})
+	k.turn()
+	for range 3 {
+		for k.log.fail(store.ErrFull, false) {
+		}
+		k.news()
+		k.turn()
+		k.now = k.now.Add(time.Second)
+	}
+	if _, present := k.arrive("renewed"); present {
+		t.Fatal("the session is there")
+	}
+	k.rest()
+	k.pass(time.Second)
+	if n := len(k.homes[0].work.ended); n != 0 {
+		t.Errorf("%d ends are not said", n)
+	}
+	k.crash()
+	k.rest()
+	if _, present := k.arrive("gone"); present {
+		t.Error("a session came back that had ended")
+	}
+	k.back("renewed")
+}

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/fact"
@@ -27,6 +29,7 @@ type history struct {
 	looked  int             // batches of the log that were looked at
 	applied map[string]bool // payloads in them
 	kept    string          // the newest retained value in them
+	tidy    bool            // the log is let go of while all this happens
 	failed  bool            // the log refused something
 	crashed bool
 }
@@ -54,6 +57,10 @@ type utterance struct {
 func newHistory(t *testing.T, seed uint64) *history {
 	h := &history{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 11)), said: make(map[string]*utterance), applied: make(map[string]bool)} //nolint:gosec // a test
 	h.k = newKeptDesk(t, 2, func(s *Settings) { s.Session.InflightMax, s.Session.MqueueMessages = 6, 5000 })
+	if h.tidy = seed%3 == 1; h.tidy { // with others the index is made anew after each crash
+		h.k.fs = vfs.NewCrashableMem()
+		h.k.crash()
+	}
 	for i, user := range []string{"a", "b", "c", "d", "e"} {
 		m := &member{durable: user != "e", qos: mqtt.QoS(1 + h.rnd.IntN(2)), window: 1 + h.rnd.IntN(8), v5: user != "d"} //nolint:gosec // 1 or 2
 		var how []func(*mqtt.Connect)
@@ -131,6 +138,70 @@ func (h *history) step() {
 	case h.rnd.IntN(3) == 0:
 		h.crash()
 	}
+	if h.tidy && h.rnd.IntN(20) == 0 {
+		if err := h.k.tidyUp(h.rnd); err != nil {
+			h.fatal("%v", err)
+		}
+	}
+}
+
+// tidyUp does, at a moment of no one's choice, what cmd does now and then: it lets go of
+// what nobody wants, or of everything after what is wanted was rescued, or of what was
+// rescued and is not wanted any more.
+func (k *keptDesk) tidyUp(rnd *rand.Rand) error {
+	below := k.b.Told() + 1
+	if below == 1 {
+		return nil
+	}
+	each := func(fn func(now time.Time, h *Home)) { // a home hears its news before it is asked
+		for i, home := range k.homes {
+			k.wires[i].news()
+			fn(k.now, home)
+		}
+	}
+	var err error
+	switch rnd.IntN(3) {
+	case 0:
+		sum := Behind{}
+		each(func(_ time.Time, home *Home) { sum = sum.Plus(home.Behind()) })
+		if sum = sum.Plus(k.b.LineBehind()); sum.Oldest != 0 {
+			below = min(below, sum.Oldest)
+		}
+		_, err = k.view.Trim(k.t.Context(), below)
+	case 1:
+		wants := AllWants(each, below)
+		if wants.Unsure {
+			return nil
+		}
+		seqs, err := wants.Find(k.view, below)
+		if err == nil {
+			_, err = k.view.Rescue(k.t.Context(), seqs, nil)
+		}
+		if err == nil {
+			_, err = k.view.Trim(k.t.Context(), below)
+		}
+		if err != nil {
+			return err
+		}
+	case 2:
+		wants := AllWants(each, k.view.Floor())
+		if wants.Unsure {
+			return nil
+		}
+		_, err = k.view.Forget(k.t.Context(), wants.Has)
+	}
+	k.jump(rnd)
+	return err
+}
+
+// jump goes on in the next block of numbers now and then: what is in the open one cannot be
+// let go of, and has 65,536.
+func (k *keptDesk) jump(rnd *rand.Rand) {
+	if rnd.IntN(2) == 0 {
+		k.log.mu.Lock()
+		k.log.next = (k.log.next>>16 + 1) << 16
+		k.log.mu.Unlock()
+	}
 }
 
 // toggle connects who is away, and cuts who is there, half of the times.
@@ -192,6 +263,9 @@ func (h *history) crash() {
 		if m.online {
 			m.gone()
 		}
+	}
+	if fs := h.k.fs; fs != nil { // the index loses what it had not flushed
+		h.k.fs = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: h.rnd.IntN(101), RNG: h.rnd})
 	}
 	h.k.crash()
 	h.crashed = true

@@ -17,14 +17,15 @@ type vault struct {
 	waiting []offered  // taken and not decided
 	batches []written
 	next    store.Seq
-	shown   int  // of batches, as far as readers see
-	idle    int  // the number of batches that the view has applied and waits behind
-	most    int  // batches that may wait; what is over is refused
-	refused bool // somebody was, since there was room
-	prompt  bool // what is submitted is on disk at once
-	taken   int  // submits that were not refused
-	longest int  // of them, in records
-	dead    bool // the disk has failed: nothing more is taken until it restarts
+	first   store.Seq // what is smaller was let go of
+	shown   int       // of batches, as far as readers see
+	idle    int       // the number of batches that the view has applied and waits behind
+	most    int       // batches that may wait; what is over is refused
+	refused bool      // somebody was, since there was room
+	prompt  bool      // what is submitted is on disk at once
+	taken   int       // submits that were not refused
+	longest int       // of them, in records
+	dead    bool      // the disk has failed: nothing more is taken until it restarts
 	closed  bool
 }
 
@@ -39,7 +40,7 @@ type written struct {
 }
 
 func newVault() *vault {
-	v := &vault{next: 1, most: 1000, idle: -1}
+	v := &vault{next: 1, first: 1, most: 1000, idle: -1}
 	v.moved.L = &v.mu
 	return v
 }
@@ -187,6 +188,9 @@ func (v *vault) after(ctx context.Context, from store.Seq) (written, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for ctx.Err() == nil && !v.closed {
+		if from < v.first {
+			return written{}, store.ErrTrimmed
+		}
 		if i := v.at(from); i < v.shown {
 			return v.batches[i], nil
 		}
@@ -203,7 +207,7 @@ func (v *vault) after(ctx context.Context, from store.Seq) (written, error) {
 func (v *vault) Bounds(context.Context, store.ShardID) (first, last store.Seq, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return 1, v.last(), nil
+	return v.first, v.last(), nil
 }
 
 // last is the newest number on disk; the caller holds mu.
@@ -214,8 +218,19 @@ func (v *vault) last() store.Seq {
 	return 0
 }
 
-func (v *vault) Trim(context.Context, store.ShardID, store.Seq) error { return nil }
-func (v *vault) Close() error                                         { return nil }
+// Trim lets go of whole batches.
+func (v *vault) Trim(_ context.Context, _ store.ShardID, below store.Seq) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, w := range v.batches {
+		if end := w.first + store.Seq(len(w.recs)); end <= below {
+			v.first = max(v.first, end)
+		}
+	}
+	return nil
+}
+
+func (v *vault) Close() error { return nil }
 
 // restart loses what waits, and shows all that is on disk.
 func (v *vault) restart() {

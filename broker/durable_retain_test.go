@@ -130,3 +130,22 @@ func TestALaggingSubscriberGetsARetainedMessageOnItsWay(t *testing.T) {
 		t.Errorf("%d replays are left", n)
 	}
 }
+
+// Who has acknowledged as much as a crash may repeat has no room for retained messages until
+// the log knows, and gets them then.
+func TestReplayGoesOnWhenTheLogKnowsOfAcknowledgements(t *testing.T) {
+	k := newKeptDesk(t, 1)
+	sub, pub := k.join(0, "sub", window(16)), k.join(0, "pub")
+	pub.publish("open/r", "kept", 1, 100, func(p *mqtt.Publish) { p.Retain = true })
+	k.hears(sub, "open/a", 1)
+	pub.words()
+	k.say(pub, "open/a", 1, 16)
+	sub.wish("open/r", 1)
+	k.rest()
+	sub.words()
+	for id := range uint16(16) {
+		sub.ack(mqtt.PUBACK, id+1)
+	}
+	k.rest()
+	sub.expect("kept q1 #17 retain")
+}

@@ -24,7 +24,9 @@ type keptDesk struct {
 	*desk   // of the present process
 	log     *vault
 	view    *view.View
-	reads   []func() // what sessions asked of the log
+	reads   []func()   // what sessions asked of the log
+	fs      *vfs.MemFS // of the view; nil: a new one for each process
+	policy  string     // the list of rules; "": the desk's
 	change  []func(*Settings)
 	account *session.Account
 	lives   map[string]int // the home of each user's session
@@ -45,13 +47,20 @@ func newKeptDesk(t testing.TB, homes int, change ...func(*Settings)) *keptDesk {
 // open begins a process with what the log has.
 func (k *keptDesk) open(t testing.TB, homes int, now time.Time) {
 	t.Helper()
-	v, err := view.Open(context.Background(), view.Options{Log: k.log, Folder: "view", FS: vfs.NewMem(), Alarm: func(what string, err error) { t.Errorf("%s: %v", what, err) }})
+	fs := k.fs
+	if fs == nil {
+		fs = vfs.NewMem()
+	}
+	v, err := view.Open(context.Background(), view.Options{Log: k.log, Folder: "view", FS: fs, Alarm: func(what string, err error) { t.Errorf("%s: %v", what, err) }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	k.view = v
 	k.desk = openDesk(t, homes, &Durable{Log: k.log, Index: v, Key: v.Key(), Node: "n", Do: func(read func()) { k.reads = append(k.reads, read) }}, k.change...)
 	k.now = now
+	if k.policy != "" {
+		k.rules(k.policy)
+	}
 	k.restore()
 	v.Run(k.b)
 	k.log.mu.Lock()

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
@@ -25,6 +27,7 @@ type crew struct {
 	workers []*worker
 	n       int
 	qos     map[string]mqtt.QoS // of what was published
+	tidy    bool                // the log lets go of things now and then
 	dead    map[string]bool     // was sent to a session that has ended since, or to one that is in memory only
 }
 
@@ -42,6 +45,10 @@ func newCrew(t *testing.T, seed uint64) *crew {
 		s.Session.InflightMax, s.Session.MqueueMessages = 6, 5000
 		s.SharedStrategy = router.Strategy(seed % 3)
 	})
+	if c.tidy = seed%3 == 1; c.tidy { // with others the index is made anew after each crash
+		c.k.fs = vfs.NewCrashableMem()
+		c.k.crash()
+	}
 	for i, user := range []string{"p", "q"} {
 		c.pubs = append(c.pubs, c.k.patron(i, user, window(20)))
 	}
@@ -155,6 +162,11 @@ func (c *crew) step() {
 		}
 	case c.rnd.IntN(3) == 0:
 		c.crash()
+	}
+	if c.tidy && c.rnd.IntN(20) == 0 {
+		if err := c.k.tidyUp(c.rnd); err != nil {
+			c.fatal("%v", err)
+		}
 	}
 }
 
@@ -370,23 +382,23 @@ func (c *crew) fleeting(payload string) bool {
 	if c.seed%3 != 0 {
 		return false
 	}
-	var at store.Seq
+	at := make(map[store.Seq]bool) // also of takes that came to nothing: which did is not looked at here
 	for _, b := range c.k.log.batches {
 		for i, r := range b.recs {
 			var m fact.Message
 			var t fact.Take
 			switch {
 			case r.Kind == store.Message && m.Decode(r.Body) == nil && nameOf(m.Payload) == payload:
-				at = b.first + store.Seq(i)
-			case r.Kind == store.ShareAck && t.Decode(r.Body) == nil && at != 0 && t.Seq == at:
+				at[b.first+store.Seq(i)] = true
+			case r.Kind == store.ShareAck && t.Decode(r.Body) == nil && at[t.Seq]:
 				if t.Member == 0 {
 					return true
 				}
-				at = b.first + store.Seq(i) // and it may be given back
+				at[b.first+store.Seq(i)] = true // and it may be given back
 			}
 		}
 	}
-	return at == 0
+	return len(at) == 0
 }
 
 // Whatever becomes of the members and of the process: what was acknowledged comes to

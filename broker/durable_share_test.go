@@ -109,7 +109,7 @@ func (k *keptDesk) idle(what string) {
 			k.t.Errorf("%s: %s is left with %+v", what, l.real, g.Sources)
 		}
 	}
-	if b := k.b.LineBehind(); b.Oldest != 0 || b.Messages != 0 {
+	if b := k.b.LineBehind(); b.Oldest != 0 || b.Groups.Messages != 0 {
 		k.t.Errorf("%s: %+v", what, b)
 	}
 }
@@ -129,13 +129,13 @@ func TestAGroupsBacklogIsWhoevers(t *testing.T) {
 				b.cut()
 				k.rest()
 				k.sayQ(pub, "open/jobs", q, 1, 150)
-				if behind := k.b.LineBehind(); behind.Messages != 150 || behind.Groups != 1 || behind.Holder.ClientID != jobs || behind.Oldest == 0 {
+				if behind := k.b.LineBehind(); behind.Groups.Messages != 150 || behind.Groups.Sessions != 1 || behind.Holder.ClientID != jobs || behind.Oldest == 0 {
 					t.Errorf("%s: %+v", what, behind)
 				}
 				if crash {
 					k.crash()
 					k.rest()
-					if behind := k.b.LineBehind(); behind.Messages != 150 {
+					if behind := k.b.LineBehind(); behind.Groups.Messages != 150 {
 						t.Errorf("%s: after it %+v", what, behind)
 					}
 				}

@@ -43,7 +43,6 @@ type owed struct {
 	first    store.Seq // 0: nothing
 	messages int
 	bytes    int64
-	cut      bool // the log has let go of some of it
 }
 
 // lines are the groups of a broker whose sessions outlive it.
@@ -199,28 +198,12 @@ func (b *Broker) LineBehind() (sum Behind) {
 		if o.first == 0 {
 			continue
 		}
-		sum.Groups++
-		sum.Messages += int64(o.messages)
-		sum.Bytes += o.bytes
+		sum.Groups = sum.Groups.plus(Waiting{1, int64(o.messages), o.bytes})
 		if sum.Oldest == 0 || o.first < sum.Oldest {
 			sum.Oldest, sum.Holder = o.first, session.Key{ClientID: "$share/" + l.share + "/" + l.real}
 		}
 	}
 	return sum
-}
-
-// CutLines lets go of what groups still want below a number, as Home.Cut does for
-// sessions.
-func (b *Broker) CutLines(below store.Seq) (groups int) {
-	for _, l := range b.lines.all() {
-		l.mu.Lock()
-		if l.owed.first != 0 && l.owed.first < below {
-			l.owed.first, l.owed.cut, l.dirty = below, true, true
-			groups++
-		}
-		l.mu.Unlock()
-	}
-	return groups
 }
 
 // poke tells the line's home to look.

@@ -328,11 +328,7 @@ func (h *Home) looked(now time.Time, q *queue, g *grab, owes int) {
 		}
 	}
 	l.mu.Unlock()
-	dropped := g.dropped
-	if before.cut {
-		dropped = max(dropped, before.messages-g.messages)
-	}
-	if dropped > 0 {
+	if dropped := g.dropped; dropped > 0 {
 		h.count.Add(metrics.MessagesDroppedQueueFull, int64(dropped))
 		h.b.log.Event(now, slog.LevelWarn, "queue of a shared subscription full, messages dropped", l.share+"/"+l.real,
 			slog.String("share", l.share), slog.String("filter", l.real), slog.Int("messages", dropped))

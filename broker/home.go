@@ -88,6 +88,8 @@ type work struct {
 	markAt    time.Time               // when mark is next due
 	lines     []*queue                // of groups, that are looked at some time later
 	giving    []Ref                   // members that give back what they have not sent
+	ended     []ended                 // sessions whose end the log did not take
+	endAt     time.Time               // when it is said again
 }
 
 // resident is a session with what its home knows of it.
@@ -311,7 +313,7 @@ func (h *Home) Spent() int { return h.spent }
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time {
 	next := h.timers.Next()
-	for _, at := range [...]time.Time{h.work.delayed.Next(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines()} {
+	for _, at := range [...]time.Time{h.work.delayed.Next(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd()} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
@@ -328,6 +330,7 @@ func (h *Home) Turn(now time.Time) {
 		h.saveSome(now)
 		h.giveSome(now)
 		h.linesAgain(now)
+		h.sayEnds(now)
 		h.submit()
 	}
 	h.flush(now)

@@ -310,6 +310,7 @@ func (h *Home) resolve(now time.Time, w *waiter, seq store.Seq, retained *mqtt.F
 			}
 		default:
 			h.send(r, r.s.Stored(now, w.said, h.scratch.outs))
+			h.wakeReplay(r) // the last acknowledgement may have left it without room until now
 		}
 	case waitRing, waitRetain:
 		more := uint64(0)

@@ -42,7 +42,6 @@ type lag struct {
 	first, last store.Seq // 0: nothing waits
 	messages    int
 	bytes       int64
-	cut         bool // the log has let go of some of it
 }
 
 // worth is what a message counts for among those that wait in the log, bytes.
@@ -332,13 +331,22 @@ func (h *Home) recede(r *resident) {
 
 // Behind is what waits in the log for sessions, and who holds up its oldest record.
 type Behind struct {
-	Connected, Away int // sessions
-	Groups          int // shared subscriptions
-	Messages        int64
-	Bytes           int64
+	Connected, Away Waiting // for sessions with a client, and without one
+	Groups          Waiting // for shared subscriptions, whose members could not take it
 
-	Oldest store.Seq // still wanted; 0: none. The log keeps what is not smaller
+	Oldest store.Seq // still wanted; 0: none. The log keeps what is not smaller, or it is rescued
 	Holder session.Key
+}
+
+// Waiting is what waits for some of the sessions.
+type Waiting struct {
+	Sessions int
+	Messages int64
+	Bytes    int64
+}
+
+func (w Waiting) plus(o Waiting) Waiting {
+	return Waiting{w.Sessions + o.Sessions, w.Messages + o.Messages, w.Bytes + o.Bytes}
 }
 
 // Behind adds up what waits for the sessions of this home.
@@ -348,15 +356,13 @@ func (h *Home) Behind() (b Behind) {
 			continue
 		}
 		l := &r.log.lag
-		switch {
-		case l.first == 0:
-		case r.s.Online():
-			b.Connected++
-		default:
-			b.Away++
+		if l.first != 0 {
+			of := &b.Away
+			if r.s.Online() {
+				of = &b.Connected
+			}
+			*of = of.plus(Waiting{1, int64(l.messages), l.bytes})
 		}
-		b.Messages += int64(l.messages)
-		b.Bytes += l.bytes
 		for _, seq := range [...]store.Seq{l.first, store.Seq(r.s.Needs())} {
 			if seq != 0 && (b.Oldest == 0 || seq < b.Oldest) {
 				b.Oldest, b.Holder = seq, r.s.Key
@@ -368,29 +374,11 @@ func (h *Home) Behind() (b Behind) {
 
 // Plus is what both say together.
 func (b Behind) Plus(o Behind) Behind {
-	o.Connected, o.Away, o.Messages, o.Bytes = o.Connected+b.Connected, o.Away+b.Away, o.Messages+b.Messages, o.Bytes+b.Bytes
-	o.Groups += b.Groups
+	o.Connected, o.Away, o.Groups = o.Connected.plus(b.Connected), o.Away.plus(b.Away), o.Groups.plus(b.Groups)
 	if o.Oldest == 0 || b.Oldest != 0 && b.Oldest < o.Oldest {
 		o.Oldest, o.Holder = b.Oldest, b.Holder
 	}
 	return o
-}
-
-// Cut lets go of what sessions of this home still want below a number, because the log
-// has no more room for it; when they read on, what is missing is counted. It answers how
-// many sessions lose something.
-func (h *Home) Cut(below store.Seq) (sessions int) {
-	for _, r := range h.slots {
-		if r == nil || r.log == nil || r.log.lag.first == 0 || r.log.lag.first >= below {
-			continue
-		}
-		d := r.log
-		d.lag.first, d.lag.cut = below, true
-		d.lag.last = max(d.lag.last, below)
-		d.pos = max(d.pos, below-1)
-		sessions++
-	}
-	return sessions
 }
 
 // countLost counts messages that the log had for a session and that it did not get.

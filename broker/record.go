@@ -112,11 +112,6 @@ func (h *Home) unrecordSub(now time.Time, r *resident, filter string) {
 	h.say(now, r.log, store.Unsubscribe, body.Append)
 }
 
-// recordEnd says that the session is no more.
-func (h *Home) recordEnd(now time.Time, r *resident) {
-	h.say(now, r.log, store.Expire, nil)
-}
-
 // recordID says that a QoS 2 identifier was received, or released.
 func (h *Home) recordID(now time.Time, r *resident, kind store.Kind, id uint16) (ticket uint64) {
 	if kind == store.QoS2Rel {

@@ -159,13 +159,24 @@ var (
 	StoreCommits       = storeCommits.each("within", 0, "1ms", "10ms", "100ms", "1s", "more") // At(index of the time)
 	StoreCommitsFailed = count("redoubt_store_commits_failed_total", "Writes of the log that failed; nothing in them was acknowledged.")
 	StoreRecords       = count("redoubt_store_records_total", "Records in the writes of the log.")
-	StoreRefused       = count("redoubt_store_refused_total", "Publishes refused because the log is as large as store.max_bytes allows.")
-	StoreLogBytes      = level("redoubt_store_log_bytes", "Bytes of the log on the disk (store.max_bytes).")
+	storeCommitSizes   = family{"redoubt_store_commit_sizes_total", "Writes of the log, by how many records they had.", counter}
+	StoreCommitSizes   = storeCommitSizes.each("records", 0, "1", "10", "100", "1000", "more") // At(index of the size)
+	StoreRefused       = count("redoubt_store_refused_total", "Publishes refused because the store is as large as store.max_bytes allows, or the disk is nearly full.")
+	StoreLogBytes      = level("redoubt_store_log_bytes", "Bytes of the log on the disk; with redoubt_store_rescued_bytes it counts against store.max_bytes.")
 	StoreLogSegments   = level("redoubt_store_log_segments", "Files of the log.")
-	StoreCutSessions   = count("redoubt_store_cut_sessions_total", "Times that a session lost the oldest of what waited for it because the log had no more room.")
+	StoreFreeBytes     = level("redoubt_store_free_bytes", "Bytes that the disk of the store still has; looked at every few seconds.")
+	StoreRescued       = count("redoubt_store_rescued_total", "Messages that sessions still wanted when the oldest of the log had to go, and that were kept aside.")
+	RescuedMessages    = level("redoubt_store_rescued_messages", "Messages that are kept aside because the log has no more room for them.")
+	RescuedBytes       = level("redoubt_store_rescued_bytes", "Bytes of those messages (store.max_bytes).")
+	storeIndex         = family{"redoubt_store_index_bytes", "Bytes of the index on the disk, about, by what they hold; looked at every few seconds.", gauge}
+	StoreIndex         = storeIndex.each("table", 0, "postings", "sessions", "retained", "values", "rescued") // At(index of the table)
+	StoreOldestWanted  = level("redoubt_store_oldest_wanted", "Number of the oldest record that a session still wants; 0: none. redoubt status says whose it is.")
 	sessionsBehind     = family{"redoubt_sessions_behind", "Sessions for which messages wait in the log, by whether a client is connected; looked at every few seconds.", gauge}
 	SessionsBehind     = sessionsBehind.each("state", 0, "connected", "away") // At(0 or 1)
-	BehindMessages     = level("redoubt_store_waiting_messages", "Messages that wait in the log, once for each session; looked at every few seconds.")
+	behindMessages     = family{"redoubt_store_waiting_messages", "Messages that wait in the log, once for each session, by whether a client is connected; looked at every few seconds.", gauge}
+	BehindMessages     = behindMessages.each("state", 0, "connected", "away") // At(0 or 1)
+	behindBytes        = family{"redoubt_store_waiting_bytes", "Bytes of those messages, the same way.", gauge}
+	BehindBytes        = behindBytes.each("state", 0, "connected", "away") // At(0 or 1)
 	StoreBytes         = count("redoubt_store_written_bytes_total", "Bytes of the writes of the log.")
 )
 

@@ -102,6 +102,24 @@ func (s *Session) Needs() (least uint64) {
 	return least
 }
 
+// Under appends the numbers below below of messages of the log that s has under way or has
+// read ahead. Those of which only PUBREL is left are among them: as long as the log has not
+// heard of PUBREC, a crash has the message sent again, and who lost it would never send
+// PUBREL.
+func (s *Session) Under(below uint64, seqs []uint64) []uint64 {
+	for i := range s.out.inflight {
+		if e := &s.out.inflight[i]; e.seq != 0 && e.seq < below {
+			seqs = append(seqs, e.seq)
+		}
+	}
+	for i := range s.out.queue.q12.len() {
+		if seq := s.out.queue.q12.at(i).Seq; seq != 0 && seq < below {
+			seqs = append(seqs, seq)
+		}
+	}
+	return seqs
+}
+
 // Unsaved is how many deliveries have begun and ended since Outbox was last asked,
 // and must tells whether something waits for the log to hear of it.
 func (s *Session) Unsaved() (begun, ended int, must bool) {

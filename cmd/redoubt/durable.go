@@ -7,9 +7,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
-	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/datadir"
@@ -30,6 +30,10 @@ type durable struct {
 	broker  atomic.Pointer[broker.Broker] // whom the log tells that it has room
 	behind  atomic.Pointer[broker.Behind] // as of a few seconds ago
 	ran     time.Time                     // until then the process before surely ran
+	took    atomic.Int64                  // nanoseconds of writing the log and flushing it
+
+	retention
+	space
 }
 
 // storeFolders are the log and its index in a data directory.
@@ -46,16 +50,23 @@ func (n *node) openStore(c *config.Config) error {
 	if err := datadir.Init(filepath.Dir(logFolder)); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
-	d := &durable{}
+	d := &durable{retention: retention{crowded: make(chan struct{}, 1)}}
 	d.behind.Store(&broker.Behind{})
+	d.stats.Store(&view.Stats{})
+	if err := d.space.open(filepath.Dir(logFolder)); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	reading := n.starting("reading the log")
 	l, report, err := local.Open(logFolder, local.Options{
-		SegmentBytes: int64(c.Store.SegmentBytes), Clock: n.clock, Observe: n.observeCommit,
+		Progress:     reading.at,
+		SegmentBytes: int64(c.Store.SegmentBytes), ReserveBytes: reserve, Clock: n.clock, Observe: func(c local.Commit) { n.observeCommit(d, c) },
 		Room: func() {
 			if b := d.broker.Load(); b != nil {
 				b.Room()
 			}
 		},
 	})
+	reading.end()
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
@@ -65,7 +76,11 @@ func (n *node) openStore(c *config.Config) error {
 	}
 	began := n.clock.Now()
 	d.log = l
-	if d.view, err = view.Open(context.Background(), view.Options{Log: l, Folder: index, Alarm: n.storeAlarm}); err != nil {
+	alarm := func(what string, err error) { n.storeAlarm(d, what, err) }
+	applying := n.starting("bringing the index up to the log")
+	applying.sum = func(total int64) string { return fmt.Sprintf("%d records", total) }
+	d.view, err = view.Open(context.Background(), view.Options{Log: l, Folder: index, Alarm: alarm, Progress: applying.at})
+	if applying.end(); err != nil {
 		return errors.Join(fmt.Errorf("store: %w", err), l.Close())
 	}
 	d.readers = readers.New(readersMax)
@@ -75,6 +90,17 @@ func (n *node) openStore(c *config.Config) error {
 		n.log.Info("the index has caught up with the log", "records", uint64(report.Last), "took", took.Round(time.Millisecond).String())
 	}
 	return nil
+}
+
+// starting is the progress of what a start takes long for: a bar on a terminal, elsewhere
+// lines of the log.
+func (n *node) starting(what string) *progress {
+	p := newProgress(os.Stderr, what)
+	p.clk = n.clock
+	p.began = n.clock.Now()
+	p.said = p.began
+	p.say = func(text string) { n.log.Info("starting: "+what, "done", text) }
+	return p
 }
 
 // sayReport tells the operator what the log found of the last run.
@@ -94,21 +120,35 @@ func (n *node) sayReport(r *local.Report) {
 }
 
 // storeAlarm tells the operator what is wrong with the index.
-func (n *node) storeAlarm(what string, err error) {
+func (n *node) storeAlarm(d *durable, what string, err error) {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		d.space.found.Store(true)
+	}
 	n.log.Error("store: "+what, "error", fmt.Sprint(err))
 }
 
 // observeCommit counts one group commit of the log.
-func (n *node) observeCommit(c local.Commit) {
-	within := 0
+func (n *node) observeCommit(d *durable, c local.Commit) {
+	within, size := 0, 0
 	for most := time.Millisecond; within < 4 && c.Took > most.Nanoseconds(); most *= 10 {
 		within++
 	}
+	for most := 1; size < 4 && c.Records > most; most *= 10 {
+		size++
+	}
 	n.commits.Inc(metrics.StoreCommits.At(within))
+	n.commits.Inc(metrics.StoreCommitSizes.At(size))
+	d.took.Add(c.Took)
 	n.commits.Add(metrics.StoreRecords, int64(c.Records))
 	n.commits.Add(metrics.StoreBytes, int64(c.Bytes))
 	if c.Err != nil {
 		n.commits.Inc(metrics.StoreCommitsFailed)
+	}
+	if c.Free >= 0 && c.Free < shortBelow {
+		n.short(d, uint64(c.Free))
+	}
+	if d.broker.Load() != nil {
+		n.crowd(d)
 	}
 }
 
@@ -188,81 +228,5 @@ func (n *node) closeStore() {
 	}
 	if err := d.log.Close(); err != nil {
 		n.log.Error("the log did not close cleanly", "error", err.Error())
-	}
-}
-
-// tidyStore gives back what no session wants any more, and above four fifths of
-// store.max_bytes the oldest of what is still wanted.
-func (n *node) tidyStore(ctx context.Context) {
-	d := n.durable
-	most := int64(n.loaded.Load().Config.Store.MaxBytes)
-	told := n.broker.Told() // the homes hear of it before they are asked
-	if told == 0 {
-		n.broker.SetFull(d.log.Usage().Bytes >= most)
-		return
-	}
-	below := told + 1
-	if b := n.lookBehind(); b.Oldest != 0 {
-		below = min(below, b.Oldest)
-	}
-	if room := d.log.Within(most - most/5); room > below {
-		below = min(room, told)
-		n.cut(below)
-	}
-	if _, err := d.view.Trim(ctx, below); err != nil && ctx.Err() == nil {
-		n.log.Error("what nobody wants any more could not be removed from the store", "error", err.Error())
-	}
-	full := d.log.Usage().Bytes >= most
-	n.broker.SetFull(full)
-	if full {
-		n.log.Error("the log is as large as store.max_bytes; publishes that must be stored are refused with 0x97. Raise it, or find who does not come for its messages: redoubt sessions list",
-			"bytes", d.log.Usage().Bytes, "store.max_bytes", most)
-	}
-}
-
-// lookBehind asks the homes what waits in the log, and remembers it for metrics and
-// status.
-func (n *node) lookBehind() broker.Behind {
-	found := make(chan broker.Behind, n.loops)
-	n.server.Each(func(_ time.Time, h *broker.Home) { found <- h.Behind() })
-	close(found)
-	sum := broker.Behind{}
-	for one := range found {
-		sum = sum.Plus(one)
-	}
-	sum = sum.Plus(n.broker.LineBehind()) // after the homes: what they give up for a group is there before
-	n.durable.behind.Store(&sum)
-	return sum
-}
-
-// storeStatus is how the log is, for whoever asks.
-func (n *node) storeStatus() admin.StoreStatus {
-	u, b := n.durable.log.Usage(), n.durable.behind.Load()
-	s := admin.StoreStatus{
-		Bytes: u.Bytes, MaxBytes: int64(n.loaded.Load().Config.Store.MaxBytes), Segments: u.Segments, First: uint64(u.First), Last: uint64(u.Last),
-		Behind: b.Connected + b.Away, Away: b.Away, Groups: b.Groups, Waiting: b.Messages,
-		Oldest: uint64(b.Oldest), ClientID: b.Holder.ClientID, Identity: b.Holder.Identity,
-	}
-	if err := n.durable.log.Err(); err != nil {
-		s.Failed = err.Error()
-	}
-	return s
-}
-
-// cut takes the oldest messages away from the sessions that still want them.
-func (n *node) cut(below store.Seq) {
-	found := make(chan int, n.loops)
-	n.server.Each(func(_ time.Time, h *broker.Home) { found <- h.Cut(below) })
-	close(found)
-	sessions := 0
-	for one := range found {
-		sessions += one
-	}
-	if groups := n.broker.CutLines(below); groups > 0 {
-		n.log.Warn("the log is above four fifths of store.max_bytes; shared subscriptions lost the oldest of what waited for them", "shares", groups)
-	}
-	if sessions > 0 {
-		n.commits.Add(metrics.StoreCutSessions, int64(sessions))
-		n.log.Warn("the log is above four fifths of store.max_bytes; sessions lost the oldest of what waited for them", "sessions", sessions)
 	}
 }

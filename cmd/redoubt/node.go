@@ -217,11 +217,7 @@ func (n *node) assemble() (err error) {
 	})
 	n.broker.Report(n.metrics)
 	n.metrics.Gauge(metrics.MqueueBytes, n.held.Held)
-	n.metrics.Gauge(metrics.StoreLogBytes, func() int64 { return n.durable.log.Usage().Bytes })
-	n.metrics.Gauge(metrics.SessionsBehind.At(0), func() int64 { return int64(n.durable.behind.Load().Connected) })
-	n.metrics.Gauge(metrics.SessionsBehind.At(1), func() int64 { return int64(n.durable.behind.Load().Away) })
-	n.metrics.Gauge(metrics.BehindMessages, func() int64 { return n.durable.behind.Load().Messages })
-	n.metrics.Gauge(metrics.StoreLogSegments, func() int64 { return int64(n.durable.log.Usage().Segments) })
+	n.reportStore()
 	n.metrics.Gauge(metrics.CertificateNotAfter, n.certificateNotAfter)
 	if n.door, err = listener.NewDoor(doorLimits(c, connections), n.metrics.NewShard()); err != nil {
 		return err

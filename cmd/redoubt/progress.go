@@ -25,8 +25,10 @@ const (
 type progress struct {
 	out   io.Writer
 	clk   clock.Clock
-	what  string // what is being done: "reading the log"
-	width int    // columns of the terminal; 0: it is none
+	what  string                   // what is being done: "reading the log"
+	width int                      // columns of the terminal; 0: it is none
+	say   func(text string)        // what lines are given to in place of out; nil: out
+	sum   func(total int64) string // all of it, for a person; nil: bytes
 
 	began, said time.Time
 	drawn       bool
@@ -51,6 +53,10 @@ func (p *progress) at(done, total int64) {
 	if p.width == 0 {
 		if now.Sub(p.said) >= linesEvery {
 			p.said = now
+			if p.say != nil {
+				p.say(p.text(now, done, total))
+				return
+			}
 			fmt.Fprintf(p.out, "%s: %s\n", p.what, p.text(now, done, total))
 		}
 		return
@@ -73,7 +79,11 @@ func (p *progress) end() {
 
 func (p *progress) text(now time.Time, done, total int64) string {
 	f := fraction(done, total)
-	s := fmt.Sprintf("%.0f %% of %s", 100*f, sizeText(total))
+	sum := sizeText
+	if p.sum != nil {
+		sum = p.sum
+	}
+	s := fmt.Sprintf("%.0f %% of %s", 100*f, sum(total))
 	if f > 0 && f < 1 {
 		left := time.Duration(float64(now.Sub(p.began)) * (1 - f) / f)
 		s += fmt.Sprintf(", %s left", max(left.Round(time.Second), time.Second))

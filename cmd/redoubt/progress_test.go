@@ -75,3 +75,21 @@ func TestSizesForPeople(t *testing.T) {
 		t.Errorf("%s, want %s", got, want)
 	}
 }
+
+// What a start says goes to the log, with the unit it counts in.
+func TestProgressOfAStartIsLinesOfTheLog(t *testing.T) {
+	var out bytes.Buffer
+	var said []string
+	clk := clock.NewManual(time.Unix(100, 0))
+	p := newProgress(&out, "applying")
+	p.clk, p.width, p.began, p.said = clk, 0, clk.Now(), clk.Now()
+	p.say, p.sum = func(text string) { said = append(said, text) }, func(total int64) string { return fmt.Sprintf("%d records", total) }
+	for i := range 25 {
+		clk.Advance(time.Second)
+		p.at(int64(i+1), 40)
+	}
+	p.end()
+	if want := "[25 % of 40 records, 30s left 50 % of 40 records, 20s left]"; fmt.Sprint(said) != want || out.Len() > 0 {
+		t.Errorf("said %v and wrote %q", said, out.String())
+	}
+}

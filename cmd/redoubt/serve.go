@@ -139,6 +139,8 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 			n.door.Sweep(now)
 			n.retained.Sweep(now, 10_000)
 			n.tidyStore(ctx)
+		case <-n.durable.crowded:
+			n.tidyStore(ctx)
 		case <-seldom.C:
 			if changed, err := n.pki.Refresh(n.clock.Now()); err != nil {
 				n.log.Error("the server certificate could not be renewed", "error", err.Error())

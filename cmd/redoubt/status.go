@@ -82,14 +82,33 @@ func printStoreStatus(w io.Writer, s *admin.StoreStatus) {
 	if s.Failed != "" {
 		fmt.Fprintf(w, "store\tFAILED: %s\n", s.Failed)
 	}
-	fmt.Fprintf(w, "store\t%s of %s in %d files, records %d to %d\n", memory.Text(s.Bytes), memory.Text(s.MaxBytes), s.Segments, s.First, s.Last)
-	if s.Behind+s.Groups == 0 {
-		return
+	if s.Refuses != "" {
+		fmt.Fprintf(w, "store\tREFUSES publishes that must be stored: %s\n", s.Refuses)
 	}
-	fmt.Fprintf(w, "behind\t%d sessions, %d of them away, and %d shared subscriptions; %d messages wait\n", s.Behind, s.Away, s.Groups, s.Waiting)
-	if s.Identity == "" && strings.HasPrefix(s.ClientID, "$share/") {
+	fmt.Fprintf(w, "store\t%s of %s in %d files, records %d to %d\n", memory.Text(s.Bytes+s.RescuedBytes), memory.Text(s.MaxBytes), s.Segments, s.First, s.Last)
+	if s.Free > 0 {
+		fmt.Fprintf(w, "store disk\t%s free\n", memory.Text(s.Free))
+	}
+	if x := &s.Writes; x.Commits > 0 {
+		fmt.Fprintf(w, "store writes\t%d, %.1f records and %.1f ms each on average, %d took longer than 100 ms\n", x.Commits, float64(x.Records)/float64(x.Commits), float64(x.AverageMicros)/1000, x.SlowerThanAHundred)
+	}
+	x := &s.Index
+	fmt.Fprintf(w, "store index\tpostings %s, sessions %s, retained %s, values %s, rescued %s\n", sizeText(x.Postings), sizeText(x.Sessions), sizeText(x.Retained), sizeText(x.Values), sizeText(x.Rescued))
+	if s.Rescued > 0 {
+		fmt.Fprintf(w, "rescued\t%d messages, %s, which the log had no more room for\n", s.Rescued, memory.Text(s.RescuedBytes))
+	}
+	if s.Behind > 0 {
+		fmt.Fprintf(w, "behind\t%d sessions with a client: %d messages, %s\n", s.Behind-s.Away, s.Lag.ConnectedMessages, memory.Text(s.Lag.ConnectedBytes))
+		fmt.Fprintf(w, "behind\t%d sessions that are away: %d messages, %s\n", s.Away, s.Lag.AwayMessages, memory.Text(s.Lag.AwayBytes))
+	}
+	if s.Groups > 0 {
+		fmt.Fprintf(w, "behind\t%d shared subscriptions: %d messages, %s\n", s.Groups, s.Lag.SharedMessages, memory.Text(s.Lag.SharedBytes))
+	}
+	switch {
+	case s.Oldest == 0:
+	case s.Identity == "" && strings.HasPrefix(s.ClientID, "$share/"):
 		fmt.Fprintf(w, "oldest wanted\trecord %d, by the shared subscription %s\n", s.Oldest, plain(s.ClientID))
-		return
+	default:
+		fmt.Fprintf(w, "oldest wanted\trecord %d, by client %s of %s\n", s.Oldest, plain(s.ClientID), plain(s.Identity))
 	}
-	fmt.Fprintf(w, "oldest wanted\trecord %d, by client %s of %s\n", s.Oldest, plain(s.ClientID), plain(s.Identity))
 }

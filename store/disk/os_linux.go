@@ -7,6 +7,25 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Allocate gives the file its blocks, without writing them, where the file system can.
+func (f file) Allocate(size int64) error {
+	c, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var aerr error
+	if err := c.Control(func(fd uintptr) {
+		for {
+			if aerr = unix.Fallocate(int(fd), 0, 0, size); !errors.Is(aerr, unix.EINTR) {
+				return
+			}
+		}
+	}); err != nil {
+		return err
+	}
+	return os.NewSyscallError("fallocate", aerr)
+}
+
 // Sync is fdatasync: the length is made durable too, the time of the last change
 // is not, which nobody here reads.
 func (f file) Sync() error {

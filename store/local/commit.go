@@ -19,6 +19,7 @@ type committer struct {
 	saved bool // idName is there
 	seg   *segment
 	file  disk.File // of seg; nil if the next write begins a new segment
+	free  int64     // of the disk before the last write; -1: not known
 }
 
 // Commit is one group commit, for who watches.
@@ -26,6 +27,7 @@ type Commit struct {
 	Batches, Records int
 	Bytes            int
 	Took             int64 // nanoseconds of writing and flushing; 0 without Options.Clock
+	Free             int64 // bytes of the disk before the write; -1: not known
 	Err              error // what every batch of the group was told
 }
 
@@ -43,9 +45,10 @@ func (l *Log) step() bool {
 	if l.o.Clock != nil {
 		began = l.o.Clock.Now().UnixNano()
 	}
+	c.free = -1
 	err := l.commit()
 	if l.o.Observe != nil {
-		done := Commit{Batches: len(c.group.batches), Records: c.group.records, Bytes: len(c.group.buf), Err: err}
+		done := Commit{Batches: len(c.group.batches), Records: c.group.records, Bytes: len(c.group.buf), Free: c.free, Err: err}
 		if l.o.Clock != nil {
 			done.Took = l.o.Clock.Now().UnixNano() - began
 		}
@@ -105,6 +108,7 @@ func (l *Log) roomFor(n int) error {
 	if err != nil {
 		return fmt.Errorf("log: how much space is left: %w", err)
 	}
+	l.c.free = int64(min(free, 1<<63-1))                           //nolint:gosec // it fits now
 	if need := uint64(l.o.ReserveBytes) + uint64(n); free < need { //nolint:gosec // both are positive
 		return fmt.Errorf("%w: %d bytes are free, %d are kept for the rest of the broker", store.ErrFull, free, l.o.ReserveBytes)
 	}

@@ -45,6 +45,9 @@ type Options struct {
 	// Default 64 MiB; negative means none.
 	ReserveBytes int64
 
+	// Progress is told, while Open reads the log, how many bytes of how many were read.
+	// nil: nobody is.
+	Progress func(done, total int64)
 	// Clock measures commits for Observe; nil measures nothing.
 	Clock clock.Clock
 	// Observe is called after every group commit, in the committer's goroutine: it
@@ -135,7 +138,7 @@ func open(dir disk.Dir, o Options) (*Log, *Report, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("log: %w", err)
 	}
-	r, err := recoverDir(dir, false, nil)
+	r, err := recoverDir(dir, false, o.Progress)
 	if err != nil {
 		release()
 		return nil, nil, err

@@ -47,9 +47,12 @@ func TestObserveSeesEveryCommit(t *testing.T) {
 		l.Submit(0, message(i), func(store.Seq, error) {})
 	}
 	l.step()
-	d.Space(0)
+	d.Space(100)
 	if _, err := commit(l, 4); err == nil {
 		t.Fatal("no error")
+	}
+	if seen[0].Free < 1<<39 || seen[1].Free < 0 || seen[1].Free > 100 {
+		t.Errorf("%d bytes were free, then %d", seen[0].Free, seen[1].Free)
 	}
 	if len(seen) != 2 || seen[0].Batches != 3 || seen[0].Records != 3 || seen[0].Bytes < 600 || seen[0].Took < int64(time.Millisecond) || seen[0].Err != nil || !errors.Is(seen[1].Err, store.ErrFull) {
 		t.Errorf("%+v", seen)

@@ -38,3 +38,21 @@ func (l *Log) Within(bytes int64) store.Seq {
 	}
 	return below
 }
+
+// Oldest answers below which number records would have to be let go of for the oldest
+// segment to go, and its bytes; false if there is only the newest, which stays.
+func (l *Log) Oldest() (below store.Seq, bytes int64, ok bool) {
+	c := &l.cat
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if len(c.segs) < 2 {
+		return 0, 0, false
+	}
+	return c.segs[1].follows + 1, c.segs[0].size, true
+}
+
+// Free is how many bytes of the disk this process could still write.
+func (l *Log) Free() (uint64, error) { return l.dir.Free() }
+
+// Reserve is how many of them the log leaves to others.
+func (l *Log) Reserve() int64 { return l.o.ReserveBytes }

@@ -28,13 +28,16 @@ func (v *View) Digest() (sum [sha256.Size]byte, at store.Seq, err error) {
 		h.Write(value)
 	}
 	for table := byte(tableApplied); table < tableEnd; table++ {
-		if table == tablePosting || table == tableSkipped { // which of them are rows is a matter of time
+		switch table {
+		case tablePosting, tablePart, tableSkipped: // which of them are rows is a matter of time
+			continue
+		case tableRescued, tableOwed, tableKept: // what a node keeps of what its log has let go of is its own
 			continue
 		}
 		lower, upper := tableBounds(table)
 		if err := v.table(lower, upper, func(key, value []byte) error {
 			if table == tableApplied {
-				p, err := decodePosition(value)
+				p, err := decodePosition(value, v.open.bits)
 				at = p.seq
 				if err != nil {
 					return err

@@ -12,7 +12,7 @@ import (
 // errEnough ends a Tail.
 var errEnough = errors.New("enough")
 
-// catchUp makes the postings of the open block again and applies what the rows lack, up
+// catchUp makes the postings of the open part again and applies what the rows lack, up
 // to last.
 func (v *View) catchUp(ctx context.Context, first, last store.Seq) error {
 	at := v.rows.at
@@ -24,28 +24,43 @@ func (v *View) catchUp(ctx context.Context, first, last store.Seq) error {
 	case at.seq+1 < first:
 		return fmt.Errorf("view: the index in %s has applied record %d and the log begins with %d: the index is too old for this log. Restore both from one backup", v.o.Folder, at.seq, first)
 	}
-	from := max(first, 1, v.open.base(v.open.number(at.seq)))
+	from := max(first, 1, min(at.part.first, at.seq)) // at.seq too: whose index this is, its record says
 	skipped, err := v.rows.skipped(from)
 	if err != nil {
 		return v.ix.unreadable(err, first)
 	}
-	v.open.at = at // nobody else has the view yet
 	if from <= at.seq {
 		again := again{v: v, until: at, skipped: skipped}
-		if err := v.read(ctx, from, at.seq, again.batch); err != nil {
+		if err := v.read(ctx, from, at.seq, v.telling(from, last, again.batch)); err != nil {
 			return err
 		}
+		at.part.bytes = again.bytes
+		v.open.at, v.judge.at, v.rows.at = at, at, at
 	}
-	return v.applyUntil(ctx, at.seq+1, last)
+	return v.read(ctx, at.seq+1, last, v.telling(from, last, func(first store.Seq, recs []store.Record) error { return v.apply(ctx, first, recs, nil) }))
 }
 
-// again makes the postings of the open block again from records that were applied
+// telling is fn, and tells how far it is between two numbers.
+func (v *View) telling(from, last store.Seq, fn func(first store.Seq, recs []store.Record) error) func(first store.Seq, recs []store.Record) error {
+	if v.o.Progress == nil || last < from {
+		return fn
+	}
+	total := int64(last-from) + 1 //nolint:gosec // numbers of one log
+	return func(first store.Seq, recs []store.Record) error {
+		err := fn(first, recs)
+		v.o.Progress(min(total, int64(first-from)+int64(len(recs))), total) //nolint:gosec // the same
+		return err
+	}
+}
+
+// again makes the postings of the open part again from records that were applied
 // before. Which of them were fenced is written down: it follows from what sessions were
 // then.
 type again struct {
 	v       *View
 	until   position
 	skipped map[store.Seq]bool
+	bytes   int64 // of bodies in the part
 	message fact.Message
 	sums    summer
 }
@@ -59,11 +74,15 @@ func (a *again) batch(first store.Seq, recs []store.Record) error {
 		if seq == a.until.seq && a.sums.record(seq, r) != a.until.last {
 			return fmt.Errorf("view: record %d is not the one that the index in %s has applied: it is the index of another log. Restore both from one backup", seq, a.v.o.Folder)
 		}
+		if seq < a.until.part.first {
+			continue
+		}
+		a.bytes += int64(len(r.Body))
 		if !isMessage(r.Kind) || a.skipped[seq] {
 			continue
 		}
 		if is, err := decodeMessage(r, &a.message); is && err == nil {
-			a.v.open.post(seq, uint32(len(r.Body)), &a.message) //nolint:gosec // at most store.BodyBytesMax
+			a.v.open.post(seq, a.until.part.first, uint32(len(r.Body)), &a.message) //nolint:gosec // at most store.BodyBytesMax
 		}
 	}
 	return nil
@@ -114,7 +133,7 @@ func (v *View) apply(ctx context.Context, first store.Seq, recs []store.Record, 
 	o.mu.Lock()
 	for i := range items {
 		if m := items[i].Message; m != nil && items[i].Outcome == Applied {
-			o.post(first+store.Seq(i), uint32(len(recs[i].Body)), m) //nolint:gosec // a length; at most store.BodyBytesMax
+			o.post(first+store.Seq(i), v.judge.marks[i].part.first, uint32(len(recs[i].Body)), m) //nolint:gosec // a length; at most store.BodyBytesMax
 		}
 	}
 	o.at = v.judge.at

@@ -3,7 +3,9 @@ package view
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -19,17 +21,20 @@ import (
 type life struct {
 	t     *rapid.T
 	bits  uint
+	bytes int64
 	dir   *faultfs.FS
 	fs    *vfs.MemFS
 	log   *local.Log
 	view  *View
 	ear   *ear
 	known []numbered // what the log has, or had before it was trimmed
-	below store.Seq  // may have been trimmed
+	below store.Seq  // was trimmed
+
+	rescued map[store.Seq]bool
 }
 
 func newLife(t *rapid.T) *life {
-	v := &life{t: t, bits: rapid.UintRange(1, 5).Draw(t, "bits"), dir: faultfs.New(), fs: crashable()}
+	v := &life{t: t, bits: rapid.UintRange(1, 5).Draw(t, "bits"), bytes: rapid.Int64Range(1, 2000).Draw(t, "bytes"), dir: faultfs.New(), fs: crashable(), rescued: make(map[store.Seq]bool)}
 	v.start()
 	return v
 }
@@ -38,8 +43,9 @@ func newLife(t *rapid.T) *life {
 func (v *life) start() {
 	v.log = openLog(v.t, v.dir, smallLog)
 	v.learn()
-	v.view = mustOpen(v.t, Options{Log: v.log, Folder: "index", FS: v.fs, blockBits: v.bits})
+	v.view = mustOpen(v.t, Options{Log: v.log, Folder: "index", FS: v.fs, blockBits: v.bits, partBytes: v.bytes})
 	v.learn() // the first time there is a key now
+	v.regress()
 	v.check("after Open")
 	v.ear = newEar()
 	v.ear.heard = v.view.Applied()
@@ -68,7 +74,10 @@ func (v *life) check(when string) {
 		v.t.Fatalf("%s: applied %d, the log has %d", when, at, v.last())
 	}
 	settle(v.t, v.view)
-	if err := compare(v.view, newTwin(v.known), v.view.open.number(v.below)); err != nil {
+	if n, _ := v.view.Rescued(); n != int64(len(v.rescued)) {
+		v.t.Fatalf("%s: %d messages are rescued, want %v", when, n, v.rescued)
+	}
+	if err := compare(v.view, newTwin(v.known), v.below, slices.Collect(maps.Keys(v.visible()))...); err != nil {
 		v.t.Fatalf("%s: %v", when, err)
 	}
 }
@@ -151,12 +160,64 @@ func (v *life) flush() {
 	}
 }
 
+// regress takes back what a crash may: where the log was trimmed to, as far as it was not,
+// and what was rescued from there on.
+func (v *life) regress() {
+	first, _, err := v.log.Bounds(v.t.Context(), 0)
+	floor := v.view.Floor()
+	if err != nil || v.below > 0 && first > 1 && floor < first || floor > max(1, v.below) {
+		v.t.Fatalf("the floor is %d; it was %d and the log begins with %d, %v", floor, v.below, first, err)
+	}
+	v.below = floor
+	maps.DeleteFunc(v.rescued, func(seq store.Seq, _ bool) bool { return seq >= floor })
+}
+
+// visible is what is rescued and no longer in the log.
+func (v *life) visible() map[store.Seq]bool {
+	seen := maps.Clone(v.rescued)
+	maps.DeleteFunc(seen, func(seq store.Seq, _ bool) bool { return seq >= v.below })
+	return seen
+}
+
+// rescue copies some of what the log has; each message that was applied may be wanted.
+func (v *life) rescue() {
+	var seqs []store.Seq
+	want := newTwin(v.known)
+	for _, n := range v.known {
+		if rapid.IntRange(0, 3).Draw(v.t, "wanted") > 0 || n.seq >= v.below && (!isMessage(n.rec.Kind) || want.outcomes[n.seq] != Applied) {
+			continue
+		}
+		if seqs = append(seqs, n.seq); n.seq >= v.below {
+			v.rescued[n.seq] = true
+		}
+	}
+	if _, err := v.view.Rescue(v.t.Context(), seqs, nil); err != nil {
+		v.t.Fatalf("rescue %v: %v", seqs, err)
+	}
+}
+
+// forget lets go of what nobody wants.
+func (v *life) forget() {
+	id := someFilter(v.t)
+	filters := make(map[store.Seq]bool)
+	for _, p := range newTwin(v.known).postings[id] {
+		filters[p.Seq] = true
+	}
+	before := len(v.rescued)
+	maps.DeleteFunc(v.rescued, func(seq store.Seq, _ bool) bool { return !filters[seq] })
+	n, err := v.view.Forget(v.t.Context(), func(wanted fact.FilterID, _ store.Seq) bool { return wanted == id })
+	if err != nil || int(n) != before-len(v.rescued) {
+		v.t.Fatalf("forget: %d, want %d; %v", n, before-len(v.rescued), err)
+	}
+	v.flush() // or a crash would bring it back
+}
+
 func (v *life) trim() {
 	below := store.Seq(rapid.Uint64Range(0, uint64(v.last())+3).Draw(v.t, "below"))
 	got, err := v.view.Trim(v.t.Context(), below)
-	limit := v.view.open.base(v.view.open.number(v.last()))
+	limit := v.view.rows.at.part.first
 	if err != nil || got > below || got > limit {
-		v.t.Fatalf("trim below %d: %d, %v; the open block begins with %d", below, got, err, limit)
+		v.t.Fatalf("trim below %d: %d, %v; the open part begins with %d", below, got, err, limit)
 	}
 	v.below = max(v.below, got)
 }
@@ -167,9 +228,14 @@ func (v *life) pending() {
 	for range rapid.IntRange(0, 4).Draw(v.t, "filters") {
 		q.Filters = append(q.Filters, Interest{someFilter(v.t), v.around("start")})
 	}
-	q.After = max(q.After, v.below) // before it messages are gone
+	if rapid.Bool().Draw(v.t, "to the end") {
+		q.Before = v.around("before")
+	}
 	got, upTo, err := v.view.Pending(&q, nil)
-	want := newTwin(v.known).pending(&q)
+	seen := v.visible()
+	want := slices.DeleteFunc(newTwin(v.known).pending(&q), func(p Posting) bool {
+		return p.Seq < v.below && !seen[p.Seq] || p.Seq >= q.before()
+	})
 	if err != nil || upTo != v.last() || fmt.Sprint(got) != fmt.Sprint(want) {
 		v.t.Fatalf("%+v:\n got %v up to %d, %v\nwant %v up to %d", q, got, upTo, err, want, v.last())
 	}
@@ -211,6 +277,8 @@ func TestViewIsAFunctionOfTheLog(t *testing.T) {
 			"stop":    func(*rapid.T) { v.stop() },
 			"flush":   func(*rapid.T) { v.flush() },
 			"trim":    func(*rapid.T) { v.trim() },
+			"rescue":  func(*rapid.T) { v.rescue() },
+			"forget":  func(*rapid.T) { v.forget() },
 			"pending": func(*rapid.T) { v.pending() },
 			"check":   func(*rapid.T) { v.check("while it runs") },
 		})

@@ -57,6 +57,7 @@ type judge struct {
 	epochs map[store.SID]uint64 // of the sessions there are
 	groups *groups
 	at     position
+	max    sizes // of parts
 	alarm  func(string, error)
 	warned [256]bool // by kind
 
@@ -86,8 +87,8 @@ type bodies struct {
 	take    fact.Take
 }
 
-func newJudge(epochs map[store.SID]uint64, groups *groups, at position, alarm func(string, error)) judge {
-	return judge{epochs: epochs, groups: groups, at: at, alarm: alarm}
+func newJudge(epochs map[store.SID]uint64, groups *groups, at position, max sizes, alarm func(string, error)) judge {
+	return judge{epochs: epochs, groups: groups, at: at, max: max, alarm: alarm}
 }
 
 // batch judges records in their order. What it answers is valid until the next call.
@@ -105,8 +106,10 @@ func (j *judge) batch(first store.Seq, recs []store.Record) []Item {
 	for i := range recs {
 		r, item := &recs[i], &j.items[i]
 		*item = Item{Record: r}
-		item.Outcome = j.record(first+store.Seq(i), r, item, &j.messages[:n][i]) //nolint:gosec // a length
-		j.sums.step(&j.at, first+store.Seq(i), r, item.Outcome)                  //nolint:gosec // a length
+		seq := first + store.Seq(i) //nolint:gosec // a length
+		item.Outcome = j.record(seq, r, item, &j.messages[:n][i])
+		j.sums.step(&j.at, seq, r, item.Outcome)
+		j.at.part.step(seq, len(r.Body), j.max)
 		j.marks[i] = j.at
 	}
 	return j.items

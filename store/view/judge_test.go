@@ -19,7 +19,7 @@ func TestFencing(t *testing.T) {
 	packet := (&fact.PacketID{ID: 1}).Append(nil)
 	msg := (&fact.Message{Topic: []byte("a")}).Append(nil)
 	a, b := store.SID{1}, store.SID{2}
-	j := newJudge(make(map[store.SID]uint64), newGroups(), position{}, func(string, error) {})
+	j := newJudge(make(map[store.SID]uint64), newGroups(), position{}, sizes{4, 1000}, func(string, error) {})
 	for i, step := range []struct {
 		why   string
 		kind  store.Kind

@@ -12,20 +12,32 @@ import (
 
 // formatVersion is of the rows. docs/adr/0008-the-view.md says what a new number
 // obliges to.
-const formatVersion = 1
+//
+// Version 1 had the postings of a block in one row for each filter (tablePosting), and
+// trimmed whole blocks. They are read as they are: see loadSpans.
+const (
+	formatVersion = 2
+	formatOldest  = 1 // that is read
+)
 
 // A key is one byte for the table, two for the shard, and what is named below, big
 // endian. Bodies in values are as package fact writes them.
 const (
 	tableFormat   = 0x00 // no shard; formatVersion
 	tableApplied  = 0x01 // position
-	tablePosting  = 0x02 // block 8, filter id 8: the numbers in the block and the bytes of each
-	tableSkipped  = 0x03 // number 8: a message of the open block that was fenced or refused
+	tablePosting  = 0x02 // block 8, filter id 8: as tablePart; of version 1, only read
+	tableSkipped  = 0x03 // number 8: a message of the open part that was fenced or refused
 	tableSession  = 0x04 // SID 16, part 1, ...
 	tableRetained = 0x05 // topic with its levels separated by 0x00: number 8, time 8, Message
 	tableValue    = 0x06 // kind 1, name: content
-	tableGroup    = 0x20 // group id 8, part 1, ...: see groups.go
-	tableEnd      = 0x21
+
+	tablePart    = 0x10 // number that a part begins with 8, filter id 8: the numbers in the part and the bytes of each
+	tableRescued = 0x11 // number 8: a record, which the log need not have any more
+	tableOwed    = 0x12 // filter id 8, number 8: bytes 4; the postings of what is rescued
+	tableKept    = 0x13 // kept
+
+	tableGroup = 0x20 // group id 8, part 1, ...: see groups.go
+	tableEnd   = 0x21
 )
 
 // Parts of a session, in the order in which they are read.
@@ -57,9 +69,22 @@ func appendNumberKey(dst []byte, table byte, n uint64) []byte {
 }
 
 func appendPostingKey(dst []byte, block uint64, id fact.FilterID) []byte {
-	return binary.BigEndian.AppendUint64(appendNumberKey(dst, tablePosting, block), uint64(id))
+	return appendPairKey(dst, tablePosting, block, uint64(id))
 }
 
+func appendPartKey(dst []byte, first store.Seq, id fact.FilterID) []byte {
+	return appendPairKey(dst, tablePart, uint64(first), uint64(id))
+}
+
+func appendOwedKey(dst []byte, id fact.FilterID, seq store.Seq) []byte {
+	return appendPairKey(dst, tableOwed, uint64(id), uint64(seq))
+}
+
+func appendPairKey(dst []byte, table byte, a, b uint64) []byte {
+	return binary.BigEndian.AppendUint64(appendNumberKey(dst, table, a), b)
+}
+
+// splitPostingKey reads a key of two numbers, of which the second is a filter.
 func splitPostingKey(key []byte) (block uint64, id fact.FilterID, err error) {
 	if len(key) != prefixBytes+16 {
 		return 0, 0, errRow
@@ -105,22 +130,31 @@ type position struct {
 	alive int64  // newest At
 	hash  uint32 // of everything up to seq
 	last  uint32 // of record seq alone: by it another log is noticed
+	part  part   // that is open; its bytes are counted again at Open
 }
 
-const positionBytes = 24
+const (
+	positionBytes    = 32
+	positionBytesOld = 24 // without the part: it began with the block
+)
 
 func (p *position) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.seq))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(p.alive)) //nolint:gosec // as bits
-	return binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(dst, p.hash), p.last)
+	dst = binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint32(dst, p.hash), p.last)
+	return binary.BigEndian.AppendUint64(dst, uint64(p.part.first))
 }
 
-func decodePosition(b []byte) (p position, err error) {
-	if len(b) != positionBytes {
+func decodePosition(b []byte, bits uint) (p position, err error) {
+	if len(b) != positionBytes && len(b) != positionBytesOld {
 		return p, errRow
 	}
 	p.seq, p.alive = store.Seq(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:])) //nolint:gosec // as bits
 	p.hash, p.last = binary.BigEndian.Uint32(b[16:]), binary.BigEndian.Uint32(b[20:])
+	p.part.first = p.seq >> bits << bits
+	if len(b) == positionBytes {
+		p.part.first = store.Seq(binary.BigEndian.Uint64(b[24:]))
+	}
 	return p, nil
 }
 
@@ -171,16 +205,16 @@ func splitRetained(b []byte) (seq store.Seq, at int64, body []byte, err error) {
 }
 
 // A posting row is, for each message, how much further its number is than the one
-// before it (the first: than the block's first) and how many bytes its body has, as
+// before it (the first: than the part's first) and how many bytes its body has, as
 // varints.
 
-// decodePostings calls fn for what a row of the block that begins with base says.
+// decodePostings calls fn for what a row of the part that begins with base says.
 func decodePostings(b []byte, base store.Seq, bits uint, fn func(Posting)) error {
 	at, end := base, base+1<<bits
 	for first := true; len(b) > 0; first = false {
 		step, n := binary.Uvarint(b)
 		if n <= 0 || step >= uint64(end-at) || step == 0 && !first {
-			return fmt.Errorf("%w: a posting is outside its block", errRow)
+			return fmt.Errorf("%w: a posting is outside its part", errRow)
 		}
 		size, m := binary.Uvarint(b[n:])
 		if m <= 0 || size > 1<<32-1 {

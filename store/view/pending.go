@@ -22,7 +22,16 @@ type Interest struct {
 type Query struct {
 	Filters []Interest
 	After   store.Seq
+	Before  store.Seq // only those with smaller numbers; 0: all
 	Broad   bool
+}
+
+// before is Before, or a number that nothing has.
+func (q *Query) before() store.Seq {
+	if q.Before == 0 {
+		return 1<<64 - 1
+	}
+	return q.Before
 }
 
 // each calls fn for what is asked, with the number it begins after.
@@ -42,7 +51,8 @@ func (q *Query) each(fn func(id fact.FilterID, after store.Seq) error) error {
 
 // Pending appends to dst the messages that q asks for, each once and in order. The
 // answer is complete up to number upTo and has nothing later. Whoever reads them judges
-// the topic, and of a broad message which filter it is for. It may read the disk.
+// the topic, and of a broad message which filter it is for. What was let go of is not in
+// it, what was rescued is. It may read the disk.
 func (v *View) Pending(q *Query, dst []Posting) (list []Posting, upTo store.Seq, err error) {
 	leave, err := v.door.enter()
 	if err != nil {
@@ -50,11 +60,14 @@ func (v *View) Pending(q *Query, dst []Posting) (list []Posting, upTo store.Seq,
 	}
 	defer leave()
 	at := len(dst)
-	dst, closed, upTo := v.open.pending(q, dst)
-	for _, block := range closed {
-		if dst, err = v.ix.pending(q, dst, block, v.open); err != nil {
+	for again := true; again; {
+		var closed []span
+		var kept kept
+		dst, closed, kept, upTo = v.open.pending(q, dst[:at])
+		if dst, err = v.ix.pending(q, dst, closed, kept, v.open); err != nil {
 			return dst[:at], 0, err
 		}
+		again = v.open.floorMoved(kept.floor) // then rows may have gone before they were looked for
 	}
 	found := dst[at:]
 	slices.SortFunc(found, func(a, b Posting) int { return cmp.Compare(a.Seq, b.Seq) })
@@ -62,32 +75,59 @@ func (v *View) Pending(q *Query, dst []Posting) (list []Posting, upTo store.Seq,
 	return dst[:at+len(found)], upTo, nil
 }
 
-// pending appends what is in memory, and answers the blocks that are not. Both are of
+// pending appends what is in memory, and answers the parts that are not. Both are of
 // one moment, so that nothing is left out in between.
-func (o *openBlocks) pending(q *Query, dst []Posting) (list []Posting, closed []uint64, upTo store.Seq) {
+func (o *openBlocks) pending(q *Query, dst []Posting) (list []Posting, closed []span, kept kept, upTo store.Seq) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, b := range o.blocks {
-		base := o.base(b.number)
 		_ = q.each(func(id fact.FilterID, after store.Seq) error {
-			dst = b.collect(dst, id, base, after)
+			dst = b.collect(dst, id, after, q.before())
 			return nil
 		})
 	}
-	i, _ := slices.BinarySearch(o.closed, o.number(q.After+1))
-	return dst, o.closed[i:], o.at.seq
+	i, found := slices.BinarySearchFunc(o.closed, q.After+1, func(s span, seq store.Seq) int { return cmp.Compare(s.first, seq) })
+	if !found {
+		i = max(0, i-1) // it is inside the one before
+	}
+	return dst, o.closed[i:], o.kept, o.at.seq
 }
 
-// pending appends what the rows of a block have.
-func (ix *index) pending(q *Query, dst []Posting, block uint64, o *openBlocks) ([]Posting, error) {
-	base := o.base(block)
-	last := base + 1<<o.bits - 1
+// floorMoved tells whether postings were let go of since the floor was at.
+func (o *openBlocks) floorMoved(at store.Seq) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.kept.floor != at
+}
+
+// pending appends what rows have: those of parts from the floor on, and before it those
+// of what is rescued.
+func (ix *index) pending(q *Query, dst []Posting, closed []span, kept kept, o *openBlocks) (_ []Posting, err error) {
+	if kept.messages > 0 && q.After+1 < kept.floor {
+		if dst, err = ix.owed(q, dst, kept.floor); err != nil {
+			return dst, err
+		}
+	}
+	for _, s := range closed {
+		if s.first >= q.before() {
+			break
+		}
+		if dst, err = ix.partPending(q, dst, s, kept.floor, o.bits); err != nil {
+			return dst, err
+		}
+	}
+	return dst, nil
+}
+
+// partPending appends what the rows of one part have.
+func (ix *index) partPending(q *Query, dst []Posting, s span, floor store.Seq, bits uint) ([]Posting, error) {
+	last, before := s.first+1<<bits-1, q.before()
 	var key [prefixBytes + 16]byte
 	err := q.each(func(id fact.FilterID, after store.Seq) error {
 		if after >= last {
 			return nil
 		}
-		row, closer, err := ix.db.Get(appendPostingKey(key[:0], block, id))
+		row, closer, err := ix.db.Get(s.key(key[:0], bits, id))
 		if errors.Is(err, pebble.ErrNotFound) {
 			return nil
 		}
@@ -95,8 +135,8 @@ func (ix *index) pending(q *Query, dst []Posting, block uint64, o *openBlocks) (
 			return err
 		}
 		defer func() { _ = closer.Close() }() // it was only read
-		return decodePostings(row, base, o.bits, func(p Posting) {
-			if p.Seq > after {
+		return decodePostings(row, s.first, bits, func(p Posting) {
+			if p.Seq > after && p.Seq >= floor && p.Seq < before {
 				dst = append(dst, p)
 			}
 		})
@@ -104,8 +144,10 @@ func (ix *index) pending(q *Query, dst []Posting, block uint64, o *openBlocks) (
 	return dst, err
 }
 
-// Postings calls fn for every posting that is still there, in the order of block, filter
-// and number. Broad messages are under filter 0.
+// Postings calls fn for every posting that is still there: what is rescued in the order of
+// filter and number, then the others in the order of part, filter and number. Broad
+// messages are under filter 0. It is for before Run: what is let go of meanwhile may be
+// missed.
 func (v *View) Postings(fn func(id fact.FilterID, p Posting) error) error {
 	leave, err := v.door.enter()
 	if err != nil {
@@ -119,35 +161,22 @@ func (v *View) Postings(fn func(id fact.FilterID, p Posting) error) error {
 	var memory []posted
 	o := v.open
 	o.mu.Lock()
-	closed := o.closed
+	closed, kept := o.closed, o.kept
 	for _, b := range o.blocks {
 		var list []Posting
 		for _, id := range b.ids(nil) {
-			list = b.collect(list[:0], id, o.base(b.number), 0)
+			list = b.collect(list[:0], id, 0, 1<<64-1)
 			for _, p := range list {
 				memory = append(memory, posted{id, p})
 			}
 		}
 	}
 	o.mu.Unlock()
-	for _, block := range closed {
-		err := v.ix.scan(appendPostingKey(nil, block, 0), appendPostingKey(nil, block+1, 0), func(key, value []byte) error {
-			_, id, err := splitPostingKey(key)
-			if err != nil {
-				return err
-			}
-			var list []Posting
-			if err := decodePostings(value, o.base(block), o.bits, func(p Posting) { list = append(list, p) }); err != nil {
-				return err
-			}
-			for _, p := range list {
-				if err := fn(id, p); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+	if err := v.ix.allOwed(kept.floor, fn); err != nil {
+		return err
+	}
+	for _, s := range closed {
+		if err := v.ix.partPostings(s, kept.floor, o.bits, fn); err != nil {
 			return err
 		}
 	}
@@ -157,4 +186,28 @@ func (v *View) Postings(fn func(id fact.FilterID, p Posting) error) error {
 		}
 	}
 	return nil
+}
+
+// partPostings calls fn for the postings of one part from floor on.
+func (ix *index) partPostings(s span, floor store.Seq, bits uint, fn func(id fact.FilterID, p Posting) error) error {
+	var list []Posting
+	return ix.scan(s.key(nil, bits, 0), s.end(nil, bits), func(key, value []byte) error {
+		_, id, err := splitPostingKey(key)
+		if err != nil {
+			return err
+		}
+		list = list[:0]
+		if err := decodePostings(value, s.first, bits, func(p Posting) { list = append(list, p) }); err != nil {
+			return err
+		}
+		for _, p := range list {
+			if p.Seq < floor {
+				continue
+			}
+			if err := fn(id, p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

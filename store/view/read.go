@@ -21,31 +21,40 @@ const near = 1024
 
 // Read calls fn for each record with one of the given numbers, which ascend, and its
 // message; both are valid during the call only. A record that was lost to damage, was
-// trimmed, or is no message is skipped and counted. It reads the disk. An error of fn
-// ends it and is answered.
+// trimmed and not rescued, or is no message is skipped and counted. It reads the disk. An
+// error of fn ends it and is answered.
 func (v *View) Read(ctx context.Context, seqs []store.Seq, fn func(seq store.Seq, rec *store.Record, m *fact.Message) error) (lost int, err error) {
+	leave, err := v.door.enter()
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	return v.fetch(ctx, v.ix, seqs, fn)
+}
+
+// fetch is Read; with no index, of the log alone.
+func (v *View) fetch(ctx context.Context, ix *index, seqs []store.Seq, fn func(seq store.Seq, rec *store.Record, m *fact.Message) error) (lost int, err error) {
 	first, last, err := v.o.Log.Bounds(ctx, shard)
 	if err != nil {
 		return 0, fmt.Errorf("view: %w", err)
 	}
-	r := reader{ctx: ctx, log: v.o.Log, seqs: seqs, fn: fn}
+	r := reader{ctx: ctx, log: v.o.Log, ix: ix, seqs: seqs, fn: fn}
 	for n := len(r.seqs); n > 0 && r.seqs[n-1] > last; n-- { // Tail would wait for them
 		r.seqs = r.seqs[:n-1]
 		r.lost++
 	}
-	r.skip(first)
-	for len(r.seqs) > 0 {
-		if err := r.run(); err != nil {
-			return r.lost, err
-		}
+	err = r.trimmed(first)
+	for err == nil && len(r.seqs) > 0 {
+		err = r.run()
 	}
-	return r.lost, nil
+	return r.lost, err
 }
 
 // reader is one Read.
 type reader struct {
 	ctx     context.Context //nolint:containedctx // it is the argument of the one call this value lives for
 	log     store.Log
+	ix      *index      // that may have what the log let go of; nil: none
 	seqs    []store.Seq // wanted still
 	fn      func(store.Seq, *store.Record, *fact.Message) error
 	lost    int
@@ -58,6 +67,23 @@ func (r *reader) skip(below store.Seq) {
 		r.seqs = r.seqs[1:]
 		r.lost++
 	}
+}
+
+// trimmed takes from the index what the log, which begins with first, no longer has.
+func (r *reader) trimmed(first store.Seq) error {
+	for len(r.seqs) > 0 && r.seqs[0] < first && r.ix != nil {
+		seq := r.seqs[0]
+		r.seqs = r.seqs[1:]
+		found, err := r.ix.rescued(seq, &r.message, r.fn)
+		if err != nil {
+			return err
+		}
+		if !found {
+			r.lost++
+		}
+	}
+	r.skip(first)
+	return nil
 }
 
 // run reads wanted records, or those that are near each other.
@@ -98,8 +124,7 @@ func (r *reader) judge(err, stop error) error {
 		if err != nil {
 			return fmt.Errorf("view: %w", err)
 		}
-		r.skip(first)
-		return nil
+		return r.trimmed(first)
 	}
 	return fmt.Errorf("view: read the log: %w", err)
 }

@@ -2,6 +2,7 @@ package view
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -215,9 +216,9 @@ func readAll(t fataler, l store.Log) (first store.Seq, all []numbered) {
 	return first, all
 }
 
-// compare says where a view differs from the twin. Postings of blocks below floor may
-// have been trimmed.
-func compare(v *View, want *twin, floor uint64) error {
+// compare says where a view differs from the twin. Postings below floor have been trimmed,
+// but for those of rescued messages.
+func compare(v *View, want *twin, floor store.Seq, rescued ...store.Seq) error {
 	if v.Hash() != want.hash || v.Alive() != want.alive {
 		return fmt.Errorf("hash %x, alive %d; want %x, %d", v.Hash(), v.Alive(), want.hash, want.alive)
 	}
@@ -287,7 +288,7 @@ func compare(v *View, want *twin, floor uint64) error {
 			}
 		}
 	}
-	return comparePostings(v, want, floor)
+	return comparePostings(v, want, floor, rescued)
 }
 
 // settled takes no numbers for no numbers, and parts in the order of their names.
@@ -309,35 +310,28 @@ func settled(g Group) Group {
 	return g
 }
 
-func comparePostings(v *View, want *twin, floor uint64) error {
+func comparePostings(v *View, want *twin, floor store.Seq, rescued []store.Seq) error {
 	type posted struct {
-		block uint64
-		id    fact.FilterID
-		p     Posting
+		id fact.FilterID
+		p  Posting
 	}
+	order := func(a, b posted) int { return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.p.Seq, b.p.Seq)) }
 	var got, all []posted
 	err := v.Postings(func(id fact.FilterID, p Posting) error {
-		if n := v.open.number(p.Seq); n >= floor {
-			got = append(got, posted{n, id, p})
+		if id != looseID {
+			got = append(got, posted{id, p})
 		}
 		return nil
 	})
 	for id, list := range want.postings {
 		for _, p := range list {
-			if n := v.open.number(p.Seq); n >= floor {
-				all = append(all, posted{n, id, p})
+			if p.Seq >= floor || slices.Contains(rescued, p.Seq) {
+				all = append(all, posted{id, p})
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b posted) int {
-		switch {
-		case a.block != b.block:
-			return int(a.block) - int(b.block)
-		case a.id != b.id:
-			return map[bool]int{true: -1, false: 1}[a.id < b.id]
-		}
-		return int(a.p.Seq) - int(b.p.Seq)
-	})
+	slices.SortFunc(got, order)
+	slices.SortFunc(all, order)
 	if err != nil || !slices.Equal(got, all) {
 		return fmt.Errorf("postings:\n got %v, %w\nwant %v", got, err, all)
 	}

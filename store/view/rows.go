@@ -48,8 +48,8 @@ func (r *rows) write(items []Item, marks []position) error {
 	defer r.mu.Unlock()
 	for i := range items {
 		seq := marks[i].seq
-		if n := r.open.number(seq); n != r.open.number(r.at.seq) {
-			if err := r.closeBlocks(n); err != nil {
+		if first := marks[i].part.first; first != r.at.part.first {
+			if err := r.closeParts(first); err != nil {
 				return err
 			}
 		}
@@ -70,7 +70,7 @@ func (r *rows) write(items []Item, marks []position) error {
 func (r *rows) record(seq store.Seq, item *Item) error {
 	rec := item.Record
 	if item.Outcome != Applied {
-		if item.Message != nil { // needed to make the open block again
+		if item.Message != nil { // needed to make the open part again
 			r.key = appendNumberKey(r.key[:0], tableSkipped, uint64(seq))
 			return r.batch.Set(r.key, nil, nil)
 		}
@@ -89,7 +89,7 @@ func (r *rows) record(seq store.Seq, item *Item) error {
 		return r.batch.Delete(r.key, nil)
 	case store.Config, store.User, store.Rule, store.Ban, store.Key:
 		return r.value(rec)
-	case store.Message, store.Hash: // postings are in memory until their block closes
+	case store.Message, store.Hash: // postings are in memory until their part closes
 		return nil
 	}
 	if err := r.share(seq, rec); err != nil {
@@ -122,11 +122,11 @@ func (r *rows) value(rec *store.Record) error {
 	return r.batch.Set(r.key, v.Content, nil)
 }
 
-// closeBlocks writes the postings of the blocks before block number, in order, and takes
-// them out of memory. If the process ends before the position follows, they are made
-// and written again: they are the same.
-func (r *rows) closeBlocks(number uint64) error {
-	blocks := r.open.before(number)
+// closeParts writes the postings of the parts before the one that begins with first, in
+// order, and takes them out of memory. If the process ends before the position that says
+// so is on disk, they are deleted, made and written again.
+func (r *rows) closeParts(first store.Seq) error {
+	blocks := r.open.before(first)
 	if len(blocks) == 0 {
 		return nil
 	}
@@ -134,7 +134,7 @@ func (r *rows) closeBlocks(number uint64) error {
 	for _, b := range blocks {
 		ids = b.ids(ids[:0])
 		for _, id := range ids {
-			r.key, r.val = appendPostingKey(r.key[:0], b.number, id), b.appendRow(r.val[:0], id)
+			r.key, r.val = appendPartKey(r.key[:0], b.first, id), b.appendRow(r.val[:0], id)
 			if err := r.batch.Set(r.key, r.val, nil); err != nil {
 				return err
 			}
@@ -145,6 +145,7 @@ func (r *rows) closeBlocks(number uint64) error {
 			}
 		}
 	}
+	r.at.part, r.dirty = part{first: first}, true
 	if err := r.commitLocked(); err != nil {
 		return err
 	}
@@ -152,7 +153,7 @@ func (r *rows) closeBlocks(number uint64) error {
 	if r.open.bits < blockBitsDefault { // a test's
 		return nil
 	}
-	// With the block on disk the next Open reads the log from the new block on only.
+	// With the part on disk the next Open reads the log from the new part on only.
 	_, err := r.ix.db.AsyncFlush()
 	return err
 }

@@ -198,14 +198,17 @@ func (r *rows) load() error {
 	if err := r.loadGroups(); err != nil {
 		return err
 	}
-	return r.loadBlocks()
+	if err := r.loadKept(); err != nil {
+		return err
+	}
+	return r.loadSpans()
 }
 
 // loadPosition reads how far the rows are, and refuses a format that is newer.
 func (r *rows) loadPosition() error {
 	err := r.ix.scan([]byte{tableFormat}, []byte{tableFormat + 1}, func(_, value []byte) error {
-		if len(value) != 1 || value[0] != formatVersion {
-			return fmt.Errorf("its format is %x and this version reads %d: a newer broker wrote it", value, formatVersion)
+		if len(value) != 1 || value[0] < formatOldest || value[0] > formatVersion {
+			return fmt.Errorf("its format is %x and this version reads %d to %d: a newer broker wrote it", value, formatOldest, formatVersion)
 		}
 		return nil
 	})
@@ -217,29 +220,58 @@ func (r *rows) loadPosition() error {
 	}
 	lower, upper := tableBounds(tableApplied)
 	return r.ix.scan(lower, upper, func(_, value []byte) (err error) {
-		r.at, err = decodePosition(value)
+		r.at, err = decodePosition(value, r.open.bits)
 		return err
 	})
 }
 
-// loadBlocks finds the blocks that have rows. Those of the open block, and of what was
-// written before its position was, are made again.
-func (r *rows) loadBlocks() error {
-	lower, _ := tableBounds(tablePosting)
-	it, err := r.ix.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: appendPostingKey(nil, r.open.number(r.at.seq), 0)})
+// loadSpans finds the parts that have rows: first the blocks of format version 1, then
+// the parts of this one. Those of the open part, and of what was written before its
+// position was, are made again, and deleted here.
+func (r *rows) loadSpans() error {
+	open := r.at.part.first
+	blocks, err := r.spans(tablePosting, uint64(open)>>r.open.bits)
 	if err != nil {
 		return err
 	}
+	parts, err := r.spans(tablePart, uint64(open))
+	if err != nil {
+		return err
+	}
+	for _, n := range blocks {
+		r.open.closed = append(r.open.closed, span{first: store.Seq(n << r.open.bits), old: true})
+	}
+	for _, n := range parts {
+		r.open.closed = append(r.open.closed, span{first: store.Seq(n)})
+	}
+	return nil
+}
+
+// spans answers the first numbers in the keys of a table that are below open, and deletes
+// the rows of the others.
+func (r *rows) spans(table byte, open uint64) (found []uint64, err error) {
+	lower, upper := tableBounds(table)
+	it, err := r.ix.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return nil, err
+	}
 	for ok := it.First(); ok; {
-		block, _, err := splitPostingKey(it.Key())
+		n, _, err := splitPostingKey(it.Key())
 		if err != nil {
 			_ = it.Close() // it was only read
-			return err
+			return nil, err
 		}
-		r.open.closed = append(r.open.closed, block)
-		ok = it.SeekGE(appendPostingKey(nil, block+1, 0))
+		if n >= open {
+			if err := r.batch.DeleteRange(appendNumberKey(nil, table, open), upper, nil); err != nil {
+				_ = it.Close() // the same
+				return nil, err
+			}
+			break
+		}
+		found = append(found, n)
+		ok = it.SeekGE(appendNumberKey(nil, table, n+1))
 	}
-	return it.Close()
+	return found, it.Close()
 }
 
 // epochs are what the judge begins with.

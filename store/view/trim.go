@@ -4,15 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/redoubtmq/redoubt/store"
 )
 
 // Trim lets go of records below below, in the log and in the index, and answers down to
 // where it really did: never past what the next Open must still read, which is the
-// block that was open when the index was last flushed. It flushes the index first, since
-// the log is what an index that lost something is made from.
+// part that was open when the index was last flushed. It flushes the index first, since
+// the log is what an index that lost something is made from. What Rescue was given before
+// stays.
 func (v *View) Trim(ctx context.Context, below store.Seq) (store.Seq, error) {
 	leave, err := v.door.enter()
 	if err != nil {
@@ -44,7 +44,7 @@ func (v *View) flush(ctx context.Context) (store.Seq, error) {
 	r := v.rows
 	r.mu.Lock()
 	err := r.commitLocked()
-	limit := r.open.base(r.open.number(r.at.seq))
+	limit := r.at.part.first
 	if err != nil {
 		r.mu.Unlock()
 		return 0, err
@@ -57,25 +57,25 @@ func (v *View) flush(ctx context.Context) (store.Seq, error) {
 	return limit, v.ix.flushed(ctx, done)
 }
 
-// dropPostings deletes the rows of blocks that are wholly below below, and what was noted
-// to make them.
+// dropPostings deletes the rows of parts that are wholly below below, and what was noted
+// to make them, and lets no other postings below it count but those of what is rescued.
 func (v *View) dropPostings(below store.Seq) error {
 	r, o := v.rows, v.open
-	block := o.number(below)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	o.mu.Lock()
-	i, _ := slices.BinarySearch(o.closed, block)
-	o.closed = slices.Clone(o.closed[i:])
-	o.mu.Unlock()
-	if i == 0 {
+	// In memory first: Pending looks again if the floor has moved while it read rows.
+	first, changed := o.raise(below)
+	if !changed {
 		return nil
 	}
-	postings, _ := tableBounds(tablePosting)
+	blocks, _ := tableBounds(tablePosting)
+	parts, _ := tableBounds(tablePart)
 	skipped, _ := tableBounds(tableSkipped)
 	return errors.Join(
-		r.batch.DeleteRange(postings, appendPostingKey(nil, block, 0), nil),
-		r.batch.DeleteRange(skipped, appendNumberKey(nil, tableSkipped, uint64(o.base(block))), nil),
+		r.batch.DeleteRange(blocks, appendPostingKey(nil, uint64(first)>>o.bits, 0), nil),
+		r.batch.DeleteRange(parts, appendPartKey(nil, first, 0), nil),
+		r.batch.DeleteRange(skipped, appendNumberKey(nil, tableSkipped, uint64(min(below, r.at.part.first))), nil),
+		r.setKept(kept{}),
 		r.commitLocked())
 }
 
@@ -84,8 +84,13 @@ type Stats struct {
 	Sessions, Subscriptions, Retained int
 	OpenPostings                      int // in memory
 
-	// Bytes on disk, about; what is not flushed yet is in none.
-	PostingBytes, SessionBytes, RetainedBytes, ValueBytes uint64
+	// Messages that the log need not have any more, and their bytes, as RescueBytes
+	// counts them.
+	Rescued, RescuedBytes int64
+
+	// Bytes on disk, about; what is not flushed yet is in none. RescueBytes are the rows
+	// of what is rescued.
+	PostingBytes, SessionBytes, RetainedBytes, ValueBytes, RescueBytes int64
 }
 
 // Stats answers what there is now; zeros after Close.
@@ -104,10 +109,14 @@ func (v *View) Stats() Stats {
 		s.OpenPostings += len(b.entries)
 	}
 	o.mu.Unlock()
-	for table, bytes := range map[byte]*uint64{tablePosting: &s.PostingBytes, tableSession: &s.SessionBytes, tableRetained: &s.RetainedBytes, tableValue: &s.ValueBytes} {
+	s.Rescued, s.RescuedBytes = v.Rescued()
+	for table, bytes := range map[byte]*int64{
+		tablePosting: &s.PostingBytes, tablePart: &s.PostingBytes, tableSession: &s.SessionBytes, tableRetained: &s.RetainedBytes,
+		tableValue: &s.ValueBytes, tableRescued: &s.RescueBytes, tableOwed: &s.RescueBytes,
+	} {
 		lower, upper := tableBounds(table)
 		if n, err := v.ix.db.EstimateDiskUsage(lower, upper); err == nil { // a number less is no reason for an alarm
-			*bytes = n
+			*bytes += int64(n) //nolint:gosec // of a disk
 		}
 	}
 	return s

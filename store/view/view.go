@@ -30,8 +30,7 @@ import (
 // shard is the only one there is. It is in every key, so that there can be more.
 const shard store.ShardID = 0
 
-// blockBitsDefault makes a block of 65,536 numbers, everywhere: block numbers are in
-// the index.
+// blockBitsDefault makes a block of 65,536 numbers: no part of the postings has more.
 const blockBitsDefault = 16
 
 // keyName is the name of the store.Key record with which filters and sessions are
@@ -53,7 +52,12 @@ type Options struct {
 	// may be nil.
 	Alarm func(what string, err error)
 
-	blockBits uint // of the numbers in one block; tests set it. 0: blockBitsDefault
+	// Progress is told, while Open reads the log, how many records of how many the index is
+	// behind; nil: nobody is.
+	Progress func(done, total int64)
+
+	blockBits uint  // of the numbers in one block; tests set it. 0: blockBitsDefault
+	partBytes int64 // of bodies in one part; tests set it. 0: partBytesDefault
 }
 
 // View is the index of one shard of a log. All methods are safe for concurrent use.
@@ -119,6 +123,9 @@ func Open(ctx context.Context, o Options) (*View, error) {
 	if o.blockBits == 0 {
 		o.blockBits = blockBitsDefault
 	}
+	if o.partBytes == 0 {
+		o.partBytes = partBytesDefault
+	}
 	first, last, err := o.Log.Bounds(ctx, shard)
 	if err != nil {
 		return nil, fmt.Errorf("view: %w", err)
@@ -127,7 +134,7 @@ func Open(ctx context.Context, o Options) (*View, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &View{o: o, ix: ix, open: newOpenBlocks(o.blockBits), done: make(chan struct{})}
+	v := &View{o: o, ix: ix, open: newOpenBlocks(sizes{o.blockBits, o.partBytes}), done: make(chan struct{})}
 	v.rows = newRows(ix, v.open)
 	if err := v.recover(ctx, first, last); err != nil {
 		_ = ix.close(false) // what was applied is applied again
@@ -141,11 +148,15 @@ func (v *View) recover(ctx context.Context, first, last store.Seq) error {
 	if err := v.rows.load(); err != nil {
 		return v.ix.unreadable(err, first)
 	}
+	v.open.at = v.rows.at                         // nobody else has the view yet
 	if err := v.dropPostings(first); err != nil { // a crash may have kept what was trimmed
 		return err
 	}
+	if err := v.forgetUntrimmed(); err != nil {
+		return err
+	}
 	v.groups = v.rows.groups.clone()
-	v.judge = newJudge(v.rows.epochs(), v.groups, v.rows.at, v.o.Alarm)
+	v.judge = newJudge(v.rows.epochs(), v.groups, v.rows.at, v.open.sizes, v.o.Alarm)
 	if err := v.catchUp(ctx, first, last); err != nil {
 		return err
 	}
