@@ -12,7 +12,11 @@ import (
 
 // formatVersion is of the rows. docs/adr/0008-the-view.md says what a new number
 // obliges to.
-const formatVersion = 1
+const formatVersion = 2
+
+// formatBefore has the same rows but for tableCounts, tableExpiry and partOwed. It is
+// taken over: what is missing is made.
+const formatBefore = 1
 
 // A key is one byte for the table, two for the shard, and what is named below, big
 // endian. Bodies in values are as package fact writes them.
@@ -24,6 +28,8 @@ const (
 	tableSession  = 0x04 // SID 16, part 1, ...
 	tableRetained = 0x05 // topic with its levels separated by 0x00: number 8, time 8, Message
 	tableValue    = 0x06 // kind 1, name: content
+	tableCounts   = 0x07 // applied number 8: retained messages 8, the bytes of their bodies 8
+	tableExpiry   = 0x08 // when a retained message expires 8, its key without table and shard: nothing
 	tableGroup    = 0x20 // group id 8, part 1, ...: see groups.go
 	tableEnd      = 0x21
 )
@@ -36,6 +42,7 @@ const (
 	partWill     = 3 // Will
 	partReceived = 4 // packet identifier 2: nothing
 	partSub      = 5 // filter: number it starts at 8, Subscription
+	partOwed     = 6 // filter: number 8 of the Subscribe that is owed retained messages
 )
 
 // errRow: a row is not one that this version writes.
@@ -92,6 +99,20 @@ func appendRetainedKey(dst, topic []byte) []byte {
 	return dst
 }
 
+// appendExpiryKey is for a retained message with that key. Times before 1970 come first.
+func appendExpiryKey(dst []byte, at int64, retained []byte) []byte {
+	dst = appendNumberKey(dst, tableExpiry, uint64(at)^1<<63) //nolint:gosec // as bits
+	return append(dst, retained[prefixBytes:]...)
+}
+
+// splitExpiryKey answers the time, and the key of the message without table and shard.
+func splitExpiryKey(key []byte) (at int64, topic []byte, err error) {
+	if len(key) < prefixBytes+8 {
+		return 0, nil, errRow
+	}
+	return int64(binary.BigEndian.Uint64(key[prefixBytes:]) ^ 1<<63), key[prefixBytes+8:], nil //nolint:gosec // as bits
+}
+
 // retainable tells whether a topic has a key of its own.
 func retainable(topic []byte) bool { return bytes.IndexByte(topic, 0) < 0 }
 
@@ -130,7 +151,7 @@ type guard struct {
 	created, left  int64
 	expiry         uint32
 	outbox, will   bool // there is a row of it; known by reading, not written
-	received, subs bool // there may be rows; the same
+	received, subs bool // there may be rows, of owed ones too; the same
 }
 
 const guardBytes = 28
