@@ -12,8 +12,6 @@ import (
 
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
-	"github.com/redoubtmq/redoubt/store"
-	"github.com/redoubtmq/redoubt/store/fact"
 	"github.com/redoubtmq/redoubt/store/view"
 )
 
@@ -75,14 +73,10 @@ func (k *keptDesk) restore() {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	err = k.view.Retained(func(_ store.Seq, at int64, m *fact.Message) error {
-		f := frameOf(&store.Record{At: at}, m)
-		k.b.retained.Restore(f)
-		f.Release()
-		return nil
-	})
-	if err != nil {
-		k.t.Fatal(err)
+	for more := true; more; {
+		if more, err = k.b.retained.Refill(k.now, 1000); err != nil {
+			k.t.Fatal(err)
+		}
 	}
 	for i, h := range k.homes {
 		homes[i].Applied, homes[i].Ended, homes[i].Lags = k.view.Applied(), k.now, lags

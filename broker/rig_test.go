@@ -17,6 +17,13 @@ import (
 	"github.com/redoubtmq/redoubt/session"
 )
 
+// What desks with a log have for retained messages; a test that changes it changes it
+// back. 0: the usual.
+var (
+	retainedMemory int64
+	retainedMax    = 1_000_000
+)
+
 // desk is a broker without sockets, loops or time: homes whose wires are in the
 // test's hands.
 type desk struct {
@@ -111,8 +118,12 @@ func openDesk(t testing.TB, homes int, durable *Durable, change ...func(*Setting
 	if err != nil {
 		t.Fatal(err)
 	}
+	opt := retain.Options{MessagesMax: 10_000, BytesMax: 64 << 20, MemoryMax: 64 << 20}
+	if durable != nil {
+		opt.MessagesMax, opt.Rows = retainedMax, RetainedRows(durable.Index)
+	}
 	d.b = New(Options{
-		Homes: homes, Settings: set, Index: router.New(), Retained: retain.New(retain.Options{MessagesMax: 10_000, BytesMax: 64 << 20}),
+		Homes: homes, Settings: set, Index: router.New(), Retained: retain.New(opt),
 		Authorizer: auth.NewAuthorizer(policy), Log: audit.New(slog.New(slog.NewTextHandler(io.Discard, nil)), d.metrics.NewShard()),
 		Durable: durable,
 	})
