@@ -11,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/retain"
 	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/store/view"
 )
@@ -25,13 +26,21 @@ type keptDesk struct {
 	reads   []func() // what sessions asked of the log
 	change  []func(*Settings)
 	account *session.Account
-	lives   map[string]int // the home of each user's session
-	conns   uint32
+
+	retained retain.Options
+	lives    map[string]int // the home of each user's session
+	conns    uint32
 }
 
 func newKeptDesk(t testing.TB, homes int, change ...func(*Settings)) *keptDesk {
 	t.Helper()
-	k := &keptDesk{log: newVault(), lives: make(map[string]int), account: session.NewAccount(1 << 30)}
+	return newKeptDeskWith(t, homes, retain.Options{MessagesMax: 10_000, BytesMax: 64 << 20, MemoryMax: 64 << 20}, change...)
+}
+
+// newKeptDeskWith is newKeptDesk with a retained store like that.
+func newKeptDeskWith(t testing.TB, homes int, retained retain.Options, change ...func(*Settings)) *keptDesk {
+	t.Helper()
+	k := &keptDesk{log: newVault(), lives: make(map[string]int), account: session.NewAccount(1 << 30), retained: retained}
 	k.change = append([]func(*Settings){func(s *Settings) { s.Session.Account = k.account }}, change...)
 	k.log.prompt = true
 	k.open(t, homes, time.Unix(1_700_000_000, 0))
@@ -48,7 +57,8 @@ func (k *keptDesk) open(t testing.TB, homes int, now time.Time) {
 		t.Fatal(err)
 	}
 	k.view = v
-	k.desk = openDesk(t, homes, &Durable{Log: k.log, Index: v, Key: v.Key(), Node: "n", Do: func(read func()) { k.reads = append(k.reads, read) }}, k.change...)
+	k.retained.Rows = RetainedRows(v)
+	k.desk = openDesk(t, homes, &Durable{Log: k.log, Index: v, Key: v.Key(), Node: "n", Do: func(read func()) { k.reads = append(k.reads, read) }}, k.retained, k.change...)
 	k.now = now
 	k.restore()
 	v.Run(k.b)

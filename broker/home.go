@@ -109,8 +109,9 @@ type resident struct {
 	bytes    limit.Bucket
 	war      *limit.Bucket // of takeovers; nil: there was none
 	replays  []replay
-	replayed bool // listed in work.replaying
-	reading  bool // somebody reads for the first of its replays
+	replayed bool   // listed in work.replaying
+	reading  bool   // somebody reads for the first of its replays
+	since    uint64 // the retained version when its client came
 	ring
 	stalled bool  // its pending ring waits for a lane
 	doubt   int64 // Unix milliseconds: a message made before is judged when it is delivered

@@ -17,13 +17,6 @@ import (
 	"github.com/redoubtmq/redoubt/session"
 )
 
-// What desks with a log have for retained messages; a test that changes it changes it
-// back. 0: the usual.
-var (
-	retainedMemory int64
-	retainedMax    = 1_000_000
-)
-
 // desk is a broker without sockets, loops or time: homes whose wires are in the
 // test's hands.
 type desk struct {
@@ -99,11 +92,11 @@ func (w *fakeWire) Forward(home int, b *Batch) bool {
 }
 
 func newDesk(t testing.TB, homes int, change ...func(*Settings)) *desk {
-	return openDesk(t, homes, nil, change...)
+	return openDesk(t, homes, nil, retain.Options{MessagesMax: 10_000, BytesMax: 64 << 20}, change...)
 }
 
 // openDesk is newDesk with something that outlives it; nil: nothing.
-func openDesk(t testing.TB, homes int, durable *Durable, change ...func(*Settings)) *desk {
+func openDesk(t testing.TB, homes int, durable *Durable, retained retain.Options, change ...func(*Settings)) *desk {
 	d := &desk{t: t, metrics: metrics.New(), now: time.Unix(1_700_000_000, 0)}
 	set := &Settings{
 		Session:       &session.Limits{InflightMax: 32, MqueueMessages: 1000, MqueueBytes: 16 << 20, AwaitingRelMax: 100, ReceiveMaximum: 32, AliasInMax: 32, AliasOutMax: 32},
@@ -118,12 +111,8 @@ func openDesk(t testing.TB, homes int, durable *Durable, change ...func(*Setting
 	if err != nil {
 		t.Fatal(err)
 	}
-	opt := retain.Options{MessagesMax: 10_000, BytesMax: 64 << 20, MemoryMax: 64 << 20}
-	if durable != nil {
-		opt.MessagesMax, opt.Rows = retainedMax, RetainedRows(durable.Index)
-	}
 	d.b = New(Options{
-		Homes: homes, Settings: set, Index: router.New(), Retained: retain.New(opt),
+		Homes: homes, Settings: set, Index: router.New(), Retained: retain.New(retained),
 		Authorizer: auth.NewAuthorizer(policy), Log: audit.New(slog.New(slog.NewTextHandler(io.Discard, nil)), d.metrics.NewShard()),
 		Durable: durable,
 	})
