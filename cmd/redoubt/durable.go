@@ -158,7 +158,7 @@ func (n *node) restore() error {
 	})
 	d.broker.Store(n.broker)
 	d.view.Run(n.broker)
-	messages, _ := n.retained.Stats()
+	messages, _ := d.view.RetainedCount()
 	if len(all) > 0 || messages > 0 {
 		_, _, whole := n.retained.InMemory()
 		n.log.Info("sessions and retained messages are back", "sessions", len(all), "retained", messages, "retained_in_memory", whole,
