@@ -109,9 +109,8 @@ type resident struct {
 	bytes    limit.Bucket
 	war      *limit.Bucket // of takeovers; nil: there was none
 	replays  []replay
-	replayed bool   // listed in work.replaying
-	reading  bool   // somebody reads for the first of its replays
-	since    uint64 // the retained version when its client came
+	replayed bool // listed in work.replaying
+	reading  bool // somebody reads for the first of its replays
 	ring
 	stalled bool  // its pending ring waits for a lane
 	doubt   int64 // Unix milliseconds: a message made before is judged when it is delivered
@@ -194,6 +193,7 @@ func (h *Home) evict(now time.Time, r *resident) {
 
 // vacate takes a session out of this home, of which nobody finds it any more.
 func (h *Home) vacate(r *resident) {
+	r.unload()
 	h.countDrops(r)
 	r.s.Discard()
 	delete(h.byKey, r.s.Key)

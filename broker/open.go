@@ -152,7 +152,6 @@ func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *
 	h.tell(now, r, EventConnected, func(e *Event) {
 		e.ProtoVer, e.KeepAlive, e.Expiry, e.Present = int(c.Version), int(keepAlive), int64(expiry), &present
 	})
-	r.since = h.b.retained.Version()
 	h.autoSubscribe(now, r, set)
 	h.wakeReplay(r)
 	h.hunger(now, r)

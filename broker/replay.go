@@ -114,11 +114,7 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 			}
 			left--
 			h.owes(r)
-			upTo := p.upTo
-			if qos == 0 { // what came live while the client was away has come to nobody
-				upTo = max(upTo, r.since)
-			}
-			if f.Version > upTo || !h.mayReceive(now, r, f) { // the right may have gone since SUBSCRIBE
+			if f.Version > p.upTo || !h.mayReceive(now, r, f) { // the right may have gone since SUBSCRIBE
 				return true
 			}
 			if r.log != nil && qos > 0 {
