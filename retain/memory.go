@@ -193,8 +193,8 @@ func (s *Store) keep(topic string, p *Portion) {
 	case len(p.items) == 0:
 		s.bury(name, p.asOf)
 	default:
+		s.shed() // before it, so that whoever asked finds it
 		s.insert(p.items[0], tag)
-		s.shed()
 	}
 }
 

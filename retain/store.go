@@ -222,6 +222,7 @@ func (s *Store) Stats() (messages int, bytes int64) {
 func (s *Store) Sweep(now time.Time, max int) (removed int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.shed() // what had no row when it came may have one now
 	for ; removed < max; removed++ {
 		d, _, ok := s.expiry.at(place{})
 		if !ok || !expired(d.f, now) {
