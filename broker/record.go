@@ -263,13 +263,19 @@ func (h *Home) save(now time.Time, r *resident) {
 // them are not under way.
 const inlineMax = 256 << 10
 
-// boxReplays says which retained messages the session is still owed.
+// boxReplays says which retained messages the session is still owed. A replay that has not
+// begun is what its Subscribe record says; as they begin in the order of those, none that
+// has begun is of a later one. So what is said does not grow with subscriptions.
 func (h *Home) boxReplays(r *resident, box *fact.Outbox) {
 	d := r.log
 	d.owing = false
 	box.Heard, box.Replays = d.heard, box.Replays[:0]
 	for i := range r.replays {
 		p := &r.replays[i]
+		if p.owed && i > 0 {
+			box.Heard = min(box.Heard, store.Seq(p.upTo)-1)
+			continue
+		}
 		box.Replays = append(box.Replays, fact.Replay{Filter: p.filter, Real: p.real, UpTo: store.Seq(p.upTo), Cursor: p.cursor.Bytes()})
 	}
 	if len(box.Replays) > 0 {

@@ -24,6 +24,7 @@ type replay struct {
 	number  uint64          // no other replay of the home has it
 	subID   uint32
 	qos     mqtt.QoS
+	owed    bool // upTo is the record of its own Subscribe
 }
 
 // replayStep bounds what one session gets in one turn, and replayTurn all of
@@ -40,7 +41,7 @@ func (h *Home) replay(r *resident, sub *session.Sub, again bool, upTo uint64) {
 	if again {
 		h.dropReplay(r, sub.Filter)
 	}
-	h.addReplay(r, replay{filter: sub.Filter, real: sub.Real, upTo: upTo, subID: sub.ID, qos: sub.QoS})
+	h.addReplay(r, replay{filter: sub.Filter, real: sub.Real, upTo: upTo, subID: sub.ID, qos: sub.QoS, owed: r.log != nil})
 }
 
 func (h *Home) addReplay(r *resident, p replay) {

@@ -2,6 +2,8 @@ package broker
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/redoubtmq/redoubt/auth"
@@ -124,12 +126,17 @@ func (h *Home) restoreReplays(r *resident, v *view.Session) {
 		sub, _ := r.s.Subscribed(p.Filter)
 		h.addReplay(r, replay{filter: p.Filter, real: p.Real, cursor: retain.CursorAt(bytes.Clone(p.Cursor)), upTo: uint64(p.UpTo), subID: sub.ID, qos: sub.QoS})
 	}
-	for i := range v.Subs { // what came after that
-		if s := &v.Subs[i]; s.Owed != 0 {
-			sub, _ := r.s.Subscribed(s.Filter)
-			h.replay(r, &sub, true, uint64(s.Owed))
-			r.log.heard = max(r.log.heard, s.Owed)
+	var later []*view.Sub // than that
+	for i := range v.Subs {
+		if v.Subs[i].Owed != 0 {
+			later = append(later, &v.Subs[i])
 		}
+	}
+	slices.SortFunc(later, func(a, b *view.Sub) int { return cmp.Compare(a.Owed, b.Owed) }) // as boxReplays wants them
+	for _, s := range later {
+		sub, _ := r.s.Subscribed(s.Filter)
+		h.replay(r, &sub, true, uint64(s.Owed))
+		r.log.heard = s.Owed
 	}
 }
 
