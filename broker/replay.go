@@ -134,8 +134,7 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 			r.replays = slices.Delete(r.replays, 0, 1)
 			if len(r.replays) == 0 {
 				r.replays = nil
-			}
-			h.owes(r)
+			} // which the log need not hear of: from there on a walk would find nothing
 		case retain.Away:
 			h.readReplay(now, r, p)
 			return false // what is read wakes it
