@@ -11,9 +11,9 @@ import (
 	"github.com/redoubtmq/redoubt/retain"
 )
 
-// owed is a client that subscribes to many retained messages while they change and the
+// owedRig is a client that subscribes to many retained messages while they change and the
 // power goes, and what must have come to it in the end.
-type owed struct {
+type owedRig struct {
 	t      *testing.T
 	name   string
 	rnd    *rand.Rand
@@ -27,8 +27,8 @@ type owed struct {
 	n      int
 }
 
-func newOwed(t *testing.T, seed uint64, qos mqtt.QoS, memory int64) *owed {
-	o := &owed{
+func newOwed(t *testing.T, seed uint64, qos mqtt.QoS, memory int64) *owedRig {
+	o := &owedRig{
 		t: t, name: fmt.Sprintf("seed %d, QoS %d, %d bytes of memory", seed, qos, memory), rnd: rand.New(rand.NewPCG(seed, 5)), qos: qos, //nolint:gosec // a test
 		values: make(map[string]string), last: make(map[string]string), times: make(map[string]int),
 	}
@@ -45,14 +45,14 @@ func newOwed(t *testing.T, seed uint64, qos mqtt.QoS, memory int64) *owed {
 	return o
 }
 
-func (o *owed) fatal(format string, args ...any) {
+func (o *owedRig) fatal(format string, args ...any) {
 	o.t.Helper()
 	o.t.Fatalf("%s: %s", o.name, fmt.Sprintf(format, args...))
 }
 
 // publish sets or removes one of the values; large ones are more than a session's record
 // repeats, a few of them together.
-func (o *owed) publish(topic string, remove bool) {
+func (o *owedRig) publish(topic string, remove bool) {
 	o.n++
 	payload, more := fmt.Sprint("v", o.n), ""
 	if remove {
@@ -71,7 +71,7 @@ func (o *owed) publish(topic string, remove bool) {
 }
 
 // crash ends the process, and both come back.
-func (o *owed) crash() {
+func (o *owedRig) crash() {
 	o.sub.gone()
 	o.pub.gone()
 	o.k.crash()
@@ -80,7 +80,7 @@ func (o *owed) crash() {
 }
 
 // finish lets everything arrive.
-func (o *owed) finish() {
+func (o *owedRig) finish() {
 	for quiet := 0; quiet < 3; quiet++ {
 		if !o.sub.alive() {
 			o.sub.arrive()
