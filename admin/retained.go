@@ -14,10 +14,11 @@ import (
 	"github.com/redoubtmq/redoubt/topic"
 )
 
-// Retained are the retained messages of a broker; *retain.Store is one.
+// Retained are the retained messages of a broker; *retain.Store is one whose messages do
+// not outlive it. Both may wait for the disk.
 type Retained interface {
-	Scan(now time.Time, filter string, cur *retain.Cursor, max int, fn func(*mqtt.Frame) bool) (done bool)
-	Clear(now time.Time, filter string, cur *retain.Cursor, max int) (removed int, done bool)
+	Scan(now time.Time, filter string, cur *retain.Cursor, max int, fn func(*mqtt.Frame) bool) (done bool, err error)
+	Clear(ctx context.Context, now time.Time, filter string, cur *retain.Cursor, max int) (removed int, done bool, err error)
 }
 
 const (
@@ -129,14 +130,16 @@ func (r *retainedRoom) list(ctx context.Context, in *listRetained) (*retainedPag
 	done, text := false, 0
 	full := func() bool { return len(out.Body.Data) >= in.Limit || text >= retainedTextMax }
 	for step := 0; !done && !full() && step < retainedSteps && ctx.Err() == nil; step++ {
-		done = r.Scan(r.clock.Now(), in.Topic, &cur, min(retainedStep, in.Limit), func(f *mqtt.Frame) bool {
+		if done, err = r.Scan(r.clock.Now(), in.Topic, &cur, min(retainedStep, in.Limit), func(f *mqtt.Frame) bool {
 			if full() {
 				return false // it comes again on the next page
 			}
 			out.Body.Data = append(out.Body.Data, retainedInfo(f))
 			text += len(f.Topic())
 			return true
-		})
+		}); err != nil {
+			return nil, unreadable(err)
+		}
 	}
 	out.Body.Meta = PageMeta{Limit: in.Limit, Count: len(out.Body.Data), HasNext: !done}
 	if !done {
@@ -145,19 +148,26 @@ func (r *retainedRoom) list(ctx context.Context, in *listRetained) (*retainedPag
 	return out, nil
 }
 
+// unreadable is the answer where the store could not be read or written.
+func unreadable(err error) error {
+	return newProblem(http.StatusServiceUnavailable, "the store of retained messages: "+err.Error())
+}
+
 func (r *retainedRoom) show(_ context.Context, in *oneRetained) (*retainedAnswer, error) {
 	var out *retainedAnswer
 	var props []byte
 	if topic.ValidName([]byte(in.Topic)) == nil {
 		var cur retain.Cursor
-		r.Scan(r.clock.Now(), in.Topic, &cur, 1, func(f *mqtt.Frame) bool {
+		if _, err := r.Scan(r.clock.Now(), in.Topic, &cur, 1, func(f *mqtt.Frame) bool {
 			p := f.Payload()
 			out = &retainedAnswer{RetainedMessage{RetainedInfo: retainedInfo(f)}}
 			out.Body.Payload = append([]byte{}, p[:min(len(p), payloadShownMax)]...)
 			out.Body.PayloadCut = len(p) > payloadShownMax
 			props = append(props, f.Props()...)
 			return true
-		})
+		}); err != nil {
+			return nil, unreadable(err)
+		}
 	}
 	if out == nil {
 		return nil, noRetained()
@@ -180,7 +190,10 @@ func (r *retainedRoom) clear(ctx context.Context, in *clearRetained) (*clearedAn
 	out := &clearedAnswer{RetainedCleared{HasNext: true}}
 	var cur retain.Cursor
 	for step := 0; out.Body.HasNext && step < retainedSteps && ctx.Err() == nil; step++ {
-		n, done := r.Clear(r.clock.Now(), in.Topic, &cur, retainedStep)
+		n, done, err := r.Clear(ctx, r.clock.Now(), in.Topic, &cur, retainedStep)
+		if err != nil {
+			return nil, unreadable(err)
+		}
 		out.Body.Deleted += n
 		out.Body.HasNext = !done
 	}
@@ -194,7 +207,10 @@ func (r *retainedRoom) remove(ctx context.Context, in *oneRetained) (*empty, err
 	}
 	r.log.LogAttrs(ctx, slog.LevelInfo, "an operator clears a retained message", append(actor(ctx), slog.String("topic", clipped(in.Topic)))...)
 	var cur retain.Cursor
-	if n, _ := r.Clear(r.clock.Now(), in.Topic, &cur, 1); n == 0 {
+	switch n, _, err := r.Clear(ctx, r.clock.Now(), in.Topic, &cur, 1); {
+	case err != nil:
+		return nil, unreadable(err)
+	case n == 0:
 		return nil, noRetained()
 	}
 	return nil, nil

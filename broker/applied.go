@@ -160,7 +160,11 @@ func (b *Broker) spread(seq, upTo store.Seq, it *view.Item, own origin, ours boo
 	defer f.Release()
 	msg := logged{seq: seq, from: it.Record.SID, frame: f, broad: m.Broad}
 	if k := it.Record.Kind; k == store.Retain || k == store.Unretain {
-		b.retained.Restore(f)
+		if m.Only != 0 { // an operator's; nobody is told
+			b.retained.Withdraw(f.Topic(), uint64(seq), uint64(m.Only))
+			return
+		}
+		b.retained.Restore(f, uint64(seq))
 		// Whoever subscribed while it was on its way read the retained messages before
 		// it was one, and must not be left with the older one.
 		var broad bool

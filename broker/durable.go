@@ -85,6 +85,9 @@ type Index interface {
 	Group(id fact.FilterID) (view.Group, bool)
 	Member(group, of fact.FilterID) (start store.Seq, ok bool)
 	Read(ctx context.Context, seqs []store.Seq, fn func(seq store.Seq, rec *store.Record, m *fact.Message) error) (lost int, err error)
+	Reached() store.Seq
+	RetainedCount() (messages int, bytes int64)
+	RetainedFrom(ctx context.Context, atLeast store.Seq, from []byte, fn func(row *view.RetainedRow) (next []byte, done bool, err error)) (asOf store.Seq, err error)
 }
 
 // filters is which durable subscriptions there are, by filter. Each filter stands in

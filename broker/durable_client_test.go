@@ -30,9 +30,10 @@ type patron struct {
 	subs     map[string]mqtt.QoS // that were granted
 	asking   []string            // for SUBACK, in order
 	askedQoS []mqtt.QoS
-	unacked  map[uint16]bool      // publishes sent to it at QoS 1 and 2, that it has not ended
-	most     int                  // of unacked
-	watch    func(payload string) // called when a publish of its own is acknowledged; may be nil
+	unacked  map[uint16]bool                          // publishes sent to it at QoS 1 and 2, that it has not ended
+	most     int                                      // of unacked
+	watch    func(payload string)                     // called when a publish of its own is acknowledged; may be nil
+	hear     func(topic, payload string, retain bool) // called for each that is not a repetition at QoS 2; may be nil
 }
 
 // outgoing is a publish that is not settled.
@@ -164,15 +165,22 @@ func (p *patron) take(o *session.Out) {
 	case 2:
 		if !slices.Contains(p.having, o.ID) {
 			p.having = append(p.having, o.ID)
-			p.got = append(p.got, nameOf(o.Frame.Payload()))
+			p.arrived(o)
 		}
 		p.seat.ack(mqtt.PUBREC, o.ID)
 	case 1:
-		p.got = append(p.got, nameOf(o.Frame.Payload()))
+		p.arrived(o)
 		delete(p.unacked, o.ID)
 		p.seat.ack(mqtt.PUBACK, o.ID)
 	default:
-		p.got = append(p.got, nameOf(o.Frame.Payload()))
+		p.arrived(o)
+	}
+}
+
+func (p *patron) arrived(o *session.Out) {
+	p.got = append(p.got, nameOf(o.Frame.Payload()))
+	if p.hear != nil {
+		p.hear(string(o.Frame.Topic()), nameOf(o.Frame.Payload()), o.Flags&session.FlagRetain != 0)
 	}
 }
 

@@ -11,9 +11,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/retain"
 	"github.com/redoubtmq/redoubt/session"
-	"github.com/redoubtmq/redoubt/store"
-	"github.com/redoubtmq/redoubt/store/fact"
 	"github.com/redoubtmq/redoubt/store/view"
 )
 
@@ -29,13 +28,21 @@ type keptDesk struct {
 	policy  string     // the list of rules; "": the desk's
 	change  []func(*Settings)
 	account *session.Account
-	lives   map[string]int // the home of each user's session
-	conns   uint32
+
+	retained retain.Options
+	lives    map[string]int // the home of each user's session
+	conns    uint32
 }
 
 func newKeptDesk(t testing.TB, homes int, change ...func(*Settings)) *keptDesk {
 	t.Helper()
-	k := &keptDesk{log: newVault(), lives: make(map[string]int), account: session.NewAccount(1 << 30)}
+	return newKeptDeskWith(t, homes, retain.Options{MessagesMax: 10_000, BytesMax: 64 << 20, MemoryMax: 64 << 20}, change...)
+}
+
+// newKeptDeskWith is newKeptDesk with a retained store like that.
+func newKeptDeskWith(t testing.TB, homes int, retained retain.Options, change ...func(*Settings)) *keptDesk {
+	t.Helper()
+	k := &keptDesk{log: newVault(), lives: make(map[string]int), account: session.NewAccount(1 << 30), retained: retained}
 	k.change = append([]func(*Settings){func(s *Settings) { s.Session.Account = k.account }}, change...)
 	k.log.prompt = true
 	k.open(t, homes, time.Unix(1_700_000_000, 0))
@@ -56,7 +63,8 @@ func (k *keptDesk) open(t testing.TB, homes int, now time.Time) {
 		t.Fatal(err)
 	}
 	k.view = v
-	k.desk = openDesk(t, homes, &Durable{Log: k.log, Index: v, Key: v.Key(), Node: "n", Do: func(read func()) { k.reads = append(k.reads, read) }}, k.change...)
+	k.retained.Rows = RetainedRows(v)
+	k.desk = openDesk(t, homes, &Durable{Log: k.log, Index: v, Key: v.Key(), Node: "n", Do: func(read func()) { k.reads = append(k.reads, read) }}, k.retained, k.change...)
 	k.now = now
 	if k.policy != "" {
 		k.rules(k.policy)
@@ -84,14 +92,10 @@ func (k *keptDesk) restore() {
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	err = k.view.Retained(func(_ store.Seq, at int64, m *fact.Message) error {
-		f := frameOf(&store.Record{At: at}, m)
-		k.b.retained.Restore(f)
-		f.Release()
-		return nil
-	})
-	if err != nil {
-		k.t.Fatal(err)
+	for more := true; more; {
+		if more, err = k.b.retained.Refill(k.now, 1000); err != nil {
+			k.t.Fatal(err)
+		}
 	}
 	for i, h := range k.homes {
 		homes[i].Applied, homes[i].Ended, homes[i].Lags = k.view.Applied(), k.now, lags

@@ -78,6 +78,7 @@ type scratch struct {
 // work is what a home does in bounded steps, a part each turn.
 type work struct {
 	replaying []Ref  // sessions that are owed retained messages and have room
+	replays   uint64 // begun so far
 	judging   uint32 // next slot to judge again after a policy change
 	judge     bool
 	delayed   *delay.Store[sender]
@@ -110,11 +111,19 @@ type resident struct {
 	bytes    limit.Bucket
 	war      *limit.Bucket // of takeovers; nil: there was none
 	replays  []replay
-	replayed bool  // listed in work.replaying
-	stalled  bool  // its pending ring waits for a lane
-	doubt    int64 // Unix milliseconds: a message made before is judged when it is delivered
-	timer    time.Time
-	lost     *session.Drops // counted already; nil: none
+	replayed bool // listed in work.replaying
+	reading  bool // somebody reads for the first of its replays
+	ring
+	stalled bool  // its pending ring waits for a lane
+	doubt   int64 // Unix milliseconds: a message made before is judged when it is delivered
+	timer   time.Time
+	lost    *session.Drops // counted already; nil: none
+}
+
+// ring is what a session's pending ring waits for beside lanes and the log.
+type ring struct {
+	learning bool // somebody finds out whether there is room for the next
+	guess    bool // nobody could: it is taken as if nothing was retained
 }
 
 // NewHome adds the half for loop id. wire is that loop.
@@ -186,6 +195,7 @@ func (h *Home) evict(now time.Time, r *resident) {
 
 // vacate takes a session out of this home, of which nobody finds it any more.
 func (h *Home) vacate(r *resident) {
+	r.unload()
 	h.countDrops(r)
 	r.s.Discard()
 	delete(h.byKey, r.s.Key)

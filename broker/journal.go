@@ -304,6 +304,7 @@ func (h *Home) resolve(now time.Time, w *waiter, seq store.Seq, retained *mqtt.F
 		case r == nil:
 		case err != nil:
 			r.s.Unstored()
+			r.log.owing = true
 			if !errors.Is(err, errFenced) { // until it is claimed again all it says is refused
 				r.log.again = now.Add(saveAfter)
 				h.unsaved(r)

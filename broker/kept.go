@@ -32,6 +32,9 @@ type durable struct {
 	giving   bool  // listed in work.giving
 	pledged  int   // records that are not decided and say that something is given back
 
+	heard store.Seq // the last of its Subscribe records that is decided and owed retained messages
+	owing bool      // the log has not heard how far its replays are
+
 	touched bool      // listed in work.unsaved
 	since   time.Time // the first change that the log has not heard of
 	again   time.Time // after the log refused to hear of them: not before
@@ -306,10 +309,21 @@ func (h *Home) wants(r *resident, m *logged) (w want, any bool) {
 func (h *Home) replayLate(r *resident, m *logged) {
 	for i := range r.log.subs {
 		if s := &r.log.subs[i]; s.id != 0 && slices.Contains(m.late, s.id) {
-			name := string(m.frame.Topic())
-			r.replays = append(r.replays, replay{filter: s.filter, real: name, upTo: h.b.retained.Version(), subID: s.to.SubID, qos: mqtt.QoS(s.to.Opts & router.OptQoS)})
+			h.replayOne(r, s, string(m.frame.Topic()), uint64(m.seq))
 		}
 	}
+}
+
+// replayOne makes sure that r gets what is retained of one topic.
+func (h *Home) replayOne(r *resident, s *durableSub, name string, upTo uint64) {
+	h.owes(r)
+	for i := range r.replays {
+		if p := &r.replays[i]; p.filter == s.filter && p.real == name && i > 0 { // it has not begun
+			p.upTo = upTo
+			return
+		}
+	}
+	h.addReplay(r, replay{filter: s.filter, real: name, upTo: upTo, subID: s.to.SubID, qos: mqtt.QoS(s.to.Opts & router.OptQoS)})
 }
 
 // recede gives what was read ahead and not sent back to the log: the client has gone.

@@ -140,6 +140,9 @@ func (h *Home) settleRing(now time.Time, r *resident) {
 		if p == nil || h.journal.over() {
 			break
 		}
+		if f := p.Frame; f.Retain && p.Delay == 0 && h.unsure(now, r, f.Topic(), len(f.Props())+len(f.Payload())) {
+			break
+		}
 		q, id, delay := p.QoS, p.ID, p.Delay
 		f := p.Frame.Hold()
 		rc, w := h.admit(now, r, publication{name: f.Topic(), frame: f, qos: q, retain: f.Retain, delay: delay}, id)
@@ -150,7 +153,7 @@ func (h *Home) settleRing(now time.Time, r *resident) {
 		r.s.RoutedAs(p, session.Pending{Wait: w.kind(), Ticket: w.ticket, Reason: rc})
 		h.await(r, w)
 	}
-	if r.s.Deferred() != nil { // the log takes nothing now
+	if h.journal.over() && r.s.Deferred() != nil { // the log takes nothing now
 		h.stall(r)
 	}
 	if r.s.Online() && !r.stalled && !r.s.PendingFull() && !r.s.Unrouted() {

@@ -86,6 +86,7 @@ func (h *Home) ShutDown(now time.Time) {
 // leave detaches the session of a connection that is ending.
 func (h *Home) leave(now time.Time, r *resident, keepWill bool, why Cause) {
 	h.countDrops(r)
+	r.unload()
 	due := r.s.Detach(now, keepWill)
 	h.tellGroups(r)
 	h.part()

@@ -109,6 +109,10 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 		h.deferPublish(now, r, m)
 		return
 	}
+	if m.retain && delay == 0 && h.unsure(now, r, name, len(p.Props)+len(p.Payload)) {
+		h.deferPublish(now, r, m)
+		return
+	}
 	rc, w := h.admit(now, r, m, p.PacketID)
 	switch {
 	case w.none() && !r.s.Busy():

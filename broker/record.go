@@ -79,7 +79,7 @@ func (h *Home) release(now time.Time, r *resident) {
 func (h *Home) recordSub(now time.Time, r *resident, sub *session.Sub, wants, had bool) {
 	body := fact.Subscription{
 		Filter: sub.Filter, Real: sub.Real, SubID: sub.ID, QoS: uint8(sub.QoS),
-		NoLocal: sub.NoLocal, RetainAsPublished: sub.RetainAsPublished, Exclusive: sub.Exclusive,
+		NoLocal: sub.NoLocal, RetainAsPublished: sub.RetainAsPublished, Exclusive: sub.Exclusive, Owed: wants,
 	}
 	if i := r.log.find(sub.Filter); i >= 0 {
 		h.recordJoin(now, r, &r.log.subs[i], 0)
@@ -98,8 +98,12 @@ func (h *Home) recordSub(now time.Time, r *resident, sub *session.Sub, wants, ha
 			r.log.subs[i].start = min(r.log.subs[i].start, seq)
 			r.log.known++
 		}
-		if sub, there := r.s.Subscribed(filter); there && wants {
-			h.owe(r, &sub, had)
+		if !wants {
+			return
+		}
+		r.log.heard = seq
+		if sub, there := r.s.Subscribed(filter); there {
+			h.owe(r, &sub, had, uint64(seq)) // the same after a crash
 			r.s.Subscribe(sub)
 			h.wakeReplay(r)
 		}
@@ -195,7 +199,7 @@ func (h *Home) saveSome(now time.Time) {
 			r.log.starved = false
 			fed = append(fed, ref)
 		}
-		if must || begun+ended > 0 {
+		if must || begun+ended > 0 || r.log.owing {
 			h.part()
 			h.save(now, r)
 		}
@@ -236,6 +240,7 @@ func (h *Home) save(now time.Time, r *resident) {
 		h.scratch.inline = nil
 	}
 	box.LastID, box.Cursor = last, store.Seq(r.s.Cursor())
+	h.boxReplays(r, box)
 	if d := r.log; d.lag.first == 0 && r.s.Needs() == 0 {
 		box.Cursor = max(box.Cursor, h.applied) // nothing is wanted of what came so far
 		r.s.Skip(uint64(box.Cursor))
@@ -249,9 +254,29 @@ func (h *Home) save(now time.Time, r *resident) {
 }
 
 // inlineMax bounds what a session's record repeats of messages that the log has not,
-// in bytes: retained messages on their way to a new subscriber. What is over it does
-// not come again after a crash.
+// in bytes or one message: retained messages on their way to a new subscriber. More of
+// them are not under way.
 const inlineMax = 256 << 10
+
+// boxReplays says which retained messages the session is still owed. A replay that has not
+// begun is what its Subscribe record says; as they begin in the order of those, none that
+// has begun is of a later one. So what is said does not grow with subscriptions.
+func (h *Home) boxReplays(r *resident, box *fact.Outbox) {
+	d := r.log
+	d.owing = false
+	box.Heard, box.Replays = d.heard, box.Replays[:0]
+	for i := range r.replays {
+		p := &r.replays[i]
+		if p.owed && i > 0 {
+			box.Heard = min(box.Heard, store.Seq(p.upTo)-1)
+			continue
+		}
+		box.Replays = append(box.Replays, fact.Replay{Filter: p.filter, Real: p.real, UpTo: store.Seq(p.upTo), Cursor: p.cursor.Bytes()})
+	}
+	if len(box.Replays) > 0 {
+		box.Heard = max(1, box.Heard)
+	}
+}
 
 // mark says to the log that the node is alive, while anybody is connected whose
 // session outlives it: after a crash their connections have ended then. One home does

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"bytes"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -11,39 +13,67 @@ import (
 
 // replay is the walk through the retained store that a new subscription is owed.
 // It advances a bounded step per turn, and only while the session has room: the
-// messages wait in the store, not in memory of their own.
+// messages wait in the store, not in memory of their own. What the store does not have in
+// memory is read a portion at a time, by somebody who may wait for the disk.
 type replay struct {
-	filter string // as the client wrote it
-	real   string // what is matched
-	cursor retain.Cursor
-	upTo   uint64 // later versions come live
-	subID  uint32
-	qos    mqtt.QoS
+	filter  string // as the client wrote it
+	real    string // what is matched
+	cursor  retain.Cursor
+	portion *retain.Portion // what was read from the cursor on; nil: nothing
+	upTo    uint64          // later versions come live
+	number  uint64          // no other replay of the home has it
+	subID   uint32
+	qos     mqtt.QoS
+	owed    bool // upTo is the record of its own Subscribe
 }
 
 // replayStep bounds what one session gets in one turn, and replayTurn all of
-// them.
+// them. replayPortion is how many messages are read at a time.
 const (
-	replayStep = 64
-	replayTurn = 512
+	replayStep    = 64
+	replayTurn    = 512
+	replayPortion = 256
 )
 
 // replay begins a walk up to a version, in place of an unfinished one of the same
 // filter.
 func (h *Home) replay(r *resident, sub *session.Sub, again bool, upTo uint64) {
 	if again {
-		r.dropReplay(sub.Filter)
+		h.dropReplay(r, sub.Filter)
 	}
-	r.replays = append(r.replays, replay{filter: sub.Filter, real: sub.Real, upTo: upTo, subID: sub.ID, qos: sub.QoS})
+	h.addReplay(r, replay{filter: sub.Filter, real: sub.Real, upTo: upTo, subID: sub.ID, qos: sub.QoS, owed: r.log != nil})
 }
 
-func (r *resident) dropReplay(filter string) {
-	r.replays = slices.DeleteFunc(r.replays, func(p replay) bool { return p.filter == filter })
+func (h *Home) addReplay(r *resident, p replay) {
+	h.work.replays++
+	p.number = h.work.replays
+	r.replays = append(r.replays, p)
+}
+
+func (h *Home) dropReplay(r *resident, filter string) {
+	before := len(r.replays)
+	r.replays = slices.DeleteFunc(r.replays, func(p replay) bool {
+		if p.filter == filter {
+			p.portion.Release()
+		}
+		return p.filter == filter
+	})
+	if len(r.replays) < before {
+		h.owes(r)
+	}
+}
+
+// unload gives back what was read and not sent: the client has gone.
+func (r *resident) unload() {
+	for i := range r.replays {
+		r.replays[i].portion.Release()
+		r.replays[i].portion = nil
+	}
 }
 
 // wakeReplay lists a session that is owed retained messages and may have room.
 func (h *Home) wakeReplay(r *resident) {
-	if len(r.replays) > 0 && !r.replayed {
+	if len(r.replays) > 0 && !r.replayed && !r.reading {
 		r.replayed = true
 		h.work.replaying = append(h.work.replaying, r.ref)
 		h.wire.Again()
@@ -75,33 +105,105 @@ func (h *Home) replaySome(now time.Time) {
 
 // step sends r some of what it is owed and tells whether it could take more now.
 func (h *Home) step(now time.Time, r *resident) (more bool) {
-	for left := replayStep; left > 0 && len(r.replays) > 0 && r.s.Online(); {
+	inline := r.inline()
+	for left := replayStep; left > 0 && len(r.replays) > 0 && r.s.Online() && !r.reading; {
 		p := &r.replays[0]
-		full := false
-		done := h.b.retained.Walk(now, p.real, &p.cursor, left, func(f *mqtt.Frame) bool {
+		progress := h.b.retained.Step(now, p.real, &p.cursor, &p.portion, left, func(f *mqtt.Frame) bool {
 			qos := min(p.qos, f.QoS)
-			if !r.s.RoomForReplay(qos) {
-				full = true
+			if !r.s.RoomForReplay(qos) || inline >= inlineMax && qos > 0 {
 				return false
 			}
 			left--
+			h.owes(r)
 			if f.Version > p.upTo || !h.mayReceive(now, r, f) { // the right may have gone since SUBSCRIBE
 				return true
+			}
+			if r.log != nil && qos > 0 {
+				inline += inlineCost(f)
 			}
 			h.send(r, r.s.Deliver(now, session.Delivery{Frame: f, QoS: qos, Retain: true, SubID: p.subID}, h.scratch.outs)) // [MQTT-3.3.1-8 of 3.1.1]
 			return true
 		})
-		switch {
-		case full:
-			return false // an acknowledgement or a drained socket wakes it
-		case done:
+		switch progress {
+		case retain.Stopped: // an acknowledgement or a drained socket wakes it
+			if h.b.retained.Heavy() {
+				r.unload()
+			}
+			return false
+		case retain.Over:
 			r.replays = slices.Delete(r.replays, 0, 1)
 			if len(r.replays) == 0 {
 				r.replays = nil
-			}
+			} // which the log need not hear of: from there on a walk would find nothing
+		case retain.Away:
+			h.readReplay(now, r, p)
+			return false // what is read wakes it
 		default:
 			return true
 		}
 	}
-	return len(r.replays) > 0 && r.s.Online() // one that comes back is woken by its arrival
+	return len(r.replays) > 0 && r.s.Online() && !r.reading // one that comes back is woken by its arrival
+}
+
+// owes notes that the log has not heard how far the replays of a session are.
+func (h *Home) owes(r *resident) {
+	if r.log != nil && !r.log.owing {
+		r.log.owing = true
+		h.unsaved(r)
+	}
+}
+
+// inline is how much a session's record repeats of messages that the log has not. Whoever
+// has as much as may be repeated gets the next when one of them is acknowledged: after a
+// crash all of them must be there.
+func (r *resident) inline() (bytes int) {
+	if r.log != nil {
+		r.s.Inline(func(f *mqtt.Frame) { bytes += inlineCost(f) })
+	}
+	return bytes
+}
+
+// inlineCost is never less than what a message takes there.
+func inlineCost(f *mqtt.Frame) int { return int(worth(f)) + 64 }
+
+// readReplay asks for what comes next of a replay.
+func (h *Home) readReplay(now time.Time, r *resident, p *replay) {
+	r.reading = true
+	most := replayPortion
+	if h.b.retained.Heavy() { // it may have to be read again
+		most = replayPortion / 16
+	}
+	ref, number, filter, from := r.ref, p.number, p.real, bytes.Clone(p.cursor.Bytes())
+	b, wire := h.b, h.wire
+	b.durable.Do(func() {
+		portion, err := b.retained.Read(now, filter, retain.CursorAt(from), most)
+		wire.Post(func(now time.Time) { h.replayRead(now, ref, number, portion, err) })
+	})
+}
+
+// replayRead takes what was read.
+func (h *Home) replayRead(now time.Time, ref Ref, number uint64, portion *retain.Portion, err error) {
+	r := h.at(ref)
+	if r == nil {
+		portion.Release()
+		return
+	}
+	r.reading = false
+	switch {
+	case err != nil:
+		portion.Release()
+		h.b.log.Event(now, slog.LevelError, "retained messages that a client is owed could not be read; the client is closed and may come back for them", r.by.Identity+"\x00"+r.by.ClientID,
+			slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.String("why", err.Error()))
+		if r.s.Online() {
+			h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.ImplementationSpecificError}, CauseServerError)
+		}
+		return
+	case r.s.Online() && len(r.replays) > 0 && r.replays[0].number == number:
+		r.replays[0].portion = portion
+	default: // the client has gone, or does not want it any more
+		portion.Release()
+	}
+	if r.s.Online() {
+		h.wakeReplay(r)
+	}
 }

@@ -1,10 +1,14 @@
 package broker
 
 import (
+	"bytes"
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/retain"
 	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/fact"
@@ -78,6 +82,7 @@ func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) {
 		}
 	}
 	r.log.missing = len(s.Missing(nil)) > 0
+	h.restoreReplays(r, v)
 	s.RestoreReceived(v.Received)
 	if l := stored.Lags[v.SID]; l != nil {
 		r.log.pos = l.First - 1
@@ -108,6 +113,31 @@ func (h *Home) restoreSub(r *resident, v *view.Sub) {
 		r.log.subs[i].start = v.Start
 	}
 	r.s.Subscribe(sub)
+}
+
+// restoreReplays gives a session back what it is owed of retained messages.
+func (h *Home) restoreReplays(r *resident, v *view.Session) {
+	r.log.heard = v.Out.Heard
+	for _, p := range v.Out.Replays {
+		i := r.log.find(p.Filter)
+		if i < 0 || p.UpTo < r.log.subs[i].start { // of a subscription that has ended
+			continue
+		}
+		sub, _ := r.s.Subscribed(p.Filter)
+		h.addReplay(r, replay{filter: p.Filter, real: p.Real, cursor: retain.CursorAt(bytes.Clone(p.Cursor)), upTo: uint64(p.UpTo), subID: sub.ID, qos: sub.QoS})
+	}
+	var later []*view.Sub // than that
+	for i := range v.Subs {
+		if v.Subs[i].Owed != 0 {
+			later = append(later, &v.Subs[i])
+		}
+	}
+	slices.SortFunc(later, func(a, b *view.Sub) int { return cmp.Compare(a.Owed, b.Owed) }) // as boxReplays wants them
+	for _, s := range later {
+		sub, _ := r.s.Subscribed(s.Filter)
+		h.replay(r, &sub, true, uint64(s.Owed))
+		r.log.heard = s.Owed
+	}
 }
 
 // entries are what a session has under way, in the words of package session.

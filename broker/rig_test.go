@@ -92,11 +92,11 @@ func (w *fakeWire) Forward(home int, b *Batch) bool {
 }
 
 func newDesk(t testing.TB, homes int, change ...func(*Settings)) *desk {
-	return openDesk(t, homes, nil, change...)
+	return openDesk(t, homes, nil, retain.Options{MessagesMax: 10_000, BytesMax: 64 << 20}, change...)
 }
 
 // openDesk is newDesk with something that outlives it; nil: nothing.
-func openDesk(t testing.TB, homes int, durable *Durable, change ...func(*Settings)) *desk {
+func openDesk(t testing.TB, homes int, durable *Durable, retained retain.Options, change ...func(*Settings)) *desk {
 	d := &desk{t: t, metrics: metrics.New(), now: time.Unix(1_700_000_000, 0)}
 	set := &Settings{
 		Session:       &session.Limits{InflightMax: 32, MqueueMessages: 1000, MqueueBytes: 16 << 20, AwaitingRelMax: 100, ReceiveMaximum: 32, AliasInMax: 32, AliasOutMax: 32},
@@ -112,7 +112,7 @@ func openDesk(t testing.TB, homes int, durable *Durable, change ...func(*Setting
 		t.Fatal(err)
 	}
 	d.b = New(Options{
-		Homes: homes, Settings: set, Index: router.New(), Retained: retain.New(retain.Options{MessagesMax: 10_000, BytesMax: 64 << 20}),
+		Homes: homes, Settings: set, Index: router.New(), Retained: retain.New(retained),
 		Authorizer: auth.NewAuthorizer(policy), Log: audit.New(slog.New(slog.NewTextHandler(io.Discard, nil)), d.metrics.NewShard()),
 		Durable: durable,
 	})

@@ -155,7 +155,7 @@ func (h *Home) subscribe(now time.Time, r *resident, ask *mqtt.Subscription, id 
 		h.recordSub(now, r, &sub, wants, had)
 	} else {
 		if wants {
-			h.owe(r, &sub, had)
+			h.owe(r, &sub, had, h.b.retained.Version()) // after the insert: see session.SeenRetained
 		}
 		r.s.Subscribe(sub)
 	}
@@ -164,10 +164,9 @@ func (h *Home) subscribe(now time.Time, r *resident, ask *mqtt.Subscription, id 
 }
 
 // owe begins the replay of the retained messages that a subscription has just become
-// owed, up to the version of now: what is newer comes live.
-func (h *Home) owe(r *resident, sub *session.Sub, had bool) {
-	version := h.b.retained.Version() // after the insert: see session.SeenRetained
-	if !had {                         // what is on its way by the old one is not lost [MQTT-3.8.4-4]
+// owed, up to a version: what is newer comes live.
+func (h *Home) owe(r *resident, sub *session.Sub, had bool, version uint64) {
+	if !had { // what is on its way by the old one is not lost [MQTT-3.8.4-4]
 		sub.RetainedSeen = version
 	}
 	h.replay(r, sub, had, version)
@@ -254,7 +253,7 @@ func (h *Home) Unsubscribe(now time.Time, ref Ref, p *mqtt.Unsubscribe) {
 // unsubscribe ends one subscription of r: it brings nothing new [MQTT-3.10.4-2].
 func (h *Home) unsubscribe(now time.Time, r *resident, sub *session.Sub) {
 	r.s.Unsubscribe(sub.Filter)
-	r.dropReplay(sub.Filter)
+	h.dropReplay(r, sub.Filter)
 	h.retract(r, sub)
 	if r.log != nil {
 		if i := r.log.find(sub.Filter); i >= 0 {

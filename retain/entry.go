@@ -13,8 +13,9 @@ import (
 // topic: with it the message of one topic is found in a block without looking at
 // the others.
 type entry struct {
-	f   *mqtt.Frame
-	tag uint64
+	f    *mqtt.Frame
+	tag  uint32
+	used uint32 // 1: it was asked for, or put, since the hand of shed came by; atomic for who holds mu for reading
 }
 
 // topicList is the messages in the order of compare.
@@ -34,10 +35,10 @@ func newTopicList() topicList {
 	}
 }
 
-func (l *topicList) tagOf(topic []byte) uint64 { return maphash.Bytes(l.seed, topic) }
+func (l *topicList) tagOf(topic []byte) uint32 { return uint32(maphash.Bytes(l.seed, topic)) } //nolint:gosec // a part of a hash is one
 
 // find is the place of that topic and the frame there, or nil.
-func (l *topicList) find(topic []byte, tag uint64) (place, *mqtt.Frame) {
+func (l *topicList) find(topic []byte, tag uint32) (place, *mqtt.Frame) {
 	b := l.blockOf(topic)
 	if b < len(l.blocks) {
 		for i, e := range l.blocks[b].items {

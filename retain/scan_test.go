@@ -15,10 +15,13 @@ func scanned(s *Store, now int64, filter string, max int) (got []string) {
 	var kept []byte
 	for {
 		cur := CursorAt(slices.Clone(kept))
-		done := s.Scan(at(now), filter, &cur, max, func(f *mqtt.Frame) bool {
+		done, err := s.Scan(at(now), filter, &cur, max, func(f *mqtt.Frame) bool {
 			got = append(got, string(f.Topic()))
 			return true
 		})
+		if err != nil {
+			panic(err)
+		}
 		if done {
 			return got
 		}
@@ -57,8 +60,8 @@ func TestScanFromAnywhere(t *testing.T) {
 	for _, b := range []string{"\x00", "\xff\xff", "a", "a/1", "zzz", "/", strings.Repeat("/", 70_000)} {
 		for _, filter := range []string{Everything, "#", "a/+/b", "a/7/b"} {
 			cur := CursorAt([]byte(b))
-			for n := 0; !s.Scan(at(0), filter, &cur, 7, func(*mqtt.Frame) bool { return true }); n++ {
-				if n > 1000 {
+			for n, done := 0, false; !done; n++ {
+				if done, _ = s.Scan(at(0), filter, &cur, 7, func(*mqtt.Frame) bool { return true }); n > 1000 {
 					t.Fatalf("Scan(%q) from %.10q does not end", filter, b)
 				}
 			}
@@ -79,7 +82,7 @@ func TestClear(t *testing.T) {
 	var cur Cursor
 	for done := false; !done; steps++ {
 		var n int
-		n, done = s.Clear(at(0), "a/+/b", &cur, 100)
+		n, done, _ = s.Clear(t.Context(), at(0), "a/+/b", &cur, 100)
 		if removed += n; n > 100 {
 			t.Fatalf("a step removed %d", n)
 		}
@@ -98,10 +101,10 @@ func TestClear(t *testing.T) {
 		t.Error("a message that had been replaced was removed in place of the new one")
 	}
 	f.Release()
-	if n, done := s.Clear(at(0), "$SYS/b", new(Cursor), 1); n != 1 || !done {
+	if n, done, _ := s.Clear(t.Context(), at(0), "$SYS/b", new(Cursor), 1); n != 1 || !done {
 		t.Errorf("one topic: %d, %v", n, done)
 	}
-	if n, done := s.Clear(at(0), Everything, new(Cursor), 5000); n != 1000 || !done {
+	if n, done, _ := s.Clear(t.Context(), at(0), Everything, new(Cursor), 5000); n != 1000 || !done {
 		t.Errorf("everything: %d, %v", n, done)
 	}
 	if n, bytes := s.Stats(); n != 0 || bytes != 0 {

@@ -37,6 +37,11 @@ func (s *Store) Walk(now time.Time, filter string, cur *Cursor, max int, fn func
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.walk(now, filter, cur, max, fn)
+}
+
+// walk is Walk for who holds mu.
+func (s *Store) walk(now time.Time, filter string, cur *Cursor, max int, fn func(f *mqtt.Frame) bool) (done bool) {
 	if !topic.HasWildcard(filter) {
 		return s.walkOne(now, filter, cur, fn)
 	}
@@ -70,10 +75,71 @@ func (s *Store) Walk(now time.Time, filter string, cur *Cursor, max int, fn func
 // walkOne is Walk for a filter without wildcards: one look.
 func (s *Store) walkOne(now time.Time, filter string, cur *Cursor, fn func(f *mqtt.Frame) bool) (done bool) {
 	cur.key = append(cur.key[:0], filter...)
-	if _, f := s.topics.find(cur.key, s.topics.tagOf(cur.key)); f != nil && !expired(f, now) && !fn(f) {
+	p, f := s.topics.find(cur.key, s.topics.tagOf(cur.key))
+	if f != nil {
+		s.touch(p)
+	}
+	if f != nil && !expired(f, now) && !fn(f) {
 		return false
 	}
 	return cur.finish()
+}
+
+// Progress is how a step of a walk ended.
+type Progress uint8
+
+// The ways in which it can.
+const (
+	Over    Progress = iota // there is nothing more
+	More                    // it has looked at as many as it was to
+	Stopped                 // fn answered false
+	Away                    // what comes next is to be read first
+)
+
+// Step is Walk for a store that may not have everything in memory. p is what was read
+// for this walk, with Read from cur on, or nil; when it has been used it is given back,
+// and nil then. Where nothing was read and memory does not have what comes next, the
+// answer is Away.
+func (s *Store) Step(now time.Time, filter string, cur *Cursor, p **Portion, max int, fn func(f *mqtt.Frame) bool) Progress {
+	if cur.done || filter == "" {
+		(*p).Release()
+		*p = nil
+		return Over
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if q := *p; q != nil && !s.complete && s.gone <= q.asOf {
+		prog := q.each(now, cur, max, fn)
+		if prog == Over || prog == Away {
+			q.Release()
+			*p = nil
+		}
+		return prog
+	}
+	(*p).Release()
+	*p = nil
+	if !s.complete {
+		name := []byte(filter)
+		if topic.HasWildcard(filter) {
+			return Away
+		}
+		_, buried := s.stones[filter]
+		if _, f := s.topics.find(name, s.topics.tagOf(name)); f == nil && !buried {
+			return Away
+		}
+	}
+	stopped := false
+	done := s.walk(now, filter, cur, max, func(f *mqtt.Frame) bool {
+		stopped = !fn(f)
+		return !stopped
+	})
+	switch {
+	case done:
+		return Over
+	case stopped:
+		return Stopped
+	}
+	return More
 }
 
 // finish ends the walk and gives its memory back.

@@ -280,3 +280,12 @@ func (s *Session) Will() *mqtt.Will { return s.life.will }
 
 // NeedsFrame tells whether an entry in that state may have to be sent again.
 func NeedsFrame(state uint8) bool { return outState(state) != awaitPubcomp }
+
+// Inline calls each for every message under way that is in memory only.
+func (s *Session) Inline(each func(f *mqtt.Frame)) {
+	for i := range s.out.inflight {
+		if e := &s.out.inflight[i]; e.seq == 0 && e.frame != nil {
+			each(e.frame)
+		}
+	}
+}

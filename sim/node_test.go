@@ -57,7 +57,7 @@ func (n *node) start() {
 	n.wire = &wire{links: make(map[broker.ConnRef]*link)}
 	count := metrics.New()
 	n.b = broker.New(broker.Options{
-		Homes: 1, Settings: settings(), Index: router.New(), Retained: retain.New(retain.Options{MessagesMax: 10_000, BytesMax: 64 << 20}),
+		Homes: 1, Settings: settings(), Index: router.New(), Retained: retain.New(retain.Options{MessagesMax: 10_000, BytesMax: 64 << 20, Rows: broker.RetainedRows(v), MemoryMax: 200}),
 		Authorizer: auth.NewAuthorizer(n.w.policy), Log: audit.New(slog.New(slog.NewTextHandler(io.Discard, nil)), count.NewShard()),
 		Durable: &broker.Durable{
 			Log: n.log, Index: v, Key: v.Key(), Node: n.name,

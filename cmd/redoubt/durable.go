@@ -14,9 +14,6 @@ import (
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/metrics"
-	"github.com/redoubtmq/redoubt/mqtt"
-	"github.com/redoubtmq/redoubt/store"
-	"github.com/redoubtmq/redoubt/store/fact"
 	"github.com/redoubtmq/redoubt/store/local"
 	"github.com/redoubtmq/redoubt/store/readers"
 	"github.com/redoubtmq/redoubt/store/view"
@@ -174,19 +171,10 @@ func (n *node) restore() error {
 	if err != nil {
 		return fmt.Errorf("store: read what waits for the sessions: %w", err)
 	}
-	messages := 0
-	if err := d.view.Retained(func(_ store.Seq, at int64, m *fact.Message) error {
-		if m.ExpiresAt != 0 && m.ExpiresAt <= began.UnixMilli() {
-			return nil
+	for more := true; more; {
+		if more, err = n.retained.Refill(began, refillStep); err != nil {
+			return fmt.Errorf("store: read the retained messages: %w", err)
 		}
-		messages++
-		f := mqtt.NewFrame(m.Topic, m.Props, m.Payload)
-		f.QoS, f.Retain, f.ExpiresAt, f.CreatedAt = mqtt.QoS(m.QoS), m.Retain, m.ExpiresAt, at
-		n.retained.Restore(f)
-		f.Release()
-		return nil
-	}); err != nil {
-		return fmt.Errorf("store: read the retained messages: %w", err)
 	}
 	homes := make(map[int]*broker.Stored)
 	for _, s := range all {
@@ -209,11 +197,35 @@ func (n *node) restore() error {
 	})
 	d.broker.Store(n.broker)
 	d.view.Run(n.broker)
+	messages, _ := d.view.RetainedCount()
 	if len(all) > 0 || messages > 0 {
-		n.log.Info("sessions and retained messages are back", "sessions", len(all), "retained", messages,
+		_, _, whole := n.retained.InMemory()
+		n.log.Info("sessions and retained messages are back", "sessions", len(all), "retained", messages, "retained_in_memory", whole,
 			"took", n.clock.Now().Sub(began).Round(time.Millisecond).String())
 	}
 	return nil
+}
+
+// refillStep is how many retained messages are loaded in one go, and refillSteps how often
+// that is done each time somebody looks.
+const (
+	refillStep  = 10_000
+	refillSteps = 20
+)
+
+// tidyRetained lets go of what has expired, and loads what is only on disk once all of it
+// fits again.
+func (n *node) tidyRetained(now time.Time) {
+	n.retained.Sweep(now, 10_000)
+	for range refillSteps {
+		more, err := n.retained.Refill(now, refillStep)
+		if err != nil {
+			n.log.Error("retained messages could not be read", "error", err.Error())
+		}
+		if !more || err != nil {
+			return
+		}
+	}
 }
 
 // closeStore ends it after the last loop: the index first, because it reads the log.

@@ -137,7 +137,7 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 			n.audit.Sweep(now)
 			n.count.Add(metrics.LogLinesSuppressed, lines.Forgive())
 			n.door.Sweep(now)
-			n.retained.Sweep(now, 10_000)
+			n.tidyRetained(now)
 			n.tidyStore(ctx)
 		case <-n.durable.crowded:
 			n.tidyStore(ctx)

@@ -51,8 +51,11 @@ func versions(names []string) (out []mqtt.Version) {
 	return out
 }
 
-func retainOptions(c *config.Config) retain.Options {
-	return retain.Options{MessagesMax: c.Limits.RetainedMessagesTotal, BytesMax: int64(c.Limits.RetainedBytesTotal)}
+func retainOptions(c *config.Config, rows retain.Rows) retain.Options {
+	return retain.Options{
+		MessagesMax: c.Limits.RetainedMessagesTotal, BytesMax: int64(c.Limits.RetainedBytesTotal),
+		Rows: rows, MemoryMax: int64(c.Limits.RetainedMemory),
+	}
 }
 
 // filesReserve is how many open files the process needs beside its clients.

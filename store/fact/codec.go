@@ -60,11 +60,18 @@ type decoder struct {
 
 // body begins to read one.
 func body(b []byte) decoder {
-	d := decoder{rest: b}
-	if f := d.byte("the format"); d.bad == "" && f != format {
-		d.fail(fmt.Sprintf("its format is %d and this version reads %d", f, format))
-	}
+	d, _ := bodyOf(b, format)
 	return d
+}
+
+// bodyOf begins to read one whose format is at most newest.
+func bodyOf(b []byte, newest byte) (d decoder, is byte) {
+	d = decoder{rest: b}
+	is = d.byte("the format")
+	if d.bad == "" && (is < format || is > newest) {
+		d.fail(fmt.Sprintf("its format is %d and this version reads %d", is, newest))
+	}
+	return d, is
 }
 
 func (d *decoder) fail(why string) {

@@ -38,6 +38,7 @@ type Message struct {
 	Broad                 bool  // more than FiltersMax filters matched: every reader looks at it
 	ExpiresAt             int64 // Unix milliseconds; 0: never
 	Filters               []FilterID
+	Only                  store.Seq // of an Unretain: it takes away the message of the record with this number and no other; 0: whatever there is
 }
 
 // Owner is whose a session is and who it was when it last connected.
@@ -99,6 +100,7 @@ type Subscription struct {
 	NoLocal           bool
 	RetainAsPublished bool
 	Exclusive         bool
+	Owed              bool // what is retained when the record is applied is still to be sent
 }
 
 // Unsubscription is the body of store.Unsubscribe.
@@ -111,6 +113,19 @@ type Outbox struct {
 	Cursor  store.Seq // whatever is not later was sent, or will not be; Entries are what is not acknowledged yet
 	LastID  uint16    // packet identifier
 	Entries []Sent
+
+	// What is owed of retained messages: all of what Subscribe records up to Heard owe, as
+	// far as it was not sent. Of later ones this says nothing.
+	Heard   store.Seq
+	Replays []Replay
+}
+
+// Replay is retained messages on their way to a subscription: those of records up to
+// UpTo whose topics Real matches, from Cursor on.
+type Replay struct {
+	Filter, Real string // as the client wrote it; what is matched
+	UpTo         store.Seq
+	Cursor       []byte // as package retain writes it; nil: nothing was sent yet
 }
 
 // Sent is one message the client has not acknowledged.

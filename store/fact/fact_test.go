@@ -44,6 +44,7 @@ var some = map[string]func(*rapid.T) fact{
 		for range rapid.IntRange(0, FiltersMax).Draw(t, "filters") {
 			m.Filters = append(m.Filters, someID(t))
 		}
+		m.Only = store.Seq(rapid.Uint64().Draw(t, "only"))
 		return m
 	},
 	"will": func(t *rapid.T) fact {
@@ -73,7 +74,7 @@ var some = map[string]func(*rapid.T) fact{
 		return &Release{ExpirySeconds: rapid.Uint32().Draw(t, "expiry"), KeepWill: someBool(t)}
 	},
 	"subscription": func(t *rapid.T) fact {
-		return &Subscription{Filter: someString(t), Real: someString(t), ID: someID(t), SubID: rapid.Uint32().Draw(t, "sub id"), QoS: someQoS(t), NoLocal: someBool(t), RetainAsPublished: someBool(t), Exclusive: someBool(t)}
+		return &Subscription{Filter: someString(t), Real: someString(t), ID: someID(t), SubID: rapid.Uint32().Draw(t, "sub id"), QoS: someQoS(t), NoLocal: someBool(t), RetainAsPublished: someBool(t), Exclusive: someBool(t), Owed: someBool(t)}
 	},
 	"unsubscription": func(t *rapid.T) fact { return &Unsubscription{Filter: someString(t)} },
 	"outbox": func(t *rapid.T) fact {
@@ -87,6 +88,11 @@ var some = map[string]func(*rapid.T) fact{
 				s.Share = someID(t)
 			}
 			o.Entries = append(o.Entries, s)
+		}
+		if o.Heard = store.Seq(rapid.Uint64().Draw(t, "heard")); o.Heard != 0 {
+			for range rapid.IntRange(0, 3).Draw(t, "replays") {
+				o.Replays = append(o.Replays, Replay{Filter: someString(t), Real: someString(t), UpTo: store.Seq(rapid.Uint64().Draw(t, "up to")), Cursor: someBytes(t)})
+			}
 		}
 		return o
 	},

@@ -16,21 +16,66 @@ const (
 	sentBytesMin = 5
 	bitAsRetain  = 1 << 2 // of a Sent, beside the QoS
 	bitAsShare   = 1 << 3 // Share is there
+	// outboxFormat is of an Outbox that owes retained messages; one that does not has the
+	// format of before.
+	outboxFormat = 2
+	// replaysMax bounds what an Outbox owes, and replayBytesMin is the shortest.
+	replaysMax     = 65535
+	replayBytesMin = 4
 )
 
 // Append appends the encoding to dst. An entry with both a Seq and an Inline, more
-// entries than packet identifiers, and a QoS above 2 are the caller's mistake.
+// entries than packet identifiers, a QoS above 2 and Replays without Heard are the
+// caller's mistake.
 func (o *Outbox) Append(dst []byte) []byte {
 	if len(o.Entries) > sentMax {
 		panic(fmt.Sprintf("BUG: an outbox with %d entries", len(o.Entries)))
 	}
-	dst = binary.AppendUvarint(append(dst, format), uint64(o.Cursor))
+	is := byte(format)
+	if o.Heard != 0 {
+		is = outboxFormat
+	} else if len(o.Replays) > 0 {
+		panic("BUG: an outbox owes what it has not heard of")
+	}
+	dst = binary.AppendUvarint(append(dst, is), uint64(o.Cursor))
 	dst = binary.BigEndian.AppendUint16(dst, o.LastID)
 	dst = binary.AppendUvarint(dst, uint64(len(o.Entries)))
 	for i := range o.Entries {
 		dst = o.Entries[i].append(dst)
 	}
+	if is == outboxFormat {
+		dst = o.appendReplays(dst)
+	}
 	return dst
+}
+
+func (o *Outbox) appendReplays(dst []byte) []byte {
+	if len(o.Replays) > replaysMax {
+		panic(fmt.Sprintf("BUG: an outbox with %d replays", len(o.Replays)))
+	}
+	dst = binary.AppendUvarint(dst, uint64(o.Heard))
+	dst = binary.AppendUvarint(dst, uint64(len(o.Replays)))
+	for i := range o.Replays {
+		r := &o.Replays[i]
+		dst = appendString(appendString(dst, r.Filter), r.Real)
+		dst = appendString(binary.AppendUvarint(dst, uint64(r.UpTo)), r.Cursor)
+	}
+	return dst
+}
+
+func (d *decoder) replays() (list []Replay) {
+	n := int(d.number(replaysMax, "the number of replays")) //nolint:gosec // within the limit
+	if n > len(d.rest)/replayBytesMin {
+		d.fail("a replay is cut off")
+		return nil
+	}
+	if n > 0 {
+		list = make([]Replay, 0, n)
+	}
+	for range n {
+		list = append(list, Replay{Filter: d.string("a filter"), Real: d.string("a real filter"), UpTo: d.seq("what it is up to"), Cursor: d.bytes("where it is")})
+	}
+	return list
 }
 
 func (s *Sent) append(dst []byte) []byte {
@@ -49,10 +94,11 @@ func (s *Sent) append(dst []byte) []byte {
 	return dst
 }
 
-// Decode reads a whole body into o. An Inline is a part of b and not looked into, and
+// Decode reads a whole body into o. An Inline and a Cursor are parts of b and not looked into, and
 // Entries is in the room that o.Entries had. After an error o is no outbox.
 func (o *Outbox) Decode(b []byte) error {
-	d, entries := body(b), o.Entries[:0]
+	d, is := bodyOf(b, outboxFormat)
+	entries := o.Entries[:0]
 	*o = Outbox{Cursor: d.seq("the cursor"), LastID: d.uint16("the last packet identifier")}
 	n := int(d.number(sentMax, "the number of entries")) //nolint:gosec // within the limit
 	if n > len(d.rest)/sentBytesMin {
@@ -72,6 +118,11 @@ func (o *Outbox) Decode(b []byte) error {
 		entries = append(entries, s)
 	}
 	o.Entries = entries
+	if is == outboxFormat {
+		o.Heard = d.seq("what it has heard of")
+		d.check(o.Heard != 0, "what it has heard of")
+		o.Replays = d.replays()
+	}
 	return d.end("outbox")
 }
 

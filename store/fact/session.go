@@ -14,6 +14,7 @@ const (
 	bitNoLocal           = 1 << 2
 	bitRetainAsPublished = 1 << 3
 	bitExclusive         = 1 << 4
+	bitOwed              = 1 << 5
 )
 
 // Append appends the encoding to dst.
@@ -78,7 +79,7 @@ func (s *Subscription) Append(dst []byte) []byte {
 	if s.ID == 0 {
 		panic("BUG: a subscription without the id of its filter")
 	}
-	dst = append(dst, format, quality(s.QoS)|flag(s.NoLocal, bitNoLocal)|flag(s.RetainAsPublished, bitRetainAsPublished)|flag(s.Exclusive, bitExclusive))
+	dst = append(dst, format, quality(s.QoS)|flag(s.NoLocal, bitNoLocal)|flag(s.RetainAsPublished, bitRetainAsPublished)|flag(s.Exclusive, bitExclusive)|flag(s.Owed, bitOwed))
 	dst = binary.BigEndian.AppendUint64(dst, uint64(s.ID))
 	dst = binary.AppendUvarint(dst, uint64(s.SubID))
 	return appendString(appendString(dst, s.Filter), s.Real)
@@ -87,9 +88,9 @@ func (s *Subscription) Append(dst []byte) []byte {
 // Decode reads a whole body into s. After an error s is no subscription.
 func (s *Subscription) Decode(b []byte) error {
 	d := body(b)
-	flags := d.flags(qosBits | bitNoLocal | bitRetainAsPublished | bitExclusive)
+	flags := d.flags(qosBits | bitNoLocal | bitRetainAsPublished | bitExclusive | bitOwed)
 	*s = Subscription{
-		QoS: d.qos(flags), NoLocal: flags&bitNoLocal != 0, RetainAsPublished: flags&bitRetainAsPublished != 0, Exclusive: flags&bitExclusive != 0,
+		QoS: d.qos(flags), NoLocal: flags&bitNoLocal != 0, RetainAsPublished: flags&bitRetainAsPublished != 0, Exclusive: flags&bitExclusive != 0, Owed: flags&bitOwed != 0,
 		ID: FilterID(d.uint64("the id of the filter")), SubID: uint32(d.number(1<<32-1, "the subscription id")), //nolint:gosec // within the limit
 	}
 	d.check(s.ID != 0, "the id of the filter")

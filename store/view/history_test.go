@@ -323,6 +323,12 @@ func someBody(t *rapid.T, k store.Kind) []byte {
 		if small("zero") == 3 && flip("really") {
 			m.Topic = []byte{'a', 0}
 		}
+		if flip("expires") {
+			m.ExpiresAt = int64(rapid.IntRange(1, 1000).Draw(t, "when"))
+		}
+		if k == store.Unretain && flip("only") {
+			m.Only = store.Seq(rapid.IntRange(1, 100).Draw(t, "of"))
+		}
 		for range small("filters") {
 			m.Filters = append(m.Filters, someFilter(t))
 		}
@@ -342,13 +348,13 @@ func someBody(t *rapid.T, k store.Kind) []byte {
 		r := fact.Release{ExpirySeconds: uint32(small("expiry")), KeepWill: flip("keep")}
 		return r.Append(nil)
 	case store.Subscribe:
-		s := fact.Subscription{Filter: text(), Real: text(), ID: someFilter(t), QoS: 1}
+		s := fact.Subscription{Filter: text(), Real: text(), ID: someFilter(t), QoS: 1, Owed: flip("owed")}
 		return s.Append(nil)
 	case store.Unsubscribe:
 		u := fact.Unsubscription{Filter: text()}
 		return u.Append(nil)
 	case store.Inflight, store.Ack:
-		o := fact.Outbox{Cursor: store.Seq(small("cursor")), LastID: uint16(small("id"))}
+		o := fact.Outbox{Cursor: store.Seq(small("cursor")), LastID: uint16(small("id")), Heard: store.Seq(rapid.IntRange(0, 100).Draw(t, "heard"))}
 		for i := range small("entries") {
 			o.Entries = append(o.Entries, fact.Sent{Seq: store.Seq(i + 1), ID: uint16(i), QoS: 1, Share: fact.FilterID(small("share"))})
 		}

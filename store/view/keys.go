@@ -14,7 +14,8 @@ import (
 // obliges to.
 //
 // Version 1 had the postings of a block in one row for each filter (tablePosting), and
-// trimmed whole blocks. They are read as they are: see loadSpans.
+// trimmed whole blocks. They are read as they are: see loadSpans. It had no tableCounts, no
+// tableExpiry and no partOwed: what is missing is made.
 const (
 	formatVersion = 2
 	formatOldest  = 1 // that is read
@@ -30,6 +31,8 @@ const (
 	tableSession  = 0x04 // SID 16, part 1, ...
 	tableRetained = 0x05 // topic with its levels separated by 0x00: number 8, time 8, Message
 	tableValue    = 0x06 // kind 1, name: content
+	tableCounts   = 0x07 // applied number 8: retained messages 8, the bytes of their bodies 8
+	tableExpiry   = 0x08 // when a retained message expires 8, its key without table and shard: nothing
 
 	tablePart    = 0x10 // number that a part begins with 8, filter id 8: the numbers in the part and the bytes of each
 	tableRescued = 0x11 // number 8: a record, which the log need not have any more
@@ -48,6 +51,7 @@ const (
 	partWill     = 3 // Will
 	partReceived = 4 // packet identifier 2: nothing
 	partSub      = 5 // filter: number it starts at 8, Subscription
+	partOwed     = 6 // filter: number 8 of the Subscribe that is owed retained messages
 )
 
 // errRow: a row is not one that this version writes.
@@ -117,6 +121,20 @@ func appendRetainedKey(dst, topic []byte) []byte {
 	return dst
 }
 
+// appendExpiryKey is for a retained message with that key. Times before 1970 come first.
+func appendExpiryKey(dst []byte, at int64, retained []byte) []byte {
+	dst = appendNumberKey(dst, tableExpiry, uint64(at)^1<<63) //nolint:gosec // as bits
+	return append(dst, retained[prefixBytes:]...)
+}
+
+// splitExpiryKey answers the time, and the key of the message without table and shard.
+func splitExpiryKey(key []byte) (at int64, topic []byte, err error) {
+	if len(key) < prefixBytes+8 {
+		return 0, nil, errRow
+	}
+	return int64(binary.BigEndian.Uint64(key[prefixBytes:]) ^ 1<<63), key[prefixBytes+8:], nil //nolint:gosec // as bits
+}
+
 // retainable tells whether a topic has a key of its own.
 func retainable(topic []byte) bool { return bytes.IndexByte(topic, 0) < 0 }
 
@@ -164,7 +182,7 @@ type guard struct {
 	created, left  int64
 	expiry         uint32
 	outbox, will   bool // there is a row of it; known by reading, not written
-	received, subs bool // there may be rows; the same
+	received, subs bool // there may be rows, of owed ones too; the same
 }
 
 const guardBytes = 28

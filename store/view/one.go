@@ -8,7 +8,7 @@ import (
 // it as of a record waits for that first (Wait).
 func (v *View) Session(sid store.SID) (*Session, error) {
 	var s *Session
-	err := v.table(appendSessionKey(nil, &sid, partGuard), appendSessionKey(nil, &sid, partSub+1), func(key, value []byte) error {
+	err := v.table(appendSessionKey(nil, &sid, partGuard), appendSessionKey(nil, &sid, partOwed+1), func(key, value []byte) error {
 		_, part, rest, err := splitSessionKey(key)
 		if err != nil {
 			return err

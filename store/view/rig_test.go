@@ -256,6 +256,13 @@ func compare(v *View, want *twin, floor store.Seq, rescued ...store.Seq) error {
 	if err != nil || !slices.Equal(topics, slices.Sorted(maps.Keys(want.retained))) {
 		return fmt.Errorf("retained: %q, %w", topics, err)
 	}
+	size := int64(0)
+	for _, w := range want.retained {
+		size += int64(len(w.body))
+	}
+	if n, sum := v.RetainedCount(); n != len(want.retained) || sum != size {
+		return fmt.Errorf("%d retained of %d bytes, want %d of %d", n, sum, len(want.retained), size)
+	}
 	for _, k := range []store.Kind{store.Config, store.User, store.Rule, store.Ban, store.Key} {
 		got := make(map[string]string)
 		if err := v.Values(k, func(name string, content []byte) error { got[name] = string(content); return nil }); err != nil || !maps.Equal(got, want.values[k]) {

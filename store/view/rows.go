@@ -1,9 +1,8 @@
 package view
 
 import (
-	"encoding/binary"
-	"hash/maphash"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -32,14 +31,18 @@ type rows struct {
 	groups   *groups
 	bodies   bodies
 	touched  []touched
-	topics   map[uint64]struct{} // hashes of the retained topics, to count them
-	key, val []byte              // scratch
+	retained retained
+	key, val []byte // scratch
 
-	seed maphash.Seed
+	// What is asked for without mu, because who holds it may wait for the disk.
+	asked struct {
+		reached         atomic.Uint64
+		messages, bytes atomic.Int64 // of retained messages
+	}
 }
 
 func newRows(ix *index, open *openBlocks) *rows {
-	return &rows{ix: ix, open: open, batch: ix.db.NewBatch(), guards: make(map[store.SID]guard), groups: newGroups(), topics: make(map[uint64]struct{}), seed: maphash.MakeSeed()}
+	return &rows{ix: ix, open: open, batch: ix.db.NewBatch(), guards: make(map[store.SID]guard), groups: newGroups(), retained: retained{known: make(map[string]retainedRow)}}
 }
 
 // write adds the rows of a batch of records; marks are the positions after each.
@@ -56,13 +59,20 @@ func (r *rows) write(items []Item, marks []position) error {
 		if err := r.record(seq, &items[i]); err != nil {
 			return err
 		}
+		before := r.at.seq
 		r.at, r.dirty = marks[i], true
+		if items[i].Outcome == Applied {
+			if err := r.expireRetained(before, seq, items[i].Record.At); err != nil {
+				return err
+			}
+		}
 		if r.batch.Len() >= batchBytes {
 			if err := r.commitLocked(); err != nil {
 				return err
 			}
 		}
 	}
+	r.publishRetained()
 	return nil
 }
 
@@ -78,15 +88,9 @@ func (r *rows) record(seq store.Seq, item *Item) error {
 	}
 	switch rec.Kind {
 	case store.Retain:
-		r.key = appendRetainedKey(r.key[:0], item.Message.Topic)
-		r.topics[maphash.Bytes(r.seed, r.key)] = struct{}{}
-		r.val = binary.BigEndian.AppendUint64(r.val[:0], uint64(seq))
-		r.val = binary.BigEndian.AppendUint64(r.val, uint64(rec.At)) //nolint:gosec // as bits
-		return r.set(r.key, r.val, rec.Body)
+		return r.retain(seq, rec, item.Message)
 	case store.Unretain:
-		r.key = appendRetainedKey(r.key[:0], item.Message.Topic)
-		delete(r.topics, maphash.Bytes(r.seed, r.key))
-		return r.batch.Delete(r.key, nil)
+		return r.unretain(item.Message)
 	case store.Config, store.User, store.Rule, store.Ban, store.Key:
 		return r.value(rec)
 	case store.Message, store.Hash: // postings are in memory until their part closes
@@ -177,11 +181,16 @@ func (r *rows) commitLocked() error {
 	if err := r.batch.Set(r.key, r.val, nil); err != nil {
 		return r.fail(err)
 	}
+	r.key, r.val = appendTable(r.key[:0], tableCounts), r.appendCounts(r.val[:0])
+	if err := r.batch.Set(r.key, r.val, nil); err != nil {
+		return r.fail(err)
+	}
 	if err := r.ix.db.Apply(r.batch, pebble.NoSync); err != nil {
 		return r.fail(err)
 	}
 	r.batch.Reset()
 	r.dirty = false
+	clear(r.retained.known)
 	return nil
 }
 

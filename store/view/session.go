@@ -161,9 +161,23 @@ func (r *rows) subscribe(seq store.Seq, rec *store.Record, g *guard) error {
 		r.subs++
 	}
 	g.subs = true
+	if err := r.owe(seq, &rec.SID, &body); err != nil {
+		return err
+	}
 	r.key = append(r.sessionKey(&rec.SID, partSub), body.Filter...)
 	r.val = binary.BigEndian.AppendUint64(r.val[:0], uint64(start))
 	return r.set(r.key, r.val, rec.Body)
+}
+
+// owe notes which record of a subscription is owed retained messages, in place of the
+// one before if that was.
+func (r *rows) owe(seq store.Seq, sid *store.SID, body *fact.Subscription) error {
+	r.key = append(r.sessionKey(sid, partOwed), body.Filter...)
+	if body.Owed {
+		r.val = binary.BigEndian.AppendUint64(r.val[:0], uint64(seq))
+		return r.batch.Set(r.key, r.val, nil)
+	}
+	return nil
 }
 
 func (r *rows) unsubscribe(rec *store.Record, g *guard) error {
@@ -176,6 +190,10 @@ func (r *rows) unsubscribe(rec *store.Record, g *guard) error {
 		return err
 	}
 	r.subs--
+	r.key = append(r.sessionKey(&rec.SID, partOwed), body.Filter...)
+	if err := r.batch.Delete(r.key, nil); err != nil {
+		return err
+	}
 	r.key = append(r.sessionKey(&rec.SID, partSub), body.Filter...)
 	return r.batch.Delete(r.key, nil)
 }
@@ -220,7 +238,7 @@ func (r *rows) wipe(sid *store.SID, g *guard) error {
 	if err := r.commitLocked(); err != nil {
 		return err
 	}
-	lower, upper := appendSessionKey(nil, sid, partReceived), appendSessionKey(nil, sid, partSub+1)
+	lower, upper := appendSessionKey(nil, sid, partReceived), appendSessionKey(nil, sid, partOwed+1)
 	return r.ix.scan(lower, upper, func(key, _ []byte) error {
 		if _, part, _, err := splitSessionKey(key); err == nil && part == partSub {
 			r.subs--

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
-	"hash/maphash"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -32,6 +31,7 @@ type Session struct {
 type Sub struct {
 	fact.Subscription
 	Start store.Seq
+	Owed  store.Seq // the record that is owed retained messages, unless Out has heard of it; 0: none
 }
 
 // scan calls fn for the rows from lower on and before upper. Key and value are valid
@@ -126,6 +126,17 @@ func (s *Session) row(part byte, rest, value []byte) error {
 		sub, err := decodeSub(value)
 		s.Subs = append(s.Subs, sub)
 		return err
+	case partOwed:
+		if len(value) != 8 {
+			return errRow
+		}
+		seq := store.Seq(binary.BigEndian.Uint64(value))
+		for i := range s.Subs { // which come before
+			if s.Subs[i].Filter == string(rest) && seq > s.Out.Heard {
+				s.Subs[i].Owed = seq
+			}
+		}
+		return nil
 	}
 	return fmt.Errorf("%w: part %d of a session", errRow, part)
 }
@@ -180,6 +191,8 @@ func (r *rows) load() error {
 		case partSub:
 			g.subs = true
 			r.subs++
+		case partOwed:
+			g.subs = true
 		}
 		r.guards[sid] = g
 		return err
@@ -187,12 +200,7 @@ func (r *rows) load() error {
 	if err != nil {
 		return err
 	}
-	lower, upper = tableBounds(tableRetained)
-	err = r.ix.scan(lower, upper, func(key, _ []byte) error {
-		r.topics[maphash.Bytes(r.seed, key)] = struct{}{}
-		return nil
-	})
-	if err != nil {
+	if err := r.loadRetained(); err != nil {
 		return err
 	}
 	if err := r.loadGroups(); err != nil {

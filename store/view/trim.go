@@ -102,7 +102,7 @@ func (v *View) Stats() Stats {
 	defer leave()
 	r, o := v.rows, v.open
 	r.mu.Lock()
-	s := Stats{Sessions: len(r.guards), Subscriptions: r.subs, Retained: len(r.topics)}
+	s := Stats{Sessions: len(r.guards), Subscriptions: r.subs, Retained: r.retained.messages}
 	r.mu.Unlock()
 	o.mu.Lock()
 	for _, b := range o.blocks {

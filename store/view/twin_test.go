@@ -2,6 +2,7 @@ package view
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"hash/crc32"
 	"maps"
@@ -27,9 +28,10 @@ type twin struct {
 }
 
 type twinRetained struct {
-	seq  store.Seq
-	at   int64
-	body string
+	seq     store.Seq
+	at      int64
+	body    string
+	expires int64
 }
 
 // numbered is a record and its number.
@@ -43,6 +45,7 @@ func newTwin(history []numbered) *twin {
 		sessions: make(map[store.SID]*Session), retained: make(map[string]twinRetained), values: make(map[store.Kind]map[string]string),
 		postings: make(map[fact.FilterID][]Posting), outcomes: make(map[store.Seq]Outcome), groups: newGroups(),
 	}
+	before := store.Seq(0)
 	for i := range history {
 		seq, r := history[i].seq, &history[i].rec
 		t.hash = twinHash(t.hash, seq, r)
@@ -57,9 +60,36 @@ func newTwin(history []numbered) *twin {
 		if o == Applied {
 			t.alive = max(t.alive, r.At)
 			t.apply(seq, r)
+			if before/64 != seq/64 && r.At != 0 {
+				t.expire(r.At)
+			}
+		}
+		before = seq
+	}
+	for _, s := range t.sessions {
+		for i := range s.Subs {
+			if s.Subs[i].Owed <= s.Out.Heard {
+				s.Subs[i].Owed = 0
+			}
 		}
 	}
 	return t
+}
+
+// expire removes what has expired, the first 256.
+func (t *twin) expire(at int64) {
+	var due []string
+	for key, m := range t.retained {
+		if m.expires != 0 && m.expires <= at {
+			due = append(due, key)
+		}
+	}
+	slices.SortFunc(due, func(a, b string) int {
+		return cmp.Or(cmp.Compare(t.retained[a].expires, t.retained[b].expires), strings.Compare(a, b))
+	})
+	for _, key := range due[:min(len(due), 256)] {
+		delete(t.retained, key)
+	}
 }
 
 // twinHash says in one line for each field what the hash is of.
@@ -180,9 +210,11 @@ func (t *twin) apply(seq store.Seq, r *store.Record) {
 		}
 		switch key := strings.ReplaceAll(string(b.Topic), "/", "\x00"); r.Kind {
 		case store.Retain:
-			t.retained[key] = twinRetained{seq, r.At, string(raw)}
+			t.retained[key] = twinRetained{seq, r.At, string(raw), b.ExpiresAt}
 		case store.Unretain:
-			delete(t.retained, key)
+			if b.Only == 0 || b.Only == t.retained[key].seq {
+				delete(t.retained, key)
+			}
 		}
 	case *fact.Claim:
 		if b.Moves {
@@ -206,8 +238,14 @@ func (t *twin) apply(seq store.Seq, r *store.Record) {
 	case *fact.Will:
 		s.Will = b
 	case *fact.Subscription:
-		sub := Sub{*b, seq}
+		sub := Sub{Subscription: *b, Start: seq}
+		if b.Owed {
+			sub.Owed = seq
+		}
 		s.Subs = slices.DeleteFunc(s.Subs, func(old Sub) bool {
+			if old.Filter == b.Filter && !b.Owed {
+				sub.Owed = old.Owed
+			}
 			if old.Filter == b.Filter && old.Real == b.Real {
 				sub.Start = old.Start
 			}
