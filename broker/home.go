@@ -55,6 +55,7 @@ type keeping struct {
 	applied  store.Seq               // messages up to this one were offered to the sessions
 	byFilter map[fact.FilterID][]Ref // sessions that want the messages of a filter from the log
 	summons  map[session.Key]*summons
+	astray   astray
 	queues   map[fact.FilterID]*queue
 }
 
@@ -323,7 +324,7 @@ func (h *Home) Spent() int { return h.spent }
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time {
 	next := h.timers.Next()
-	for _, at := range [...]time.Time{h.work.delayed.Next(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd()} {
+	for _, at := range [...]time.Time{h.work.delayed.Next(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek()} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
@@ -341,6 +342,7 @@ func (h *Home) Turn(now time.Time) {
 		h.giveSome(now)
 		h.linesAgain(now)
 		h.sayEnds(now)
+		h.seekSome(now)
 		h.submit()
 	}
 	h.flush(now)

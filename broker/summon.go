@@ -70,6 +70,7 @@ func (h *Home) move(now time.Time, key session.Key, s *summons, after uint64) {
 	j.waiters = append(j.waiters, waiter{ticket: ticket, index: index, kind: waitDo, do: func(now time.Time, _ *resident, seq store.Seq, err error) {
 		if err != nil && !errors.Is(err, errFenced) {
 			h.summoned(now, key, s, &mqtt.Error{Reason: refusalOf(err), Detail: "the session could not be claimed: " + err.Error()})
+			h.seek(now, key)
 			return
 		}
 		s.stale, s.orphan = false, false // by claims before ours
@@ -132,6 +133,7 @@ func (h *Home) arrived(now time.Time, key session.Key, s *summons, epoch uint64,
 	switch v := f.session; {
 	case f.err != nil:
 		h.summoned(now, key, s, &mqtt.Error{Reason: mqtt.ImplementationSpecificError, Detail: fmt.Sprintf("the session could not be read: %v", f.err)})
+		h.seek(now, key)
 	case v == nil:
 		h.summoned(now, key, s, nil)
 	case f.fenced, s.stale && s.orphan, v.Epoch != epoch && v.Node == h.b.durable.Node:
@@ -142,6 +144,45 @@ func (h *Home) arrived(now time.Time, key session.Key, s *summons, epoch uint64,
 		h.install(now, f)
 		h.summoned(now, key, s, nil)
 	}
+}
+
+// astray is sessions that may be this node's and that it could not have: it looks after
+// them again some time later, whether or not anybody asks for them.
+type astray struct {
+	keys []session.Key
+	at   time.Time
+}
+
+// seekAfter is how long after.
+const seekAfter = 500 * time.Millisecond
+
+// seek remembers a session to look for.
+func (h *Home) seek(now time.Time, key session.Key) {
+	if len(h.astray.keys) == 0 {
+		h.astray.at = now.Add(seekAfter)
+	}
+	h.astray.keys = append(h.astray.keys, key)
+	h.wire.Again()
+}
+
+// seekSome looks for them.
+func (h *Home) seekSome(now time.Time) {
+	if len(h.astray.keys) == 0 || now.Before(h.astray.at) {
+		return
+	}
+	keys := h.astray.keys
+	h.astray.keys = nil
+	for _, key := range keys {
+		h.reclaim(key, h.b.durable.Key.SID(key.Mountpoint, key.Identity, key.ClientID), 0)
+	}
+}
+
+// nextSeek is when seekSome next has something to do; zero: never.
+func (h *Home) nextSeek() time.Time {
+	if len(h.astray.keys) == 0 {
+		return time.Time{}
+	}
+	return h.astray.at
 }
 
 // reclaim looks whether a session that was lost is this node's all the same: a claim of

@@ -56,7 +56,7 @@ func (w *world) until(some func() (any bool)) {
 		if rounds++; rounds > 2000 {
 			w.fatal("it does not come to rest")
 		}
-		w.now = w.now.Add(100 * time.Millisecond)
+		w.now = w.now.Add(200 * time.Millisecond)
 		if some() {
 			quiet = -1
 		}
