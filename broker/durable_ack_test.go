@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -256,6 +257,31 @@ func TestASubscriptionThatFailedIsTakenBack(t *testing.T) {
 	pub.publish("open/a", "m2", 1, 2)
 	k.rest()
 	c.expect("m2 q1 #1")
+}
+
+// What was published under a claim that the log did not take is refused, and what was
+// published under the next one is not, although the home said both in one turn.
+func TestARefusedPublishTakesNoneOfTheNextConnectionWithIt(t *testing.T) {
+	k := newKeptDesk(t, 1)
+	sub, pub := k.join(0, "sub"), k.join(0, "pub")
+	k.hears(sub, "open/#", 2)
+	pub.cut()
+	k.rest()
+	pub = k.back("pub")
+	k.turn()
+	pub.publish("open/a", "m1", 2, 1)
+	k.log.fail(store.ErrFull, false)
+	k.news()
+	if _, closed := pub.closed(); !closed {
+		t.Fatal("the connection did not end with its claim")
+	}
+	pub = k.back("pub")
+	pub.publish("open/a", "m2", 2, 2)
+	k.rest()
+	if got := pub.words(); !strings.HasSuffix(got, "PUBREC #2") {
+		t.Errorf("m2 was answered %q", got)
+	}
+	sub.expect("m2 q2 #1")
 }
 
 // A client whose claim of its session the log did not take goes, and finds the session

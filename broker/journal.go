@@ -147,7 +147,15 @@ const batchRecords = 8192
 // between records that must be in one batch.
 func (h *Home) part() {
 	j := &h.journal
-	if len(j.recs) < batchRecords && len(j.body) < journalMax {
+	if len(j.recs) >= batchRecords || len(j.body) >= journalMax {
+		h.breakOff()
+	}
+}
+
+// breakOff ends a batch, if there is one.
+func (h *Home) breakOff() {
+	j := &h.journal
+	if len(j.recs) == 0 {
 		return
 	}
 	before := j.ticket

@@ -14,7 +14,9 @@ import (
 
 // claim says that a new connection has the session, with its will.
 func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, expiry uint32) {
-	h.part()
+	if h.part(); r.s.Busy() {
+		h.breakOff() // what becomes of publishes of the epoch before says nothing of those of this one
+	}
 	d := r.log
 	from := d.epoch
 	d.epoch = h.b.epochAfter(from, now)
