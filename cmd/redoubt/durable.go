@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/datadir"
@@ -197,6 +198,9 @@ func (n *node) restore() error {
 	})
 	d.broker.Store(n.broker)
 	d.view.Run(n.broker)
+	if gone := withoutUser(all, n.users.Known); len(gone) > 0 {
+		n.server.Each(func(now time.Time, h *broker.Home) { h.Revoke(now, gone) })
+	}
 	messages, _ := d.view.RetainedCount()
 	if len(all) > 0 || messages > 0 {
 		_, _, whole := n.retained.InMemory()
@@ -204,6 +208,18 @@ func (n *node) restore() error {
 			"took", n.clock.Now().Sub(began).Round(time.Millisecond).String())
 	}
 	return nil
+}
+
+// withoutUser are the identities of sessions whose user is no more: a crash came between
+// the end of the user and that of the session.
+func withoutUser(all []*view.Session, known func(name string) bool) map[string]bool {
+	gone := make(map[string]bool)
+	for _, s := range all {
+		if s.Method == builtin.Name && !known(s.Identity) {
+			gone[s.Identity] = true
+		}
+	}
+	return gone
 }
 
 // refillStep is how many retained messages are loaded in one go, and refillSteps how often
