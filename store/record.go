@@ -37,12 +37,14 @@ const (
 	Key
 	Audit
 	Hash
+	Delay
+	DelayEnd
 	kindEnd
 )
 
 var kindNames = [kindEnd]string{"", "Message", "Claim", "Release", "Subscribe", "Unsubscribe", "Inflight", "Ack", "QoS2In", "QoS2Rel",
 	"Retain", "Unretain", "Will", "WillFire", "ShareJoin", "ShareLeave", "ShareAck", "Rescue", "Expire", "Config", "User", "Rule", "Ban",
-	"Key", "Audit", "Hash"}
+	"Key", "Audit", "Hash", "Delay", "DelayEnd"}
 
 // String is the kind's name.
 func (k Kind) String() string {

@@ -34,6 +34,8 @@ var kinds = map[string]func() fact{
 	"join":           func() fact { return new(Join) },
 	"leave":          func() fact { return new(Leave) },
 	"take":           func() fact { return new(Take) },
+	"delay":          func() fact { return new(Delay) },
+	"delayend":       func() fact { return new(DelayEnd) },
 }
 
 // some are the generators of values of each type. They only make what can be
@@ -55,10 +57,7 @@ var some = map[string]func(*rapid.T) fact{
 		return w
 	},
 	"claim": func(t *rapid.T) fact {
-		c := &Claim{Owner: Owner{
-			Mountpoint: someString(t), Identity: someString(t), ClientID: someString(t), Username: someString(t), Listener: someString(t), Method: someString(t),
-			Proof: rapid.Uint64().Draw(t, "proof"), Addr: someAddr(t),
-		}, Node: someString(t), Version: rapid.Byte().Draw(t, "version"), ExpirySeconds: rapid.Uint32().Draw(t, "expiry")}
+		c := &Claim{Owner: someOwner(t), Node: someString(t), Version: rapid.Byte().Draw(t, "version"), ExpirySeconds: rapid.Uint32().Draw(t, "expiry")}
 		switch {
 		case someBool(t):
 			c.Moves = true
@@ -116,6 +115,21 @@ var some = map[string]func(*rapid.T) fact{
 		}
 		return k
 	},
+	"delay": func(t *rapid.T) fact {
+		d := &Delay{Owner: someOwner(t), Node: someString(t), Due: rapid.Int64().Draw(t, "due")}
+		d.Message = Message{Topic: someBytes(t), Props: someBytes(t), Payload: someBytes(t), QoS: someQoS(t), Retain: someBool(t), ExpiresAt: rapid.Int64().Draw(t, "expires")}
+		return d
+	},
+	"delayend": func(t *rapid.T) fact {
+		return &DelayEnd{Due: rapid.Int64().Draw(t, "due"), Seq: store.Seq(rapid.Uint64Min(1).Draw(t, "seq"))}
+	},
+}
+
+func someOwner(t *rapid.T) Owner {
+	return Owner{
+		Mountpoint: someString(t), Identity: someString(t), ClientID: someString(t), Username: someString(t), Listener: someString(t), Method: someString(t),
+		Proof: rapid.Uint64().Draw(t, "proof"), Addr: someAddr(t),
+	}
 }
 
 // someBytes is nil rather than empty: there is one way to have nothing.
@@ -149,6 +163,8 @@ func settle(f fact) fact {
 		if len(f.Entries) == 0 {
 			f.Entries = nil
 		}
+	case *Delay:
+		settle(&f.Message)
 	}
 	return f
 }
@@ -205,6 +221,8 @@ func TestAppendPanicsOnTheCallersMistake(t *testing.T) {
 		"sent in two ways":   &Outbox{Entries: []Sent{{Seq: 1, Inline: []byte{1}}}},
 		"too many entries":   &Outbox{Entries: make([]Sent, sentMax+1)},
 		"packet identifier0": &PacketID{},
+		"a delay for some":   &Delay{Message: Message{Filters: []FilterID{1}}},
+		"the end of none":    &DelayEnd{},
 	} {
 		func() {
 			defer func() {

@@ -53,3 +53,5 @@ func FuzzMark(f *testing.F)           { fuzz(f, "mark") }
 func FuzzJoin(f *testing.F)           { fuzz(f, "join") }
 func FuzzLeave(f *testing.F)          { fuzz(f, "leave") }
 func FuzzTake(f *testing.F)           { fuzz(f, "take") }
+func FuzzDelay(f *testing.F)          { fuzz(f, "delay") }
+func FuzzDelayEnd(f *testing.F)       { fuzz(f, "delayend") }

@@ -298,6 +298,7 @@ func someRecord(t *rapid.T) store.Record {
 		store.Inflight, store.Ack, store.QoS2In, store.QoS2Rel, store.Retain, store.Retain, store.Unretain, store.Will, store.WillFire, store.Expire,
 		store.Config, store.User, store.Ban, store.Hash, store.Rescue,
 		store.ShareJoin, store.ShareJoin, store.ShareLeave, store.ShareAck, store.ShareAck, store.ShareAck,
+		store.Delay, store.Delay, store.DelayEnd,
 	}).Draw(t, "kind")
 	if !isMessage(r.Kind) || rapid.Bool().Draw(t, "durable") {
 		r.SID = store.SID{byte(rapid.SampledFrom([]int{1, 1, 1, 2, 2, 0}).Draw(t, "sid"))}
@@ -371,6 +372,13 @@ func someBody(t *rapid.T, k store.Kind) []byte {
 			v.Content = []byte(text())
 		}
 		return v.Append(nil)
+	case store.Delay:
+		d := fact.Delay{Owner: fact.Owner{Identity: text()}, Node: "n", Due: int64(small("due")) - 1}
+		d.Message = fact.Message{Topic: []byte(text()), Payload: []byte(text()), QoS: 1}
+		return d.Append(nil)
+	case store.DelayEnd: // of one of the first records, that may be another thing
+		e := fact.DelayEnd{Due: int64(small("due")) - 1, Seq: store.Seq(1 + rapid.IntRange(0, 20).Draw(t, "ends"))}
+		return e.Append(nil)
 	case store.Hash:
 		m := fact.Mark{Node: text()}
 		return m.Append(nil)

@@ -85,6 +85,8 @@ type bodies struct {
 	join    fact.Join
 	leave   fact.Leave
 	take    fact.Take
+	delay   fact.Delay
+	end     fact.DelayEnd
 }
 
 func newJudge(epochs map[store.SID]uint64, groups *groups, at position, max sizes, alarm func(string, error)) judge {
@@ -247,6 +249,10 @@ func (b *bodies) check(r *store.Record) error {
 		return b.leave.Decode(r.Body)
 	case store.ShareAck:
 		return b.take.Decode(r.Body)
+	case store.Delay:
+		return b.delay.Decode(r.Body)
+	case store.DelayEnd:
+		return b.end.Decode(r.Body)
 	}
 	// Rescue and Audit come with the parts of the broker
 	// that write them.

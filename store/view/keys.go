@@ -40,7 +40,9 @@ const (
 	tableKept    = 0x13 // kept
 
 	tableGroup = 0x20 // group id 8, part 1, ...: see groups.go
-	tableEnd   = 0x21
+
+	tableDelayed = 0x30 // due 8 as beforeZero has it, number 8: SID 16, time 8, Delay
+	tableEnd     = 0x31
 )
 
 // Parts of a session, in the order in which they are read.

@@ -18,6 +18,7 @@ func FuzzRows(f *testing.F) {
 	f.Add([]byte{0, 5, 1, 5, 2, 0xff, 1})
 	f.Add(append(make([]byte, 8), (&fact.Subscription{Filter: "a", ID: 1}).Append(nil)...))
 	f.Add(append(make([]byte, 16), (&fact.Message{Topic: []byte("a")}).Append(nil)...))
+	f.Add(append(append(appendDelayedKey(nil, -1, 2), make([]byte, 24)...), (&fact.Delay{Due: -1}).Append(nil)...))
 	f.Add(appendPostingKey(nil, 1, 2))
 	f.Add(appendSessionKey(nil, &store.SID{1}, partReceived))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -28,6 +29,12 @@ func FuzzRows(f *testing.F) {
 			t.Errorf("guard %+v from %x", g, b)
 		}
 		_, _ = decodeSub(b)
+		if len(b) >= prefixBytes+16 {
+			key, value := b[:prefixBytes+16], b[prefixBytes+16:]
+			if d, err := decodeDelayed(key, value); err == nil && !bytes.Equal(appendDelayedKey(nil, d.Due, d.Seq)[prefixBytes:], key[prefixBytes:]) {
+				t.Errorf("delayed message %d, %d from %x", d.Due, d.Seq, key)
+			}
+		}
 		_, _, _, _ = splitRetained(b)
 		if block, id, err := splitPostingKey(b); err == nil && !bytes.Equal(appendPostingKey(nil, block, id)[prefixBytes:], b[prefixBytes:]) {
 			t.Errorf("posting key %d, %d from %x", block, id, b)

@@ -263,6 +263,11 @@ func compare(v *View, want *twin, floor store.Seq, rescued ...store.Seq) error {
 	if n, sum := v.RetainedCount(); n != len(want.retained) || sum != size {
 		return fmt.Errorf("%d retained of %d bytes, want %d of %d", n, sum, len(want.retained), size)
 	}
+	var waits []Delayed
+	err = v.Delayed(func(d *Delayed) error { waits = append(waits, *d); return nil })
+	if err != nil || len(waits)+len(want.delayed) > 0 && !reflect.DeepEqual(waits, want.delayed) {
+		return fmt.Errorf("delayed:\n got %+v, %w\nwant %+v", waits, err, want.delayed)
+	}
 	for _, k := range []store.Kind{store.Config, store.User, store.Rule, store.Ban, store.Key} {
 		got := make(map[string]string)
 		if err := v.Values(k, func(name string, content []byte) error { got[name] = string(content); return nil }); err != nil || !maps.Equal(got, want.values[k]) {

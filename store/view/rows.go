@@ -93,6 +93,8 @@ func (r *rows) record(seq store.Seq, item *Item) error {
 		return r.unretain(item.Message)
 	case store.Config, store.User, store.Rule, store.Ban, store.Key:
 		return r.value(rec)
+	case store.Delay, store.DelayEnd:
+		return r.delayed(seq, rec)
 	case store.Message, store.Hash: // postings are in memory until their part closes
 		return nil
 	}

@@ -20,6 +20,7 @@ type twin struct {
 	retained map[string]twinRetained
 	values   map[store.Kind]map[string]string
 	postings map[fact.FilterID][]Posting
+	delayed  []Delayed // by due time and number
 	alive    int64
 	hash     uint32
 	outcomes map[store.Seq]Outcome
@@ -135,6 +136,10 @@ func twinBody(k store.Kind) interface{ Decode([]byte) error } {
 		return new(fact.Leave)
 	case store.ShareAck:
 		return new(twinTake)
+	case store.Delay:
+		return new(fact.Delay)
+	case store.DelayEnd:
+		return new(fact.DelayEnd)
 	}
 	return nil
 }
@@ -267,6 +272,11 @@ func (t *twin) apply(seq store.Seq, r *store.Record) {
 		if b.Member != 0 {
 			t.postings[b.Member] = append(t.postings[b.Member], Posting{seq, uint32(len(raw))})
 		}
+	case *fact.Delay:
+		t.delayed = append(t.delayed, Delayed{seq, r.SID, r.At, *b})
+		slices.SortStableFunc(t.delayed, func(a, b Delayed) int { return int(a.Due - b.Due) })
+	case *fact.DelayEnd:
+		t.delayed = slices.DeleteFunc(t.delayed, func(d Delayed) bool { return d.Seq == b.Seq && d.Due == b.Due })
 	case *fact.Value:
 		if t.values[r.Kind] == nil {
 			t.values[r.Kind] = make(map[string]string)
