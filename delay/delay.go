@@ -3,8 +3,8 @@
 // no timer and reads no clock. Each loop has a Store, which only it touches; what
 // they hold together is counted by one Account.
 //
-// Messages are in memory. A store that is lost loses them, as EMQX does without
-// durable storage.
+// Messages are in memory. Whoever has them in a log, too, gives them back after a crash
+// with Restore, and keeps them here with no due time (Never) while it waits for the log.
 //
 // Rules: none of MQTT; $delayed/ is EMQX's, and package topic reads it.
 package delay
@@ -12,6 +12,7 @@ package delay
 import (
 	"container/heap"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -28,11 +29,14 @@ var (
 // item, its places in two slices with their slack, and a part of an account's entry.
 const slotBytes = 192
 
+// Never is the due time of a message that waits for something else first; see Set.
+const Never = math.MaxInt64
+
 // Message is a message that waits. P is whatever the caller wants back with it: who
 // published, as they are to be judged when it is due.
 type Message[P any] struct {
 	ID    uint64 // in its Store; greater than those of messages that came before
-	Due   int64  // unix milliseconds
+	Due   int64  // unix milliseconds, or Never
 	Owner string // whose limits it counts against
 	By    P
 	Frame *mqtt.Frame
@@ -59,14 +63,37 @@ func New[P any](account *Account) *Store[P] { return &Store[P]{account: account}
 // Put keeps f until due, in unix milliseconds. The store takes a reference of its
 // own. The error is ErrTotal or ErrOwner; then nothing has changed.
 func (s *Store[P]) Put(f *mqtt.Frame, due int64, owner string, by P) (id uint64, err error) {
-	if err := s.account.take(owner, sizeOf(f, owner)); err != nil {
+	if err := s.account.take(owner, sizeOf(f, owner), false); err != nil {
 		return 0, err
 	}
+	return s.add(f, due, owner, by), nil
+}
+
+// Restore is Put for a message that was taken already, by the log: it counts and is not
+// refused.
+func (s *Store[P]) Restore(f *mqtt.Frame, due int64, owner string, by P) (id uint64) {
+	_ = s.account.take(owner, sizeOf(f, owner), true) // it says nothing then
+	return s.add(f, due, owner, by)
+}
+
+func (s *Store[P]) add(f *mqtt.Frame, due int64, owner string, by P) (id uint64) {
 	s.last++
 	i := &item[P]{Message: Message[P]{s.last, due, owner, by, f.Hold()}}
 	s.arrived = append(s.arrived, i)
 	heap.Push(&s.byDue, i)
-	return i.ID, nil
+	return i.ID
+}
+
+// Set gives a message another due time, and tells whether it was waiting.
+func (s *Store[P]) Set(id uint64, due int64) bool {
+	at, found := s.find(id)
+	if !found || s.arrived[at].at < 0 {
+		return false
+	}
+	i := s.arrived[at]
+	i.Due = due
+	heap.Fix(&s.byDue, i.at)
+	return true
 }
 
 func sizeOf(f *mqtt.Frame, owner string) int64 { return int64(f.Size()+len(owner)) + slotBytes }
@@ -81,9 +108,9 @@ func (s *Store[P]) Due(now time.Time, max int, out []Message[P]) []Message[P] {
 	return out
 }
 
-// Next is when Due next has something to do; the zero time if nothing waits.
+// Next is when Due next has something to do; the zero time if nothing waits for its time.
 func (s *Store[P]) Next() time.Time {
-	if len(s.byDue) == 0 {
+	if len(s.byDue) == 0 || s.byDue[0].Due == Never {
 		return time.Time{}
 	}
 	return time.UnixMilli(s.byDue[0].Due)

@@ -130,6 +130,37 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// A message may be kept without a time, and one that was taken before is not refused.
+func TestSetAndRestore(t *testing.T) {
+	acc := NewAccount(Limits{1, 1 << 30, 1, 1 << 30})
+	s := New[string](acc)
+	f := frame("x")
+	defer f.Release()
+	id, err := s.Put(f, Never, "ann", "")
+	if err != nil || !s.Next().IsZero() || s.Due(at(1<<50), 9, nil) != nil || s.Len() != 1 {
+		t.Errorf("without a time: next %v, %v", s.Next(), err)
+	}
+	back := s.Restore(f, 20, "ann", "")
+	if n, _ := acc.HeldBy("ann"); n != 2 || back <= id {
+		t.Errorf("%d are counted", n)
+	}
+	if _, err := s.Put(f, 1, "bob", ""); err != ErrTotal {
+		t.Errorf("over the limit: %v", err)
+	}
+	if !s.Set(id, 10) || s.Next() != at(10) || !s.Set(id, 30) || s.Next() != at(20) {
+		t.Errorf("next %v", s.Next())
+	}
+	if got := s.Due(at(30), 9, nil); len(got) != 2 || got[0].ID != back || got[1].ID != id || texts(got, true) != "x x" {
+		t.Errorf("due: %+v", got)
+	}
+	if s.Set(id, 1) || s.Set(back+1, 1) {
+		t.Error("what waits no more has a time")
+	}
+	if n, bytes := acc.Held(); n != 0 || bytes != 0 {
+		t.Errorf("left: %d messages, %d bytes", n, bytes)
+	}
+}
+
 func TestListAndDelete(t *testing.T) {
 	s := New[string](NewAccount(plenty))
 	var ids []uint64
