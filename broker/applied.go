@@ -241,12 +241,12 @@ next:
 // fanRetained gives a retained message that was just applied to those who have it
 // live. Sessions that get it from the log are left out; for those that got it as a member
 // of a shared group, more must be said, at the ticket that it answers.
-func (h *Home) fanRetained(now time.Time, r *resident, f *mqtt.Frame) (ticket uint64) {
+func (h *Home) fanRetained(now time.Time, r *resident, f *mqtt.Frame, to whom) (ticket uint64) {
 	var a author
 	if r != nil {
 		a = r.author()
 	}
-	a.logged = f.QoS > 0
+	a.logged, a.whom = f.QoS > 0, to
 	h.match(now, a, f.Topic())
 	h.scratch.members, h.scratch.promises = h.scratch.members[:0], h.scratch.promises[:0]
 	if len(h.matches.Subs) > 0 {

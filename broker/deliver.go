@@ -33,7 +33,13 @@ func (h *Home) fan(now time.Time, a author, f *mqtt.Frame) (settled bool) {
 		}
 		to := subs[0].Ref
 		if to.Home == router.GroupHome {
-			settled = h.share(now, a, f, to) && settled
+			if a.whom != others {
+				settled = h.share(now, a, f, to) && settled
+			}
+			subs = subs[n:]
+			continue
+		}
+		if a.whom == shares || a.due == dueAgain { // the others' turn is another
 			subs = subs[n:]
 			continue
 		}

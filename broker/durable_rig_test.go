@@ -101,6 +101,18 @@ func (k *keptDesk) restore() {
 		homes[i].Applied, homes[i].Ended, homes[i].Lags = k.view.Applied(), k.now, lags
 		h.Restore(k.now, &homes[i])
 	}
+	waits := make([][]*view.Delayed, len(k.homes))
+	err = k.view.Delayed(func(d *view.Delayed) error {
+		home := k.lives[d.Identity]
+		waits[home] = append(waits[home], d)
+		return nil
+	})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	for i, h := range k.homes {
+		h.RestoreDelayed(waits[i])
+	}
 }
 
 // crash ends the process with no word to anybody and begins another with what is on
@@ -116,6 +128,7 @@ func (k *keptDesk) crash() {
 				r.s.Discard()
 			}
 		}
+		h.work.delayed.Clear()
 	}
 	if held := k.account.Held(); held != 0 {
 		k.t.Fatalf("sessions that have gone still hold %d bytes", held)

@@ -282,6 +282,10 @@ func (h *Home) shareKept(now time.Time, a author, f *mqtt.Frame, l *line, group 
 		if to, m, ok := h.b.groups.Claim(group, h.choose(a, f)); ok {
 			w := h.wantOf(to, f, groupOf(group))
 			if !w.durable || w.qos == 0 {
+				if a.due == dueAgain {
+					m.Arrived() // somebody has it
+					return true
+				}
 				w.promised = w.qos > 0
 				if !w.promised {
 					m.Arrived()

@@ -82,16 +82,16 @@ type work struct {
 	replays   uint64 // begun so far
 	judging   uint32 // next slot to judge again after a policy change
 	judge     bool
-	delayed   *delay.Store[sender]
-	due       []delay.Message[sender] // scratch
-	sysAt     time.Time               // when $SYS is next published
-	unsaved   []Ref                   // sessions whose state the log has not heard of
-	saveAt    time.Time               // when they are next looked at
-	markAt    time.Time               // when mark is next due
-	lines     []*queue                // of groups, that are looked at some time later
-	giving    []Ref                   // members that give back what they have not sent
-	ended     []ended                 // sessions whose end the log did not take
-	endAt     time.Time               // when it is said again
+	delayed   *delay.Store[*sender]
+	due       []delay.Message[*sender] // scratch
+	sysAt     time.Time                // when $SYS is next published
+	unsaved   []Ref                    // sessions whose state the log has not heard of
+	saveAt    time.Time                // when they are next looked at
+	markAt    time.Time                // when mark is next due
+	lines     []*queue                 // of groups, that are looked at some time later
+	giving    []Ref                    // members that give back what they have not sent
+	ended     []ended                  // sessions whose end the log did not take
+	endAt     time.Time                // when it is said again
 }
 
 // resident is a session with what its home knows of it.
@@ -134,7 +134,7 @@ func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time)
 		byKey: make(map[session.Key]uint32), timers: wheel.New(now),
 		cache: auth.NewCache(verdictSets), random: rand.NewPCG(uint64(id), uint64(now.UnixNano())),
 		lanes: lanes{to: make([]lane, b.homes)},
-		work:  work{delayed: delay.New[sender](b.delayed), sysAt: now},
+		work:  work{delayed: delay.New[*sender](b.delayed), sysAt: now},
 	}
 	h.journal.ticket = 1
 	if h.kept() {
@@ -324,7 +324,7 @@ func (h *Home) Spent() int { return h.spent }
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time {
 	next := h.timers.Next()
-	for _, at := range [...]time.Time{h.work.delayed.Next(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek()} {
+	for _, at := range [...]time.Time{h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek()} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}

@@ -44,6 +44,7 @@ type waiter struct {
 	ref     Ref
 	said    session.Said // waitStored
 	kind    waitKind
+	whom    whom    // waitRetain: who gets it then
 	do      decided // waitDo
 	promise promise // waitShare
 }
@@ -324,7 +325,7 @@ func (h *Home) resolve(now time.Time, w *waiter, seq store.Seq, retained *mqtt.F
 	case waitRing, waitRetain:
 		more := uint64(0)
 		if retained != nil {
-			more = h.fanRetained(now, r, retained)
+			more = h.fanRetained(now, r, retained, w.whom)
 		}
 		if r == nil {
 			return

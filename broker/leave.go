@@ -47,7 +47,7 @@ func (h *Home) Gone(now time.Time, ref Ref) {
 // end as well, connected or not, and their wills are not sent: nobody may speak
 // for it.
 func (h *Home) Revoke(now time.Time, gone map[string]bool) {
-	h.forgetDelayed(gone)
+	h.forgetDelayed(now, gone)
 	for _, r := range h.slots {
 		if r == nil {
 			continue

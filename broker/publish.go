@@ -33,7 +33,18 @@ type author struct {
 	kept   store.SID // of a session that outlives the process
 	epoch  uint64
 	logged bool // whoever is served by the log gets the message from it
+	due    due  // of a delayed message that the log has
+	whom   whom
 }
+
+// whom is which of the subscribers are served.
+type whom uint8
+
+const (
+	everybody whom = iota
+	shares         // of subscriptions
+	others         // who have no share
+)
 
 func (r *resident) author() author {
 	a := author{by: &r.by, subject: r.subject, sid: r.s.SID, ref: r.ref}
@@ -187,7 +198,7 @@ func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode
 		return mqtt.NotAuthorized, w
 	}
 	if m.delay > 0 {
-		return h.postpone(now, a, m), w
+		return h.postpone(now, a, m)
 	}
 	logged := h.kept() && a.by != nil // what the broker says of itself is of the moment
 	a.logged = logged && m.qos > 0
@@ -301,6 +312,12 @@ func (h *Home) retain(now time.Time, a author, m publication) (rc mqtt.ReasonCod
 	w = wait{ticket: h.recordMessage(now, a, m.frame, kind, h.scratch.to), retain: true}
 	j := &h.journal
 	j.waiters = append(j.waiters, waiter{ticket: w.ticket, index: len(j.recs) - 1, ref: a.ref, kind: waitRetain})
+	if a.due != notDelayed { // what all of them get is in one batch
+		j.waiters[len(j.waiters)-1].whom, a.whom = others, shares
+		h.match(now, a, m.name)
+		h.fan(now, a, m.frame)
+		h.toLog(now, a, m.frame, false)
+	}
 	return mqtt.Success, w
 }
 

@@ -55,6 +55,9 @@ func (h *Home) share(now time.Time, a author, f *mqtt.Frame, group router.Ref) (
 			return true
 		}
 	}
+	if a.due == dueAgain {
+		return true
+	}
 	return h.give(now, to, f, w)
 }
 
