@@ -207,7 +207,7 @@ func (n *node) restore() error {
 		n.log.Info("sessions and retained messages are back", "sessions", len(all), "retained", messages, "retained_in_memory", whole,
 			"took", n.clock.Now().Sub(began).Round(time.Millisecond).String())
 	}
-	return nil
+	return n.restoreDelayed()
 }
 
 // withoutUser are the identities of sessions whose user is no more: a crash came between
