@@ -74,7 +74,7 @@ var rowsLimits = []Row{
 	{Key: "limits.delayed_bytes", Kind: KindSize, Default: "16MiB", Min: "0", Max: "4GiB",
 		Why: "The same in bytes.", Since: release, Reload: Live},
 	{Key: "limits.delayed_max", Kind: KindSeconds, Default: "24h", Min: "1s", Max: "42949670s",
-		Why:   "Longest delay; more is refused with 0x97. What waits is in memory and gone after a restart, so the default promises a day and not EMQX's 497.",
+		Why:   "Longest delay; more is refused with 0x97. What waits is in memory, at QoS 1 and 2 also on disk, so the default promises a day and not EMQX's 497.",
 		Since: release, Reload: Live},
 	{Key: "limits.delayed_messages_total", Kind: KindInt, Unit: "messages", Default: "100000", Min: "0", Max: "100000000",
 		Why:   "Delayed messages of all identities. EMQX has no limit unless told.",

@@ -25,7 +25,7 @@ var rowsMQTT = []Row{
 		Why:   "Whether $exclusive/filter is a subscription that one client at a time may have; the next one is answered 0x97. Off, as in EMQX: whoever comes first keeps others out.",
 		Since: release, Reload: Live},
 	{Key: "mqtt.delayed", Kind: KindBool, Default: "true",
-		Why:   "Whether a publish to $delayed/SECONDS/topic is published to topic so much later, if its publisher may then. What waits is in memory and bounded by limits.delayed_*, which EMQX leaves without limit.",
+		Why:   "Whether a publish to $delayed/SECONDS/topic is published to topic so much later, if its publisher may then. What waits is bounded by limits.delayed_*, which EMQX leaves without limit.",
 		Since: release, Reload: Live},
 	{Key: "mqtt.rewrite", Kind: KindItems, Default: "[]", Max: "20", Since: release, Reload: Live,
 		Note: `such as {action: all, source: "old/#", re: "^old/(.+)$", dest: "devices/${username}/$1"}`,
