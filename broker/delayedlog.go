@@ -71,7 +71,8 @@ func (h *Home) endDelay(now time.Time, m *delay.Message[*sender]) {
 		if by.given {
 			how = dueAgain
 		}
-		if rc := h.publishDue(now, m, how); rc == mqtt.QuotaExceeded { // nothing has happened
+		rc, f := h.publishDue(now, m, how), m.Frame
+		if rc == mqtt.QuotaExceeded && (f.ExpiresAt == 0 || f.ExpiresAt > now.UnixMilli()) { // nothing has happened
 			h.work.delayed.Restore(m.Frame, now.Add(delayedRetry).UnixMilli(), m.Owner, by)
 			return
 		}

@@ -328,6 +328,25 @@ func TestADueMessageWaitsForRoom(t *testing.T) {
 	}
 }
 
+// A message that expires while it waits for room ends.
+func TestADueMessageDoesNotWaitForEver(t *testing.T) {
+	k := laterDesk(t, 1)
+	sub, pub := k.join(0, "sub"), k.join(0, "pub")
+	k.hears(sub, "open/#", 1)
+	pub.publish("$delayed/5/open/a", "m1", 1, 1, func(p *mqtt.Publish) { p.HasMessageExpiry, p.MessageExpiry = true, 12 })
+	k.rest()
+	k.b.SetFull(true)
+	k.pass(5 * time.Second)
+	if k.held() != 1 {
+		t.Errorf("%d in memory", k.held())
+	}
+	k.pass(delayedRetry)
+	sub.expect("")
+	if k.held() != 0 || k.waits() != "" {
+		t.Errorf("%d in memory, %q wait", k.held(), k.waits())
+	}
+}
+
 // While the log takes nothing, nothing is published that it must hear of, and the home does
 // not ask for turns.
 func TestDueMessagesWaitForTheQueueOfTheLog(t *testing.T) {

@@ -27,7 +27,7 @@ type DelayEnd struct {
 // Append appends the encoding to dst. The message is the rest of it, as Message.Append
 // writes it. A message with filters and a QoS above 2 are the caller's mistake.
 func (l *Delay) Append(dst []byte) []byte {
-	if l.Message.Broad || len(l.Message.Filters) > 0 {
+	if !l.Message.open() {
 		panic("BUG: a delayed message that says who wants it")
 	}
 	dst = binary.AppendVarint(append(dst, format), l.Due)
@@ -48,10 +48,13 @@ func (l *Delay) Decode(b []byte) error {
 			return err
 		}
 		d.rest = nil
-		d.check(!l.Message.Broad && len(l.Message.Filters) == 0, "the message")
+		d.check(l.Message.open(), "the message")
 	}
 	return d.end("delay")
 }
+
+// open tells whether a message says nothing yet of whom it is for.
+func (m *Message) open() bool { return !m.Broad && len(m.Filters) == 0 && m.Only == 0 }
 
 // Append appends the encoding to dst. Number 0 is the caller's mistake.
 func (e *DelayEnd) Append(dst []byte) []byte {
