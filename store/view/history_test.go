@@ -86,8 +86,13 @@ func (v *life) check(when string) {
 func (v *life) submit() {
 	var recs []store.Record
 	sessions := newTwin(v.known).sessions
+	waits := newTwin(v.known).delayed
 	for range rapid.IntRange(1, 6).Draw(v.t, "records") {
 		r := someRecord(v.t)
+		if r.Kind == store.DelayEnd && len(waits) > 0 { // so that most end one
+			d := waits[rapid.IntRange(0, len(waits)-1).Draw(v.t, "ends")]
+			r.SID, r.Body = store.SID{}, (&fact.DelayEnd{Due: d.Due, Seq: d.Seq}).Append(nil)
+		}
 		if s := sessions[r.SID]; s != nil && rapid.IntRange(0, 3).Draw(v.t, "owner") > 0 { // so that most count
 			r.Epoch = s.Epoch
 			if r.Kind == store.Claim {
