@@ -13,6 +13,8 @@ import (
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/retain"
 	"github.com/redoubtmq/redoubt/session"
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
 	"github.com/redoubtmq/redoubt/store/view"
 )
 
@@ -45,6 +47,8 @@ func newKeptDeskWith(t testing.TB, homes int, retained retain.Options, change ..
 	k := &keptDesk{log: newVault(), lives: make(map[string]int), account: session.NewAccount(1 << 30), retained: retained}
 	k.change = append([]func(*Settings){func(s *Settings) { s.Session.Account = k.account }}, change...)
 	k.log.prompt = true
+	key := fact.Value{Name: "filters", Content: make([]byte, len(fact.Key{}))} // the same names in every run
+	k.log.Submit(0, []store.Record{{Kind: store.Key, Body: key.Append(nil)}}, func(store.Seq, error) {})
 	k.open(t, homes, time.Unix(1_700_000_000, 0))
 	k.log.prompt = false
 	t.Cleanup(func() { k.view.Close() })

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"time"
 
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
 )
 
 // ended is a session that is no more and of which the log has not heard: it would come
@@ -12,14 +15,113 @@ import (
 type ended struct {
 	sid   store.SID
 	epoch uint64
+	sure  uint64   // of the last claim that is in the log: epoch, if that one came to nothing; 0: none
+	left  *parting // nil: nothing comes back to a group with it
+}
+
+// parting is what a session leaves to its groups that has ended. Until the log has heard of
+// the end it has that as the session's, of which nobody else says that it is wanted.
+type parting struct {
+	key   session.Key
+	ends  int       // that are not decided: a session that came after it may have ended as well
+	first store.Seq // nothing of it is older
+	wants *Wants
+	lines []fact.FilterID // the groups
+}
+
+// leaves is what r leaves to its groups if it ends now; nil: nothing.
+func (h *Home) leaves(r *resident) *parting {
+	d := r.log
+	p := &parting{key: r.s.Key, first: h.applied + 1}
+	after := h.applied // what is on its way to r comes later
+	if d.lag.first != 0 {
+		after = min(after, d.pos)
+	}
+	for i := range d.subs {
+		s := &d.subs[i]
+		if s.id == 0 || s.line == nil {
+			continue
+		}
+		if p.wants == nil {
+			p.wants = NewWants()
+		}
+		p.wants.note(s.id, after)
+		p.lines = append(p.lines, s.line.id)
+	}
+	if p.wants == nil {
+		return nil
+	}
+	p.first = min(p.first, after+1)
+	if first := r.least(); first != 0 {
+		p.first = min(p.first, first)
+	}
+	for _, seq := range r.s.Under(uint64(unknown), nil) {
+		p.wants.Under[store.Seq(seq)] = true
+	}
+	return p
+}
+
+// parts keeps what an ended session leaves, with what one of its name has left before.
+func (h *Home) parts(sid store.SID, p *parting) *parting {
+	old := h.parting[sid]
+	switch {
+	case old == nil && p == nil:
+		return nil
+	case old == nil:
+		if h.parting == nil {
+			h.parting = make(map[store.SID]*parting)
+		}
+		h.parting[sid], old = p, p
+	case p != nil:
+		old.wants.Add(p.wants)
+		old.first = min(old.first, p.first)
+		old.lines = append(old.lines, p.lines...)
+	}
+	old.ends++
+	return old
+}
+
+// parted says that an end is decided: the groups have what was left, or another owner has.
+func (h *Home) parted(e *ended) {
+	p := e.left
+	if p == nil {
+		return
+	}
+	for _, id := range p.lines {
+		if l := h.b.lines.named(id); l != nil && l.kept.Load() > 0 {
+			l.owe(p.first) // until it is looked at
+			l.given()
+			h.b.poke(l)
+		}
+	}
+	if p.ends--; p.ends == 0 {
+		delete(h.parting, e.sid)
+	}
+}
+
+// annul ends a session that the log never took, also if another connection has it by now.
+// What the log may still have of one that came before is not its own: who comes next begins
+// anew.
+func (h *Home) annul(now time.Time, r *resident, why mqtt.ReasonCode) {
+	r.log.never = true
+	if r.s.Online() {
+		h.disconnect(now, r, &mqtt.Disconnect{Reason: why}, CauseServerError)
+	}
+	if h.at(r.ref) == r {
+		h.due(now, r, r.s.End(), false)
+	}
 }
 
 // endAfter is how long after the log refused to hear of it an end is said again.
 const endAfter = time.Second
 
-// recordEnd says that the session is no more.
-func (h *Home) recordEnd(now time.Time, r *resident) {
-	h.sayEnd(now, ended{r.log.sid, r.log.epoch})
+// recordEnd says that the session is no more, which leaves that to its groups.
+func (h *Home) recordEnd(now time.Time, r *resident, left *parting) {
+	d := r.log
+	if d.never {
+		return
+	}
+	h.sayEnd(now, ended{d.sid, d.epoch, d.sure, h.parts(d.sid, left)})
 }
 
 // sayEnd says that a session is no more, and remembers it if the log does not take it. A
@@ -29,7 +131,13 @@ func (h *Home) sayEnd(now time.Time, e ended) {
 	h.part()
 	ticket, index := h.record(now, store.Expire, e.sid, e.epoch)
 	h.journal.waiters = append(h.journal.waiters, waiter{ticket: ticket, index: index, kind: waitDo, do: func(now time.Time, _ *resident, _ store.Seq, err error) {
-		if err == nil || errors.Is(err, errFenced) || errors.Is(err, store.ErrFailed) {
+		switch {
+		case errors.Is(err, store.ErrFailed): // it keeps what is left
+			return
+		case errors.Is(err, errRefused) && e.sure != 0 && e.sure != e.epoch: // the log did not take the claim
+			e.epoch = e.sure
+		case err == nil || errors.Is(err, errFenced):
+			h.parted(&e)
 			return
 		}
 		h.work.ended = append(h.work.ended, e)

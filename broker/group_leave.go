@@ -416,7 +416,7 @@ func (h *Home) ends(now time.Time, r *resident) {
 			back = append(back, s.line)
 		}
 	}
-	first := r.least()
+	first, left := r.least(), h.leaves(r)
 	for i := range r.log.subs { // what it had is for others
 		h.resign(&r.log.subs[i])
 	}
@@ -430,7 +430,7 @@ func (h *Home) ends(now time.Time, r *resident) {
 	for len(r.log.subs) > 0 {
 		h.dismissSub(r, r.log.subs[0].filter)
 	}
-	h.recordEnd(now, r)
+	h.recordEnd(now, r, left)
 	for _, l := range back {
 		if l.kept.Load() > 0 {
 			h.oweLine(r, l, first)

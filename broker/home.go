@@ -57,6 +57,7 @@ type keeping struct {
 	summons  map[session.Key]*summons
 	astray   astray
 	queues   map[fact.FilterID]*queue
+	parting  map[store.SID]*parting // sessions that have ended, of which the log has not heard
 }
 
 // scratch is memory that one call uses and the next one uses again.

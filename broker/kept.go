@@ -17,7 +17,8 @@ import (
 type durable struct {
 	sid   store.SID
 	epoch uint64       // of the last claim
-	sure  uint64       // of the last one that is in the log
+	sure  uint64       // of the last one that is in the log; 0: none
+	never bool         // nor will there be one
 	subs  []durableSub // all of the session's that are not shared
 
 	// What is wanted of the log up to pos was given to the session, or never will be.
@@ -365,6 +366,11 @@ func (w Waiting) plus(o Waiting) Waiting {
 
 // Behind adds up what waits for the sessions of this home.
 func (h *Home) Behind() (b Behind) {
+	for _, p := range h.parting {
+		if b.Oldest == 0 || p.first < b.Oldest {
+			b.Oldest, b.Holder = p.first, p.key
+		}
+	}
 	for _, r := range h.slots {
 		if r == nil || r.log == nil {
 			continue

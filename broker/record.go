@@ -28,7 +28,7 @@ func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, ex
 		},
 		Node: h.b.durable.Node, Version: uint8(c.Version), Clean: clean, ExpirySeconds: expiry,
 	}
-	if h.b.shared() { // it may have moved to another node meanwhile
+	if h.b.shared() || !clean && d.sure == 0 { // it may have moved to another node meanwhile, or be one that the log never took
 		body.Sure, body.From = true, from
 	}
 	h.say(now, d, store.Claim, body.Append)
@@ -52,6 +52,10 @@ func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, ex
 		if errors.Is(err, errFenced) && h.b.shared() {
 			h.lose(now, r)
 			h.reclaim(k, r.log.sid, seq)
+			return
+		}
+		if r.log.sure == 0 && !h.b.shared() {
+			h.annul(now, r, refusalOf(err))
 			return
 		}
 		if r.log.epoch == epoch && r.log.sure != 0 { // what is said with one that the log has not is refused

@@ -88,10 +88,14 @@ func (w *Wants) Find(ix Index, before store.Seq) (seqs []store.Seq, err error) {
 func (h *Home) Wants(below store.Seq) *Wants {
 	w := NewWants()
 	var under []uint64
+	for _, p := range h.parting {
+		w.Add(p.wants)
+	}
 	for _, r := range h.slots {
 		if r == nil || r.log == nil {
 			continue
 		}
+		w.Unsure = w.Unsure || r.log.pledged > 0 // if the log refuses it, that is the session's again
 		under = r.s.Under(uint64(below), under[:0])
 		for _, seq := range under {
 			w.Under[store.Seq(seq)] = true

@@ -1,0 +1,174 @@
+package broker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/store"
+)
+
+// newParting is a group of a and of b, which was sent m1 and has not acknowledged it: the
+// log knows that.
+func newParting(t *testing.T) (k *keptDesk, a, b, pub seat) {
+	k = newRescueDesk(t, 2)
+	stays := func(c *mqtt.Connect) { c.SessionExpiry = 3000 }
+	a, b, pub = k.join(0, "a", stays), k.join(1, "b", window(1)), k.join(1, "pub", stays)
+	k.hears(b, jobs, 1)
+	k.sayQ(pub, "open/jobs", 1, 1, 1)
+	if got := b.got(1); got != "m1" {
+		t.Fatalf("b was sent %q", got)
+	}
+	k.hears(a, jobs, 1)
+	k.pass(time.Second)
+	return k, a, b, pub
+}
+
+// refuse has the log refuse all that waits for it.
+func (k *keptDesk) refuse() {
+	k.turn()
+	for k.log.fail(store.ErrFull, false) {
+	}
+	k.news()
+}
+
+// settled looks whether the end of b's session gave its group what b had not acknowledged,
+// and nothing of that is kept any longer.
+func (k *keptDesk) settled(what string, a seat) {
+	k.t.Helper()
+	k.pass(2 * time.Second)
+	if got := k.drink(a); got != "m1" {
+		k.t.Errorf("%s: a has %q", what, got)
+	}
+	k.pass(11 * time.Second)
+	k.idle(what)
+	k.forget()
+	for _, h := range k.homes {
+		if n := len(h.parting); n != 0 {
+			k.t.Errorf("%s: %d sessions are on their way out", what, n)
+		}
+	}
+	k.crash()
+	k.rest()
+	if _, present := k.arrive("b"); present {
+		k.t.Errorf("%s: b's session is back", what)
+	}
+}
+
+// The log refuses to hear that a member's session ends, and for a while nobody is there who
+// wants what it had. What waits for that must stay, whichever way the log makes room.
+func TestWhatARefusedEndLeavesStays(t *testing.T) {
+	for _, rescue := range []bool{false, true} {
+		k, a, b, _ := newParting(t)
+		b.h().End(k.now, b.ref)
+		k.refuse()
+		k.rest()
+		if rescue {
+			if _, rescued := k.shed(); rescued != 1 {
+				t.Errorf("%d messages were rescued", rescued)
+			}
+			if left := k.forget(); left != 1 {
+				t.Errorf("%d rescued messages are wanted", left)
+			}
+		}
+		sum := k.b.LineBehind()
+		k.each(func(_ time.Time, h *Home) { sum = sum.Plus(h.Behind()) })
+		list, err := AllWants(k.each, unknown).Find(k.view, unknown)
+		if err != nil || len(list) == 0 || sum.Oldest == 0 || sum.Oldest > list[0] {
+			t.Errorf("the log is let go of below %d, and %v is wanted, %v", sum.Oldest, list, err)
+		}
+		k.settled("a refused end", a)
+	}
+}
+
+// The client comes back before the log has heard of the end, and the log refuses that, too.
+// The next connection must not go on with what the log still has of the session that ended.
+func TestASessionTheLogNeverTook(t *testing.T) {
+	for _, early := range []bool{false, true} { // the next comes before that is known
+		k, a, b, _ := newParting(t)
+		b.h().End(k.now, b.ref)
+		k.now = k.now.Add(time.Millisecond)
+		first, present := k.arrive("b")
+		k.turn()
+		if !early {
+			k.refuse()
+			if why, closed := first.closed(); !closed || why != mqtt.QuotaExceeded {
+				t.Errorf("closed %v with %v", closed, why)
+			}
+			_, present = k.arrive("b")
+		} else {
+			first.cut()
+			k.arrive("b")
+			for waiting := len(k.log.waiting); waiting > 0; waiting-- {
+				k.log.fail(store.ErrFull, false)
+			}
+		}
+		if present {
+			t.Error("the session is there that has ended")
+		}
+		k.rest()
+		for _, h := range k.homes {
+			for _, r := range h.slots {
+				if r != nil && r.s.Online() && r.by.Identity == "b" {
+					h.Gone(k.now, r.ref)
+					h.End(k.now, r.ref)
+				}
+			}
+		}
+		k.settled("a session that came and was refused", a)
+	}
+}
+
+// A session ends right after a connection that the log did not take: the log ends it as
+// what it knows.
+func TestAnEndAfterARefusedClaim(t *testing.T) {
+	k, a, b, _ := newParting(t)
+	b.cut()
+	k.rest()
+	k.now = k.now.Add(time.Millisecond)
+	b = k.back("b")
+	k.turn()
+	waiting := len(k.log.waiting)
+	b.h().End(k.now, b.ref)
+	k.turn()
+	for range waiting {
+		k.log.fail(store.ErrFull, false)
+	}
+	k.rest()
+	if n := len(k.homes[1].work.ended); n != 1 {
+		t.Errorf("%d ends are to be said again", n)
+	}
+	k.settled("an end after a claim that was refused", a)
+}
+
+// What a member was about to give back is its own again when the log refuses to hear of it.
+// Whoever asked the members before that, and the groups after it, has not seen it.
+func TestAGiftThatIsRefusedWhileItIsAskedFor(t *testing.T) {
+	k, a, b, pub := newParting(t)
+	b.take()
+	b.ack(mqtt.PUBACK, 1)
+	a.cut()
+	k.rest()
+	pub.publish("open/jobs", "m2", 1, 2)
+	k.turn()
+	b.cut()
+	k.flush()
+	k.turn()
+	if n := b.resident().log.pledged; n != 1 {
+		t.Fatalf("%d gifts are on their way", n)
+	}
+	asked := 0
+	w := AllWants(func(fn func(now time.Time, h *Home)) {
+		k.each(fn)
+		if asked++; asked == 1 {
+			k.refuse()
+		}
+	}, unknown)
+	if list, err := w.Find(k.view, unknown); err != nil || len(list) == 0 && !w.Unsure {
+		t.Errorf("nobody wants what came, %v", err)
+	}
+	k.rest()
+	if got := k.drink(k.back("b")); got != "m2" {
+		t.Errorf("b has %q", got)
+	}
+}
