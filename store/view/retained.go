@@ -137,7 +137,8 @@ func (r *rows) expireRetained(before, seq store.Seq, at int64) error {
 	if err := r.commitLocked(); err != nil {
 		return err
 	}
-	lower, upper := tableBounds(tableExpiry)
+	_, upper := tableBounds(tableExpiry)
+	lower := appendNumberKey(nil, tableExpiry, uint64(r.retained.expires)^1<<63) //nolint:gosec // as bits; not what was deleted, which Pebble would go through again each time
 	var due [][]byte
 	r.retained.expires = math.MaxInt64
 	err := r.ix.scan(lower, upper, func(key, _ []byte) error {
