@@ -12,6 +12,7 @@ const (
 	fileEarly    = "it is needed before the log is open"
 	fileEntrance = "an entrance that cannot be opened would keep the broker from starting"
 	fileAuthn    = "who may come in is decided where it can be reviewed"
+	fileTenant   = "it keeps tenants apart, and sessions belong to it"
 )
 
 var rowsNode = []Row{
@@ -47,7 +48,7 @@ var rowsListeners = []Row{
 	{Key: "listeners.<name>.mountpoint", Kind: KindString, Default: `""`, Note: "none",
 		Pattern: `^[^+#]*/$`, Form: "whole levels without + and #, with / at the end, such as tenants/${username}/",
 		Why:   "Stands before every topic of a client of this listener, which does not see it: what it publishes, subscribes to, is sent and leaves as its will. Rules see the topic with it. ${clientid}, ${username} and ${listener} are the client's; one whose name holds / + or #, starts with $ or is empty is refused where the mountpoint needs it.",
-		Since: release, Reload: NewConnections},
+		Since: release, Reload: NewConnections, File: fileTenant},
 	{Key: "listeners.<name>.tls", Kind: KindSection, Since: release,
 		Why: "Transport security of a TLS listener. On protocols mqtt and ws these keys are refused."},
 	{Key: "listeners.<name>.tls.profile", Kind: KindEnum, Default: ProfileIntermediate, Values: []string{ProfileIntermediate, ProfileModern},

@@ -44,11 +44,11 @@ func TestRunTimeLayer(t *testing.T) {
 	}
 	before := *base.Config
 	l := with(t, base, nil, "limits.inflight", "9", "log.level", "debug", "limits.packet_bytes", "2097152", "mqtt.versions", `["5.0"]`,
-		"limits.connections_per_prefix", `{"/24": 7}`, "listeners.inner.mqtt.max_qos", "1", "listeners.mqtts.mountpoint", "a/", "mqtt.response_information", "x # y: [z")
+		"limits.connections_per_prefix", `{"/24": 7}`, "listeners.inner.mqtt.max_qos", "1", "listeners.mqtts.mqtt.retain", "false", "mqtt.response_information", "x # y: [z")
 	c := l.Config
 	if c.Limits.Inflight != 5 || c.Log.Level != "warn" || c.Limits.PacketBytes != 2<<20 || !slices.Equal(c.MQTT.Versions, []string{"5.0"}) ||
 		c.Limits.ConnectionsPerPrefix["/24"] != 7 || c.Limits.ConnectionsPerPrefix["/32"] != 2000 || c.Listeners["inner"].MQTT.MaxQoS != 1 ||
-		c.Listeners["mqtts"].Mountpoint != "a/" || c.Listeners["mqtts"].MQTT.MaxQoS != 2 || c.MQTT.ResponseInformation != "x # y: [z" {
+		c.Listeners["mqtts"].MQTT.Retain || c.Listeners["mqtts"].MQTT.MaxQoS != 2 || c.MQTT.ResponseInformation != "x # y: [z" {
 		t.Errorf("%s", l.YAML(true))
 	}
 	for key, want := range map[string]string{"limits.inflight": "/etc/redoubt/redoubt.yaml:2", "log.level": "env REDOUBT_LOG__LEVEL",
@@ -144,13 +144,14 @@ func TestSettable(t *testing.T) {
 	}
 	for key, want := range map[string]string{
 		"limits.packet_bytes": "", "listeners.wss.mqtt.retain": "", "store.max_bytes": "", "authz.deny_action": "",
-		"limits.inflight":        "1 limits.inflight is set at /etc/redoubt/redoubt.yaml:2, and the file comes first. Change it there and run redoubt reload, or take it out there and set it here",
-		"log.level":              "1 log.level is set by env REDOUBT_LOG__LEVEL, which comes first. Change it where the broker is started and start it again, or take it out there and set it here",
-		"limits.inflght":         "0 limits.inflght is no key. Did you mean limits.inflight?",
-		"listeners.<name>.authn": "0 listeners.<name>.authn is of no listener: there is mqtts or wss. Listeners are made in the file",
-		"listeners.mqtts":        "2 listeners.mqtts is a section. Set its keys one by one; redoubt config explain listeners.mqtts lists them",
-		"listeners.mqtts.bind":   "2 listeners.mqtts.bind belongs to the file: an entrance that cannot be opened would keep the broker from starting. Write it there and start the broker again",
-		"waivers":                "2 waivers belongs to the file: it is a list of sections, which is read as a whole. Write it there and run redoubt reload",
+		"limits.inflight":                         "1 limits.inflight is set at /etc/redoubt/redoubt.yaml:2, and the file comes first. Change it there and run redoubt reload, or take it out there and set it here",
+		"log.level":                               "1 log.level is set by env REDOUBT_LOG__LEVEL, which comes first. Change it where the broker is started and start it again, or take it out there and set it here",
+		"limits.inflght":                          "0 limits.inflght is no key. Did you mean limits.inflight?",
+		"listeners.<name>.authn":                  "0 listeners.<name>.authn is of no listener: there is mqtts or wss. Listeners are made in the file",
+		"listeners.mqtts":                         "2 listeners.mqtts is a section. Set its keys one by one; redoubt config explain listeners.mqtts lists them",
+		"listeners.mqtts.bind":                    "2 listeners.mqtts.bind belongs to the file: an entrance that cannot be opened would keep the broker from starting. Write it there and start the broker again",
+		"listeners.wss.mountpoint":                "2 listeners.wss.mountpoint belongs to the file: it keeps tenants apart, and sessions belong to it. Write it there and run redoubt reload",
+		"waivers":                                 "2 waivers belongs to the file: it is a list of sections, which is read as a whole. Write it there and run redoubt reload",
 		"listeners.mqtts.tls.certificates[0].key": "0 listeners.mqtts.tls.certificates[0].key is no key. Did you mean listeners.mqtts.tls.certificates?",
 	} {
 		got := ""
