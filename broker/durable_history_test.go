@@ -174,7 +174,7 @@ func (k *keptDesk) tidyUp(rnd *rand.Rand) error {
 		if wants.Unsure {
 			return nil
 		}
-		seqs, err := wants.Find(k.view, below)
+		seqs, err := wants.Find(k.view, 0, below)
 		if err == nil {
 			_, err = k.view.Rescue(k.t.Context(), seqs, nil)
 		}

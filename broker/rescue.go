@@ -58,11 +58,11 @@ func (w *Wants) Has(id fact.FilterID, seq store.Seq) bool {
 	return wanted && seq > after || w.Under[seq]
 }
 
-// Find answers the numbers of all messages below before that somebody wants, in order. It
-// may wait for the disk.
-func (w *Wants) Find(ix Index, before store.Seq) (seqs []store.Seq, err error) {
+// Find answers the numbers of all messages from from on and below before that somebody
+// wants, in order. It may wait for the disk.
+func (w *Wants) Find(ix Index, from, before store.Seq) (seqs []store.Seq, err error) {
 	for seq := range w.Under {
-		if seq < before {
+		if seq >= from && seq < before {
 			seqs = append(seqs, seq)
 		}
 	}
@@ -72,6 +72,7 @@ func (w *Wants) Find(ix Index, before store.Seq) (seqs []store.Seq, err error) {
 			q.Filters = append(q.Filters, view.Interest{ID: id, Start: after})
 			q.After = min(q.After, after)
 		}
+		q.After = max(q.After, max(1, from)-1)
 		list, _, err := ix.Pending(&q, nil)
 		if err != nil {
 			return nil, err

@@ -42,7 +42,7 @@ func (k *keptDesk) shed() (dropped, rescued int) {
 	}
 	k.rest()
 	w := AllWants(k.each, below)
-	seqs, err := w.Find(k.view, below)
+	seqs, err := w.Find(k.view, 0, below)
 	if err != nil {
 		k.t.Fatal(err)
 	}

@@ -161,7 +161,7 @@ func (n *node) rescueBelow(ctx context.Context, room store.Seq, most int64) (res
 		if !ok || below > room {
 			return rescued, segments, nil
 		}
-		seqs, err := wants.Find(d.view, below)
+		seqs, err := wants.Find(d.view, d.view.Floor(), below) // what is before that was rescued, and may be a lot
 		if err != nil {
 			return rescued, segments, err
 		}
