@@ -395,6 +395,52 @@ func TestAGroupsQueueHasLimits(t *testing.T) {
 	k.idle("old")
 }
 
+// The queue of a group whose members stay away has its limits before anybody reads it: to
+// look for what waits must not take the memory that all of a log would.
+func TestAGroupsQueueHasLimitsWhileNobodyReads(t *testing.T) {
+	k := newKeptDesk(t, 2, func(s *Settings) { s.Session.MqueueMessages = 10 })
+	a, pub := k.join(0, "a"), k.join(1, "pub")
+	k.hears(a, jobs, 1)
+	a.cut()
+	k.rest()
+	for i := 1; i <= 300; i += 50 {
+		k.sayQ(pub, "open/jobs", 1, i, i+49)
+		if b := k.b.LineBehind(); b.Groups.Messages > 2*10+grabMax {
+			t.Errorf("%d wait after %d", b.Groups.Messages, i+49)
+		}
+	}
+	a = k.back("a", window(5))
+	once(t, "the newest", 291, 300, k.drinkAll(a)...)
+	if n := k.metrics.Value(metrics.MessagesDroppedQueueFull); n != 290 {
+		t.Errorf("%d were counted", n)
+	}
+	k.idle("full")
+}
+
+// Nothing is left of a group whose last member's session ends while something waits.
+func TestNothingIsLeftOfAGroup(t *testing.T) {
+	k := newKeptDesk(t, 2)
+	pub := k.join(1, "pub")
+	for i := range 4 { // so that both homes have lines
+		filter := fmt.Sprintf("$share/g%d/open/jobs", i)
+		a := k.join(0, "a")
+		k.hears(a, filter, 1)
+		a.cut()
+		k.rest()
+		k.sayQ(pub, "open/jobs", 1, 1, 1)
+		k.pass(24 * time.Hour)
+		k.rest()
+		if n := len(k.b.lines.all()); n != 0 {
+			t.Fatalf("%d lines are left", n)
+		}
+	}
+	for _, h := range k.homes {
+		if len(h.queues) != 0 {
+			t.Errorf("home %d is left with %d queues", h.id, len(h.queues))
+		}
+	}
+}
+
 // What too many filters want waits for a group as well.
 func TestABroadMessageWaitsForAGroup(t *testing.T) {
 	k := newKeptDesk(t, 2)

@@ -135,8 +135,10 @@ func (l *line) waiting() bool {
 	return l.kept.Load() > 0 && (l.coming.Load() > 0 || l.last.Load() > l.done.Load())
 }
 
-// hear notes a message that waits now.
-func (l *line) hear(seq store.Seq, bytes int64) {
+// hear notes a message that waits now, and has the line looked at whole when more does
+// than messagesMax or bytesMax: whoever looks drops the oldest, and has in memory what
+// waits, which must not be all the log.
+func (l *line) hear(seq store.Seq, bytes int64, messagesMax int, bytesMax int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.owed.first == 0 || seq < l.owed.first {
@@ -144,6 +146,7 @@ func (l *line) hear(seq store.Seq, bytes int64) {
 	}
 	l.owed.messages++
 	l.owed.bytes += bytes
+	l.dirty = l.dirty || l.owed.messages > messagesMax || l.owed.bytes > bytesMax
 }
 
 // owe says that a member begins to give back what it has, of which first is the least

@@ -91,6 +91,8 @@ func (h *Home) resign(s *durableSub) {
 	if s.line.kept.Add(-1) > 0 {
 		return
 	}
+	h.b.poke(s.line) // its home forgets what it knows of it
+
 	if n := s.line.end(); n > 0 && !h.b.shared() { // or it is another node's to hand out
 		h.count.Add(metrics.MessagesDroppedNoSession, int64(n))
 	}

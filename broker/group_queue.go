@@ -87,6 +87,9 @@ const (
 func (h *Home) poked(l *line) func(now time.Time) {
 	return func(now time.Time) {
 		l.poked.Store(false)
+		if q := h.queues[l.id]; l.kept.Load() == 0 && (q == nil || q.l != l) {
+			return // it has ended, and what is there now is of another line of that name
+		}
 		h.serveLine(now, h.queueOf(l))
 	}
 }
@@ -105,7 +108,8 @@ func (h *Home) hearLine(now time.Time, l *line, m *logged) {
 	if l.kept.Load() == 0 {
 		return
 	}
-	l.hear(m.seq, worth(m.frame))
+	messagesMax, bytesMax := h.queueMax()
+	l.hear(m.seq, worth(m.frame), 2*messagesMax+grabMax, 2*bytesMax)
 	h.serveLine(now, h.queueOf(l))
 }
 
@@ -249,6 +253,7 @@ func (h *Home) grabbed(now time.Time, q *queue, g *grab, last uint64, owes int) 
 		h.lineAgain(now, q)
 		return
 	case l.kept.Load() == 0:
+		h.serveLine(now, q)
 		return
 	case g.ended: // its first member is on the way out, or is not there yet
 		h.lineAgain(now, q)
@@ -273,7 +278,9 @@ func (h *Home) grabbed(now time.Time, q *queue, g *grab, last uint64, owes int) 
 			break
 		}
 	}
-	q.next = append(slices.Clone(g.list[given:]), g.next...)
+	if q.next = append(slices.Clone(g.list[given:]), g.next...); g.room == 0 {
+		q.next = nil // when there is room others may have come, and these be over the limits
+	}
 	for _, m := range g.list[:given] { // of what nothing was taken
 		if _, ok := below[m.from]; !ok {
 			below[m.from] = 0
