@@ -33,7 +33,7 @@ type retainedRow struct {
 }
 
 // Every 64 numbers of the log, at most sweepMax retained messages go that have expired by
-// the clock of whoever wrote the record at hand. It is a rule and no record, so that
+// the clock of whoever wrote the record at hand, before that counts. It is a rule and no record, so that
 // every node that applies the log removes the same ones at the same record, and it takes
 // away twice as many as so many records can bring and more.
 const (
@@ -128,7 +128,8 @@ func (r *rows) decodeRetained(value []byte) (row retainedRow, err error) {
 	return retainedRow{seq: seq, expires: r.retained.message.ExpiresAt, bytes: int64(len(body))}, nil
 }
 
-// expireRetained removes what has expired when a record was written. before is the
+// expireRetained removes what has expired when a record was written, which has no rows
+// yet: the batch so far is for the position before it, and is committed. before is the
 // number of the record applied before it.
 func (r *rows) expireRetained(before, seq store.Seq, at int64) error {
 	if before>>sweepBits == seq>>sweepBits || at == 0 || at < r.retained.expires {

@@ -51,6 +51,11 @@ func (r *rows) write(items []Item, marks []position) error {
 	defer r.mu.Unlock()
 	for i := range items {
 		seq := marks[i].seq
+		if items[i].Outcome == Applied { // first: it commits what is before, and what it removes must be in one batch with the record
+			if err := r.expireRetained(r.at.seq, seq, items[i].Record.At); err != nil {
+				return err
+			}
+		}
 		if first := marks[i].part.first; first != r.at.part.first {
 			if err := r.closeParts(first); err != nil {
 				return err
@@ -59,13 +64,7 @@ func (r *rows) write(items []Item, marks []position) error {
 		if err := r.record(seq, &items[i]); err != nil {
 			return err
 		}
-		before := r.at.seq
 		r.at, r.dirty = marks[i], true
-		if items[i].Outcome == Applied {
-			if err := r.expireRetained(before, seq, items[i].Record.At); err != nil {
-				return err
-			}
-		}
 		if r.batch.Len() >= batchBytes {
 			if err := r.commitLocked(); err != nil {
 				return err

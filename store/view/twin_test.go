@@ -60,10 +60,10 @@ func newTwin(history []numbered) *twin {
 		t.outcomes[seq] = o
 		if o == Applied {
 			t.alive = max(t.alive, r.At)
-			t.apply(seq, r)
 			if before/64 != seq/64 && r.At != 0 {
 				t.expire(r.At)
 			}
+			t.apply(seq, r)
 		}
 		before = seq
 	}
