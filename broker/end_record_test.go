@@ -73,7 +73,7 @@ func TestWhatARefusedEndLeavesStays(t *testing.T) {
 		}
 		sum := k.b.LineBehind()
 		k.each(func(_ time.Time, h *Home) { sum = sum.Plus(h.Behind()) })
-		list, err := AllWants(k.each, unknown).Find(k.view, unknown)
+		list, err := AllWants(k.each, unknown).Find(k.view, 0, unknown)
 		if err != nil || len(list) == 0 || sum.Oldest == 0 || sum.Oldest > list[0] {
 			t.Errorf("the log is let go of below %d, and %v is wanted, %v", sum.Oldest, list, err)
 		}
@@ -164,7 +164,7 @@ func TestAGiftThatIsRefusedWhileItIsAskedFor(t *testing.T) {
 			k.refuse()
 		}
 	}, unknown)
-	if list, err := w.Find(k.view, unknown); err != nil || len(list) == 0 && !w.Unsure {
+	if list, err := w.Find(k.view, 0, unknown); err != nil || len(list) == 0 && !w.Unsure {
 		t.Errorf("nobody wants what came, %v", err)
 	}
 	k.rest()
