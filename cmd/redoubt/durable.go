@@ -85,7 +85,7 @@ func (n *node) openStore(c *config.Config) error {
 	d.ran = time.UnixMilli(d.view.Alive())
 	n.durable = d
 	if took := n.clock.Now().Sub(began); took > time.Second {
-		n.log.Info("the index has caught up with the log", "records", uint64(report.Last), "took", took.Round(time.Millisecond).String())
+		n.log.Info("the index has caught up with the log", "last", uint64(report.Last), "took", took.Round(time.Millisecond).String())
 	}
 	return nil
 }
@@ -104,7 +104,7 @@ func (n *node) starting(what string) *progress {
 // sayReport tells the operator what the log found of the last run.
 func (n *node) sayReport(r *local.Report) {
 	if !r.Clean {
-		n.log.Warn("the last run did not end cleanly; what was acknowledged is there", "records", uint64(r.Last), "segments", r.Segments)
+		n.log.Warn("the last run did not end cleanly; what was acknowledged is there", "last", uint64(r.Last), "segments", r.Segments)
 	}
 	if r.CutBytes > 0 {
 		n.log.Warn("the end of the log held a write that was not finished and never acknowledged; it was cut", "segment", r.CutSegment, "bytes", r.CutBytes)

@@ -147,8 +147,13 @@ func (n *node) rescue(ctx context.Context, told store.Seq, most int64) {
 	}
 	if rescued+dropped > 0 {
 		messages, bytes := d.view.Rescued()
-		n.log.Info("the store is above four fifths of store.max_bytes; the oldest segments went, and what sessions want of them was rescued", "segments", segments,
-			"rescued", rescued, "over the limits of sessions", dropped, "rescued in all", messages, "bytes", bytes, "took", n.clock.Now().Sub(began).Round(time.Millisecond).String())
+		attrs := []any{"segments", segments, "rescued", rescued, "dropped", dropped, "rescued_in_all", messages, "rescued_bytes", bytes,
+			"took", n.clock.Now().Sub(began).Round(time.Millisecond).String()}
+		if dropped > 0 {
+			n.log.Warn("the store is above four fifths of store.max_bytes: sessions that are away lost the oldest of what was over limits.mqueue_messages or limits.mqueue_bytes. Raise those and store.max_bytes, or find who does not come: redoubt sessions list", attrs...)
+		} else {
+			n.log.Info("the store is above four fifths of store.max_bytes; the oldest segments go, and what sessions want of them is rescued", attrs...)
+		}
 	}
 }
 

@@ -238,6 +238,8 @@ func (n *node) changeSetting(ctx context.Context, key string, before func(admin.
 		return none, fmt.Errorf("the broker would not start with it: %w", err)
 	}
 	report := changeOf(key, was, c.next, changed)
+	report.PendingRestart = slices.ContainsFunc(config.Diff(n.loaded.Load().Config, c.next.Config), func(d config.Change) bool { return d.Key == key }) &&
+		report.Reload == string(config.Restart)
 	if err := n.kept.Write(record); err != nil {
 		return none, &admin.NotKeptError{Err: err}
 	}
@@ -260,7 +262,6 @@ func changeOf(key string, was, next *config.Loaded, changed []string) admin.Sett
 	if s, there := next.Setting(key); there {
 		r.To, r.Reload = s.Text, string(next.ReloadOf(key))
 	}
-	r.PendingRestart = r.Reload == string(config.Restart) && r.From != r.To
 	for _, line := range changed {
 		if !strings.HasPrefix(line, key+": ") {
 			r.Changed = append(r.Changed, line)

@@ -93,12 +93,14 @@ func printStoreStatus(w io.Writer, s *admin.StoreStatus) {
 		fmt.Fprintf(w, "store writes\t%d, %.1f records and %.1f ms each on average, %d took longer than 100 ms\n", x.Commits, float64(x.Records)/float64(x.Commits), float64(x.AverageMicros)/1000, x.SlowerThanAHundred)
 	}
 	x := &s.Index
-	fmt.Fprintf(w, "store index\tpostings %s, sessions %s, retained %s, values %s, rescued %s\n", sizeText(x.Postings), sizeText(x.Sessions), sizeText(x.Retained), sizeText(x.Values), sizeText(x.Rescued))
+	fmt.Fprintf(w, "store index\tabout: postings %s, sessions %s, retained %s, values %s, rescued %s\n", sizeText(x.Postings), sizeText(x.Sessions), sizeText(x.Retained), sizeText(x.Values), sizeText(x.Rescued))
 	if s.Rescued > 0 {
 		fmt.Fprintf(w, "rescued\t%d messages, %s, which the log had no more room for\n", s.Rescued, memory.Text(s.RescuedBytes))
 	}
-	if s.Behind > 0 {
+	if s.Behind > s.Away {
 		fmt.Fprintf(w, "behind\t%d sessions with a client: %d messages, %s\n", s.Behind-s.Away, s.Lag.ConnectedMessages, memory.Text(s.Lag.ConnectedBytes))
+	}
+	if s.Away > 0 {
 		fmt.Fprintf(w, "behind\t%d sessions that are away: %d messages, %s\n", s.Away, s.Lag.AwayMessages, memory.Text(s.Lag.AwayBytes))
 	}
 	if s.Groups > 0 {
