@@ -14,9 +14,6 @@ import (
 	"github.com/redoubtmq/redoubt/store/storetest/faultfs"
 )
 
-// crashPoints is row R-03, lite.
-const crashPoints = 1000
-
 // life is one folder through crashes. It has no goroutine: the test takes the
 // committer's steps, so that a seed is a history.
 type life struct {

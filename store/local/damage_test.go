@@ -159,7 +159,7 @@ func TestFlippedBitsAreNamed(t *testing.T) {
 	filled(t, whole, n)
 	names := segmentsOf(t, whole)
 	quarantined, lost := 0, 0
-	for seed := range uint64(600) {
+	for seed := range uint64(flips) {
 		rnd := rand.New(rand.NewPCG(seed, 9)) //nolint:gosec // a test
 		d := faultfs.New()
 		copyLog(t, d, whole)
