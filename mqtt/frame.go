@@ -17,12 +17,13 @@ import (
 // The exported fields belong to whoever made the frame until it is first shared,
 // and are read-only afterwards.
 type Frame struct {
-	QoS       QoS    // as published
-	Retain    bool   // as published
-	ExpiresAt int64  // unix milliseconds; 0: never
-	CreatedAt int64  // unix milliseconds
-	From      uint64 // publishing session, opaque
-	Version   uint64 // version of the retained message; 0: not retained
+	QoS       QoS           // as published
+	Retain    bool          // as published
+	Used      atomic.Uint32 // 1: somebody asked for it lately; of whoever keeps retained messages
+	ExpiresAt int64         // unix milliseconds; 0: never
+	CreatedAt int64         // unix milliseconds
+	From      uint64        // publishing session, opaque
+	Version   uint64        // version of the retained message; 0: not retained
 
 	refs     atomic.Int32
 	class    int8 // size class of buf, or unpooled
@@ -88,6 +89,7 @@ func takeFrame(n int) *Frame {
 func NewFrame(topic, props, payload []byte) *Frame {
 	f := takeFrame(2 + len(topic) + len(props) + len(payload))
 	f.QoS, f.Retain, f.ExpiresAt, f.CreatedAt, f.From, f.Version = 0, false, 0, 0, 0, 0
+	f.Used.Store(0)
 	b := appendField(f.buf[:0], topic)
 	f.topicLen = uint16(len(topic))
 	b = appendForwardable(b, props)

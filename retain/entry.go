@@ -11,11 +11,11 @@ import (
 
 // entry is a retained message in the order of topics. The tag is a hash of the
 // topic: with it the message of one topic is found in a block without looking at
-// the others.
+// the others. The frame's Used says that it was asked for, or put, since the hand of shed
+// came by.
 type entry struct {
-	f    *mqtt.Frame
-	tag  uint32
-	used uint32 // 1: it was asked for, or put, since the hand of shed came by; atomic for who holds mu for reading
+	f   *mqtt.Frame
+	tag uint32
 }
 
 // topicList is the messages in the order of compare.

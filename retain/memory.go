@@ -1,7 +1,6 @@
 package retain
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -113,7 +112,7 @@ func (s *Store) shed() {
 		}
 		e := &items[s.hand.i]
 		switch {
-		case atomic.SwapUint32(&e.used, 0) != 0, e.f.Version == 0, e.f.Version > reached:
+		case e.f.Used.Swap(0) != 0, e.f.Version == 0, e.f.Version > reached:
 			s.hand.i++
 			continue
 		}
@@ -129,7 +128,7 @@ func (s *Store) shed() {
 // touch notes that somebody asked for the message at p.
 func (s *Store) touch(p place) {
 	if s.opt.Rows != nil {
-		atomic.StoreUint32(&s.topics.blocks[p.block].items[p.i].used, 1)
+		s.topics.blocks[p.block].items[p.i].f.Used.Store(1)
 	}
 }
 

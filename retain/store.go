@@ -133,6 +133,7 @@ func (s *Store) put(f *mqtt.Frame, may func(old *mqtt.Frame) bool, version *uint
 		return nil, ErrQuota
 	}
 	f.Version = *version
+	f.Used.Store(1)
 	switch remove := len(f.Payload()) == 0; {
 	case remove:
 		if old != nil {
@@ -141,7 +142,7 @@ func (s *Store) put(f *mqtt.Frame, may func(old *mqtt.Frame) bool, version *uint
 		s.bury(f.Topic(), f.Version)
 	case old != nil:
 		s.account(old, -1)
-		s.topics.blocks[p.block].items[p.i] = entry{f.Hold(), tag, 1}
+		s.topics.blocks[p.block].items[p.i] = entry{f.Hold(), tag}
 		s.account(f, 1)
 	default:
 		s.insert(f, tag)
@@ -157,7 +158,8 @@ func (s *Store) put(f *mqtt.Frame, may func(old *mqtt.Frame) bool, version *uint
 // insert adds f, of whose topic nothing is in memory.
 func (s *Store) insert(f *mqtt.Frame, tag uint32) {
 	delete(s.stones, string(f.Topic()))
-	s.topics.insert(s.topics.seek(f.Topic()), entry{f.Hold(), tag, 1})
+	f.Used.Store(1)
+	s.topics.insert(s.topics.seek(f.Topic()), entry{f.Hold(), tag})
 	s.account(f, 1)
 }
 
