@@ -115,3 +115,22 @@ func TestConcurrentPuts(t *testing.T) {
 		t.Errorf("%d versions given out, the last is %d", len(given), s.Version())
 	}
 }
+
+// Those who ask for a message, which is noted, do so side by side with those who look for
+// another in the same block.
+func TestReadersNoteWhatTheyAskForSideBySide(t *testing.T) {
+	s := newShelfStore(1 << 20)
+	for i := range 20 {
+		s.say(fmt.Sprintf("a/%d", i), "x", 0)
+	}
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for k := range 200 {
+				var cur Cursor
+				s.Walk(at(0), fmt.Sprintf("a/%d", (i+k)%20), &cur, 1, func(*mqtt.Frame) bool { return true })
+			}
+		})
+	}
+	wg.Wait()
+}
