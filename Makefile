@@ -68,8 +68,8 @@ fuzz: ## every fuzz target for FUZZTIME (30s); an input that breaks one lands in
 	 done
 
 chaos: ## what clients that misbehave and floods of strangers do to others: before and during, judged
-	go test -tags chaos -run '^TestPowerCutLosesNothingAcknowledged$$|^TestFlippedBitsAreNamed$$' -count=1 -v -timeout 600s ./store/local
 	go test -tags chaos -run '^TestChaos' -count=1 -v -timeout 2400s ./test
+	go test -tags chaos -run '^TestPowerCutLosesNothingAcknowledged$$|^TestFlippedBitsAreNamed$$' -count=1 -v -timeout 600s ./store/local
 
 conformance: ## every statement of the MQTT standards: where it is cited, which test covers it, and the result
 	go run ./internal/tools/conformance
