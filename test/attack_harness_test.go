@@ -393,12 +393,12 @@ type vitals struct {
 	goroutines, descriptors int
 }
 
-// What a scrape and the runtime's idle memory, of which a password takes 19 MiB and two
-// may be hashed at once, may add to what was there; and what the store keeps once something was stored: two buffers
+// What a scrape and the runtime's idle memory, of which a password takes 19 MiB, may
+// add to what was there; and what the store keeps once something was stored: two buffers
 // of 8 MiB on the way to the disk, 4 MiB of its last writes and 8 MiB of what was read for
 // those who come after, and 8 MiB of rows for the index. All of it is bounded there.
 const (
-	rssSlack   = 52<<20 + 36<<20
+	rssSlack   = 32<<20 + 36<<20
 	countSlack = 16
 )
 
