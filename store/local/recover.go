@@ -127,6 +127,8 @@ type ending struct {
 	last  store.Seq // the newest record it had
 	next  store.Seq // what may be given out after it
 	clean bool
+	// unsure says that last is not known, and none was later.
+	unsure bool
 }
 
 // end works out the ending from the segment after it, or its seal, or what is
@@ -142,6 +144,8 @@ func (r *recovery) end(i int, s *scanned, size int64) ending {
 			e.last = max(e.last, n.follows)
 		} else if s.seal != nil {
 			e.last = s.seal.sealLast()
+		} else if len(s.holes) > 0 && n.first > s.expect { // what the end of it was nobody can tell any more
+			e.last, e.unsure = max(e.last, n.first-1), true
 		}
 		return e
 	case s.seal != nil:
@@ -161,7 +165,7 @@ func (r *recovery) note(h *head, s *scanned, e ending) (missing []*store.Missing
 	rep, lost := r.report, s.lost
 	if e.last >= s.expect {
 		l := s.loss(e.last)
-		l.AtMost = s.empty() && e.last-s.expect >= jump
+		l.AtMost = (e.unsure || s.empty()) && e.last-s.expect >= jump
 		lost = append(lost, l)
 	}
 	for _, l := range lost {
