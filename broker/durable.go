@@ -96,8 +96,10 @@ type filters struct {
 	index *router.Index
 	homes int
 	some  atomic.Int64 // filters in index
+	// joined grows, with mu locked, when a filter comes that was not there.
+	joined atomic.Uint64
 
-	mu      sync.RWMutex // guards everything below; never held while something else is asked
+	mu      sync.RWMutex // guards everything below; while it is held nothing is asked but index, and the log takes a batch: see hold
 	uses    map[fact.FilterID][]int32
 	most    shrink.Most
 	members map[membership]*enlisted
@@ -143,6 +145,7 @@ func (f *filters) add(id fact.FilterID, filter string, home uint16) {
 		f.uses[id] = n
 		if filter != "" {
 			f.some.Add(1)
+			f.joined.Add(1)
 			f.index.Subscribe(filter, router.Subscriber{Ref: filterRef(id)})
 		}
 	}

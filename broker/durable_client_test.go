@@ -18,22 +18,23 @@ type patron struct {
 	connect []func(*mqtt.Connect)
 	seat    seat
 	online  bool
+	door    *guest // nil: it does not wait to be let in
+	fresh   bool   // it asks for a clean start until it is let in
 
 	sending []outgoing
 	lastID  uint16
 	acked   []string // payloads whose delivery is the broker's from now on, in the order of the answers
 	refused []string
 
-	having   []uint16 // QoS 2 identifiers received and not released
-	got      []string // payloads in the order of their arrival; QoS 2 without repetitions
-	inbox    []session.Out
-	subs     map[string]mqtt.QoS // that were granted
-	asking   []string            // for SUBACK, in order
-	askedQoS []mqtt.QoS
-	unacked  map[uint16]bool                          // publishes sent to it at QoS 1 and 2, that it has not ended
-	most     int                                      // of unacked
-	watch    func(payload string)                     // called when a publish of its own is acknowledged; may be nil
-	hear     func(topic, payload string, retain bool) // called for each that is not a repetition at QoS 2; may be nil
+	having  []uint16 // QoS 2 identifiers received and not released
+	got     []string // payloads in the order of their arrival; QoS 2 without repetitions
+	inbox   []session.Out
+	subs    map[string]mqtt.QoS                      // that were granted
+	asking  []string                                 // for SUBACK, in order
+	unacked map[uint16]bool                          // publishes sent to it at QoS 1 and 2, that it has not ended
+	most    int                                      // of unacked
+	watch   func(payload string)                     // called when a publish of its own is acknowledged; may be nil
+	hear    func(topic, payload string, retain bool) // called for each that is not a repetition at QoS 2; may be nil
 }
 
 // outgoing is a publish that is not settled.
@@ -51,10 +52,33 @@ func (k *keptDesk) patron(home int, user string, connect ...func(*mqtt.Connect))
 	return &patron{k: k, user: user, connect: connect, subs: make(map[string]mqtt.QoS)}
 }
 
-// arrive connects and says again what is not settled.
+// arrive connects and, when it is let in, says again what is not settled.
 func (p *patron) arrive() {
-	s, present := p.k.arrive(p.user, p.connect...)
-	p.seat, p.online, p.inbox, p.asking, p.askedQoS, p.unacked = s, true, nil, nil, nil, make(map[uint16]bool)
+	how := p.connect
+	if p.fresh {
+		how = append(slices.Clone(how), cleanSeat)
+	}
+	p.door = p.k.knock(p.user, how...)
+	p.enter()
+}
+
+// enter goes on at the door.
+func (p *patron) enter() {
+	g := p.door
+	switch {
+	case g.d != p.k.desk, g.refused != nil:
+		p.door = nil
+		return
+	case g.waits:
+		return
+	case g.ref == Ref{}: // it has waited
+		if g.enter(); g.waits || g.refused != nil {
+			return
+		}
+	}
+	s, present := g.in()
+	p.door, p.fresh = nil, false
+	p.seat, p.online, p.inbox, p.asking, p.unacked = s, true, nil, nil, make(map[uint16]bool)
 	if !present {
 		p.having = nil
 		clear(p.subs)
@@ -88,6 +112,9 @@ func (p *patron) gone() {
 
 // alive tells whether the broker has closed the connection; then it is gone.
 func (p *patron) alive() bool {
+	if p.door != nil {
+		p.enter()
+	}
 	if p.online {
 		if _, closed := p.seat.closed(); closed {
 			p.gone()
@@ -120,7 +147,7 @@ func (p *patron) busy(id uint16) bool {
 
 // subscribe asks for a subscription.
 func (p *patron) subscribe(filter string, q mqtt.QoS) {
-	p.asking, p.askedQoS = append(p.asking, filter), append(p.askedQoS, q)
+	p.asking = append(p.asking, filter)
 	p.seat.wish(filter, q)
 }
 
@@ -149,7 +176,7 @@ func (p *patron) handle() bool {
 			if code := o.Bytes[len(o.Bytes)-1]; code < 0x80 {
 				p.subs[p.asking[0]] = mqtt.QoS(code)
 			}
-			p.asking, p.askedQoS = p.asking[1:], p.askedQoS[1:]
+			p.asking = p.asking[1:]
 		}
 	}
 	return true

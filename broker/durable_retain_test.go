@@ -149,3 +149,35 @@ func TestReplayGoesOnWhenTheLogKnowsOfAcknowledgements(t *testing.T) {
 	k.rest()
 	sub.expect("kept q1 #17 retain")
 }
+
+// A retained publish comes after a subscription in the log that was matched before it, and
+// the power goes before the subscriber has it. It is not left with the older value.
+func TestARetainedPublishThatASubscriptionOvertakes(t *testing.T) {
+	for _, blocked := range []bool{false, true} { // the log takes nothing at that moment
+		k := newKeptDesk(t, 2)
+		sub, pub := k.join(1, "sub"), k.join(0, "pub")
+		pub.publish("open/r", "v1", 1, 1, keepIt)
+		k.rest()
+		pub.words()
+
+		pub.publish("open/r", "v2", 1, 2, keepIt)
+		if blocked {
+			k.log.most = 0
+			k.homes[0].Turn(k.now)
+			k.log.most = 1000
+		}
+		sub.wish("open/+", 1)
+		k.homes[1].Turn(k.now)
+		k.room()
+		k.homes[0].Turn(k.now)
+		k.commit()
+		k.apply()
+		pub.expect("PUBACK #2")
+		k.crash()
+		sub = k.back("sub")
+		k.rest()
+		if got := k.drink(sub); !strings.HasSuffix(got, "v2") {
+			t.Errorf("blocked %v: the subscriber has %q", blocked, got)
+		}
+	}
+}

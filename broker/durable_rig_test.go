@@ -229,12 +229,19 @@ func (k *keptDesk) pass(d time.Duration) {
 	k.rest()
 }
 
-// arrive connects user to the home where its session is, and answers with whether that
-// was there already.
-func (k *keptDesk) arrive(user string, change ...func(*mqtt.Connect)) (s seat, present bool) {
+// guest is a client at the door.
+type guest struct {
+	seat
+	a       Arrival
+	waits   bool
+	refused *mqtt.Error
+}
+
+// knock connects user to the home where its session is, if nothing keeps it waiting.
+func (k *keptDesk) knock(user string, change ...func(*mqtt.Connect)) *guest {
 	k.t.Helper()
 	k.conns++
-	s = seat{d: k.desk, home: k.lives[user], conn: ConnRef{Slot: 1000 + k.conns, Gen: 7}}
+	g := &guest{seat: seat{d: k.desk, home: k.lives[user], conn: ConnRef{Slot: 1000 + k.conns, Gen: 7}}}
 	c := &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 1000, SessionExpiry: 1000}
 	for _, ch := range change {
 		ch(c)
@@ -243,15 +250,40 @@ func (k *keptDesk) arrive(user string, change ...func(*mqtt.Connect)) (s seat, p
 	if _, e := k.b.Place(&by, c.ClientID); e != nil {
 		k.t.Fatal(e)
 	}
-	o, refusal := s.h().Open(k.now, Arrival{Conn: s.conn, Connect: c, By: by})
-	if refusal != nil {
-		k.t.Fatal(refusal)
+	g.a = Arrival{Conn: g.conn, Connect: c, By: by, Later: func(refusal *mqtt.Error) { g.waits, g.refused = false, refusal }}
+	g.enter()
+	return g
+}
+
+// enter asks the home to let it in.
+func (g *guest) enter() {
+	o, refusal := g.h().Open(g.d.now, &g.a)
+	g.ref, g.waits, g.refused = o.Ref, o.Later, refusal
+}
+
+// in is what it was let in with: whether its session was there already.
+func (g *guest) in() (s seat, present bool) {
+	g.d.t.Helper()
+	if g.refused != nil || g.waits {
+		g.d.t.Fatalf("waits %v, refused %v", g.waits, g.refused)
 	}
-	s.ref = o.Ref
-	sent := s.w().sent[s.conn]
+	sent := g.w().sent[g.conn]
 	present = sent[0].Bytes[2]&1 == 1
-	s.w().sent[s.conn] = sent[1:]
-	return s, present
+	g.w().sent[g.conn] = sent[1:]
+	return g.seat, present
+}
+
+// arrive connects user to the home where its session is, and answers with whether that
+// was there already. What the log has to hear of first it hears of.
+func (k *keptDesk) arrive(user string, change ...func(*mqtt.Connect)) (s seat, present bool) {
+	k.t.Helper()
+	g := k.knock(user, change...)
+	if g.waits {
+		if k.flush(); g.refused == nil && !g.waits {
+			g.enter()
+		}
+	}
+	return g.in()
 }
 
 // join is arrive for who has no session yet, on a home; it is on disk when it returns.

@@ -187,6 +187,15 @@ func (c *crew) end(w *worker) {
 	if w.steady || w.seat.d != c.k.desk || w.seat.resident() == nil || c.rnd.IntN(2) == 0 {
 		return
 	}
+	if c.rnd.IntN(2) == 0 {
+		if w.online {
+			w.cut()
+		}
+		c.lost(w)
+		w.fresh, w.having = true, nil
+		w.arrive()
+		return
+	}
 	w.seat.h().End(c.k.now, w.seat.ref)
 	c.k.now = c.k.now.Add(time.Millisecond) // or its next claim is as old as its last, if the log does not take the end
 	if w.online {

@@ -15,24 +15,28 @@ import (
 type ended struct {
 	sid   store.SID
 	epoch uint64
-	sure  uint64   // of the last claim that is in the log: epoch, if that one came to nothing; 0: none
-	left  *parting // nil: nothing comes back to a group with it
+	sure  uint64 // of the last claim that is in the log: epoch, if that one came to nothing; 0: none
+	left  *parting
 }
 
-// parting is what a session leaves to its groups that has ended. Until the log has heard of
-// the end it has that as the session's, of which nobody else says that it is wanted.
+// parting is a session that has ended and of whose end the log has not heard yet: a crash
+// would bring it back. What it leaves to its groups the log has until then as the session's,
+// of which nobody else says that it is wanted.
 type parting struct {
-	key   session.Key
-	ends  int       // that are not decided: a session that came after it may have ended as well
-	first store.Seq // nothing of it is older
+	key     session.Key
+	ends    int // that are not decided: a session that came after it may have ended as well
+	waiting []func(refusal *mqtt.Error)
+	failed  bool // the log will never hear of it
+
+	first store.Seq // nothing of what it leaves is older; 0: it leaves nothing
 	wants *Wants
 	lines []fact.FilterID // the groups
 }
 
-// leaves is what r leaves to its groups if it ends now; nil: nothing.
+// leaves is what r leaves to its groups if it ends now.
 func (h *Home) leaves(r *resident) *parting {
 	d := r.log
-	p := &parting{key: r.s.Key, first: h.applied + 1}
+	p := &parting{key: r.s.Key}
 	after := h.applied // what is on its way to r comes later
 	if d.lag.first != 0 {
 		after = min(after, d.pos)
@@ -49,9 +53,9 @@ func (h *Home) leaves(r *resident) *parting {
 		p.lines = append(p.lines, s.line.id)
 	}
 	if p.wants == nil {
-		return nil
+		return p
 	}
-	p.first = min(p.first, after+1)
+	p.first = after + 1
 	if first := r.least(); first != 0 {
 		p.first = min(p.first, first)
 	}
@@ -65,14 +69,14 @@ func (h *Home) leaves(r *resident) *parting {
 func (h *Home) parts(sid store.SID, p *parting) *parting {
 	old := h.parting[sid]
 	switch {
-	case old == nil && p == nil:
-		return nil
 	case old == nil:
 		if h.parting == nil {
 			h.parting = make(map[store.SID]*parting)
 		}
 		h.parting[sid], old = p, p
-	case p != nil:
+	case old.wants == nil:
+		old.wants, old.first, old.lines = p.wants, p.first, p.lines
+	case p.wants != nil:
 		old.wants.Add(p.wants)
 		old.first = min(old.first, p.first)
 		old.lines = append(old.lines, p.lines...)
@@ -81,12 +85,40 @@ func (h *Home) parts(sid store.SID, p *parting) *parting {
 	return old
 }
 
+// awaitEnd has an arrival wait for the log to hear of the end of a session of its name.
+func (h *Home) awaitEnd(key session.Key, a *Arrival) (later bool, refusal *mqtt.Error) {
+	if len(h.parting) == 0 {
+		return false, nil
+	}
+	p := h.parting[h.b.durable.Key.SID(key.Mountpoint, key.Identity, key.ClientID)]
+	switch {
+	case p == nil:
+		return false, nil
+	case p.failed:
+		return false, notEnded(store.ErrFailed)
+	}
+	p.waiting = append(p.waiting, a.Later)
+	return true, nil
+}
+
+// notEnded is what an arrival is told while the log does not take the end of the session
+// before.
+func notEnded(err error) *mqtt.Error {
+	return &mqtt.Error{Reason: refusalOf(err), Detail: "the end of the session that was there before is not in the log: " + err.Error()}
+}
+
+// answer tells who waits for an end that it is so, or why it is not.
+func (p *parting) answer(refusal *mqtt.Error) {
+	waiting := p.waiting
+	p.waiting = nil
+	for _, later := range waiting {
+		later(refusal)
+	}
+}
+
 // parted says that an end is decided: the groups have what was left, or another owner has.
 func (h *Home) parted(e *ended) {
 	p := e.left
-	if p == nil {
-		return
-	}
 	for _, id := range p.lines {
 		if l := h.b.lines.named(id); l != nil && l.kept.Load() > 0 {
 			l.owe(p.first) // until it is looked at
@@ -96,6 +128,7 @@ func (h *Home) parted(e *ended) {
 	}
 	if p.ends--; p.ends == 0 {
 		delete(h.parting, e.sid)
+		p.answer(nil)
 	}
 }
 
@@ -133,6 +166,8 @@ func (h *Home) sayEnd(now time.Time, e ended) {
 	h.journal.waiters = append(h.journal.waiters, waiter{ticket: ticket, index: index, kind: waitDo, do: func(now time.Time, _ *resident, _ store.Seq, err error) {
 		switch {
 		case errors.Is(err, store.ErrFailed): // it keeps what is left
+			e.left.failed = true
+			e.left.answer(notEnded(err))
 			return
 		case errors.Is(err, errRefused) && e.sure != 0 && e.sure != e.epoch: // the log did not take the claim
 			e.epoch = e.sure
@@ -140,6 +175,7 @@ func (h *Home) sayEnd(now time.Time, e ended) {
 			h.parted(&e)
 			return
 		}
+		e.left.answer(notEnded(err))
 		h.work.ended = append(h.work.ended, e)
 		h.work.endAt = now.Add(endAfter)
 		h.wire.Again()

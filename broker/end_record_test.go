@@ -81,41 +81,118 @@ func TestWhatARefusedEndLeavesStays(t *testing.T) {
 	}
 }
 
-// The client comes back before the log has heard of the end, and the log refuses that, too.
-// The next connection must not go on with what the log still has of the session that ended.
-func TestASessionTheLogNeverTook(t *testing.T) {
-	for _, early := range []bool{false, true} { // the next comes before that is known
-		k, a, b, _ := newParting(t)
-		b.h().End(k.now, b.ref)
-		k.now = k.now.Add(time.Millisecond)
-		first, present := k.arrive("b")
-		k.turn()
-		if !early {
-			k.refuse()
-			if why, closed := first.closed(); !closed || why != mqtt.QuotaExceeded {
-				t.Errorf("closed %v with %v", closed, why)
+// The client comes back before the log has heard of the end. It is not told that it has no
+// session while a crash would bring that back.
+func TestANewSessionWaitsForTheEndOfTheOldOne(t *testing.T) {
+	for how, ends := range map[string]func(k *keptDesk, b seat) *guest{
+		"ended": func(k *keptDesk, b seat) *guest {
+			b.h().End(k.now, b.ref)
+			return k.knock("b")
+		},
+		"a clean start":        func(k *keptDesk, _ seat) *guest { return k.knock("b", cleanSeat) },
+		"a fleeting one":       func(k *keptDesk, _ seat) *guest { return k.knock("b", cleanSeat, fleeting) },
+		"clean, after the cut": func(k *keptDesk, b seat) *guest { b.cut(); return k.knock("b", cleanSeat) },
+		"with a will, and twice": func(k *keptDesk, _ seat) *guest {
+			k.knock("b", cleanSeat)
+			return k.knock("b", cleanSeat, will(mqtt.Will{Topic: "open/w", Payload: []byte("w")}))
+		},
+	} {
+		t.Run(how, func(t *testing.T) {
+			k, a, b, _ := newParting(t)
+			g := ends(k, b)
+			k.turn()
+			if sent := g.w().sent[g.conn]; !g.waits || len(sent) > 0 {
+				t.Fatalf("waits %v, and was sent %v", g.waits, sent)
 			}
-			_, present = k.arrive("b")
-		} else {
-			first.cut()
-			k.arrive("b")
-			for waiting := len(k.log.waiting); waiting > 0; waiting-- {
-				k.log.fail(store.ErrFull, false)
+			k.crash()
+			_, present := k.arrive("b")
+			if !present {
+				t.Error("nobody was told that the session has ended, and it is not there")
 			}
-		}
-		if present {
-			t.Error("the session is there that has ended")
-		}
-		k.rest()
-		for _, h := range k.homes {
-			for _, r := range h.slots {
-				if r != nil && r.s.Online() && r.by.Identity == "b" {
-					h.Gone(k.now, r.ref)
-					h.End(k.now, r.ref)
-				}
+
+			g = k.knock("b", cleanSeat)
+			k.flush()
+			if g.waits || g.refused != nil {
+				t.Fatalf("waits %v, refused %v", g.waits, g.refused)
 			}
+			g.enter()
+			if _, present = g.in(); present {
+				t.Error("a clean start found a session")
+			}
+			k.rest()
+			k.crash()
+			if s, present := k.arrive("b"); !present || len(s.resident().s.Subscriptions()) > 0 {
+				t.Errorf("present %v, with what the session before had", present)
+			}
+			if got := k.drink(k.back("a")); got != "m1" {
+				t.Errorf("a has %q", got)
+			}
+			_ = a
+		})
+	}
+}
+
+// While the log does not take the end, nobody gets a session of that name: not from what is
+// left of the old one, and not beside it.
+func TestNoSessionBesideOneThatCannotEnd(t *testing.T) {
+	k, a, b, _ := newParting(t)
+	b.h().End(k.now, b.ref)
+	k.now = k.now.Add(time.Millisecond)
+	first := k.knock("b")
+	k.refuse()
+	if first.refused == nil || first.refused.Reason != mqtt.QuotaExceeded {
+		t.Fatalf("waits %v, refused %v", first.waits, first.refused)
+	}
+	second := k.knock("b", fleeting)
+	if k.turn(); !second.waits {
+		t.Errorf("refused %v before the end was said again", second.refused)
+	}
+	k.pass(2 * time.Second)
+	second.enter()
+	if s, present := second.in(); present || len(s.resident().s.Subscriptions()) > 0 {
+		t.Errorf("present %v, with what the session before had", present)
+	}
+	second.cut()
+	k.settled("a session that came while the log refused", a)
+}
+
+// A log that has failed for good is not waited for.
+func TestNoSessionWhereTheLogHasFailed(t *testing.T) {
+	k, _, b, _ := newParting(t)
+	b.h().End(k.now, b.ref)
+	waiting := k.knock("b")
+	k.turn()
+	for k.log.fail(store.ErrFailed, false) {
+	}
+	k.news()
+	late := k.knock("b")
+	for what, g := range map[string]*guest{"who waited": waiting, "who came": late} {
+		if g.waits || g.refused == nil || g.refused.Reason != mqtt.ImplementationSpecificError {
+			t.Errorf("%s waits %v, refused %v", what, g.waits, g.refused)
 		}
-		k.settled("a session that came and was refused", a)
+	}
+}
+
+// A war for a session goes on in the one that takes its place.
+func TestAWarOutlivesACleanStart(t *testing.T) {
+	k := newKeptDesk(t, 1, func(s *Settings) { s.Takeovers = 3 })
+	k.join(0, "c")
+	n := 0
+	for range 10 {
+		g := k.knock("c", cleanSeat)
+		if g.refused != nil {
+			if g.refused.Reason != mqtt.ConnectionRateExceeded {
+				t.Fatal(g.refused)
+			}
+			break
+		}
+		k.flush()
+		g.enter()
+		g.in()
+		n++
+	}
+	if n != 3 {
+		t.Errorf("%d takeovers of 3", n)
 	}
 }
 

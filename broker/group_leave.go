@@ -283,7 +283,10 @@ func (h *Home) shareKept(now time.Time, a author, f *mqtt.Frame, l *line, group 
 	if !l.waiting() {
 		if to, m, ok := h.b.groups.Claim(group, h.choose(a, f)); ok {
 			w := h.wantOf(to, f, groupOf(group))
-			if !w.durable || w.qos == 0 {
+			// A member that is in memory only may give back what it has to one that is not, before
+			// the log has heard from whom it is: then the publisher would say it again after a crash.
+			once := f.QoS == 2 && a.kept != (store.SID{})
+			if (!w.durable || w.qos == 0) && !once {
 				if a.due == dueAgain {
 					m.Arrived() // somebody has it
 					return true
@@ -294,12 +297,12 @@ func (h *Home) shareKept(now time.Time, a author, f *mqtt.Frame, l *line, group 
 				}
 				return h.give(now, to, f, w)
 			}
-			if in := h.b.filters.membership(membership{to.Ref, group}); in != nil && in.known.Load() {
+			if in := h.b.filters.membership(membership{to.Ref, group}); in != nil && in.known.Load() && w.qos > 0 {
 				h.scratch.members = append(h.scratch.members, in.id) // it has it from the log, which the publisher waits for
 				h.scratch.promises = append(h.scratch.promises, promise{l, m})
 				return true
 			}
-			m.Arrived() // it is about to leave, or not quite there
+			m.Arrived() // it is about to leave, or not quite there, or has it by the line
 		}
 	}
 	h.scratch.members = append(h.scratch.members, l.id)

@@ -35,6 +35,8 @@ type batch struct {
 	recs []store.Record
 	ends []int // of their bodies in body
 	body []byte
+
+	rematched rematched
 }
 
 // waiter is who waits for a record.
@@ -119,6 +121,7 @@ func (h *Home) submit() {
 	}
 	clear(j.recs)
 	j.recs, j.ends, j.body = j.recs[:0], j.ends[:0], j.body[:0]
+	j.rematched.at = j.rematched.at[:0]
 	if cap(j.body) > 4*journalMax {
 		j.body = nil // one large message must not be held for ever
 	}
@@ -133,6 +136,7 @@ func (h *Home) offer(b *batch, ticket uint64) (taken bool) {
 		from = b.ends[i]
 	}
 	j := &h.journal
+	defer h.hold(b)()
 	taken = h.b.durable.Log.Submit(0, b.recs, func(first store.Seq, err error) { h.committed(ticket, first, err) })
 	if j.blocked = !taken; taken {
 		j.under++

@@ -367,7 +367,7 @@ func (w Waiting) plus(o Waiting) Waiting {
 // Behind adds up what waits for the sessions of this home.
 func (h *Home) Behind() (b Behind) {
 	for _, p := range h.parting {
-		if b.Oldest == 0 || p.first < b.Oldest {
+		if p.first != 0 && (b.Oldest == 0 || p.first < b.Oldest) {
 			b.Oldest, b.Holder = p.first, p.key
 		}
 	}

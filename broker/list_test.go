@@ -24,7 +24,7 @@ func crowd(t testing.TB) *desk {
 func (d *desk) enter(user, clientID string, filters ...string) Ref {
 	d.t.Helper()
 	by := auth.Principal{Identity: user, Username: user, ClientID: clientID, Listener: "mqtts", Addr: netip.MustParseAddr("192.0.2.7")}
-	o, refusal := d.homes[0].Open(d.now, Arrival{
+	o, refusal := d.homes[0].Open(d.now, &Arrival{
 		Conn: ConnRef{Slot: uint32(len(d.homes[0].slots)) + 1, Gen: 7}, By: by,
 		Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: clientID, ReceiveMaximum: 1000, SessionExpiry: 100},
 	})
@@ -275,7 +275,7 @@ func TestSessionInfo(t *testing.T) {
 	if i = show(); i.Online || !i.LeftAt.Equal(d.now) || i.EndsAt.Sub(d.now).Seconds() != 100 || i.Dropped.Offline != 1 {
 		t.Errorf("offline: %+v", i.Info)
 	}
-	d.homes[0].Open(d.now, Arrival{Conn: s.conn, Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 10, SessionExpiry: 100}, By: principal("sub")})
+	d.homes[0].Open(d.now, &Arrival{Conn: s.conn, Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 10, SessionExpiry: 100}, By: principal("sub")})
 	d.homes[0].Gone(d.now, s.ref)
 	if i = show(); i.Dropped.Offline != 1 || d.metrics.Value(metrics.MessagesDroppedQoS0Offline) != 1 {
 		t.Errorf("once the metrics have it, the session has lost %+v", i.Dropped)
@@ -322,7 +322,7 @@ func TestEnd(t *testing.T) {
 			watch := d.sit(0, "watch")
 			watch.subscribe("open/will", 0)
 			conn := ConnRef{Slot: 9, Gen: 1}
-			o, refusal := d.homes[0].Open(d.now, Arrival{
+			o, refusal := d.homes[0].Open(d.now, &Arrival{
 				Conn: conn, By: principal("victim"),
 				Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 10, SessionExpiry: 100,
 					Will: &mqtt.Will{Topic: "open/will", Payload: []byte("gone"), DelaySeconds: delay}},

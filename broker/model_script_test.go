@@ -125,7 +125,7 @@ func (p *play) connect(w *party, c *mqtt.Connect) {
 	if !refused {
 		p.arrive(w, l, c)
 	}
-	o, e := p.d.homes[w.home].Open(p.d.now, Arrival{Conn: l.ref, Connect: &got, By: by})
+	o, e := p.d.homes[w.home].Open(p.d.now, &Arrival{Conn: l.ref, Connect: &got, By: by})
 	if (e != nil) != refused {
 		p.fail("%s: CONNECT is answered %v, to be refused: %t", w.name, e, refused)
 	}

@@ -18,35 +18,34 @@ type Arrival struct {
 	By       auth.Principal
 	Assigned bool   // the client id is ours
 	AuthData []byte // for CONNACK, of a client with an Authentication Method
+
+	// Later is called on the loop when an Open that answered with Opened.Later may be called
+	// again, or with why it never may. It is called in the middle of something: it must not
+	// call the home.
+	Later func(refusal *mqtt.Error)
+
+	examined bool          // and found good, and its will has the name that it has here
+	war      *limit.Bucket // of the session that ended for it
 }
 
 // Opened is the connection's session and what the loop must enforce for it.
 type Opened struct {
 	Ref       Ref
 	KeepAlive time.Duration // close after one and a half times this without a packet [MQTT-3.1.2-22]
+	Later     bool          // nothing else is said yet: Arrival.Later is called
 }
 
 // Open gives an arrival its session: a new one, or the one that waits for it,
 // taken from an older connection if need be. It queues CONNACK and what a
-// resumed session owes. A refusal has changed nothing; the caller sends it.
-func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
+// resumed session owes. A refusal has changed nothing, but that a session may have ended
+// that a clean start asked to end; the caller sends it.
+//
+// Who is told that there is no session forgets what it knew of one. So it is told when an
+// older one can never come back: when the log has heard of its end.
+func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	set := h.b.Settings()
-	if h.b.known != nil && !h.b.known(&a.By) {
-		return Opened{}, &mqtt.Error{Reason: mqtt.BadUserNameOrPassword, Detail: "the user was deleted while it connected"}
-	}
-	if !set.connackFits(&a) {
-		return Opened{}, &mqtt.Error{Reason: mqtt.PacketTooLarge, Rule: "MQTT-3.1.2-24", Detail: "CONNACK is over the client's Maximum Packet Size"}
-	}
-	if w := a.Connect.Will; w != nil {
-		if e := h.checkWill(&a.By, w, set.offer(a.By.Listener)); e != nil {
-			return Opened{}, e
-		}
-		d := h.b.authz.Policy().Decide(&a.By, auth.Access{Action: auth.Publish, Topic: []byte(w.Topic), QoS: w.QoS, Retain: w.Retain})
-		if !d.Allow { // the will of A041 is refused here, and judged again when it fires
-			h.count.Inc(metrics.PublishDenied)
-			h.b.log.Denied(now, &a.By, auth.Publish, []byte(w.Topic), d.Rule)
-			return Opened{}, &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the rules deny the will topic"}
-		}
+	if e := h.examine(now, a, set); e != nil {
+		return Opened{}, e
 	}
 	key := keyOf(&a.By, a.Connect.ClientID)
 	old, present := h.lookup(key)
@@ -57,9 +56,8 @@ func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
 	if !present && h.b.sessions.Load() >= int64(set.SessionsTotal) {
 		return Opened{}, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.sessions_total is reached"}
 	}
-	var war *limit.Bucket
 	if present && old.s.Online() {
-		if war = old.fought(set.Takeovers); !war.Take(now, 1) {
+		if a.war = old.fought(set.Takeovers); !a.war.Take(now, 1) {
 			return Opened{}, &mqtt.Error{Reason: mqtt.ConnectionRateExceeded, Detail: "the session was taken over too often; do two clients have this client id?"}
 		}
 		h.takeOver(now, old, &a.By)
@@ -69,14 +67,46 @@ func (h *Home) Open(now time.Time, a Arrival) (Opened, *mqtt.Error) {
 		h.due(now, old, old.s.End(), false) // [MQTT-3.1.2-4] [MQTT-3.1.4-4]
 		present = false
 	}
+	if !present {
+		if later, e := h.awaitEnd(key, a); later || e != nil {
+			return Opened{Later: later}, e
+		}
+	}
 	r := old      // [MQTT-3.1.2-5]
 	if !present { // [MQTT-3.1.2-6]
 		r = h.settle(session.New(key, h.b.lastSID.Add(1), set.Session), a.By)
 	}
-	if war != nil { // a session that was made anew in the middle of it has fought as often
-		r.war = war
+	if a.war != nil { // a session that was made anew in the middle of it has fought as often
+		r.war = a.war
 	}
 	return h.attach(now, r, a, present, set), nil
+}
+
+// examine judges what an arrival asks for, and gives its will the name that it has here.
+func (h *Home) examine(now time.Time, a *Arrival, set *Settings) *mqtt.Error {
+	if h.b.known != nil && !h.b.known(&a.By) {
+		return &mqtt.Error{Reason: mqtt.BadUserNameOrPassword, Detail: "the user was deleted while it connected"}
+	}
+	if !set.connackFits(a) {
+		return &mqtt.Error{Reason: mqtt.PacketTooLarge, Rule: "MQTT-3.1.2-24", Detail: "CONNACK is over the client's Maximum Packet Size"}
+	}
+	w := a.Connect.Will
+	if w == nil {
+		return nil
+	}
+	if !a.examined {
+		if e := h.checkWill(&a.By, w, set.offer(a.By.Listener)); e != nil {
+			return e
+		}
+	}
+	d := h.b.authz.Policy().Decide(&a.By, auth.Access{Action: auth.Publish, Topic: []byte(w.Topic), QoS: w.QoS, Retain: w.Retain})
+	if !d.Allow { // the will of A041 is refused here, and judged again when it fires
+		h.count.Inc(metrics.PublishDenied)
+		h.b.log.Denied(now, &a.By, auth.Publish, []byte(w.Topic), d.Rule)
+		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the rules deny the will topic"}
+	}
+	a.examined = true
+	return nil
 }
 
 func (h *Home) lookup(key session.Key) (*resident, bool) {
@@ -109,7 +139,7 @@ func (h *Home) takeOver(now time.Time, r *resident, by *auth.Principal) {
 
 // attach connects a to r and answers CONNACK 0x00 [MQTT-3.1.4-5] before anything
 // else [MQTT-3.2.0-1].
-func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *Settings) Opened {
+func (h *Home) attach(now time.Time, r *resident, a *Arrival, present bool, set *Settings) Opened {
 	c := a.Connect
 	h.subject++
 	if r.by != a.By { // of the same identity, but rules may look at the address
@@ -126,7 +156,7 @@ func (h *Home) attach(now time.Time, r *resident, a Arrival, present bool, set *
 	set.PublishRate.apply(&r.messages, &r.bytes)
 	keepAlive := set.keepAlive(c)
 	expiry := set.expiry(c)
-	h.wire.Send(r.conn, session.Packet(connack(&a, set, r.offer, present, keepAlive, expiry)))
+	h.wire.Send(r.conn, session.Packet(connack(a, set, r.offer, present, keepAlive, expiry)))
 	if c.Will != nil {
 		c.Will.DelaySeconds = min(c.Will.DelaySeconds, set.WillDelayMax)
 	}

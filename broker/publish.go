@@ -302,6 +302,7 @@ func (h *Home) retain(now time.Time, a author, m publication) (rc mqtt.ReasonCod
 		return mqtt.QuotaExceeded, w
 	}
 	h.scratch.to.ids, h.scratch.to.broad = h.scratch.to.ids[:0], false
+	joined := h.b.filters.joined.Load()
 	if m.qos > 0 {
 		h.wanted(m.name)
 	}
@@ -310,6 +311,9 @@ func (h *Home) retain(now time.Time, a author, m publication) (rc mqtt.ReasonCod
 		kind = store.Unretain // [MQTT-3.3.1-6]
 	}
 	w = wait{ticket: h.recordMessage(now, a, m.frame, kind, h.scratch.to), retain: true}
+	if m.qos > 0 {
+		h.noteRetained(joined)
+	}
 	j := &h.journal
 	j.waiters = append(j.waiters, waiter{ticket: w.ticket, index: len(j.recs) - 1, ref: a.ref, kind: waitRetain})
 	if a.due != notDelayed { // what all of them get is in one batch

@@ -90,7 +90,9 @@ func (h *Home) Wants(below store.Seq) *Wants {
 	w := NewWants()
 	var under []uint64
 	for _, p := range h.parting {
-		w.Add(p.wants)
+		if p.wants != nil {
+			w.Add(p.wants)
+		}
 	}
 	for _, r := range h.slots {
 		if r == nil || r.log == nil {

@@ -20,7 +20,7 @@ func TestRevoke(t *testing.T) {
 		bob := d.sit(0, "bob")
 		bob.subscribe("open/x", 1)
 		bob.h().Gone(d.now, bob.ref)
-		o, refusal := d.homes[0].Open(d.now, Arrival{Conn: bob.conn, By: d.homes[0].at(bob.ref).by, Connect: &mqtt.Connect{
+		o, refusal := d.homes[0].Open(d.now, &Arrival{Conn: bob.conn, By: d.homes[0].at(bob.ref).by, Connect: &mqtt.Connect{
 			Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 10, SessionExpiry: 100, Will: &mqtt.Will{Topic: "open/will", Payload: []byte("bob is gone")}}})
 		if refusal != nil {
 			t.Fatal(refusal)
@@ -106,7 +106,7 @@ func TestAResumedPublisherWaitsForItsRing(t *testing.T) {
 	pub.publish("open/x", "2", 2, 2)
 	pub.h().Gone(d.now, pub.ref)
 	delete(d.wires[0].paused, pub.conn)
-	if _, refusal := d.homes[0].Open(d.now, Arrival{Conn: pub.conn, By: d.homes[0].at(pub.ref).by, Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 10, SessionExpiry: 100}}); refusal != nil {
+	if _, refusal := d.homes[0].Open(d.now, &Arrival{Conn: pub.conn, By: d.homes[0].at(pub.ref).by, Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 10, SessionExpiry: 100}}); refusal != nil {
 		t.Fatal(refusal)
 	}
 	if !d.wires[0].paused[pub.conn] {
@@ -126,7 +126,7 @@ func TestAResumedPublisherWaitsForItsRing(t *testing.T) {
 func TestAnAnswerOverTheClientsMaximum(t *testing.T) {
 	d := newDesk(t, 1)
 	conn := ConnRef{9, 9}
-	o, refusal := d.homes[0].Open(d.now, Arrival{Conn: conn, By: principal("small"), Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 10, MaximumPacketSize: 50}})
+	o, refusal := d.homes[0].Open(d.now, &Arrival{Conn: conn, By: principal("small"), Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 10, MaximumPacketSize: 50}})
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
@@ -160,7 +160,7 @@ func TestTheRateCountsEverythingAndSurvivesReconnects(t *testing.T) {
 	}
 	pub.h().Gone(d.now, pub.ref)
 	delete(d.wires[0].paused, pub.conn)
-	if _, refusal := d.homes[0].Open(d.now, Arrival{Conn: pub.conn, By: principal("pub"), Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 10, SessionExpiry: 100}}); refusal != nil {
+	if _, refusal := d.homes[0].Open(d.now, &Arrival{Conn: pub.conn, By: principal("pub"), Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 10, SessionExpiry: 100}}); refusal != nil {
 		t.Fatal(refusal)
 	}
 	pub.publish("open/x", "a little more", 0, 0)

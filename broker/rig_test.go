@@ -147,7 +147,7 @@ func (d *desk) sit(home int, user string, change ...func(*auth.Principal, *mqtt.
 	if _, e := d.b.Place(&by, connect.ClientID); e != nil {
 		d.t.Fatal(e)
 	}
-	o, refusal := d.homes[home].Open(d.now, Arrival{
+	o, refusal := d.homes[home].Open(d.now, &Arrival{
 		Conn:    s.conn,
 		Connect: connect,
 		By:      by,

@@ -18,7 +18,7 @@ func TestTakeoversAreLimited(t *testing.T) {
 			connect := func() (ConnRef, *mqtt.Error) {
 				conn++
 				c := ConnRef{conn, 1}
-				_, refusal := d.homes[0].Open(d.now, Arrival{Conn: c, By: principal("bob"), Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", CleanStart: clean, ReceiveMaximum: 10}})
+				_, refusal := d.homes[0].Open(d.now, &Arrival{Conn: c, By: principal("bob"), Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: "c", CleanStart: clean, ReceiveMaximum: 10}})
 				return c, refusal
 			}
 			var has ConnRef

@@ -50,7 +50,7 @@ func TestWillsAreBoundedInTotal(t *testing.T) {
 	first, second := d.sit(0, "a", with("1")), d.sit(0, "a", with("2"))
 	by, c := principal("a"), &mqtt.Connect{Version: mqtt.V5, ReceiveMaximum: 9}
 	with("3")(&by, c)
-	if _, e := d.homes[0].Open(d.now, Arrival{Conn: ConnRef{Slot: 99, Gen: 1}, Connect: c, By: by}); e == nil || e.Reason != mqtt.QuotaExceeded {
+	if _, e := d.homes[0].Open(d.now, &Arrival{Conn: ConnRef{Slot: 99, Gen: 1}, Connect: c, By: by}); e == nil || e.Reason != mqtt.QuotaExceeded {
 		t.Errorf("a will too many: %v", e)
 	}
 	first.h().Disconnect(d.now, first.ref, &mqtt.Disconnect{}) // 0x00: not sent

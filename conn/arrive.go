@@ -100,7 +100,7 @@ func (l *Loop) verdict(c *Conn, r *auth.Result) {
 	if c.auth != nil {
 		c.auth.run, c.auth.busy, c.auth.data = nil, false, r.Data
 	}
-	c.hello.by = r.Principal
+	c.hello.by, c.hello.until = r.Principal, c.pace.until
 	key, refusal := l.server.broker.Place(&c.hello.by, c.hello.connect.ClientID)
 	if refusal != nil {
 		l.refuse(c, refusal, c.hello.connect.MaximumPacketSize)
@@ -123,15 +123,28 @@ func (l *Loop) open(c *Conn) {
 		return
 	}
 	hello := c.hello
-	c.stage = open
-	a := broker.Arrival{Conn: c.ref, Connect: hello.connect, By: hello.by, Assigned: hello.assigned}
-	if c.auth != nil {
-		a.AuthData, c.auth.data = c.auth.data, nil
+	if hello.to == nil {
+		hello.to = &broker.Arrival{Conn: c.ref, Connect: hello.connect, By: hello.by, Assigned: hello.assigned, Later: func(refusal *mqtt.Error) {
+			e := event{kind: evReady, conn: c}
+			if refusal != nil {
+				e.err = refusal
+			}
+			l.inbox.post(e)
+		}}
+		if c.auth != nil {
+			hello.to.AuthData, c.auth.data = c.auth.data, nil
+		}
 	}
-	o, refusal := l.home.Open(l.now, a)
+	c.stage = open // what Open sends is sent
+	o, refusal := l.home.Open(l.now, hello.to)
 	if refusal != nil {
 		c.stage = authenticating
 		l.refuse(c, refusal, hello.connect.MaximumPacketSize)
+		return
+	}
+	if o.Later {
+		c.stage = authenticating
+		l.timers.Set(c.ref.Slot, hello.until.Add(-wheel.Tick)) // of this loop, to which it may have come just now
 		return
 	}
 	c.hello = nil
@@ -143,6 +156,18 @@ func (l *Loop) open(c *Conn) {
 	l.timers.Set(c.ref.Slot, l.now.Add(c.pace.keepAlive))
 	l.consume(c, c.in)
 	l.resumeReading(c)
+}
+
+// ready asks the broker again, which had c wait, or passes on why it may not go on.
+func (l *Loop) ready(c *Conn, err error) {
+	if c.stage != authenticating { // it is closing
+		return
+	}
+	if refusal, no := err.(*mqtt.Error); no {
+		l.refuse(c, refusal, c.hello.connect.MaximumPacketSize)
+		return
+	}
+	l.open(c)
 }
 
 // ended handles the end of input.

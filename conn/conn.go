@@ -28,7 +28,7 @@ type stage uint8
 
 const (
 	awaitingConnect stage = iota
-	authenticating        // CONNECT was read; nothing further is, until the verdict
+	authenticating        // CONNECT was read; nothing further is, until the verdict and until its session may begin
 	open
 	closing // queued bytes still leave, nothing is read
 	gone
@@ -80,6 +80,8 @@ type arrival struct {
 	connect  *mqtt.Connect
 	assigned bool // the client id is ours
 	by       auth.Principal
+	until    time.Time       // when it is given up
+	to       *broker.Arrival // nil: the broker was not asked yet
 }
 
 // pace is when a connection is read and when it is given up.

@@ -18,6 +18,7 @@ const (
 	evEnded                   // the peer closed, or the network failed: why
 	evVerdict                 // authentication answered
 	evHome                    // an authenticated connection moves to its session's loop
+	evReady                   // its session may begin, or may not: err
 	evCall                    // fn runs on the loop
 )
 
@@ -38,7 +39,7 @@ const InboxDataBytesMax = 8 << 20
 
 // inbox is how everybody else reaches a Loop: appended to in batches, drained
 // once per turn. Control entries are bounded by what exists (a connection has at
-// most one input, one write and one verdict on its way) and are never refused;
+// most one input, one write and one verdict or its like on its way) and are never refused;
 // only the data lane answers false, at dataMax, and the caller applies
 // backpressure. It never blocks and never drops in silence.
 type inbox struct {

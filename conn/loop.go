@@ -197,6 +197,8 @@ func (l *Loop) handle(e *event) {
 		l.adopt(c)
 		c.sock.Join(l)
 		l.open(c)
+	case evReady:
+		l.ready(c, e.err)
 	}
 }
 

@@ -43,6 +43,7 @@ type rig struct {
 	sess    session.Limits
 	web     *listener.WebSocket // nil: packets travel as they are
 	policy  string              // empty: policyText
+	durable *broker.Durable
 	ended   bool
 
 	pipes *pipes        // portable engine
@@ -107,6 +108,7 @@ func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listene
 	r.broker = broker.New(broker.Options{
 		Homes: 2, Settings: &r.set, Index: router.New(), Retained: retain.New(retain.Options{MessagesMax: 1000, BytesMax: 1 << 20}),
 		Authorizer: r.authz, Chains: map[string]*auth.Chain{"default": auth.NewChain(passwords{}, challenge{})}, Log: audit.New(log, r.metrics.NewShard()),
+		Durable: r.durable,
 	})
 	r.broker.Report(r.metrics)
 	if r.server, err = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clk, Engine: engine}); err != nil {

@@ -111,25 +111,44 @@ func (k *conn) connect(connect *mqtt.Connect) {
 	if e != nil {
 		k.c.w.fatal("%s: %v", k.c.name, e)
 	}
-	open := func() {
-		o, refusal := k.n.home.Open(k.n.clock(), broker.Arrival{Conn: k.ref, Connect: connect, By: by})
-		if k.link.closed = refusal != nil; refusal == nil {
-			k.sess, k.open = o.Ref, true
-		}
-	}
+	k.enter(key, &broker.Arrival{Conn: k.ref, Connect: connect, By: by})
+}
+
+// enter is let in, at once or later.
+func (k *conn) enter(key session.Key, a *broker.Arrival) {
 	if k.n.home.Here(key) {
-		open()
+		k.begin(key, a)
 		return
 	}
 	k.link.paused = true
 	k.n.home.Summon(k.n.clock(), key, func(_ time.Time, refusal *mqtt.Error) {
-		if k.link.paused = false; k.link.closed {
-			return
-		}
-		if k.link.closed = refusal != nil; refusal == nil {
-			open()
-		}
+		k.goOn(refusal, func() { k.begin(key, a) })
 	})
+}
+
+// begin gives it its session, if nothing has to be waited for.
+func (k *conn) begin(key session.Key, a *broker.Arrival) {
+	a.Later = func(refusal *mqtt.Error) {
+		k.at.Post(func(time.Time) { k.goOn(refusal, func() { k.enter(key, a) }) })
+	}
+	o, refusal := k.n.home.Open(k.n.clock(), a)
+	switch k.link.closed = refusal != nil; {
+	case refusal != nil:
+	case o.Later:
+		k.link.paused = true
+	default:
+		k.sess, k.open = o.Ref, true
+	}
+}
+
+// goOn ends a wait.
+func (k *conn) goOn(refusal *mqtt.Error, next func()) {
+	if k.link.paused = false; k.link.closed {
+		return
+	}
+	if k.link.closed = refusal != nil; refusal == nil {
+		next()
+	}
 }
 
 // leave gives the connection up. noticed says that its node hears of it, after what was on

@@ -1,0 +1,101 @@
+package conn
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
+	"github.com/redoubtmq/redoubt/store/view"
+)
+
+// stuckLog takes everything and decides nothing by itself: its disk hangs.
+type stuckLog struct {
+	store.Log // nil: nobody here asks it for more
+
+	mu   sync.Mutex // guards everything below
+	done []func(store.Seq, error)
+}
+
+func (l *stuckLog) Submit(_ store.ShardID, _ []store.Record, done func(store.Seq, error)) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done = append(l.done, done)
+	return true
+}
+
+// refuse refuses all that it took.
+func (l *stuckLog) refuse(err error) {
+	l.mu.Lock()
+	done := l.done
+	l.done = nil
+	l.mu.Unlock()
+	for _, d := range done {
+		d(0, err)
+	}
+}
+
+// noIndex is the view of a log that has nothing.
+type noIndex struct{ broker.Index }
+
+func (noIndex) Group(fact.FilterID) (g view.Group, known bool) { return g, false }
+
+func (l *stuckLog) on(r *rig) {
+	r.durable = &broker.Durable{Log: l, Index: noIndex{}, Key: &fact.Key{}, Node: "n", Do: func(func()) {}}
+}
+
+func lasting(p *mqtt.Connect) { p.SessionExpiry = 1000 }
+
+// clientsOfBothLoops are names of sessions of which each loop has some, so that a CONNECT
+// moves between loops or does not.
+var clientsOfBothLoops = []string{"alice/a", "alice/b", "alice/c", "alice/d"}
+
+// A clean start waits for the log to hear of the end of the session before. It has no longer
+// for that than for CONNECT, and nothing that it sends meanwhile is looked at.
+func TestACleanStartThatTheLogDoesNotHearOf(t *testing.T) {
+	log := &stuckLog{}
+	play(t, func(r *rig) {
+		for _, who := range clientsOfBothLoops {
+			old := r.connect(mqtt.V5, who, lasting)
+			c := r.dial(mqtt.V5, who)
+			p := mqtt.Connect{
+				Version: mqtt.V5, CleanStart: true, ClientID: who[6:], Username: "alice", HasUsername: true,
+				HasPassword: true, Password: []byte("pw-alice"), ReceiveMaximum: 100,
+			}
+			c.send(append(p.Append(nil, mqtt.V5, 0), 0xc0, 0x00))
+			old.closed(mqtt.SessionTakenOver)
+			c.silent()
+			r.pass(8 * time.Second)
+			c.silent()
+			r.becomes("connections after 8 s", 1, r.connections)
+			r.pass(2 * time.Second)
+			c.closed(noPacket)
+			r.becomes("connections after 10 s", 0, r.connections)
+		}
+	}, log.on)
+}
+
+// What the log refuses the client is refused.
+func TestACleanStartThatTheLogRefuses(t *testing.T) {
+	log := &stuckLog{}
+	play(t, func(r *rig) {
+		for _, who := range clientsOfBothLoops {
+			r.connect(mqtt.V5, who, lasting)
+			c := r.dial(mqtt.V5, who)
+			p := mqtt.Connect{
+				Version: mqtt.V5, CleanStart: true, ClientID: who[6:], Username: "alice", HasUsername: true,
+				HasPassword: true, Password: []byte("pw-alice"), ReceiveMaximum: 100,
+			}
+			c.send(p.Append(nil, mqtt.V5, 0))
+			c.silent()
+			log.refuse(store.ErrFull)
+			if got := c.expect(mqtt.CONNACK); mqtt.ReasonCode(got.body[1]) != mqtt.QuotaExceeded {
+				t.Errorf("CONNACK % x", got.body)
+			}
+			r.becomes("connections", 0, r.connections)
+		}
+	}, log.on)
+}
