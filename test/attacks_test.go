@@ -6,9 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -267,32 +264,13 @@ func TestNamesCannotForgeTheLog(t *testing.T) {
 	}
 }
 
-// memory is the resident size of the broker in bytes, without the shadow that the
-// race detector keeps of it: that grows with every address that was ever used, is
-// never given back, and so says nothing of what the broker holds.
+// memory is what the broker has from the system and has not returned, in bytes, as Go
+// counts it and limits.memory means it. What the kernel says of a process under the race
+// detector is mostly the detector: of 199 MiB after 25 s of A063 the broker had 29 and
+// its file 30. The rest was the detector's shadow, 74, and its own heap, more than 50 for
+// the clocks of locks and channels; it returns none of it, and needs more the more has
+// happened. The tests with Alloc in their name ask the kernel, without the detector.
 func memory(t testing.TB, b *testkit.Broker) int64 {
 	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", b.Pid()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var kib, from int64
-	for line := range strings.Lines(string(text)) {
-		if rss, ok := strings.CutPrefix(line, "Rss:"); ok {
-			if n, err := strconv.ParseInt(strings.Fields(rss)[0], 10, 64); err != nil {
-				t.Fatal(err)
-			} else if from < shadowFrom || from >= shadowTo {
-				kib += n
-			}
-		} else if line[0] >= '0' && line[0] <= '9' || line[0] >= 'a' && line[0] <= 'f' { // a mapping: its addresses come first
-			address, _, _ := strings.Cut(line, "-")
-			if from, err = strconv.ParseInt(address, 16, 64); err != nil {
-				from = math.MaxInt64 // what the kernel shares with everybody
-			}
-		}
-	}
-	return kib << 10
+	return int64(pageOf(t, b)["redoubt_memory_in_use_bytes"])
 }
-
-// Where the detector keeps it on a 64-bit Linux; see tsan_platform.h in its sources.
-const shadowFrom, shadowTo = 0x2000_0000_0000, 0x4000_0000_0000
