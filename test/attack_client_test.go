@@ -230,6 +230,62 @@ func (w *wire) tell(topic, payload string, qos mqtt.QoS, change ...func(*mqtt.Pu
 	return ack.Reason
 }
 
+// manyAtOnce is how many tellMany has under way: at QoS 1 what the broker's Receive
+// Maximum allows.
+var manyAtOnce = map[mqtt.QoS]int{0: 250, 1: 32}
+
+// tellMany is tell at QoS 0 or 1 for n messages, many of which are under way at a time
+// and on the disk with one write. It answers how often each reason was given.
+func (w *wire) tellMany(n int, qos mqtt.QoS, message func(i int) (topic, payload string), change ...func(*mqtt.Publish)) map[mqtt.ReasonCode]int {
+	w.t.Helper()
+	codes := make(map[mqtt.ReasonCode]int)
+	for i := 0; i < n; i += manyAtOnce[qos] {
+		var b []byte
+		last := min(i+manyAtOnce[qos], n)
+		for j := i; j < last; j++ {
+			topic, payload := message(j)
+			p := mqtt.Publish{Topic: []byte(topic), Payload: []byte(payload), QoS: qos}
+			if qos > 0 {
+				p.PacketID = uint16(j - i + 1)
+			}
+			for _, f := range change {
+				f(&p)
+			}
+			b = p.Append(b, w.v)
+		}
+		if qos == 0 {
+			b = mqtt.AppendPingreq(b)
+		}
+		w.send(b)
+		if qos == 0 {
+			if _, ok := w.skipTo(mqtt.PINGRESP); !ok {
+				codes[closedCode] += n - i
+				return codes
+			}
+			codes[mqtt.Success] += last - i
+			continue
+		}
+		for j := i; j < last; j++ {
+			in, ok := w.skipTo(mqtt.PUBACK)
+			if !ok {
+				codes[closedCode] += n - j
+				return codes
+			}
+			var ack mqtt.Ack
+			if err := mqtt.DecodeAck(in.Body, in.Header, w.v, unlimited, &ack); err != nil || ack.PacketID != uint16(j-i+1) {
+				w.t.Fatalf("PUBACK %d: %+v, %v", j-i+1, ack, err)
+			}
+			codes[ack.Reason]++
+		}
+	}
+	return codes
+}
+
+// named is messages with one payload to topics that end in their number.
+func named(prefix, payload string) func(i int) (string, string) {
+	return func(i int) (string, string) { return own + prefix + fmt.Sprint(i), payload }
+}
+
 // release ends a QoS 2 publish of tell and answers PUBCOMP's reason.
 func (w *wire) release(id uint16) mqtt.ReasonCode {
 	w.t.Helper()

@@ -58,10 +58,10 @@ var attacks = []attack{
 	{id: "A014 what only servers send", times: 4, ends: asRefused, hex: []string{"20 02 00 00", "20 03 00 00 00", "90 03 00 01 00", "b0 02 00 01", "d0 00"}},
 	{id: "A015 reserved types, first", first: true, times: 60, ends: asRefused, hex: []string{"00 00", "f0 00"}},
 	{id: "A015 reserved types", v: mqtt.V311, times: 8, ends: asRefused, hex: []string{"00 00", "f0 00"}},
-	{id: "A017 duplicate and misplaced properties", first: true, times: 1000, ends: asRefused, hex: []string{
+	{id: "A017 duplicate and misplaced properties", first: true, times: 500, ends: asRefused, hex: []string{
 		"10 17 00 04 4d 51 54 54 05 02 00 3c 0a 11 00 00 00 01 11 00 00 00 01 00 00",
 		"10 10 00 04 4d 51 54 54 05 02 00 3c 03 23 00 01 00 00", "10 12 00 04 4d 51 54 54 05 02 00 3c 05 02 00 00 00 01 00 00"}},
-	{id: "A018 a will with properties of others", first: true, times: 1000, ends: asRefused, make: wills},
+	{id: "A018 a will with properties of others", first: true, times: 500, ends: asRefused, make: wills},
 	{id: "A019 200 KiB of user properties", first: true, times: 40, ends: tooLarge, make: userProperties(200 << 10)},
 	{id: "A019 16 KiB of user properties", first: true, times: 40, ends: asRefused, make: userProperties(16000)},
 	{id: "A022 filter without options, or past the end", v: mqtt.V5, times: 8, ends: malformed, hex: []string{"82 06 00 01 00 00 01 61", "82 06 00 01 00 ff ff 61"}},
