@@ -150,6 +150,7 @@ func TestASlowReaderLosesOnlyItsOwn(t *testing.T) {
 	play(t, func(r *rig) {
 		check := r.bystander()
 		slow := r.connection() // nobody reads this one
+		hardlyBuffers(slow)
 		connect := mqtt.Connect{Version: mqtt.V311, CleanStart: true, ClientID: "slow", Username: "alice", HasUsername: true, HasPassword: true, Password: []byte("pw-alice"), KeepAlive: 600}
 		b := connect.Append(nil, mqtt.V311, 0)
 		sub := mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: "open/#"}}}
@@ -160,7 +161,7 @@ func TestASlowReaderLosesOnlyItsOwn(t *testing.T) {
 		pub := r.connect(mqtt.V5, "bob/p")
 		payload, kernel := strings.Repeat("x", 10_000), 0
 		if r.real != nil { // what the kernel's buffers take
-			payload, kernel = strings.Repeat("x", 100_000), 200
+			payload, kernel = strings.Repeat("x", 30_000), 200
 		}
 		for i := range 500 {
 			pub.publish("open/x", payload, 1, uint16(i+1))

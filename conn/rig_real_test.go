@@ -75,6 +75,24 @@ func (r *rig) transport() net.Conn {
 	return nc
 }
 
+// hardlyBuffers leaves a client that will not read the least of the kernel's receive
+// buffer, so that few megabytes make it a slow one: each is encrypted, framed and watched.
+func hardlyBuffers(conn net.Conn) {
+	for {
+		switch c := conn.(type) {
+		case *net.TCPConn:
+			_ = c.SetReadBuffer(4 << 10)
+			return
+		case *webSocket:
+			conn = c.Conn
+		case *tls.Conn:
+			conn = c.NetConn()
+		default: // a pipe
+			return
+		}
+	}
+}
+
 // running starts a goroutine of a client, which must end before the test does.
 func (r *rig) running(f func()) {
 	if r.real != nil {

@@ -17,6 +17,7 @@ func TestAClientThatNeverReadsIsClosed(t *testing.T) {
 	play(t, func(r *rig) {
 		check := r.bystander()
 		slow := r.connection()
+		hardlyBuffers(slow)
 		connect := mqtt.Connect{Version: mqtt.V311, CleanStart: true, ClientID: "slow", Username: "alice", HasUsername: true, HasPassword: true, Password: []byte("pw-alice"), KeepAlive: 10}
 		b := connect.Append(nil, mqtt.V311, 0)
 		sub := mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: "open/#"}}}
@@ -26,7 +27,7 @@ func TestAClientThatNeverReadsIsClosed(t *testing.T) {
 		r.becomes("subscriptions", 2, func() int64 { return r.metrics.Value(metrics.Subscriptions) })
 		pub := r.connect(mqtt.V5, "bob/p", func(c *mqtt.Connect) { c.KeepAlive = 300 })
 		payload := strings.Repeat("x", 100_000)
-		for i := range 200 { // more than the kernel's buffers take
+		for i := range 80 { // more than the kernel's buffers take
 			pub.publish("open/x", payload, 1, uint16(i+1))
 			pub.acked(mqtt.PUBACK, uint16(i+1))
 		}
