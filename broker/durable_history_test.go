@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/redoubtmq/redoubt/internal/testkit"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/retain"
 	"github.com/redoubtmq/redoubt/store"
@@ -388,7 +389,7 @@ func (k *keptDesk) readOne(rnd *rand.Rand) {
 // Whatever happens, and in whichever order: what was acknowledged arrives, in order, once
 // where that was promised, and never before it is on disk.
 func TestRandomHistories(t *testing.T) {
-	for seed := range uint64(120) {
+	for seed := range uint64(testkit.Seeds(30, 120)) {
 		playHistory(t, seed, 400)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redoubtmq/redoubt/internal/testkit"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/retain"
 )
@@ -97,8 +98,8 @@ func (o *owedRig) finish() {
 // What a SUBACK promises of retained messages comes, whenever the power goes: at least
 // once, at QoS 2 once, and nothing of it again when it was over.
 func TestAnOwedReplaySurvivesCrashes(t *testing.T) {
-	crashes := 0
-	for seed := range uint64(60) {
+	crashes, seeds := 0, testkit.Seeds(18, 60)
+	for seed := range uint64(seeds) {
 		qos, memory := mqtt.QoS(seed%3), []int64{64 << 20, 1, 5000}[seed/3%3]
 		o := newOwed(t, seed, qos, memory)
 		for i := range 60 {
@@ -184,7 +185,7 @@ func TestAnOwedReplaySurvivesCrashes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if crashes < 60 {
+	if crashes < seeds {
 		t.Errorf("only %d crashes", crashes)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/redoubtmq/redoubt/internal/testkit"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
@@ -413,7 +414,7 @@ func (c *crew) fleeting(payload string) bool {
 // Whatever becomes of the members and of the process: what was acknowledged comes to
 // somebody, and at QoS 2 to nobody twice and to no two.
 func TestRandomGroupHistories(t *testing.T) {
-	for seed := range uint64(120) {
+	for seed := range uint64(testkit.Seeds(30, 120)) {
 		c := newCrew(t, seed)
 		for range 600 {
 			c.step()

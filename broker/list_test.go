@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/internal/testkit"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
@@ -44,7 +45,7 @@ func (d *desk) enter(user, clientID string, filters ...string) Ref {
 // A list of 100,000 sessions is made of steps that each look at no more than they
 // may, keep nothing between two, and together show everybody once (A179).
 func TestWalkOfManySessions(t *testing.T) {
-	const many = 100_000
+	many := testkit.Seeds(10_000, 100_000)
 	d := crowd(t)
 	for i := range many {
 		d.enter(fmt.Sprint("u", i%100), fmt.Sprint("client-", i))
@@ -76,7 +77,7 @@ func TestWalkOfManySessions(t *testing.T) {
 	found := 0
 	for done := false; !done; steps++ {
 		from := at.Slot
-		done = h.Walk(&at, &Selection{ClientID: "client-99999"}, StepEffort, func(SessionInfo) bool { found++; return true })
+		done = h.Walk(&at, &Selection{ClientID: fmt.Sprint("client-", many-1)}, StepEffort, func(SessionInfo) bool { found++; return true })
 		if looked := int(at.Slot - from); looked > StepEffort {
 			t.Fatalf("a step of a search looked at %d slots", looked)
 		}

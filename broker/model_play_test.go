@@ -11,6 +11,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/delay"
+	"github.com/redoubtmq/redoubt/internal/testkit"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
@@ -512,8 +513,8 @@ func FuzzModel(f *testing.F) {
 // TestModel plays random scripts of three clients on two homes against the model. A
 // seed that fails is played again with -run 'TestModel/seed=N$'.
 func TestModel(t *testing.T) {
-	const seeds, steps = 320, 150
-	for seed := range uint64(seeds) {
+	const steps = 150
+	for seed := range uint64(testkit.Seeds(40, 320)) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 4))
 			script := make([]step, steps)

@@ -7,22 +7,28 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"github.com/redoubtmq/redoubt/internal/testkit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	seeds = flag.Uint64("seeds", 500, "how many seeds are played")
+	seeds = flag.Uint64("seeds", 0, "how many seeds are played; 0: as many as make test does")
 	from  = flag.Uint64("from", 0, "the first of them")
 	tell  = flag.Bool("tell", false, "say all that happens")
 	steps = flag.Int("steps", 2000, "how many things happen in each")
 )
 
-// Three nodes, five clients, and whatever can go wrong, under 500 seeds. A failure names
-// its seed: go test ./sim -from SEED -seeds 1.
+// Three nodes, five clients, and whatever can go wrong, under 500 seeds, of which the
+// race detector watches the first 60: `make test` plays both. A failure names its seed:
+// go test ./sim -from SEED -seeds 1.
 func TestSeeds(t *testing.T) {
 	const lanes = 4
 	var sum total
+	if *seeds == 0 {
+		*seeds = uint64(testkit.Seeds(60, 500)) //nolint:gosec // small
+	}
 	t.Cleanup(func() {
 		t.Logf("%+v", sum.load)
 		if l, n := sum.load, int(*seeds); l.acked < 5*n || l.got < 5*n || l.moves < n || l.crashes < n/2 || l.late < n/10 { //nolint:gosec // small

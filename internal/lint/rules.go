@@ -19,6 +19,7 @@ var Rules = []Rule{
 	{"package-comments", packageComments},
 	{"test-habits", testHabits},
 	{"allocation-tests", allocationTests},
+	{"random-suites", randomSuites},
 	{"machine-words", machineWords},
 	{"docs-point-at-things", docsPointAtThings},
 }

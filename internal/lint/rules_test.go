@@ -114,6 +114,10 @@ var samples = []sample{
 
 	{"nobody runs it", "allocation-tests", map[string]string{"topic/a_test.go": "//go:build !race\n\npackage topic\n\nfunc TestFast(t *testing.T) {}\n"}, "no pass of"},
 	{"the second pass runs it", "allocation-tests", map[string]string{"topic/a_test.go": "//go:build !race\n\npackage topic\n\nfunc TestNoAllocations(t *testing.T) {}\nfunc helper() {}\n", "topic/b_test.go": "package topic\n\nfunc TestFast(t *testing.T) {}\n"}, ""},
+	{"seeds nobody plays", "random-suites", map[string]string{"Makefile": "UNWATCHED := ^Test(Other)$$\n", "sim/a_test.go": src("sim", []string{"testing", Module + "/internal/testkit"}, "func TestX(t *testing.T) { _ = testkit.Seeds(1, 2) }\n")}, "no pass of"},
+	{"no pattern at all", "random-suites", map[string]string{"sim/a_test.go": src("sim", []string{"testing", Module + "/internal/testkit"}, "func TestX(t *testing.T) { _ = testkit.Seeds(1, 2) }\n")}, "no pass of"},
+	{"seeds in a helper", "random-suites", map[string]string{"Makefile": "UNWATCHED := ^Test(X)$$\n", "sim/a_test.go": src("sim", []string{"testing", Module + "/internal/testkit"}, "func seeds() int { return testkit.Seeds(1, 2) }\n")}, "no pass of"},
+	{"the second pass plays them", "random-suites", map[string]string{"Makefile": "UNWATCHED := ^Test(X|Y)$$\n", "sim/a_test.go": src("sim", []string{"testing", Module + "/internal/testkit"}, "func TestX(t *testing.T) { _ = testkit.Seeds(1, 2) }\n")}, ""},
 	{"machine path", "machine-words", map[string]string{"docs/a.md": "see /wo" + "rk/x\n"}, "path of one machine"},
 	{"home", "machine-words", map[string]string{"broker/a.go": "// Package broker x, see /ho" + "me/me/x.\npackage broker\n"}, "path of one machine"},
 	{"shared", "machine-words", map[string]string{"README.md": "one\nsee .." + "/shared/design.md\n"}, "path of one machine"},

@@ -118,11 +118,11 @@ func checkTestHabits(r *Repo, exceptions map[string]string) []Finding {
 	return out
 }
 
-// allocName is the pattern of the second pass of `make test`.
+// allocName is the pattern of the last pass of `make test`.
 var allocName = regexp.MustCompile(`Alloc`)
 
 // allocationTests: a test in a file that the race detector does not build runs
-// in the second pass only, which looks for it by name.
+// in the last pass only, which looks for it by name.
 func allocationTests(r *Repo) []Finding {
 	var out []Finding
 	for _, f := range r.Go {
