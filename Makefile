@@ -19,6 +19,15 @@ TESTSUM    := bin/testsum
 # says why and builds the broker with the same flags.
 RACE := -race $(foreach pkg,golang.org/x/crypto/argon2 crypto/internal/fips140/mlkem crypto/internal/fips140/edwards25519/field,-gcflags=$(pkg)=-race=false)
 
+# Package test is mostly waiting: it begins first, beside all the others. Those of its
+# tests that judge how long a bystander waits, or must write much in a time, have the
+# machine to themselves afterwards.
+ALONE := ^Test(RevocationMatrix|QueueAttackRows|RightsAttackRows|SessionAttackRows|TopicAttackRows|RescuedMessagesSurviveKills|AFullStoreRefusesAndRecovers)$$
+
+# What the detector does not let count, and what plays few seeds with it and all of them
+# without (testkit.Seeds), in the packages that have any.
+UNWATCHED := Alloc|^Test(Seeds|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions)$$
+
 .PHONY: help run build test deps check vuln bench fuzz chaos conformance mutants
 
 help: ## what each target does
@@ -41,8 +50,11 @@ test: ## the whole suite; ends with `N passed, N failed`
 	@{ $(TESTSUM) step deps test/clients/deps.sh; \
 	   $(TESTSUM) step gofmt bash -c 'bad=$$(gofmt -l .); echo "$$bad"; test -z "$$bad"'; \
 	   $(TESTSUM) step vet go vet ./...; \
-	   $(TESTSUM) stream race go test -json $(RACE) -count=1 -timeout 20m ./...; \
-	   $(TESTSUM) stream alloc go test -json -count=1 -timeout 5m -run Alloc ./...; \
+	   $(TESTSUM) step build go build $(RACE) -o bin/redoubt-watched ./cmd/redoubt; \
+	   export REDOUBT_WATCHED_BINARY=$(CURDIR)/bin/redoubt-watched; \
+	   $(TESTSUM) stream race go test -json $(RACE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' ./test ./...; \
+	   $(TESTSUM) stream alone go test -json $(RACE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
+	   $(TESTSUM) stream unwatched go test -json -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
 	 } | $(TESTSUM)
 
 check: ## format, vet (other systems too), house rules and golangci-lint

@@ -46,6 +46,10 @@ var raceFlags = []string{
 	"-gcflags=crypto/internal/fips140/mlkem=-race=false", "-gcflags=crypto/internal/fips140/edwards25519/field=-race=false",
 }
 
+// watchedBinary names the program built with raceFlags, where somebody has it: `make
+// test` builds it once for all the passes and packages that start it.
+const watchedBinary = "REDOUBT_WATCHED_BINARY"
+
 // Binary is the path of the program, built on the first call. The test fails if
 // it does not build.
 func Binary(t testing.TB) string {
@@ -57,6 +61,9 @@ func Binary(t testing.TB) string {
 		}
 		var root string
 		if root, built.err = Root(); built.err != nil {
+			return
+		}
+		if built.path = os.Getenv(watchedBinary); raceEnabled && built.path != "" {
 			return
 		}
 		built.path = filepath.Join(built.dir, "redoubt")
