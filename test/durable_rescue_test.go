@@ -62,12 +62,12 @@ func TestRescuedMessagesSurviveKills(t *testing.T) {
 		}
 	}
 	pinned := k.store().Last
-	large := strings.Repeat("x", 256<<10)
+	large := strings.Repeat("x", 900<<10) // few writes, each of which waits for the disk
 	for until := time.Now().Add(patience); k.store().First <= pinned; {
 		if time.Now().After(until) {
 			t.Fatalf("the log was not trimmed: %+v\n%s", k.store(), k.Log())
 		}
-		for range 40 { // 10 MiB
+		for range 11 { // 10 MiB
 			if rc := pub.tell(mine("busy"), large, 1); rc == mqtt.QuotaExceeded { // it is faster than the store is tidied
 				<-time.After(100 * time.Millisecond)
 				continue
