@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/redoubtmq/redoubt/internal/datadir"
+	"github.com/redoubtmq/redoubt/pki/revoke"
 )
 
 // Access is how closed a file has to be.
@@ -45,6 +46,11 @@ func ReadSecret(path string) ([]byte, error) { return newChecker().read(path, Ow
 // ReadGuarded is ReadSecret for files that others may read but not write.
 func ReadGuarded(path string) ([]byte, error) { return newChecker().read(path, OwnerWrites) }
 
+// readList is ReadGuarded for a revocation list.
+func readList(path string) ([]byte, error) {
+	return newChecker().readMost(path, OwnerWrites, revoke.BytesMax)
+}
+
 // checker holds who we are, so that a test can be somebody else.
 type checker struct {
 	uid uint32
@@ -58,6 +64,10 @@ func newChecker() *checker {
 }
 
 func (c *checker) read(path string, need Access) ([]byte, error) {
+	return c.readMost(path, need, fileBytesMax)
+}
+
+func (c *checker) readMost(path string, need Access, most int64) ([]byte, error) {
 	// O_NONBLOCK: a FIFO put in the place of a file must not hang the start.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -67,12 +77,12 @@ func (c *checker) read(path string, need Access) ([]byte, error) {
 	if err := c.file(f, need); err != nil {
 		return nil, err
 	}
-	b, err := io.ReadAll(io.LimitReader(f, fileBytesMax+1))
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	if len(b) > fileBytesMax {
-		return nil, fmt.Errorf("%s is larger than 1 MiB: is it the right file?", path)
+	if int64(len(b)) > most {
+		return nil, fmt.Errorf("%s is larger than %d MiB: is it the right file?", path, most>>20)
 	}
 	return b, nil
 }

@@ -230,3 +230,27 @@ func TestServerTLSRefusesUnknownProfile(t *testing.T) {
 		t.Errorf("record sizing disabled %v, tickets disabled %v, %v", c.DynamicRecordSizingDisabled, c.SessionTicketsDisabled, err)
 	}
 }
+
+// exchange is handshake and one byte from the server: TLS 1.3 sends its tickets behind the
+// handshake.
+func exchange(t *testing.T, server, client *tls.Config) (seen tls.ConnectionState, serverErr, clientErr error) {
+	t.Helper()
+	a, b := loopback(t)
+	defer a.Close()
+	defer b.Close()
+	done := make(chan error, 1)
+	go func() {
+		s := tls.Server(a, server)
+		_, err := s.Write([]byte{1})
+		if err != nil {
+			_ = a.Close()
+		}
+		done <- err
+	}()
+	c := tls.Client(b, client)
+	_, clientErr = c.Read(make([]byte, 1))
+	if clientErr != nil {
+		_ = b.Close()
+	}
+	return c.ConnectionState(), <-done, clientErr
+}

@@ -1,0 +1,78 @@
+package revoke
+
+import (
+	"crypto/x509"
+	"fmt"
+	"time"
+)
+
+// Set is the lists of a listener, and how they are used. It does not change: what is new
+// is another Set. The zero Set checks nothing.
+type Set struct {
+	Lists []*List
+	// Grace is how long a list counts after its NextUpdate; 0: not at all.
+	Grace time.Duration
+}
+
+// Refusal is why a certificate is not accepted.
+type Refusal struct {
+	Certificate *x509.Certificate
+	Revoked     bool   // by its issuer; otherwise nobody can tell whether it was
+	Why         string // for whoever runs the broker
+}
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Why }
+
+// Check looks whether one of the chain was revoked, from the leaf up to but not including
+// the root, which nobody can revoke but who trusts it. Where lists are in use, each
+// certificate needs one of its issuer's: whatever is not known is refused.
+func (s *Set) Check(chain []*x509.Certificate, now time.Time) *Refusal {
+	if len(s.Lists) == 0 {
+		return nil
+	}
+	for i := 0; i+1 < len(chain); i++ {
+		if r := s.check(chain[i], chain[i+1], now); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+func (s *Set) check(c, issuer *x509.Certificate, now time.Time) *Refusal {
+	unknown := func(format string, args ...any) *Refusal {
+		return &Refusal{Certificate: c, Why: fmt.Sprintf("nobody can tell whether %s was revoked: ", name(c)) + fmt.Sprintf(format, args...)}
+	}
+	var newest *List
+	forged := ""
+	for _, l := range s.Lists {
+		switch {
+		case !l.about(c):
+		case !l.signedBy(issuer):
+			forged = l.Source
+		case l.has(c): // also if the list is old: nothing un-revokes it
+			return &Refusal{Certificate: c, Revoked: true, Why: fmt.Sprintf("%s was revoked by its issuer (%s)", name(c), l.Source)}
+		case newest == nil || l.NextUpdate.After(newest.NextUpdate):
+			newest = l
+		}
+	}
+	switch {
+	case newest == nil && forged != "":
+		return unknown("the list in %s was not signed by %s", forged, issuer.Subject)
+	case newest == nil:
+		return unknown("there is no revocation list of %s; add its list to crl.files", issuer.Subject)
+	case newest.ThisUpdate.After(now.Add(clockSkew)):
+		return unknown("the list in %s is from %s, which is in the future: check the clock", newest.Source, newest.ThisUpdate.UTC().Format(time.RFC3339))
+	case now.After(newest.NextUpdate.Add(s.Grace)):
+		return unknown("the list in %s should have been followed by another on %s; get the new one from %s, or allow some time with crl.stale", newest.Source, newest.NextUpdate.UTC().Format(time.RFC3339), newest.Issuer)
+	}
+	return nil
+}
+
+// clockSkew is how far clocks of the issuer and of the broker may differ.
+const clockSkew = 5 * time.Minute
+
+// name is a certificate in words that an operator can look for.
+func name(c *x509.Certificate) string {
+	return fmt.Sprintf("certificate %x (%s)", c.SerialNumber, c.Subject)
+}
