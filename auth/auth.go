@@ -48,6 +48,14 @@ type Request struct {
 	Password                     secret.Value
 	Addr                         netip.Addr
 	Version                      byte // protocol level: 3, 4 or 5
+	Certificate                  Certificate
+}
+
+// Certificate is one the client has shown and the listener has accepted; the zero
+// Certificate: it has shown none.
+type Certificate struct {
+	Name        string // by the field of it that the listener goes by; the issuer chose it
+	Fingerprint string // SHA-256, 64 hexadecimal digits
 }
 
 // Outcome is an authenticator's answer.

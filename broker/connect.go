@@ -18,6 +18,8 @@ type Peer struct {
 	Addr     netip.Addr
 	Listener string
 	Chain    string // authentication chain of the listener
+	// Certificate is what the client has shown and the listener accepted.
+	Certificate auth.Certificate
 }
 
 // Check judges a CONNECT by itself, before anybody is asked who it is, and gives
@@ -81,7 +83,7 @@ func (b *Broker) Authenticate(c *mqtt.Connect, from Peer, done func(auth.Result)
 	chain.Authenticate(&auth.Request{
 		ClientID: c.ClientID, Username: c.Username, HasUsername: c.HasUsername,
 		HasPassword: c.HasPassword, Password: secret.New(c.Password),
-		Addr: from.Addr, Listener: from.Listener, Version: byte(c.Version),
+		Addr: from.Addr, Listener: from.Listener, Version: byte(c.Version), Certificate: from.Certificate,
 	}, done)
 }
 
@@ -92,7 +94,7 @@ func (b *Broker) Begin(c *mqtt.Connect, from Peer) (auth.Exchange, *mqtt.Error) 
 	if chain := b.authn[from.Chain]; chain != nil {
 		e, ok := chain.Begin(c.AuthMethod, &auth.Request{
 			ClientID: c.ClientID, Username: c.Username, HasUsername: c.HasUsername,
-			Addr: from.Addr, Listener: from.Listener, Version: byte(c.Version),
+			Addr: from.Addr, Listener: from.Listener, Version: byte(c.Version), Certificate: from.Certificate,
 		})
 		if ok {
 			return e, nil

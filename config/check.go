@@ -46,6 +46,7 @@ func (l *loader) checkListeners(c *Config) {
 			l.wrong(key+".authn", quote(ln.Authn), "is no chain of authn.chains. There is %s.", oneOf(sorted(c.Authn.Chains)))
 		}
 		l.checkMeaning(&ln, key)
+		l.checkClientCert(c, &ln, key)
 	}
 	if !open && !l.problems.about("listeners") {
 		l.wrong("listeners", "", "Every listener is off (bind: []), so no client could ever connect. Give one an address.")
@@ -120,8 +121,8 @@ func (l *loader) checkChains(c *Config) {
 			l.wrong(key, "", "is empty and would let nobody in. Write [builtin].")
 		}
 		for _, a := range c.Authn.Chains[name] {
-			if a != "builtin" {
-				l.wrong(key, quote(a), "is no authenticator. There is builtin; others join with a later part.")
+			if a != "builtin" && a != "x509" {
+				l.wrong(key, quote(a), "is no authenticator. There are builtin and x509; others join with a later part.")
 			}
 		}
 	}
@@ -201,5 +202,22 @@ func (l *loader) checkWaivers(c *Config) {
 			l.wrong(e.key, quote(e.bind), "%s (row P1.4). %s, or waive it: waivers: [{id: P1.4, scope: %s, reason: ..., owner: ..., expires: %v}].",
 				e.danger, e.fix, e.scope, today.AddDays(WaiverDaysMax/2))
 		}
+	}
+}
+
+// checkClientCert refuses what asks for certificates and could accept none, and the reverse.
+func (l *loader) checkClientCert(c *Config, ln *Listener, key string) {
+	t := &ln.TLS
+	asks := t.ClientCert == "optional" || t.ClientCert == "required"
+	switch {
+	case asks && len(t.ClientCA) == 0 && !l.problems.about(key+".tls.client_ca"):
+		l.wrong(key+".tls.client_cert", quote(t.ClientCert), "asks clients for a certificate, and no CA is named that issues them. Name it in client_ca.")
+	case !asks && len(t.ClientCA) > 0:
+		l.wrong(key+".tls.client_ca", "", "has no effect while client_cert is none: nobody is asked for a certificate. Set client_cert to required or optional.")
+	case !asks && len(t.CRL.Files) > 0:
+		l.wrong(key+".tls.crl.files", "", "has no effect while client_cert is none: nobody is asked for a certificate. Set client_cert to required or optional.")
+	}
+	if chain := c.Authn.Chains[ln.Authn]; !asks && len(chain) == 1 && chain[0] == "x509" {
+		l.wrong(key+".authn", quote(ln.Authn), "knows clients by their certificates only, and this listener asks for none, so that nobody could connect. Set tls.client_cert to required.")
 	}
 }

@@ -15,6 +15,11 @@
 // are reported together.
 package config
 
+import (
+	"strings"
+	"time"
+)
+
 // Config is the effective configuration: defaults, then the file, then the
 // environment, then flags. It is a value: nobody changes it after Load, and
 // every reader may share it. Field order is the order of the reference page.
@@ -82,6 +87,27 @@ const (
 type TLS struct {
 	Profile      string        `yaml:"profile"`
 	Certificates []Certificate `yaml:"certificates"` // empty: a leaf of the built-in server CA
+	ClientCert   string        `yaml:"client_cert"`  // none, optional or required
+	ClientCA     []string      `yaml:"client_ca"`    // files; empty only where ClientCert is none
+	ChainDepth   int           `yaml:"chain_depth"`
+	Identity     string        `yaml:"identity"` // cn, san_dns, san_uri, san_email or fingerprint
+	CRL          CRL           `yaml:"crl"`
+}
+
+// CRL is where a listener looks whether certificates of clients were revoked.
+type CRL struct {
+	Files []string `yaml:"files"`
+	Stale string   `yaml:"stale"` // Grace takes it
+}
+
+// Grace is how long a list counts after it should have been followed by another.
+func (c *CRL) Grace() time.Duration {
+	if text, ok := strings.CutPrefix(c.Stale, "grace "); ok {
+		if d, err := time.ParseDuration(text); err == nil {
+			return d
+		}
+	}
+	return 0
 }
 
 // Certificate is a chain in PEM and its private key.
@@ -222,6 +248,12 @@ type AutoSubscribe struct {
 type Authn struct {
 	Chains  map[string][]string  `yaml:"chains"`
 	Builtin BuiltinAuthenticator `yaml:"builtin"`
+	X509    X509Authenticator    `yaml:"x509"`
+}
+
+// X509Authenticator knows clients by the certificates that their listener accepted.
+type X509Authenticator struct {
+	Type string `yaml:"type"`
 }
 
 // BuiltinAuthenticator is the user store in the data directory.

@@ -174,7 +174,7 @@ func (d *decoder) text(n *yaml.Node, row *Row, path string) (string, bool) {
 // form checks text against the form its row asks for.
 func (d *decoder) form(n *yaml.Node, s string, row *Row, path string) (string, bool) {
 	switch row.Kind {
-	case KindPath:
+	case KindPath, KindPaths:
 		return d.path(n, s, row, path)
 	case KindBinds:
 		if _, err := ParseBind(s); err != nil {

@@ -42,6 +42,7 @@ const (
 	KindNameList Kind = "list of names"
 	KindBinds    Kind = "list of addresses"
 	KindOrigins  Kind = "list of origins"
+	KindPaths    Kind = "list of paths" // each made absolute when read from a file
 )
 
 // Row is one key of the file. The table of rows is the only place where a
@@ -75,7 +76,7 @@ func (r *Row) fileOnly() bool {
 // gives as YAML flow text.
 func (r *Row) flow() bool {
 	switch r.Kind {
-	case KindSection, KindNames, KindItems, KindPrefixes, KindEnums, KindNameList, KindBinds, KindOrigins:
+	case KindSection, KindNames, KindItems, KindPrefixes, KindEnums, KindNameList, KindBinds, KindOrigins, KindPaths:
 		return true
 	}
 	return false
@@ -189,11 +190,8 @@ var later = []notBuilt{
 	{"listeners.<name>.proxy_protocol", "", partFlood},
 	{"listeners.<name>.proxy_sources", "", partFlood},
 	{"listeners.<name>.access", "", partFlood},
-	{"listeners.<name>.tls.client_cert", "", partTrust},
-	{"listeners.<name>.tls.client_ca", "", partTrust},
-	{"listeners.<name>.tls.chain_depth", "", partTrust},
-	{"listeners.<name>.tls.identity", "", partTrust},
-	{"listeners.<name>.tls.crl", "", partTrust},
+	{"listeners.<name>.tls.crl.distribution_points", "", partTrust},
+	{"listeners.<name>.tls.crl.refresh", "", partTrust},
 	{"listeners.<name>.tls.ocsp_stapling", "", partTrust},
 	{"flapping", "", partFlood},
 	{"bans", "", partFlood},

@@ -64,6 +64,8 @@ func (r *Row) describe() string {
 		return r.Form
 	case KindNameList, KindName:
 		return "a name"
+	case KindPaths:
+		return "a path"
 	case KindDate:
 		return "a date, such as 2027-03-31"
 	case KindString:
@@ -82,6 +84,8 @@ func (r *Row) listExample() string {
 		return `["https://app.example.com"]`
 	case r.Kind == KindNameList:
 		return "[builtin]"
+	case r.Kind == KindPaths:
+		return "[/etc/redoubt/devices-ca.pem]"
 	case r.Default != "":
 		return r.Default
 	default:

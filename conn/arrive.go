@@ -123,6 +123,10 @@ func (l *Loop) open(c *Conn) {
 		return
 	}
 	hello := c.hello
+	if refusal := c.stillGood(l); refusal != nil {
+		l.refuse(c, refusal, hello.connect.MaximumPacketSize)
+		return
+	}
 	if hello.to == nil {
 		hello.to = &broker.Arrival{Conn: c.ref, Connect: hello.connect, By: hello.by, Assigned: hello.assigned, Later: func(refusal *mqtt.Error) {
 			e := event{kind: evReady, conn: c}

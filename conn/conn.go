@@ -14,6 +14,7 @@
 package conn
 
 import (
+	"crypto/x509"
 	"net/netip"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/pki"
 )
 
 // stage is how far a connection has come.
@@ -45,6 +47,7 @@ type Conn struct {
 	sock     socket
 	listener *listener.Listener
 	from     netip.AddrPort // the zero AddrPort where there is none
+	trust    *pki.Clients   // of the listener when the handshake began
 
 	// Changed by the move home only.
 	loop *Loop
@@ -72,7 +75,7 @@ func (c *Conn) listens() bool {
 
 // peer is what the broker is told of where c came from.
 func (c *Conn) peer() broker.Peer {
-	return broker.Peer{Addr: c.from.Addr(), Listener: c.listener.Name, Chain: c.listener.Chain}
+	return broker.Peer{Addr: c.from.Addr(), Listener: c.listener.Name, Chain: c.listener.Chain, Certificate: c.certificate()}
 }
 
 // arrival is a CONNECT on its way to a session.
@@ -105,6 +108,9 @@ type socket interface {
 	// has all of it. If not, one written event follows, and Write is not called
 	// before.
 	Write(b []byte) (done bool)
+	// Shown is the certificates that the client has shown in the handshake, its own
+	// first; nil: none.
+	Shown() []*x509.Certificate
 	// Leave and Join take the socket from one loop's poller to another's.
 	Leave()
 	Join(l *Loop)

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"crypto/x509"
 	"time"
 
 	"github.com/redoubtmq/redoubt/broker"
@@ -79,6 +80,8 @@ func (s *simSocket) push() (moved bool) {
 }
 
 // Leave implements socket.
+func (s *simSocket) Shown() []*x509.Certificate { return nil }
+
 func (s *simSocket) Leave() { s.poll = nil }
 
 // Join implements socket.

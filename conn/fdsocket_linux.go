@@ -2,6 +2,7 @@ package conn
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -44,6 +45,14 @@ const cipherMax = 256 << 10
 
 // Read implements socket: the next readiness is an input.
 func (s *fdSocket) Read() { s.arm() }
+
+// Shown implements socket.
+func (s *fdSocket) Shown() []*x509.Certificate {
+	if s.tls == nil {
+		return nil
+	}
+	return s.tls.ConnectionState().PeerCertificates
+}
 
 // arm brings what epoll waits for in line with what is wanted.
 func (s *fdSocket) arm() {

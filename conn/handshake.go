@@ -13,6 +13,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/pki"
 )
 
 // notTLS is the alert unexpected_message in a record of TLS 1.0, which every
@@ -44,8 +45,11 @@ func explainHandshake(err error) (metrics.ID, string) {
 	var header tls.RecordHeaderError
 	var netErr net.Error
 	var alert tls.AlertError
+	var refused *pki.Refused
 	text := err.Error()
 	switch {
+	case errors.As(err, &refused):
+		return metrics.HandshakesFailedClientCert, refused.Why
 	case errors.As(err, &header):
 		if header.RecordHeader[0] == 0x10 { // a CONNECT
 			return metrics.HandshakesFailedNotTLS, "the client speaks MQTT without TLS to the TLS port; let it use TLS (mqtts)"
@@ -62,8 +66,8 @@ func explainHandshake(err error) (metrics.ID, string) {
 		return metrics.HandshakesFailedRefused, "the client refused our certificate: unknown CA, most likely (it broke off before the keys were agreed, as OpenSSL clients do); give it the CA certificate (certs/ca.pem in the data directory) as --cafile"
 	case errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || strings.Contains(text, "connection reset"):
 		return metrics.HandshakesFailedGone, "the client closed the connection during the handshake; clients that do not trust the certificate often do so without a word"
-	case strings.Contains(text, "client didn't provide a certificate") || strings.Contains(text, "failed to verify certificate"):
-		return metrics.HandshakesFailedClientCert, "the client's certificate is missing or was not accepted"
+	case strings.Contains(text, "client didn't provide a certificate"):
+		return metrics.HandshakesFailedClientCert, "the client has shown no certificate, and the listener requires one (tls.client_cert); give it one that was issued by a CA of client_ca"
 	case strings.Contains(text, "unsupported versions") || strings.Contains(text, "no cipher suite") || strings.Contains(text, "protocol version"):
 		return metrics.HandshakesFailedVersion, "client and server share no TLS version or cipher suite; see listeners.<name>.tls.profile"
 	}

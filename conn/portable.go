@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log/slog"
@@ -202,6 +203,7 @@ type wire struct {
 // serve is the connection's goroutine: handshake, then input until the end.
 func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Admission) {
 	defer close(w.readerGone)
+	trust := w.listener.Clients.Load()
 	ws, err := w.shake(accepted.Add(w.listener.Door.Patience()))
 	if kept := place.Handshaken(); !kept || place.Evicted() {
 		w.engine.server.count.Inc(metrics.ConnectionsClosedEvicted)
@@ -221,7 +223,7 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 		return
 	}
 	w.conn = &Conn{
-		sock: w, place: place, listener: w.listener, from: from, ws: ws,
+		sock: w, place: place, listener: w.listener, from: from, trust: trust, ws: ws,
 	}
 	w.conn.pace.until = w.listener.Door.Deadline(accepted)
 	if !w.engine.hand(w) {
@@ -294,6 +296,14 @@ func (w *wire) drain() { _, _ = io.CopyN(io.Discard, w.nc, drainMax) }
 
 // Read implements socket.
 func (w *wire) Read() { w.credit <- struct{}{} } // holds one, and is never asked twice
+
+// Shown implements socket.
+func (w *wire) Shown() []*x509.Certificate {
+	if t, ok := w.nc.(*tls.Conn); ok {
+		return t.ConnectionState().PeerCertificates
+	}
+	return nil
+}
 
 // Leave and Join implement socket: events find the connection's loop.
 func (w *wire) Leave()     {}

@@ -31,7 +31,7 @@ func (s *fdSocket) begin() {
 	c, e := s.conn, s.poll.engine
 	h := &handshake{socket: s, place: c.place, ready: make(chan struct{}, 1), ended: make(chan struct{})}
 	s.shake = h
-	c.stage = shaking
+	c.stage, c.trust = shaking, c.listener.Clients.Load()
 	var t *tls.Conn // nil where there is no TLS
 	if c.listener.TLS != nil {
 		s.wire = &tlsWire{before: h, append: func(b []byte) {

@@ -10,15 +10,18 @@ import (
 	"fmt"
 	"net"
 	"sync/atomic"
+
+	"github.com/redoubtmq/redoubt/pki"
 )
 
 // Listener is one named entrance for clients, with the sockets it listens on.
 type Listener struct {
 	Name      string
-	Protocol  string      // as in the configuration: mqtts, mqtt, wss, ws
-	Chain     string      // authentication chain
-	TLS       *tls.Config // nil: plaintext
-	WebSocket *WebSocket  // nil: packets come as they are
+	Protocol  string                      // as in the configuration: mqtts, mqtt, wss, ws
+	Chain     string                      // authentication chain
+	TLS       *tls.Config                 // nil: plaintext
+	Clients   atomic.Pointer[pki.Clients] // how certificates of clients are judged; nil: nobody is asked for one
+	WebSocket *WebSocket                  // nil: packets come as they are
 	Door      *Door
 
 	Sockets  []net.Listener

@@ -57,6 +57,8 @@ var (
 	HandshakesFailedEvicted    = handshakesFailed.of("reason", "evicted")
 	HandshakesFailedOther      = handshakesFailed.of("reason", "other")
 
+	CertificatesWithdrawn = count("redoubt_client_certificates_withdrawn_total", "Connections that were closed because a certificate of their client was revoked, or its CA is not accepted any more.")
+
 	UpgradesOK                = count("redoubt_websocket_upgrades_total", "HTTP requests that became a WebSocket.")
 	upgradesFailed            = family{"redoubt_websocket_upgrades_failed_total", "HTTP requests at a WebSocket listener that did not become one, by reason.", counter}
 	UpgradesFailedMalformed   = upgradesFailed.of("reason", "malformed_request")

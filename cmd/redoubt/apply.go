@@ -65,12 +65,15 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	certs := map[*door]*pki.Provider{}
+	certs, clients := map[*door]*pki.Provider{}, map[*door]*pki.Clients{}
 	for _, l := range n.listeners {
 		if l.certs.Load() == nil {
 			continue
 		}
 		if certs[l], err = n.certificates(l.Name, c.Listeners[l.Name]); err != nil {
+			return nil, nil, err
+		}
+		if clients[l], err = n.clients(l.Name, c.Listeners[l.Name]); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -79,7 +82,9 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		n.authz.Swap(policy)
 		for l, p := range certs {
 			l.certs.Store(p)
+			l.ask(clients[l], n.clock.Now)
 		}
+		n.server.Recheck()
 		n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
 	}, append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile), fmt.Sprintf("users: %d", n.users.Len())), nil
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/auth/rules"
+	"github.com/redoubtmq/redoubt/auth/x509"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/conn"
@@ -100,7 +101,8 @@ type identity struct {
 // door is a listener with what a reload may exchange.
 type door struct {
 	*listener.Listener
-	certs atomic.Pointer[pki.Provider] // of each handshake; nil on plaintext
+	certs  atomic.Pointer[pki.Provider] // of each handshake; nil on plaintext
+	asking atomic.Pointer[tls.Config]   // likewise, where clients are asked for certificates
 }
 
 // prepare makes or opens everything a data directory holds but the store. Nothing
@@ -201,8 +203,13 @@ func (n *node) assemble() (err error) {
 	chains := map[string]*auth.Chain{}
 	for name, links := range c.Authn.Chains {
 		var as []auth.Authenticator
-		for range links { // the schema knows one: builtin
-			as = append(as, n.builtin)
+		for _, link := range links {
+			switch link {
+			case x509.Name:
+				as = append(as, x509.Authenticator{})
+			default: // the schema knows no other
+				as = append(as, n.builtin)
+			}
 		}
 		chains[name] = auth.NewChain(as...)
 	}
@@ -257,6 +264,12 @@ func (n *node) listen(name string, c config.Listener) error {
 		l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return l.certs.Load().GetCertificate(hello)
 		}
+		clients, err := n.clients(name, c)
+		if err != nil {
+			return err
+		}
+		l.ask(clients, n.clock.Now)
+		l.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.asking.Load(), nil }
 	}
 	if c.WebSocket() {
 		l.WebSocket = &listener.WebSocket{Path: c.Path, Origins: c.Origins}

@@ -1,0 +1,84 @@
+package conn
+
+import (
+	"log/slog"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/pki"
+)
+
+// certificate is what the broker is told of a client's certificate.
+func (c *Conn) certificate() (shown auth.Certificate) {
+	clients := c.listener.Clients.Load()
+	if clients == nil { // or not any more
+		return shown
+	}
+	list := c.sock.Shown()
+	if len(list) == 0 {
+		return shown
+	}
+	name, err := clients.Name(list[0])
+	if err != nil { // the listener has come to go by another field since the handshake
+		return auth.Certificate{Fingerprint: pki.Fingerprint(list[0])}
+	}
+	return auth.Certificate{Name: name, Fingerprint: pki.Fingerprint(list[0])}
+}
+
+// recheckSome is how many connections a loop judges again before it does something else:
+// each takes about as long as a signature or three.
+const recheckSome = 64
+
+// Recheck judges the certificates of all connections again, by what their listeners have
+// now, and closes those whose certificate was revoked or whose CA is not accepted any more.
+// It returns at once; the loops do it beside their work.
+func (s *Server) Recheck() {
+	for _, l := range s.loops {
+		l.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.recheck(0) }})
+	}
+}
+
+// recheck goes on with the connections from this slot on. Who has no session yet is judged
+// again when it gets one: until then it may move to a loop that is past it.
+func (l *Loop) recheck(from int) {
+	judged := 0
+	for i := from; i < len(l.conns); i++ {
+		c := l.conns[i]
+		if c == nil || c.stage != open {
+			continue
+		}
+		clients := c.listener.Clients.Load()
+		if clients == nil {
+			continue
+		}
+		if judged++; judged > recheckSome {
+			l.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.recheck(i) }})
+			return
+		}
+		if err := clients.Withdrawn(c.sock.Shown(), l.now); err != nil {
+			l.guard(c, func() { l.withdrawn(c, err) })
+		}
+	}
+}
+
+// withdrawn closes a connection whose certificate is not good any more.
+func (l *Loop) withdrawn(c *Conn, err error) {
+	l.count.Inc(metrics.CertificatesWithdrawn)
+	l.server.broker.Log().Event(l.now, slog.LevelWarn, "the certificate of a client was withdrawn, closed", c.from.String(),
+		slog.String("address", c.from.String()), slog.String("listener", c.listener.Name), slog.String("why", err.Error()))
+	l.home.Fail(l.now, c.session, &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: err.Error()})
+}
+
+// stillGood tells whether the certificate of a connection that is about to get its session
+// is good by what its listener has now, if that is another than when it was judged.
+func (c *Conn) stillGood(l *Loop) *mqtt.Error {
+	clients := c.listener.Clients.Load()
+	if clients == c.trust || clients == nil {
+		return nil
+	}
+	if err := clients.Withdrawn(c.sock.Shown(), l.now); err != nil {
+		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: err.Error()}
+	}
+	return nil
+}
