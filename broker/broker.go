@@ -104,7 +104,7 @@ type Broker struct {
 	only     *router.Exclusive
 	retained *retain.Store
 	authz    *auth.Authorizer
-	authn    map[string]*auth.Chain // by name of the chain
+	authn    atomic.Pointer[map[string]*auth.Chain] // by Peer.Chain
 	delayed  *delay.Account
 	sys      func(now time.Time) []SysTopic
 	log      *audit.Log
@@ -143,13 +143,14 @@ type Options struct {
 // New makes a broker; NewHome adds its halves.
 func New(o Options) *Broker {
 	b := &Broker{
-		index: o.Index, groups: router.NewGroups(o.Index), only: router.NewExclusive(), retained: o.Retained, authz: o.Authorizer, authn: o.Chains,
+		index: o.Index, groups: router.NewGroups(o.Index), only: router.NewExclusive(), retained: o.Retained, authz: o.Authorizer,
 		log: o.Log, known: o.StillKnown, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(),
 	}
 	if b.delayed == nil {
 		b.delayed = delay.NewAccount(delay.Limits{})
 	}
 	b.settings.Store(o.Settings)
+	b.SetChains(o.Chains)
 	b.back(o.Durable, o.Homes)
 	return b
 }

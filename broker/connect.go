@@ -72,10 +72,14 @@ func (s *Settings) topicFits(t []byte) bool {
 	return len(t) <= s.TopicBytes && topic.Levels(t) <= s.TopicLevels
 }
 
+// SetChains replaces the chains, by Peer.Chain. Who is being asked already goes on with
+// the one it began with.
+func (b *Broker) SetChains(chains map[string]*auth.Chain) { b.authn.Store(&chains) }
+
 // Authenticate asks the listener's chain who c is. done is called exactly once,
 // possibly before Authenticate returns, possibly from another goroutine.
 func (b *Broker) Authenticate(c *mqtt.Connect, from Peer, done func(auth.Result)) {
-	chain := b.authn[from.Chain]
+	chain := (*b.authn.Load())[from.Chain]
 	if chain == nil { // configuration refuses this; if it comes all the same, nobody gets in
 		done(auth.Result{Outcome: auth.Deny, Reason: mqtt.NotAuthorized, Detail: "the listener names no authentication chain"})
 		return
@@ -91,7 +95,7 @@ func (b *Broker) Authenticate(c *mqtt.Connect, from Peer, done func(auth.Result)
 // Who names a method the listener's chain does not have is refused, and never
 // asked for a password in its place [MQTT-4.12.0-1].
 func (b *Broker) Begin(c *mqtt.Connect, from Peer) (auth.Exchange, *mqtt.Error) {
-	if chain := b.authn[from.Chain]; chain != nil {
+	if chain := (*b.authn.Load())[from.Chain]; chain != nil {
 		e, ok := chain.Begin(c.AuthMethod, &auth.Request{
 			ClientID: c.ClientID, Username: c.Username, HasUsername: c.HasUsername,
 			Addr: from.Addr, Listener: from.Listener, Version: byte(c.Version), Certificate: from.Certificate,

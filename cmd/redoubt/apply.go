@@ -84,6 +84,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 			l.certs.Store(p)
 			l.ask(clients[l], n.clock.Now)
 		}
+		n.broker.SetChains(n.chains(c))
 		n.server.Recheck()
 		n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
 	}, append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile), fmt.Sprintf("users: %d", n.users.Len())), nil

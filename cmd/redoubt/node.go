@@ -19,7 +19,6 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/auth/rules"
-	"github.com/redoubtmq/redoubt/auth/x509"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/conn"
@@ -200,19 +199,6 @@ func (n *node) assemble() (err error) {
 	if n.builtin, err = builtin.New(n.users, n.clock, builtin.Options{Workers: hashers(*n.memory.Load())}); err != nil {
 		return err
 	}
-	chains := map[string]*auth.Chain{}
-	for name, links := range c.Authn.Chains {
-		var as []auth.Authenticator
-		for _, link := range links {
-			switch link {
-			case x509.Name:
-				as = append(as, x509.Authenticator{})
-			default: // the schema knows no other
-				as = append(as, n.builtin)
-			}
-		}
-		chains[name] = auth.NewChain(as...)
-	}
 	n.retained, n.held = retain.New(retainOptions(c, broker.RetainedRows(n.durable.view))), session.NewAccount(int64(c.Limits.MqueueBytesTotal))
 	n.loops = runtime.GOMAXPROCS(0)
 	n.delayed = delay.NewAccount(delayLimits(c))
@@ -220,7 +206,7 @@ func (n *node) assemble() (err error) {
 		Delayed: n.delayed, Sys: n.sysTopics,
 		Durable: n.backing(),
 		Homes:   n.loops, Settings: brokerSettings(c, n.held), Index: router.New(), Retained: n.retained,
-		Authorizer: n.authz, Chains: chains, Log: n.audit, StillKnown: n.stillKnown,
+		Authorizer: n.authz, Chains: n.chains(c), Log: n.audit, StillKnown: n.stillKnown,
 	})
 	n.broker.Report(n.metrics)
 	n.metrics.Gauge(metrics.MqueueBytes, n.held.Held)
@@ -248,7 +234,7 @@ func (n *node) listen(name string, c config.Listener) error {
 	if len(c.Bind) == 0 {
 		return nil
 	}
-	l := &door{Listener: &listener.Listener{Name: name, Protocol: c.Protocol, Chain: c.Authn, Door: n.door}}
+	l := &door{Listener: &listener.Listener{Name: name, Protocol: c.Protocol, Chain: name, Door: n.door}}
 	if !c.Plaintext() {
 		certs, err := n.certificates(name, c)
 		if err != nil {

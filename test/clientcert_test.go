@@ -1,0 +1,270 @@
+package test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redoubtmq/redoubt/internal/testkit"
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// deviceCA is a CA of clients with its revocation list, as an operator would have them.
+type deviceCA struct {
+	t    *testing.T
+	dir  string
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+	n    int64
+}
+
+func newDeviceCA(t *testing.T, name string) *deviceCA {
+	t.Helper()
+	ca := &deviceCA{t: t, dir: testkit.TempDir(t), n: 1}
+	ca.cert, ca.key = ca.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, IsCA: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}, nil)
+	ca.write("ca.pem", "CERTIFICATE", ca.cert.Raw)
+	ca.revoke()
+	return ca
+}
+
+func (ca *deviceCA) path(name string) string { return filepath.Join(ca.dir, name) }
+
+func (ca *deviceCA) write(name, kind string, der []byte) {
+	ca.t.Helper()
+	testkit.WriteFile(ca.t, ca.path(name), string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
+}
+
+func (ca *deviceCA) sign(tmpl *x509.Certificate, parent *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
+	ca.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	ca.n++
+	tmpl.SerialNumber, tmpl.BasicConstraintsValid = big.NewInt(ca.n), true
+	tmpl.NotBefore, tmpl.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	signer := ca.key
+	if parent == nil {
+		parent, signer = tmpl, key
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), signer)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	x, err := x509.ParseCertificate(der)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	return x, key
+}
+
+// issue makes NAME.pem and NAME.key of a device.
+func (ca *deviceCA) issue(name string) *x509.Certificate {
+	ca.t.Helper()
+	x, key := ca.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: name}, KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}, ca.cert)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	ca.write(name+".pem", "CERTIFICATE", x.Raw)
+	ca.write(name+".key", "PRIVATE KEY", der)
+	return x
+}
+
+// revoke writes a new list.
+func (ca *deviceCA) revoke(certs ...*x509.Certificate) {
+	ca.t.Helper()
+	l := &x509.RevocationList{Number: big.NewInt(time.Now().UnixNano()), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour)}
+	for _, c := range certs {
+		l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: time.Now()})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, l, ca.cert, ca.key)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	ca.write("crl.pem", "X509 CRL", der)
+}
+
+// newMTLS is a broker with that CA on mqtts and wss. The file kept is the one of both.
+func newMTLS(t *testing.T, ca *deviceCA) *testkit.Broker {
+	t.Helper()
+	wss := testkit.FreePort(t)
+	section := fmt.Sprintf("    authn: certificates\n    tls:\n      client_cert: required\n      client_ca: [%s]\n      crl: {files: [%s]}\n", ca.path("ca.pem"), ca.path("crl.pem"))
+	b := testkit.Start(t, testkit.Options{
+		Listeners: fmt.Sprintf("  devices:\n    protocol: mqtts\n    bind: [\"127.0.0.1:%d\"]\n%s  browsers:\n    protocol: wss\n    bind: [\"127.0.0.1:%d\"]\n%s", testkit.FreePort(t), section, wss, section),
+		Config:    "authn: {chains: {default: [builtin], certificates: [x509]}}\n",
+	})
+	return b
+}
+
+// entrance is the port of a listener.
+func entrance(t *testing.T, b *testkit.Broker, name string) int {
+	t.Helper()
+	text, err := os.ReadFile(b.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "  "+name+":")
+	_, rest, _ = strings.Cut(rest, "127.0.0.1:")
+	var n int
+	if _, err := fmt.Sscanf(rest, "%d", &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// shows are the flags of a mosquitto program that shows a certificate; "": none.
+func (ca *deviceCA) shows(b *testkit.Broker, name string) []string {
+	argv := []string{"-h", "localhost", "-p", fmt.Sprint(entrance(ca.t, b, "devices")), "--cafile", b.CA(), "-V", "mqttv5"}
+	if name != "" {
+		argv = append(argv, "--cert", ca.path(name+".pem"), "--key", ca.path(name+".key"))
+	}
+	return argv
+}
+
+// webClient is connected over a WebSocket.
+func webClient(t *testing.T, port int, conf *tls.Config) *tls.Conn {
+	t.Helper()
+	conf = conf.Clone()
+	conf.NextProtos = []string{"http/1.1"}
+	c, err := tls.Dial("tcp", fmt.Sprintf("localhost:%d", port), conf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(patience))
+	connect := (&mqtt.Connect{Version: mqtt.V5, ClientID: "web", CleanStart: true, ReceiveMaximum: 10}).Append(nil, mqtt.V5, 0)
+	_, _ = c.Write([]byte(upgradeRequest + "\r\n"))
+	var answer []byte
+	for buf := make([]byte, 1); !strings.HasSuffix(string(answer), "\r\n\r\n"); answer = append(answer, buf...) {
+		if _, err := c.Read(buf); err != nil {
+			t.Fatalf("%v after %q", err, answer)
+		}
+	}
+	_, _ = c.Write(frameOf(0x82, connect))
+	in := make([]byte, 4) // a frame's head and CONNACK's first two bytes
+	if _, err := io.ReadFull(c, in); err != nil || in[2] != 0x20 {
+		t.Fatalf("% x, %v", in, err)
+	}
+	return c
+}
+
+// TestADeviceWithACertificate (P3.4, P3.5, S-02): a device is who its certificate says,
+// another's or none is refused in words, and one that is revoked is out at once, on each
+// kind of listener, and does not come back.
+func TestADeviceWithACertificate(t *testing.T) {
+	t.Parallel()
+	testkit.Need(t, "mosquitto_pub")
+	ca, other := newDeviceCA(t, "devices"), newDeviceCA(t, "others")
+	lost, kept := ca.issue("dev-lost"), ca.issue("dev-kept")
+	other.issue("dev-other")
+	b := newMTLS(t, ca)
+
+	live := testkit.Go(t, "", append([]string{"stdbuf", "-oL", "mosquitto_sub", "-d", "-t", "devices/dev-lost/#", "-F", "got %t %p", "-i", "live"}, ca.shows(b, "dev-lost")...)...)
+	if _, ok := live.Stdout.WaitFor(patience, 0, "Subscribed (mid"); !ok {
+		t.Fatalf("%s%s\n%s", live.Stdout, live.Stderr, b.Log())
+	}
+	say := func(who *deviceCA, name, topic string) testkit.Run {
+		return testkit.Exec(t, patience, "", append([]string{"mosquitto_pub", "-q", "1", "-t", topic, "-m", "x"}, who.shows(b, name)...)...)
+	}
+	if r := say(ca, "dev-lost", "devices/dev-lost/a"); r.Code != 0 {
+		t.Fatalf("%s\n%s", r.Text(), b.Log())
+	}
+	got(t, live, "devices/dev-lost/a x")
+	for what, row := range map[string]struct {
+		who         *deviceCA
+		name, topic string
+		log         string
+	}{
+		"none":             {ca, "", "devices/dev-lost/a", "has shown no certificate"},
+		"of another CA":    {other, "dev-other", "devices/dev-other/a", "was not issued by a CA of client_ca"},
+		"somebody's topic": {ca, "dev-kept", "devices/dev-lost/a", "devices/dev-lost/a"},
+	} {
+		from := b.Stderr.Len()
+		if r := say(row.who, row.name, row.topic); r.Code == 0 && !strings.Contains(r.Text(), "Not authorized") {
+			t.Errorf("%s: accepted\n%s", what, r.Text())
+		}
+		if _, ok := b.Stderr.WaitFor(patience, from, row.log); !ok {
+			t.Errorf("%s: the log does not say %q\n%s", what, row.log, b.Stderr)
+		}
+	}
+
+	// Over a WebSocket, with a session ticket for later.
+	conf := &tls.Config{RootCAs: trust(t, b).RootCAs, ServerName: "localhost", ClientSessionCache: tls.NewLRUClientSessionCache(8)}
+	pair, err := tls.LoadX509KeyPair(ca.path("dev-lost.pem"), ca.path("dev-lost.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf.Certificates = []tls.Certificate{pair}
+	direct := func() (*tls.Conn, error) {
+		c, err := tls.Dial("tcp", fmt.Sprintf("localhost:%d", entrance(t, b, "devices")), conf)
+		if err != nil {
+			return nil, err
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetDeadline(time.Now().Add(patience))
+		_, err = c.Write((&mqtt.Connect{Version: mqtt.V5, ClientID: "direct", CleanStart: true, ReceiveMaximum: 10}).Append(nil, mqtt.V5, 0))
+		if err == nil {
+			_, err = c.Read(make([]byte, 1)) // in TLS 1.3 only this tells whether we are in
+		}
+		return c, err
+	}
+	first, err := direct()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b.Log())
+	}
+	_ = first.Close()
+	again, err := direct()
+	if err != nil || !again.ConnectionState().DidResume {
+		t.Fatalf("%v, resumed %v", err, again != nil && again.ConnectionState().DidResume)
+	}
+	web := webClient(t, entrance(t, b, "browsers"), conf)
+
+	ca.revoke(lost)
+	from := b.Stderr.Len()
+	if r := b.Redoubt("", "reload"); r.Code != 0 {
+		t.Fatal(r.Text())
+	}
+	for _, c := range []interface {
+		SetDeadline(time.Time) error
+		Read([]byte) (int, error)
+	}{again, web} {
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		var err error
+		for buf := make([]byte, 256); err == nil; {
+			_, err = c.Read(buf)
+		}
+		if os.IsTimeout(err) {
+			t.Error("a live connection of a revoked certificate is still there after 10 s")
+		}
+	}
+	if _, ok := b.Stderr.WaitFor(patience, from, "was revoked by its issuer"); !ok {
+		t.Errorf("the log does not say why\n%s", b.Stderr)
+	}
+	live.Wait(patience) // mosquitto_sub ends when it was refused, which it is when it comes back
+	if _, err := direct(); err == nil {
+		t.Error("a session ticket outlives the revocation")
+	}
+	if r := say(ca, "dev-lost", "devices/dev-lost/a"); r.Code == 0 {
+		t.Errorf("a revoked certificate is accepted\n%s", r.Text())
+	}
+	if r := say(ca, "dev-kept", "devices/dev-kept/a"); r.Code != 0 {
+		t.Errorf("%s: %s\n%s", kept.Subject, r.Text(), b.Log())
+	}
+}
