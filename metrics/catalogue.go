@@ -139,19 +139,21 @@ var (
 
 // The broker itself.
 var (
-	PublishersPaused    = level("redoubt_publishers_paused", "Connections not read at the moment because they or the broker are over a limit.")
-	PublisherPauses     = count("redoubt_publisher_pauses_total", "Times a connection was not read any further because it or the broker was over a limit.")
-	LoopTurns           = count("redoubt_loop_turns_total", "Turns of all event loops.")
-	LogLinesSuppressed  = count("redoubt_log_lines_suppressed_total", "Log lines left out because their kind was over its rate.")
-	FaultsRecovered     = count("redoubt_faults_recovered_total", "Programming errors that cost one client its connection. Anything but 0 is a bug worth reporting.")
-	reloads             = family{"redoubt_config_reloads_total", "Attempts to reload the configuration, by result.", counter}
-	ReloadsApplied      = reloads.of("result", "applied")
-	ReloadsRefused      = reloads.of("result", "refused")
-	MemoryLimit         = level("redoubt_memory_limit_bytes", "Memory limit in force (limits.memory, or GOMEMLIMIT where it is smaller); 0: none.")
-	MemoryInUse         = level("redoubt_memory_in_use_bytes", "Memory that counts against that limit: what the process has from the system and has not returned, without what the kernel holds for it.")
-	MemoryLive          = level("redoubt_memory_live_bytes", "Bytes of the heap that the last collection found alive.")
-	MemoryCollections   = count("redoubt_memory_collections_total", "Collections made out of turn, to return memory after a storm.")
-	MemoryReturned      = count("redoubt_memory_returned_bytes_total", "Bytes that those collections returned to the system.")
+	PublishersPaused        = level("redoubt_publishers_paused", "Connections not read at the moment because they or the broker are over a limit.")
+	PublisherPauses         = count("redoubt_publisher_pauses_total", "Times a connection was not read any further because it or the broker was over a limit.")
+	LoopTurns               = count("redoubt_loop_turns_total", "Turns of all event loops.")
+	LogLinesSuppressed      = count("redoubt_log_lines_suppressed_total", "Log lines left out because their kind was over its rate.")
+	FaultsRecovered         = count("redoubt_faults_recovered_total", "Programming errors that cost one client its connection. Anything but 0 is a bug worth reporting.")
+	reloads                 = family{"redoubt_config_reloads_total", "Attempts to reload the configuration, by result.", counter}
+	ReloadsApplied          = reloads.of("result", "applied")
+	ReloadsRefused          = reloads.of("result", "refused")
+	MemoryLimit             = level("redoubt_memory_limit_bytes", "Memory limit in force (limits.memory, or GOMEMLIMIT where it is smaller); 0: none.")
+	MemoryInUse             = level("redoubt_memory_in_use_bytes", "Memory that counts against that limit: what the process has from the system and has not returned, without what the kernel holds for it.")
+	MemoryLive              = level("redoubt_memory_live_bytes", "Bytes of the heap that the last collection found alive.")
+	MemoryCollections       = count("redoubt_memory_collections_total", "Collections made out of turn, to return memory after a storm.")
+	MemoryReturned          = count("redoubt_memory_returned_bytes_total", "Bytes that those collections returned to the system.")
+	CertificateFilesRefused = level("redoubt_certificate_files_refused", "Listeners whose certificate, key, client CA or revocation list has changed to something that is refused; they go on with what they had.")
+
 	CertificateNotAfter = level("redoubt_certificate_not_after_timestamp_seconds", "When the server certificate in use expires, as Unix time; with several, the first to expire.")
 )
 

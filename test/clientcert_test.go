@@ -268,3 +268,104 @@ func TestADeviceWithACertificate(t *testing.T) {
 		t.Errorf("%s: %s\n%s", kept.Subject, r.Text(), b.Log())
 	}
 }
+
+// TestFilesOfAListenerAreWatched (P3.3, P3.5): a renewed certificate and a new revocation
+// list are in use without a word to the broker and without a disconnect; what is refused
+// changes nothing.
+func TestFilesOfAListenerAreWatched(t *testing.T) {
+	t.Parallel()
+	ca := newDeviceCA(t, "everything")
+	server := func() *x509.Certificate {
+		x, key := ca.sign(&x509.Certificate{
+			Subject: pkix.Name{CommonName: "broker"}, DNSNames: []string{"localhost"}, KeyUsage: x509.KeyUsageDigitalSignature,
+			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		}, ca.cert)
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ca.write("server.key", "PRIVATE KEY", der)
+		ca.write("server.pem", "CERTIFICATE", x.Raw)
+		return x
+	}
+	first := server()
+	gone, stays := ca.issue("gone"), ca.issue("stays")
+	port := testkit.FreePort(t)
+	b := testkit.Start(t, testkit.Options{
+		Listeners: fmt.Sprintf("  devices:\n    protocol: mqtts\n    bind: [\"127.0.0.1:%d\"]\n    authn: certificates\n    tls:\n      certificates: [{cert: %s, key: \"file:%s\"}]\n      client_cert: required\n      client_ca: [%s]\n      crl: {files: [%s]}\n",
+			port, ca.path("server.pem"), ca.path("server.key"), ca.path("ca.pem"), ca.path("crl.pem")),
+		Config: "authn: {chains: {default: [builtin], certificates: [x509]}}\n",
+	})
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	clients := 0
+	enter := func(name string) *tls.Conn {
+		t.Helper()
+		clients++
+		pair, err := tls.LoadX509KeyPair(ca.path(name+".pem"), ca.path(name+".key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := tls.Dial("tcp", fmt.Sprintf("localhost:%d", port), &tls.Config{RootCAs: roots, ServerName: "localhost", Certificates: []tls.Certificate{pair}})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, b.Log())
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		_ = c.SetDeadline(time.Now().Add(patience))
+		_, _ = c.Write((&mqtt.Connect{Version: mqtt.V5, ClientID: fmt.Sprint(clients), CleanStart: true, ReceiveMaximum: 10}).Append(nil, mqtt.V5, 0))
+		if _, err := c.Read(make([]byte, 100)); err != nil {
+			t.Fatalf("%v\n%s", err, b.Log())
+		}
+		return c
+	}
+	ping := func(c *tls.Conn) error {
+		_ = c.SetDeadline(time.Now().Add(patience))
+		_, err := c.Write([]byte{0xc0, 0})
+		if err == nil {
+			_, err = c.Read(make([]byte, 2))
+		}
+		return err
+	}
+	serves := func() *big.Int { return enter("stays").ConnectionState().PeerCertificates[0].SerialNumber }
+	live := []*tls.Conn{enter("gone"), enter("stays")}
+	if serves().Cmp(first.SerialNumber) != 0 {
+		t.Fatal("the first certificate is not served")
+	}
+
+	from := b.Stderr.Len()
+	second := server()
+	if _, ok := b.Stderr.WaitFor(5*time.Second, from, "files of a listener were read again"); !ok {
+		t.Fatalf("not within 5 s\n%s", b.Log())
+	}
+	if serves().Cmp(second.SerialNumber) != 0 {
+		t.Error("the second certificate is not served")
+	}
+
+	from = b.Stderr.Len()
+	testkit.WriteFile(t, ca.path("server.pem"), "-----BEGIN NONSENSE-----\n")
+	if _, ok := b.Stderr.WaitFor(5*time.Second, from, "are refused; it goes on with what it had"); !ok {
+		t.Errorf("a bad file is not refused in words\n%s", b.Stderr)
+	}
+	if serves().Cmp(second.SerialNumber) != 0 {
+		t.Error("a bad file is not without effect")
+	}
+	for i, c := range live {
+		if err := ping(c); err != nil {
+			t.Errorf("connection %d: %v", i, err)
+		}
+	}
+
+	server()
+	ca.revoke(gone)
+	_ = live[0].SetDeadline(time.Now().Add(10 * time.Second))
+	var err error
+	for buf := make([]byte, 100); err == nil; {
+		_, err = live[0].Read(buf)
+	}
+	if os.IsTimeout(err) {
+		t.Errorf("a revoked client is there after 10 s\n%s", b.Log())
+	}
+	if err := ping(live[1]); err != nil {
+		t.Errorf("%s: %v", stays.Subject, err)
+	}
+}

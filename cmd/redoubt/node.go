@@ -55,11 +55,18 @@ type node struct {
 
 	stores
 	backed
-	broker    *broker.Broker
+	broker *broker.Broker
+	front
+	means
+}
+
+// front is where clients come in.
+type front struct {
 	door      *listener.Door
 	server    *conn.Server
 	listeners []*door
-	means
+	watch     watch // of the files of those
+	expiries  expiries
 }
 
 // setup is the configuration in force and how to read it again.
@@ -215,6 +222,8 @@ func (n *node) assemble() (err error) {
 	if n.door, err = listener.NewDoor(doorLimits(c, connections), n.metrics.NewShard()); err != nil {
 		return err
 	}
+	n.watch.seen = stamps(c) // before they are read
+	n.metrics.Gauge(metrics.CertificateFilesRefused, n.watch.refused.Load)
 	for _, name := range sortedKeys(c.Listeners) {
 		if err := n.listen(name, c.Listeners[name]); err != nil {
 			return err

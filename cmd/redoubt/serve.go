@@ -122,8 +122,11 @@ func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 // attend does what comes up while the broker runs, until ctx is done.
 func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueue) {
 	often, seldom := time.NewTicker(5*time.Second), time.NewTicker(time.Hour)
+	files := time.NewTicker(watchEvery)
+	defer files.Stop()
 	defer often.Stop()
 	defer seldom.Stop()
+	n.warnExpiry(n.clock.Now())
 	for {
 		select {
 		case <-ctx.Done():
@@ -132,6 +135,8 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 			if _, err := n.Reload(ctx); err != nil {
 				n.log.Error("reload refused, nothing has changed", "error", err.Error())
 			}
+		case <-files.C:
+			n.look(ctx)
 		case <-often.C:
 			now := n.clock.Now()
 			n.audit.Sweep(now)
@@ -142,6 +147,7 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 		case <-n.durable.crowded:
 			n.tidyStore(ctx)
 		case <-seldom.C:
+			n.warnExpiry(n.clock.Now())
 			if changed, err := n.pki.Refresh(n.clock.Now()); err != nil {
 				n.log.Error("the server certificate could not be renewed", "error", err.Error())
 			} else if changed {

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/pki"
+)
+
+// watch notices that a file of a listener's TLS is another one: who renews certificates
+// need not tell the broker. Files are looked at, and not asked of the system, so that it
+// works on every file system and through any chain of links.
+type watch struct {
+	seen    map[string]stamp // when they were read, or refused
+	changed map[string]stamp // at the last look; nil: they were as seen
+	refused atomic.Int64     // listeners whose files were refused then
+}
+
+// watchEvery is how often they are looked at. A file that has changed is read when it is
+// the same at the next look: until then somebody may still be writing, or its key may be
+// about to follow.
+const watchEvery = time.Second
+
+// stamp is what tells one content of a file from another.
+type stamp struct {
+	modified time.Time
+	size     int64
+	missing  bool
+}
+
+// stamps are those of the files of all listeners.
+func stamps(c *config.Config) map[string]stamp {
+	found := make(map[string]stamp)
+	look := func(path string) {
+		info, err := os.Stat(path)
+		if err != nil {
+			found[path] = stamp{missing: true}
+			return
+		}
+		found[path] = stamp{modified: info.ModTime(), size: info.Size()}
+	}
+	for _, ln := range c.Listeners {
+		for _, pair := range ln.TLS.Certificates {
+			look(pair.Cert)
+			if path, ok := strings.CutPrefix(pair.Key.Ref, "file:"); ok {
+				look(path)
+			}
+		}
+		for _, path := range ln.TLS.ClientCA {
+			look(path)
+		}
+		for _, path := range ln.TLS.CRL.Files {
+			look(path)
+		}
+	}
+	return found
+}
+
+// look reads the files of listeners again if they have changed.
+func (n *node) look(ctx context.Context) {
+	w, now := &n.watch, stamps(n.loaded.Load().Config)
+	switch {
+	case maps.Equal(now, w.seen):
+		w.changed = nil
+	case !maps.Equal(now, w.changed):
+		w.changed = now
+	default:
+		done, err := n.takeTurn(ctx)
+		if err != nil {
+			return // somebody changes the configuration: at the next look
+		}
+		defer done()
+		w.seen, w.changed = now, nil
+		n.reread()
+	}
+}
+
+// reread puts the files of listeners in force. A listener whose files are refused keeps what
+// it has, all of it: half of the new ones would be neither.
+func (n *node) reread() {
+	c, refused := n.loaded.Load().Config, int64(0)
+	for _, l := range n.listeners {
+		ln, known := c.Listeners[l.Name]
+		if !known || l.certs.Load() == nil {
+			continue
+		}
+		certs, err := n.pairs(l.Name, ln)
+		clients, clientsErr := n.clients(l.Name, ln)
+		if err = errors.Join(err, clientsErr); err != nil {
+			refused++
+			n.log.Error("files of a listener have changed and are refused; it goes on with what it had", "listener", l.Name, "error", err.Error())
+			continue
+		}
+		l.certs.Store(certs)
+		l.ask(clients, n.clock.Now)
+		n.log.Info("files of a listener were read again", "listener", l.Name, "not_after", certs.NotAfter())
+	}
+	n.watch.refused.Store(refused)
+	n.warnExpiry(n.clock.Now())
+	n.server.Recheck()
+}
+
+// pairs are a listener's server certificates as the files are now.
+func (n *node) pairs(name string, c config.Listener) (*pki.Provider, error) {
+	if len(c.TLS.Certificates) == 0 {
+		return n.pki.Provider(), nil
+	}
+	p := pki.NewProvider()
+	for i, pair := range c.TLS.Certificates {
+		path, ok := strings.CutPrefix(pair.Key.Ref, "file:")
+		if !ok { // of the service manager, which gives it once
+			return n.certificates(name, c)
+		}
+		cert, err := pki.LoadPair(pair.Cert, path, n.clock.Now())
+		if err != nil {
+			return nil, fmt.Errorf("listeners.%s.tls.certificates[%d]: %w", name, i, err)
+		}
+		p.Set(append(p.Certificates(), cert)...)
+	}
+	return p, nil
+}
