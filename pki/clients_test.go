@@ -98,6 +98,7 @@ func (tr *trust) clients(t *testing.T, ask ClientCert, lists ...[]byte) *Clients
 func TestWhoIsLetInByCertificate(t *testing.T) {
 	tr := newTrust(t)
 	copied := makeCert(t, p256(t), nil, asListing("device root", 1)) // the same name and another key
+	field, notField := makeCert(t, p256(t), tr.root, asListing("field CA", 4)), makeCert(t, p256(t), nil, asListing("field CA", 4))
 	device := func(issuer *cert, serial int64, change ...func(*x509.Certificate)) *cert {
 		return makeCert(t, p256(t), issuer, asDevice("dev", serial, change...))
 	}
@@ -128,6 +129,9 @@ func TestWhoIsLetInByCertificate(t *testing.T) {
 		{"an old list that names it", []*cert{device(tr.root, 10)}, [][]byte{crl(t, tr.root, func(l *x509.RevocationList) { l.NextUpdate = t0.Add(-time.Minute) }, 10)}, "was revoked"},
 		{"an old list and a new one", []*cert{device(tr.root, 10)}, [][]byte{crl(t, tr.root, func(l *x509.RevocationList) { l.NextUpdate = t0.Add(-time.Minute) }), lists[0]}, ""},
 		{"a list from the future", []*cert{device(tr.root, 10)}, [][]byte{crl(t, tr.root, func(l *x509.RevocationList) { l.ThisUpdate = t0.Add(time.Hour) })}, "in the future"},
+		{"a list of a CA that only the client sends", []*cert{device(field, 10), field}, [][]byte{lists[0], crl(t, field, nil)}, ""},
+		{"one that somebody else has signed", []*cert{device(field, 10), field}, [][]byte{lists[0], crl(t, notField, nil)}, "was not signed by CN=field CA"},
+		{"one of somebody else that names it", []*cert{device(field, 10), field}, [][]byte{lists[0], crl(t, field, nil), crl(t, notField, nil, 10)}, ""},
 		{"no name", []*cert{makeCert(t, p256(t), tr.root, asDevice("", 10))}, lists, "names its client 0 times by cn"},
 		{"a small key", []*cert{makeCert(t, rsaKey(t, rsa1024), tr.root, asDevice("dev", 10))}, lists, "1024 bits"},
 	}
