@@ -70,7 +70,8 @@ type grab struct {
 	young    bool                 // a lost member may still be given something
 	parts    bool                 // some of it was given back
 	list     []awaited
-	frames   map[store.Seq]*mqtt.Frame // of list; one that is not there is lost
+	fold     []awaited                 // of small parts, that the group takes itself
+	frames   map[store.Seq]*mqtt.Frame // of list and fold; one that is not there is lost
 	err      error
 }
 
@@ -168,11 +169,16 @@ func (g *grab) read(ix Index) {
 	g.next = all[:min(len(all), planMax)]
 	if !g.looked {
 		g.next = all
+	} else if g.fold = small(all); len(g.fold) > 0 {
+		g.next = nil // it is looked at again when that is done
 	}
-	seqs := make([]store.Seq, 0, len(g.list))
-	for i := range g.list {
-		seqs = append(seqs, g.list[i].seq)
+	seqs := make([]store.Seq, 0, len(g.list)+len(g.fold))
+	for _, list := range [...][]awaited{g.list, g.fold} {
+		for i := range list {
+			seqs = append(seqs, list[i].seq)
+		}
 	}
+	slices.Sort(seqs)
 	g.frames = make(map[store.Seq]*mqtt.Frame, len(seqs))
 	_, g.err = ix.Read(context.Background(), slices.Compact(seqs), func(seq store.Seq, rec *store.Record, m *fact.Message) error {
 		g.frames[seq] = frameOf(rec, m)
@@ -287,7 +293,13 @@ func (h *Home) grabbed(now time.Time, q *queue, g *grab, last uint64, owes int) 
 			h.sayTake(now, q, nil, fact.Take{Group: l.id, Source: m.from.id, Part: m.from.part, Below: lastOf(g.list[:given], m.from) + 1})
 		}
 	}
+	for i := range g.fold {
+		h.foldOne(now, q, &g.fold[i], g.frames[g.fold[i].seq])
+	}
 	q.upTo, q.failed = 0, false
+	if len(g.fold) > 0 {
+		q.parts, q.next = true, nil
+	}
 	if g.looked {
 		q.owes = owes
 		if g.messages <= given {
@@ -391,7 +403,7 @@ func (h *Home) handOut(now time.Time, q *queue, m *awaited, f *mqtt.Frame, below
 // handed is a message on its way from a line to a member.
 type handed struct {
 	to     router.Subscriber
-	member *router.Member
+	member *router.Member // nil: it is the group itself
 	want   want
 	frame  *mqtt.Frame // owned; nil if it comes to the member by the log
 	bytes  int64
@@ -411,7 +423,7 @@ func (h *Home) sayTake(now time.Time, q *queue, hand *handed, t fact.Take) {
 	j.body = t.Append(j.body)
 	var sid store.SID
 	epoch, at := uint64(0), int64(0)
-	if hand != nil && hand.kept {
+	if hand != nil {
 		sid, epoch, at = hand.sid, hand.epoch, hand.at
 	}
 	ticket, index := h.record(now, store.ShareAck, sid, epoch)
@@ -428,6 +440,10 @@ func (h *Home) taken(now time.Time, q *queue, hand *handed, err error) {
 	switch {
 	case hand == nil:
 		q.failed = q.failed || err != nil
+	case hand.member == nil:
+		if q.l.coming.Add(-1); err != nil {
+			q.failed, q.again = true, now.Add(saveAfter)
+		}
 	case err == nil && !hand.kept:
 		if hand.want.qos == 0 {
 			hand.member.Arrived()

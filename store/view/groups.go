@@ -1,6 +1,7 @@
 package view
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 
@@ -65,11 +66,14 @@ func (s *Source) Start() store.Seq {
 	return start
 }
 
-// Bounds of what a group may make everybody remember: what members gave back and nobody
-// has taken since, and takes that overtook one that was refused.
 const (
-	sourcesMax = 1024
-	takenMax   = 4096
+	// staysMax is with how many sources a group takes nothing back from a member that stays
+	// one: that keeps what it has, and nothing is lost. From one that goes it takes what it
+	// has in any case, since nobody else has that; whoever hands out joins small sources.
+	staysMax = 1024
+	// takenMax bounds what everybody must remember of takes that overtook one that was
+	// refused.
+	takenMax = 4096
 )
 
 // groups is all the groups there are, as a value: what it becomes follows from the
@@ -83,7 +87,7 @@ type groups struct {
 type group struct {
 	share, real string
 	members     map[fact.FilterID]member
-	sources     []*Source
+	sources     []*Source // by order
 }
 
 // member is a session in a group.
@@ -134,7 +138,7 @@ func (g *groups) judge(r *store.Record, b *bodies) Outcome {
 		if gr == nil {
 			return Refused
 		}
-		if m, ok := gr.members[b.leave.Member]; !ok || m.sid != r.SID || b.leave.Stay && len(gr.sources) >= sourcesMax {
+		if m, ok := gr.members[b.leave.Member]; !ok || m.sid != r.SID || b.leave.Stay && len(gr.sources) >= staysMax {
 			return Refused
 		}
 	case store.ShareAck:
@@ -144,13 +148,13 @@ func (g *groups) judge(r *store.Record, b *bodies) Outcome {
 }
 
 // judgeTake: a member that has gone, or is somebody newer, takes nothing; nobody takes
-// what is not there.
+// what is not there. The group itself may take what was given back to it.
 func (g *groups) judgeTake(r *store.Record, t *fact.Take) Outcome {
 	gr := g.byID[t.Group]
 	if gr == nil {
 		return Refused
 	}
-	if t.Member != 0 {
+	if t.Member != 0 && t.Member != t.Group {
 		if m, ok := gr.members[t.Member]; !ok || m.sid != r.SID {
 			return Fenced
 		}
@@ -162,13 +166,28 @@ func (g *groups) judgeTake(r *store.Record, t *fact.Take) Outcome {
 	return Applied
 }
 
+// order is that of the sources: as they came.
+func (s *Source) order(o *Source) int {
+	return cmp.Or(cmp.Compare(s.Part, o.Part), cmp.Compare(s.ID, o.ID))
+}
+
+// find is where a source of that name is, or belongs.
+func (gr *group) find(id fact.FilterID, part store.Seq) (at int, there bool) {
+	return slices.BinarySearchFunc(gr.sources, &Source{ID: id, Part: part}, (*Source).order)
+}
+
+// source is the source of that name; nil if there is none.
 func (gr *group) source(id fact.FilterID, part store.Seq) *Source {
-	for _, s := range gr.sources {
-		if s.ID == id && s.Part == part {
-			return s
-		}
+	if at, there := gr.find(id, part); there {
+		return gr.sources[at]
 	}
 	return nil
+}
+
+// add adds a source.
+func (gr *group) add(s *Source) {
+	at, _ := gr.find(s.ID, s.Part)
+	gr.sources = slices.Insert(gr.sources, at, s)
 }
 
 // apply makes a record count that was judged Applied, and appends to dst what it
@@ -259,7 +278,7 @@ func (g *groups) leave(seq store.Seq, r *store.Record, id, of fact.FilterID, how
 	if how == stays {
 		m.start = seq
 		gr.members[of] = m
-		gr.sources = append(gr.sources, s)
+		gr.add(s)
 		return append(dst, touched{group: id, source: s})
 	}
 	delete(gr.members, of)
@@ -271,9 +290,6 @@ func (g *groups) leave(seq store.Seq, r *store.Record, id, of fact.FilterID, how
 		delete(g.byID, id)
 		return append(dst, touched{group: id, head: true})
 	}
-	if len(gr.sources) >= sourcesMax {
-		return dst
-	}
 	s.Until = never // who gave it something may not know yet
 	for _, o := range held.open {
 		if how == ends && o.member == of && o.seq <= s.After {
@@ -282,7 +298,7 @@ func (g *groups) leave(seq store.Seq, r *store.Record, id, of fact.FilterID, how
 	}
 	slices.Sort(s.Only)
 	s.Only = slices.Compact(s.Only)
-	gr.sources = append(gr.sources, s)
+	gr.add(s)
 	return append(dst, touched{group: id, source: s})
 }
 
@@ -313,7 +329,8 @@ func (g *groups) take(t *fact.Take, dst []touched) []touched {
 		s.Only = append(s.Only[:0], s.Only[i:]...)
 	}
 	if t.Done {
-		gr.sources = slices.DeleteFunc(gr.sources, func(o *Source) bool { return o == s })
+		at, _ := gr.find(t.Source, t.Part)
+		gr.sources = slices.Delete(gr.sources, at, at+1)
 	}
 	return append(dst, touched{group: t.Group, source: s})
 }

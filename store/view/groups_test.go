@@ -118,6 +118,43 @@ func TestWhatAMemberGivesBack(t *testing.T) {
 	}
 }
 
+// However many members leave with something, the group has all of it, and the same after a
+// start: nobody else has. One that stays a member keeps what a group with many parts does
+// not take.
+func TestAGroupTakesBackFromHoweverMany(t *testing.T) {
+	a, sids := store.SID{1}, []store.SID{{1}}
+	const leave = staysMax + 50
+	for i := range leave {
+		sids = append(sids, store.SID{2, byte(i >> 8), byte(i)})
+	}
+	c := newClerk(t, sids...)
+	c.join(a, 11)
+	given := make(map[store.Seq]fact.FilterID)
+	for i, sid := range sids[1:] {
+		of := fact.FilterID(100 + i)
+		c.join(sid, of)
+		m := c.message(of)
+		given[c.say(store.Expire, sid, nil, Applied)] = of
+		if s := c.j.groups.byID[1].source(of, c.seq); s == nil || !s.Wants(m) {
+			t.Fatalf("what member %d had is lost: %+v", i, s)
+		}
+	}
+	stay := fact.Leave{Group: 1, Member: 11, Stay: true}
+	c.say(store.ShareLeave, a, stay.Append(nil), Refused)
+	for part, of := range given { // and is the group's own when it says so
+		c.take(fact.Take{Source: of, Part: part, Seq: part - 1, Member: 1}, store.SID{}, Applied)
+		c.take(fact.Take{Source: of, Part: part, Seq: part - 1, Member: 1}, store.SID{}, Refused)
+		if own := c.j.groups.byID[1].source(1, 0); !own.Wants(c.seq - 1) {
+			t.Fatalf("%d is not the group's: %+v", c.seq-1, own)
+		}
+		c.take(fact.Take{Source: of, Part: part, Done: true}, store.SID{}, Applied)
+	}
+	if left := c.j.groups.byID[1].sources; len(left) != 1 {
+		t.Errorf("%d parts are left", len(left))
+	}
+	c.say(store.ShareLeave, a, stay.Append(nil), Applied)
+}
+
 // FuzzSource: whatever is in a row, decoding it does not panic, and a row that is read is
 // written the same way.
 func FuzzSource(f *testing.F) {

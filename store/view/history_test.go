@@ -400,7 +400,9 @@ func someBody(t *rapid.T, k store.Kind) []byte {
 			k.Source, k.Part = 3+fact.FilterID(small("member")/2), some("part")
 		}
 		if k.Seq > 0 && flip("kept") {
-			k.Member = 3 + fact.FilterID(small("member")/2)
+			if k.Member = k.Group; !flip("joined") {
+				k.Member = 3 + fact.FilterID(small("member")/2)
+			}
 			m := fact.Message{Topic: []byte(text()), QoS: 1, Filters: []fact.FilterID{k.Member}}
 			k.Body = m.Append(nil)
 		}
