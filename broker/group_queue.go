@@ -109,8 +109,8 @@ func (h *Home) hearLine(now time.Time, l *line, m *logged) {
 	if l.kept.Load() == 0 {
 		return
 	}
-	messagesMax, bytesMax := h.queueMax()
-	l.hear(m.seq, worth(m.frame), 2*messagesMax+grabMax, 2*bytesMax)
+	most := h.queueMax()
+	l.hear(m.seq, worth(m.frame), 2*most.messages+grabMax, 2*most.bytes)
 	h.serveLine(now, h.queueOf(l))
 }
 
