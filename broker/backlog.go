@@ -204,6 +204,11 @@ func (h *Home) serve(now time.Time, r *resident, p *portion) (all bool) {
 			d.lag.first = m.seq
 			return false
 		}
+		if s := h.deniedShare(r, m, true); s != nil {
+			d.pos, d.lag.first = m.seq-1, m.seq
+			h.handBack(now, r, s, m.seq)
+			return false
+		}
 		w, any := h.wants(r, m)
 		if any {
 			d.lag.messages, d.lag.bytes = max(1, d.lag.messages-1), max(0, d.lag.bytes-worth(m.frame))

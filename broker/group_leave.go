@@ -198,7 +198,11 @@ func (h *Home) giveBackOf(now time.Time, r *resident, s *durableSub, first store
 		d := r.log
 		d.pledged--
 		d.known++
-		defer h.hunger(now, r)
+		if err != nil && r.s.Online() { // what it may not have it would give back at once
+			h.starve(r)
+		} else {
+			defer h.hunger(now, r)
+		}
 		i := d.find(filter)
 		switch {
 		case i < 0 || d.subs[i].id != id:
@@ -304,6 +308,9 @@ func (h *Home) shareKept(now time.Time, a author, f *mqtt.Frame, l *line, group 
 			}
 			m.Arrived() // it is about to leave, or not quite there, or has it by the line
 		}
+	}
+	if h.barred(now, group, f) {
+		return true
 	}
 	h.scratch.members = append(h.scratch.members, l.id)
 	h.scratch.promises = append(h.scratch.promises, promise{l: l})
@@ -427,7 +434,7 @@ func (h *Home) ends(now time.Time, r *resident) {
 	}
 	h.reshare(now, r, true)
 	r.s.Unbegun(func(f *mqtt.Frame, g session.Group) bool {
-		return h.pass(now, f, want{group: g}, h.routerRef(r.ref), true)
+		return h.pass(now, f, want{group: g}, h.routerRef(r.ref))
 	})
 	if len(back) > 0 {
 		h.save(now, r)

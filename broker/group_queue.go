@@ -32,7 +32,8 @@ type queue struct {
 	owes     int       // line.owes of when it was looked for
 	failed   bool      // a take was refused since
 	parts    bool      // what was given back may be all handed out
-	grace    time.Time // when what lost members had is looked at once more; zero: never
+	stuck    stuck     // what nobody may have who has room now
+	grace    time.Time // when what lost members had, or is stuck, is looked at once more; zero: never
 	listed   bool      // in work.lines
 }
 
@@ -65,7 +66,7 @@ type grab struct {
 	first    store.Seq // of it; 0: nothing
 	upTo     store.Seq
 	dropped  int                  // over the limits
-	floors   map[source]store.Seq // what is before is dropped
+	floors   map[source]store.Seq // what is before is dropped, or taken
 	empty    []source             // that nothing is left of
 	young    bool                 // a lost member may still be given something
 	parts    bool                 // some of it was given back
@@ -82,6 +83,12 @@ const (
 	// sourceGrace is how long what a lost member may still be given is looked for,
 	// milliseconds: whoever gave it had not heard.
 	sourceGrace = 10_000
+	// stuckAgain is how soon what nobody may have who has room is looked at again: somebody
+	// else may have come, or the rules may have changed.
+	stuckAgain = time.Second
+	// takenMost is how many takes beyond one that is stuck the log remembers of a source,
+	// about: the view has no more than twice as many. Then what is stuck goes to the end.
+	takenMost = 2048
 )
 
 // poked looks at a line.
@@ -169,7 +176,7 @@ func (g *grab) read(ix Index) {
 	g.next = all[:min(len(all), planMax)]
 	if !g.looked {
 		g.next = all
-	} else if g.fold = small(all); len(g.fold) > 0 {
+	} else if g.fold = append(g.fold, small(all)...); len(g.fold) > 0 {
 		g.next = nil // it is looked at again when that is done
 	}
 	seqs := make([]store.Seq, 0, len(g.list)+len(g.fold))
@@ -210,10 +217,14 @@ func (g *grab) look(ix Index) (all []awaited, err error) {
 				g.bytes += int64(p.Bytes)
 			}
 		}
+		waits := len(all) > n
+		if len(s.Taken) > takenMost {
+			all = g.unstick(from, s.Taken[len(s.Taken)-1], all, n)
+		}
 		old := s.Until != unknown || g.now-s.At >= sourceGrace
 		g.young = g.young || !old
-		g.parts = g.parts || len(all) > n && s.Part != 0
-		if len(all) == n && s.Part != 0 && upTo >= min(s.Until, max(s.Part, s.After)) && old {
+		g.parts = g.parts || waits && s.Part != 0
+		if !waits && s.Part != 0 && upTo >= min(s.Until, max(s.Part, s.After)) && old {
 			g.empty = append(g.empty, from)
 		}
 	}
@@ -227,10 +238,7 @@ func (g *grab) look(ix Index) (all []awaited, err error) {
 		return 0
 	})
 	for len(all) > 1 && (len(all) > g.messagesMax || g.bytes > g.bytesMax) {
-		if g.floors == nil {
-			g.floors = make(map[source]store.Seq)
-		}
-		g.floors[all[0].from] = all[0].seq + 1
+		g.floor(all[0].from, all[0].seq+1)
 		g.bytes -= int64(all[0].bytes)
 		all = all[1:]
 		g.dropped++
@@ -239,6 +247,31 @@ func (g *grab) look(ix Index) (all []awaited, err error) {
 		g.first = all[0].seq
 	}
 	return all, nil
+}
+
+// unstick has the group itself take what of a source, all from n on, is before the newest that
+// was taken of it: it would have to be remembered how much that is. Where nothing is, that
+// is said.
+func (g *grab) unstick(from source, newest store.Seq, all []awaited, n int) []awaited {
+	k, bytes := n, int64(0)
+	for k < len(all) && all[k].seq < newest && k-n < grabMax && bytes < grabBytesMax {
+		bytes += int64(all[k].bytes)
+		k++
+	}
+	if k == n {
+		g.floor(from, newest+1)
+		return all
+	}
+	g.fold = append(g.fold, all[n:k]...)
+	return append(all[:n], all[k:]...)
+}
+
+// floor notes that what of a source is before below is done with.
+func (g *grab) floor(from source, below store.Seq) {
+	if g.floors == nil {
+		g.floors = make(map[source]store.Seq)
+	}
+	g.floors[from] = max(g.floors[from], below)
 }
 
 func (g *grab) release() {
@@ -269,28 +302,22 @@ func (h *Home) grabbed(now time.Time, q *queue, g *grab, last uint64, owes int) 
 	if g.looked {
 		h.looked(now, q, g, owes)
 	}
-	below := make(map[source]store.Seq)
-	given := 0
-	for ; given < len(g.list); given++ {
-		m := &g.list[given]
-		f := g.frames[m.seq]
-		if !h.handable(now, l, f) {
-			continue
-		}
-		if _, ok := below[m.from]; !ok { // all of it before this one is done with
-			below[m.from] = m.seq
-		}
-		if !h.handOut(now, q, m, f, below[m.from]) {
-			break
-		}
+	for i := range g.fold { // it is not done with before that is decided
+		q.stuck.hold(&g.fold[i])
 	}
+	given, below := h.handOutAll(now, q, g)
 	if q.next = append(slices.Clone(g.list[given:]), g.next...); g.room == 0 {
 		q.next = nil // when there is room others may have come, and these be over the limits
 	}
 	for _, m := range g.list[:given] { // of what nothing was taken
-		if _, ok := below[m.from]; !ok {
-			below[m.from] = 0
-			h.sayTake(now, q, nil, fact.Take{Group: l.id, Source: m.from.id, Part: m.from.part, Below: lastOf(g.list[:given], m.from) + 1})
+		if b := below[m.from]; !b.said {
+			b.said = true
+			if b.seq == 0 {
+				b.seq = lastOf(g.list[:given], m.from) + 1
+			}
+			if b.seq > m.seq {
+				h.sayTake(now, q, nil, fact.Take{Group: l.id, Source: m.from.id, Part: m.from.part, Below: b.seq})
+			}
 		}
 	}
 	for i := range g.fold {
@@ -307,7 +334,84 @@ func (h *Home) grabbed(now time.Time, q *queue, g *grab, last uint64, owes int) 
 			l.done.Store(last)
 		}
 	}
+	if at := now.Add(stuckAgain); q.stuck.messages > 0 && (q.grace.IsZero() || at.Before(q.grace)) {
+		q.grace = at
+		h.listLine(q)
+	}
 	h.serveLine(now, q) // unless it waits for what was said, or for room
+}
+
+// done is how far a source is done with.
+type done struct {
+	seq  store.Seq // all before it; 0: all that was looked at
+	said bool
+}
+
+// handOutAll hands out a portion, as long as there is room, and answers how much of it is done
+// with. What nobody may have who has room stays where it is, and is gone over.
+func (h *Home) handOutAll(now time.Time, q *queue, g *grab) (given int, below map[source]*done) {
+	l := q.l
+	below = make(map[source]*done)
+	for ; given < len(g.list); given++ {
+		m := &g.list[given]
+		f, b := g.frames[m.seq], below[m.from]
+		if b == nil {
+			b = &done{seq: q.stuck.from[m.from]}
+			b.seq = min(b.seq, m.seq)
+			below[m.from] = b
+		}
+		nobodys := func() {
+			if b.seq != 0 { // else it is before all that is taken
+				b.said = true
+				h.sayTake(now, q, nil, fact.Take{Group: l.id, Source: m.from.id, Part: m.from.part, Seq: m.seq, Below: b.seq})
+			}
+		}
+		if !h.handable(now, l, f) {
+			nobodys()
+			continue
+		}
+		first := b.seq
+		if first == 0 {
+			first = m.seq // all of it before this one is done with
+		}
+		switch h.handOut(now, q, m, f, first) {
+		case handedOut:
+			b.seq, b.said = first, true
+		case noRoom:
+			return given, below
+		case forNobody:
+			nobodys()
+		case forAnother:
+			b.seq = first
+			q.stuck.note(m)
+		}
+	}
+	return given, below
+}
+
+// stuck is what was gone over since the line was looked at whole.
+type stuck struct {
+	owed
+	from map[source]store.Seq // the first of each source
+}
+
+// hold keeps the source from being done with beyond m.
+func (s *stuck) hold(m *awaited) {
+	if s.from == nil {
+		s.from = make(map[source]store.Seq)
+	}
+	if at := s.from[m.from]; at == 0 || m.seq < at {
+		s.from[m.from] = m.seq
+	}
+}
+
+func (s *stuck) note(m *awaited) {
+	s.hold(m)
+	if s.first == 0 || m.seq < s.first {
+		s.first = m.seq
+	}
+	s.messages++
+	s.bytes += int64(m.bytes)
 }
 
 func lastOf(list []awaited, from source) (last store.Seq) {
@@ -328,6 +432,7 @@ func (h *Home) looked(now time.Time, q *queue, g *grab, owes int) {
 	for _, from := range g.empty {
 		h.sayTake(now, q, nil, fact.Take{Group: l.id, Source: from.id, Part: from.part, Done: true})
 	}
+	q.stuck = stuck{}
 	if q.grace = (time.Time{}); g.young {
 		q.grace = now.Add(sourceGrace * time.Millisecond)
 		h.listLine(q)
@@ -371,13 +476,31 @@ func (h *Home) handable(now time.Time, l *line, f *mqtt.Frame) bool {
 	return true
 }
 
-// handOut takes one message for a member that has room; false if none has.
-func (h *Home) handOut(now time.Time, q *queue, m *awaited, f *mqtt.Frame, below store.Seq) bool {
+// fate is what becomes of a message that waits.
+type fate uint8
+
+const (
+	handedOut  fate = iota
+	noRoom          // nobody takes anything
+	forNobody       // the rules give it to no member
+	forAnother      // who may have it cannot take it now, and others could have what follows
+)
+
+// handOut takes one message for a member that has room.
+func (h *Home) handOut(now time.Time, q *queue, m *awaited, f *mqtt.Frame, below store.Seq) fate {
 	l := q.l
 	ref := l.router()
-	to, member, ok := h.b.groups.Claim(ref, h.choose(author{}, f))
+	by := h.choose(author{}, f)
+	to, member, ok := h.b.groups.Claim(ref, by)
 	if !ok {
-		return false
+		best, _ := h.b.groups.Best(ref, by, router.Accepting)
+		switch {
+		case h.barred(now, ref, f):
+			return forNobody
+		case best == router.Accepting || h.b.groups.Spare(ref, 1) == 0: // somebody else was faster
+			return noRoom
+		}
+		return forAnother
 	}
 	t := fact.Take{Group: l.id, Source: m.from.id, Part: m.from.part, Seq: m.seq, Below: below}
 	w := h.wantOf(to, f, groupOf(ref))
@@ -387,7 +510,7 @@ func (h *Home) handOut(now time.Time, q *queue, m *awaited, f *mqtt.Frame, below
 		in := h.b.filters.membership(membership{to.Ref, ref})
 		if in == nil || !in.known.Load() { // it is about to leave, or not quite there
 			member.Arrived()
-			return false
+			return noRoom
 		}
 		h.scratch.one[0] = in.id
 		body := fact.Message{Topic: f.Topic(), Props: f.Props(), Payload: f.Payload(), QoS: uint8(f.QoS), Retain: f.Retain, ExpiresAt: f.ExpiresAt, Filters: h.scratch.one[:]}
@@ -397,7 +520,7 @@ func (h *Home) handOut(now time.Time, q *queue, m *awaited, f *mqtt.Frame, below
 		hand.frame = f.Hold()
 	}
 	h.sayTake(now, q, hand, t)
-	return true
+	return handedOut
 }
 
 // handed is a message on its way from a line to a member.
@@ -502,9 +625,13 @@ func (l *line) left(q *queue) {
 	switch {
 	case l.giving > 0 || l.owes != q.owes || l.dirty:
 	case len(q.next) > 0:
-		l.owed.first = max(l.owed.first, q.next[0].seq)
+		first := q.next[0].seq
+		if q.stuck.first != 0 {
+			first = min(first, q.stuck.first)
+		}
+		l.owed.first = max(l.owed.first, first)
 	case q.upTo != 0 && store.Seq(l.last.Load()) <= q.upTo:
-		l.owed = owed{}
+		l.owed = q.stuck.owed
 	}
 }
 
