@@ -59,21 +59,19 @@ type grab struct {
 	now         int64     // Unix milliseconds
 	next        []awaited // of the portion before; nil: look for it
 
-	looked   bool // everything: what is found is all there is
-	ended    bool // the log knows no such group
-	messages int  // of all that waits
-	bytes    int64
-	first    store.Seq // of it; 0: nothing
-	upTo     store.Seq
-	dropped  int                  // over the limits
-	floors   map[source]store.Seq // what is before is dropped, or taken
-	empty    []source             // that nothing is left of
-	young    bool                 // a lost member may still be given something
-	parts    bool                 // some of it was given back
-	list     []awaited
-	fold     []awaited                 // of small parts, that the group takes itself
-	frames   map[store.Seq]*mqtt.Frame // of list and fold; one that is not there is lost
-	err      error
+	looked  bool // everything: what is found is all there is
+	ended   bool // the log knows no such group
+	waits   owed // all of it
+	upTo    store.Seq
+	dropped int                  // over the limits
+	floors  map[source]store.Seq // what is before is dropped, or taken
+	empty   []source             // that nothing is left of
+	young   bool                 // a lost member may still be given something
+	parts   bool                 // some of it was given back
+	list    []awaited
+	fold    []awaited                 // of small parts, that the group takes itself
+	frames  map[store.Seq]*mqtt.Frame // of list and fold; one that is not there is lost
+	err     error
 }
 
 const (
@@ -214,7 +212,7 @@ func (g *grab) look(ix Index) (all []awaited, err error) {
 		for _, p := range list {
 			if s.Wants(p.Seq) {
 				all = append(all, awaited{p.Seq, p.Bytes, from})
-				g.bytes += int64(p.Bytes)
+				g.waits.bytes += int64(p.Bytes)
 			}
 		}
 		waits := len(all) > n
@@ -237,14 +235,14 @@ func (g *grab) look(ix Index) (all []awaited, err error) {
 		}
 		return 0
 	})
-	for len(all) > 1 && (len(all) > g.messagesMax || g.bytes > g.bytesMax) {
+	for len(all) > 1 && (len(all) > g.messagesMax || g.waits.bytes > g.bytesMax) {
 		g.floor(all[0].from, all[0].seq+1)
-		g.bytes -= int64(all[0].bytes)
+		g.waits.bytes -= int64(all[0].bytes)
 		all = all[1:]
 		g.dropped++
 	}
-	if g.messages = len(all); g.messages > 0 {
-		g.first = all[0].seq
+	if g.waits.messages = len(all); len(all) > 0 {
+		g.waits.first = all[0].seq
 	}
 	return all, nil
 }
@@ -329,7 +327,7 @@ func (h *Home) grabbed(now time.Time, q *queue, g *grab, last uint64, owes int) 
 	}
 	if g.looked {
 		q.owes = owes
-		if g.messages <= given {
+		if g.waits.messages <= given {
 			q.upTo, q.parts = g.upTo, g.parts
 			l.done.Store(last)
 		}
@@ -439,7 +437,7 @@ func (h *Home) looked(now time.Time, q *queue, g *grab, owes int) {
 	}
 	l.mu.Lock()
 	before := l.owed
-	l.owed = owed{first: g.first, messages: g.messages, bytes: g.bytes}
+	l.owed = g.waits
 	if later := store.Seq(l.last.Load()); later > g.upTo { // it came since
 		l.owed.messages++
 		if l.owed.first == 0 {
