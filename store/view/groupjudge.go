@@ -120,6 +120,7 @@ func (g *groups) join(seq store.Seq, r *store.Record, j *fact.Join, dst []touche
 	if j.Since != 0 {
 		m.start = j.Since
 	}
+	m.since = m.start
 	gr.members[j.Member] = m
 	s := g.of[r.SID]
 	if s == nil {
@@ -163,7 +164,7 @@ func (g *groups) leave(seq store.Seq, r *store.Record, id, of fact.FilterID, how
 	}
 	s.Until = never // who gave it something may not know yet
 	for _, o := range held.open {
-		if how == ends && o.member == of && o.seq <= s.After {
+		if how == ends && o.member == of && o.seq > m.since && o.seq <= s.After {
 			s.Only = append(s.Only, o.seq)
 		}
 	}

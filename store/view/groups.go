@@ -49,6 +49,7 @@ type group struct {
 type member struct {
 	sid   store.SID
 	start store.Seq // what it was given by then and did not send is not its own
+	since store.Seq // when it became one: what it sent before that is not of this membership
 }
 
 // shares is what matters here of a session.
