@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -108,14 +109,9 @@ func TestARightGoesWhileAMessageIsOnItsWay(t *testing.T) {
 	}
 }
 
+// sortedM has what came in the order of its numbers.
 func sortedM(list []string) []string {
-	slices.SortFunc(list, func(a, b string) int { return len(a) - len(b) })
-	slices.SortStableFunc(list, func(a, b string) int {
-		if len(a) != len(b) {
-			return len(a) - len(b)
-		}
-		return strings.Compare(a, b)
-	})
+	slices.SortFunc(list, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b)) })
 	return list
 }
 
@@ -214,5 +210,55 @@ func TestWhatOnlyAnAbsentMemberMayHave(t *testing.T) {
 		}
 		k.pass(11 * time.Second)
 		k.idle(way)
+	}
+}
+
+// The power goes at any step of giving back what a member may not have any more: the other
+// has all of it, each message once.
+func TestThePowerGoesWhileAMemberGivesBack(t *testing.T) {
+	for _, q := range []mqtt.QoS{1, 2} {
+		for steps := range 12 {
+			what := fmt.Sprintf("QoS %d, %d steps", q, steps)
+			k := newKeptDesk(t, 2)
+			k.rules(denied())
+			a, b, pub := k.join(0, "a"), k.join(1, "b"), k.join(1, "pub")
+			k.hears(a, some, q)
+			k.hears(b, some, q)
+			a.resident().s.Congest()
+			for i := range uint16(8) {
+				pub.publish("open/secret", fmt.Sprint("m", i+1), q, i+1)
+			}
+			k.flush()
+			k.policy = denied("a")
+			k.govern(k.policy)
+			for i := range steps {
+				switch i % 4 {
+				case 0:
+					k.turn()
+				case 1:
+					k.log.commit()
+				case 2:
+					k.apply()
+				case 3:
+					k.read()
+					k.news()
+				}
+			}
+			k.crash()
+			for _, h := range k.homes {
+				h.PolicyChanged(k.now)
+			}
+			k.rest()
+			a, b = k.back("a"), k.back("b")
+			k.rest()
+			k.pass(stuckAgain) // only a may have had room at first
+			got := k.drinkAll(a, b)
+			once(t, what, 1, 8, sortedM(got[1]))
+			if len(got[0]) > 0 {
+				t.Errorf("%s: a has %v", what, got[0])
+			}
+			k.pass(11 * time.Second)
+			k.idle(what)
+		}
 	}
 }
