@@ -18,13 +18,12 @@ import (
 
 // portion is what a session asks the log for, and then what it got.
 type portion struct {
-	query       view.Query
-	plan        *plan       // what the portion before it found and left, instead of the query
-	seqs        []store.Seq // these and no others, instead of both
-	known       uint64      // durable.known of when it was asked
-	waits       lag         // what the session was behind with then
-	messagesMax int         // of it: what is older is dropped
-	bytesMax    int64
+	query  view.Query
+	plan   *plan       // what the portion before it found and left, instead of the query
+	seqs   []store.Seq // these and no others, instead of both
+	known  uint64      // durable.known of when it was asked
+	waits  lag         // what the session was behind with then
+	limits queueLimits // of it: what is older is dropped
 
 	messages     []logged
 	dropped      int // over the limits
@@ -41,7 +40,7 @@ type portion struct {
 type plan struct {
 	list  []view.Posting // at most planMax; what comes next
 	tail  store.Seq      // the first that is wanted behind the list; 0: none
-	last  store.Seq      // the last of all that was found
+	last  store.Seq      // the last that is known of
 	upTo  store.Seq
 	after store.Seq // it holds while the session's pos is this
 	known uint64    // and its durable.known this
@@ -56,8 +55,7 @@ func (h *Home) feed(now time.Time, r *resident) {
 	if d.fetching || !r.s.Online() || d.pledged > 0 { // what it had is its own or its group's: that is not known yet
 		return
 	}
-	p := &portion{}
-	p.messagesMax, p.bytesMax = h.queueMax()
+	p := &portion{limits: h.queueMax()}
 	switch {
 	case d.missing:
 		for _, seq := range r.s.Missing(nil) {
@@ -98,32 +96,14 @@ func (p *portion) read(ix Index) {
 		p.upTo = l.upTo
 		p.take(l.list, l.tail, l.last)
 	default:
-		var list []view.Posting
-		if list, p.upTo, p.err = ix.Pending(&p.query, nil); p.err != nil {
+		if p.err = p.look(ix); p.err != nil {
 			return
 		}
-		p.choose(list)
 	}
 	p.lost, p.err = ix.Read(context.Background(), p.seqs, func(seq store.Seq, rec *store.Record, m *fact.Message) error {
 		p.messages = append(p.messages, logged{seq: seq, from: rec.SID, frame: frameOf(rec, m), filters: append([]fact.FilterID(nil), m.Filters...), broad: m.Broad})
 		return nil
 	})
-}
-
-// choose drops the oldest of what waits over the limits, and takes what one portion
-// holds of the rest.
-func (p *portion) choose(list []view.Posting) {
-	p.dropped, p.droppedBytes = surplus(list, &p.waits, p.messagesMax, p.bytesMax)
-	list = list[p.dropped:]
-	last, tail := store.Seq(0), store.Seq(0)
-	if len(list) > 0 {
-		last = list[len(list)-1].Seq
-	}
-	if most := session.AheadMessages + planMax; len(list) > most {
-		tail = list[most].Seq
-		list = append(make([]view.Posting, 0, most), list[:most]...) // not all of a million must stay
-	}
-	p.take(list, tail, last)
 }
 
 // take takes what one portion holds off the list, and plans the next ones.
@@ -222,6 +202,11 @@ func (h *Home) serve(now time.Time, r *resident, p *portion) (all bool) {
 		if !r.s.Ahead(m.frame) { // something else came between, or the client has gone
 			d.pos = m.seq - 1
 			d.lag.first = m.seq
+			return false
+		}
+		if s := h.deniedShare(r, m, true); s != nil {
+			d.pos, d.lag.first = m.seq-1, m.seq
+			h.handBack(now, r, s, m.seq)
 			return false
 		}
 		w, any := h.wants(r, m)

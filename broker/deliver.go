@@ -100,11 +100,11 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 	}
 	if (w.check || f.CreatedAt <= r.doubt) && !h.mayReceive(now, r, f) {
 		if w.group != (session.Group{}) {
-			h.pass(now, f, w, to, false)
+			h.pass(now, f, w, to)
 		}
 		return
 	}
-	if w.group != (session.Group{}) && w.passes == 0 && !r.s.Online() && h.pass(now, f, w, to, true) {
+	if w.group != (session.Group{}) && w.passes == 0 && !r.s.Online() && h.pass(now, f, w, to) {
 		return // its connection went while the message was on its way [§4.8.2]
 	}
 	if w.group == (session.Group{}) && r.s.SeenRetained(f.Topic(), f.Version) {

@@ -1,19 +1,10 @@
 package broker
 
 import (
-	"context"
-	"errors"
-	"log/slog"
-	"slices"
 	"time"
 
-	"github.com/redoubtmq/redoubt/metrics"
-	"github.com/redoubtmq/redoubt/mqtt"
-	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/fact"
-	"github.com/redoubtmq/redoubt/store/view"
-	"github.com/redoubtmq/redoubt/topic"
 )
 
 // The home of a line hands out what waits in it: a portion no larger than what the
@@ -32,7 +23,8 @@ type queue struct {
 	owes     int       // line.owes of when it was looked for
 	failed   bool      // a take was refused since
 	parts    bool      // what was given back may be all handed out
-	grace    time.Time // when what lost members had is looked at once more; zero: never
+	stuck    stuck     // what nobody may have who has room now
+	grace    time.Time // when what lost members had, or is stuck, is looked at once more; zero: never
 	listed   bool      // in work.lines
 }
 
@@ -48,40 +40,6 @@ type source struct {
 	id   fact.FilterID
 	part store.Seq
 }
-
-// grab is a portion of a line, asked for and then read.
-type grab struct {
-	id          fact.FilterID
-	room        int // messages
-	messagesMax int // of all that waits: what is older is dropped
-	bytesMax    int64
-	now         int64     // Unix milliseconds
-	next        []awaited // of the portion before; nil: look for it
-
-	looked   bool // everything: what is found is all there is
-	ended    bool // the log knows no such group
-	messages int  // of all that waits
-	bytes    int64
-	first    store.Seq // of it; 0: nothing
-	upTo     store.Seq
-	dropped  int                  // over the limits
-	floors   map[source]store.Seq // what is before is dropped
-	empty    []source             // that nothing is left of
-	young    bool                 // a lost member may still be given something
-	parts    bool                 // some of it was given back
-	list     []awaited
-	frames   map[store.Seq]*mqtt.Frame // of list; one that is not there is lost
-	err      error
-}
-
-const (
-	// grabMax is the most that is handed out in one go, in messages and bytes.
-	grabMax      = 64
-	grabBytesMax = 256 << 10
-	// sourceGrace is how long what a lost member may still be given is looked for,
-	// milliseconds: whoever gave it had not heard.
-	sourceGrace = 10_000
-)
 
 // poked looks at a line.
 func (h *Home) poked(l *line) func(now time.Time) {
@@ -108,8 +66,8 @@ func (h *Home) hearLine(now time.Time, l *line, m *logged) {
 	if l.kept.Load() == 0 {
 		return
 	}
-	messagesMax, bytesMax := h.queueMax()
-	l.hear(m.seq, worth(m.frame), 2*messagesMax+grabMax, 2*bytesMax)
+	most := h.queueMax()
+	l.hear(m.seq, worth(m.frame), 2*most.messages+grabMax, 2*most.bytes)
 	h.serveLine(now, h.queueOf(l))
 }
 
@@ -151,319 +109,6 @@ func (h *Home) serveLine(now time.Time, q *queue) {
 	})
 }
 
-// read fetches the portion; it may wait for the disk.
-func (g *grab) read(ix Index) {
-	all := g.next
-	if all == nil {
-		if all, g.err = g.look(ix); g.err != nil {
-			return
-		}
-	}
-	bytes := int64(0)
-	for len(all) > 0 && len(g.list) < g.room && (len(g.list) == 0 || bytes+int64(all[0].bytes) <= grabBytesMax) {
-		bytes += int64(all[0].bytes)
-		g.list = append(g.list, all[0])
-		all = all[1:]
-	}
-	g.next = all[:min(len(all), planMax)]
-	if !g.looked {
-		g.next = all
-	}
-	seqs := make([]store.Seq, 0, len(g.list))
-	for i := range g.list {
-		seqs = append(seqs, g.list[i].seq)
-	}
-	g.frames = make(map[store.Seq]*mqtt.Frame, len(seqs))
-	_, g.err = ix.Read(context.Background(), slices.Compact(seqs), func(seq store.Seq, rec *store.Record, m *fact.Message) error {
-		g.frames[seq] = frameOf(rec, m)
-		return nil
-	})
-}
-
-// look finds all that waits, drops the oldest over the limits, and notes what parts have
-// nothing left.
-func (g *grab) look(ix Index) (all []awaited, err error) {
-	g.looked, g.upTo = true, unknown
-	group, ok := ix.Group(g.id)
-	if g.ended = !ok; g.ended {
-		return nil, nil
-	}
-	var list []view.Posting
-	for i := range group.Sources {
-		s := &group.Sources[i]
-		from, n := source{s.ID, s.Part}, len(all)
-		var upTo store.Seq
-		list, upTo, err = ix.Pending(&view.Query{Filters: []view.Interest{{ID: s.ID, Start: s.Start()}}, After: s.Start()}, list[:0])
-		if err != nil {
-			return nil, err
-		}
-		g.upTo = min(g.upTo, upTo)
-		for _, p := range list {
-			if s.Wants(p.Seq) {
-				all = append(all, awaited{p.Seq, p.Bytes, from})
-				g.bytes += int64(p.Bytes)
-			}
-		}
-		old := s.Until != unknown || g.now-s.At >= sourceGrace
-		g.young = g.young || !old
-		g.parts = g.parts || len(all) > n && s.Part != 0
-		if len(all) == n && s.Part != 0 && upTo >= min(s.Until, max(s.Part, s.After)) && old {
-			g.empty = append(g.empty, from)
-		}
-	}
-	slices.SortStableFunc(all, func(a, b awaited) int {
-		switch {
-		case a.seq < b.seq:
-			return -1
-		case a.seq > b.seq:
-			return 1
-		}
-		return 0
-	})
-	for len(all) > 1 && (len(all) > g.messagesMax || g.bytes > g.bytesMax) {
-		if g.floors == nil {
-			g.floors = make(map[source]store.Seq)
-		}
-		g.floors[all[0].from] = all[0].seq + 1
-		g.bytes -= int64(all[0].bytes)
-		all = all[1:]
-		g.dropped++
-	}
-	if g.messages = len(all); g.messages > 0 {
-		g.first = all[0].seq
-	}
-	return all, nil
-}
-
-func (g *grab) release() {
-	for _, f := range g.frames {
-		f.Release()
-	}
-}
-
-// grabbed hands out a portion that was read.
-func (h *Home) grabbed(now time.Time, q *queue, g *grab, last uint64, owes int) {
-	defer g.release()
-	q.fetching = false
-	l := q.l
-	switch {
-	case g.err != nil:
-		h.b.log.Event(now, slog.LevelError, "messages that wait for a shared subscription could not be read", l.share+"/"+l.real,
-			slog.String("share", l.share), slog.String("filter", l.real), slog.String("why", g.err.Error()))
-		h.lineAgain(now, q)
-		return
-	case l.kept.Load() == 0:
-		h.serveLine(now, q)
-		return
-	case g.ended: // its first member is on the way out, or is not there yet
-		h.lineAgain(now, q)
-		return
-	}
-	h.part()
-	if g.looked {
-		h.looked(now, q, g, owes)
-	}
-	below := make(map[source]store.Seq)
-	given := 0
-	for ; given < len(g.list); given++ {
-		m := &g.list[given]
-		f := g.frames[m.seq]
-		if !h.handable(now, l, f) {
-			continue
-		}
-		if _, ok := below[m.from]; !ok { // all of it before this one is done with
-			below[m.from] = m.seq
-		}
-		if !h.handOut(now, q, m, f, below[m.from]) {
-			break
-		}
-	}
-	if q.next = append(slices.Clone(g.list[given:]), g.next...); g.room == 0 {
-		q.next = nil // when there is room others may have come, and these be over the limits
-	}
-	for _, m := range g.list[:given] { // of what nothing was taken
-		if _, ok := below[m.from]; !ok {
-			below[m.from] = 0
-			h.sayTake(now, q, nil, fact.Take{Group: l.id, Source: m.from.id, Part: m.from.part, Below: lastOf(g.list[:given], m.from) + 1})
-		}
-	}
-	q.upTo, q.failed = 0, false
-	if g.looked {
-		q.owes = owes
-		if g.messages <= given {
-			q.upTo, q.parts = g.upTo, g.parts
-			l.done.Store(last)
-		}
-	}
-	h.serveLine(now, q) // unless it waits for what was said, or for room
-}
-
-func lastOf(list []awaited, from source) (last store.Seq) {
-	for i := range list {
-		if list[i].from == from {
-			last = list[i].seq
-		}
-	}
-	return last
-}
-
-// looked takes what is known of a line now, and says what of it is over.
-func (h *Home) looked(now time.Time, q *queue, g *grab, owes int) {
-	l := q.l
-	for from, below := range g.floors {
-		h.sayTake(now, q, nil, fact.Take{Group: l.id, Source: from.id, Part: from.part, Below: below})
-	}
-	for _, from := range g.empty {
-		h.sayTake(now, q, nil, fact.Take{Group: l.id, Source: from.id, Part: from.part, Done: true})
-	}
-	if q.grace = (time.Time{}); g.young {
-		q.grace = now.Add(sourceGrace * time.Millisecond)
-		h.listLine(q)
-	}
-	l.mu.Lock()
-	before := l.owed
-	l.owed = owed{first: g.first, messages: g.messages, bytes: g.bytes}
-	if later := store.Seq(l.last.Load()); later > g.upTo { // it came since
-		l.owed.messages++
-		if l.owed.first == 0 {
-			l.owed.first = g.upTo + 1
-		}
-	}
-	if (l.giving > 0 || l.owes != owes) && before.first != 0 { // it is not there yet
-		if l.owed.first == 0 || before.first < l.owed.first {
-			l.owed.first = before.first
-		}
-	}
-	l.mu.Unlock()
-	if dropped := g.dropped; dropped > 0 {
-		h.count.Add(metrics.MessagesDroppedQueueFull, int64(dropped))
-		h.b.log.Event(now, slog.LevelWarn, "queue of a shared subscription full, messages dropped", l.share+"/"+l.real,
-			slog.String("share", l.share), slog.String("filter", l.real), slog.Int("messages", dropped))
-	}
-}
-
-// handable tells whether a message of a line is still for somebody, and counts one that
-// is not.
-func (h *Home) handable(now time.Time, l *line, f *mqtt.Frame) bool {
-	waitMax := h.b.Settings().Session.WaitMax
-	switch {
-	case f == nil:
-		h.count.Inc(metrics.MessagesDroppedStore)
-		return false
-	case !topic.Match(l.real, f.Topic()): // an identifier is a hash
-		return false
-	case f.ExpiresAt != 0 && f.ExpiresAt <= now.UnixMilli(), waitMax > 0 && now.UnixMilli()-f.CreatedAt > waitMax.Milliseconds():
-		h.count.Inc(metrics.MessagesDroppedExpired)
-		return false
-	}
-	return true
-}
-
-// handOut takes one message for a member that has room; false if none has.
-func (h *Home) handOut(now time.Time, q *queue, m *awaited, f *mqtt.Frame, below store.Seq) bool {
-	l := q.l
-	ref := l.router()
-	to, member, ok := h.b.groups.Claim(ref, h.choose(author{}, f))
-	if !ok {
-		return false
-	}
-	t := fact.Take{Group: l.id, Source: m.from.id, Part: m.from.part, Seq: m.seq, Below: below}
-	w := h.wantOf(to, f, groupOf(ref))
-	w.promised = true
-	hand := &handed{to: to, member: member, want: w, bytes: worth(f)}
-	if w.durable && w.qos > 0 {
-		in := h.b.filters.membership(membership{to.Ref, ref})
-		if in == nil || !in.known.Load() { // it is about to leave, or not quite there
-			member.Arrived()
-			return false
-		}
-		h.scratch.one[0] = in.id
-		body := fact.Message{Topic: f.Topic(), Props: f.Props(), Payload: f.Payload(), QoS: uint8(f.QoS), Retain: f.Retain, ExpiresAt: f.ExpiresAt, Filters: h.scratch.one[:]}
-		t.Member, t.Body = in.id, body.Append(nil)
-		hand.sid, hand.epoch, hand.kept, hand.at = in.sid, in.epoch.Load(), true, f.CreatedAt
-	} else {
-		hand.frame = f.Hold()
-	}
-	h.sayTake(now, q, hand, t)
-	return true
-}
-
-// handed is a message on its way from a line to a member.
-type handed struct {
-	to     router.Subscriber
-	member *router.Member
-	want   want
-	frame  *mqtt.Frame // owned; nil if it comes to the member by the log
-	bytes  int64
-
-	kept  bool
-	sid   store.SID
-	epoch uint64
-	at    int64 // Unix milliseconds, when it was published
-}
-
-// sayTake says that a message is taken, or only that something is done with.
-func (h *Home) sayTake(now time.Time, q *queue, hand *handed, t fact.Take) {
-	j := &h.journal
-	if len(j.body) > batchBytes {
-		h.submit()
-	}
-	j.body = t.Append(j.body)
-	var sid store.SID
-	epoch, at := uint64(0), int64(0)
-	if hand != nil && hand.kept {
-		sid, epoch, at = hand.sid, hand.epoch, hand.at
-	}
-	ticket, index := h.record(now, store.ShareAck, sid, epoch)
-	if at != 0 { // it is as old as it was
-		j.recs[index].At = at
-	}
-	q.under++
-	j.waiters = append(j.waiters, waiter{ticket: ticket, index: index, kind: waitDo, do: func(now time.Time, _ *resident, _ store.Seq, err error) { h.taken(now, q, hand, err) }})
-}
-
-// taken hears what became of it.
-func (h *Home) taken(now time.Time, q *queue, hand *handed, err error) {
-	q.under--
-	switch {
-	case hand == nil:
-		q.failed = q.failed || err != nil
-	case err == nil && !hand.kept:
-		if hand.want.qos == 0 {
-			hand.member.Arrived()
-			hand.want.promised = false
-		}
-		h.give(now, hand.to, hand.frame, hand.want)
-	case err == nil: // the member has it from the log
-	default:
-		hand.member.Arrived()
-		q.next, q.failed = nil, true
-		q.l.again()
-		if !errors.Is(err, errFenced) {
-			q.again = now.Add(saveAfter)
-		}
-	}
-	if hand != nil {
-		if err == nil {
-			q.l.less(hand.bytes)
-		}
-		if hand.frame != nil {
-			hand.frame.Release()
-		}
-	}
-	if q.under > 0 {
-		return
-	}
-	if !q.failed {
-		q.l.left(q)
-	}
-	if q.parts { // to say that nothing is left of it
-		q.parts = false
-		q.l.look()
-	}
-	h.serveLine(now, q)
-}
-
 // look has the line looked at whole.
 func (l *line) look() {
 	l.mu.Lock()
@@ -486,9 +131,13 @@ func (l *line) left(q *queue) {
 	switch {
 	case l.giving > 0 || l.owes != q.owes || l.dirty:
 	case len(q.next) > 0:
-		l.owed.first = max(l.owed.first, q.next[0].seq)
+		first := q.next[0].seq
+		if q.stuck.first != 0 {
+			first = min(first, q.stuck.first)
+		}
+		l.owed.first = max(l.owed.first, first)
 	case q.upTo != 0 && store.Seq(l.last.Load()) <= q.upTo:
-		l.owed = owed{}
+		l.owed = q.stuck.owed
 	}
 }
 

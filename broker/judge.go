@@ -13,6 +13,9 @@ import (
 // overlaps (A051).
 func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 	policy := h.b.authz.Policy()
+	if r.member != nil && r.member.Judged() {
+		h.stand(r)
+	}
 	var gone []session.Sub
 	for _, sub := range r.s.Subscriptions() {
 		d := policy.DecideSubscribe(&r.by, judged(&sub), sub.QoS)
@@ -31,6 +34,7 @@ func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 		h.unsubscribe(now, r, &gone[i])
 	}
 	decisions = len(r.s.Subscriptions()) + len(gone)
+	h.handOver(now, r)
 	denied := r.s.Purge(func(name []byte) bool {
 		decisions++
 		return h.cache.DecideDelivery(policy, r.subject, &r.by, name).Allow

@@ -229,7 +229,7 @@ func (h *Home) offerHeard(now time.Time, r *resident, m *logged) {
 	if !any {
 		return
 	}
-	if d.lag.first != 0 || !r.s.Ahead(m.frame) {
+	if d.lag.first != 0 || !r.s.Ahead(m.frame) || h.deniedShare(r, m, false) != nil {
 		if d.lag.first == 0 {
 			d.pos = m.seq - 1
 		}

@@ -138,13 +138,13 @@ func (h *Home) lineWants() *Wants {
 // enforceLines has lines looked at that are over the limits of a queue: whoever looks drops
 // the oldest.
 func (h *Home) enforceLines(now time.Time) {
-	messagesMax, bytesMax := h.queueMax()
+	most := h.queueMax()
 	for _, l := range h.b.lines.all() {
 		if l.home != int(h.id) {
 			continue
 		}
 		l.mu.Lock()
-		over := l.owed.messages > messagesMax || l.owed.bytes > bytesMax
+		over := l.owed.messages > most.messages || l.owed.bytes > most.bytes
 		l.dirty = l.dirty || over
 		l.mu.Unlock()
 		if over {
@@ -157,12 +157,11 @@ func (h *Home) enforceLines(now time.Time) {
 type Surplus struct {
 	Key session.Key
 
-	ref         Ref
-	query       view.Query
-	known       uint64
-	waits       lag
-	messagesMax int
-	bytesMax    int64
+	ref    Ref
+	query  view.Query
+	known  uint64
+	waits  lag
+	limits queueLimits
 
 	from    store.Seq // what is older goes
 	dropped int
@@ -172,28 +171,22 @@ type Surplus struct {
 // Surplus are the sessions of this home that lag from below below on and are over their
 // limits.
 func (h *Home) Surplus(below store.Seq) (list []*Surplus) {
-	messagesMax, bytesMax := h.queueMax()
+	most := h.queueMax()
 	for _, r := range h.slots {
 		if r == nil || r.log == nil || r.log.lag.first == 0 || r.log.lag.first >= below {
 			continue
 		}
-		if d := r.log; d.lag.messages > messagesMax || d.lag.bytes > bytesMax {
-			list = append(list, &Surplus{Key: r.s.Key, ref: r.ref, query: d.backlog(), known: d.known, waits: d.lag, messagesMax: messagesMax, bytesMax: bytesMax})
+		if d := r.log; d.lag.messages > most.messages || d.lag.bytes > most.bytes {
+			list = append(list, &Surplus{Key: r.s.Key, ref: r.ref, query: d.backlog(), known: d.known, waits: d.lag, limits: most})
 		}
 	}
 	return list
 }
 
 // Measure finds out where what the session may have begins. It may wait for the disk.
-func (s *Surplus) Measure(ix Index) error {
-	list, _, err := ix.Pending(&s.query, nil)
-	if err != nil {
-		return err
-	}
-	if s.dropped, s.bytes = surplus(list, &s.waits, s.messagesMax, s.bytesMax); s.dropped > 0 {
-		s.from = list[s.dropped].Seq
-	}
-	return nil
+func (s *Surplus) Measure(ix Index) (err error) {
+	s.dropped, s.bytes, s.from, err = s.limits.surplus(ix, s.query, &s.waits)
+	return err
 }
 
 // Forgo drops what was measured, of sessions that have not changed meanwhile, and says so
@@ -219,10 +212,10 @@ func (h *Home) Forgo(now time.Time, list []*Surplus) (dropped int) {
 	return dropped
 }
 
-// queueMax is how much may wait for a session: messages, and bytes.
-func (h *Home) queueMax() (messages int, bytes int64) {
+// queueMax is how much may wait for a session.
+func (h *Home) queueMax() queueLimits {
 	set := h.b.Settings()
-	return max(1, set.Session.MqueueMessages), max(1, set.Session.MqueueBytes)
+	return queueLimits{max(1, set.Session.MqueueMessages), max(1, set.Session.MqueueBytes)}
 }
 
 // backlog asks for all that waits in the log for a session.
@@ -234,22 +227,6 @@ func (d *durable) backlog() view.Query {
 		}
 	}
 	return q
-}
-
-// surplus is how many of the oldest of a list are over the limits of a session, and their
-// bytes. The list also has what the session does not want: broad messages for others, and
-// its own. They must not push out what it does, so its own count decides.
-func surplus(list []view.Posting, waits *lag, messagesMax int, bytesMax int64) (n int, dropped int64) {
-	bytes := int64(0)
-	for i := range list {
-		bytes += int64(list[i].Bytes)
-	}
-	over, overBytes := min(waits.messages, len(list))-messagesMax, min(waits.bytes, bytes)-bytesMax
-	for n+1 < len(list) && (over > n || overBytes > dropped) {
-		dropped += int64(list[n].Bytes)
-		n++
-	}
-	return n, dropped
 }
 
 // Each runs fn on the loop of every home and returns when all have run: conn.Server's.

@@ -22,7 +22,7 @@ func groupOf(r router.Ref) session.Group { return session.Group{Slot: r.Slot, Ge
 
 // choose prepares the choice of a member for f.
 func (h *Home) choose(a author, f *mqtt.Frame) router.Choice {
-	c := router.Choice{Strategy: h.b.Settings().SharedStrategy}
+	c := router.Choice{Strategy: h.b.Settings().SharedStrategy, Name: f.Topic()}
 	switch c.Strategy {
 	case router.Random, router.Sticky:
 		c.Random = h.random.Uint64()
@@ -45,8 +45,9 @@ func (h *Home) share(now time.Time, a author, f *mqtt.Frame, group router.Ref) (
 		}
 	}
 	to, ok := h.b.groups.Pick(group, h.choose(a, f))
-	if !ok {
-		return true // the last member has left since the match
+	if !ok { // or the last member has left since the match
+		h.barred(now, group, f)
+		return true
 	}
 	w := h.wantOf(to, f, groupOf(group))
 	if a.logged && w.durable && w.qos > 0 {
@@ -85,29 +86,29 @@ const passesMax = 4
 
 // pass gives a shared message to another member than the one who could not have
 // it, and tells whether there was one. Where it may wait for a member, it does.
-func (h *Home) pass(now time.Time, f *mqtt.Frame, w want, not router.Ref, wait bool) bool {
+func (h *Home) pass(now time.Time, f *mqtt.Frame, w want, not router.Ref) bool {
 	if w.passes++; w.passes > passesMax {
 		return false
+	}
+	group := groupRef(w.group)
+	if l := h.b.lines.at(group); l != nil && l.kept.Load() > 0 && f.QoS > 0 {
+		if h.noneMay(group, f) {
+			return false
+		}
+		h.queueUp(now, f, l)
+		return true
 	}
 	c := h.choose(author{}, f)
 	h.scratch.not[0] = not
 	c.Not = h.scratch.not[:]
-	pick := h.b.groups.Pick
-	if l := h.b.lines.at(groupRef(w.group)); l != nil && l.kept.Load() > 0 && f.QoS > 0 {
-		if wait {
-			h.queueUp(now, f, l)
-			return true
-		}
-		pick = h.pickAble // who may have it but cannot would give it back, and again it would come to who may not
-	}
-	to, ok := pick(groupRef(w.group), c)
+	to, ok := h.b.groups.Pick(group, c)
 	if !ok {
 		return false
 	}
 	next := h.wantOf(to, f, w.group)
 	next.passes = w.passes
 	if next.durable && next.qos > 0 {
-		if id := h.b.filters.member(membership{to.Ref, groupRef(w.group)}); id != 0 {
+		if id := h.b.filters.member(membership{to.Ref, group}); id != 0 {
 			h.scratch.one[0] = id
 			h.recordMessage(now, author{}, f, store.Message, addressed{ids: h.scratch.one[:]}) // in one batch with what says that the other has it no longer
 			return true
@@ -117,19 +118,10 @@ func (h *Home) pass(now time.Time, f *mqtt.Frame, w want, not router.Ref, wait b
 	return true
 }
 
-// pickAble is Pick among those that can send the message now.
-func (h *Home) pickAble(group router.Ref, by router.Choice) (to router.Subscriber, ok bool) {
-	to, m, ok := h.b.groups.Claim(group, by)
-	if ok {
-		m.Arrived()
-	}
-	return to, ok
-}
-
 // undeliverable passes a message on that its session could not have, or counts it
 // as lost to why.
 func (h *Home) undeliverable(now time.Time, to router.Ref, f *mqtt.Frame, w want, why metrics.ID) {
-	if w.group == (session.Group{}) || !h.pass(now, f, w, to, true) {
+	if w.group == (session.Group{}) || !h.pass(now, f, w, to) {
 		h.count.Inc(why)
 	}
 }
@@ -144,7 +136,7 @@ func (h *Home) reshare(now time.Time, r *resident, gone bool) {
 		if !gone && r.in(g) {
 			return false
 		}
-		return h.pass(now, f, want{group: g}, h.routerRef(r.ref), true)
+		return h.pass(now, f, want{group: g}, h.routerRef(r.ref))
 	})
 }
 
@@ -204,6 +196,9 @@ func (h *Home) insert(r *resident, sub *session.Sub) {
 	if r.member == nil {
 		r.member = new(router.Member)
 		h.tellGroups(r)
+	}
+	if sub.Check {
+		h.stand(r) // before anybody chooses it who would have to ask
 	}
 	group, replaced := h.b.groups.Join(share, sub.Real, s, r.member)
 	if !replaced {

@@ -114,17 +114,22 @@ func readSummoned(ix Index, sid store.SID, seq store.Seq) (f found) {
 			q.Filters = append(q.Filters, view.Interest{ID: s.ID, Start: s.Start})
 		}
 	}
-	var list []view.Posting
-	if list, f.upTo, f.err = ix.Pending(&q, nil); f.err != nil || len(list) == 0 {
+	f.upTo, f.err = walk(ix, q, func(p *view.Posting) bool {
+		if f.lag == nil {
+			f.lag = &Lag{First: p.Seq}
+		}
+		f.lag.Last = p.Seq
+		return true
+	})
+	if f.err != nil || f.lag == nil {
 		return f
 	}
-	f.lag = &Lag{First: list[0].Seq, Last: list[len(list)-1].Seq}
 	q.Broad = false // which of those it wants is not known before they are read
-	list, _, f.err = ix.Pending(&q, list[:0])
-	for i := range list {
+	_, f.err = walk(ix, q, func(p *view.Posting) bool {
 		f.lag.Messages++
-		f.lag.Bytes += int64(list[i].Bytes)
-	}
+		f.lag.Bytes += int64(p.Bytes)
+		return true
+	})
 	return f
 }
 

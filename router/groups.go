@@ -29,6 +29,20 @@ type Member struct {
 	state    atomic.Uint32
 	room     atomic.Int32 // and one; 0: for everything
 	promised atomic.Int32 // messages on their way to it
+	judge    atomic.Pointer[func(name []byte) bool]
+}
+
+// SetJudge says who tells whether the session may have a message of that topic name. fn is
+// called by publishers, on any goroutine. Only its home calls it.
+func (m *Member) SetJudge(fn func(name []byte) bool) { m.judge.Store(&fn) }
+
+// Judged tells whether SetJudge was called.
+func (m *Member) Judged() bool { return m.judge.Load() != nil }
+
+// may asks; who has no judge is asked nothing.
+func (m *Member) may(name []byte) bool {
+	fn := m.judge.Load()
+	return fn == nil || (*fn)(name)
 }
 
 // SetState says what the session can do now. Only its home calls it.

@@ -39,11 +39,14 @@ type Choice struct {
 	// Not are members that must not get the message: who has it, or refused it.
 	// [MQTT-4.8.2-6] has the caller discard what a client refused by reason code.
 	Not []Ref
+	// Name is the topic name. Who has the option Check is asked whether it may have that,
+	// and passed over if not. Empty: nobody is asked.
+	Name []byte
 }
 
 // Pick chooses who of the group gets one message: by the strategy among those that
 // accept, if none does among those that are Full, and then among those Offline;
-// never one of by.Not. ok is false if nobody remains or the group has gone.
+// never one of by.Not, or who may not have by.Name. ok is false if nobody remains or the group has gone.
 //
 // The answer is of one moment. The caller copes with a member that has left since,
 // or whose window has filled up. Pick allocates nothing. Mostly it looks at one
@@ -73,16 +76,16 @@ func (gr *group) choose(r *roster, by Choice) int {
 	}
 	switch by.Strategy {
 	case RoundRobin:
-		return gr.next(r, by.Not)
+		return gr.next(r, &by)
 	case Random:
-		i, _ := r.random(by.Random, by.Not)
+		i, _ := r.random(by.Random, &by)
 		return i
 	case Sticky:
-		return r.keep(by.Random, by.Not)
+		return r.keep(by.Random, &by)
 	case HashClientID:
-		return r.highest(by.Publisher, by.Not)
+		return r.highest(by.Publisher, &by)
 	case HashTopic:
-		return r.highest(by.Topic, by.Not)
+		return r.highest(by.Topic, &by)
 	}
 	panic("BUG: router: no such strategy")
 }
@@ -108,7 +111,7 @@ func (g *Groups) Claim(group Ref, by Choice) (s Subscriber, m *Member, ok bool) 
 			break
 		}
 		seat := r.at(i)
-		if seat.state(by.Not) != Accepting {
+		if seat.able(by.Not) != Accepting {
 			break
 		}
 		if seat.m.promise() {
@@ -142,16 +145,44 @@ func (g *Groups) Spare(group Ref, most int) (n int) {
 // excluded is the State of who must not get the message. It is worse than all others.
 const excluded = Offline + 1
 
-func (s *seat) state(not []Ref) State {
+func (s *seat) able(not []Ref) State {
 	if len(not) > 0 && slices.Contains(not, s.sub.Ref) {
 		return excluded
 	}
 	return s.m.State()
 }
 
+// state is able, also of who may not have the message. Who is worse than worst is not asked.
+func (s *seat) state(by *Choice, worst State) State {
+	able := s.able(by.Not)
+	if able <= worst && able != excluded && len(by.Name) > 0 && s.sub.Opts&Check != 0 && !s.m.may(by.Name) {
+		return excluded
+	}
+	return able
+}
+
+// Best is the state of who could have a message soonest of those that Pick chooses among.
+// barred tells that there are members, and nobody may have it. It looks no further than at
+// who is as good as enough.
+func (g *Groups) Best(group Ref, by Choice, enough State) (best State, barred bool) {
+	if group.Home != GroupHome {
+		return Offline, false
+	}
+	_, gr := g.at(idOf(group))
+	if gr == nil {
+		return Offline, false
+	}
+	r := gr.roster.Load()
+	best = excluded
+	for i := 0; i < r.n && best > enough; i++ {
+		best = min(best, r.at(i).state(&by, best-1))
+	}
+	return min(best, Offline), best == excluded && r.n > 0
+}
+
 // next takes a turn. Turns of those who cannot take the message are used up with
 // it, or the member behind them would get theirs as well.
-func (gr *group) next(r *roster, not []Ref) int {
+func (gr *group) next(r *roster, by *Choice) int {
 	turn := gr.turn.Add(1) - 1
 	start := int(turn % uint64(r.n))
 	best, skip, state := -1, 0, excluded
@@ -160,7 +191,7 @@ func (gr *group) next(r *roster, not []Ref) int {
 		if i >= r.n {
 			i -= r.n
 		}
-		if s := r.at(i).state(not); s < state {
+		if s := r.at(i).state(by, state-1); s < state {
 			best, skip, state = i, k, s
 			if s == Accepting {
 				break
@@ -176,15 +207,15 @@ func (gr *group) next(r *roster, not []Ref) int {
 // random answers one of those in the best state that anybody has, and that state,
 // and gives each the same chance: to take the neighbour of who does not accept
 // would give that one two.
-func (r *roster) random(random uint64, not []Ref) (best int, state State) {
+func (r *roster) random(random uint64, by *Choice) (best int, state State) {
 	i := below64(random, r.n)
-	if r.at(i).state(not) == Accepting {
+	if r.at(i).state(by, Accepting) == Accepting {
 		return i, Accepting
 	}
 	best, state = -1, excluded
 	seen := 0 // in that state so far; each one is as likely as the others to be best
 	for i := range r.n {
-		switch s := r.at(i).state(not); {
+		switch s := r.at(i).state(by, state); {
 		case s < state:
 			best, state, seen = i, s, 1
 		case s == state && s != excluded:
@@ -199,16 +230,16 @@ func (r *roster) random(random uint64, not []Ref) (best int, state State) {
 }
 
 // keep answers the member that is kept, unless a better one must be chosen.
-func (r *roster) keep(random uint64, not []Ref) int {
+func (r *roster) keep(random uint64, by *Choice) int {
 	for {
 		kept := r.kept.Load()
 		was := excluded
 		if kept > 0 {
-			if was = r.at(int(kept) - 1).state(not); was == Accepting {
+			if was = r.at(int(kept)-1).state(by, Offline); was == Accepting {
 				return int(kept) - 1
 			}
 		}
-		best, state := r.random(random, not)
+		best, state := r.random(random, by)
 		switch {
 		case kept > 0 && was != excluded && was <= state:
 			return int(kept) - 1
@@ -227,19 +258,16 @@ func (r *roster) keep(random uint64, not []Ref) int {
 // best state that anybody has (rendezvous hashing: Thaler and Ravishankar, 1998).
 // A member's score for a key depends on nobody else, so whoever leaves moves
 // nothing but its own.
-func (r *roster) highest(key uint64, not []Ref) int {
+func (r *roster) highest(key uint64, by *Choice) int {
 	key = mix(key)
 	best, state, top := -1, excluded, uint64(0)
 	i := 0
 	for _, page := range r.pages {
 		for j := range page {
-			s := page[j].state(not)
-			if s < state {
-				state, top, best = s, 0, -1
-			}
-			if s == state && s != excluded {
-				if x := page[j].sub.Ref.score(key); x >= top {
-					top, best = x, i
+			x := page[j].sub.Ref.score(key)
+			if able := page[j].able(by.Not); able < state || able == state && x >= top {
+				if s := page[j].state(by, able); s != excluded {
+					state, top, best = s, x, i
 				}
 			}
 			i++

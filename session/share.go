@@ -70,6 +70,15 @@ func (s *Session) Unshared() bool {
 	return false
 }
 
+// Shared calls each for what came from the log by a group and was not sent.
+func (s *Session) Shared(each func(f *mqtt.Frame, g Group)) {
+	for i := range s.out.queue.q12.len() {
+		if d := s.out.queue.q12.at(i); d.Seq != 0 && d.Group != (Group{}) {
+			each(d.Frame, d.Group)
+		}
+	}
+}
+
 // Unqueue drops what came from the log by a group and was not sent, and answers how many
 // messages that were.
 func (s *Session) Unqueue(g Group) (messages int) {

@@ -50,18 +50,19 @@ func (b *block) add(id fact.FilterID, off, bytes uint32) {
 	b.entries = append(b.entries, entry{off, bytes, -1})
 }
 
-// collect appends the postings of a filter that are later than after and before before.
-func (b *block) collect(dst []Posting, id fact.FilterID, after, before store.Seq) []Posting {
+// collect gives fn the postings of a filter that are later than after and before before,
+// in order, until it answers false.
+func (b *block) collect(id fact.FilterID, after, before store.Seq, fn func(Posting) (more bool)) {
 	l, ok := b.lists[id]
 	if !ok {
-		return dst
+		return
 	}
 	for i := l.head; i >= 0; i = b.entries[i].next {
-		if seq := b.first + store.Seq(b.entries[i].off); seq > after && seq < before {
-			dst = append(dst, Posting{seq, b.entries[i].bytes})
+		seq := b.first + store.Seq(b.entries[i].off)
+		if seq > after && (seq >= before || !fn(Posting{seq, b.entries[i].bytes})) {
+			return
 		}
 	}
-	return dst
 }
 
 // ids appends the filters of the part in order.

@@ -1,10 +1,15 @@
 package view
 
 import (
+	"reflect"
+	"runtime"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/fact"
+	"github.com/redoubtmq/redoubt/store/storetest/faultfs"
 )
 
 // clerk is a judge of groups, and numbers.
@@ -115,6 +120,88 @@ func TestWhatAMemberGivesBack(t *testing.T) {
 		if gr := c.j.groups.byID[1]; (gr == nil) == (how == stays) {
 			t.Errorf("%d: with its last member a group ends: %+v", how, gr)
 		}
+	}
+}
+
+// However many members leave with something, the group has all of it, and the same after a
+// start: nobody else has. One that stays a member keeps what a group with many parts does
+// not take.
+func TestAGroupTakesBackFromHoweverMany(t *testing.T) {
+	a, sids := store.SID{1}, []store.SID{{1}}
+	const leave = staysMax + 50
+	for i := range leave {
+		sids = append(sids, store.SID{2, byte(i >> 8), byte(i)})
+	}
+	c := newClerk(t, sids...)
+	c.join(a, 11)
+	given := make(map[store.Seq]fact.FilterID)
+	for i, sid := range sids[1:] {
+		of := fact.FilterID(100 + i)
+		c.join(sid, of)
+		m := c.message(of)
+		given[c.say(store.Expire, sid, nil, Applied)] = of
+		if s := c.j.groups.byID[1].source(of, c.seq); s == nil || !s.Wants(m) {
+			t.Fatalf("what member %d had is lost: %+v", i, s)
+		}
+	}
+	stay := fact.Leave{Group: 1, Member: 11, Stay: true}
+	c.say(store.ShareLeave, a, stay.Append(nil), Refused)
+	for part, of := range given { // and is the group's own when it says so
+		c.take(fact.Take{Source: of, Part: part, Seq: part - 1, Member: 1}, store.SID{}, Applied)
+		c.take(fact.Take{Source: of, Part: part, Seq: part - 1, Member: 1}, store.SID{}, Refused)
+		if own := c.j.groups.byID[1].source(1, 0); !own.Wants(c.seq - 1) {
+			t.Fatalf("%d is not the group's: %+v", c.seq-1, own)
+		}
+		c.take(fact.Take{Source: of, Part: part, Done: true}, store.SID{}, Applied)
+	}
+	if left := c.j.groups.byID[1].sources; len(left) != 1 {
+		t.Errorf("%d parts are left", len(left))
+	}
+	c.say(store.ShareLeave, a, stay.Append(nil), Applied)
+}
+
+// What a member gives back when its session ends is the same for a node that was started
+// anew since: what it had sent in an earlier membership is not of this one.
+func TestWhatIsGivenBackDoesNotDependOnAStart(t *testing.T) {
+	a, b := store.SID{1}, store.SID{2}
+	var want []Source
+	for _, again := range []bool{false, true} {
+		dir, fs := faultfs.New(), vfs.NewMem()
+		l := openLog(t, dir, smallLog)
+		v := mustOpen(t, Options{Log: l, Folder: "index", FS: fs})
+		v.Run(newEar())
+		say := func(k store.Kind, sid store.SID, body []byte) store.Seq {
+			return put(t, l, store.Record{Kind: k, SID: sid, Epoch: 1, Body: body})
+		}
+		claim, leave := fact.Claim{Node: "n"}, fact.Leave{Group: 1, Member: 11}
+		join := func(of fact.FilterID) []byte {
+			return (&fact.Join{Group: 1, Member: of, Share: "g", Real: "a"}).Append(nil)
+		}
+		say(store.Claim, a, claim.Append(nil))
+		say(store.Claim, b, claim.Append(nil))
+		say(store.ShareJoin, a, join(11))
+		say(store.ShareJoin, b, join(12))
+		sent := put(t, l, message("x", 11))
+		out := fact.Outbox{Cursor: sent, Entries: []fact.Sent{{Seq: sent, ID: 1, QoS: 1, State: 1, Share: 11}}}
+		say(store.Ack, a, out.Append(nil))
+		say(store.ShareLeave, a, leave.Append(nil))
+		last := say(store.ShareJoin, a, join(11))
+		if again {
+			shutWhenApplied(t, v, l, last)
+			l = openLog(t, dir, smallLog)
+			v = mustOpen(t, Options{Log: l, Folder: "index", FS: fs})
+			v.Run(newEar())
+		}
+		for last = say(store.Expire, a, nil); v.Applied() < last; {
+			runtime.Gosched()
+		}
+		g, _ := v.Group(1)
+		if got := settled(g).Sources; !again {
+			want = got
+		} else if !reflect.DeepEqual(got, want) {
+			t.Errorf("after a start it gives back\n     %+v\nwant %+v", got, want)
+		}
+		shut(t, v, l)
 	}
 }
 

@@ -188,8 +188,9 @@ func (v *life) visible() map[store.Seq]bool {
 func (v *life) rescue() {
 	var seqs []store.Seq
 	want := newTwin(v.known)
-	for _, n := range v.known {
-		if rapid.IntRange(0, 3).Draw(v.t, "wanted") > 0 || n.seq >= v.below && (!isMessage(n.rec.Kind) || want.outcomes[n.seq] != Applied) {
+	for i := range v.known {
+		n := &v.known[i]
+		if rapid.IntRange(0, 3).Draw(v.t, "wanted") > 0 || n.seq >= v.below && (!hasMessage(&n.rec) || want.outcomes[n.seq] != Applied) {
 			continue
 		}
 		if seqs = append(seqs, n.seq); n.seq >= v.below {
@@ -199,6 +200,13 @@ func (v *life) rescue() {
 	if _, err := v.view.Rescue(v.t.Context(), seqs, nil); err != nil {
 		v.t.Fatalf("rescue %v: %v", seqs, err)
 	}
+}
+
+// hasMessage tells whether a record is one or has one: not every take does.
+func hasMessage(r *store.Record) bool {
+	var m fact.Message
+	is, err := decodeMessage(r, &m)
+	return isMessage(r.Kind) && is && err == nil
 }
 
 // forget lets go of what nobody wants.
@@ -243,6 +251,19 @@ func (v *life) pending() {
 	})
 	if err != nil || upTo != v.last() || fmt.Sprint(got) != fmt.Sprint(want) {
 		v.t.Fatalf("%+v:\n got %v up to %d, %v\nwant %v up to %d", q, got, upTo, err, want, v.last())
+	}
+	var parts []Posting // and a few at a time
+	part := q
+	part.Most = rapid.IntRange(1, 5).Draw(v.t, "most")
+	for n := part.Most; n == part.Most; {
+		var list []Posting
+		if list, part.After, err = v.view.Pending(&part, nil); err != nil || len(list) > part.Most {
+			v.t.Fatalf("%+v: %v, %v", part, list, err)
+		}
+		n, parts = len(list), append(parts, list...)
+	}
+	if part.After != v.last() || fmt.Sprint(parts) != fmt.Sprint(want) {
+		v.t.Fatalf("%+v, %d at a time:\n got %v up to %d\nwant %v", q, part.Most, parts, part.After, want)
 	}
 	seqs := make([]store.Seq, len(got))
 	for i, p := range got {
@@ -400,7 +421,9 @@ func someBody(t *rapid.T, k store.Kind) []byte {
 			k.Source, k.Part = 3+fact.FilterID(small("member")/2), some("part")
 		}
 		if k.Seq > 0 && flip("kept") {
-			k.Member = 3 + fact.FilterID(small("member")/2)
+			if k.Member = k.Group; !flip("joined") {
+				k.Member = 3 + fact.FilterID(small("member")/2)
+			}
 			m := fact.Message{Topic: []byte(text()), QoS: 1, Filters: []fact.FilterID{k.Member}}
 			k.Body = m.Append(nil)
 		}

@@ -24,6 +24,7 @@ type Query struct {
 	After   store.Seq
 	Before  store.Seq // only those with smaller numbers; 0: all
 	Broad   bool
+	Most    int // of them, the first in order; 0: all
 }
 
 // before is Before, or a number that nothing has.
@@ -50,39 +51,39 @@ func (q *Query) each(fn func(id fact.FilterID, after store.Seq) error) error {
 }
 
 // Pending appends to dst the messages that q asks for, each once and in order. The
-// answer is complete up to number upTo and has nothing later. Whoever reads them judges
-// the topic, and of a broad message which filter it is for. What was let go of is not in
-// it, what was rescued is. It may read the disk.
+// answer is complete up to number upTo and has nothing later: if it has as many as Most
+// allows, there may be more after upTo. Whoever reads them judges the topic, and of a broad
+// message which filter it is for. What was let go of is not in it, what was rescued is. It
+// may read the disk. With Most it takes memory for three times as many postings.
 func (v *View) Pending(q *Query, dst []Posting) (list []Posting, upTo store.Seq, err error) {
 	leave, err := v.door.enter()
 	if err != nil {
 		return dst, 0, err
 	}
 	defer leave()
-	at := len(dst)
+	var g gather
 	for again := true; again; {
+		g = newGather(dst, q.Most)
 		var closed []span
 		var kept kept
-		dst, closed, kept, upTo = v.open.pending(q, dst[:at])
-		if dst, err = v.ix.pending(q, dst, closed, kept, v.open); err != nil {
-			return dst[:at], 0, err
+		closed, kept, upTo = v.open.pending(q, &g)
+		if err = v.ix.pending(q, &g, closed, kept, v.open); err != nil {
+			return dst, 0, err
 		}
 		again = v.open.floorMoved(kept.floor) // then rows may have gone before they were looked for
 	}
-	found := dst[at:]
-	slices.SortFunc(found, func(a, b Posting) int { return cmp.Compare(a.Seq, b.Seq) })
-	found = slices.CompactFunc(found, func(a, b Posting) bool { return a.Seq == b.Seq })
-	return dst[:at+len(found)], upTo, nil
+	g.settle()
+	return g.list, min(upTo, g.cut), nil
 }
 
-// pending appends what is in memory, and answers the parts that are not. Both are of
+// pending gathers what is in memory, and answers the parts that are not. Both are of
 // one moment, so that nothing is left out in between.
-func (o *openBlocks) pending(q *Query, dst []Posting) (list []Posting, closed []span, kept kept, upTo store.Seq) {
+func (o *openBlocks) pending(q *Query, g *gather) (closed []span, kept kept, upTo store.Seq) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, b := range o.blocks {
 		_ = q.each(func(id fact.FilterID, after store.Seq) error {
-			dst = b.collect(dst, id, after, q.before())
+			b.collect(id, after, q.before(), g.add)
 			return nil
 		})
 	}
@@ -90,7 +91,7 @@ func (o *openBlocks) pending(q *Query, dst []Posting) (list []Posting, closed []
 	if !found {
 		i = max(0, i-1) // it is inside the one before
 	}
-	return dst, o.closed[i:], o.kept, o.at.seq
+	return o.closed[i:], o.kept, o.at.seq
 }
 
 // floorMoved tells whether postings were let go of since the floor was at.
@@ -100,30 +101,30 @@ func (o *openBlocks) floorMoved(at store.Seq) bool {
 	return o.kept.floor != at
 }
 
-// pending appends what rows have: those of parts from the floor on, and before it those
+// pending gathers what rows have: those of parts from the floor on, and before it those
 // of what is rescued.
-func (ix *index) pending(q *Query, dst []Posting, closed []span, kept kept, o *openBlocks) (_ []Posting, err error) {
+func (ix *index) pending(q *Query, g *gather, closed []span, kept kept, o *openBlocks) error {
 	if kept.messages > 0 && q.After+1 < kept.floor {
-		if dst, err = ix.owed(q, dst, kept.floor); err != nil {
-			return dst, err
+		if err := ix.owed(q, g, kept.floor); err != nil {
+			return err
 		}
 	}
 	for _, s := range closed {
-		if s.first >= q.before() {
+		if s.first >= q.before() || s.first > g.cut {
 			break
 		}
-		if dst, err = ix.partPending(q, dst, s, kept.floor, o.bits); err != nil {
-			return dst, err
+		if err := ix.partPending(q, g, s, kept.floor, o.bits); err != nil {
+			return err
 		}
 	}
-	return dst, nil
+	return nil
 }
 
-// partPending appends what the rows of one part have.
-func (ix *index) partPending(q *Query, dst []Posting, s span, floor store.Seq, bits uint) ([]Posting, error) {
+// partPending gathers what the rows of one part have.
+func (ix *index) partPending(q *Query, g *gather, s span, floor store.Seq, bits uint) error {
 	last, before := s.first+1<<bits-1, q.before()
 	var key [prefixBytes + 16]byte
-	err := q.each(func(id fact.FilterID, after store.Seq) error {
+	return q.each(func(id fact.FilterID, after store.Seq) error {
 		if after >= last {
 			return nil
 		}
@@ -137,11 +138,10 @@ func (ix *index) partPending(q *Query, dst []Posting, s span, floor store.Seq, b
 		defer func() { _ = closer.Close() }() // it was only read
 		return decodePostings(row, s.first, bits, func(p Posting) {
 			if p.Seq > after && p.Seq >= floor && p.Seq < before {
-				dst = append(dst, p)
+				g.add(p)
 			}
 		})
 	})
-	return dst, err
 }
 
 // Postings calls fn for every posting that is still there: what is rescued in the order of
@@ -165,7 +165,8 @@ func (v *View) Postings(fn func(id fact.FilterID, p Posting) error) error {
 	for _, b := range o.blocks {
 		var list []Posting
 		for _, id := range b.ids(nil) {
-			list = b.collect(list[:0], id, 0, 1<<64-1)
+			list = list[:0]
+			b.collect(id, 0, never, func(p Posting) bool { list = append(list, p); return true })
 			for _, p := range list {
 				memory = append(memory, posted{id, p})
 			}

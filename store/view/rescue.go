@@ -220,19 +220,24 @@ func (v *View) forgetUntrimmed() error {
 	return err
 }
 
-// owed appends the postings of rescued messages below floor.
-func (ix *index) owed(q *Query, dst []Posting, floor store.Seq) ([]Posting, error) {
+// owed gathers the postings of rescued messages below floor.
+func (ix *index) owed(q *Query, g *gather, floor store.Seq) error {
 	end := min(floor, q.before())
-	err := q.each(func(id fact.FilterID, after store.Seq) error {
+	return q.each(func(id fact.FilterID, after store.Seq) error {
 		if after+1 >= end {
 			return nil
 		}
-		return ix.owedTo(appendOwedKey(nil, id, after+1), appendOwedKey(nil, id, end), func(_ fact.FilterID, p Posting) error {
-			dst = append(dst, p)
+		err := ix.owedTo(appendOwedKey(nil, id, after+1), appendOwedKey(nil, id, end), func(_ fact.FilterID, p Posting) error {
+			if !g.add(p) {
+				return errEnough
+			}
 			return nil
 		})
+		if errors.Is(err, errEnough) {
+			return nil
+		}
+		return err
 	})
-	return dst, err
 }
 
 // allOwed calls fn for every posting of a rescued message below floor.

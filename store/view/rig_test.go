@@ -303,7 +303,7 @@ func compare(v *View, want *twin, floor store.Seq, rescued ...store.Seq) error {
 	return comparePostings(v, want, floor, rescued)
 }
 
-// settled takes no numbers for no numbers, and parts in the order of their names.
+// settled takes no numbers for no numbers.
 func settled(g Group) Group {
 	for i := range g.Sources {
 		if s := &g.Sources[i]; len(s.Only) == 0 {
@@ -313,12 +313,6 @@ func settled(g Group) Group {
 			s.Taken = nil
 		}
 	}
-	slices.SortFunc(g.Sources, func(a, b Source) int {
-		if a.Part != b.Part {
-			return int(a.Part) - int(b.Part)
-		}
-		return int(a.ID) - int(b.ID)
-	})
 	return g
 }
 
