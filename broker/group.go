@@ -29,7 +29,7 @@ type line struct {
 	done   atomic.Uint64 // all up to here is given to somebody
 	poked  atomic.Bool   // its home was told to look
 
-	users int // members of any kind; guarded by lines.mu
+	users atomic.Int64 // members of any kind; written with lines.mu held
 
 	mu     sync.Mutex // guards everything below; nothing is called while it is held
 	owed   owed
@@ -68,7 +68,7 @@ func (t *lines) join(id fact.FilterID, share, real string, ref router.Ref, homes
 		t.byID[id] = l
 		t.some.Add(1)
 	}
-	l.users++
+	l.users.Add(1)
 	if old := l.router(); old != ref { // the first, or the group was made anew meanwhile
 		delete(t.byRef, old)
 		l.ref.Store(uint64(ref.Gen)<<32 | uint64(ref.Slot))
@@ -81,7 +81,7 @@ func (t *lines) join(id fact.FilterID, share, real string, ref router.Ref, homes
 func (t *lines) leave(l *line) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if l.users--; l.users > 0 {
+	if l.users.Add(-1) > 0 {
 		return
 	}
 	delete(t.byID, l.id)
@@ -126,6 +126,9 @@ func (l *line) router() router.Ref {
 	n := l.ref.Load()
 	return router.Ref{Home: router.GroupHome, Slot: uint32(n), Gen: uint32(n >> 32)} //nolint:gosec // its halves
 }
+
+// mixed tells whether there are members of which the log does not know.
+func (l *line) mixed() bool { return l.users.Load() > l.kept.Load() }
 
 func (l *line) group() session.Group { return groupOf(l.router()) }
 

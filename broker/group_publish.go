@@ -21,13 +21,13 @@ type promise struct {
 
 // shareKept gives a message to a member that has room for it, or lets it wait for one.
 func (h *Home) shareKept(now time.Time, a author, f *mqtt.Frame, l *line, group router.Ref) (settled bool) {
-	if !l.waiting() {
+	// A member that is in memory only may give back what it has to one that is not, before the
+	// log has heard from whom it is: then the publisher would say it again after a crash.
+	once := f.QoS == 2 && a.kept != (store.SID{}) && l.mixed()
+	if !once && !l.waiting() {
 		if to, m, ok := h.b.groups.Claim(group, h.choose(a, f)); ok {
 			w := h.wantOf(to, f, groupOf(group))
-			// A member that is in memory only may give back what it has to one that is not, before
-			// the log has heard from whom it is: then the publisher would say it again after a crash.
-			once := f.QoS == 2 && a.kept != (store.SID{})
-			if (!w.durable || w.qos == 0) && !once {
+			if !w.durable || w.qos == 0 {
 				if a.due == dueAgain {
 					m.Arrived() // somebody has it
 					return true
@@ -38,12 +38,12 @@ func (h *Home) shareKept(now time.Time, a author, f *mqtt.Frame, l *line, group 
 				}
 				return h.give(now, to, f, w)
 			}
-			if in := h.b.filters.membership(membership{to.Ref, group}); in != nil && in.known.Load() && w.qos > 0 {
+			if in := h.b.filters.membership(membership{to.Ref, group}); in != nil && in.known.Load() {
 				h.scratch.members = append(h.scratch.members, in.id) // it has it from the log, which the publisher waits for
 				h.scratch.promises = append(h.scratch.promises, promise{l, m})
 				return true
 			}
-			m.Arrived() // it is about to leave, or not quite there, or has it by the line
+			m.Arrived() // it is about to leave, or not quite there
 		}
 	}
 	if h.barred(now, group, f) {
