@@ -196,6 +196,11 @@ func (b *Broker) Report(r *metrics.Registry) {
 	r.Gauge(metrics.Sessions, b.sessions.Load)
 	r.Gauge(metrics.Subscriptions, b.subscribed.Load)
 	r.Gauge(metrics.DelayedMessages, func() int64 { n, _ := b.delayed.Held(); return int64(n) })
-	r.Gauge(metrics.RetainedMessages, func() int64 { n, _ := b.retained.Stats(); return int64(n) })
+	r.Gauge(metrics.RetainedMessages, func() int64 {
+		own := b.retained.Own()
+		n, _ := b.retained.Stats()
+		return max(0, int64(n-own))
+	})
+	r.Gauge(metrics.RetainedOwn, func() int64 { return int64(b.retained.Own()) })
 	r.Gauge(metrics.RetainedBytes, func() int64 { _, n := b.retained.Stats(); return n })
 }
