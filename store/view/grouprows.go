@@ -114,7 +114,8 @@ func (g *groups) idle(r *store.Record) bool {
 	case store.ShareJoin, store.ShareLeave, store.ShareAck:
 		return false
 	}
-	return g.of[r.SID] == nil
+	_, joins := g.before[r.SID]
+	return g.of[r.SID] == nil && !joins
 }
 
 func (r *rows) writeTouched(t *touched) error {

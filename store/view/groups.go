@@ -78,6 +78,8 @@ type groups struct {
 	mu   sync.Mutex // guards everything below
 	byID map[fact.FilterID]*group
 	of   map[store.SID]*shares // sessions that are in some group
+
+	before map[store.SID]shares // what sessions said last that join in this batch: see joining.go
 }
 
 type group struct {
@@ -174,6 +176,7 @@ func (gr *group) source(id fact.FilterID, part store.Seq) *Source {
 // apply makes a record count that was judged Applied, and appends to dst what it
 // changed. b is what judge was given. The caller holds mu.
 func (g *groups) apply(seq store.Seq, r *store.Record, b *bodies, dst []touched) []touched {
+	g.note(r, b)
 	switch r.Kind {
 	case store.ShareJoin:
 		return g.join(seq, r, &b.join, dst)
@@ -233,7 +236,7 @@ func (g *groups) join(seq store.Seq, r *store.Record, j *fact.Join, dst []touche
 	gr.members[j.Member] = m
 	s := g.of[r.SID]
 	if s == nil {
-		s = new(shares)
+		s = g.begins(r.SID)
 		g.of[r.SID] = s
 	}
 	s.in = append(s.in, membership{j.Group, j.Member})

@@ -189,7 +189,7 @@ func (v *life) rescue() {
 	var seqs []store.Seq
 	want := newTwin(v.known)
 	for _, n := range v.known {
-		if rapid.IntRange(0, 3).Draw(v.t, "wanted") > 0 || n.seq >= v.below && (!isMessage(n.rec.Kind) || want.outcomes[n.seq] != Applied) {
+		if rapid.IntRange(0, 3).Draw(v.t, "wanted") > 0 || n.seq >= v.below && (!carries(&n.rec) || want.outcomes[n.seq] != Applied) {
 			continue
 		}
 		if seqs = append(seqs, n.seq); n.seq >= v.below {
@@ -199,6 +199,13 @@ func (v *life) rescue() {
 	if _, err := v.view.Rescue(v.t.Context(), seqs, nil); err != nil {
 		v.t.Fatalf("rescue %v: %v", seqs, err)
 	}
+}
+
+// carries tells whether there is a message in a record that was applied: what a group gives
+// a member that is not durable, or forgoes, has none.
+func carries(r *store.Record) bool {
+	var t fact.Take
+	return isMessage(r.Kind) && (r.Kind != store.ShareAck || t.Decode(r.Body) == nil && t.Member != 0)
 }
 
 // forget lets go of what nobody wants.
@@ -220,7 +227,9 @@ func (v *life) forget() {
 func (v *life) trim() {
 	below := store.Seq(rapid.Uint64Range(0, uint64(v.last())+3).Draw(v.t, "below"))
 	got, err := v.view.Trim(v.t.Context(), below)
-	limit := v.view.rows.at.part.first
+	v.view.rows.mu.Lock()
+	limit := v.view.rows.at.part.first // it only grows
+	v.view.rows.mu.Unlock()
 	if err != nil || got > below || got > limit {
 		v.t.Fatalf("trim below %d: %d, %v; the open part begins with %d", below, got, err, limit)
 	}
