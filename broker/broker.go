@@ -116,7 +116,8 @@ type Broker struct {
 	seed       maphash.Seed
 	lastSID    atomic.Uint64
 	sessions   atomic.Int64 // of all homes
-	keptOnline atomic.Int64 // of them, connected and outliving the process
+	unsaid     atomic.Int64 // sessions that ended, which the log has refused to hear
+	keptOnline atomic.Int64 // of the sessions, connected and outliving the process
 	hearers    atomic.Int64 // subscriptions under $events/
 	subscribed atomic.Int64 // subscriptions of all homes
 }
