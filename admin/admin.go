@@ -57,7 +57,8 @@ type StatusReport struct {
 	Connections   int64            `json:"connections" doc:"Network connections open now."`
 	Sessions      int64            `json:"sessions" doc:"Sessions held, connected or not."`
 	Subscriptions int64            `json:"subscriptions" doc:"Subscriptions held."`
-	Retained      int64            `json:"retained_messages" doc:"Retained messages held."`
+	Retained      int64            `json:"retained_messages" doc:"Retained messages held, without the broker's own under $SYS."`
+	RetainedOwn   int64            `json:"retained_messages_own" doc:"Retained messages of the broker's own, under $SYS."`
 	Store         StoreStatus      `json:"store" doc:"What survives a crash."`
 	ConfigFile    string           `json:"config_file" doc:"Configuration file in use; empty: built-in defaults."`
 	DataDir       string           `json:"data_dir" doc:"Data directory (node.data_dir)."`
@@ -66,7 +67,8 @@ type StatusReport struct {
 	NotInForce     []string `json:"not_in_force,omitempty" doc:"Settings of run time that do not fit and were left out, one line each."`
 }
 
-// StoreStatus is how the log is.
+// StoreStatus is how the log is. What is a pointer is looked at every few seconds, and nil
+// until the first look after a start: 0 is a number that somebody has seen.
 type StoreStatus struct {
 	Bytes    int64  `json:"bytes" doc:"Bytes of the log on the disk."`
 	MaxBytes int64  `json:"max_bytes" doc:"How large it may become (store.max_bytes)."`
@@ -75,21 +77,21 @@ type StoreStatus struct {
 	Last     uint64 `json:"last" doc:"Number of its newest record."`
 	Failed   string `json:"failed,omitempty" doc:"Why it acknowledges nothing any more."`
 	Refuses  string `json:"refuses,omitempty" doc:"Why publishes that must be stored are refused now."`
-	Free     int64  `json:"free_bytes" doc:"Bytes that its disk still has."`
+	Free     *int64 `json:"free_bytes" doc:"Bytes that its disk still has; null: not looked at yet."`
 
-	Rescued      int64       `json:"rescued_messages" doc:"Messages that sessions still want and the log had no more room for."`
-	RescuedBytes int64       `json:"rescued_bytes" doc:"Bytes of those; they count against max_bytes."`
-	Index        IndexStatus `json:"index" doc:"Bytes of the index on the disk, about."`
-	Writes       WriteStatus `json:"writes" doc:"How the disk takes what is written."`
+	Rescued      int64        `json:"rescued_messages" doc:"Messages that sessions still want and the log had no more room for."`
+	RescuedBytes int64        `json:"rescued_bytes" doc:"Bytes of those; they count against max_bytes."`
+	Index        *IndexStatus `json:"index" doc:"Bytes of the index on the disk, about; null: not looked at yet."`
+	Writes       WriteStatus  `json:"writes" doc:"How the disk takes what is written."`
 
-	Behind   int    `json:"sessions_behind" doc:"Sessions for which messages wait in the log."`
-	Away     int    `json:"sessions_behind_away" doc:"Those of them without a connection."`
-	Groups   int    `json:"shares_behind" doc:"Shared subscriptions for which messages wait that no member can take."`
-	Waiting  int64  `json:"waiting_messages" doc:"Messages that wait, once for each session and each shared subscription."`
-	Lag      Lag    `json:"waiting" doc:"What waits, by whether a client is connected, and for shared subscriptions."`
-	Oldest   uint64 `json:"oldest_wanted,omitempty" doc:"The oldest record that somebody still wants; the log keeps what is newer, or it is rescued."`
-	ClientID string `json:"oldest_wanted_by_clientid,omitempty" doc:"Whose session that is; $share/... : that shared subscription."`
-	Identity string `json:"oldest_wanted_by_identity,omitempty" doc:"Whose session that is; none for a shared subscription."`
+	Behind   *int    `json:"sessions_behind" doc:"Sessions for which messages wait in the log; null: not looked at yet."`
+	Away     *int    `json:"sessions_behind_away" doc:"Those of them without a connection; null: not looked at yet."`
+	Groups   *int    `json:"shares_behind" doc:"Shared subscriptions for which messages wait that no member can take; null: not looked at yet."`
+	Waiting  *int64  `json:"waiting_messages" doc:"Messages that wait, once for each session and each shared subscription; null: not looked at yet."`
+	Lag      *Lag    `json:"waiting" doc:"What waits, by whether a client is connected, and for shared subscriptions; null: not looked at yet."`
+	Oldest   *uint64 `json:"oldest_wanted" doc:"The oldest record that somebody still wants; the log keeps what is newer, or it is rescued. 0: nobody wants any; null: not looked at yet."`
+	ClientID string  `json:"oldest_wanted_by_clientid,omitempty" doc:"Whose session that is; $share/... : that shared subscription."`
+	Identity string  `json:"oldest_wanted_by_identity,omitempty" doc:"Whose session that is; none for a shared subscription."`
 }
 
 // Lag is what waits in the log for sessions with a client, and for those without one.

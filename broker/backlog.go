@@ -81,7 +81,7 @@ func (h *Home) feed(now time.Time, r *resident) {
 	}
 	d.fetching = true
 	ref, b, wire := r.ref, h.b, h.wire
-	b.durable.Do(func() {
+	b.ask(r, func() {
 		p.read(b.durable.Index)
 		wire.Post(func(now time.Time) { h.fed(now, ref, p) })
 	})

@@ -116,7 +116,8 @@ type Broker struct {
 	seed       maphash.Seed
 	lastSID    atomic.Uint64
 	sessions   atomic.Int64 // of all homes
-	keptOnline atomic.Int64 // of them, connected and outliving the process
+	unsaid     atomic.Int64 // sessions that ended, which the log has refused to hear
+	keptOnline atomic.Int64 // of the sessions, connected and outliving the process
 	hearers    atomic.Int64 // subscriptions under $events/
 	subscribed atomic.Int64 // subscriptions of all homes
 }
@@ -196,6 +197,11 @@ func (b *Broker) Report(r *metrics.Registry) {
 	r.Gauge(metrics.Sessions, b.sessions.Load)
 	r.Gauge(metrics.Subscriptions, b.subscribed.Load)
 	r.Gauge(metrics.DelayedMessages, func() int64 { n, _ := b.delayed.Held(); return int64(n) })
-	r.Gauge(metrics.RetainedMessages, func() int64 { n, _ := b.retained.Stats(); return int64(n) })
+	r.Gauge(metrics.RetainedMessages, func() int64 {
+		own := b.retained.Own()
+		n, _ := b.retained.Stats()
+		return max(0, int64(n-own))
+	})
+	r.Gauge(metrics.RetainedOwn, func() int64 { return int64(b.retained.Own()) })
 	r.Gauge(metrics.RetainedBytes, func() int64 { _, n := b.retained.Stats(); return n })
 }

@@ -46,6 +46,7 @@ type backing struct {
 	gates   []*gate       // by home
 	all     []*Home       // by home; complete before anything is applied
 	abroad  abroad
+	reads   reads // that sessions wait for
 }
 
 func (b *Broker) back(d *Durable, homes int) {

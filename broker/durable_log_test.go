@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/storetest"
 )
 
 // vault is a log in the hands of a test: it says when a batch is on disk, when the view
@@ -149,59 +150,26 @@ func (v *vault) settle() {
 	}
 }
 
-// at is the first batch that readers see which ends with seq or later; the caller holds
-// mu.
-func (v *vault) at(seq store.Seq) int {
-	i, _ := slices.BinarySearchFunc(v.batches[:v.shown], seq, func(w written, seq store.Seq) int {
-		if w.first+store.Seq(len(w.recs)) <= seq {
-			return -1
-		}
-		return 1
-	})
-	return i
-}
-
 // Tail gives what readers may see, and waits for more.
 func (v *vault) Tail(ctx context.Context, _ store.ShardID, from store.Seq, fn func(first store.Seq, recs []store.Record) error) error {
-	defer context.AfterFunc(ctx, func() {
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		v.moved.Broadcast()
-	})()
-	for {
-		w, err := v.after(ctx, from)
-		if err != nil {
-			return err
-		}
-		if from > w.first {
-			w.recs, w.first = w.recs[from-w.first:], from
-		}
-		if err := fn(w.first, slices.Clone(w.recs)); err != nil {
-			return err
-		}
-		from = w.first + store.Seq(len(w.recs))
-	}
+	s := storetest.Stepped{Moved: &v.moved, Look: v.look, Idle: func() { v.idle = v.shown }}
+	return s.Tail(ctx, from, fn)
 }
 
-// after waits for a batch that ends with from or later.
-func (v *vault) after(ctx context.Context, from store.Seq) (written, error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for ctx.Err() == nil && !v.closed {
-		if from < v.first {
-			return written{}, store.ErrTrimmed
-		}
-		if i := v.at(from); i < v.shown {
-			return v.batches[i], nil
-		}
-		v.idle = v.shown
-		v.moved.Broadcast()
-		v.moved.Wait()
+// look is the first batch that readers see which ends with from or later; the caller holds
+// mu.
+func (v *vault) look(from store.Seq) (first store.Seq, recs []store.Record, err error) {
+	switch {
+	case v.closed:
+		return 0, nil, store.ErrClosed
+	case from < v.first:
+		return 0, nil, store.ErrTrimmed
 	}
-	if v.closed {
-		return written{}, store.ErrClosed
+	i := storetest.Reaches(v.shown, from, func(i int) store.Seq { return v.batches[i].first + store.Seq(len(v.batches[i].recs)) })
+	if i == v.shown {
+		return 0, nil, nil
 	}
-	return written{}, ctx.Err()
+	return v.batches[i].first, v.batches[i].recs, nil
 }
 
 func (v *vault) Bounds(context.Context, store.ShardID) (first, last store.Seq, err error) {

@@ -17,6 +17,8 @@ type ended struct {
 	epoch uint64
 	sure  uint64 // of the last claim that is in the log: epoch, if that one came to nothing; 0: none
 	left  *parting
+
+	unsaid bool // the log has refused it: it counts as a session
 }
 
 // parting is a session that has ended and of whose end the log has not heard yet: a crash
@@ -154,7 +156,7 @@ func (h *Home) recordEnd(now time.Time, r *resident, left *parting) {
 	if d.never {
 		return
 	}
-	h.sayEnd(now, ended{d.sid, d.epoch, d.sure, h.parts(d.sid, left)})
+	h.sayEnd(now, ended{sid: d.sid, epoch: d.epoch, sure: d.sure, left: h.parts(d.sid, left)})
 }
 
 // sayEnd says that a session is no more, and remembers it if the log does not take it. A
@@ -166,20 +168,36 @@ func (h *Home) sayEnd(now time.Time, e ended) {
 	h.journal.waiters = append(h.journal.waiters, waiter{ticket: ticket, index: index, kind: waitDo, do: func(now time.Time, _ *resident, _ store.Seq, err error) {
 		switch {
 		case errors.Is(err, store.ErrFailed): // it keeps what is left
+			h.unsaidEnd(&e, false)
 			e.left.failed = true
 			e.left.answer(notEnded(err))
 			return
 		case errors.Is(err, errRefused) && e.sure != 0 && e.sure != e.epoch: // the log did not take the claim
 			e.epoch = e.sure
 		case err == nil || errors.Is(err, errFenced):
+			h.unsaidEnd(&e, false)
 			h.parted(&e)
 			return
 		}
+		h.unsaidEnd(&e, true)
 		e.left.answer(notEnded(err))
 		h.work.ended = append(h.work.ended, e)
 		h.work.endAt = now.Add(endAfter)
 		h.wire.Again()
 	}})
+}
+
+// unsaidEnd counts an end that the log does not take. To the log the session is still there,
+// and it is to limits.sessions_total: or whoever comes, is stored, and goes while the log
+// takes the one and not the other would have the home remember ends without limit.
+func (h *Home) unsaidEnd(e *ended, unsaid bool) {
+	switch {
+	case unsaid && !e.unsaid:
+		h.b.unsaid.Add(1)
+	case !unsaid && e.unsaid:
+		h.b.unsaid.Add(-1)
+	}
+	e.unsaid = unsaid
 }
 
 // sayEnds says again what the log did not take, as many as a batch holds.

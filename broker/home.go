@@ -198,6 +198,9 @@ func (h *Home) evict(now time.Time, r *resident) {
 // vacate takes a session out of this home, of which nobody finds it any more.
 func (h *Home) vacate(r *resident) {
 	r.unload()
+	if r.reading || r.learning || r.log != nil && r.log.fetching {
+		h.b.reads.drop(r)
+	}
 	h.countDrops(r)
 	r.s.Discard()
 	delete(h.byKey, r.s.Key)

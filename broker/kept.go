@@ -315,14 +315,39 @@ func (h *Home) replayLate(r *resident, m *logged) {
 	}
 }
 
-// replayOne makes sure that r gets what is retained of one topic.
+// replaysOne is how many topics of one subscription stand for themselves among a session's
+// replays. Each is repeated in every record of what the session has under way, and a client
+// that takes nothing while others publish and it subscribes would collect more and more.
+const replaysOne = 16
+
+// replayOne makes sure that r gets what is retained of one topic. Where too many have come
+// together it gets what is retained of the whole filter, which has them, and some twice.
 func (h *Home) replayOne(r *resident, s *durableSub, name string, upTo uint64) {
 	h.owes(r)
-	for i := range r.replays {
-		if p := &r.replays[i]; p.filter == s.filter && p.real == name && i > 0 { // it has not begun
-			p.upTo = upTo
+	alone := 0
+	for i := 1; i < len(r.replays); i++ { // the first has begun
+		p := &r.replays[i]
+		if p.filter != s.filter || p.owed {
+			continue
+		}
+		if p.real == name || p.real == s.real {
+			p.upTo = max(p.upTo, upTo)
 			return
 		}
+		alone++
+	}
+	if alone >= replaysOne {
+		kept := r.replays[:1]
+		for _, p := range r.replays[1:] {
+			if p.filter == s.filter && !p.owed {
+				upTo = max(upTo, p.upTo)
+				p.portion.Release()
+				continue
+			}
+			kept = append(kept, p)
+		}
+		clear(r.replays[len(kept):])
+		r.replays, name = kept, s.real
 	}
 	h.addReplay(r, replay{filter: s.filter, real: name, upTo: upTo, subID: s.to.SubID, qos: mqtt.QoS(s.to.Opts & router.OptQoS)})
 }

@@ -53,7 +53,7 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 		h.due(now, old, old.s.Tick(now), true)
 		old, present = h.lookup(key)
 	}
-	if !present && h.b.sessions.Load() >= int64(set.SessionsTotal) {
+	if !present && h.b.sessions.Load()+h.b.unsaid.Load() >= int64(set.SessionsTotal) {
 		return Opened{}, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.sessions_total is reached"}
 	}
 	if present && old.s.Online() {

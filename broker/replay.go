@@ -175,7 +175,7 @@ func (h *Home) readReplay(now time.Time, r *resident, p *replay) {
 	}
 	ref, number, filter, from := r.ref, p.number, p.real, bytes.Clone(p.cursor.Bytes())
 	b, wire := h.b, h.wire
-	b.durable.Do(func() {
+	b.ask(r, func() {
 		portion, err := b.retained.Read(now, filter, retain.CursorAt(from), most)
 		wire.Post(func(now time.Time) { h.replayRead(now, ref, number, portion, err) })
 	})

@@ -123,7 +123,7 @@ func (h *Home) unsure(now time.Time, r *resident, name []byte, bytes int) bool {
 	}
 	r.learning = true
 	ref, topic, b, wire := r.ref, string(name), h.b, h.wire
-	b.durable.Do(func() {
+	b.ask(r, func() {
 		err := b.retained.Learn(now, topic)
 		wire.Post(func(now time.Time) {
 			if r := h.at(ref); r != nil {

@@ -218,6 +218,14 @@ func (s *Store) Stats() (messages int, bytes int64) {
 	return s.count()
 }
 
+// Own is how many of those are the broker's: no row will have them. None in a store without
+// Rows, which cannot tell.
+func (s *Store) Own() (messages int) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.momentary
+}
+
 // Sweep removes messages that have expired at now, at most max of them and the
 // oldest first [MQTT-3.3.2-5]. If it answers max there may be more. The version
 // does not change: to a subscriber they were gone already.

@@ -201,3 +201,27 @@ func TestMisuse(t *testing.T) {
 		}()
 	}
 }
+
+// TestWhatTheBrokerKeepsOfItsOwn: what no row will have is counted apart, as long as it is
+// there, whether or not everything is in memory.
+func TestWhatTheBrokerKeepsOfItsOwn(t *testing.T) {
+	s := newShelfStore(10 << 10)
+	if more, err := s.Refill(at(1), 10); more || err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"1", "2"} { // the second takes the place of the first
+		put(t, s.Store, frame("$SYS/broker/uptime", value))
+		put(t, s.Store, frame("$SYS/broker/version", value))
+	}
+	for i := range 500 {
+		s.say(fmt.Sprintf("dev/%03d", i), "on", 0)
+		s.rows.follow(10)
+	}
+	if n, _ := s.Stats(); n != 502 || s.Own() != 2 || s.complete {
+		t.Errorf("%d messages, %d of them the broker's; whole: %v", n, s.Own(), s.complete)
+	}
+	put(t, s.Store, frame("$SYS/broker/version", ""))
+	if n, _ := s.Stats(); n != 501 || s.Own() != 1 {
+		t.Errorf("%d messages, %d of them the broker's", n, s.Own())
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/storetest"
 )
 
 // replicated is the log that all nodes have: batches in one order, each of which is on
@@ -144,48 +145,21 @@ func (r *replica) settle() {
 
 // Tail gives what the process may see, and waits for more.
 func (r *replica) Tail(ctx context.Context, _ store.ShardID, from store.Seq, fn func(first store.Seq, recs []store.Record) error) error {
-	defer context.AfterFunc(ctx, func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.moved.Broadcast()
-	})()
-	for {
-		w, err := r.after(ctx, from)
-		if err != nil {
-			return err
-		}
-		if from > w.first {
-			w.recs, w.first = w.recs[from-w.first:], from
-		}
-		if err := fn(w.first, slices.Clone(w.recs)); err != nil {
-			return err
-		}
-		from = w.first + store.Seq(len(w.recs))
-	}
+	s := storetest.Stepped{Moved: &r.moved, Look: r.look, Idle: func() { r.idle = r.shown }}
+	return s.Tail(ctx, from, fn)
 }
 
-// after waits for a batch that ends with from or later.
-func (r *replica) after(ctx context.Context, from store.Seq) (written, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for ctx.Err() == nil && !r.closed {
-		i, _ := slices.BinarySearchFunc(r.batches, from, func(w written, seq store.Seq) int {
-			if w.first+store.Seq(len(w.recs)) <= seq {
-				return -1
-			}
-			return 1
-		})
-		if i < r.shown {
-			return r.batches[i], nil
-		}
-		r.idle = r.shown
-		r.moved.Broadcast()
-		r.moved.Wait()
-	}
+// look is the first batch that the process sees which ends with from or later; the caller
+// holds mu.
+func (r *replica) look(from store.Seq) (first store.Seq, recs []store.Record, err error) {
 	if r.closed {
-		return written{}, store.ErrClosed
+		return 0, nil, store.ErrClosed
 	}
-	return written{}, ctx.Err()
+	i := storetest.Reaches(r.shown, from, func(i int) store.Seq { return r.batches[i].first + store.Seq(len(r.batches[i].recs)) })
+	if i == r.shown {
+		return 0, nil, nil
+	}
+	return r.batches[i].first, r.batches[i].recs, nil
 }
 
 func (r *replica) Bounds(context.Context, store.ShardID) (first, last store.Seq, err error) {

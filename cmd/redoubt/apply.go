@@ -9,6 +9,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/harden"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/pki"
@@ -60,6 +61,9 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := n.refuseUnsafe(next); err != nil {
+		return nil, nil, err
+	}
 	changed = append(changed, nowPinned(old, next.now)...)
 	policy, err := rules.Load(c.Authz.RulesFile)
 	if err != nil {
@@ -88,6 +92,15 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		n.server.Recheck()
 		n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
 	}, append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile), fmt.Sprintf("users: %d", n.users.Len())), nil
+}
+
+// refuseUnsafe refuses what a start would refuse: what is in force now, and the next start
+// finds. The log, the rules and the keys are where they are in either.
+func (n *node) refuseUnsafe(c layers) error {
+	if err := harden.RefuseStart(c.next.Config, n.clock); err != nil {
+		return fmt.Errorf("the broker would not start with it: %w", err)
+	}
+	return nil
 }
 
 // settle asks the owners of settings, and answers what puts them in force and what will

@@ -26,7 +26,7 @@ type durable struct {
 	view    *view.View
 	readers *readers.Pool
 	broker  atomic.Pointer[broker.Broker] // whom the log tells that it has room
-	behind  atomic.Pointer[broker.Behind] // as of a few seconds ago
+	behind  atomic.Pointer[broker.Behind] // as of a few seconds ago; nil: nobody has looked yet
 	ran     time.Time                     // until then the process before surely ran
 	took    atomic.Int64                  // nanoseconds of writing the log and flushing it
 
@@ -49,8 +49,6 @@ func (n *node) openStore(c *config.Config) error {
 		return fmt.Errorf("store: %w", err)
 	}
 	d := &durable{retention: retention{crowded: make(chan struct{}, 1)}}
-	d.behind.Store(&broker.Behind{})
-	d.stats.Store(&view.Stats{})
 	if err := d.space.open(filepath.Dir(logFolder)); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

@@ -110,7 +110,7 @@ func (n *node) sysTopics(now time.Time) []broker.SysTopic {
 		{"clients/total", n.metrics.Value(metrics.Sessions)},
 		{"clients/expired", n.metrics.Value(metrics.SessionsExpired)},
 		{"subscriptions/count", n.metrics.Value(metrics.Subscriptions)},
-		{"retained messages/count", n.metrics.Value(metrics.RetainedMessages)},
+		{"retained messages/count", n.metrics.Value(metrics.RetainedMessages) + n.metrics.Value(metrics.RetainedOwn)},
 		{"delayed messages/count", n.metrics.Value(metrics.DelayedMessages)},
 		{"publish/messages/received", sum(metrics.MessagesReceived, 0, 2)},
 		{"publish/messages/sent", sum(metrics.MessagesSent, 0, 2)},

@@ -14,7 +14,7 @@ import (
 
 // retention is what the node remembers of letting go.
 type retention struct {
-	stats   atomic.Pointer[view.Stats] // as of a few seconds ago
+	stats   atomic.Pointer[view.Stats] // as of a few seconds ago; nil: nobody has looked yet
 	full    atomic.Bool                // the store is as large as store.max_bytes
 	tidied  atomic.Int64               // bytes of it after it was tidied
 	crowded chan struct{}              // has room for one: tidying cannot wait for its turn
@@ -45,9 +45,9 @@ func (n *node) tidyStore(ctx context.Context) {
 	n.tendSpace()
 	most := int64(n.loaded.Load().Config.Store.MaxBytes)
 	told := n.broker.Told() // the homes hear of it before they are asked
+	b := n.lookBehind()     // also while nothing has come since the start: sessions may be behind from before
 	if told != 0 {
 		below := told + 1
-		b := n.lookBehind()
 		if b.Oldest != 0 {
 			below = min(below, b.Oldest)
 		}

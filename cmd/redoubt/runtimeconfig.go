@@ -11,7 +11,6 @@ import (
 
 	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/config"
-	"github.com/redoubtmq/redoubt/harden"
 	"github.com/redoubtmq/redoubt/internal/memory"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/store"
@@ -179,14 +178,36 @@ func (n *node) UnsetSetting(ctx context.Context, key string, _ int, before func(
 	return n.changeSetting(ctx, key, before, func(kept []config.Kept) ([]config.Kept, fact.Value, error) {
 		left := without(kept, key)
 		if len(left) == len(kept) {
-			what := "is not set at run time"
-			if s, there := n.next.Load().Setting(key); there {
-				what += "; its value is from " + s.Origin
-			}
-			return nil, fact.Value{}, &config.KeyError{Key: key, Fault: config.Unknown, What: what}
+			return nil, fact.Value{}, n.notSet(key, kept)
 		}
 		return left, fact.Value{Name: key, Gone: true}, nil
 	})
+}
+
+// notSet says why there is nothing to take back: the key is another one, or its value comes
+// from somewhere else.
+func (n *node) notSet(key string, kept []config.Kept) error {
+	what := "is not set at run time, so there is nothing to take back"
+	if s, there := n.next.Load().Setting(key); there {
+		if n.next.Load().Origin(key).Kind == config.FromDefault {
+			return &config.KeyError{Key: key, Fault: config.Unknown, What: fmt.Sprintf("%s: %s is its default", what, s.Text)}
+		}
+		return &config.KeyError{Key: key, Fault: config.Unknown, What: fmt.Sprintf("%s: %s is from %s. Change it there", what, s.Text, s.Origin)}
+	}
+	var keys []string
+	for _, k := range kept {
+		keys = append(keys, k.Key)
+	}
+	var known *config.KeyError
+	switch near := config.NearestKey(key, keys); {
+	case near != "":
+		what += ". Did you mean " + near + ", which is?"
+	case errors.As(config.Known(key), &known):
+		what = known.What
+	default:
+		what += ". redoubt config diff lists what is"
+	}
+	return &config.KeyError{Key: key, Fault: config.Unknown, What: what}
 }
 
 func without(kept []config.Kept, key string) []config.Kept {
@@ -234,8 +255,8 @@ func (n *node) changeSetting(ctx context.Context, key string, before func(admin.
 	if err != nil {
 		return none, err
 	}
-	if err := harden.RefuseStart(c.next.Config, n.clock); err != nil {
-		return none, fmt.Errorf("the broker would not start with it: %w", err)
+	if err := n.refuseUnsafe(c); err != nil {
+		return none, err
 	}
 	report := changeOf(key, was, c.next, changed)
 	report.PendingRestart = slices.ContainsFunc(config.Diff(n.loaded.Load().Config, c.next.Config), func(d config.Change) bool { return d.Key == key }) &&

@@ -22,7 +22,7 @@ func configSetCmd(g *globals) *cobra.Command {
 			"for a list. A key that is in the configuration file, the environment or a flag is pinned there and refused with its\n" +
 			"place; what says where the broker listens, who may come in and where its files are belongs to the file.\n\n" + brokerHelp,
 		Example:           "  redoubt config set limits.publish_rate.messages 50\n  redoubt config set mqtt.versions '[\"3.1.1\", \"5.0\"]'",
-		Args:              cobra.ExactArgs(2),
+		Args:              keyAndValue,
 		ValidArgsFunction: keyCompletion,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return changeSetting(cmd, g, func(ctx context.Context, c *admin.Client) (admin.SettingChange, error) {
@@ -65,7 +65,7 @@ func configGetCmd(g *globals) *cobra.Command {
 				}
 				only(&r, args[0])
 				if len(r.Data)+len(r.NotInForce) == 0 {
-					return fmt.Errorf("%s is no key of the running broker: redoubt config show lists them", plain(args[0]))
+					return noSuchKey(args[0])
 				}
 				if g.Output == "json" {
 					return writeConfigJSON(cmd.OutOrStdout(), r)
@@ -133,11 +133,7 @@ func changeSetting(cmd *cobra.Command, g *globals, do func(context.Context, *adm
 		if g.Output == "json" {
 			return writeConfigJSON(out, r)
 		}
-		when := map[string]string{string(config.Live): "", string(config.NewConnections): ", for new connections"}[r.Reload]
-		if r.PendingRestart {
-			when = ", from the next start on (pending restart)"
-		}
-		if _, err := fmt.Fprintf(out, "%s: %s -> %s%s (%s)\n", plain(r.Key), plain(r.From), plain(r.To), when, plain(r.Origin)); err != nil {
+		if _, err := io.WriteString(out, changeText(&r)); err != nil {
 			return err
 		}
 		for _, line := range r.Changed {
@@ -147,6 +143,42 @@ func changeSetting(cmd *cobra.Command, g *globals, do func(context.Context, *adm
 		}
 		return nil
 	})
+}
+
+// changeText is one line: what a change did, and for whom or when.
+func changeText(r *admin.SettingChange) string {
+	when := map[string]string{string(config.Live): "", string(config.NewConnections): ", for new connections"}[r.Reload]
+	if r.PendingRestart {
+		when = ", from the next start on"
+	}
+	origin := plain(r.Origin)
+	if r.PendingRestart {
+		origin += "; pending restart"
+	}
+	return fmt.Sprintf("%s: %s -> %s%s (%s)\n", plain(r.Key), plain(r.From), plain(r.To), when, origin)
+}
+
+// keyAndValue are the arguments of config set. Whoever leaves out the value mostly wants to
+// know what may stand there.
+func keyAndValue(_ *cobra.Command, args []string) error {
+	const usage = "redoubt config set KEY VALUE, such as redoubt config set limits.inflight 64"
+	switch {
+	case len(args) == 0:
+		return fmt.Errorf("a key and its value are missing: %s. redoubt config show lists the keys", usage)
+	case len(args) == 1:
+		return fmt.Errorf("%w. What it is now: redoubt config get %s. What it may be: redoubt config explain %s", config.Lacks(args[0]), plain(args[0]), plain(args[0]))
+	case len(args) > 2:
+		return fmt.Errorf("%s: %d values. A list is one value in quotes, such as '[a, b]': %s", plain(args[0]), len(args)-1, usage)
+	}
+	return nil
+}
+
+// noSuchKey is about a key that the broker has no value for.
+func noSuchKey(key string) error {
+	if err := config.Known(key); err != nil {
+		return fmt.Errorf("%w. redoubt config show lists all", err)
+	}
+	return fmt.Errorf("%s has no value on the running broker, since nothing has made its section. redoubt config show lists what has one, redoubt config explain %s says what it is", plain(key), plain(key))
 }
 
 // inForce is the configuration of the running broker. Without one that answers it is

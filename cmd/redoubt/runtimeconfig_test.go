@@ -201,8 +201,18 @@ func TestSettingsThatAreNotKept(t *testing.T) {
 	if _, err := n.UnsetSetting(t.Context(), "limits.mqueue_bytes", 7, never); err == nil || !strings.HasPrefix(err.Error(), "limits.packet_bytes is set at run time to 32MiB, which would not fit any more: ") {
 		t.Errorf("unset of what another needs: %v", err)
 	}
-	if _, err := n.UnsetSetting(t.Context(), "limits.topic_levels", 7, never); err == nil || err.Error() != "limits.topic_levels is not set at run time; its value is from default" {
+	if _, err := n.UnsetSetting(t.Context(), "limits.topic_levels", 7, never); err == nil || err.Error() != "limits.topic_levels is not set at run time, so there is nothing to take back: 10 is its default" {
 		t.Errorf("unset of what is not set: %v", err)
+	}
+	for key, want := range map[string]string{
+		"limits.inflight":     "limits.inflight is not set at run time, so there is nothing to take back: 9 is from ",
+		"limits.mqueue_byte":  "limits.mqueue_byte is not set at run time, so there is nothing to take back. Did you mean limits.mqueue_bytes, which is?",
+		"limits.inflght":      "limits.inflght is no key. Did you mean limits.inflight?",
+		"limits.publish_rate": "limits.publish_rate is not set at run time, so there is nothing to take back. redoubt config diff lists what is",
+	} {
+		if _, err := n.UnsetSetting(t.Context(), key, 7, never); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("unset of %s: %v\nwant %s", key, err, want)
+		}
 	}
 	if err := os.Remove(n.loaded.Load().Config.Authz.RulesFile); err != nil {
 		t.Fatal(err)

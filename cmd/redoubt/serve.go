@@ -33,9 +33,17 @@ func serveCmd(g *globals) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, g, allowRoot) },
 	}
-	cmd.Flags().BoolVar(&allowRoot, "allow-root", false, "run although the user is root; a fault would then cost the whole machine (P1.x)")
+	cmd.Flags().BoolVar(&allowRoot, "allow-root", false, "run although the user is root; a fault would then cost the whole machine (docs/security/rows.md, P1.x)")
 	return cmd
 }
+
+// asRoot is what whoever starts the broker as root is told to do.
+const asRoot = `refusing to run as root: a fault in the broker would cost the whole machine.
+Run it as a user of its own, which needs no rights but those to the data directory:
+  useradd --system redoubt && install -d -o redoubt -g redoubt -m 0700 /var/lib/redoubt
+  setpriv --reuid redoubt --regid redoubt --clear-groups redoubt serve
+Where it really has to be root, such as in a container that has no other user: redoubt serve --allow-root.
+Why: docs/security/rows.md, row P1.x`
 
 func initCmd(g *globals) *cobra.Command {
 	return &cobra.Command{
@@ -71,7 +79,7 @@ const stopWithin = 4 * time.Second
 
 func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 	if os.Geteuid() == 0 && !allowRoot {
-		return errors.New("refusing to run as root: a fault in the broker would cost the whole machine (P1.x). Run it as its own user, or say --allow-root")
+		return errors.New(asRoot)
 	}
 	// A core file would hold every key and password of the process (P2.2).
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {

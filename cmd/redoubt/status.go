@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -10,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/redoubtmq/redoubt/admin"
-	"github.com/redoubtmq/redoubt/internal/memory"
 )
 
 // adminClient talks to the broker the configuration describes.
@@ -64,7 +62,7 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	fmt.Fprintf(w, "connections\t%d\n", s.Connections)
 	fmt.Fprintf(w, "sessions\t%d\n", s.Sessions)
 	fmt.Fprintf(w, "subscriptions\t%d\n", s.Subscriptions)
-	fmt.Fprintf(w, "retained messages\t%d\n", s.Retained)
+	fmt.Fprintf(w, "retained messages\t%d, and %d of the broker's own under $SYS\n", s.Retained, s.RetainedOwn)
 	printStoreStatus(w, &s.Store)
 	fmt.Fprintf(w, "configuration\t%s\n", file)
 	for _, line := range s.PendingRestart {
@@ -75,42 +73,4 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	}
 	fmt.Fprintf(w, "data directory\t%s\n", s.DataDir)
 	return w.Flush()
-}
-
-// printStoreStatus says how the log is and who holds its oldest record.
-func printStoreStatus(w io.Writer, s *admin.StoreStatus) {
-	if s.Failed != "" {
-		fmt.Fprintf(w, "store\tFAILED: %s\n", s.Failed)
-	}
-	if s.Refuses != "" {
-		fmt.Fprintf(w, "store\tREFUSES publishes that must be stored: %s\n", s.Refuses)
-	}
-	fmt.Fprintf(w, "store\t%s of %s in %d files, records %d to %d\n", memory.Text(s.Bytes+s.RescuedBytes), memory.Text(s.MaxBytes), s.Segments, s.First, s.Last)
-	if s.Free > 0 {
-		fmt.Fprintf(w, "store disk\t%s free\n", memory.Text(s.Free))
-	}
-	if x := &s.Writes; x.Commits > 0 {
-		fmt.Fprintf(w, "store writes\t%d, %.1f records and %.1f ms each on average, %d took longer than 100 ms\n", x.Commits, float64(x.Records)/float64(x.Commits), float64(x.AverageMicros)/1000, x.SlowerThanAHundred)
-	}
-	x := &s.Index
-	fmt.Fprintf(w, "store index\tabout: postings %s, sessions %s, retained %s, values %s, rescued %s\n", sizeText(x.Postings), sizeText(x.Sessions), sizeText(x.Retained), sizeText(x.Values), sizeText(x.Rescued))
-	if s.Rescued > 0 {
-		fmt.Fprintf(w, "rescued\t%d messages, %s, which the log had no more room for\n", s.Rescued, memory.Text(s.RescuedBytes))
-	}
-	if s.Behind > s.Away {
-		fmt.Fprintf(w, "behind\t%d sessions with a client: %d messages, %s\n", s.Behind-s.Away, s.Lag.ConnectedMessages, memory.Text(s.Lag.ConnectedBytes))
-	}
-	if s.Away > 0 {
-		fmt.Fprintf(w, "behind\t%d sessions that are away: %d messages, %s\n", s.Away, s.Lag.AwayMessages, memory.Text(s.Lag.AwayBytes))
-	}
-	if s.Groups > 0 {
-		fmt.Fprintf(w, "behind\t%d shared subscriptions: %d messages, %s\n", s.Groups, s.Lag.SharedMessages, memory.Text(s.Lag.SharedBytes))
-	}
-	switch {
-	case s.Oldest == 0:
-	case s.Identity == "" && strings.HasPrefix(s.ClientID, "$share/"):
-		fmt.Fprintf(w, "oldest wanted\trecord %d, by the shared subscription %s\n", s.Oldest, plain(s.ClientID))
-	default:
-		fmt.Fprintf(w, "oldest wanted\trecord %d, by client %s of %s\n", s.Oldest, plain(s.ClientID), plain(s.Identity))
-	}
 }

@@ -37,7 +37,9 @@ func storeCheckCmd(g *globals) *cobra.Command {
 		Short: "Read the whole log and say what is wrong; change nothing",
 		Long: "Reads every byte of the log as a start of the broker would, and says what is there, what is damaged, which records\n" +
 			"are missing and what the next start would do about it. It changes nothing and works on a folder that cannot be\n" +
-			"written. While a broker runs it refuses; while it works no broker starts.\n\n" +
+			"written. While a broker runs it refuses; while it works no broker starts.\n" +
+			"It judges whether what was written is there, and no more: not the index, and not whether sessions are over their\n" +
+			"limits or the log keeps more than store.max_bytes. redoubt status of the running broker says that.\n\n" +
 			"Exit codes: 0 nothing that was stored is missing (a write that a crash left unfinished was never acknowledged and\n" +
 			"does not count), 1 something is damaged, missing (also since an earlier repair) or cannot be read, 2 usage, or it could\n" +
 			"not be checked.",

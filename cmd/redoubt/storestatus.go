@@ -2,26 +2,20 @@ package main
 
 import (
 	"github.com/redoubtmq/redoubt/admin"
+	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/store/view"
 )
 
 // storeStatus is how the store is, for whoever asks.
 func (n *node) storeStatus() admin.StoreStatus {
 	d := n.durable
-	u, b, v := d.log.Usage(), d.behind.Load(), d.stats.Load()
+	u := d.log.Usage()
 	s := admin.StoreStatus{
 		Bytes: u.Bytes, MaxBytes: int64(n.loaded.Load().Config.Store.MaxBytes), Segments: u.Segments, First: uint64(u.First), Last: uint64(u.Last),
-		Free:   d.tended.Load(),
-		Index:  admin.IndexStatus{Postings: v.PostingBytes, Sessions: v.SessionBytes, Retained: v.RetainedBytes, Values: v.ValueBytes, Rescued: v.RescueBytes},
 		Writes: n.writeStatus(),
-		Behind: b.Connected.Sessions + b.Away.Sessions, Away: b.Away.Sessions, Groups: b.Groups.Sessions, Waiting: b.Connected.Messages + b.Away.Messages + b.Groups.Messages,
-		Lag: admin.Lag{
-			ConnectedMessages: b.Connected.Messages, ConnectedBytes: b.Connected.Bytes,
-			AwayMessages: b.Away.Messages, AwayBytes: b.Away.Bytes,
-			SharedMessages: b.Groups.Messages, SharedBytes: b.Groups.Bytes,
-		},
-		Oldest: uint64(b.Oldest), ClientID: b.Holder.ClientID, Identity: b.Holder.Identity,
 	}
+	addLooked(&s, d.tended.Load(), d.stats.Load(), d.behind.Load())
 	s.Rescued, s.RescuedBytes = d.view.Rescued()
 	switch {
 	case d.isShort.Load():
@@ -33,6 +27,45 @@ func (n *node) storeStatus() admin.StoreStatus {
 		s.Failed = err.Error()
 	}
 	return s
+}
+
+// addLooked adds what is looked at every few seconds, as far as somebody has: free is of
+// the disk, and 0 before the first look, as the others are nil.
+func addLooked(s *admin.StoreStatus, free int64, v *view.Stats, b *broker.Behind) {
+	if free != 0 {
+		s.Free = &free
+	}
+	if v != nil {
+		s.Index = &admin.IndexStatus{Postings: v.PostingBytes, Sessions: v.SessionBytes, Retained: v.RetainedBytes, Values: v.ValueBytes, Rescued: v.RescueBytes}
+	}
+	if b == nil {
+		return
+	}
+	behind, away, groups := b.Connected.Sessions+b.Away.Sessions, b.Away.Sessions, b.Groups.Sessions
+	waiting, oldest := b.Connected.Messages+b.Away.Messages+b.Groups.Messages, uint64(b.Oldest)
+	s.Behind, s.Away, s.Groups, s.Waiting, s.Oldest = &behind, &away, &groups, &waiting, &oldest
+	s.Lag = &admin.Lag{
+		ConnectedMessages: b.Connected.Messages, ConnectedBytes: b.Connected.Bytes,
+		AwayMessages: b.Away.Messages, AwayBytes: b.Away.Bytes,
+		SharedMessages: b.Groups.Messages, SharedBytes: b.Groups.Bytes,
+	}
+	s.ClientID, s.Identity = b.Holder.ClientID, b.Holder.Identity
+}
+
+// lastBehind and lastStats are what was seen last; of metrics, where nothing can be unknown:
+// zeros before the first look.
+func (d *durable) lastBehind() *broker.Behind {
+	if b := d.behind.Load(); b != nil {
+		return b
+	}
+	return &broker.Behind{}
+}
+
+func (d *durable) lastStats() *view.Stats {
+	if v := d.stats.Load(); v != nil {
+		return v
+	}
+	return &view.Stats{}
 }
 
 // writeStatus is how the disk takes the log.
@@ -54,18 +87,18 @@ func (n *node) reportStore() {
 	n.metrics.Gauge(metrics.StoreLogBytes, func() int64 { return d.log.Usage().Bytes })
 	n.metrics.Gauge(metrics.StoreLogSegments, func() int64 { return int64(d.log.Usage().Segments) })
 	n.metrics.Gauge(metrics.StoreFreeBytes, d.tended.Load)
-	n.metrics.Gauge(metrics.StoreOldestWanted, func() int64 { return int64(d.behind.Load().Oldest) }) //nolint:gosec // a number of the log
+	n.metrics.Gauge(metrics.StoreOldestWanted, func() int64 { return int64(d.lastBehind().Oldest) }) //nolint:gosec // a number of the log
 	n.metrics.Gauge(metrics.RescuedMessages, func() int64 { messages, _ := d.view.Rescued(); return messages })
 	n.metrics.Gauge(metrics.RescuedBytes, func() int64 { _, bytes := d.view.Rescued(); return bytes })
-	n.metrics.Gauge(metrics.SessionsBehind.At(0), func() int64 { return int64(d.behind.Load().Connected.Sessions) })
-	n.metrics.Gauge(metrics.SessionsBehind.At(1), func() int64 { return int64(d.behind.Load().Away.Sessions) })
-	n.metrics.Gauge(metrics.BehindMessages.At(0), func() int64 { return d.behind.Load().Connected.Messages })
-	n.metrics.Gauge(metrics.BehindMessages.At(1), func() int64 { return d.behind.Load().Away.Messages })
-	n.metrics.Gauge(metrics.BehindBytes.At(0), func() int64 { return d.behind.Load().Connected.Bytes })
-	n.metrics.Gauge(metrics.BehindBytes.At(1), func() int64 { return d.behind.Load().Away.Bytes })
+	n.metrics.Gauge(metrics.SessionsBehind.At(0), func() int64 { return int64(d.lastBehind().Connected.Sessions) })
+	n.metrics.Gauge(metrics.SessionsBehind.At(1), func() int64 { return int64(d.lastBehind().Away.Sessions) })
+	n.metrics.Gauge(metrics.BehindMessages.At(0), func() int64 { return d.lastBehind().Connected.Messages })
+	n.metrics.Gauge(metrics.BehindMessages.At(1), func() int64 { return d.lastBehind().Away.Messages })
+	n.metrics.Gauge(metrics.BehindBytes.At(0), func() int64 { return d.lastBehind().Connected.Bytes })
+	n.metrics.Gauge(metrics.BehindBytes.At(1), func() int64 { return d.lastBehind().Away.Bytes })
 	for i, of := range []func() int64{
-		func() int64 { return d.stats.Load().PostingBytes }, func() int64 { return d.stats.Load().SessionBytes }, func() int64 { return d.stats.Load().RetainedBytes },
-		func() int64 { return d.stats.Load().ValueBytes }, func() int64 { return d.stats.Load().RescueBytes },
+		func() int64 { return d.lastStats().PostingBytes }, func() int64 { return d.lastStats().SessionBytes }, func() int64 { return d.lastStats().RetainedBytes },
+		func() int64 { return d.lastStats().ValueBytes }, func() int64 { return d.lastStats().RescueBytes },
 	} {
 		n.metrics.Gauge(metrics.StoreIndex.At(i), of)
 	}

@@ -1,7 +1,7 @@
 // Package readers is a few goroutines that may wait for the disk on behalf of those
 // who must not: a loop hands them a read and is told when it is done. It knows
-// neither what is read nor for whom, and has no limit of its own: whoever asks has at
-// most one read under way for each session, which is what bounds the line.
+// neither what is read nor for whom, and has no limit of its own: whoever asks bounds what
+// stands in the line (broker/reads.go).
 package readers
 
 import "sync"

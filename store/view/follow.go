@@ -128,6 +128,9 @@ func (v *View) read(ctx context.Context, from, until store.Seq, fn func(first st
 // apply makes one batch count: first what decides and what readers ask for, then whoever
 // listens, then the rows.
 func (v *View) apply(ctx context.Context, first store.Seq, recs []store.Record, sink Sink) error {
+	if err := v.expect(ctx, recs); err != nil {
+		return err
+	}
 	items := v.judge.batch(first, recs)
 	o := v.open
 	o.mu.Lock()

@@ -64,6 +64,7 @@ func (g *groups) judgeTake(r *store.Record, t *fact.Take) Outcome {
 // apply makes a record count that was judged Applied, and appends to dst what it
 // changed. b is what judge was given. The caller holds mu.
 func (g *groups) apply(seq store.Seq, r *store.Record, b *bodies, dst []touched) []touched {
+	g.note(r, b)
 	switch r.Kind {
 	case store.ShareJoin:
 		return g.join(seq, r, &b.join, dst)
@@ -120,11 +121,10 @@ func (g *groups) join(seq store.Seq, r *store.Record, j *fact.Join, dst []touche
 	if j.Since != 0 {
 		m.start = j.Since
 	}
-	m.since = m.start
 	gr.members[j.Member] = m
 	s := g.of[r.SID]
 	if s == nil {
-		s = new(shares)
+		s = g.begins(r.SID)
 		g.of[r.SID] = s
 	}
 	s.in = append(s.in, membership{j.Group, j.Member})
@@ -164,7 +164,7 @@ func (g *groups) leave(seq store.Seq, r *store.Record, id, of fact.FilterID, how
 	}
 	s.Until = never // who gave it something may not know yet
 	for _, o := range held.open {
-		if how == ends && o.member == of && o.seq > m.since && o.seq <= s.After {
+		if how == ends && o.member == of && o.seq <= s.After {
 			s.Only = append(s.Only, o.seq)
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // that a take writes one small row.
 //
 //	group id 8, partName                        share (its length 2), filter
-//	group id 8, partMember, member id 8         SID 16, start 8, since 8; without since: 0
+//	group id 8, partMember, member id 8         SID 16, start 8
 //	group id 8, partSource, part 8, source id 8 After, Until, At, Below, Only, Taken
 const (
 	partName   = 0
@@ -48,24 +48,6 @@ func (s *Source) append(dst []byte) []byte {
 		}
 	}
 	return dst
-}
-
-// append appends a member's row.
-func (m *member) append(dst []byte) []byte {
-	dst = binary.BigEndian.AppendUint64(append(dst, m.sid[:]...), uint64(m.start))
-	return binary.BigEndian.AppendUint64(dst, uint64(m.since))
-}
-
-func decodeMember(b []byte) (m member, err error) {
-	switch len(b) {
-	case len(m.sid) + 16:
-		m.since = store.Seq(binary.BigEndian.Uint64(b[len(m.sid)+8:]))
-	case len(m.sid) + 8: // of before it was written down
-	default:
-		return m, errRow
-	}
-	m.sid, m.start = store.SID(b[:len(m.sid)]), store.Seq(binary.BigEndian.Uint64(b[len(m.sid):]))
-	return m, nil
 }
 
 func decodeSource(b []byte) (s Source, err error) {
@@ -132,7 +114,8 @@ func (g *groups) idle(r *store.Record) bool {
 	case store.ShareJoin, store.ShareLeave, store.ShareAck:
 		return false
 	}
-	return g.of[r.SID] == nil
+	_, joins := g.before[r.SID]
+	return g.of[r.SID] == nil && !joins
 }
 
 func (r *rows) writeTouched(t *touched) error {
@@ -155,12 +138,12 @@ func (r *rows) writeTouched(t *touched) error {
 	}
 	if t.member != 0 {
 		r.key = appendMemberKey(r.key[:0], t.group, t.member)
-		write := func() error { return b.Delete(r.key, nil) }
-		if m, ok := gr.members[t.member]; ok {
-			r.val = m.append(r.val[:0])
-			write = func() error { return b.Set(r.key, r.val, nil) }
-		}
-		if err := write(); err != nil {
+		m, ok := gr.members[t.member]
+		if !ok {
+			if err := b.Delete(r.key, nil); err != nil {
+				return err
+			}
+		} else if err := b.Set(r.key, binary.BigEndian.AppendUint64(append(r.val[:0], m.sid[:]...), uint64(m.start)), nil); err != nil {
 			return err
 		}
 	}
@@ -216,17 +199,13 @@ func (g *groups) row(key, value []byte) error {
 			return errRow
 		}
 		g.byID[id] = &group{share: string(value[2 : 2+n]), real: string(value[2+n:]), members: make(map[fact.FilterID]member)}
-	case part == partMember && len(rest) == 8:
-		of := fact.FilterID(binary.BigEndian.Uint64(rest))
-		m, err := decodeMember(value)
-		if err != nil {
-			return err
+	case part == partMember && len(rest) == 8 && len(value) == len(store.SID{})+8:
+		of, sid := fact.FilterID(binary.BigEndian.Uint64(rest)), store.SID(value[:16])
+		gr.members[of] = member{sid: sid, start: store.Seq(binary.BigEndian.Uint64(value[16:]))}
+		if g.of[sid] == nil {
+			g.of[sid] = new(shares)
 		}
-		gr.members[of] = m
-		if g.of[m.sid] == nil {
-			g.of[m.sid] = new(shares)
-		}
-		g.of[m.sid].in = append(g.of[m.sid].in, membership{id, of})
+		g.of[sid].in = append(g.of[sid].in, membership{id, of})
 	case part == partSource && len(rest) == 16:
 		s, err := decodeSource(value)
 		if err != nil {

@@ -37,6 +37,8 @@ type groups struct {
 	mu   sync.Mutex // guards everything below
 	byID map[fact.FilterID]*group
 	of   map[store.SID]*shares // sessions that are in some group
+
+	before map[store.SID]shares // what sessions said last that join in this batch: see joining.go
 }
 
 type group struct {
@@ -49,7 +51,6 @@ type group struct {
 type member struct {
 	sid   store.SID
 	start store.Seq // what it was given by then and did not send is not its own
-	since store.Seq // when it became one: what it sent before that is not of this membership
 }
 
 // shares is what matters here of a session.

@@ -228,7 +228,9 @@ func (v *life) forget() {
 func (v *life) trim() {
 	below := store.Seq(rapid.Uint64Range(0, uint64(v.last())+3).Draw(v.t, "below"))
 	got, err := v.view.Trim(v.t.Context(), below)
-	limit := v.view.rows.at.part.first
+	v.view.rows.mu.Lock()
+	limit := v.view.rows.at.part.first // it only grows
+	v.view.rows.mu.Unlock()
 	if err != nil || got > below || got > limit {
 		v.t.Fatalf("trim below %d: %d, %v; the open part begins with %d", below, got, err, limit)
 	}

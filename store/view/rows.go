@@ -49,6 +49,9 @@ func newRows(ix *index, open *openBlocks) *rows {
 func (r *rows) write(items []Item, marks []position) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if err := r.groups.expect(len(items), func(i int) *store.Record { return items[i].Record }, r.said); err != nil {
+		return err
+	}
 	for i := range items {
 		seq := marks[i].seq
 		if items[i].Outcome == Applied { // first: it commits what is before, and what it removes must be in one batch with the record

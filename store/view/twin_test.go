@@ -52,6 +52,12 @@ func newTwin(history []numbered) *twin {
 		t.hash = twinHash(t.hash, seq, r)
 		o := t.judge(r)
 		if o == Applied && ofGroups(r.Kind) {
+			t.groups.before = nil
+			if s := t.sessions[r.SID]; s != nil && r.Kind == store.ShareJoin {
+				var said shares
+				said.hear(&s.Out)
+				t.groups.before = map[store.SID]shares{r.SID: said}
+			}
 			_ = t.bodies.check(r)
 			if o = t.groups.judge(r, &t.bodies); o == Applied {
 				t.groups.apply(seq, r, &t.bodies, nil)
