@@ -43,6 +43,7 @@ type Home struct {
 	scratch scratch
 
 	lanes lanes
+
 	work  work
 	spent int // deliveries so far; it only grows
 
@@ -79,6 +80,7 @@ type scratch struct {
 
 // work is what a home does in bounded steps, a part each turn.
 type work struct {
+	wars      wars
 	replaying []Ref  // sessions that are owed retained messages and have room
 	replays   uint64 // begun so far
 	judging   uint32 // next slot to judge again after a policy change

@@ -24,8 +24,7 @@ type Arrival struct {
 	// call the home.
 	Later func(refusal *mqtt.Error)
 
-	examined bool          // and found good, and its will has the name that it has here
-	war      *limit.Bucket // of the session that ended for it
+	examined bool // and found good, and its will has the name that it has here
 }
 
 // Opened is the connection's session and what the loop must enforce for it.
@@ -56,8 +55,9 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	if !present && h.b.sessions.Load()+h.b.unsaid.Load() >= int64(set.SessionsTotal) {
 		return Opened{}, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.sessions_total is reached"}
 	}
+	var war *limit.Bucket
 	if present && old.s.Online() {
-		if a.war = old.fought(set.Takeovers); !a.war.Take(now, 1) {
+		if war = old.fought(set.Takeovers); !war.Take(now, 1) {
 			return Opened{}, &mqtt.Error{Reason: mqtt.ConnectionRateExceeded, Detail: "the session was taken over too often; do two clients have this client id?"}
 		}
 		h.takeOver(now, old, &a.By)
@@ -67,6 +67,9 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 		h.due(now, old, old.s.End(), false) // [MQTT-3.1.2-4] [MQTT-3.1.4-4]
 		present = false
 	}
+	if war != nil && !present {
+		h.work.wars.put(now, key, war, set.Takeovers)
+	}
 	if !present {
 		if later, e := h.awaitEnd(key, a); later || e != nil {
 			return Opened{Later: later}, e
@@ -75,9 +78,7 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	r := old      // [MQTT-3.1.2-5]
 	if !present { // [MQTT-3.1.2-6]
 		r = h.settle(session.New(key, h.b.lastSID.Add(1), set.Session), a.By)
-	}
-	if a.war != nil { // a session that was made anew in the middle of it has fought as often
-		r.war = a.war
+		r.war = h.work.wars.take(now, key) // it has fought as often as the one before
 	}
 	return h.attach(now, r, a, present, set), nil
 }
@@ -115,15 +116,6 @@ func (h *Home) lookup(key session.Key) (*resident, bool) {
 		return nil, false
 	}
 	return h.slots[slot], true
-}
-
-// fought is the allowance of takeovers of a session, of which most never need one.
-func (r *resident) fought(most int) *limit.Bucket {
-	if r.war == nil {
-		r.war = new(limit.Bucket)
-	}
-	r.war.PerSecond, r.war.Burst = int64(min(most, 1)), int64(most)
-	return r.war
 }
 
 // takeOver closes the connection an online session has, so that the new one can

@@ -48,7 +48,7 @@ var raceFlags = []string{
 
 // watchedBinary names the program built with raceFlags, where somebody has it: `make
 // test` builds it once for all the passes and packages that start it.
-const watchedBinary = "REDOUBT_WATCHED_BINARY"
+const watchedBinary = "WATCHED_REDOUBT"
 
 // Binary is the path of the program, built on the first call. The test fails if
 // it does not build.
