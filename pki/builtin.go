@@ -58,18 +58,7 @@ func Init(dataDir string, now time.Time, names Names) (*BuiltIn, error) {
 }
 
 // clearLeftovers removes what an interrupted Init left: a CA nobody ever saw.
-func clearLeftovers(dataDir string) error {
-	old, err := filepath.Glob(filepath.Join(escapeGlob(dataDir), newDirPattern))
-	if err != nil {
-		return err
-	}
-	for _, p := range old {
-		if err := os.RemoveAll(p); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func clearLeftovers(dataDir string) error { return clearUnder(dataDir, newDirPattern) }
 
 func fillNew(dir string, now time.Time, names Names) error {
 	ca, err := newCA(now)
@@ -109,8 +98,8 @@ func Open(dataDir string, now time.Time, names Names) (*BuiltIn, error) {
 		return nil, err
 	}
 	if now.After(ca.NotAfter) {
-		return nil, fmt.Errorf("%s expired on %s: no device accepts it any more. Move %s away, run redoubt init, and give every device the new %s",
-			b.CAPath(), day(ca.NotAfter), b.dir, caCertName)
+		return nil, fmt.Errorf("%s expired on %s: no device accepts it any more. Move %s away, run redoubt init, put its folder %s back, if it has one (the CA of devices), and give every device the new %s",
+			b.CAPath(), day(ca.NotAfter), b.dir, devicesDir, caCertName)
 	}
 	if now.Before(ca.NotBefore) {
 		return nil, fmt.Errorf("%s is valid from %s and it is %s here: set the clock, or devices will refuse what is issued now", b.CAPath(), day(ca.NotBefore), day(now))
@@ -246,7 +235,7 @@ func (b *BuiltIn) loadCA() (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	keyPEM, keyErr := ReadSecret(b.path(caKeyName))
 	switch {
 	case missing(certErr) && missing(keyErr):
-		return nil, nil, fmt.Errorf("there is no server CA in %s: restore it from a backup, or remove the directory and run redoubt init (devices then need the new %s)", b.dir, caCertName)
+		return nil, nil, fmt.Errorf("there is no server CA in %s: restore it from a backup, or move the directory away, run redoubt init (devices then need the new %s) and put its folder %s back, if it has one: that is the CA of devices", b.dir, caCertName, devicesDir)
 	case missing(certErr):
 		return nil, nil, fmt.Errorf("%s is missing while its key is there: put back the copy your devices use", b.CAPath())
 	case missing(keyErr):

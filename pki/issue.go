@@ -18,19 +18,24 @@ type issued struct {
 	key  []byte
 }
 
-// newCA makes the server CA: ECDSA P-256, self-signed, path length 0, so that no
-// CA below it can exist.
+// newCA makes the server CA.
 func newCA(now time.Time) (issued, error) {
+	serial := newSerial()
+	// The number keeps two brokers' CAs apart in a trust store that looks issuers up by
+	// name.
+	return newRoot(now, serial, fmt.Sprintf("Redoubt server CA %x", serial.Bytes()[:4]))
+}
+
+// newRoot makes a CA: ECDSA P-256, self-signed, path length 0, so that no CA below it can
+// exist.
+func newRoot(now time.Time, serial *big.Int, name string) (issued, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return issued{}, fmt.Errorf("make the CA key: %w", err)
 	}
-	serial := newSerial()
 	t := &x509.Certificate{
-		SerialNumber: serial,
-		// The number keeps two brokers' CAs apart in a trust store that looks
-		// issuers up by name.
-		Subject:               pkix.Name{CommonName: fmt.Sprintf("Redoubt server CA %x", serial.Bytes()[:4])},
+		SerialNumber:          serial,
+		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             now.Add(-backdate).UTC(),
 		NotAfter:              now.Add(caLife).UTC(),
 		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,

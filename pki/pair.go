@@ -66,14 +66,22 @@ func parsePair(certPEM, keyPEM []byte, certFile, keyFile string, now time.Time) 
 	if err != nil {
 		return nil, err
 	}
-	if pub, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(chain[0].PublicKey) {
-		return nil, fmt.Errorf("the key in %s does not belong to the certificate in %s: give the pair that was issued together", keyFile, certFile)
+	if err := belongs(key, chain[0], keyFile, certFile); err != nil {
+		return nil, err
 	}
 	c := &tls.Certificate{PrivateKey: key, Leaf: chain[0]}
 	for _, x := range chain {
 		c.Certificate = append(c.Certificate, x.Raw)
 	}
 	return c, nil
+}
+
+// belongs judges whether a key is that of a certificate.
+func belongs(key crypto.Signer, c *x509.Certificate, keyFile, certFile string) error {
+	if pub, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool }); !ok || !pub.Equal(c.PublicKey) {
+		return fmt.Errorf("the key in %s does not belong to the certificate in %s: give the pair that was issued together", keyFile, certFile)
+	}
+	return nil
 }
 
 // parseChain reads the certificates of a PEM file; anything else in it is passed
@@ -146,53 +154,84 @@ func parseKeyDER(der []byte) crypto.Signer {
 	return nil
 }
 
-// checkServerChain judges the leaf as a server certificate and every certificate
-// of the chain as part of it.
+// checkServerChain is the first of serverFaults.
 func checkServerChain(chain []*x509.Certificate, file string, now time.Time) error {
+	return first(serverFaults(chain, file, now))
+}
+
+func first(faults []error) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	return faults[0]
+}
+
+// serverFaults judges the leaf as a server certificate and every certificate of the chain
+// as part of it, and answers everything for which it is refused.
+func serverFaults(chain []*x509.Certificate, file string, now time.Time) (faults []error) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	leaf := chain[0]
 	if leaf.IsCA {
-		return fmt.Errorf("the first certificate in %s (%s) is a CA certificate; a server needs one issued by it, and the CA's key has no place on a broker", file, leaf.Subject)
+		fault("the first certificate in %s (%s) is a CA certificate; a server needs one issued by it, and the CA's key has no place on a broker", file, leaf.Subject)
 	}
 	if len(leaf.DNSNames) == 0 && len(leaf.IPAddresses) == 0 {
-		return fmt.Errorf("the certificate in %s (%s) has no DNS name and no IP address in its Subject Alternative Name, so that clients refuse it; the common name does not count: issue it with the names clients connect to", file, leaf.Subject)
+		fault("the certificate in %s (%s) has no DNS name and no IP address in its Subject Alternative Name, so that clients refuse it; the common name does not count: issue it with the names clients connect to", file, leaf.Subject)
 	}
 	if len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0 &&
 		!slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) {
-		return fmt.Errorf("the certificate in %s (%s) may not be used by a server: its extended key usage lacks serverAuth", file, leaf.Subject)
+		fault("the certificate in %s (%s) may not be used by a server: its extended key usage lacks serverAuth", file, leaf.Subject)
 	}
 	if leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
-		return fmt.Errorf("the certificate in %s (%s) may not sign handshakes: its key usage lacks digitalSignature", file, leaf.Subject)
+		fault("the certificate in %s (%s) may not sign handshakes: its key usage lacks digitalSignature", file, leaf.Subject)
 	}
+	return append(faults, chainFaults(chain, file, now)...)
+}
+
+// chainFaults judges what holds for every chain: each certificate by itself, and that each
+// was issued by the next one.
+func chainFaults(chain []*x509.Certificate, file string, now time.Time) (faults []error) {
 	for i, c := range chain {
 		root := i > 0 && bytes.Equal(c.RawSubject, c.RawIssuer)
-		if err := checkCertificate(c, root, fmt.Sprintf("certificate %d in %s (%s)", i+1, file, c.Subject), now); err != nil {
-			return err
-		}
+		faults = append(faults, certificateFaults(c, root, fmt.Sprintf("certificate %d in %s (%s)", i+1, file, c.Subject), now)...)
 		if i+1 < len(chain) {
 			if err := c.CheckSignatureFrom(chain[i+1]); err != nil {
-				return fmt.Errorf("certificate %d in %s (%s) was not issued by the next one (%s): put the server certificate first and then each issuer", i+1, file, c.Subject, chain[i+1].Subject)
+				faults = append(faults, fmt.Errorf("certificate %d in %s (%s) was not issued by the next one (%s): put the certificate itself first and then each issuer", i+1, file, c.Subject, chain[i+1].Subject))
 			}
 		}
 	}
-	return nil
+	return faults
 }
 
-// checkCertificate judges what holds for every certificate of a chain. Nobody
-// verifies the signature of a root, so that one may be old.
+// checkCertificate is the first of certificateFaults.
 func checkCertificate(c *x509.Certificate, root bool, what string, now time.Time) error {
+	return first(certificateFaults(c, root, what, now))
+}
+
+// certificateFaults judges what holds for every certificate of a chain. Nobody
+// verifies the signature of a root, so that one may be old.
+func certificateFaults(c *x509.Certificate, root bool, what string, now time.Time) (faults []error) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	if now.Before(c.NotBefore) {
-		return fmt.Errorf("%s is not valid before %s and it is %s here: check the clock", what, day(c.NotBefore), day(now))
+		fault("%s is not valid before %s and it is %s here: check the clock", what, day(c.NotBefore), day(now))
 	}
 	if now.After(c.NotAfter) {
-		return fmt.Errorf("%s expired on %s: renew it", what, day(c.NotAfter))
+		fault("%s expired on %s: renew it", what, day(c.NotAfter))
 	}
 	switch c.SignatureAlgorithm {
 	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
 		if !root {
-			return fmt.Errorf("%s is signed with %s, which can be forged: issue it with SHA-256", what, c.SignatureAlgorithm)
+			fault("%s is signed with %s, which can be forged: issue it with SHA-256", what, c.SignatureAlgorithm)
 		}
 	}
-	switch key := c.PublicKey.(type) {
+	if err := checkKey(c.PublicKey, what); err != nil {
+		faults = append(faults, err)
+	}
+	return faults
+}
+
+// checkKey judges the public key of a certificate, or of who asks for one.
+func checkKey(public crypto.PublicKey, what string) error {
+	switch key := public.(type) {
 	case *rsa.PublicKey:
 		if key.N.BitLen() < rsaBitsMin {
 			return fmt.Errorf("%s has an RSA key of %d bits; the least is %d: issue it with a new key, best ECDSA P-256", what, key.N.BitLen(), rsaBitsMin)
