@@ -106,6 +106,7 @@ func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 		return err
 	}
 	n.load = g.LoadConfig
+	n.freshenDevices() // before a listener reads the list
 	if err := n.assemble(); err != nil {
 		n.release()
 		return err
@@ -156,6 +157,7 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 			n.tidyStore(ctx)
 		case <-seldom.C:
 			n.warnExpiry(n.clock.Now())
+			n.freshenDevices()
 			if changed, err := n.pki.Refresh(n.clock.Now()); err != nil {
 				n.log.Error("the server certificate could not be renewed", "error", err.Error())
 			} else if changed {
