@@ -26,9 +26,9 @@ type ended struct {
 // of which nobody else says that it is wanted.
 type parting struct {
 	key     session.Key
-	ends    int // that are not decided: a session that came after it may have ended as well
-	waiting []func(refusal *mqtt.Error)
-	failed  bool // the log will never hear of it
+	ends    int                       // that are not decided: a session that came after it may have ended as well
+	waiting func(refusal *mqtt.Error) // the arrival that waits for it; nil: none
+	failed  bool                      // the log will never hear of it
 
 	first store.Seq // nothing of what it leaves is older; 0: it leaves nothing
 	wants *Wants
@@ -87,7 +87,9 @@ func (h *Home) parts(sid store.SID, p *parting) *parting {
 	return old
 }
 
-// awaitEnd has an arrival wait for the log to hear of the end of a session of its name.
+// awaitEnd has an arrival wait for the log to hear of the end of a session of its name. One
+// that waits already would be taken over at once, and is let go: whoever comes and goes while
+// the disk hangs must not be remembered each time.
 func (h *Home) awaitEnd(key session.Key, a *Arrival) (later bool, refusal *mqtt.Error) {
 	if len(h.parting) == 0 {
 		return false, nil
@@ -99,7 +101,8 @@ func (h *Home) awaitEnd(key session.Key, a *Arrival) (later bool, refusal *mqtt.
 	case p.failed:
 		return false, notEnded(store.ErrFailed)
 	}
-	p.waiting = append(p.waiting, a.Later)
+	p.answer(&mqtt.Error{Reason: mqtt.ServerBusy, Detail: "a newer connection with this client id waits for the log to hear of the end of the session before"})
+	p.waiting = a.Later
 	return true, nil
 }
 
@@ -111,9 +114,8 @@ func notEnded(err error) *mqtt.Error {
 
 // answer tells who waits for an end that it is so, or why it is not.
 func (p *parting) answer(refusal *mqtt.Error) {
-	waiting := p.waiting
-	p.waiting = nil
-	for _, later := range waiting {
+	later := p.waiting
+	if p.waiting = nil; later != nil {
 		later(refusal)
 	}
 }

@@ -156,6 +156,27 @@ func TestNoSessionBesideOneThatCannotEnd(t *testing.T) {
 	k.settled("a session that came while the log refused", a)
 }
 
+// Whoever comes and goes while the disk hangs is remembered once.
+func TestOneArrivalWaitsForAnEnd(t *testing.T) {
+	k := newKeptDesk(t, 1)
+	k.join(0, "c")
+	var all []*guest
+	for range 5 {
+		all = append(all, k.knock("c", cleanSeat))
+		k.turn()
+	}
+	for i, g := range all[:4] {
+		if g.waits || g.refused == nil || g.refused.Reason != mqtt.ServerBusy {
+			t.Errorf("arrival %d waits %v, refused %v", i, g.waits, g.refused)
+		}
+	}
+	k.flush()
+	all[4].enter()
+	if _, present := all[4].in(); present {
+		t.Error("a clean start found a session")
+	}
+}
+
 // A log that has failed for good is not waited for.
 func TestNoSessionWhereTheLogHasFailed(t *testing.T) {
 	k, _, b, _ := newParting(t)
