@@ -84,6 +84,16 @@ func certInitCmd(g *globals) *cobra.Command {
 	return cmd
 }
 
+// devices is the CA of devices of the configured data directory.
+func (g *globals) devices() (*pki.Devices, *config.Config, error) {
+	loaded, err := g.LoadConfig()
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := pki.OpenDevices(loaded.Config.Node.DataDir)
+	return d, loaded.Config, err
+}
+
 // issueFlags are the flags of cert issue device.
 type issueFlags struct {
 	days    int
@@ -118,12 +128,7 @@ func issueDevice(cmd *cobra.Command, g *globals, name string, f *issueFlags) err
 	if most := int(pki.DeviceLifeMax.Hours()) / 24; f.days < 1 || f.days > most {
 		return &usageError{fmt.Errorf("--days %d: it is 1 to %d", f.days, most)}
 	}
-	loaded, err := g.LoadConfig()
-	if err != nil {
-		return err
-	}
-	c := loaded.Config
-	d, err := pki.OpenDevices(c.Node.DataDir)
+	d, c, err := g.devices()
 	if err != nil {
 		return err
 	}

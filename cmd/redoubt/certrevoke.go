@@ -18,11 +18,7 @@ func certListCmd(g *globals) *cobra.Command {
 		Long:  "Lists what was issued, oldest first, what was revoked and what has expired, too.\n\n" + certHelp,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			loaded, err := g.LoadConfig()
-			if err != nil {
-				return err
-			}
-			d, err := pki.OpenDevices(loaded.Config.Node.DataDir)
+			d, _, err := g.devices()
 			if err != nil {
 				return err
 			}
@@ -69,11 +65,7 @@ func certRevokeCmd(g *globals) *cobra.Command {
 			if err != nil {
 				return &usageError{fmt.Errorf("--reason: %w", err)}
 			}
-			loaded, err := g.LoadConfig()
-			if err != nil {
-				return err
-			}
-			d, err := pki.OpenDevices(loaded.Config.Node.DataDir)
+			d, c, err := g.devices()
 			if err != nil {
 				return err
 			}
@@ -89,7 +81,7 @@ func certRevokeCmd(g *globals) *cobra.Command {
 				}
 				err = printList(cmd.OutOrStdout(), list)
 			}
-			warnUnread(cmd.ErrOrStderr(), loaded.Config)
+			warnUnread(cmd.ErrOrStderr(), c)
 			return err
 		},
 	}
@@ -106,11 +98,7 @@ func certCRLCmd(g *globals) *cobra.Command {
 			"the next one after half of that, so that this is for lists that are used elsewhere.\n\n" + certHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			loaded, err := g.LoadConfig()
-			if err != nil {
-				return err
-			}
-			d, err := pki.OpenDevices(loaded.Config.Node.DataDir)
+			d, _, err := g.devices()
 			if err != nil {
 				return err
 			}
