@@ -134,7 +134,7 @@ func failManifest(t *testing.T) {
 		t.Error("the view has not failed")
 	}
 	eventually(t, "one alarm", func() bool { return heard.count("index failed") == 1 }) // said after the cause is set, by who found it
-	seq := put(t, l, message("x", 1)) // is heard of, and then it ends
+	seq := put(t, l, message("x", 1))                                                   // is heard of, and then it ends
 	ear.wait(t, seq)
 	eventually(t, "the end of the goroutine", func() bool {
 		select {
