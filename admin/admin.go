@@ -60,11 +60,20 @@ type StatusReport struct {
 	Retained      int64            `json:"retained_messages" doc:"Retained messages held, without the broker's own under $SYS."`
 	RetainedOwn   int64            `json:"retained_messages_own" doc:"Retained messages of the broker's own, under $SYS."`
 	Store         StoreStatus      `json:"store" doc:"What survives a crash."`
+	Alarms        []AlarmStatus    `json:"alarms,omitempty" doc:"What is wrong now, the oldest first."`
 	ConfigFile    string           `json:"config_file" doc:"Configuration file in use; empty: built-in defaults."`
 	DataDir       string           `json:"data_dir" doc:"Data directory (node.data_dir)."`
 
 	PendingRestart []string `json:"pending_restart,omitempty" doc:"Settings that were changed at run time and wait for the next start, one line each."`
 	NotInForce     []string `json:"not_in_force,omitempty" doc:"Settings of run time that do not fit and were left out, one line each."`
+}
+
+// AlarmStatus is something that is wrong now.
+type AlarmStatus struct {
+	Name    string    `json:"name" doc:"What it is about; docs/alarms.md says what each means and what to do."`
+	Subject string    `json:"subject,omitempty" doc:"Which listener, file or part; empty: the node."`
+	Why     string    `json:"why" doc:"What was seen."`
+	Since   time.Time `json:"since" doc:"When it began."`
 }
 
 // StoreStatus is how the log is. What is a pointer is looked at every few seconds, and nil

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redoubtmq/redoubt/alarm"
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/builtin"
@@ -50,6 +51,7 @@ type node struct {
 	metrics *metrics.Registry
 	count   *metrics.Shard // of what this struct does itself
 	audit   *audit.Log
+	alarms  *alarm.Alarms
 	pki     *pki.BuiltIn
 	made    bool // the data directory was new
 
@@ -115,7 +117,7 @@ type door struct {
 // listens yet.
 func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *slog.LevelVar) (n *node, err error) {
 	c := loaded.Config
-	n = &node{clock: clk, log: log, level: level, started: clk.Now(), metrics: metrics.New()}
+	n = &node{clock: clk, log: log, level: level, started: clk.Now(), metrics: metrics.New(), alarms: alarm.New(log)}
 	n.turn = make(chan struct{}, 1)
 	n.loaded.Store(loaded)
 	if err := datadir.Init(c.Node.DataDir); err != nil {
@@ -147,6 +149,9 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 	n.metrics.SetBuild(version, revision())
 	n.count, n.commits = n.metrics.NewShard(), n.metrics.NewShard()
 	n.audit = audit.New(log, n.count)
+	for i, kind := range alarm.Kinds {
+		n.metrics.Gauge(metrics.Alarms.At(i), func() int64 { return n.alarms.Count(kind) })
+	}
 	return n, nil
 }
 

@@ -92,6 +92,9 @@ func (n *node) Status() admin.StatusReport {
 	}
 	r.Store = n.storeStatus()
 	r.PendingRestart, r.NotInForce = n.unsettled()
+	for _, a := range n.alarms.Active() {
+		r.Alarms = append(r.Alarms, admin.AlarmStatus{Name: a.Kind.Name, Subject: a.Subject, Why: a.Why, Since: a.Since})
+	}
 	if len(r.NotReady) > 0 {
 		r.Status = "not_ready"
 	}

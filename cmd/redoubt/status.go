@@ -43,6 +43,15 @@ func statusCmd(g *globals) *cobra.Command {
 	}
 }
 
+// alarmLine is an alarm in a line.
+func alarmLine(a *admin.AlarmStatus) string {
+	name := a.Name
+	if a.Subject != "" {
+		name += " (" + a.Subject + ")"
+	}
+	return fmt.Sprintf("%s since %s: %s", name, a.Since.UTC().Format("2006-01-02 15:04:05 UTC"), a.Why)
+}
+
 func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	state := s.Status
 	if len(s.NotReady) > 0 {
@@ -55,6 +64,9 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 	fmt.Fprintf(w, "node\t%s (redoubt %s)\n", s.Name, s.Version)
 	fmt.Fprintf(w, "status\t%s\n", state)
+	for _, a := range s.Alarms {
+		fmt.Fprintf(w, "alarm\t%s\n", plain(alarmLine(&a)))
+	}
 	fmt.Fprintf(w, "up\t%s, since %s\n", time.Duration(s.UptimeSeconds)*time.Second, s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
 	for _, l := range s.Listeners {
 		fmt.Fprintf(w, "listener\t%s %s (%s), %d connections\n", l.Name, l.Address, l.Protocol, l.Connections)

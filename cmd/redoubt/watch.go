@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redoubtmq/redoubt/alarm"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/pki"
 )
@@ -95,9 +96,10 @@ func (n *node) reread() {
 		clients, clientsErr := n.clients(l.Name, ln)
 		if err = errors.Join(err, clientsErr); err != nil {
 			refused++
-			n.log.Error("files of a listener have changed and are refused; it goes on with what it had", "listener", l.Name, "error", err.Error())
+			n.alarms.Raise(n.clock.Now(), alarm.CertificateFilesRefused, l.Name, "files of the listener have changed and are refused; it goes on with what it had: "+err.Error())
 			continue
 		}
+		n.alarms.Clear(n.clock.Now(), alarm.CertificateFilesRefused, l.Name)
 		l.certs.Store(certs)
 		l.ask(clients, n.clock.Now)
 		n.log.Info("files of a listener were read again", "listener", l.Name, "not_after", certs.NotAfter())
