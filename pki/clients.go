@@ -93,6 +93,9 @@ func (c *Clients) Apply(t *tls.Config, now func() time.Time) {
 // by which it is accepted, up to the root. Its errors are *Refused.
 func (c *Clients) Verify(shown []*x509.Certificate, now time.Time) ([]*x509.Certificate, error) {
 	leaf := shown[0]
+	if r := c.crowded(shown); r != nil {
+		return nil, r
+	}
 	if leaf.IsCA {
 		return nil, refuse(leaf, "is the certificate of a CA, and a client needs one of its own")
 	}

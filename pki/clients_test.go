@@ -93,6 +93,17 @@ func (tr *trust) clients(t *testing.T, ask ClientCert, lists ...[]byte) *Clients
 	return c
 }
 
+// chainOf is a device's certificate with n CAs between itself and the root, and without it.
+func chainOf(t *testing.T, root *cert, n int) (shown []*cert) {
+	t.Helper()
+	issuer := root
+	for i := range n {
+		issuer = makeCert(t, p256(t), issuer, asListing(string(rune('A'+i)), int64(100+i)))
+		shown = append([]*cert{issuer}, shown...)
+	}
+	return append([]*cert{makeCert(t, p256(t), issuer, asDevice("dev", 10))}, shown...)
+}
+
 // TestWhoIsLetInByCertificate is every control in both versions of TLS, each beside one that
 // differs from it in nothing else and is let in.
 func TestWhoIsLetInByCertificate(t *testing.T) {
@@ -132,6 +143,9 @@ func TestWhoIsLetInByCertificate(t *testing.T) {
 		{"a list of a CA that only the client sends", []*cert{device(field, 10), field}, [][]byte{lists[0], crl(t, field, nil)}, ""},
 		{"one that somebody else has signed", []*cert{device(field, 10), field}, [][]byte{lists[0], crl(t, notField, nil)}, "was not signed by CN=field CA"},
 		{"one of somebody else that names it", []*cert{device(field, 10), field}, [][]byte{lists[0], crl(t, field, nil), crl(t, notField, nil, 10)}, ""},
+		{"five CAs between", chainOf(t, tr.root, 5), nil, ""},
+		{"eight", append(chainOf(t, tr.root, 5), tr.between, tr.root), nil, "was sent with 7 others; with chain_depth 5 the most is 6"},
+		{"two of one CA", []*cert{device(field, 10), field, notField}, nil, "two certificates of the CA \"CN=field CA\""},
 		{"no name", []*cert{makeCert(t, p256(t), tr.root, asDevice("", 10))}, lists, "names its client 0 times by cn"},
 		{"a small key", []*cert{makeCert(t, rsaKey(t, rsa1024), tr.root, asDevice("dev", 10))}, lists, "1024 bits"},
 	}
