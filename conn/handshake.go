@@ -68,6 +68,10 @@ func explainHandshake(err error) (metrics.ID, string) {
 		return metrics.HandshakesFailedGone, "the client closed the connection during the handshake; clients that do not trust the certificate often do so without a word"
 	case strings.Contains(text, "client didn't provide a certificate"):
 		return metrics.HandshakesFailedClientCert, "the client has shown no certificate, and the listener requires one (tls.client_cert); give it one that was issued by a CA of client_ca"
+	case strings.Contains(text, "failed to parse client certificate") || strings.Contains(text, "certificate containing RSA key larger") || strings.Contains(text, "certificate contains an unsupported public key"):
+		return metrics.HandshakesFailedClientCert, "the client has shown a certificate that TLS cannot use here: its key, or that of a CA it sent, is of a kind or size that is not accepted, or it cannot be read; issue it with an ECDSA P-256 key"
+	case strings.Contains(text, "unsupported application protocols"):
+		return metrics.HandshakesFailedOther, "the client asks for other protocols than this listener's (ALPN): mqtt, or http/1.1 where it is a WebSocket; it may be meant for another service"
 	case strings.Contains(text, "unsupported versions") || strings.Contains(text, "no cipher suite") || strings.Contains(text, "protocol version"):
 		return metrics.HandshakesFailedVersion, "client and server share no TLS version or cipher suite; see listeners.<name>.tls.profile"
 	}

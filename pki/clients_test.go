@@ -8,6 +8,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"math/big"
 	"net/url"
 	"os"
@@ -93,6 +94,13 @@ func (tr *trust) clients(t *testing.T, ask ClientCert, lists ...[]byte) *Clients
 	return c
 }
 
+func manyNames(n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprintf("name%d.example", i))
+	}
+	return names
+}
+
 // chainOf is a device's certificate with n CAs between itself and the root, and without it.
 func chainOf(t *testing.T, root *cert, n int) (shown []*cert) {
 	t.Helper()
@@ -145,6 +153,8 @@ func TestWhoIsLetInByCertificate(t *testing.T) {
 		{"one of somebody else that names it", []*cert{device(field, 10), field}, [][]byte{lists[0], crl(t, field, nil), crl(t, notField, nil, 10)}, ""},
 		{"five CAs between", chainOf(t, tr.root, 5), nil, ""},
 		{"eight", append(chainOf(t, tr.root, 5), tr.between, tr.root), nil, "was sent with 7 others; with chain_depth 5 the most is 6"},
+		{"with very many names", []*cert{device(tr.root, 10, func(c *x509.Certificate) { c.DNSNames = manyNames(3000) })}, nil, "the most is 32768"},
+		{"with many names", []*cert{device(tr.root, 10, func(c *x509.Certificate) { c.DNSNames = manyNames(1000) })}, nil, ""},
 		{"two of one CA", []*cert{device(field, 10), field, notField}, nil, "two certificates of the CA \"CN=field CA\""},
 		{"no name", []*cert{makeCert(t, p256(t), tr.root, asDevice("", 10))}, lists, "names its client 0 times by cn"},
 		{"a small key", []*cert{makeCert(t, rsaKey(t, rsa1024), tr.root, asDevice("dev", 10))}, lists, "1024 bits"},
