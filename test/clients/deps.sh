@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs the clients that the suites in test/ run against the broker:
 # mosquitto_pub and mosquitto_sub, paho for Debian's Python, MQTT.js, the modules of
-# paho for Go, and the Mosquitto broker that Redoubt is compared with.
+# paho for Go, the Mosquitto broker that Redoubt is compared with, and what tries the
+# TLS of a broker from outside: openssl and sslscan.
 # Packages need root; as anybody else it only looks, and says the one command.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -10,6 +11,8 @@ missing=()
 command -v mosquitto_pub >/dev/null && command -v mosquitto_sub >/dev/null || missing+=(mosquitto-clients)
 [[ -x /usr/sbin/mosquitto ]] && command -v mosquitto_passwd >/dev/null || missing+=(mosquitto)
 /usr/bin/python3 -c 'import paho.mqtt.client' 2>/dev/null || missing+=(python3 python3-paho-mqtt)
+command -v openssl >/dev/null || missing+=(openssl)
+command -v sslscan >/dev/null || missing+=(sslscan)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 
