@@ -28,10 +28,10 @@ ALONE := ^Test(RevocationMatrix|QueueAttackRows|RightsAttackRows|SessionAttackRo
 # without (testkit.Seeds), in the packages that have any.
 UNWATCHED := Alloc|^Test(Seeds|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions)$$
 
-.PHONY: help run build test deps check vuln bench fuzz chaos conformance mutants
+.PHONY: help run build build-fips test deps check vuln bench fuzz chaos scan conformance mutants
 
 help: ## what each target does
-	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 run: ## start a broker on 8883 (MQTT over TLS) with its data in var/redoubt
 	@mkdir -p var
@@ -39,6 +39,10 @@ run: ## start a broker on 8883 (MQTT over TLS) with its data in var/redoubt
 
 build: ## build bin/redoubt, one static binary
 	CGO_ENABLED=0 go build -trimpath -o bin/redoubt ./cmd/redoubt
+
+build-fips: ## build bin/redoubt-fips, with the certified module of Go and FIPS 140-3 mode on
+	GOFIPS140=certified CGO_ENABLED=0 go build -trimpath -o bin/redoubt-fips ./cmd/redoubt
+	bin/redoubt-fips version
 
 deps: ## install what the tests need (as root: Debian packages, too)
 	@test/clients/deps.sh
@@ -82,6 +86,10 @@ fuzz: ## every fuzz target for FUZZTIME (30s); an input that breaks one lands in
 chaos: ## what clients that misbehave and floods of strangers do to others: before and during, judged
 	go test -tags chaos -run '^TestChaos' -count=1 -v -timeout 2400s ./test
 	go test -tags chaos -run '^TestPowerCutLosesNothingAcknowledged$$|^TestFlippedBitsAreNamed$$' -count=1 -v -timeout 600s ./store/local
+
+scan: ## testssl.sh on every TLS port of a broker: nothing below the profile (installs it as root)
+	@command -v testssl >/dev/null || { [[ $$(id -u) == 0 ]] && apt-get install -y --no-install-recommends testssl.sh; } || { echo "testssl is missing: sudo apt-get install testssl.sh"; exit 1; }
+	go test -tags scan -run '^TestScan' -count=1 -v -timeout 3000s ./test
 
 conformance: ## every statement of the MQTT standards: where it is cited, which test covers it, and the result
 	go run ./internal/tools/conformance

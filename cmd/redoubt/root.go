@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/fips140"
 	"fmt"
 	"os"
 	"runtime"
@@ -88,13 +89,28 @@ func versionCmd(g *globals) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			v := map[string]string{"version": version, "revision": revision(), "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
+			if module := fipsModule(); module != "" {
+				v["fips140"] = module
+			}
 			if g.Output == "json" {
 				return writeConfigJSON(cmd.OutOrStdout(), v)
 			}
 			_, err := fmt.Fprintf(cmd.OutOrStdout(), "redoubt %s (%s, %s, %s)\n", v["version"], v["revision"], v["go"], v["platform"])
+			if err == nil && v["fips140"] != "" {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "FIPS 140-3 mode, Go Cryptographic Module %s\n", v["fips140"])
+			}
 			return err
 		},
 	}
+}
+
+// fipsModule is the version of Go's cryptographic module that runs in FIPS 140-3 mode;
+// empty: it does not run in that mode. docs/ops/fips.md says what the mode covers.
+func fipsModule() string {
+	if !fips140.Enabled() {
+		return ""
+	}
+	return fips140.Version()
 }
 
 // revision is the commit the binary was built from, if the build knew it.

@@ -172,6 +172,9 @@ func (n *node) announce(out io.Writer, self string) {
 	c := n.loaded.Load().Config
 	var b strings.Builder
 	fmt.Fprintf(&b, "redoubt %s is ready. Data: %s\n", version, c.Node.DataDir)
+	if module := fipsModule(); module != "" {
+		fmt.Fprintf(&b, "FIPS 140-3 mode, Go Cryptographic Module %s\n", module)
+	}
 	port, host := "8883", "localhost"
 	for _, l := range n.listeners {
 		fmt.Fprintf(&b, "  %-7s %s%s\n", l.Name, strings.Join(l.Addresses(), " "), backlogNote(l.Listener))

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -27,6 +28,8 @@ type Options struct {
 	Port    int    // 0: a free one
 
 	Listeners string // more entries of listeners, two spaces in
+
+	Environment []string // more of it: NAME=VALUE
 
 	WebSocket   bool // with a listener wss
 	ListenerTCP int  // port of a listener without TLS; 0: none
@@ -86,7 +89,11 @@ func Start(t testing.TB, o Options) *Broker {
 		}
 		wss += o.Listeners
 		WriteFile(t, b.Config, fmt.Sprintf("listeners:\n  mqtts:\n    bind: [\"127.0.0.1:%d\"]\n  wss:\n%smetrics:\n  bind: [\"127.0.0.1:%d\"]\n%s", b.Port, wss, b.Metrics, o.Config))
-		b.Process = Go(t, "", b.argv("serve", AllowRoot()...)...)
+		argv := b.argv("serve", AllowRoot()...)
+		if len(o.Environment) > 0 { // env becomes the program it starts
+			argv = slices.Concat([]string{"env"}, o.Environment, argv)
+		}
+		b.Process = Go(t, "", argv...)
 		_, ok := b.Stdout.WaitFor(startWithin, 0, readyMark)
 		if ok {
 			break
