@@ -87,6 +87,22 @@ func (ca *deviceCA) issue(name string) *x509.Certificate {
 	return x
 }
 
+// server makes server.pem and server.key, of a listener.
+func (ca *deviceCA) server() *x509.Certificate {
+	ca.t.Helper()
+	x, key := ca.sign(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "broker"}, DNSNames: []string{"localhost"}, KeyUsage: x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, ca.cert)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		ca.t.Fatal(err)
+	}
+	ca.write("server.key", "PRIVATE KEY", der)
+	ca.write("server.pem", "CERTIFICATE", x.Raw)
+	return x
+}
+
 // revoke writes a new list.
 func (ca *deviceCA) revoke(certs ...*x509.Certificate) {
 	ca.t.Helper()
@@ -275,20 +291,7 @@ func TestADeviceWithACertificate(t *testing.T) {
 func TestFilesOfAListenerAreWatched(t *testing.T) {
 	t.Parallel()
 	ca := newDeviceCA(t, "everything")
-	server := func() *x509.Certificate {
-		x, key := ca.sign(&x509.Certificate{
-			Subject: pkix.Name{CommonName: "broker"}, DNSNames: []string{"localhost"}, KeyUsage: x509.KeyUsageDigitalSignature,
-			ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		}, ca.cert)
-		der, err := x509.MarshalPKCS8PrivateKey(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ca.write("server.key", "PRIVATE KEY", der)
-		ca.write("server.pem", "CERTIFICATE", x.Raw)
-		return x
-	}
-	first := server()
+	first := ca.server()
 	gone, stays := ca.issue("gone"), ca.issue("stays")
 	port := testkit.FreePort(t)
 	b := testkit.Start(t, testkit.Options{
@@ -333,7 +336,7 @@ func TestFilesOfAListenerAreWatched(t *testing.T) {
 	}
 
 	from := b.Stderr.Len()
-	second := server()
+	second := ca.server()
 	if _, ok := b.Stderr.WaitFor(5*time.Second, from, "files of a listener were read again"); !ok {
 		t.Fatalf("not within 5 s\n%s", b.Log())
 	}
@@ -355,7 +358,7 @@ func TestFilesOfAListenerAreWatched(t *testing.T) {
 		}
 	}
 
-	server()
+	ca.server()
 	ca.revoke(gone)
 	_ = live[0].SetDeadline(time.Now().Add(10 * time.Second))
 	var err error

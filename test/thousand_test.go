@@ -2,7 +2,10 @@ package test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,10 +24,14 @@ const manyClients = 1000
 const handshakes = 16
 
 // TestThousandClients: everybody receives what its neighbour published to it
-// alone, exactly once, and everybody receives one message published to all.
+// alone, exactly once, and everybody receives one message published to all. In between the
+// certificate of their listener is replaced, three times over, and nobody notices (P3.3).
 func TestThousandClients(t *testing.T) {
+	ca := newDeviceCA(t, "everything")
+	first, port := ca.server(), testkit.FreePort(t)
 	// A machine that is busy with other tests must not fail this one on time.
-	b := start(t, testkit.Options{Config: "limits: { connect_deadline: 60s }\n"})
+	b := start(t, testkit.Options{Config: "limits: { connect_deadline: 60s }\n",
+		Listeners: fmt.Sprintf("  rotating:\n    protocol: mqtts\n    bind: [\"127.0.0.1:%d\"]\n    tls: {certificates: [{cert: %s, key: \"file:%s\"}]}\n", port, ca.path("server.pem"), ca.path("server.key"))})
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	clients := make([]*client.Client, manyClients)
@@ -32,7 +39,9 @@ func TestThousandClients(t *testing.T) {
 	each(t, func(i int) error {
 		slots <- struct{}{}
 		defer func() { <-slots }()
-		c, err := client.Dial(ctx, ourOptions(b, fmt.Sprintf("many-%d", i)))
+		o := ourOptions(b, fmt.Sprintf("many-%d", i))
+		o.Port, o.TLS.CAFile = uint16(port), ca.path("ca.pem")
+		c, err := client.Dial(ctx, o)
 		if err != nil {
 			return err
 		}
@@ -65,11 +74,65 @@ func TestThousandClients(t *testing.T) {
 	each(t, func(i int) error {
 		return receive(ctx, clients[i], manyTopic(i), fmt.Sprintf("from %d", (i+manyClients-1)%manyClients))
 	})
+	rotate(t, b, ca, port, first)
 	if err := publish(ctx, clients[0], "devices/"+user+"/all", "everybody"); err != nil {
 		t.Fatal(err)
 	}
 	// The next message of each is this one: nobody got anything twice.
 	each(t, func(i int) error { return receive(ctx, clients[i], "devices/"+user+"/all", "everybody") })
+}
+
+// rotate replaces the certificate of a listener, also with one that is none. Each must be
+// what the next handshake gets, within five seconds, and cost nobody a connection.
+func rotate(t *testing.T, b *testkit.Broker, ca *deviceCA, port int, serves *x509.Certificate) {
+	t.Helper()
+	before := pageOf(t, b)
+	conf := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost"}
+	conf.RootCAs.AddCert(ca.cert)
+	serving := func() *x509.Certificate {
+		c, err := tls.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", port), conf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return c.ConnectionState().PeerCertificates[0]
+	}
+	for range 3 {
+		if !serving().Equal(serves) {
+			t.Error("what is served is not what was written last")
+		}
+		from := b.Stderr.Len()
+		testkit.WriteFile(t, ca.path("server.pem"), "-----BEGIN NONSENSE-----\n")
+		if _, ok := b.Stderr.WaitFor(5*time.Second, from, "are refused; it goes on with what it had"); !ok {
+			t.Fatalf("a bad file is not refused in words\n%s", b.Log())
+		}
+		if !serving().Equal(serves) {
+			t.Error("a bad file changes what is served")
+		}
+		if page := pageOf(t, b); page[`redoubt_alarms{alarm="certificate_files_refused"}`] != 1 {
+			t.Error("a bad file raises no alarm")
+		}
+		from, serves = b.Stderr.Len(), ca.server()
+		if _, ok := b.Stderr.WaitFor(5*time.Second, from, "files of a listener were read again"); !ok {
+			t.Fatalf("a new certificate is not in use within 5 s\n%s", b.Log())
+		}
+	}
+	if !serving().Equal(serves) {
+		t.Error("what is served is not what was written last")
+	}
+	after := pageOf(t, b)
+	if after[`redoubt_alarms{alarm="certificate_files_refused"}`] != 0 || strings.Contains(must(t, b, "status"), "alarm") {
+		t.Error("the alarm outlives its cause")
+	}
+	for series, n := range after {
+		// Those who only looked leave before CONNECT.
+		if strings.HasPrefix(series, "redoubt_connections_closed_total") && n != before[series] && !strings.Contains(series, "client_gone") {
+			t.Errorf("%s: %v, before %v", series, n, before[series])
+		}
+	}
+	if after["redoubt_sessions"] < manyClients {
+		t.Errorf("%v sessions are left of %d", after["redoubt_sessions"], manyClients)
+	}
 }
 
 // ourOptions are those of a client of the built-in user.
