@@ -135,6 +135,7 @@ type ListenerStatus struct {
 	Name        string `json:"name" doc:"Name of the listener."`
 	Address     string `json:"address" doc:"Address and port it is bound to."`
 	Protocol    string `json:"protocol" doc:"Protocol spoken there."`
+	ClientCert  string `json:"client_cert,omitempty" enum:"none,optional,required" doc:"Whether clients are asked for a certificate; absent without TLS."`
 	Connections int64  `json:"connections" doc:"Network connections open on it now."`
 }
 

@@ -97,8 +97,9 @@ func client(identity, id string, slot uint32) conn.ClientInfo {
 			By:   auth.Principal{Identity: identity, Username: identity, ClientID: id, Listener: "mqtts", Addr: netip.MustParseAddr("192.0.2.7")},
 			Info: session.Info{Online: true, Version: mqtt.V5, ExpirySeconds: 60, HasWill: true, WillTopic: "w", Subscriptions: 2, Dropped: session.Drops{QueueFull: 3, TooLarge: 1}},
 		},
-		Loop:       3,
-		Connection: conn.Connection{From: netip.MustParseAddrPort("192.0.2.7:4711"), Since: t0, KeepAlive: time.Minute, CleanStart: true, Paused: conn.Paused{Until: t0.Add(time.Second), Unread: true}},
+		Loop: 3,
+		Connection: conn.Connection{From: netip.MustParseAddrPort("192.0.2.7:4711"), Since: t0, KeepAlive: time.Minute, CleanStart: true, Paused: conn.Paused{Until: t0.Add(time.Second), Unread: true},
+			TLS: conn.Agreed{Version: "TLS 1.3", Suite: "TLS_AES_128_GCM_SHA256", Group: "X25519"}},
 	}
 }
 
@@ -275,7 +276,8 @@ func TestClientAsJSON(t *testing.T) {
 	want := ClientInfo{
 		SessionName: SessionName{ClientID: hostile, Identity: "alice", Username: "alice"},
 		ClientConnection: ClientConnection{Connected: true, ConnectedAt: c.ConnectedAt, IPAddress: "192.0.2.7", Port: 4711, Listener: "mqtts", ProtoName: "MQTT", ProtoVer: 5,
-			KeepAlive: 60, CleanStart: true, PausedBy: []string{"publish_rate", "unread_answers"}, PausedUntil: c.PausedUntil},
+			KeepAlive: 60, CleanStart: true, PausedBy: []string{"publish_rate", "unread_answers"}, PausedUntil: c.PausedUntil,
+			TLSVersion: "TLS 1.3", TLSCipher: "TLS_AES_128_GCM_SHA256", TLSGroup: "X25519"},
 		SessionState: SessionState{ExpiryInterval: 60, WillTopic: "w", HasWill: true, SubscriptionsCnt: 2, MqueueDropped: 4, Dropped: Dropped{QueueFull: 3, TooLarge: 1}},
 	}
 	if got := fmt.Sprintf("%+v", c); got != fmt.Sprintf("%+v", want) || !c.ConnectedAt.Equal(t0) || !c.PausedUntil.Equal(t0.Add(time.Second)) {

@@ -25,7 +25,7 @@ func TestStatus(t *testing.T) {
 	}
 	if s.Name != "node1" || s.Version != "1.2.3" || s.Status != "running" || s.UptimeSeconds != 90 || !s.StartedAt.Equal(t0.Add(-90*1e9)) ||
 		s.Connections != 3 || s.Sessions != 4 || s.Subscriptions != 5 || s.Retained != 6 || s.ConfigFile != "/etc/redoubt/redoubt.yaml" || s.DataDir != r.dir ||
-		!slices.Equal(s.Listeners, []ListenerStatus{{"mqtts", "[::]:8883", "mqtts", 3}}) {
+		!slices.Equal(s.Listeners, []ListenerStatus{{"mqtts", "[::]:8883", "mqtts", "", 3}}) {
 		t.Errorf("%+v", s)
 	}
 	r.fake.mu.Lock()

@@ -41,6 +41,9 @@ type ClientConnection struct {
 	PausedBy       []string   `json:"paused_by,omitempty" enum:"publish_rate,other_home,unread_answers" doc:"Why the connection is not read now: it is over limits.publish_rate; what it published waits for another loop; it does not read its answers."`
 	PausedUntil    *time.Time `json:"paused_until,omitempty" doc:"When publish_rate ends."`
 	Congested      bool       `json:"congested,omitempty" doc:"The client does not take what it is sent; messages wait in the mqueue."`
+	TLSVersion     string     `json:"tls_version,omitempty" doc:"TLS version of the connection, such as TLS 1.3; absent without TLS and while not connected."`
+	TLSCipher      string     `json:"tls_cipher,omitempty" doc:"Its cipher suite."`
+	TLSGroup       string     `json:"tls_group,omitempty" doc:"The group that its keys were agreed on with; absent where a TLS 1.2 session was resumed."`
 	SendPend       int        `json:"send_pend,omitempty" doc:"Bytes on their way to its socket."`
 }
 
@@ -104,7 +107,7 @@ func connectionOf(c *conn.ClientInfo) ClientConnection {
 	out := ClientConnection{
 		Connected: c.Online, ConnectedAt: moment(c.Since), DisconnectedAt: moment(c.LeftAt), Listener: c.By.Listener,
 		ProtoName: "MQTT", ProtoVer: int(c.Info.Version), KeepAlive: int(c.KeepAlive / time.Second), CleanStart: c.CleanStart,
-		Congested: c.Congested, SendPend: c.OutBytes, PausedUntil: moment(c.Paused.Until),
+		Congested: c.Congested, SendPend: c.OutBytes, TLSVersion: c.TLS.Version, TLSCipher: c.TLS.Suite, TLSGroup: c.TLS.Group, PausedUntil: moment(c.Paused.Until),
 	}
 	if c.By.Addr.IsValid() {
 		out.IPAddress = c.By.Addr.String()

@@ -171,7 +171,7 @@ func newRig(t *testing.T, change func(*Server)) *rig {
 		retained: retain.New(retain.Options{MessagesMax: -1, BytesMax: -1})}
 	r.fake = &fake{
 		status: StatusReport{Name: "node1", Version: "1.2.3", StartedAt: t0.Add(-90 * time.Second), Connections: 3, Sessions: 4, Subscriptions: 5, Retained: 6,
-			ConfigFile: "/etc/redoubt/redoubt.yaml", DataDir: dir, Listeners: []ListenerStatus{{"mqtts", "[::]:8883", "mqtts", 3}}},
+			ConfigFile: "/etc/redoubt/redoubt.yaml", DataDir: dir, Listeners: []ListenerStatus{{"mqtts", "[::]:8883", "mqtts", "", 3}}},
 		reload: func(context.Context) (ReloadReport, error) {
 			return ReloadReport{Changed: []string{"limits.inflight: 32 -> 64"}}, nil
 		},

@@ -58,6 +58,7 @@ func (l *Loop) shaken(c *Conn, err error) {
 	c.place.Busy(false)
 	if c.listener.TLS != nil {
 		l.count.Inc(metrics.HandshakesOK)
+		c.sock.Agreed().count(l.count)
 	}
 	if c.ws != nil {
 		l.count.Inc(metrics.UpgradesOK)

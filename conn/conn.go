@@ -111,6 +111,9 @@ type socket interface {
 	// Shown is the certificates that the client has shown in the handshake, its own
 	// first; nil: none.
 	Shown() []*x509.Certificate
+	// Agreed is what the two sides of the handshake have agreed on; the zero value: there
+	// is no TLS.
+	Agreed() Agreed
 	// Leave and Join take the socket from one loop's poller to another's.
 	Leave()
 	Join(l *Loop)

@@ -81,6 +81,7 @@ func (s *simSocket) push() (moved bool) {
 
 // Leave implements socket.
 func (s *simSocket) Shown() []*x509.Certificate { return nil }
+func (s *simSocket) Agreed() Agreed             { return Agreed{} }
 
 func (s *simSocket) Leave() { s.poll = nil }
 

@@ -54,6 +54,14 @@ func (s *fdSocket) Shown() []*x509.Certificate {
 	return s.tls.ConnectionState().PeerCertificates
 }
 
+// Agreed implements socket.
+func (s *fdSocket) Agreed() Agreed {
+	if s.tls == nil {
+		return Agreed{}
+	}
+	return agreed(s.tls.ConnectionState())
+}
+
 // arm brings what epoll waits for in line with what is wanted.
 func (s *fdSocket) arm() {
 	if !s.joined || s.shake != nil {

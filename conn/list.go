@@ -34,6 +34,7 @@ type Connection struct {
 	CleanStart bool
 	OutBytes   int // queued and not yet written
 	Paused     Paused
+	TLS        Agreed
 }
 
 // Paused is why a connection is not read at present.
@@ -148,7 +149,7 @@ func (l *Loop) connection(i *broker.SessionInfo) Connection {
 		return Connection{}
 	}
 	out := Connection{
-		From: c.from, Since: time.UnixMilli(c.opened.at), CleanStart: c.opened.clean, KeepAlive: c.pace.keepAlive * 2 / 3, OutBytes: c.out.cost,
+		From: c.from, Since: time.UnixMilli(c.opened.at), CleanStart: c.opened.clean, KeepAlive: c.pace.keepAlive * 2 / 3, OutBytes: c.out.cost, TLS: c.sock.Agreed(),
 		Paused: Paused{Home: c.pace.held, Unread: c.pace.choked},
 	}
 	if c.pace.timed {

@@ -248,6 +248,7 @@ func (w *wire) shake(deadline time.Time) (ws *frames, err error) {
 			return nil, err
 		}
 		w.engine.server.count.Inc(metrics.HandshakesOK)
+		agreed(t.ConnectionState()).count(w.engine.server.count)
 		w.nc = t
 	}
 	if w.listener.WebSocket != nil {
@@ -303,6 +304,14 @@ func (w *wire) Shown() []*x509.Certificate {
 		return t.ConnectionState().PeerCertificates
 	}
 	return nil
+}
+
+// Agreed implements socket.
+func (w *wire) Agreed() Agreed {
+	if t, ok := w.nc.(*tls.Conn); ok {
+		return agreed(t.ConnectionState())
+	}
+	return Agreed{}
 }
 
 // Leave and Join implement socket: events find the connection's loop.

@@ -57,6 +57,13 @@ var (
 	HandshakesFailedEvicted    = handshakesFailed.of("reason", "evicted")
 	HandshakesFailedOther      = handshakesFailed.of("reason", "other")
 
+	tlsVersions = family{"redoubt_tls_versions_total", "TLS handshakes that finished, by the version agreed on.", counter}
+	TLSVersions = tlsVersions.each("version", 0, TLSVersionNames...) // At(index of the name)
+	tlsSuites   = family{"redoubt_tls_suites_total", "TLS handshakes that finished, by the cipher suite agreed on; redoubt clients show says whose.", counter}
+	TLSSuites   = tlsSuites.each("suite", 0, append(TLSSuiteNames, "other")...) // At(index of the name)
+	tlsGroups   = family{"redoubt_tls_groups_total", "TLS handshakes that finished, by the group that keys were agreed on with; none: a TLS 1.2 session was resumed.", counter}
+	TLSGroups   = tlsGroups.each("group", 0, append(TLSGroupNames, "none")...) // At(index of the name)
+
 	CertificatesWithdrawn = count("redoubt_client_certificates_withdrawn_total", "Connections that were closed because a certificate of their client was revoked, or its CA is not accepted any more.")
 
 	UpgradesOK                = count("redoubt_websocket_upgrades_total", "HTTP requests that became a WebSocket.")
@@ -185,6 +192,17 @@ var (
 	behindBytes        = family{"redoubt_store_waiting_bytes", "Bytes of those messages, the same way.", gauge}
 	BehindBytes        = behindBytes.each("state", 0, "connected", "away") // At(0 or 1)
 	StoreBytes         = count("redoubt_store_written_bytes_total", "Bytes of the writes of the log.")
+)
+
+// What the two profiles of TLS can agree on.
+var (
+	TLSVersionNames = []string{"1.2", "1.3"}
+	TLSSuiteNames   = []string{
+		"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256",
+		"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+		"TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+	}
+	TLSGroupNames = []string{"X25519MLKEM768", "X25519", "CurveP256", "CurveP384"}
 )
 
 // packetTypes are the MQTT Control Packet types 1 to 15 [MQTT 5.0 §2.1.2].

@@ -192,6 +192,9 @@ func TestADeviceWithACertificate(t *testing.T) {
 	other.issue("dev-other")
 	b := newMTLS(t, ca)
 
+	if line, ok := b.Stdout.WaitFor(patience, 0, "devices", "clients need a certificate"); !ok {
+		t.Errorf("the start does not say that a certificate is needed: %s\n%s", line, b.Stdout)
+	}
 	live := testkit.Go(t, "", append([]string{"stdbuf", "-oL", "mosquitto_sub", "-d", "-t", "devices/dev-lost/#", "-F", "got %t %p", "-i", "live"}, ca.shows(b, "dev-lost")...)...)
 	if _, ok := live.Stdout.WaitFor(patience, 0, "Subscribed (mid"); !ok {
 		t.Fatalf("%s%s\n%s", live.Stdout, live.Stderr, b.Log())
@@ -203,6 +206,16 @@ func TestADeviceWithACertificate(t *testing.T) {
 		t.Fatalf("%s\n%s", r.Text(), b.Log())
 	}
 	got(t, live, "devices/dev-lost/a x")
+	if shown := must(t, b, "clients", "show", "live"); !strings.Contains(shown, "TLS 1.3 TLS_A") || !strings.Contains(shown, "X25519") {
+		t.Errorf("nothing says what its TLS has agreed on:\n%s", shown)
+	}
+	if page := pageOf(t, b); page[`redoubt_tls_versions_total{version="1.3"}`] < 2 || page[`redoubt_tls_versions_total{version="1.3"}`] != page["redoubt_tls_handshakes_total"] ||
+		page[`redoubt_tls_groups_total{group="X25519"}`]+page[`redoubt_tls_groups_total{group="X25519MLKEM768"}`] != page["redoubt_tls_handshakes_total"] {
+		t.Error("handshakes are not counted by what was agreed on")
+	}
+	if s := must(t, b, "status"); !strings.Contains(s, "(mqtts, clients need a certificate)") {
+		t.Errorf("status does not say that a certificate is needed:\n%s", s)
+	}
 	for what, row := range map[string]struct {
 		who         *deviceCA
 		name, topic string

@@ -169,6 +169,9 @@ func printClient(cmd *cobra.Command, d *clientDetail) error {
 	line("address", "%s", address(&d.ClientInfo))
 	line("listener", "%s", d.Listener)
 	line("protocol", "MQTT %s", d.VersionName())
+	if d.TLSVersion != "" {
+		line("tls", "%s", strings.TrimSpace(d.TLSVersion+" "+d.TLSCipher+" "+d.TLSGroup))
+	}
 	if d.Connected {
 		line("connected", "since %s UTC", when(d.ConnectedAt))
 		line("clean start", "%s", yes(d.CleanStart))

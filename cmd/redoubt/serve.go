@@ -17,8 +17,8 @@ import (
 
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/clock"
-	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/pki"
 )
 
 func serveCmd(g *globals) *cobra.Command {
@@ -177,8 +177,9 @@ func (n *node) announce(out io.Writer, self string) {
 	}
 	port, host := "8883", "localhost"
 	for _, l := range n.listeners {
-		fmt.Fprintf(&b, "  %-7s %s%s\n", l.Name, strings.Join(l.Addresses(), " "), backlogNote(l.Listener))
-		if l.Protocol == config.ProtocolMQTTS && len(l.Addresses()) > 0 {
+		ask := l.ClientCert()
+		fmt.Fprintf(&b, "  %-7s %s%s\n", l.Name, strings.Join(l.Addresses(), " "), listenerNote(l, ask))
+		if l.Protocol == config.ProtocolMQTTS && len(l.Addresses()) > 0 && ask != pki.ClientCertRequired {
 			port = l.Addresses()[0][strings.LastIndexByte(l.Addresses()[0], ':')+1:]
 		}
 	}
@@ -199,12 +200,31 @@ func (n *node) announce(out io.Writer, self string) {
 	_, _ = io.WriteString(out, b.String())
 }
 
-// backlogNote says how many connections may wait for accept, if that is known.
-func backlogNote(l *listener.Listener) string {
+// listenerNote says how many connections may wait for accept, if that is known, and whether
+// clients need a certificate.
+func listenerNote(l *door, ask pki.ClientCert) string {
+	var notes []string
 	if granted, known := l.Backlog(); known {
-		return fmt.Sprintf(" (backlog %d)", granted)
+		notes = append(notes, fmt.Sprintf("backlog %d", granted))
 	}
-	return ""
+	switch ask {
+	case pki.ClientCertRequired:
+		notes = append(notes, "clients need a certificate")
+	case pki.ClientCertOptional:
+		notes = append(notes, "clients may show a certificate")
+	}
+	if len(notes) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(notes, "; ") + ")"
+}
+
+// ClientCert is whether the listener asks for certificates of clients.
+func (d *door) ClientCert() pki.ClientCert {
+	if clients := d.Clients.Load(); clients != nil {
+		return clients.Ask
+	}
+	return pki.ClientCertNone
 }
 
 // self is how the operator calls this program, with the flags that lead to the

@@ -100,7 +100,11 @@ func (n *node) Status() admin.StatusReport {
 	}
 	for _, l := range n.listeners {
 		for _, a := range l.Addresses() {
-			r.Listeners = append(r.Listeners, admin.ListenerStatus{Name: l.Name, Address: a, Protocol: l.Protocol, Connections: l.Open.Load()})
+			s := admin.ListenerStatus{Name: l.Name, Address: a, Protocol: l.Protocol, Connections: l.Open.Load()}
+			if l.TLS != nil {
+				s.ClientCert = string(l.ClientCert())
+			}
+			r.Listeners = append(r.Listeners, s)
 		}
 	}
 	return r

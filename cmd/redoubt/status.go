@@ -69,7 +69,14 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	}
 	fmt.Fprintf(w, "up\t%s, since %s\n", time.Duration(s.UptimeSeconds)*time.Second, s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
 	for _, l := range s.Listeners {
-		fmt.Fprintf(w, "listener\t%s %s (%s), %d connections\n", l.Name, l.Address, l.Protocol, l.Connections)
+		kind := l.Protocol
+		switch l.ClientCert {
+		case "required":
+			kind += ", clients need a certificate"
+		case "optional":
+			kind += ", clients may show a certificate"
+		}
+		fmt.Fprintf(w, "listener\t%s %s (%s), %d connections\n", l.Name, l.Address, kind, l.Connections)
 	}
 	fmt.Fprintf(w, "connections\t%d\n", s.Connections)
 	fmt.Fprintf(w, "sessions\t%d\n", s.Sessions)
