@@ -24,17 +24,18 @@ import (
 // environment, then flags. It is a value: nobody changes it after Load, and
 // every reader may share it. Field order is the order of the reference page.
 type Config struct {
-	Node      Node                `yaml:"node"`
-	Log       Log                 `yaml:"log"`
-	Listeners map[string]Listener `yaml:"listeners"`
-	Limits    Limits              `yaml:"limits"`
-	MQTT      MQTT                `yaml:"mqtt"`
-	Authn     Authn               `yaml:"authn"`
-	Authz     Authz               `yaml:"authz"`
-	Store     Store               `yaml:"store"`
-	Admin     Admin               `yaml:"admin"`
-	Metrics   Metrics             `yaml:"metrics"`
-	Waivers   []Waiver            `yaml:"waivers"`
+	Node         Node                `yaml:"node"`
+	Log          Log                 `yaml:"log"`
+	Listeners    map[string]Listener `yaml:"listeners"`
+	Limits       Limits              `yaml:"limits"`
+	MQTT         MQTT                `yaml:"mqtt"`
+	Authn        Authn               `yaml:"authn"`
+	Authz        Authz               `yaml:"authz"`
+	Certificates ClientCertificates  `yaml:"certificates"`
+	Store        Store               `yaml:"store"`
+	Admin        Admin               `yaml:"admin"`
+	Metrics      Metrics             `yaml:"metrics"`
+	Waivers      []Waiver            `yaml:"waivers"`
 }
 
 // Node names this process and where it keeps what it knows.
@@ -272,6 +273,11 @@ const (
 type Authz struct {
 	RulesFile  string `yaml:"rules_file"`  // <data_dir>/rules.yaml unless set
 	DenyAction string `yaml:"deny_action"` // DenyReply or DenyDisconnect
+}
+
+// ClientCertificates is what holds for certificates of clients on every listener.
+type ClientCertificates struct {
+	Denied []string `yaml:"denied"` // revoke.ParseDenied takes it
 }
 
 // Store is what survives power loss, in the data directory.

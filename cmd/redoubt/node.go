@@ -264,7 +264,7 @@ func (n *node) listen(name string, c config.Listener) error {
 		l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return l.certs.Load().GetCertificate(hello)
 		}
-		clients, err := n.clients(name, c)
+		clients, err := n.clients(name, n.loaded.Load().Config)
 		if err != nil {
 			return err
 		}

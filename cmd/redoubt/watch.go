@@ -93,7 +93,7 @@ func (n *node) reread() {
 			continue
 		}
 		certs, err := n.pairs(l.Name, ln)
-		clients, clientsErr := n.clients(l.Name, ln)
+		clients, clientsErr := n.clients(l.Name, c)
 		if err = errors.Join(err, clientsErr); err != nil {
 			refused++
 			n.alarms.Raise(n.clock.Now(), alarm.CertificateFilesRefused, l.Name, "files of the listener have changed and are refused; it goes on with what it had: "+err.Error())
