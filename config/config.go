@@ -16,6 +16,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -93,12 +94,25 @@ type TLS struct {
 	ChainDepth   int           `yaml:"chain_depth"`
 	Identity     string        `yaml:"identity"` // cn, san_dns, san_uri, san_email or fingerprint
 	CRL          CRL           `yaml:"crl"`
+	FetchFrom    []string      `yaml:"fetch_from"` // FetchNetworks takes it
 }
 
 // CRL is where a listener looks whether certificates of clients were revoked.
 type CRL struct {
-	Files []string `yaml:"files"`
-	Stale string   `yaml:"stale"` // Grace takes it
+	Files              []string `yaml:"files"`
+	DistributionPoints bool     `yaml:"distribution_points"`
+	Refresh            Duration `yaml:"refresh"`
+	Stale              string   `yaml:"stale"` // Grace takes it
+}
+
+// FetchNetworks are those of FetchFrom.
+func (t *TLS) FetchNetworks() (list []netip.Prefix) {
+	for _, s := range t.FetchFrom {
+		if p, err := netip.ParsePrefix(s); err == nil { // which was judged when it was read
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // Grace is how long a list counts after it should have been followed by another.

@@ -86,7 +86,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		n.authz.Swap(policy)
 		for l, p := range certs {
 			l.certs.Store(p)
-			l.ask(clients[l], n.clock.Now)
+			n.judgeBy(l, clients[l], c)
 		}
 		n.broker.SetChains(n.chains(c))
 		n.server.Recheck()
