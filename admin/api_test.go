@@ -63,6 +63,7 @@ func TestEveryOperationDeclaresRoleAndScope(t *testing.T) {
 		"GET /api/v5/mqtt/retainer/message/{topic}", "DELETE /api/v5/mqtt/retainer/message/{topic}",
 		"GET /api/v5/log/level", "PUT /api/v5/log/level",
 		"GET /api/v5/configs", "PUT /api/v5/configs/{key}", "DELETE /api/v5/configs/{key}",
+		"PUT /api/v5/configs/{key}/entries/{entry}", "DELETE /api/v5/configs/{key}/entries/{entry}",
 	}
 	for _, w := range want {
 		if ops[w] == nil {

@@ -23,6 +23,10 @@ type Settings interface {
 	SetSetting(ctx context.Context, key, value string, by int, before func(SettingChange)) (SettingChange, error)
 	// UnsetSetting takes back what was set, in the same way.
 	UnsetSetting(ctx context.Context, key string, by int, before func(SettingChange)) (SettingChange, error)
+	// AmendSetting puts an entry on a list, or with gone takes it off, in the way of
+	// SetSetting: what is there already stays there once, and what is not there is a
+	// *config.KeyError. Nobody else's change gets lost between.
+	AmendSetting(ctx context.Context, key, entry string, gone bool, by int, before func(SettingChange)) (SettingChange, error)
 }
 
 // NotKeptError says that the log did not take a change.
@@ -77,6 +81,10 @@ type (
 	settingAnswer  struct{ Body SettingChange }
 	settingPath    struct {
 		Key string `path:"key" minLength:"1" maxLength:"256" doc:"Key, such as limits.inflight."`
+	}
+	entryPath struct {
+		Key   string `path:"key" minLength:"1" maxLength:"256" doc:"Key of a list, such as certificates.denied."`
+		Entry string `path:"entry" minLength:"1" maxLength:"1024" doc:"The entry as the file would have it, without quotes."`
 	}
 	putSetting struct {
 		Key  string `path:"key" minLength:"1" maxLength:"256" doc:"Key, such as limits.inflight."`
@@ -133,6 +141,22 @@ func registerSettings(api huma.API, o *Options) {
 			return o.Settings.UnsetSetting(ctx, in.Key, by, before)
 		})
 	})
+	for _, way := range []struct {
+		method, id, summary string
+		gone                bool
+	}{
+		{http.MethodPut, "addSettingEntry", "Put an entry on a list of the configuration", false},
+		{http.MethodDelete, "removeSettingEntry", "Take an entry off a list of the configuration", true},
+	} {
+		register(api, endpoint{
+			method: way.method, path: path + "/{key}/entries/{entry}", id: way.id, role: administrator, scope: scopeConfig, tag: tag,
+			summary: way.summary, errors: errs,
+		}, func(ctx context.Context, in *entryPath) (*settingAnswer, error) {
+			return change(ctx, func(by int, before func(SettingChange)) (SettingChange, error) {
+				return o.Settings.AmendSetting(ctx, in.Key, in.Entry, way.gone, by, before)
+			})
+		})
+	}
 }
 
 // loudly is a level that is written whatever log.level says before a change of it.
@@ -182,4 +206,14 @@ func (c *Client) SetSetting(ctx context.Context, key, value string) (SettingChan
 // UnsetSetting is DELETE /configs/{key}.
 func (c *Client) UnsetSetting(ctx context.Context, key string) (SettingChange, error) {
 	return call[SettingChange](ctx, c, http.MethodDelete, "/configs/"+segment(key), nil)
+}
+
+// AddSettingEntry is PUT /configs/{key}/entries/{entry}.
+func (c *Client) AddSettingEntry(ctx context.Context, key, entry string) (SettingChange, error) {
+	return call[SettingChange](ctx, c, http.MethodPut, "/configs/"+segment(key)+"/entries/"+segment(entry), nil)
+}
+
+// RemoveSettingEntry is DELETE /configs/{key}/entries/{entry}.
+func (c *Client) RemoveSettingEntry(ctx context.Context, key, entry string) (SettingChange, error) {
+	return call[SettingChange](ctx, c, http.MethodDelete, "/configs/"+segment(key)+"/entries/"+segment(entry), nil)
 }

@@ -46,6 +46,10 @@ func (f *fakeSettings) UnsetSetting(_ context.Context, key string, by int, befor
 	return f.note(before, "%s by %d", key, by)
 }
 
+func (f *fakeSettings) AmendSetting(_ context.Context, key, entry string, gone bool, by int, before func(SettingChange)) (SettingChange, error) {
+	return f.note(before, "%s %s gone %t by %d", key, entry, gone, by)
+}
+
 func (f *fakeSettings) become(err error) (asked []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -66,13 +70,21 @@ func TestSettings(t *testing.T) {
 	if c, err := r.client.UnsetSetting(t.Context(), "limits.inflight"); err != nil || c.Key != "limits.inflight" {
 		t.Errorf("%+v, %v", c, err)
 	}
+	entry := "sha256:00/ff?" // whatever is in it
+	if c, err := r.client.AddSettingEntry(t.Context(), "a.b", entry); err != nil || c.To != "64" {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if c, err := r.client.RemoveSettingEntry(t.Context(), "a.b", entry); err != nil || c.To != "64" {
+		t.Errorf("%+v, %v", c, err)
+	}
 	for _, body := range []string{`{"value":64}`, `{"value":true}`, `{"value":["5.0","3.1.1"]}`, `{"value":{"/24":7}}`, `{"value":1000000}`} {
 		if resp, answer := r.raw(http.MethodPut, "/api/v5/configs/a.b", body); resp.StatusCode != http.StatusOK || !strings.Contains(answer, `"changed":[]`) {
 			t.Errorf("%s: %d %s", body, resp.StatusCode, answer)
 		}
 	}
 	uid := os.Getuid()
-	want := []string{fmt.Sprintf("limits.inflight=64 by %d", uid), fmt.Sprintf("limits.inflight by %d", uid)}
+	want := []string{fmt.Sprintf("limits.inflight=64 by %d", uid), fmt.Sprintf("limits.inflight by %d", uid),
+		fmt.Sprintf("a.b %s gone false by %d", entry, uid), fmt.Sprintf("a.b %s gone true by %d", entry, uid)}
 	for _, text := range []string{"64", "true", `["5.0","3.1.1"]`, `{"/24":7}`, "1000000"} {
 		want = append(want, fmt.Sprintf("a.b=%s by %d", text, uid))
 	}

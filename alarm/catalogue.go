@@ -24,4 +24,10 @@ var (
 		"A server certificate of the listener expires within 30 days, or has expired; the reason says when. Renew it: its files are read by themselves. That of the built-in CA is renewed without anybody.")
 	CertificateFilesRefused = kind("certificate_files_refused",
 		"A certificate, key, client CA or revocation list of the listener has changed to something that is refused. The listener goes on with all of what it had. The reason names the file and the remedy; `redoubt cert lint` explains more.")
+	CRLUnavailable = kind("crl_unavailable",
+		"A revocation list that certificates of clients name cannot be fetched; the reason has its address and what came of it. The list there is counts until it is too old (`tls.crl.stale`), then nobody whom it is about is let in. An address of a private network has to be listed in `tls.fetch_from`.")
+	CRLForged = kind("crl_forged",
+		"What comes from the address of a revocation list is not the list of the CA that has issued the certificates: another issuer's, a wrong signature, or no list. It is not used. Somebody may be between the broker and that address.")
+	CRLStale = kind("crl_stale",
+		"A revocation list of the listener should have been followed by another. Unless `tls.crl.stale` allows some time, nobody whom it is about is let in: let the CA write a new one.")
 )

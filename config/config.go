@@ -16,6 +16,7 @@
 package config
 
 import (
+	"net/netip"
 	"strings"
 	"time"
 )
@@ -24,17 +25,18 @@ import (
 // environment, then flags. It is a value: nobody changes it after Load, and
 // every reader may share it. Field order is the order of the reference page.
 type Config struct {
-	Node      Node                `yaml:"node"`
-	Log       Log                 `yaml:"log"`
-	Listeners map[string]Listener `yaml:"listeners"`
-	Limits    Limits              `yaml:"limits"`
-	MQTT      MQTT                `yaml:"mqtt"`
-	Authn     Authn               `yaml:"authn"`
-	Authz     Authz               `yaml:"authz"`
-	Store     Store               `yaml:"store"`
-	Admin     Admin               `yaml:"admin"`
-	Metrics   Metrics             `yaml:"metrics"`
-	Waivers   []Waiver            `yaml:"waivers"`
+	Node         Node                `yaml:"node"`
+	Log          Log                 `yaml:"log"`
+	Listeners    map[string]Listener `yaml:"listeners"`
+	Limits       Limits              `yaml:"limits"`
+	MQTT         MQTT                `yaml:"mqtt"`
+	Authn        Authn               `yaml:"authn"`
+	Authz        Authz               `yaml:"authz"`
+	Certificates ClientCertificates  `yaml:"certificates"`
+	Store        Store               `yaml:"store"`
+	Admin        Admin               `yaml:"admin"`
+	Metrics      Metrics             `yaml:"metrics"`
+	Waivers      []Waiver            `yaml:"waivers"`
 }
 
 // Node names this process and where it keeps what it knows.
@@ -92,12 +94,25 @@ type TLS struct {
 	ChainDepth   int           `yaml:"chain_depth"`
 	Identity     string        `yaml:"identity"` // cn, san_dns, san_uri, san_email or fingerprint
 	CRL          CRL           `yaml:"crl"`
+	FetchFrom    []string      `yaml:"fetch_from"` // FetchNetworks takes it
 }
 
 // CRL is where a listener looks whether certificates of clients were revoked.
 type CRL struct {
-	Files []string `yaml:"files"`
-	Stale string   `yaml:"stale"` // Grace takes it
+	Files              []string `yaml:"files"`
+	DistributionPoints bool     `yaml:"distribution_points"`
+	Refresh            Duration `yaml:"refresh"`
+	Stale              string   `yaml:"stale"` // Grace takes it
+}
+
+// FetchNetworks are those of FetchFrom.
+func (t *TLS) FetchNetworks() (list []netip.Prefix) {
+	for _, s := range t.FetchFrom {
+		if p, err := netip.ParsePrefix(s); err == nil { // which was judged when it was read
+			list = append(list, p)
+		}
+	}
+	return list
 }
 
 // Grace is how long a list counts after it should have been followed by another.
@@ -272,6 +287,11 @@ const (
 type Authz struct {
 	RulesFile  string `yaml:"rules_file"`  // <data_dir>/rules.yaml unless set
 	DenyAction string `yaml:"deny_action"` // DenyReply or DenyDisconnect
+}
+
+// ClientCertificates is what holds for certificates of clients on every listener.
+type ClientCertificates struct {
+	Denied []string `yaml:"denied"` // revoke.ParseDenied takes it
 }
 
 // Store is what survives power loss, in the data directory.

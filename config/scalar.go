@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net/netip"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -186,6 +187,11 @@ func (d *decoder) form(n *yaml.Node, s string, row *Row, path string) (string, b
 			d.refuse(n, path, quote(s), "is no origin. Write %s.", row.Form)
 			return "", false
 		}
+	case KindNetworks:
+		if p, err := netip.ParsePrefix(s); err != nil || p != p.Masked() || p.Addr().Is4In6() {
+			d.refuse(n, path, quote(s), "is no network. Write %s, with zeros after the prefix.", row.describe())
+			return "", false
+		}
 	case KindName, KindNameList:
 		if !validName(s) {
 			d.refuse(n, path, quote(s), "is no name. Names are %s.", nameForm)
@@ -203,7 +209,7 @@ func (d *decoder) form(n *yaml.Node, s string, row *Row, path string) (string, b
 			d.refuse(n, path, quote(s), "is not possible here. Possible: %s.", row.Range())
 		}
 		return "", false
-	case KindString:
+	case KindString, KindTexts:
 		if s == "" && row.Default == `""` {
 			return s, true
 		}

@@ -43,6 +43,8 @@ const (
 	KindBinds    Kind = "list of addresses"
 	KindOrigins  Kind = "list of origins"
 	KindPaths    Kind = "list of paths" // each made absolute when read from a file
+	KindTexts    Kind = "list of texts" // each of the form of the row
+	KindNetworks Kind = "list of networks"
 )
 
 // Row is one key of the file. The table of rows is the only place where a
@@ -57,7 +59,7 @@ type Row struct {
 	Min     string   // in the key's own notation; "" for none
 	Max     string   // likewise; of KindItems the most entries, if fewer than of any list
 	Values  []string // of KindEnum and KindEnums
-	Pattern string   // of KindString: an anchored regular expression
+	Pattern string   // of KindString and KindTexts: an anchored regular expression
 	Form    string   // Pattern in words
 	Need    bool     // an entry without it is refused
 	Why     string   // why it exists and why the default is what it is
@@ -76,7 +78,7 @@ func (r *Row) fileOnly() bool {
 // gives as YAML flow text.
 func (r *Row) flow() bool {
 	switch r.Kind {
-	case KindSection, KindNames, KindItems, KindPrefixes, KindEnums, KindNameList, KindBinds, KindOrigins, KindPaths:
+	case KindSection, KindNames, KindItems, KindPrefixes, KindEnums, KindNameList, KindBinds, KindOrigins, KindPaths, KindTexts, KindNetworks:
 		return true
 	}
 	return false
@@ -122,7 +124,7 @@ func (r *Row) Range() string {
 // Rows is the table, in the order of the reference page.
 func Rows() []Row { return slices.Clone(table) }
 
-var table = slices.Concat(rowsNode, rowsListeners, rowsLimits, rowsMQTT, rowsAccess, rowsStore, rowsAdmin)
+var table = slices.Concat(rowsNode, rowsListeners, rowsLimits, rowsMQTT, rowsAccess, rowsTrust, rowsStore, rowsAdmin)
 
 // rowOf finds a row by its pattern.
 var rowOf = func() map[string]*Row {
@@ -190,8 +192,6 @@ var later = []notBuilt{
 	{"listeners.<name>.proxy_protocol", "", partFlood},
 	{"listeners.<name>.proxy_sources", "", partFlood},
 	{"listeners.<name>.access", "", partFlood},
-	{"listeners.<name>.tls.crl.distribution_points", "", partTrust},
-	{"listeners.<name>.tls.crl.refresh", "", partTrust},
 	{"listeners.<name>.tls.ocsp_stapling", "", partTrust},
 	{"flapping", "", partFlood},
 	{"bans", "", partFlood},

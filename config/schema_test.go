@@ -66,7 +66,7 @@ func holds(t reflect.Type, k Kind) bool {
 		KindPath: reflect.TypeFor[string](), KindSecret: reflect.TypeFor[Secret](), KindEnum: reflect.TypeFor[string](),
 		KindInt: reflect.TypeFor[int](), KindCount: reflect.TypeFor[Count](), KindBool: reflect.TypeFor[bool](),
 		KindSize: reflect.TypeFor[Size](), KindAutoSize: reflect.TypeFor[SizeOrAuto](), KindSeconds: reflect.TypeFor[Seconds](), KindDuration: reflect.TypeFor[Duration](),
-		KindDate: reflect.TypeFor[Date](), KindEnums: reflect.TypeFor[[]string](), KindNameList: reflect.TypeFor[[]string](), KindBinds: reflect.TypeFor[[]string](), KindOrigins: reflect.TypeFor[[]string](), KindPaths: reflect.TypeFor[[]string](),
+		KindDate: reflect.TypeFor[Date](), KindEnums: reflect.TypeFor[[]string](), KindNameList: reflect.TypeFor[[]string](), KindBinds: reflect.TypeFor[[]string](), KindOrigins: reflect.TypeFor[[]string](), KindPaths: reflect.TypeFor[[]string](), KindTexts: reflect.TypeFor[[]string](), KindNetworks: reflect.TypeFor[[]string](),
 	}
 	switch k {
 	case KindSection:
@@ -106,7 +106,7 @@ func TestRowsSayEverything(t *testing.T) {
 			if len(r.Values) == 0 {
 				t.Errorf("%s: no choices", r.Key)
 			}
-		case KindString:
+		case KindString, KindTexts:
 			if r.Pattern == "" || r.Form == "" {
 				t.Errorf("%s: no form", r.Key)
 			}

@@ -66,9 +66,11 @@ func (r *Row) describe() string {
 		return "a name"
 	case KindPaths:
 		return "a path"
+	case KindNetworks:
+		return "a network in CIDR notation, such as 10.0.0.0/8"
 	case KindDate:
 		return "a date, such as 2027-03-31"
-	case KindString:
+	case KindString, KindTexts:
 		return r.Form
 	default:
 		return "a " + string(r.Kind)
@@ -86,6 +88,10 @@ func (r *Row) listExample() string {
 		return "[builtin]"
 	case r.Kind == KindPaths:
 		return "[/etc/redoubt/devices-ca.pem]"
+	case r.Kind == KindNetworks:
+		return `["10.0.0.0/8"]`
+	case r.Kind == KindTexts:
+		return r.Note
 	case r.Default != "":
 		return r.Default
 	default:

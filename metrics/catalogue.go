@@ -66,6 +66,14 @@ var (
 
 	CertificatesWithdrawn = count("redoubt_client_certificates_withdrawn_total", "Connections that were closed because a certificate of their client was revoked, or its CA is not accepted any more.")
 
+	listFetches       = family{"redoubt_crl_fetches_total", "Requests for revocation lists that certificates of clients name, by what came of them.", counter}
+	ListFetchesNew    = listFetches.of("result", "new")
+	ListFetchesSame   = listFetches.of("result", "unchanged")
+	ListFetchesFailed = listFetches.of("result", "failed")
+	ListsFetched      = level("redoubt_crl_fetched", "Revocation lists in use that certificates of clients name.")
+	ListAddresses     = level("redoubt_crl_addresses", "Addresses of revocation lists that certificates of clients name.")
+	ListNextUpdate    = level("redoubt_crl_next_update_timestamp_seconds", "When the first of the revocation lists in use should be followed by another, as Unix time; 0: there is none.")
+
 	UpgradesOK                = count("redoubt_websocket_upgrades_total", "HTTP requests that became a WebSocket.")
 	upgradesFailed            = family{"redoubt_websocket_upgrades_failed_total", "HTTP requests at a WebSocket listener that did not become one, by reason.", counter}
 	UpgradesFailedMalformed   = upgradesFailed.of("reason", "malformed_request")
@@ -161,7 +169,7 @@ var (
 	MemoryCollections       = count("redoubt_memory_collections_total", "Collections made out of turn, to return memory after a storm.")
 	MemoryReturned          = count("redoubt_memory_returned_bytes_total", "Bytes that those collections returned to the system.")
 	alarms                  = family{"redoubt_alarms", "Alarms that last now, by what they are about; docs/alarms.md says what each means.", gauge}
-	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused") // At(index in alarm.Kinds)
+	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale") // At(index in alarm.Kinds)
 	CertificateFilesRefused = level("redoubt_certificate_files_refused", "Listeners whose certificate, key, client CA or revocation list has changed to something that is refused; they go on with what they had.")
 
 	CertificateNotAfter = level("redoubt_certificate_not_after_timestamp_seconds", "When the server certificate in use expires, as Unix time; with several, the first to expire.")

@@ -45,7 +45,8 @@ type Clients struct {
 	Ask      ClientCert
 	Depth    int // most certificates between the client's and the root
 	Identity Identity
-	Revoked  *revoke.Set // nil: nothing is looked up
+	Revoked  *revoke.Set    // nil: nothing is looked up
+	Denied   *revoke.Denied // nil: nobody is
 
 	roots, between *x509.CertPool
 	cas            []*x509.Certificate // of both
@@ -115,21 +116,33 @@ func (c *Clients) Verify(shown []*x509.Certificate, now time.Time) ([]*x509.Cert
 	if err != nil {
 		return nil, refuse(leaf, "%s", c.explain(leaf, err, now))
 	}
-	var refused error
+	var refused *Refused
 	for _, chain := range chains {
-		switch {
-		case len(chain)-2 > c.Depth:
-			refused = refuse(leaf, "has %d certificates between itself and the root, and chain_depth is %d", len(chain)-2, c.Depth)
-			continue
-		case c.Revoked != nil:
-			if r := c.Revoked.Check(chain, now); r != nil {
-				refused = &Refused{Why: r.Why, Revoked: r.Revoked, Unknown: !r.Revoked}
-				continue
-			}
+		r := c.judge(chain, now)
+		if r == nil {
+			return chain, nil
 		}
-		return chain, nil
+		if refused == nil || !refused.Revoked {
+			refused = r
+		}
 	}
 	return nil, refused
+}
+
+// judge is what there is against one way to a root.
+func (c *Clients) judge(chain []*x509.Certificate, now time.Time) *Refused {
+	if len(chain)-2 > c.Depth {
+		return refuse(chain[0], "has %d certificates between itself and the root, and chain_depth is %d", len(chain)-2, c.Depth)
+	}
+	if r := c.Denied.Check(chain); r != nil {
+		return &Refused{Why: r.Why, Revoked: true}
+	}
+	if c.Revoked != nil {
+		if r := c.Revoked.Check(chain, now); r != nil {
+			return &Refused{Why: r.Why, Revoked: r.Revoked, Unknown: !r.Revoked}
+		}
+	}
+	return nil
 }
 
 // Name is who the client of a certificate is, that Verify has accepted.

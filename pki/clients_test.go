@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/redoubtmq/redoubt/pki/revoke"
 )
 
 // asDevice makes a certificate a client's.
@@ -361,6 +363,44 @@ func TestResumedAfterRevocation(t *testing.T) {
 		current = (&trust{root: tr.other, between: tr.other}).clients(t, ClientCertRequired)
 		if _, err := again(); err == nil {
 			t.Errorf("%s: the CA is not accepted any more, and the client is", tls.VersionName(version))
+		}
+	}
+}
+
+// What is denied is refused without any list, wherever in the chain it is; a number is not
+// the root's own.
+func TestDenied(t *testing.T) {
+	tr := newTrust(t)
+	leaf := makeCert(t, p256(t), tr.between, asDevice("dev", 10))
+	shown := []*x509.Certificate{leaf.x, tr.between.x}
+	for what, row := range map[string]struct {
+		entry   string
+		refused bool
+	}{
+		"its number":            {"serial:0A", true},
+		"another number":        {"serial:0B", false},
+		"its fingerprint":       {revoke.FingerprintID(leaf.x), true},
+		"the CA's number":       {"serial:02", true},
+		"the CA's fingerprint":  {revoke.FingerprintID(tr.between.x), true},
+		"the root's number":     {"serial:01", false},
+		"the root's":            {revoke.FingerprintID(tr.root.x), true},
+		"another's fingerprint": {revoke.FingerprintID(tr.other.x), false},
+	} {
+		d, err := revoke.ParseDenied([]string{"serial:ff", row.entry})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := tr.clients(t, ClientCertOptional).Deny(d)
+		_, err = c.Verify(shown, t0)
+		var refused *Refused
+		if (err != nil) != row.refused || row.refused && (!errors.As(err, &refused) || !refused.Revoked || !strings.Contains(err.Error(), "is denied here by its")) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if err := c.Withdrawn(shown, t0); (err != nil) != row.refused {
+			t.Errorf("%s, and connected: %v", what, err)
+		}
+		if _, err := c.Deny(nil).Verify(shown, t0); err != nil {
+			t.Errorf("%s, taken back: %v", what, err)
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package pki
 
 import (
+	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redoubtmq/redoubt/pki/revoke"
@@ -29,6 +31,44 @@ func (c *Clients) LoadRevoked(files []string, grace time.Duration) error {
 	}
 	c.Revoked = set
 	return nil
+}
+
+// FetchRevoked has also the lists looked at that certificates say where to get: points is
+// asked for them, and lists are those that have come. It comes after LoadRevoked.
+func (c *Clients) FetchRevoked(points revoke.Points, lists []*revoke.List) {
+	c.Revoked.Points, c.Revoked.Fetched = points, lists
+}
+
+// Relist is c with other lists from addresses in certificates.
+func (c *Clients) Relist(lists []*revoke.List) *Clients {
+	next, set := *c, *c.Revoked
+	set.Fetched = lists
+	next.Revoked = &set
+	return &next
+}
+
+// Trusts tells whether certificates of a CA are accepted now: it is one of client_ca, or one
+// of those has issued it.
+func (c *Clients) Trusts(ca *x509.Certificate, now time.Time) bool {
+	if c == nil || c.roots == nil {
+		return false
+	}
+	_, err := ca.Verify(x509.VerifyOptions{Roots: c.roots, Intermediates: c.between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	return err == nil
+}
+
+// NextUpdate is when the first of the lists should be followed by another; the zero time:
+// there are none.
+func (c *Clients) NextUpdate() (first time.Time) {
+	if c.Revoked == nil {
+		return first
+	}
+	for _, l := range slices.Concat(c.Revoked.Lists, c.Revoked.Fetched) {
+		if first.IsZero() || l.NextUpdate.Before(first) {
+			first = l.NextUpdate
+		}
+	}
+	return first
 }
 
 // Stale are the lists that should have been followed by others by now, in words.

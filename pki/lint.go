@@ -219,7 +219,7 @@ func (l *Lint) client(chain []*x509.Certificate) {
 	faults := chainFaults(chain, l.File, l.Now)
 	l.refuse(faults...)
 	last := chain[len(chain)-1]
-	c := &Clients{Ask: ClientCertRequired, Depth: math.MaxInt - len(chain), Identity: IdentityCN, roots: x509.NewCertPool(), between: x509.NewCertPool()}
+	c := &Clients{Ask: ClientCertRequired, Depth: math.MaxInt / 2, Identity: IdentityCN, roots: x509.NewCertPool(), between: x509.NewCertPool()}
 	c.roots.AddCert(last)
 	if d := l.devices(); d != nil && bytes.Equal(last.RawIssuer, d.ca.RawSubject) {
 		err := c.LoadClientCAs([]string{DevicesCA(l.DataDir)}, l.Now)

@@ -8,7 +8,10 @@
 // (file modes) and P3.1 to P3.3 (versions, ciphers, certificates).
 package pki
 
-import "time"
+import (
+	"path/filepath"
+	"time"
+)
 
 // Files of the built-in CA, below the data directory.
 const (
@@ -22,6 +25,11 @@ const (
 	fileBytesMax  = 1 << 20        // of a certificate or key file; a long chain takes 20 KiB
 	newDirPattern = ".certs.new-*" // while Init fills it; mode 0700
 )
+
+// ListsFolder is where a listener keeps revocation lists that it has fetched.
+func ListsFolder(dataDir, listener string) string {
+	return filepath.Join(dataDir, certsDir, "fetched", listener)
+}
 
 const (
 	// caLife is how long devices can keep the CA they were given. Replacing it

@@ -120,13 +120,17 @@ func (ca *deviceCA) revoke(certs ...*x509.Certificate) {
 // newMTLS is a broker with that CA on mqtts and wss. The file kept is the one of both.
 func newMTLS(t *testing.T, ca *deviceCA) *testkit.Broker {
 	t.Helper()
-	wss := testkit.FreePort(t)
-	section := fmt.Sprintf("    authn: certificates\n    tls:\n      client_cert: required\n      client_ca: [%s]\n      crl: {files: [%s]}\n", ca.path("ca.pem"), ca.path("crl.pem"))
-	b := testkit.Start(t, testkit.Options{
-		Listeners: fmt.Sprintf("  devices:\n    protocol: mqtts\n    bind: [\"127.0.0.1:%d\"]\n%s  browsers:\n    protocol: wss\n    bind: [\"127.0.0.1:%d\"]\n%s", testkit.FreePort(t), section, wss, section),
+	return newMTLSWith(t, ca, fmt.Sprintf("      crl: {files: [%s]}\n", ca.path("crl.pem")))
+}
+
+// newMTLSWith is newMTLS with other keys of tls, which are lines.
+func newMTLSWith(t *testing.T, ca *deviceCA, keys string) *testkit.Broker {
+	t.Helper()
+	section := fmt.Sprintf("    authn: certificates\n    tls:\n      client_cert: required\n      client_ca: [%s]\n%s", ca.path("ca.pem"), keys)
+	return testkit.Start(t, testkit.Options{
+		Listeners: fmt.Sprintf("  devices:\n    protocol: mqtts\n    bind: [\"127.0.0.1:%d\"]\n%s  browsers:\n    protocol: wss\n    bind: [\"127.0.0.1:%d\"]\n%s", testkit.FreePort(t), section, testkit.FreePort(t), section),
 		Config:    "authn: {chains: {default: [builtin], certificates: [x509]}}\n",
 	})
-	return b
 }
 
 // entrance is the port of a listener.

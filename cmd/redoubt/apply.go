@@ -77,7 +77,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		if certs[l], err = n.certificates(l.Name, c.Listeners[l.Name]); err != nil {
 			return nil, nil, err
 		}
-		if clients[l], err = n.clients(l.Name, c.Listeners[l.Name]); err != nil {
+		if clients[l], err = n.clients(l.Name, c); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -86,7 +86,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		n.authz.Swap(policy)
 		for l, p := range certs {
 			l.certs.Store(p)
-			l.ask(clients[l], n.clock.Now)
+			n.judgeBy(l, clients[l], c)
 		}
 		n.broker.SetChains(n.chains(c))
 		n.server.Recheck()
@@ -125,6 +125,10 @@ func (n *node) settle(next layers) (enforce func(), changed []string, err error)
 	if _, err := listener.NewDoor(limits, n.count); err != nil {
 		return nil, nil, err
 	}
+	deny, err := n.denies(c)
+	if err != nil {
+		return nil, nil, err
+	}
 	return func() {
 		n.loaded.Store(next.now)
 		n.next.Store(next.next)
@@ -134,5 +138,6 @@ func (n *node) settle(next layers) (enforce func(), changed []string, err error)
 		n.delayed.SetMax(delayLimits(c))
 		n.broker.Apply(brokerSettings(c, n.held))
 		_ = n.door.Apply(limits) // NewDoor agreed above
+		deny()
 	}, changed, nil
 }

@@ -43,7 +43,7 @@ func certCmd(g *globals) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	issue.AddCommand(certIssueCmd(g))
-	cmd.AddCommand(ca, issue, certListCmd(g), certRevokeCmd(g), certCRLCmd(g), certLintCmd(g))
+	cmd.AddCommand(ca, issue, certListCmd(g), certRevokeCmd(g), certDenyCmd(g), certAllowCmd(g), certCRLCmd(g), certLintCmd(g))
 	return cmd
 }
 

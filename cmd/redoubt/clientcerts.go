@@ -12,12 +12,17 @@ import (
 
 // clients is how a listener of the configuration judges certificates of clients; nil: it
 // asks for none.
-func (n *node) clients(name string, c config.Listener) (*pki.Clients, error) {
+func (n *node) clients(name string, all *config.Config) (*pki.Clients, error) {
+	c := all.Listeners[name]
 	t := &c.TLS
 	if c.Plaintext() || t.ClientCert == string(pki.ClientCertNone) {
 		return nil, nil
 	}
-	clients := &pki.Clients{Ask: pki.ClientCert(t.ClientCert), Depth: t.ChainDepth, Identity: pki.Identity(t.Identity)}
+	denied, err := deniedCerts(all)
+	if err != nil {
+		return nil, err
+	}
+	clients := &pki.Clients{Denied: denied, Ask: pki.ClientCert(t.ClientCert), Depth: t.ChainDepth, Identity: pki.Identity(t.Identity)}
 	if err := clients.LoadClientCAs(t.ClientCA, n.clock.Now()); err != nil {
 		return nil, fmt.Errorf("listeners.%s.tls.client_ca: %w", name, err)
 	}

@@ -31,6 +31,7 @@ import (
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/pki"
+	"github.com/redoubtmq/redoubt/pki/points"
 	"github.com/redoubtmq/redoubt/retain"
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
@@ -111,6 +112,7 @@ type door struct {
 	*listener.Listener
 	certs  atomic.Pointer[pki.Provider] // of each handshake; nil on plaintext
 	asking atomic.Pointer[tls.Config]   // likewise, where clients are asked for certificates
+	lists  *points.Lists                // that certificates of clients name; nil on plaintext
 }
 
 // prepare makes or opens everything a data directory holds but the store. Nothing
@@ -235,6 +237,7 @@ func (n *node) assemble() (err error) {
 		}
 	}
 	n.metrics.Gauge(metrics.ListenBacklog, n.listenBacklog)
+	n.reportLists()
 	n.door.Report(n.metrics)
 	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock}); err != nil {
 		return err
@@ -264,11 +267,13 @@ func (n *node) listen(name string, c config.Listener) error {
 		l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return l.certs.Load().GetCertificate(hello)
 		}
-		clients, err := n.clients(name, c)
+		all := n.loaded.Load().Config
+		clients, err := n.clients(name, all)
 		if err != nil {
 			return err
 		}
-		l.ask(clients, n.clock.Now)
+		l.lists = points.New(pki.ListsFolder(all.Node.DataDir, name), n.clock.Now, n.log)
+		n.judgeBy(l, clients, all)
 		l.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.asking.Load(), nil }
 	}
 	if c.WebSocket() {

@@ -153,6 +153,7 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 			n.door.Sweep(now)
 			n.tidyRetained(now)
 			n.tidyStore(ctx)
+			n.judgeLists(now)
 		case <-n.durable.crowded:
 			n.tidyStore(ctx)
 		case <-seldom.C:

@@ -93,7 +93,7 @@ func (n *node) reread() {
 			continue
 		}
 		certs, err := n.pairs(l.Name, ln)
-		clients, clientsErr := n.clients(l.Name, ln)
+		clients, clientsErr := n.clients(l.Name, c)
 		if err = errors.Join(err, clientsErr); err != nil {
 			refused++
 			n.alarms.Raise(n.clock.Now(), alarm.CertificateFilesRefused, l.Name, "files of the listener have changed and are refused; it goes on with what it had: "+err.Error())
@@ -101,7 +101,7 @@ func (n *node) reread() {
 		}
 		n.alarms.Clear(n.clock.Now(), alarm.CertificateFilesRefused, l.Name)
 		l.certs.Store(certs)
-		l.ask(clients, n.clock.Now)
+		n.judgeBy(l, clients, c)
 		n.log.Info("files of a listener were read again", "listener", l.Name, "not_after", certs.NotAfter())
 	}
 	n.watch.refused.Store(refused)

@@ -32,12 +32,14 @@ type List struct {
 	Issuer     string // for people
 	ThisUpdate time.Time
 	NextUpdate time.Time // never zero
+	Number     *big.Int  // nil: the list does not say
 	Revoked    int       // certificates
 
 	subject []byte // of the issuer, DER
 	serials []serial
-	users   bool // it is about certificates of users only
-	cas     bool // it is about certificates of CAs only
+	users   bool     // it is about certificates of users only
+	cas     bool     // it is about certificates of CAs only
+	points  []string // it is about certificates that name one of these addresses; nil: all
 	raw     *x509.RevocationList
 
 	mu     sync.Mutex                 // guards everything below
@@ -74,7 +76,7 @@ func ParseList(b []byte, source string) (*List, error) {
 		return nil, fmt.Errorf("%s is no revocation list in PEM or DER: %w", source, err)
 	}
 	l := &List{
-		Source: source, Issuer: raw.Issuer.String(), ThisUpdate: raw.ThisUpdate, NextUpdate: raw.NextUpdate, Revoked: len(raw.RevokedCertificateEntries),
+		Source: source, Issuer: raw.Issuer.String(), ThisUpdate: raw.ThisUpdate, NextUpdate: raw.NextUpdate, Number: raw.Number, Revoked: len(raw.RevokedCertificateEntries),
 		subject: raw.RawIssuer, signed: make(map[[sha256.Size]byte]bool),
 	}
 	if raw.NextUpdate.IsZero() {
@@ -134,7 +136,7 @@ func (l *List) scope(raw *x509.RevocationList) error {
 			if p.Indirect || p.OnlyAttributes || len(p.OnlyReasons.FullBytes) > 0 || p.OnlyUsers && p.OnlyCAs {
 				return errKind
 			}
-			l.users, l.cas = p.OnlyUsers, p.OnlyCAs
+			l.users, l.cas, l.points = p.OnlyUsers, p.OnlyCAs, addresses(p.Point)
 		case x.Critical:
 			return errKind
 		}
@@ -142,10 +144,60 @@ func (l *List) scope(raw *x509.RevocationList) error {
 	return nil
 }
 
-// about tells whether the list can know the certificate, if its issuer has signed it.
-func (l *List) about(c *x509.Certificate) bool {
-	return bytes.Equal(l.subject, c.RawIssuer) && !(l.users && c.IsCA) && !(l.cas && !c.IsCA)
+// addresses are those of a DistributionPointName (RFC 5280 §4.2.1.13).
+func addresses(name asn1.RawValue) (list []string) {
+	var full asn1.RawValue // fullName [0] GeneralNames
+	if rest, err := asn1.Unmarshal(name.Bytes, &full); err != nil || len(rest) > 0 || full.Class != asn1.ClassContextSpecific || full.Tag != 0 {
+		return nil
+	}
+	for rest := full.Bytes; len(rest) > 0; {
+		var general asn1.RawValue
+		var err error
+		if rest, err = asn1.Unmarshal(rest, &general); err != nil {
+			return nil
+		}
+		if general.Class == asn1.ClassContextSpecific && general.Tag == 6 { // uniformResourceIdentifier
+			list = append(list, string(general.Bytes))
+		}
+	}
+	return list
 }
+
+// about tells whether the list can know the certificate, if its issuer has signed it. An
+// issuer may have split its list: a part that names its address is about certificates that
+// name the same.
+func (l *List) about(c *x509.Certificate) bool {
+	if !bytes.Equal(l.subject, c.RawIssuer) || l.users && c.IsCA || l.cas && !c.IsCA {
+		return false
+	}
+	if len(l.points) == 0 || len(c.CRLDistributionPoints) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(l.points, func(p string) bool { return slices.Contains(c.CRLDistributionPoints, p) })
+}
+
+// Of tells what is wrong with the list as one of this issuer.
+func (l *List) Of(issuer *x509.Certificate) error {
+	switch {
+	case !bytes.Equal(l.subject, issuer.RawSubject):
+		return fmt.Errorf("it is the list of %q, and should be that of %q", l.Issuer, issuer.Subject.String())
+	case !l.signedBy(issuer):
+		return fmt.Errorf("it was not signed by %q, or by a certificate that may not sign lists", issuer.Subject.String())
+	}
+	return nil
+}
+
+// Before tells whether the list is older than another of the same issuer: by its time, and
+// among those of one second by its number.
+func (l *List) Before(other *List) bool {
+	if c := l.ThisUpdate.Compare(other.ThisUpdate); c != 0 || l.Number == nil || other.Number == nil {
+		return c < 0
+	}
+	return l.Number.Cmp(other.Number) < 0
+}
+
+// SameRevoked tells whether two lists name the same certificates.
+func (l *List) SameRevoked(other *List) bool { return slices.Equal(l.serials, other.serials) }
 
 // Forged tells whether the list says it is of one of the CAs, and none of those has signed it.
 func (l *List) Forged(cas []*x509.Certificate) bool {
