@@ -269,6 +269,7 @@ func (n *node) listen(name string, c config.Listener) error {
 			return err
 		}
 		l.ask(clients, n.clock.Now)
+		n.sayOpenEnds(l)
 		l.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.asking.Load(), nil }
 	}
 	if c.WebSocket() {

@@ -102,6 +102,7 @@ func (n *node) reread() {
 		n.alarms.Clear(n.clock.Now(), alarm.CertificateFilesRefused, l.Name)
 		l.certs.Store(certs)
 		l.ask(clients, n.clock.Now)
+		n.sayOpenEnds(l)
 		n.log.Info("files of a listener were read again", "listener", l.Name, "not_after", certs.NotAfter())
 	}
 	n.watch.refused.Store(refused)
