@@ -44,6 +44,16 @@ func aloneFault(chain []*x509.Certificate, file string) error {
 	return fmt.Errorf("the chain in %s is incomplete: the certificate (%s) is of a public CA, which issues from an intermediate (%s), and that one is not in the file, so that clients could not get to a root: give the full chain, which is what most tools call fullchain.pem", file, leaf.Subject, leaf.Issuer)
 }
 
+// ReadChain reads the certificates of a file that others cannot change, and judges nothing
+// else.
+func ReadChain(file string) ([]*x509.Certificate, error) {
+	b, err := ReadGuarded(file)
+	if err != nil {
+		return nil, err
+	}
+	return parseChain(b, file)
+}
+
 // SystemRoots are the roots this system trusts; none where it has no list of them.
 func SystemRoots() *x509.CertPool {
 	if p, err := x509.SystemCertPool(); err == nil {

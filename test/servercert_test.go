@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -186,5 +187,51 @@ func TestCertificatesOfOneListener(t *testing.T) {
 	// Whoever can do only the other kind of key with the name of one gets no handshake.
 	if r := openssl(t, port, "-tls1_3", "-servername", "b.example", "-sigalgs", "ed25519"); leafOf(t, r) != nil {
 		t.Errorf("a client that can use none of the keys got %s\n%s\n%s", leafOf(t, r).Subject, r.Text(), b.Log())
+	}
+}
+
+// TestARenewalThatLooksTheSame (P3.3): a new certificate whose file has the size and the time
+// of the old one is served within seconds all the same, because what is served is compared
+// with what is in the file; status and metrics say what is served.
+func TestARenewalThatLooksTheSame(t *testing.T) {
+	t.Parallel()
+	testkit.Need(t, "openssl")
+	ca := newServerCA(t, "plant CA")
+	key := rsaKey(t) // every signature has the same length: that of the CA's key
+	ca.key = rsaKey(t)
+	ca.cert = nil
+	ca.cert = ca.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "plant CA"}, IsCA: true, KeyUsage: x509.KeyUsageCertSign}, ca.key.Public())
+	old := ca.server("a", "a.example", key)
+	was, err := os.Stat(ca.path("a.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyWas, err := os.Stat(ca.path("a.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := testkit.FreePort(t)
+	b := testkit.Start(t, testkit.Options{Listeners: ca.listener(port, "a")})
+	if got := leafOf(t, openssl(t, port)); !got.Equal(old) {
+		t.Fatal("not the first certificate")
+	}
+	renewed := ca.server("a", "a.example", key)
+	for name, info := range map[string]os.FileInfo{"a.pem": was, "a.key": keyWas} {
+		if err := os.Chtimes(ca.path(name), info.ModTime(), info.ModTime()); err != nil {
+			t.Fatal(err)
+		}
+		if now, err := os.Stat(ca.path(name)); err != nil || now.Size() != info.Size() || !now.ModTime().Equal(info.ModTime()) {
+			t.Fatalf("%s looks different: %v, %v", name, now, err)
+		}
+	}
+	if _, ok := b.Stderr.WaitFor(patience, 0, "files of a listener were read again", `"listener":"public"`); !ok {
+		t.Fatal(b.Log())
+	}
+	if got := leafOf(t, openssl(t, port)); !got.Equal(renewed) {
+		t.Errorf("it serves %x", got.SerialNumber)
+	}
+	status := b.Redoubt("", "status")
+	if want := fmt.Sprintf("public: a.example, until %s, of %s\n", renewed.NotAfter.UTC().Format("2006-01-02"), ca.path("a.pem")); !strings.Contains(status.Stdout, want) {
+		t.Errorf("no %q\n%s", want, status.Text())
 	}
 }

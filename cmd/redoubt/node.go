@@ -68,7 +68,7 @@ type front struct {
 	server    *conn.Server
 	listeners []*door
 	watch     watch // of the files of those
-	expiries  expiries
+	served    served
 }
 
 // setup is the configuration in force and how to read it again.
@@ -223,7 +223,6 @@ func (n *node) assemble() (err error) {
 	n.broker.Report(n.metrics)
 	n.metrics.Gauge(metrics.MqueueBytes, n.held.Held)
 	n.reportStore()
-	n.metrics.Gauge(metrics.CertificateNotAfter, n.certificateNotAfter)
 	if n.door, err = listener.NewDoor(doorLimits(c, connections), n.metrics.NewShard()); err != nil {
 		return err
 	}
@@ -234,6 +233,7 @@ func (n *node) assemble() (err error) {
 			return err
 		}
 	}
+	n.reportCertificates()
 	n.metrics.Gauge(metrics.ListenBacklog, n.listenBacklog)
 	n.door.Report(n.metrics)
 	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock}); err != nil {
@@ -372,16 +372,4 @@ func (n *node) usersChanged(names []string) {
 		gone[name] = !n.users.Known(name)
 	}
 	n.server.Each(func(now time.Time, h *broker.Home) { h.Revoke(now, gone) })
-}
-
-// certificateNotAfter is when the first of the certificates in use expires, Unix
-// seconds.
-func (n *node) certificateNotAfter() int64 {
-	first := n.pki.Provider().NotAfter()
-	for _, l := range n.listeners {
-		if p := l.certs.Load(); p != nil && p.NotAfter().Before(first) {
-			first = p.NotAfter()
-		}
-	}
-	return first.Unix()
 }

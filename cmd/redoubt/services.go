@@ -92,6 +92,7 @@ func (n *node) Status() admin.StatusReport {
 	}
 	r.Store = n.storeStatus()
 	r.PendingRestart, r.NotInForce = n.unsettled()
+	r.Certificates = n.certificateStatus()
 	for _, a := range n.alarms.Active() {
 		r.Alarms = append(r.Alarms, admin.AlarmStatus{Name: a.Kind.Name, Subject: a.Subject, Why: a.Why, Since: a.Since})
 	}

@@ -107,6 +107,7 @@ func (n *node) reread() {
 	}
 	n.watch.refused.Store(refused)
 	n.warnExpiry(n.clock.Now())
+	n.compare()
 	n.server.Recheck()
 }
 
