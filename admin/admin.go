@@ -77,6 +77,7 @@ type CertificateStatus struct {
 	Names       []string  `json:"names" doc:"Host names and addresses it is valid for."`
 	NotAfter    time.Time `json:"not_after" doc:"When it expires."`
 	Fingerprint string    `json:"fingerprint" doc:"SHA-256 of the certificate, in hexadecimal digits."`
+	Staple      string    `json:"staple" doc:"The answer of its OCSP responder that goes with it: how long it counts, why there is none, off, or not applicable."`
 	Differs     string    `json:"differs,omitempty" doc:"How what the listener serves differs from what its files hold now; looked at every five seconds."`
 }
 

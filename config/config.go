@@ -92,7 +92,15 @@ type TLS struct {
 	ChainDepth   int           `yaml:"chain_depth"`
 	Identity     string        `yaml:"identity"` // cn, san_dns, san_uri, san_email or fingerprint
 	CRL          CRL           `yaml:"crl"`
+	OCSPStapling string        `yaml:"ocsp_stapling"` // StaplingAuto or StaplingOff
+	FetchFrom    []string      `yaml:"fetch_from"`    // Networks takes it
 }
+
+// Whether answers of OCSP responders go with server certificates.
+const (
+	StaplingAuto = "auto" // where a certificate names a responder
+	StaplingOff  = "off"
+)
 
 // CRL is where a listener looks whether certificates of clients were revoked.
 type CRL struct {

@@ -114,6 +114,8 @@ func valueSchema(row *Row) object {
 		return list(object{"type": "string", "pattern": `:[0-9]+$`})
 	case KindOrigins:
 		return list(object{"type": "string", "pattern": originPattern})
+	case KindNetworks:
+		return list(object{"type": "string", "pattern": `^[0-9a-fA-F:.]+/[0-9]+$`})
 	case KindPaths:
 		return list(object{"type": "string", "minLength": 1})
 	case KindSecret:

@@ -42,6 +42,7 @@ const (
 	KindNameList Kind = "list of names"
 	KindBinds    Kind = "list of addresses"
 	KindOrigins  Kind = "list of origins"
+	KindNetworks Kind = "list of networks"
 	KindPaths    Kind = "list of paths" // each made absolute when read from a file
 )
 
@@ -76,7 +77,7 @@ func (r *Row) fileOnly() bool {
 // gives as YAML flow text.
 func (r *Row) flow() bool {
 	switch r.Kind {
-	case KindSection, KindNames, KindItems, KindPrefixes, KindEnums, KindNameList, KindBinds, KindOrigins, KindPaths:
+	case KindSection, KindNames, KindItems, KindPrefixes, KindEnums, KindNameList, KindBinds, KindOrigins, KindNetworks, KindPaths:
 		return true
 	}
 	return false
@@ -192,7 +193,6 @@ var later = []notBuilt{
 	{"listeners.<name>.access", "", partFlood},
 	{"listeners.<name>.tls.crl.distribution_points", "", partTrust},
 	{"listeners.<name>.tls.crl.refresh", "", partTrust},
-	{"listeners.<name>.tls.ocsp_stapling", "", partTrust},
 	{"flapping", "", partFlood},
 	{"bans", "", partFlood},
 	{"backup", "", partBackup},

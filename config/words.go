@@ -62,6 +62,8 @@ func (r *Row) describe() string {
 		return "address:port"
 	case KindOrigins:
 		return r.Form
+	case KindNetworks:
+		return "a network, such as 10.0.0.0/8"
 	case KindNameList, KindName:
 		return "a name"
 	case KindPaths:
@@ -82,6 +84,8 @@ func (r *Row) listExample() string {
 		return `["127.0.0.1:8883"]`
 	case r.Kind == KindOrigins:
 		return `["https://app.example.com"]`
+	case r.Kind == KindNetworks:
+		return `["10.0.0.0/8"]`
 	case r.Kind == KindNameList:
 		return "[builtin]"
 	case r.Kind == KindPaths:

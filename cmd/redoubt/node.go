@@ -69,6 +69,7 @@ type front struct {
 	listeners []*door
 	watch     watch // of the files of those
 	served    served
+	staples   staples
 }
 
 // setup is the configuration in force and how to read it again.
@@ -111,6 +112,9 @@ type door struct {
 	*listener.Listener
 	certs  atomic.Pointer[pki.Provider] // of each handshake; nil on plaintext
 	asking atomic.Pointer[tls.Config]   // likewise, where clients are asked for certificates
+
+	staple     atomic.Pointer[stapled] // nil: nothing is stapled
+	stapleNext atomic.Pointer[stapled] // of certificates that are about to be served, or wait for an answer
 }
 
 // prepare makes or opens everything a data directory holds but the store. Nothing
@@ -227,6 +231,7 @@ func (n *node) assemble() (err error) {
 		return err
 	}
 	n.watch.seen = stamps(c) // before they are read
+	n.openStaples(c.Node.DataDir)
 	n.metrics.Gauge(metrics.CertificateFilesRefused, n.watch.refused.Load)
 	for _, name := range sortedKeys(c.Listeners) {
 		if err := n.listen(name, c.Listeners[name]); err != nil {
@@ -261,15 +266,17 @@ func (n *node) listen(name string, c config.Listener) error {
 		if c.WebSocket() { // browsers offer it; a client of MQTT that does not speak HTTP has no business here
 			l.TLS.NextProtos = []string{listener.WebSocketALPN}
 		}
-		l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return l.certs.Load().GetCertificate(hello)
-		}
+		l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return n.show(l, hello) }
 		clients, err := n.clients(name, c)
 		if err != nil {
 			return err
 		}
 		l.ask(clients, n.clock.Now)
 		n.sayOpenEnds(l)
+		if err := n.unstapled(l, n.stapleFor(context.Background(), l, c, certs, stapleStart)); err != nil {
+			return err
+		}
+		l.adopt()
 		l.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.asking.Load(), nil }
 	}
 	if c.WebSocket() {

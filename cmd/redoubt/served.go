@@ -106,7 +106,7 @@ func (n *node) certificateStatus() (list []admin.CertificateStatus) {
 			continue
 		}
 		for i, x := range p.Certificates() {
-			s := admin.CertificateStatus{Listener: l.Name, Names: append([]string(nil), x.Leaf.DNSNames...), NotAfter: x.Leaf.NotAfter, Fingerprint: pki.Fingerprint(x.Leaf)}
+			s := admin.CertificateStatus{Listener: l.Name, Names: append([]string(nil), x.Leaf.DNSNames...), NotAfter: x.Leaf.NotAfter, Fingerprint: pki.Fingerprint(x.Leaf), Staple: n.stapleWords(l, x)}
 			for _, ip := range x.Leaf.IPAddresses {
 				s.Names = append(s.Names, ip.String())
 			}
@@ -133,6 +133,9 @@ func certificateWords(s *admin.CertificateStatus) string {
 		names = strings.Join(s.Names[:3], " ") + " and " + strconv.Itoa(len(s.Names)-3) + " more"
 	}
 	line := fmt.Sprintf("%s: %s, until %s, of %s", s.Listener, names, s.NotAfter.UTC().Format("2006-01-02"), from)
+	if !strings.HasPrefix(s.Staple, "not applicable") {
+		line += ", OCSP staple " + s.Staple
+	}
 	if s.Differs != "" {
 		line += ", and the file holds something else"
 	}

@@ -50,6 +50,7 @@ func (n *node) startServices() (*services, error) {
 		Clients: n.server, Retained: n.broker.Retained(), LogLevel: n, Settings: n})
 	s.run(func() error { return api.Serve(ctx, socket) }, n)
 	s.run(func() error { n.keepMemory(ctx); return nil }, n)
+	s.run(func() error { n.keepStaples(ctx); return nil }, n)
 	for _, l := range open[1:] {
 		pages := admin.NewHealth(admin.HealthOptions{Metrics: n.metrics.Handler(), NotReady: n.notReady, Log: n.log})
 		s.run(func() error { return pages.Serve(ctx, l) }, n)
