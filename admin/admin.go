@@ -64,8 +64,21 @@ type StatusReport struct {
 	ConfigFile    string           `json:"config_file" doc:"Configuration file in use; empty: built-in defaults."`
 	DataDir       string           `json:"data_dir" doc:"Data directory (node.data_dir)."`
 
+	Certificates []CertificateStatus `json:"certificates,omitempty" doc:"What listeners show to clients."`
+
 	PendingRestart []string `json:"pending_restart,omitempty" doc:"Settings that were changed at run time and wait for the next start, one line each."`
 	NotInForce     []string `json:"not_in_force,omitempty" doc:"Settings of run time that do not fit and were left out, one line each."`
+}
+
+// CertificateStatus is one that a listener shows to clients.
+type CertificateStatus struct {
+	Listener    string    `json:"listener" doc:"Name of the listener."`
+	File        string    `json:"file,omitempty" doc:"Where it is from; empty: the built-in CA."`
+	Names       []string  `json:"names" doc:"Host names and addresses it is valid for."`
+	NotAfter    time.Time `json:"not_after" doc:"When it expires."`
+	Fingerprint string    `json:"fingerprint" doc:"SHA-256 of the certificate, in hexadecimal digits."`
+	Staple      string    `json:"staple" doc:"The answer of its OCSP responder that goes with it: how long it counts, why there is none, off, or not applicable."`
+	Differs     string    `json:"differs,omitempty" doc:"How what the listener serves differs from what its files hold now; looked at every five seconds."`
 }
 
 // AlarmStatus is something that is wrong now.

@@ -30,4 +30,10 @@ var (
 		"What comes from the address of a revocation list is not the list of the CA that has issued the certificates: another issuer's, a wrong signature, or no list. It is not used. Somebody may be between the broker and that address.")
 	CRLStale = kind("crl_stale",
 		"A revocation list of the listener should have been followed by another. Unless `tls.crl.stale` allows some time, nobody whom it is about is let in: let the CA write a new one.")
+	CertificateDiffers = kind("certificate_differs",
+		"The listener has served another certificate than its file holds for longer than a few seconds, although the files were read again; the reason says which two. With `certificate_files_refused` for the same listener that one says why; otherwise try `redoubt reload`.")
+	StapleMissing = kind("staple_missing",
+		"A certificate of the listener names an OCSP responder, and no answer of it can be had: there is none, or the one there is comes to its end. The responder is asked again and again; the reason says what it was the last time. With a must-staple certificate no client can connect while there is none.")
+	CertificateRevoked = kind("certificate_revoked",
+		"The OCSP responder says that a certificate which the listener serves was revoked. Clients that ask will refuse it. If nobody has meant to, its key may be in other hands: have a new one issued, with a new key.")
 )

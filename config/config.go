@@ -16,7 +16,6 @@
 package config
 
 import (
-	"net/netip"
 	"strings"
 	"time"
 )
@@ -94,8 +93,15 @@ type TLS struct {
 	ChainDepth   int           `yaml:"chain_depth"`
 	Identity     string        `yaml:"identity"` // cn, san_dns, san_uri, san_email or fingerprint
 	CRL          CRL           `yaml:"crl"`
-	FetchFrom    []string      `yaml:"fetch_from"` // FetchNetworks takes it
+	OCSPStapling string        `yaml:"ocsp_stapling"` // StaplingAuto or StaplingOff
+	FetchFrom    []string      `yaml:"fetch_from"`    // Networks takes it
 }
+
+// Whether answers of OCSP responders go with server certificates.
+const (
+	StaplingAuto = "auto" // where a certificate names a responder
+	StaplingOff  = "off"
+)
 
 // CRL is where a listener looks whether certificates of clients were revoked.
 type CRL struct {
@@ -103,16 +109,6 @@ type CRL struct {
 	DistributionPoints bool     `yaml:"distribution_points"`
 	Refresh            Duration `yaml:"refresh"`
 	Stale              string   `yaml:"stale"` // Grace takes it
-}
-
-// FetchNetworks are those of FetchFrom.
-func (t *TLS) FetchNetworks() (list []netip.Prefix) {
-	for _, s := range t.FetchFrom {
-		if p, err := netip.ParsePrefix(s); err == nil { // which was judged when it was read
-			list = append(list, p)
-		}
-	}
-	return list
 }
 
 // Grace is how long a list counts after it should have been followed by another.

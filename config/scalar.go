@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/netip"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -188,8 +187,8 @@ func (d *decoder) form(n *yaml.Node, s string, row *Row, path string) (string, b
 			return "", false
 		}
 	case KindNetworks:
-		if p, err := netip.ParsePrefix(s); err != nil || p != p.Masked() || p.Addr().Is4In6() {
-			d.refuse(n, path, quote(s), "is no network. Write %s, with zeros after the prefix.", row.describe())
+		if err := checkNetwork(s); err != nil {
+			d.refuse(n, path, quote(s), "%v.", err)
 			return "", false
 		}
 	case KindName, KindNameList:

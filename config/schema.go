@@ -192,7 +192,6 @@ var later = []notBuilt{
 	{"listeners.<name>.proxy_protocol", "", partFlood},
 	{"listeners.<name>.proxy_sources", "", partFlood},
 	{"listeners.<name>.access", "", partFlood},
-	{"listeners.<name>.tls.ocsp_stapling", "", partTrust},
 	{"flapping", "", partFlood},
 	{"bans", "", partFlood},
 	{"backup", "", partBackup},

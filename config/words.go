@@ -62,12 +62,12 @@ func (r *Row) describe() string {
 		return "address:port"
 	case KindOrigins:
 		return r.Form
+	case KindNetworks:
+		return "a network, such as 10.0.0.0/8"
 	case KindNameList, KindName:
 		return "a name"
 	case KindPaths:
 		return "a path"
-	case KindNetworks:
-		return "a network in CIDR notation, such as 10.0.0.0/8"
 	case KindDate:
 		return "a date, such as 2027-03-31"
 	case KindString, KindTexts:
@@ -84,12 +84,12 @@ func (r *Row) listExample() string {
 		return `["127.0.0.1:8883"]`
 	case r.Kind == KindOrigins:
 		return `["https://app.example.com"]`
+	case r.Kind == KindNetworks:
+		return `["10.0.0.0/8"]`
 	case r.Kind == KindNameList:
 		return "[builtin]"
 	case r.Kind == KindPaths:
 		return "[/etc/redoubt/devices-ca.pem]"
-	case r.Kind == KindNetworks:
-		return `["10.0.0.0/8"]`
 	case r.Kind == KindTexts:
 		return r.Note
 	case r.Default != "":

@@ -169,10 +169,11 @@ var (
 	MemoryCollections       = count("redoubt_memory_collections_total", "Collections made out of turn, to return memory after a storm.")
 	MemoryReturned          = count("redoubt_memory_returned_bytes_total", "Bytes that those collections returned to the system.")
 	alarms                  = family{"redoubt_alarms", "Alarms that last now, by what they are about; docs/alarms.md says what each means.", gauge}
-	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale") // At(index in alarm.Kinds)
+	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked") // At(index in alarm.Kinds)
 	CertificateFilesRefused = level("redoubt_certificate_files_refused", "Listeners whose certificate, key, client CA or revocation list has changed to something that is refused; they go on with what they had.")
 
-	CertificateNotAfter = level("redoubt_certificate_not_after_timestamp_seconds", "When the server certificate in use expires, as Unix time; with several, the first to expire.")
+	CertificateNotAfter = levels("redoubt_certificate_not_after_timestamp_seconds", "When a server certificate that a listener serves expires, as Unix time, by listener and place in tls.certificates, from 0.", "listener", "certificate")
+	StapleNextUpdate    = levels("redoubt_ocsp_staple_next_update_timestamp_seconds", "Until when the OCSP answer counts that goes with a server certificate, as Unix time, by listener and place in tls.certificates, from 0; 0: there is none. Only for certificates that name a responder.", "listener", "certificate")
 )
 
 // The store.

@@ -57,5 +57,8 @@ func markdown() string {
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", s.name, s.kind, labels, s.help)
 	}
+	for _, v := range vectors {
+		fmt.Fprintf(&b, "| `%s` | gauge | `%s` | %s |\n", v.name, strings.Join(v.labels, "`, `"), v.help)
+	}
 	return b.String()
 }

@@ -32,6 +32,15 @@ var descs = sync.OnceValue(func() []*prometheus.Desc {
 	return ds
 })
 
+// vectorDescs are those of vectors.
+var vectorDescs = sync.OnceValue(func() []*prometheus.Desc {
+	ds := make([]*prometheus.Desc, len(vectors))
+	for i, v := range vectors {
+		ds[i] = prometheus.NewDesc(v.name, v.help, v.labels, nil)
+	}
+	return ds
+})
+
 const (
 	buildInfoName = "redoubt_build_info"
 	buildInfoHelp = "Always 1; the labels say which build runs."
@@ -45,6 +54,9 @@ func (collector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range descs() {
 		ch <- d
 	}
+	for _, d := range vectorDescs() {
+		ch <- d
+	}
 }
 
 // Collect implements prometheus.Collector.
@@ -56,6 +68,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(d, t, float64(c.r.Value(ID(i))))
 	}
+	c.r.collectVectors(ch)
 }
 
 // Handler serves the registry, the Go runtime and the process in the Prometheus

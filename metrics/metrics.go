@@ -33,14 +33,17 @@ func (s *Shard) Inc(id ID) { s.cells[id].Add(1) }
 
 // Registry adds up its shards and callbacks. Make one per process.
 type Registry struct {
-	mu     sync.RWMutex // guards shards, gauges and build
-	shards []*Shard
-	gauges map[ID]func() int64
-	build  map[string]string // version, revision; nil until SetBuild
+	mu      sync.RWMutex // guards everything below
+	shards  []*Shard
+	gauges  map[ID]func() int64
+	vectors map[Vector]func(set func(value int64, labels ...string))
+	build   map[string]string // version, revision; nil until SetBuild
 }
 
 // New makes a registry without shards.
-func New() *Registry { return &Registry{gauges: make(map[ID]func() int64)} }
+func New() *Registry {
+	return &Registry{gauges: make(map[ID]func() int64), vectors: make(map[Vector]func(func(int64, ...string)))}
+}
 
 // NewShard makes a shard and keeps it for good: call it once per loop or
 // service, never per connection.

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -171,6 +172,31 @@ func TestNamesAreClean(t *testing.T) {
 			t.Errorf("%s: type, help and label must agree between its series", s.name)
 		}
 		kinds[s.name] = s
+	}
+}
+
+// What the configuration names has a series each; two of the same labels must not cost the
+// page.
+func TestVectors(t *testing.T) {
+	r := New()
+	r.GaugeVector(CertificateNotAfter, func(set func(int64, ...string)) {
+		set(7, "mqtts", "0")
+		set(8, "mqtts", "1")
+		set(9, "mqtts", "0")
+		for i := range vectorSeriesMax {
+			set(1, "many", strconv.Itoa(i))
+		}
+	})
+	w := httptest.NewRecorder()
+	r.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	page := w.Body.String()
+	for _, want := range []string{`{certificate="0",listener="mqtts"} 7`, `{certificate="1",listener="mqtts"} 8`} {
+		if !strings.Contains(page, "\nredoubt_certificate_not_after_timestamp_seconds"+want) {
+			t.Errorf("no %s", want)
+		}
+	}
+	if n := strings.Count(page, "\nredoubt_certificate_not_after_timestamp_seconds{"); n != vectorSeriesMax {
+		t.Errorf("%d series, want %d", n, vectorSeriesMax)
 	}
 }
 

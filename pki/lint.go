@@ -49,8 +49,9 @@ type Lint struct {
 	File    string // certificate and chain, PEM
 	KeyFile string // "": no key is judged
 	For     Usage
-	DataDir string        // whose CA of devices is known; "": none
-	Soon    time.Duration // before it expires: the broker tells of server certificates then
+	DataDir string         // whose CA of devices is known; "": none
+	Roots   *x509.CertPool // that clients are taken to know; nil: none
+	Soon    time.Duration  // before it expires: the broker tells of server certificates then
 	Now     time.Time
 
 	found []Finding
@@ -176,6 +177,10 @@ func (l *Lint) describeChain(chain []*x509.Certificate) {
 	}
 	if own := l.serverCA(); own != nil && last.CheckSignatureFrom(own) == nil {
 		l.say(LintOK, "the chain is whole: its issuer is the server CA, %q", own.Subject.String())
+		return
+	}
+	if l.For == ForServer && rootKnown(last, l.Roots, l.Now) {
+		l.say(LintOK, "the chain is whole: its issuer, %q, is a root that this system knows", last.Issuer.String())
 		return
 	}
 	if l.For == ForServer {

@@ -30,8 +30,8 @@ const (
 // gives us. Key and certificate may be in one file. Refused in words are: files
 // others could read or change (the key) or change (the certificate), a key of
 // another certificate, expired and not yet valid certificates, a CA as server
-// certificate, one without a name in it, SHA-1 and RSA below 2048 bits anywhere
-// in the chain, and a chain in the wrong order.
+// certificate, one without a name in it, SHA-1, RSA below 2048 bits and keys of
+// samples anywhere in the chain, and a chain in the wrong order or with a gap.
 func LoadPair(certFile, keyFile string, now time.Time) (*tls.Certificate, error) {
 	certPEM, err := ReadGuarded(certFile)
 	if err != nil {
@@ -184,6 +184,9 @@ func serverFaults(chain []*x509.Certificate, file string, now time.Time) (faults
 	if leaf.KeyUsage != 0 && leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		fault("the certificate in %s (%s) may not sign handshakes: its key usage lacks digitalSignature", file, leaf.Subject)
 	}
+	if err := aloneFault(chain, file); err != nil {
+		faults = append(faults, err)
+	}
 	return append(faults, chainFaults(chain, file, now)...)
 }
 
@@ -191,11 +194,11 @@ func serverFaults(chain []*x509.Certificate, file string, now time.Time) (faults
 // was issued by the next one.
 func chainFaults(chain []*x509.Certificate, file string, now time.Time) (faults []error) {
 	for i, c := range chain {
-		root := i > 0 && bytes.Equal(c.RawSubject, c.RawIssuer)
+		root := i > 0 && selfIssued(c)
 		faults = append(faults, certificateFaults(c, root, fmt.Sprintf("certificate %d in %s (%s)", i+1, file, c.Subject), now)...)
 		if i+1 < len(chain) {
 			if err := c.CheckSignatureFrom(chain[i+1]); err != nil {
-				faults = append(faults, fmt.Errorf("certificate %d in %s (%s) was not issued by the next one (%s): put the certificate itself first and then each issuer", i+1, file, c.Subject, chain[i+1].Subject))
+				faults = append(faults, gapFault(chain, i, file))
 			}
 		}
 	}
@@ -225,6 +228,9 @@ func certificateFaults(c *x509.Certificate, root bool, what string, now time.Tim
 	}
 	if err := checkKey(c.PublicKey, what); err != nil {
 		faults = append(faults, err)
+	}
+	if where := published(c); where != "" {
+		fault("%s has a key that everybody has: its private key is published (%s), so that anybody can pretend to be its owner: issue it with a new key", what, where)
 	}
 	return faults
 }

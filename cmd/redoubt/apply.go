@@ -80,12 +80,16 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		if clients[l], err = n.clients(l.Name, c); err != nil {
 			return nil, nil, err
 		}
+		if err := n.stapleFor(context.Background(), l, c.Listeners[l.Name], certs[l], stapleSwap); err != nil {
+			return nil, nil, err
+		}
 	}
 	return func() {
 		enforce()
 		n.authz.Swap(policy)
 		for l, p := range certs {
 			l.certs.Store(p)
+			l.adopt()
 			n.judgeBy(l, clients[l], c)
 		}
 		n.broker.SetChains(n.chains(c))

@@ -21,7 +21,7 @@ func certLintCmd(g *globals) *cobra.Command {
 		Example: "  redoubt cert lint broker.pem --key broker.key\n  redoubt cert lint thermometer-7.pem --for client",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			l := pki.Lint{File: args[0], KeyFile: key, For: pki.Usage(usage), Soon: time.Duration(expiryDays[0]) * 24 * time.Hour, Now: clock.System{}.Now()}
+			l := pki.Lint{File: args[0], KeyFile: key, For: pki.Usage(usage), Soon: time.Duration(expiryDays[0]) * 24 * time.Hour, Now: clock.System{}.Now(), Roots: pki.SystemRoots()}
 			if l.For != pki.ForEither && l.For != pki.ForServer && l.For != pki.ForClient {
 				return &usageError{fmt.Errorf("--for %q: it is server or client", usage)}
 			}

@@ -1,17 +1,20 @@
 package main
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
+	"github.com/redoubtmq/redoubt/alarm"
 	"github.com/redoubtmq/redoubt/pki"
 )
 
 // expiryDays are how many days before a server certificate expires its operator is told.
 var expiryDays = [...]int{30, 14, 7}
 
-// expiries are the certificates of which somebody was told, by fingerprint, and how near
-// the end was then.
-type expiries map[string]int
+// expiryOwn is where telling of those of the built-in CA begins: they are renewed with 30
+// days left, so that one with 14 was not.
+const expiryOwn = 2
 
 // near is how many of expiryDays a certificate that expires then is past; len(expiryDays)+1:
 // it has expired.
@@ -27,28 +30,38 @@ func near(now, notAfter time.Time) (step int) {
 	return step
 }
 
-// warnExpiry tells of server certificates that are about to expire, each time one comes
-// nearer to it. Those of the built-in CA are renewed in time by themselves.
+// expiryWords says how near a certificate is to its end. They change with the step and not
+// from day to day: each change of an alarm is told.
+func expiryWords(step int, certificate string, notAfter time.Time) string {
+	when := notAfter.UTC().Format("2006-01-02 15:04 UTC")
+	if step > len(expiryDays) {
+		return fmt.Sprintf("%s expired on %s, and clients refuse it", certificate, when)
+	}
+	return fmt.Sprintf("%s expires in less than %d days, on %s", certificate, expiryDays[step-1], when)
+}
+
+// warnExpiry raises the alarm of each listener that has certificates near their end, and
+// clears it where they were renewed.
 func (n *node) warnExpiry(now time.Time) {
-	told := make(expiries)
 	for _, l := range n.listeners {
 		p := l.certs.Load()
-		if p == nil || p == n.pki.Provider() {
+		if p == nil {
 			continue
 		}
-		for _, c := range p.Certificates() {
-			id := pki.Fingerprint(c.Leaf)
-			step := near(now, c.Leaf.NotAfter)
-			if told[id] = step; step <= n.expiries[id] {
-				continue
-			}
-			say := n.log.Warn
-			if step > len(expiryDays)-1 {
-				say = n.log.Error
-			}
-			say("a server certificate is about to expire; clients will refuse it then: renew it, and its files are read by themselves",
-				"listener", l.Name, "certificate", pki.Describe(c.Leaf), "not_after", c.Leaf.NotAfter)
+		first := 1
+		if p == n.pki.Provider() {
+			first = expiryOwn
 		}
+		var why []string
+		for _, c := range p.Certificates() {
+			if step := near(now, c.Leaf.NotAfter); step >= first {
+				why = append(why, expiryWords(step, pki.Describe(c.Leaf), c.Leaf.NotAfter))
+			}
+		}
+		if len(why) == 0 {
+			n.alarms.Clear(now, alarm.CertificateExpiry, l.Name)
+			continue
+		}
+		n.alarms.Raise(now, alarm.CertificateExpiry, l.Name, strings.Join(why, "; "))
 	}
-	n.expiries = told
 }

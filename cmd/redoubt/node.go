@@ -69,7 +69,8 @@ type front struct {
 	server    *conn.Server
 	listeners []*door
 	watch     watch // of the files of those
-	expiries  expiries
+	served    served
+	staples   staples
 }
 
 // setup is the configuration in force and how to read it again.
@@ -113,6 +114,9 @@ type door struct {
 	certs  atomic.Pointer[pki.Provider] // of each handshake; nil on plaintext
 	asking atomic.Pointer[tls.Config]   // likewise, where clients are asked for certificates
 	lists  *points.Lists                // that certificates of clients name; nil on plaintext
+
+	staple     atomic.Pointer[stapled] // nil: nothing is stapled
+	stapleNext atomic.Pointer[stapled] // of certificates that are about to be served, or wait for an answer
 }
 
 // prepare makes or opens everything a data directory holds but the store. Nothing
@@ -225,17 +229,18 @@ func (n *node) assemble() (err error) {
 	n.broker.Report(n.metrics)
 	n.metrics.Gauge(metrics.MqueueBytes, n.held.Held)
 	n.reportStore()
-	n.metrics.Gauge(metrics.CertificateNotAfter, n.certificateNotAfter)
 	if n.door, err = listener.NewDoor(doorLimits(c, connections), n.metrics.NewShard()); err != nil {
 		return err
 	}
 	n.watch.seen = stamps(c) // before they are read
+	n.openStaples(c.Node.DataDir)
 	n.metrics.Gauge(metrics.CertificateFilesRefused, n.watch.refused.Load)
 	for _, name := range sortedKeys(c.Listeners) {
 		if err := n.listen(name, c.Listeners[name]); err != nil {
 			return err
 		}
 	}
+	n.reportCertificates()
 	n.metrics.Gauge(metrics.ListenBacklog, n.listenBacklog)
 	n.reportLists()
 	n.door.Report(n.metrics)
@@ -264,9 +269,7 @@ func (n *node) listen(name string, c config.Listener) error {
 		if c.WebSocket() { // browsers offer it; a client of MQTT that does not speak HTTP has no business here
 			l.TLS.NextProtos = []string{listener.WebSocketALPN}
 		}
-		l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return l.certs.Load().GetCertificate(hello)
-		}
+		l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return n.show(l, hello) }
 		all := n.loaded.Load().Config
 		clients, err := n.clients(name, all)
 		if err != nil {
@@ -274,6 +277,11 @@ func (n *node) listen(name string, c config.Listener) error {
 		}
 		l.lists = points.New(pki.ListsFolder(all.Node.DataDir, name), n.clock.Now, n.log)
 		n.judgeBy(l, clients, all)
+		n.sayOpenEnds(l)
+		if err := n.unstapled(l, n.stapleFor(context.Background(), l, c, certs, stapleStart)); err != nil {
+			return err
+		}
+		l.adopt()
 		l.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.asking.Load(), nil }
 	}
 	if c.WebSocket() {
@@ -376,16 +384,4 @@ func (n *node) usersChanged(names []string) {
 		gone[name] = !n.users.Known(name)
 	}
 	n.server.Each(func(now time.Time, h *broker.Home) { h.Revoke(now, gone) })
-}
-
-// certificateNotAfter is when the first of the certificates in use expires, Unix
-// seconds.
-func (n *node) certificateNotAfter() int64 {
-	first := n.pki.Provider().NotAfter()
-	for _, l := range n.listeners {
-		if p := l.certs.Load(); p != nil && p.NotAfter().Before(first) {
-			first = p.NotAfter()
-		}
-	}
-	return first.Unix()
 }

@@ -19,7 +19,7 @@ func (n *node) judgeBy(l *door, clients *pki.Clients, c *config.Config) {
 	t := c.Listeners[l.Name].TLS
 	fetches := clients != nil && t.CRL.DistributionPoints
 	l.lists.Configure(points.Options{
-		On: fetches, Allowed: t.FetchNetworks(), Refresh: t.CRL.Refresh.Std(),
+		On: fetches, Allowed: t.Networks(), Refresh: t.CRL.Refresh.Std(),
 		Trusts: func(ca *x509.Certificate) bool { return clients.Trusts(ca, n.clock.Now()) },
 	})
 	if fetches {

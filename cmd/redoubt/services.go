@@ -51,6 +51,7 @@ func (n *node) startServices() (*services, error) {
 	s.run(func() error { return api.Serve(ctx, socket) }, n)
 	s.run(func() error { n.keepMemory(ctx); return nil }, n)
 	n.fetchLists(ctx, s)
+	s.run(func() error { n.keepStaples(ctx); return nil }, n)
 	for _, l := range open[1:] {
 		pages := admin.NewHealth(admin.HealthOptions{Metrics: n.metrics.Handler(), NotReady: n.notReady, Log: n.log})
 		s.run(func() error { return pages.Serve(ctx, l) }, n)
@@ -93,6 +94,7 @@ func (n *node) Status() admin.StatusReport {
 	}
 	r.Store = n.storeStatus()
 	r.PendingRestart, r.NotInForce = n.unsettled()
+	r.Certificates = n.certificateStatus()
 	for _, a := range n.alarms.Active() {
 		r.Alarms = append(r.Alarms, admin.AlarmStatus{Name: a.Kind.Name, Subject: a.Subject, Why: a.Why, Since: a.Since})
 	}

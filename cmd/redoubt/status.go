@@ -64,6 +64,9 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
 	fmt.Fprintf(w, "node\t%s (redoubt %s)\n", s.Name, s.Version)
 	fmt.Fprintf(w, "status\t%s\n", state)
+	for _, c := range s.Certificates {
+		fmt.Fprintf(w, "certificate\t%s\n", plain(certificateWords(&c)))
+	}
 	for _, a := range s.Alarms {
 		fmt.Fprintf(w, "alarm\t%s\n", plain(alarmLine(&a)))
 	}

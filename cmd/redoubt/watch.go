@@ -22,6 +22,7 @@ type watch struct {
 	seen    map[string]stamp // when they were read, or refused
 	changed map[string]stamp // at the last look; nil: they were as seen
 	refused atomic.Int64     // listeners whose files were refused then
+	again   atomic.Bool      // what they were refused for may be otherwise now
 }
 
 // watchEvery is how often they are looked at. A file that has changed is read when it is
@@ -67,6 +68,9 @@ func stamps(c *config.Config) map[string]stamp {
 // look reads the files of listeners again if they have changed.
 func (n *node) look(ctx context.Context) {
 	w, now := &n.watch, stamps(n.loaded.Load().Config)
+	if w.again.Swap(false) {
+		w.seen = nil
+	}
 	switch {
 	case maps.Equal(now, w.seen):
 		w.changed = nil
@@ -79,13 +83,13 @@ func (n *node) look(ctx context.Context) {
 		}
 		defer done()
 		w.seen, w.changed = now, nil
-		n.reread()
+		n.reread(ctx)
 	}
 }
 
 // reread puts the files of listeners in force. A listener whose files are refused keeps what
 // it has, all of it: half of the new ones would be neither.
-func (n *node) reread() {
+func (n *node) reread(ctx context.Context) {
 	c, refused := n.loaded.Load().Config, int64(0)
 	for _, l := range n.listeners {
 		ln, known := c.Listeners[l.Name]
@@ -94,18 +98,24 @@ func (n *node) reread() {
 		}
 		certs, err := n.pairs(l.Name, ln)
 		clients, clientsErr := n.clients(l.Name, c)
-		if err = errors.Join(err, clientsErr); err != nil {
+		if err = errors.Join(err, clientsErr); err == nil {
+			err = n.stapleFor(ctx, l, ln, certs, stapleSwap)
+		}
+		if err != nil {
 			refused++
 			n.alarms.Raise(n.clock.Now(), alarm.CertificateFilesRefused, l.Name, "files of the listener have changed and are refused; it goes on with what it had: "+err.Error())
 			continue
 		}
 		n.alarms.Clear(n.clock.Now(), alarm.CertificateFilesRefused, l.Name)
 		l.certs.Store(certs)
+		l.adopt()
 		n.judgeBy(l, clients, c)
+		n.sayOpenEnds(l)
 		n.log.Info("files of a listener were read again", "listener", l.Name, "not_after", certs.NotAfter())
 	}
 	n.watch.refused.Store(refused)
 	n.warnExpiry(n.clock.Now())
+	n.compare()
 	n.server.Recheck()
 }
 

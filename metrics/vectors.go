@@ -1,0 +1,59 @@
+package metrics
+
+import (
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Vector names a gauge with one series for each thing that the configuration names, such as
+// the certificates of each listener. Nobody who connects can add one.
+type Vector int
+
+type vector struct {
+	name, help string
+	labels     []string
+}
+
+// vectors holds them all, indexed by Vector; like catalogue.
+var vectors []vector
+
+// vectorSeriesMax bounds the series of one vector that are shown, should somebody configure
+// more: a page of metrics is read every few seconds.
+const vectorSeriesMax = 1024
+
+// levels adds a gauge with these labels.
+func levels(name, help string, labels ...string) Vector {
+	vectors = append(vectors, vector{name, help, labels})
+	return Vector(len(vectors) - 1)
+}
+
+// GaugeVector lets fn give the series of v when metrics are read: it calls set for each, with
+// a value for each label. fn is called as that of Gauge is. Of two series with the same
+// labels the first is shown, and none beyond 1,024.
+func (r *Registry) GaugeVector(v Vector, fn func(set func(value int64, labels ...string))) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.vectors[v] = fn
+}
+
+// collectVectors shows them to client_golang.
+func (r *Registry) collectVectors(ch chan<- prometheus.Metric) {
+	for i, d := range vectorDescs() {
+		r.mu.RLock()
+		fn := r.vectors[Vector(i)]
+		r.mu.RUnlock()
+		if fn == nil {
+			continue
+		}
+		seen := make(map[string]bool)
+		fn(func(value int64, labels ...string) {
+			key := strings.Join(labels, "\x00")
+			if seen[key] || len(seen) == vectorSeriesMax {
+				return
+			}
+			seen[key] = true
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value), labels...)
+		})
+	}
+}
