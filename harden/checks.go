@@ -19,7 +19,7 @@ var Checks = []*Check{
 		Title:     "TLS older than 1.2 is refused",
 		Standards: []string{"RFC8996", "IEC62443-4-2:CR4.3", "ASVS5:12.1.1", "CRA:I.2.e", "CWE-326"},
 		Why:       "SSL 3.0, TLS 1.0 and 1.1 have no authenticated encryption and fall to known attacks; RFC 8996 retired them. One socket that still accepts them is enough for a downgrade.",
-		How: "Sends a hand-written ClientHello for SSL 3.0, TLS 1.0 and 1.1, with and without a server name, and a TLS 1.2 hello that lists only old versions, to every listening socket of the process as the kernel lists it, in both address families. " +
+		How: "Sends a hand-written ClientHello for SSL 3.0, TLS 1.0 and 1.1, without a server name and with each name of the listener's certificates, as its files have them and as it shows them, and a TLS 1.2 hello that lists only old versions, to every listening socket of the process as the kernel lists it, in both address families. " +
 			"Each must be refused with an alert. Positive control: the same hello with TLS 1.2 or 1.3 is answered with a ServerHello.",
 		Fix: "listeners.<name>.tls.profile is intermediate (1.2 and 1.3) or modern (1.3 only); something else must be answering",
 		Run: tlsVersions,

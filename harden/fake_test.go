@@ -43,7 +43,7 @@ type flaw string
 // The flaws, by the row that must notice.
 const (
 	// P3.1
-	oldTLS flaw = "oldTLS"
+	oldTLS, oldTLSByName flaw = "oldTLS", "oldTLSByName"
 	// P4.1
 	everybody, noPassword, emptyPassword, anyUser flaw = "everybody", "noPassword", "emptyPassword", "anyUser"
 	prefixOfSecret, anyMethod                     flaw = "prefixOfSecret", "anyMethod"
@@ -144,6 +144,16 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 		if f.has(oldTLS) {
 			conf.MinVersion = tls.VersionTLS10
 			conf.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
+		}
+		if f.has(oldTLSByName) {
+			old := conf.Clone()
+			old.MinVersion, old.CipherSuites = tls.VersionTLS11, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
+			conf.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+				if h.ServerName == "old.example" {
+					return old, nil
+				}
+				return nil, nil
+			}
 		}
 		t := tls.Server(conn, conf)
 		if t.HandshakeContext(context.Background()) != nil {

@@ -87,6 +87,7 @@ var mutants = []struct {
 	want  string
 }{
 	{"accepts TLS 1.0", "P3.1", flaws{oldTLS}, Fail, "ServerHello for TLS 1.0"},
+	{"accepts TLS 1.1 for one name only", "P3.1", flaws{oldTLSByName}, Fail, "TLS 1.1 for old.example: ServerHello for TLS 1.1"},
 
 	{"accepts everybody", "P4.1", flaws{everybody}, Fail, "no user name, no password: CONNACK 0x00"},
 	{"a password is optional", "P4.1", flaws{noPassword}, Fail, "a known user without a password: CONNACK 0x00"},
