@@ -25,6 +25,19 @@ var Checks = []*Check{
 		Run: tlsVersions,
 	},
 	{
+		ID: "P3.2", Slug: "ciphers", Phase: 3, Severity: Medium, Weight: 5, Demands: Behavioural,
+		Title:     "Only forward secrecy and authenticated encryption are accepted",
+		Standards: []string{"RFC9325", "IEC62443-4-2:CR4.3", "ASVS5:12.1.2", "CRA:I.2.e", "CWE-327"},
+		Why: "What a listener accepts, an attacker in the middle can steer a client to. CBC leaks by timing, RSA key exchange lets whoever gets the key read what was recorded years before, RC4, 3DES, NULL, export and anonymous suites protect nothing; " +
+			"compression leaks what is secret by its length, and renegotiation lets one client keep a server busy.",
+		How: "Sends hand-written ClientHellos to every listening socket of the process that speaks TLS, in both address families. Each class of bad suites of TLS 1.2 (CBC, RSA key exchange, DHE, fixed DH, DES and 3DES, RC4, NULL, export, anonymous, PSK) is offered by itself, and all of them for each name of the certificates; " +
+			"what is accepted is taken off the list until nothing is. Groups are found by answers to a hello that has keys for none; X25519MLKEM768 has to be chosen when X25519 is offered before it. TLS compression, a curve that is too small, and an application protocol nobody speaks must not be accepted. " +
+			"A client begins a second handshake inside the connection (renegotiation, CVE-2011-1473), which must be answered with an alert; where nobody gets to the end of the first one without a certificate, this is not tried and not counted. How long session tickets live is not looked at. " +
+			"Positive control: the same hello with a good suite behind the bad ones is answered with that one.",
+		Fix: "listeners.<name>.tls.profile has the suites of the checklist and no others; something else must be answering",
+		Run: ciphers,
+	},
+	{
 		ID: "P4.1", Slug: "authentication", Phase: 4, Severity: Critical, Weight: 10, Demands: Behavioural,
 		Title:     "Nobody connects without proving who he is",
 		Standards: []string{"IEC62443-4-2:CR1.1", "IEC62443-4-2:CR1.2", "ASVS5:6.3.2", "CRA:I.2.d", "CWE-306"},

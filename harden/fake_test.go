@@ -44,6 +44,11 @@ type flaw string
 const (
 	// P3.1
 	oldTLS, oldTLSByName flaw = "oldTLS", "oldTLSByName"
+	// P3.2
+	nullSuite, exportSuite, anonymousSuite, rc4Suite, tripleDES         flaw = "nullSuite", "exportSuite", "anonymousSuite", "rc4Suite", "tripleDES"
+	rsaExchange, dheSuite, cbcSuite, cbcByName, ccmSuite, unencrypted13 flaw = "rsaExchange", "dheSuite", "cbcSuite", "cbcByName", "ccmSuite", "unencrypted13"
+	goCBC, compresses, oldRenegotiation, anyProtocol, knowsProbes       flaw = "goCBC", "compresses", "oldRenegotiation", "anyProtocol", "knowsProbes"
+	noHybrid, loneP521, weakCurve, only12, only13                       flaw = "noHybrid", "loneP521", "weakCurve", "only12", "only13"
 	// P4.1
 	everybody, noPassword, emptyPassword, anyUser flaw = "everybody", "noPassword", "emptyPassword", "anyUser"
 	prefixOfSecret, anyMethod                     flaw = "prefixOfSecret", "anyMethod"
@@ -154,6 +159,12 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 				}
 				return nil, nil
 			}
+		}
+		conf.NextProtos = map[string][]string{"mqtts": {"mqtt"}, "wss": {"http/1.1"}}[protocol]
+		f.spoilTLS(conf)
+		var done bool
+		if conn, done = f.meddle(conn); done {
+			return
 		}
 		t := tls.Server(conn, conf)
 		if t.HandshakeContext(context.Background()) != nil {

@@ -60,6 +60,9 @@ func (e *Env) greet(ctx context.Context, a netip.AddrPort, h hello, meant bool) 
 	return readGreeting(c), nil
 }
 
+// closedWordless is a connection that ended without an alert.
+const closedWordless = "closed without a word"
+
 // closing says how a connection ended, or did not.
 func closing(err error) string {
 	var timeout net.Error
@@ -67,7 +70,7 @@ func closing(err error) string {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
 		return "silence"
 	default:
-		return "closed without a word"
+		return closedWordless
 	}
 }
 

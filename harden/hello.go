@@ -45,11 +45,12 @@ type hello struct {
 	legacy    uint16   // client_version, or legacy_version
 	supported []uint16 // the extension supported_versions; nil: without it
 	name      string   // server_name; empty: without it
-	suites    []uint16 // nil: everySuite. The signal of RFC 5746 is always added
+	suites    []uint16 // nil: everySuite
 	groups    []uint16 // supported_groups; nil: X25519, P-256, P-384
 	shares    []uint16 // key_share, where supported is set; nil: X25519. Empty leaves the choice of a group to the server
 	deflate   bool     // TLS compression is offered before none
 	alpn      string   // one protocol; empty: without the extension
+	verify    []byte   // of the handshake before, for one that renegotiates; nil: this is the first
 }
 
 // everySuite is offered whatever the version, so that only the version can be why
@@ -83,7 +84,10 @@ func (h *hello) encode() ([]byte, error) {
 	if suites == nil {
 		suites = everySuite
 	}
-	body = vector16(body, list16(slices.Concat(suites, []uint16{secureRenegotiation})))
+	if h.verify == nil {
+		suites = slices.Concat(suites, []uint16{secureRenegotiation})
+	}
+	body = vector16(body, list16(suites))
 	if h.deflate {
 		body = append(body, 2, 1, 0)
 	} else {
@@ -120,6 +124,10 @@ func (h *hello) extensions() ([]byte, error) {
 	add(10, vector16(nil, list16(groups)))                                                           // supported_groups
 	add(11, []byte{1, 0})                                                                            // ec_point_formats: uncompressed
 	add(13, vector16(nil, []byte{4, 3, 8, 4, 4, 1, 5, 3, 8, 5, 5, 1, 8, 6, 6, 1, 8, 7, 2, 3, 2, 1})) // signature_algorithms
+	if h.verify != nil {
+		add(0xff01, append([]byte{byte(len(h.verify))}, h.verify...)) // renegotiation_info
+		add(23, nil)                                                  // extended_master_secret, as the handshake before had it
+	}
 	if h.alpn != "" {
 		add(16, vector16(nil, append([]byte{byte(len(h.alpn))}, h.alpn...)))
 	}
