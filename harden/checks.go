@@ -38,6 +38,18 @@ var Checks = []*Check{
 		Run: ciphers,
 	},
 	{
+		ID: "P3.3", Slug: "certificates", Phase: 3, Severity: High, Weight: 8, Demands: Behavioural,
+		Title:     "Listeners show valid certificates, whole, and those of the files",
+		Standards: []string{"RFC5280", "IEC62443-4-2:CR1.8", "IEC62443-4-2:CR1.9", "ASVS5:12.3.4", "CRA:I.2.d", "CWE-295"},
+		Why: "A certificate that has expired, or whose chain has a gap, stops every device at once, and the usual cause is one that was renewed and never read again. Old algorithms and short keys can be forged, " +
+			"and a key that is kept over many certificates is in many backups.",
+		How: "Judges the files of each listener by the rules by which the broker takes them: time, names, use, algorithms, keys, and that key and certificate belong together. Then has each address show its certificate, without a server name and for each name of the certificates, in both address families: it must be the one of a file, with the same chain, " +
+			"which must lead to a root known to this machine or to the data directory by nothing but what was shown, and have 30 days to live, or a third of its life. A difference is looked at again after some seconds, in which the broker reads new files. A certificate that nobody is shown, a key in several certificates, a CA's key, and a chain_depth below the CAs of client_ca are findings. " +
+			"Positive control: the server signs each handshake with the key of what it shows. Which names clients use is not known here.",
+		Fix: "put the certificate, then each issuer, into the file of listeners.<name>.tls.certificates; redoubt cert lint FILE says what is wrong with one",
+		Run: certificates,
+	},
+	{
 		ID: "P4.1", Slug: "authentication", Phase: 4, Severity: Critical, Weight: 10, Demands: Behavioural,
 		Title:     "Nobody connects without proving who he is",
 		Standards: []string{"IEC62443-4-2:CR1.1", "IEC62443-4-2:CR1.2", "ASVS5:6.3.2", "CRA:I.2.d", "CWE-306"},

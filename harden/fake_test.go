@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/topic"
 )
@@ -25,6 +26,8 @@ type fake struct {
 	t      *testing.T
 	cert   tls.Certificate
 	limits Limits
+	conf   *tls.Config                // of TLS listeners; nil: a good one for selfSigned
+	config map[string]config.Listener // in the configuration
 
 	mu        sync.Mutex // guards what follows
 	flaws     flaws
@@ -162,6 +165,11 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 		}
 		conf.NextProtos = map[string][]string{"mqtts": {"mqtt"}, "wss": {"http/1.1"}}[protocol]
 		f.spoilTLS(conf)
+		if f.conf != nil {
+			f.mu.Lock()
+			conf = f.conf
+			f.mu.Unlock()
+		}
 		var done bool
 		if conn, done = f.meddle(conn); done {
 			return

@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -34,7 +36,7 @@ type handshakeAs struct {
 	suites  []uint16 // of TLS 1.2; nil: all
 }
 
-// present has a server show its certificate. Whether the server then wants one of
+// present has a server show its certificate, and prove that it has the key. Whether the server then wants one of
 // the client does not matter: it comes first. Nothing of it is judged here.
 func (e *Env) present(ctx context.Context, a netip.AddrPort, as handshakeAs) (*presented, error) {
 	conn, err := e.dial(ctx, a)
@@ -55,11 +57,13 @@ func (e *Env) present(ctx context.Context, a netip.AddrPort, as handshakeAs) (*p
 		conf.MinVersion, conf.MaxVersion = as.version, as.version
 	}
 	err = tls.Client(conn, conf).HandshakeContext(ctx)
-	if len(out.chain) == 0 {
-		if err == nil {
-			err = fmt.Errorf("the server showed no certificate")
-		}
+	// What the server then has against us comes behind its own proof.
+	var theirs *net.OpError
+	if err != nil && !(errors.As(err, &theirs) && theirs.Op == "remote error") {
 		return nil, err
+	}
+	if len(out.chain) == 0 {
+		return nil, errors.Join(errors.New("the server showed no certificate"), err)
 	}
 	return out, nil
 }

@@ -100,7 +100,7 @@ func TestDoctorOnTheRealBroker(t *testing.T) {
 			t.Errorf("%s %s: %s by %s evidence: %s", f.ID, f.Scope, f.State, f.Confidence, f.Summary)
 		}
 	}
-	if len(rows) != len(harden.Checks) || entrances["listener:mqtts"] != 5 || entrances["listener:wss"] != 5 {
+	if len(rows) != len(harden.Checks) || entrances["listener:mqtts"] != 6 || entrances["listener:wss"] != 6 {
 		t.Errorf("rows %v, entrances %v", rows, entrances)
 	}
 	c := admin.NewClient(filepath.Join(b.DataDir, "admin.sock"))
@@ -112,7 +112,7 @@ func TestDoctorOnTheRealBroker(t *testing.T) {
 		t.Errorf("the users have changed: %s", now.Text())
 	}
 	plain := b.Redoubt("", "doctor", "--evidence")
-	if !strings.Contains(plain.Stdout, "[success]") || strings.Contains(plain.Stdout, "[failure]") || !strings.HasSuffix(plain.Stdout, "score 100/100  6 pass 0 fail 0 unknown\n") {
+	if !strings.Contains(plain.Stdout, "[success]") || strings.Contains(plain.Stdout, "[failure]") || !strings.HasSuffix(plain.Stdout, "score 100/100  7 pass 0 fail 0 unknown\n") {
 		t.Errorf("%s", plain.Text())
 	}
 	for name, out := range map[string]string{"json": text, "text": plain.Text(), "the broker's log": b.Log()} {
@@ -151,6 +151,13 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, row: "P2.2", state: "fail", want: "server.key has mode 0644", code: 1},
+		"another certificate in the file": {spoil: func(t *testing.T, b *testkit.Broker) {
+			text, err := os.ReadFile(b.CA())
+			if err != nil {
+				t.Fatal(err)
+			}
+			testkit.WriteFile(t, filepath.Join(b.DataDir, "certs", "server.pem"), string(text))
+		}, row: "P3.3", state: "fail", want: "which no file has", code: 1},
 		"the broker has gone": {spoil: func(_ *testing.T, b *testkit.Broker) { b.Stop() }, row: "P4.1", state: "unknown", want: "no broker answers", code: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
