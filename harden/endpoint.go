@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"github.com/redoubtmq/redoubt/config"
 )
@@ -81,6 +82,9 @@ func (e *Env) nobodyAt(ctx context.Context, a netip.AddrPort) bool {
 }
 
 func (e *Env) dial(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
+	if err := e.pace(ctx); err != nil {
+		return nil, err
+	}
 	d := net.Dialer{Deadline: e.deadline(ctx)}
 	c, err := d.DialContext(ctx, "tcp", a.String())
 	if err != nil {
@@ -91,6 +95,41 @@ func (e *Env) dial(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// dialBurst is how many connections may come at once before pace holds them back.
+const dialBurst = 100
+
+// pace keeps the probes of a run under half of the rate at which the broker takes
+// connections from one network: they are ordinary ones, and those it refused would
+// prove nothing.
+func (e *Env) pace(ctx context.Context) error {
+	slowest := 0
+	for _, perSecond := range e.Config.Limits.ConnectRatePerPrefix {
+		if slowest == 0 || perSecond < slowest {
+			slowest = perSecond
+		}
+	}
+	if slowest == 0 {
+		return nil
+	}
+	every := 2 * time.Second / time.Duration(slowest)
+	now := e.Clock.Now()
+	burst := min(dialBurst, max(slowest/2, 1))
+	if least := now.Add(-time.Duration(burst-1) * every); e.seen.nextDial.Before(least) {
+		e.seen.nextDial = least
+	}
+	if wait := e.seen.nextDial.Sub(now); wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	e.seen.nextDial = e.seen.nextDial.Add(every)
+	return nil
 }
 
 // open makes a connection on which MQTT can be spoken: TCP, TLS above it where

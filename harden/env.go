@@ -2,6 +2,7 @@ package harden
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"github.com/redoubtmq/redoubt/config"
@@ -89,6 +90,8 @@ type seen struct {
 	report    *BrokerReport
 	reportErr error
 	sockets   *sockets
+	served    map[netip.AddrPort]*shown
+	nextDial  time.Time // not before; see pace
 }
 
 func (e *Env) proc() string {

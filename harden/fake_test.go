@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/topic"
 )
@@ -25,6 +26,8 @@ type fake struct {
 	t      *testing.T
 	cert   tls.Certificate
 	limits Limits
+	conf   *tls.Config                // of TLS listeners; nil: a good one for selfSigned
+	config map[string]config.Listener // in the configuration
 
 	mu        sync.Mutex // guards what follows
 	flaws     flaws
@@ -43,7 +46,12 @@ type flaw string
 // The flaws, by the row that must notice.
 const (
 	// P3.1
-	oldTLS flaw = "oldTLS"
+	oldTLS, oldTLSByName flaw = "oldTLS", "oldTLSByName"
+	// P3.2
+	nullSuite, exportSuite, anonymousSuite, rc4Suite, tripleDES         flaw = "nullSuite", "exportSuite", "anonymousSuite", "rc4Suite", "tripleDES"
+	rsaExchange, dheSuite, cbcSuite, cbcByName, ccmSuite, unencrypted13 flaw = "rsaExchange", "dheSuite", "cbcSuite", "cbcByName", "ccmSuite", "unencrypted13"
+	goCBC, compresses, oldRenegotiation, anyProtocol, knowsProbes       flaw = "goCBC", "compresses", "oldRenegotiation", "anyProtocol", "knowsProbes"
+	noHybrid, loneP521, weakCurve, only12, only13                       flaw = "noHybrid", "loneP521", "weakCurve", "only12", "only13"
 	// P4.1
 	everybody, noPassword, emptyPassword, anyUser flaw = "everybody", "noPassword", "emptyPassword", "anyUser"
 	prefixOfSecret, anyMethod                     flaw = "prefixOfSecret", "anyMethod"
@@ -144,6 +152,27 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 		if f.has(oldTLS) {
 			conf.MinVersion = tls.VersionTLS10
 			conf.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
+		}
+		if f.has(oldTLSByName) {
+			old := conf.Clone()
+			old.MinVersion, old.CipherSuites = tls.VersionTLS11, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
+			conf.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+				if h.ServerName == "old.example" {
+					return old, nil
+				}
+				return nil, nil
+			}
+		}
+		conf.NextProtos = map[string][]string{"mqtts": {"mqtt"}, "wss": {"http/1.1"}}[protocol]
+		f.spoilTLS(conf)
+		if f.conf != nil {
+			f.mu.Lock()
+			conf = f.conf
+			f.mu.Unlock()
+		}
+		var done bool
+		if conn, done = f.meddle(conn); done {
+			return
 		}
 		t := tls.Server(conn, conf)
 		if t.HandshakeContext(context.Background()) != nil {

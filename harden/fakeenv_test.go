@@ -57,7 +57,7 @@ const canary = "canary-53cr37-"
 
 // env is the doctor's view of f.
 func (f *fake) env() *Env {
-	c := &config.Config{Node: config.Node{DataDir: filepath.Join(f.t.TempDir(), "data")}}
+	c := &config.Config{Node: config.Node{DataDir: filepath.Join(f.t.TempDir(), "data")}, Listeners: f.config}
 	// Where nothing is waited for in vain, there is time for a busy machine.
 	e := &Env{Clock: clock.System{}, Config: c, Broker: f, Step: 20 * time.Second}
 	for _, silent := range []flaw{noPacketLimit, waitsForBody, noConnectLimit, loses, keepsDeleted} {

@@ -1,18 +1,12 @@
 package harden
 
 import (
-	"bufio"
-	"context"
 	"crypto/ecdh"
+	"crypto/mlkem"
 	"crypto/rand"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
-	"net"
-	"net/netip"
-	"os"
-	"time"
+	"slices"
 )
 
 // A ClientHello written by hand, byte for byte, because a TLS library of today
@@ -45,22 +39,39 @@ func versionName(v uint16) string {
 	return fmt.Sprintf("version 0x%04x", v)
 }
 
-// hello is what one ClientHello offers.
+// hello is what one ClientHello offers. What is nil or empty is as a client of
+// today has it.
 type hello struct {
 	legacy    uint16   // client_version, or legacy_version
 	supported []uint16 // the extension supported_versions; nil: without it
 	name      string   // server_name; empty: without it
+	suites    []uint16 // nil: everySuite
+	groups    []uint16 // supported_groups; nil: X25519, P-256, P-384
+	shares    []uint16 // key_share, where supported is set; nil: X25519. Empty leaves the choice of a group to the server
+	deflate   bool     // TLS compression is offered before none
+	alpn      string   // one protocol; empty: without the extension
+	verify    []byte   // of the handshake before, for one that renegotiates; nil: this is the first
 }
 
-// suites are offered whatever the version, so that only the version can be why a
-// hello is refused: of TLS 1.3, the ECDHE suites of 1.2, and CBC and RSA key
-// exchange for what is older.
-var suites = []uint16{
+// everySuite is offered whatever the version, so that only the version can be why
+// a hello is refused: suites of TLS 1.3, the ECDHE suites of 1.2, and CBC and RSA
+// key exchange for what is older.
+var everySuite = []uint16{
 	0x1301, 0x1302, 0x1303,
 	0xc02b, 0xc02f, 0xc02c, 0xc030, 0xcca9, 0xcca8,
 	0xc009, 0xc013, 0xc00a, 0xc014, 0x002f, 0x0035, 0x000a,
-	0x00ff, // TLS_EMPTY_RENEGOTIATION_INFO_SCSV
 }
+
+// secureRenegotiation is TLS_EMPTY_RENEGOTIATION_INFO_SCSV (RFC 5746 §3.3).
+const secureRenegotiation = 0x00ff
+
+// Groups of key exchanges (IANA TLS Supported Groups).
+const (
+	groupP256     = 23
+	groupP384     = 24
+	groupX25519   = 29
+	groupMLKEM768 = 0x11ec // X25519MLKEM768
+)
 
 // encode writes the hello as one record.
 func (h *hello) encode() ([]byte, error) {
@@ -69,12 +80,20 @@ func (h *hello) encode() ([]byte, error) {
 	_, _ = rand.Read(random[:]) // never fails: it ends the program instead
 	body = append(body, random[:]...)
 	body = append(body, 0) // no session to resume
-	body = binary.BigEndian.AppendUint16(body, uint16(2*len(suites)))
-	for _, s := range suites {
-		body = binary.BigEndian.AppendUint16(body, s)
+	suites := h.suites
+	if suites == nil {
+		suites = everySuite
 	}
-	body = append(body, 1, 0) // no compression
-	if h.legacy > ssl30 {     // SSL 3.0 has no extensions
+	if h.verify == nil {
+		suites = slices.Concat(suites, []uint16{secureRenegotiation})
+	}
+	body = vector16(body, list16(suites))
+	if h.deflate {
+		body = append(body, 2, 1, 0)
+	} else {
+		body = append(body, 1, 0)
+	}
+	if h.legacy > ssl30 { // SSL 3.0 has no extensions
 		ext, err := h.extensions()
 		if err != nil {
 			return nil, err
@@ -98,150 +117,70 @@ func (h *hello) extensions() ([]byte, error) {
 	if h.name != "" {
 		add(0, vector16(nil, vector16([]byte{0}, []byte(h.name))))
 	}
-	add(10, vector16(nil, []byte{0, 29, 0, 23, 0, 24}))                                              // supported_groups: X25519, P-256, P-384
+	groups := h.groups
+	if groups == nil {
+		groups = []uint16{groupX25519, groupP256, groupP384}
+	}
+	add(10, vector16(nil, list16(groups)))                                                           // supported_groups
 	add(11, []byte{1, 0})                                                                            // ec_point_formats: uncompressed
 	add(13, vector16(nil, []byte{4, 3, 8, 4, 4, 1, 5, 3, 8, 5, 5, 1, 8, 6, 6, 1, 8, 7, 2, 3, 2, 1})) // signature_algorithms
+	if h.verify != nil {
+		add(0xff01, append([]byte{byte(len(h.verify))}, h.verify...)) // renegotiation_info
+		add(23, nil)                                                  // extended_master_secret, as the handshake before had it
+	}
+	if h.alpn != "" {
+		add(16, vector16(nil, append([]byte{byte(len(h.alpn))}, h.alpn...)))
+	}
 	if h.supported == nil {
 		return out, nil
 	}
-	versions := []byte{byte(2 * len(h.supported))}
-	for _, v := range h.supported {
-		versions = binary.BigEndian.AppendUint16(versions, v)
+	add(43, append([]byte{byte(2 * len(h.supported))}, list16(h.supported)...))
+	shares := h.shares
+	if shares == nil {
+		shares = []uint16{groupX25519}
 	}
-	add(43, versions)
+	var all []byte
+	for _, group := range shares {
+		key, err := keyShare(group)
+		if err != nil {
+			return nil, err
+		}
+		all = vector16(binary.BigEndian.AppendUint16(all, group), key)
+	}
+	add(51, vector16(nil, all)) // key_share
+	add(45, []byte{1, 1})       // psk_key_exchange_modes
+	return out, nil
+}
+
+// keyShare is our half of a key exchange. Nobody keeps the private one: no probe
+// of this encoder goes beyond the server's answer.
+func keyShare(group uint16) ([]byte, error) {
 	key, err := ecdh.X25519().GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	add(51, vector16(nil, vector16([]byte{0, 29}, key.PublicKey().Bytes()))) // key_share
-	add(45, []byte{1, 1})                                                    // psk_key_exchange_modes
-	return out, nil
+	switch own := key.PublicKey().Bytes(); group {
+	case groupX25519:
+		return own, nil
+	case groupMLKEM768:
+		kem, err := mlkem.GenerateKey768()
+		if err != nil {
+			return nil, err
+		}
+		return append(kem.EncapsulationKey().Bytes(), own...), nil
+	}
+	return nil, fmt.Errorf("BUG: no key share for group 0x%04x", group)
+}
+
+// list16 is numbers of two bytes each.
+func list16(all []uint16) (out []byte) {
+	for _, x := range all {
+		out = binary.BigEndian.AppendUint16(out, x)
+	}
+	return out
 }
 
 // vector16 appends data with its length in two bytes.
 func vector16(dst, data []byte) []byte {
 	return append(binary.BigEndian.AppendUint16(dst, uint16(len(data))), data...)
-}
-
-// greeting is how a server answered a ClientHello.
-type greeting struct {
-	accepted uint16 // version of its ServerHello; 0: none came
-	alert    uint8  // description of its alert, when alerted
-	alerted  bool
-	other    string // neither: closed, silent, something that is not TLS
-}
-
-// alertProtocolVersion is the alert that says what is wrong (RFC 5246 §7.2.2).
-const alertProtocolVersion = 70
-
-func (g greeting) String() string {
-	switch {
-	case g.accepted != 0:
-		return "ServerHello for " + versionName(g.accepted)
-	case g.alerted && g.alert == alertProtocolVersion:
-		return "alert protocol_version (70)"
-	case g.alerted:
-		return fmt.Sprintf("alert %d", g.alert)
-	}
-	return g.other
-}
-
-// greet sends one hello and reads the answer. Where nobody meant TLS, whoever
-// answers is not waited for: the end of our words makes a server of something
-// else say what it has to say.
-func (e *Env) greet(ctx context.Context, a netip.AddrPort, h hello, meant bool) (greeting, error) {
-	c, err := e.dial(ctx, a)
-	if err != nil {
-		return greeting{}, err
-	}
-	defer c.Close()
-	b, err := h.encode()
-	if err != nil {
-		return greeting{}, err
-	}
-	if _, err := c.Write(b); err != nil {
-		return greeting{other: closing(err)}, nil
-	}
-	if half, ok := c.(*net.TCPConn); ok && !meant {
-		_ = half.CloseWrite() // it fails where the server has closed already
-		_ = half.SetDeadline(e.Clock.Now().Add(min(e.step(), time.Second)))
-	}
-	return readGreeting(c), nil
-}
-
-// closing says how a connection ended, or did not.
-func closing(err error) string {
-	var timeout net.Error
-	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return "silence"
-	default:
-		return "closed without a word"
-	}
-}
-
-func readGreeting(c io.Reader) greeting {
-	r := bufio.NewReader(c)
-	var head [5]byte
-	if _, err := io.ReadFull(r, head[:]); err != nil {
-		return greeting{other: closing(err)}
-	}
-	const alert, handshake = 21, 22
-	size := int(binary.BigEndian.Uint16(head[3:]))
-	if head[1] != 3 || head[0] != alert && head[0] != handshake || size == 0 || size > 1<<14+256 {
-		return greeting{other: "an answer that is not TLS"}
-	}
-	body := make([]byte, size)
-	if _, err := io.ReadFull(r, body); err != nil {
-		return greeting{other: closing(err)}
-	}
-	if head[0] == alert {
-		if len(body) < 2 {
-			return greeting{other: "a broken alert"}
-		}
-		return greeting{alerted: true, alert: body[1]}
-	}
-	v, err := serverHelloVersion(body)
-	if err != nil {
-		return greeting{other: err.Error()}
-	}
-	return greeting{accepted: v}
-}
-
-// serverHelloVersion finds the version a ServerHello chose: the extension
-// supported_versions if it is there, else the field of old.
-func serverHelloVersion(b []byte) (uint16, error) {
-	broken := errors.New("a broken ServerHello")
-	const serverHello = 2
-	if len(b) < 4+2+32+1 || b[0] != serverHello {
-		return 0, broken
-	}
-	n := int(b[1])<<16 | int(b[2])<<8 | int(b[3])
-	b = b[4:]
-	if n < len(b) {
-		b = b[:n]
-	}
-	version := binary.BigEndian.Uint16(b)
-	session := int(b[34])
-	rest := b[35:]
-	if len(rest) < session+3 {
-		return 0, broken
-	}
-	rest = rest[session+3:]
-	if len(rest) < 2 {
-		return version, nil // no extensions
-	}
-	rest = rest[2:]
-	for len(rest) >= 4 {
-		id, size := binary.BigEndian.Uint16(rest), int(binary.BigEndian.Uint16(rest[2:]))
-		if len(rest) < 4+size {
-			return 0, broken
-		}
-		const supportedVersions = 43
-		if id == supportedVersions && size == 2 {
-			return binary.BigEndian.Uint16(rest[4:]), nil
-		}
-		rest = rest[4+size:]
-	}
-	return version, nil
 }

@@ -104,6 +104,7 @@ func TestGreetings(t *testing.T) {
 func FuzzGreeting(f *testing.F) {
 	f.Add([]byte{22, 3, 3, 0, 4, 2, 0, 0, 0})
 	f.Add([]byte{21, 3, 1, 0, 2, 2, 70})
+	f.Add(append([]byte{22, 3, 3, 0, 40, 2, 0, 0, 0}, make([]byte, 36)...)) // says it is empty, and is not
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if g := readGreeting(bytes.NewReader(b)); g.String() == "" {
 			t.Error("no words for what came")

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-
-	"github.com/redoubtmq/redoubt/config"
 )
 
 // tlsVersions is row P3.1: every socket that speaks TLS, whatever it is for,
@@ -22,8 +20,7 @@ func tlsVersions(ctx context.Context, e *Env) []Result {
 			continue
 		}
 		for _, a := range s.targets() {
-			meant := s.protocol == config.ProtocolMQTTS || s.protocol == config.ProtocolWSS
-			if r, judged := e.judgeVersions(ctx, s, a, meant); judged {
+			if r, judged := e.judgeVersions(ctx, s, a, s.speaksTLS()); judged {
 				out = append(out, r)
 			}
 		}
@@ -76,14 +73,18 @@ func (e *Env) judgeVersions(ctx context.Context, s *socket, a netip.AddrPort, me
 	q.see(Probe, "hello with TLS 1.2 (positive control)", "ServerHello for TLS 1.2, or alert protocol_version where the profile is modern", older.String(),
 		passIf(older.accepted == tls12 || older.alerted && older.alert == alertProtocolVersion && modern.accepted == tls13, Unknown))
 	mark := len(q.obs)
-	for _, old := range retired {
-		for _, name := range []string{"", "localhost"} {
+	served := e.shownAt(ctx, s, a)
+	for _, name := range served.names {
+		for _, old := range retired {
 			h := old.hello
 			if h.name = name; h.legacy == ssl30 && name != "" {
 				continue // it has no extension to name a host in
 			}
 			q.versionRefused(ctx, a, old.what, h, older.accepted == tls12)
 		}
+	}
+	if served.untried > 0 {
+		q.see(Probe, "names of its certificates", fmt.Sprintf("each is asked for, up to %d", namesMax), fmt.Sprintf("%d more were not", served.untried), Unknown)
 	}
 	if !control {
 		q.doubt(mark)
@@ -95,10 +96,6 @@ func (e *Env) judgeVersions(ctx context.Context, s *socket, a netip.AddrPort, me
 // proves why it was refused; another one does so where the same hello with TLS 1.2
 // was accepted.
 func (q *inquiry) versionRefused(ctx context.Context, a netip.AddrPort, what string, h hello, control12 bool) {
-	where := "without a server name"
-	if h.name != "" {
-		where = "for " + h.name
-	}
 	g, err := q.e.greet(ctx, a, h, true)
 	if err != nil {
 		g.other = err.Error()
@@ -111,7 +108,7 @@ func (q *inquiry) versionRefused(ctx context.Context, a netip.AddrPort, what str
 	case g.alerted && (g.alert == alertProtocolVersion || control12):
 		s = Pass
 	}
-	q.see(Probe, fmt.Sprintf("hello with %s %s", what, where), "alert protocol_version (70)", g.String(), s)
+	q.see(Probe, fmt.Sprintf("hello with %s %s", what, asked(h.name)), "alert protocol_version (70)", g.String(), s)
 }
 
 func passIf(ok bool, otherwise State) State {

@@ -53,6 +53,7 @@ type Lint struct {
 	Roots   *x509.CertPool // that clients are taken to know; nil: none
 	Soon    time.Duration  // before it expires: the broker tells of server certificates then
 	Now     time.Time
+	As      int // the user who has to read the files, when that is not this process's; 0: it is
 
 	found []Finding
 }
@@ -121,6 +122,9 @@ func (l *Lint) open(path string, need Access) (b []byte, guarded, err error) {
 	b, err = io.ReadAll(io.LimitReader(f, fileBytesMax+1))
 	if err == nil && len(b) > fileBytesMax {
 		err = fmt.Errorf("%s is larger than %d MiB: is it the right file?", path, fileBytesMax>>20)
+	}
+	if l.As > 0 {
+		return b, CheckPermissionsAs(l.As, f, need), err
 	}
 	return b, CheckPermissions(f, need), err
 }

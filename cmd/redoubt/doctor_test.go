@@ -6,12 +6,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/redoubtmq/redoubt/admin"
+	"github.com/redoubtmq/redoubt/harden"
 	"github.com/redoubtmq/redoubt/internal/testkit"
 )
 
@@ -98,7 +100,7 @@ func TestDoctorOnTheRealBroker(t *testing.T) {
 			t.Errorf("%s %s: %s by %s evidence: %s", f.ID, f.Scope, f.State, f.Confidence, f.Summary)
 		}
 	}
-	if len(rows) != 5 || entrances["listener:mqtts"] != 4 || entrances["listener:wss"] != 4 {
+	if len(rows) != len(harden.Checks) || entrances["listener:mqtts"] != 6 || entrances["listener:wss"] != 6 {
 		t.Errorf("rows %v, entrances %v", rows, entrances)
 	}
 	c := admin.NewClient(filepath.Join(b.DataDir, "admin.sock"))
@@ -110,7 +112,7 @@ func TestDoctorOnTheRealBroker(t *testing.T) {
 		t.Errorf("the users have changed: %s", now.Text())
 	}
 	plain := b.Redoubt("", "doctor", "--evidence")
-	if !strings.Contains(plain.Stdout, "[success]") || strings.Contains(plain.Stdout, "[failure]") || !strings.HasSuffix(plain.Stdout, "score 100/100  5 pass 0 fail 0 unknown\n") {
+	if !strings.Contains(plain.Stdout, "[success]") || strings.Contains(plain.Stdout, "[failure]") || !strings.HasSuffix(plain.Stdout, "score 100/100  7 pass 0 fail 0 unknown\n") {
 		t.Errorf("%s", plain.Text())
 	}
 	for name, out := range map[string]string{"json": text, "text": plain.Text(), "the broker's log": b.Log()} {
@@ -141,6 +143,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		"fewer things offered":        {options: testkit.Options{Config: "mqtt: { max_qos: 1, retain: false, wildcard_subscriptions: false }\n"}, row: "P4.2", state: "pass", code: 0},
 		"one version only":            {options: testkit.Options{Config: "mqtt: { versions: [\"5.0\"] }\n"}, row: "P4.1", state: "pass", code: 0},
 		"modern TLS":                  {options: testkit.Options{Config: "  mqtts2: { protocol: mqtts, bind: [\"127.0.0.1:0\"], tls: { profile: modern } }\n"}, row: "P3.1", state: "pass", code: 0},
+		"modern suites":               {options: testkit.Options{Config: "  mqtts2: { protocol: mqtts, bind: [\"127.0.0.1:0\"], tls: { profile: modern } }\n"}, row: "P3.2", state: "pass", code: 0},
 		"a larger limit":              {options: testkit.Options{Config: "limits: { topic_levels: 12 }\n"}, row: "P4.3", state: "warn", want: "limits.topic_levels", code: 0},
 		"tighter limits":              {options: testkit.Options{Config: "limits: { packet_bytes: 4KiB, topic_levels: 3, subscriptions: 7, wildcard_subscriptions: 3, inflight: 5, awaiting_rel: 4 }\n"}, row: "P4.3", state: "pass", code: 0},
 		"an open key": {spoil: func(t *testing.T, b *testkit.Broker) {
@@ -148,6 +151,13 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 				t.Fatal(err)
 			}
 		}, row: "P2.2", state: "fail", want: "server.key has mode 0644", code: 1},
+		"another certificate in the file": {spoil: func(t *testing.T, b *testkit.Broker) {
+			text, err := os.ReadFile(b.CA())
+			if err != nil {
+				t.Fatal(err)
+			}
+			testkit.WriteFile(t, filepath.Join(b.DataDir, "certs", "server.pem"), string(text))
+		}, row: "P3.3", state: "fail", want: "which no file has", code: 1},
 		"the broker has gone": {spoil: func(_ *testing.T, b *testkit.Broker) { b.Stop() }, row: "P4.1", state: "unknown", want: "no broker answers", code: 3},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -252,7 +262,7 @@ func TestDoctorWithoutBroker(t *testing.T) {
 	for _, c := range []struct {
 		args []string
 		code int
-	}{{nil, 3}, {[]string{"--max-unknown", "5"}, 0}, {[]string{"--max-unknown", "4"}, 3}, {[]string{"--only", "P4.1", "--max-unknown", "1"}, 0}} {
+	}{{nil, 3}, {[]string{"--max-unknown", strconv.Itoa(len(harden.Checks))}, 0}, {[]string{"--max-unknown", strconv.Itoa(len(harden.Checks) - 1)}, 3}, {[]string{"--only", "P4.1", "--max-unknown", "1"}, 0}} {
 		rep, text, code := examine(t, b, c.args...)
 		if code != c.code || rep.Score.Points != 0 {
 			t.Errorf("%v: exit code %d, want %d\n%s", c.args, code, c.code, text)
