@@ -87,7 +87,7 @@ chaos: ## what clients that misbehave and floods of strangers do to others: befo
 	go test -tags chaos -run '^TestChaos' -count=1 -v -timeout 2400s ./test
 	go test -tags chaos -run '^TestPowerCutLosesNothingAcknowledged$$|^TestFlippedBitsAreNamed$$' -count=1 -v -timeout 600s ./store/local
 
-scan: ## testssl.sh on every TLS port of a broker: nothing below the profile (installs it as root)
+scan: ## testssl.sh on every kind of TLS port, half an hour: nothing below the profile
 	@command -v testssl >/dev/null || { [[ $$(id -u) == 0 ]] && apt-get install -y --no-install-recommends testssl.sh; } || { echo "testssl is missing: sudo apt-get install testssl.sh"; exit 1; }
 	go test -tags scan -run '^TestScan' -count=1 -v -timeout 3000s ./test
 

@@ -33,6 +33,9 @@ var asIntended = map[string]string{
 	"cert_expirationStatus":            "likewise",
 	"cert_notAfter":                    "likewise",
 	"TLS_session_ticket":               "keys of tickets are made anew each day, and the oldest is a week old; a resumed session agrees on new keys and is judged as a new one",
+	"engine_problem":                   "OpenSSL without GOST, which is not offered",
+	"secure_client_renego":             "it cannot be tried without a certificate: TestTLSAttackRows does, with one",
+	"BREACH":                           "likewise; there is no page to compress",
 	"cert_certificatePolicies_EV":      "nobody asked for one",
 	"certificate_transparency":         "the certificate of the test is of no public CA",
 	"cert_chain_of_trust <hostCert#1>": "likewise",
@@ -45,7 +48,6 @@ func TestScanByTestssl(t *testing.T) {
 	b, ports := scanned(t)
 	for name, port := range ports {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
 			report := filepath.Join(testkit.TempDir(t), "report.json")
 			r := testkit.Exec(t, 20*time.Minute, "", "testssl", "--quiet", "--color", "0", "--warnings", "batch", "--openssl", "/usr/bin/openssl", "--add-ca", b.CA(),
 				"--protocols", "--std", "--server-preference", "--server-defaults", "--fs", "--vulnerable", "--jsonfile", report, fmt.Sprintf("localhost:%d", port))
