@@ -89,7 +89,7 @@ chaos: ## what clients that misbehave and floods of strangers do to others: befo
 
 scan: ## testssl.sh on every kind of TLS port, half an hour: nothing below the profile
 	@command -v testssl >/dev/null || { [[ $$(id -u) == 0 ]] && apt-get install -y --no-install-recommends testssl.sh; } || { echo "testssl is missing: sudo apt-get install testssl.sh"; exit 1; }
-	go test -tags scan -run '^TestScan' -count=1 -v -timeout 3000s ./test
+	go test -tags scan -run '^TestScan' -count=1 -v -timeout 6000s ./test
 
 conformance: ## every statement of the MQTT standards: where it is cited, which test covers it, and the result
 	go run ./internal/tools/conformance
