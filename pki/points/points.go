@@ -143,7 +143,8 @@ func (l *Lists) Lists() (lists []*revoke.List) {
 	return lists
 }
 
-// Want implements revoke.Points.
+// Want implements revoke.Points. Of several addresses the first counts, and the next one as
+// long as those before fail.
 func (l *Lists) Want(c, issuer *x509.Certificate) (said string) {
 	id := sha256.Sum256(issuer.Raw)
 	now := l.now()
@@ -272,7 +273,7 @@ func refreshAt(now time.Time, list *revoke.List, refresh time.Duration) time.Tim
 
 // retryAt is when a request that has failed so often in a row is made again.
 func retryAt(now time.Time, failures int, refresh time.Duration) time.Time {
-	wait := min(firstRetry<<min(failures-1, 16), lastRetry, max(refresh, firstRetry))
+	wait := min(firstRetry<<min(failures-1, 16), lastRetry, max(refresh, soonest))
 	return now.Add(wait - jitter(wait/4))
 }
 
