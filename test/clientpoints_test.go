@@ -21,7 +21,7 @@ import (
 // webCA is what a CA has on the web: its revocation lists, and outages.
 type webCA struct {
 	*httptest.Server
-	mu    sync.Mutex
+	mu    sync.Mutex        // guards everything below
 	files map[string][]byte // by path; what is not there is status 500
 	asked map[string]int
 }

@@ -60,9 +60,8 @@ type Lists struct {
 	now    func() time.Time
 	wake   chan struct{} // holds a token when something may be due
 
-	// parsing is held while a list is read, which takes several times its size. It comes
-	// before mu.
-	parsing sync.Mutex
+	// parse holds a token while nobody reads a list, which takes several times its size.
+	parse chan struct{}
 
 	mu      sync.Mutex // guards everything below
 	options Options
@@ -100,7 +99,8 @@ type entry struct {
 // New has the lists that a listener had before, which are in folder. now is the time of
 // its owner. A folder that cannot be read is told in the log: lists are fetched again.
 func New(folder string, now func() time.Time, log *slog.Logger) *Lists {
-	l := &Lists{folder: folder, log: log, now: now, wake: make(chan struct{}, 1), points: map[point]*entry{}, issuers: map[[sha256.Size]byte]int{}}
+	l := &Lists{folder: folder, log: log, now: now, wake: make(chan struct{}, 1), parse: make(chan struct{}, 1), points: map[point]*entry{}, issuers: map[[sha256.Size]byte]int{}}
+	l.parse <- struct{}{}
 	l.read()
 	return l
 }
