@@ -29,11 +29,12 @@ import (
 // Bounds of one listener. A CA of devices has one address, seldom two; one that has split
 // its list has more.
 const (
-	perCertificate = 4        // addresses of a certificate that are looked at, from the first on
-	perIssuer      = 16       // addresses
-	perListener    = 64       // addresses
-	bytesMax       = 64 << 20 // of all lists together, as they come; the same on disk
-	unusedMax      = 30 * 24 * time.Hour
+	perCertificate = 4                   // addresses of a certificate that are looked at, from the first on
+	perIssuer      = 16                  // addresses
+	perListener    = 64                  // addresses
+	bytesMax       = 64 << 20            // of all lists together, as they come; the same on disk
+	unusedMax      = 30 * 24 * time.Hour // since a certificate asked
+	barrenMax      = 2 * time.Hour       // likewise, of an address that never had a list
 	crowdedFor     = 10 * time.Minute
 )
 
@@ -239,7 +240,7 @@ func (l *Lists) take() (next *entry, client *fetch.Client, at time.Time) {
 	for _, e := range l.points {
 		switch {
 		case e.busy:
-		case now.Sub(e.asked) > unusedMax:
+		case now.Sub(e.asked) > unusedMax, e.list == nil && now.Sub(e.asked) > barrenMax:
 			l.drop(e)
 		case e.due.After(now):
 			if at.IsZero() || e.due.Before(at) {

@@ -332,6 +332,12 @@ func TestAddressesAreBounded(t *testing.T) {
 	if files, _ := os.ReadDir(r.dir); len(files) != 1 {
 		t.Errorf("%d files for one list", len(files))
 	}
+	r.clock.Advance(barrenMax + time.Minute)
+	r.Want(naming(10, r.server.URL+"/a.crl"), c.x)
+	r.run()
+	if lists, known := r.Held(); lists != 1 || known != 1 || !strings.Contains(r.Trouble().Unreachable, "404") {
+		t.Errorf("%d lists of %d addresses; %+v", lists, known, r.Trouble())
+	}
 	r.clock.Advance(unusedMax + time.Hour)
 	r.run()
 	if files, _ := os.ReadDir(r.dir); len(files) != 0 {
