@@ -36,4 +36,8 @@ var (
 		"A certificate of the listener names an OCSP responder, and no answer of it can be had: there is none, or the one there is comes to its end. The responder is asked again and again; the reason says what it was the last time. With a must-staple certificate no client can connect while there is none.")
 	CertificateRevoked = kind("certificate_revoked",
 		"The OCSP responder says that a certificate which the listener serves was revoked. Clients that ask will refuse it. If nobody has meant to, its key may be in other hands: have a new one issued, with a new key.")
+	OCSPUnavailable = kind("ocsp_unavailable",
+		"An OCSP responder that certificates of clients name does not answer, or not so that it counts. Whom it is about is let in with `tls.ocsp.check: soft`, and with `hard` not, once the answer of before has expired.")
+	OCSPForged = kind("ocsp_forged",
+		"An answer about a certificate of a client was not signed by its CA, or by a responder of the CA's, or is about another certificate. It is not used. Somebody may be between the broker and the responder.")
 )

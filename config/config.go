@@ -93,6 +93,7 @@ type TLS struct {
 	ChainDepth   int           `yaml:"chain_depth"`
 	Identity     string        `yaml:"identity"` // cn, san_dns, san_uri, san_email or fingerprint
 	CRL          CRL           `yaml:"crl"`
+	OCSP         OCSP          `yaml:"ocsp"`
 	OCSPStapling string        `yaml:"ocsp_stapling"` // StaplingAuto or StaplingOff
 	FetchFrom    []string      `yaml:"fetch_from"`    // Networks takes it
 }
@@ -109,6 +110,19 @@ type CRL struct {
 	DistributionPoints bool     `yaml:"distribution_points"`
 	Refresh            Duration `yaml:"refresh"`
 	Stale              string   `yaml:"stale"` // Grace takes it
+}
+
+// What becomes of a client of whom no OCSP responder has said anything that counts.
+const (
+	OCSPOff  = "off"  // nobody is asked
+	OCSPSoft = "soft" // it is let in
+	OCSPHard = "hard" // it is not
+)
+
+// OCSP is whether responders are asked about certificates of clients.
+type OCSP struct {
+	Check   string   `yaml:"check"` // OCSPOff, OCSPSoft or OCSPHard
+	Refresh Duration `yaml:"refresh"`
 }
 
 // Grace is how long a list counts after it should have been followed by another.

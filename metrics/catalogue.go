@@ -74,6 +74,12 @@ var (
 	ListAddresses     = level("redoubt_crl_addresses", "Addresses of revocation lists that certificates of clients name.")
 	ListNextUpdate    = level("redoubt_crl_next_update_timestamp_seconds", "When the first of the revocation lists in use should be followed by another, as Unix time; 0: there is none.")
 
+	ocspQueries  = family{"redoubt_ocsp_queries_total", "Questions to OCSP responders about certificates of clients, by what came of them.", counter}
+	OCSPAnswered = ocspQueries.of("result", "answered")
+	OCSPFailed   = ocspQueries.of("result", "failed")
+	OCSPKnown    = level("redoubt_ocsp_certificates", "Certificates of clients and CAs about which OCSP responders are asked.")
+	OCSPRevoked  = level("redoubt_ocsp_revoked_certificates", "Those of redoubt_ocsp_certificates that were revoked.")
+
 	UpgradesOK                = count("redoubt_websocket_upgrades_total", "HTTP requests that became a WebSocket.")
 	upgradesFailed            = family{"redoubt_websocket_upgrades_failed_total", "HTTP requests at a WebSocket listener that did not become one, by reason.", counter}
 	UpgradesFailedMalformed   = upgradesFailed.of("reason", "malformed_request")
@@ -169,7 +175,7 @@ var (
 	MemoryCollections       = count("redoubt_memory_collections_total", "Collections made out of turn, to return memory after a storm.")
 	MemoryReturned          = count("redoubt_memory_returned_bytes_total", "Bytes that those collections returned to the system.")
 	alarms                  = family{"redoubt_alarms", "Alarms that last now, by what they are about; docs/alarms.md says what each means.", gauge}
-	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked") // At(index in alarm.Kinds)
+	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked", "ocsp_unavailable", "ocsp_forged") // At(index in alarm.Kinds)
 	CertificateFilesRefused = level("redoubt_certificate_files_refused", "Listeners whose certificate, key, client CA or revocation list has changed to something that is refused; they go on with what they had.")
 
 	CertificateNotAfter = levels("redoubt_certificate_not_after_timestamp_seconds", "When a server certificate that a listener serves expires, as Unix time, by listener and place in tls.certificates, from 0.", "listener", "certificate")

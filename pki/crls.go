@@ -39,6 +39,18 @@ func (c *Clients) FetchRevoked(points revoke.Points, lists []*revoke.List) {
 	c.Revoked.Points, c.Revoked.Fetched = points, lists
 }
 
+// AskResponders has also OCSP looked at: responders are asked. strict refuses of whom nothing
+// is known. It comes after LoadRevoked.
+func (c *Clients) AskResponders(responders revoke.Responders, strict bool) {
+	c.Revoked.Responders, c.Revoked.Strict = responders, strict
+}
+
+// Again is c, and another one to those who compare: what it asks has learned of a revocation.
+func (c *Clients) Again() *Clients {
+	next := *c
+	return &next
+}
+
 // Relist is c with other lists from addresses in certificates.
 func (c *Clients) Relist(lists []*revoke.List) *Clients {
 	next, set := *c, *c.Revoked

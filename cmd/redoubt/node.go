@@ -31,7 +31,6 @@ import (
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/pki"
-	"github.com/redoubtmq/redoubt/pki/points"
 	"github.com/redoubtmq/redoubt/retain"
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
@@ -113,7 +112,7 @@ type door struct {
 	*listener.Listener
 	certs  atomic.Pointer[pki.Provider] // of each handshake; nil on plaintext
 	asking atomic.Pointer[tls.Config]   // likewise, where clients are asked for certificates
-	lists  *points.Lists                // that certificates of clients name; nil on plaintext
+	online                              // what is asked of others about certificates of clients
 
 	staple     atomic.Pointer[stapled] // nil: nothing is stapled
 	stapleNext atomic.Pointer[stapled] // of certificates that are about to be served, or wait for an answer
@@ -275,7 +274,7 @@ func (n *node) listen(name string, c config.Listener) error {
 		if err != nil {
 			return err
 		}
-		l.lists = points.New(pki.ListsFolder(all.Node.DataDir, name), n.clock.Now, n.log)
+		n.openOnline(l, all)
 		n.judgeBy(l, clients, all)
 		n.sayOpenEnds(l)
 		if err := n.unstapled(l, n.stapleFor(context.Background(), l, c, certs, stapleStart)); err != nil {

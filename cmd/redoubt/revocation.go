@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redoubtmq/redoubt/alarm"
@@ -11,7 +12,20 @@ import (
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/pki"
 	"github.com/redoubtmq/redoubt/pki/points"
+	"github.com/redoubtmq/redoubt/pki/verdicts"
 )
+
+// online is what a listener asks of others about certificates of clients; the zero online is
+// that of a listener without TLS.
+type online struct {
+	lists    *points.Lists
+	verdicts *verdicts.Verdicts
+	revoked  atomic.Bool // a responder has said so of somebody; not yet acted on
+}
+
+func (n *node) openOnline(l *door, c *config.Config) {
+	l.lists, l.verdicts = points.New(pki.ListsFolder(c.Node.DataDir, l.Name), n.clock.Now, n.log), verdicts.New(n.clock.Now)
+}
 
 // judgeBy has a listener judge certificates of clients by what was read for c, together with
 // the lists that it has fetched; nil: it asks for none.
@@ -25,6 +39,11 @@ func (n *node) judgeBy(l *door, clients *pki.Clients, c *config.Config) {
 	if fetches {
 		clients.FetchRevoked(l.lists, l.lists.Lists())
 	}
+	asks := clients != nil && t.OCSP.Check != config.OCSPOff
+	l.verdicts.Configure(verdicts.Options{On: asks, Allowed: t.Networks(), Refresh: t.OCSP.Refresh.Std()})
+	if asks {
+		clients.AskResponders(l.verdicts, t.OCSP.Check == config.OCSPHard)
+	}
 	l.ask(clients, n.clock.Now)
 }
 
@@ -32,7 +51,11 @@ func (n *node) judgeBy(l *door, clients *pki.Clients, c *config.Config) {
 // with two, one server that does not answer holds up nobody else's list.
 const listFetchers = 2
 
-// fetchLists keeps the lists that certificates name, until ctx is done.
+// askers is how many questions to OCSP responders a listener has under way at most.
+const askers = 4
+
+// fetchLists keeps the lists that certificates name, and what responders say, until ctx is
+// done.
 func (n *node) fetchLists(ctx context.Context, s *services) {
 	for _, l := range n.listeners {
 		if l.lists == nil {
@@ -44,12 +67,66 @@ func (n *node) fetchLists(ctx context.Context, s *services) {
 				return nil
 			}, n)
 		}
+		for range askers {
+			s.run(func() error {
+				l.verdicts.Run(ctx, func(a verdicts.Answered) { n.answered(l, a) })
+				return nil
+			}, n)
+		}
+	}
+}
+
+// answered notes what came of a question to a responder.
+func (n *node) answered(l *door, a verdicts.Answered) {
+	if a.Err != nil {
+		n.count.Inc(metrics.OCSPFailed)
+		n.log.Debug("an OCSP responder was asked in vain", "listener", l.Name, "why", a.Err.Error())
+		return
+	}
+	n.count.Inc(metrics.OCSPAnswered)
+	if a.Revoked {
+		l.revoked.Store(true)
+	}
+}
+
+// withdrawRevoked judges connections again after responders have said of certificates that
+// they were revoked: once for all of a second.
+func (n *node) withdrawRevoked(ctx context.Context) {
+	found := false
+	for _, l := range n.listeners {
+		found = found || l.revoked.Load()
+	}
+	if !found {
+		return
+	}
+	done, err := n.takeTurn(ctx)
+	if err != nil {
+		return
+	}
+	defer done()
+	for _, l := range n.listeners {
+		if clients := l.Clients.Load(); l.revoked.Swap(false) && clients != nil {
+			l.ask(clients.Again(), n.clock.Now) // also whoever is between handshake and session
+		}
+	}
+	n.server.Recheck()
+}
+
+// markInUse asks about everybody who is connected, so that responders are asked about those
+// who have been for long.
+func (n *node) markInUse() {
+	for _, ln := range n.loaded.Load().Config.Listeners {
+		if ln.TLS.OCSP.Check == config.OCSPSoft || ln.TLS.OCSP.Check == config.OCSPHard {
+			n.server.Recheck()
+			return
+		}
 	}
 }
 
 // fetched puts a list in force that has come. Who is connected is judged again if it says
 // something else than the one before.
 func (n *node) fetched(ctx context.Context, l *door, f points.Fetched) {
+	defer func() { n.judgeLists(n.clock.Now()) }()
 	switch {
 	case f.Err != nil:
 		n.count.Inc(metrics.ListFetchesFailed)
@@ -100,6 +177,9 @@ func (n *node) judgeLists(now time.Time) {
 		}
 		say(alarm.CRLUnavailable, l, trouble.Unreachable)
 		say(alarm.CRLForged, l, trouble.Forged)
+		silent := l.verdicts.Trouble()
+		say(alarm.OCSPUnavailable, l, silent.Unavailable)
+		say(alarm.OCSPForged, l, silent.Forged)
 		say(alarm.CRLStale, l, strings.Join(stale, "; "))
 	}
 }
@@ -117,6 +197,24 @@ func (n *node) reportLists() {
 	}
 	n.metrics.Gauge(metrics.ListsFetched, func() int64 { lists, _ := held(); return lists })
 	n.metrics.Gauge(metrics.ListAddresses, func() int64 { _, addresses := held(); return addresses })
+	n.metrics.Gauge(metrics.OCSPKnown, func() (known int64) {
+		for _, l := range n.listeners {
+			if l.verdicts != nil {
+				k, _ := l.verdicts.Held()
+				known += int64(k)
+			}
+		}
+		return known
+	})
+	n.metrics.Gauge(metrics.OCSPRevoked, func() (revoked int64) {
+		for _, l := range n.listeners {
+			if l.verdicts != nil {
+				_, r := l.verdicts.Held()
+				revoked += int64(r)
+			}
+		}
+		return revoked
+	})
 	n.metrics.Gauge(metrics.ListNextUpdate, func() int64 {
 		var first time.Time
 		for _, l := range n.listeners {

@@ -146,6 +146,7 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 			}
 		case <-files.C:
 			n.look(ctx)
+			n.withdrawRevoked(ctx)
 		case <-often.C:
 			now := n.clock.Now()
 			n.audit.Sweep(now)
@@ -160,6 +161,7 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 		case <-seldom.C:
 			n.warnExpiry(n.clock.Now())
 			n.freshenDevices()
+			n.markInUse()
 			if changed, err := n.pki.Refresh(n.clock.Now()); err != nil {
 				n.log.Error("the server certificate could not be renewed", "error", err.Error())
 			} else if changed {

@@ -29,11 +29,12 @@ import (
 // Bounds of one listener. A CA of devices has one address, seldom two; one that has split
 // its list has more.
 const (
-	perCertificate = 4        // addresses of a certificate that are looked at, from the first on
-	perIssuer      = 16       // addresses
-	perListener    = 64       // addresses
-	bytesMax       = 64 << 20 // of all lists together, as they come; the same on disk
-	unusedMax      = 30 * 24 * time.Hour
+	perCertificate = 4                   // addresses of a certificate that are looked at, from the first on
+	perIssuer      = 16                  // addresses
+	perListener    = 64                  // addresses
+	bytesMax       = 64 << 20            // of all lists together, as they come; the same on disk
+	unusedMax      = 30 * 24 * time.Hour // since a certificate asked
+	barrenMax      = 2 * time.Hour       // likewise, of an address that never had a list
 	crowdedFor     = 10 * time.Minute
 )
 
@@ -60,9 +61,8 @@ type Lists struct {
 	now    func() time.Time
 	wake   chan struct{} // holds a token when something may be due
 
-	// parsing is held while a list is read, which takes several times its size. It comes
-	// before mu.
-	parsing sync.Mutex
+	// parse holds a token while nobody reads a list, which takes several times its size.
+	parse chan struct{}
 
 	mu      sync.Mutex // guards everything below
 	options Options
@@ -100,7 +100,8 @@ type entry struct {
 // New has the lists that a listener had before, which are in folder. now is the time of
 // its owner. A folder that cannot be read is told in the log: lists are fetched again.
 func New(folder string, now func() time.Time, log *slog.Logger) *Lists {
-	l := &Lists{folder: folder, log: log, now: now, wake: make(chan struct{}, 1), points: map[point]*entry{}, issuers: map[[sha256.Size]byte]int{}}
+	l := &Lists{folder: folder, log: log, now: now, wake: make(chan struct{}, 1), parse: make(chan struct{}, 1), points: map[point]*entry{}, issuers: map[[sha256.Size]byte]int{}}
+	l.parse <- struct{}{}
 	l.read()
 	return l
 }
@@ -143,7 +144,8 @@ func (l *Lists) Lists() (lists []*revoke.List) {
 	return lists
 }
 
-// Want implements revoke.Points.
+// Want implements revoke.Points. Of several addresses the first counts, and the next one as
+// long as those before fail.
 func (l *Lists) Want(c, issuer *x509.Certificate) (said string) {
 	id := sha256.Sum256(issuer.Raw)
 	now := l.now()
@@ -238,7 +240,7 @@ func (l *Lists) take() (next *entry, client *fetch.Client, at time.Time) {
 	for _, e := range l.points {
 		switch {
 		case e.busy:
-		case now.Sub(e.asked) > unusedMax:
+		case now.Sub(e.asked) > unusedMax, e.list == nil && now.Sub(e.asked) > barrenMax:
 			l.drop(e)
 		case e.due.After(now):
 			if at.IsZero() || e.due.Before(at) {
@@ -272,7 +274,7 @@ func refreshAt(now time.Time, list *revoke.List, refresh time.Duration) time.Tim
 
 // retryAt is when a request that has failed so often in a row is made again.
 func retryAt(now time.Time, failures int, refresh time.Duration) time.Time {
-	wait := min(firstRetry<<min(failures-1, 16), lastRetry, max(refresh, firstRetry))
+	wait := min(firstRetry<<min(failures-1, 16), lastRetry, max(refresh, soonest))
 	return now.Add(wait - jitter(wait/4))
 }
 

@@ -120,8 +120,8 @@ func (l *Lists) room(e *entry, bytes int64) error {
 // judge reads what came and refuses what may not count. e.list is changed by nobody else
 // while e is busy.
 func (l *Lists) judge(e *entry, b []byte) (*revoke.List, error) {
-	l.parsing.Lock()
-	defer l.parsing.Unlock()
+	<-l.parse
+	defer func() { l.parse <- struct{}{} }()
 	list, err := revoke.ParseList(b, fmt.Sprintf("%q", e.address))
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errForged, err)

@@ -19,6 +19,11 @@ type Set struct {
 	// Points fetches lists from addresses in certificates; nil: nobody does.
 	Points  Points
 	Fetched []*List // from there
+
+	// Responders say what OCSP says of certificates that name a responder; nil: nobody is
+	// asked. Strict refuses whom they cannot say anything of yet.
+	Responders Responders
+	Strict     bool
 }
 
 // Points fetches the lists that certificates say where to get.
@@ -42,19 +47,28 @@ func (r *Refusal) Error() string { return r.Why }
 // the root, which nobody can revoke but who trusts it. Where an operator has named lists,
 // each certificate needs one of its issuer's, and one that says where its list is needs it
 // in any case, from wherever it came: whatever is not known is refused.
-func (s *Set) Check(chain []*x509.Certificate, now time.Time) *Refusal {
+//
+// One that was revoked is answered before any of which nobody can tell, wherever it is: the
+// first ends live connections, and the second does not.
+func (s *Set) Check(chain []*x509.Certificate, now time.Time) (refused *Refusal) {
+	for i := 0; i+1 < len(chain); i++ {
+		for _, ask := range [...]func(c, issuer *x509.Certificate, now time.Time) *Refusal{s.byLists, s.byResponders} {
+			switch r := ask(chain[i], chain[i+1], now); {
+			case r == nil:
+			case r.Revoked:
+				return r
+			case refused == nil:
+				refused = r
+			}
+		}
+	}
+	return refused
+}
+
+func (s *Set) byLists(c, issuer *x509.Certificate, now time.Time) *Refusal {
 	if len(s.Lists) == 0 && s.Points == nil {
 		return nil
 	}
-	for i := 0; i+1 < len(chain); i++ {
-		if r := s.check(chain[i], chain[i+1], now); r != nil {
-			return r
-		}
-	}
-	return nil
-}
-
-func (s *Set) check(c, issuer *x509.Certificate, now time.Time) *Refusal {
 	unknown := func(format string, args ...any) *Refusal {
 		return &Refusal{Certificate: c, Why: fmt.Sprintf("nobody can tell whether %s was revoked: ", name(c)) + fmt.Sprintf(format, args...)}
 	}
