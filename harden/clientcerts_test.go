@@ -199,6 +199,13 @@ var deviceFlaws = []struct {
 		r.listener.TLS.CRL.Files = nil
 		r.judged()
 	}, Fail, "a certificate lets in whoever has its key"},
+	{"the canary is denied by hand, without a list", "P3.5", func(r *deviceRig) {
+		r.listener.TLS.CRL.Files = nil
+		r.env.Config.Certificates.Denied = []string{"serial:01"}
+		good := r.conf
+		r.judged()
+		r.conf = good
+	}, Warn, "certificates.denied alone"},
 	{"asks no list", "P3.5", func(r *deviceRig) {
 		r.leniently(func(shown []*x509.Certificate) error {
 			return r.verified(shown, time.Now(), x509.ExtKeyUsageClientAuth)
@@ -276,6 +283,44 @@ func TestClientCertificatesAreTried(t *testing.T) {
 			all, err := os.ReadFile(filepath.Join(filepath.Dir(pki.DevicesCA(r.dataDir)), "issued.json"))
 			if err != nil || bytes.Contains(all, []byte("probe-")) {
 				t.Errorf("a certificate of a probe is recorded: %s, %v", all, err)
+			}
+		})
+	}
+}
+
+// Where lists are fetched, nothing in a file says so: certificates do.
+func TestListsThatAreFetched(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		points []string
+		given  bool
+		state  State
+		want   string
+	}{
+		"by what is given": {[]string{"http://crl.example"}, true, Pass, "fetched from where the good certificate says"},
+		"of no address":    {nil, true, Fail, "none: a certificate lets in"},
+		"nothing given":    {nil, false, Unknown, "whether they name any is not known here"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r, ca := newDeviceRig(t), newAuthority(t, "plant")
+			client := func(name string) *tls.Certificate {
+				pair := ca.server(ecKey(t), func(x *x509.Certificate) {
+					x.ExtKeyUsage, x.CRLDistributionPoints = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, c.points
+				}, name)
+				return &pair
+			}
+			good, revoked := client("dev-1"), client("dev-2")
+			if c.given {
+				r.env.GoodCert, r.env.RevokedCert = good, revoked
+			}
+			file, _ := keep(t, filepath.Join(t.TempDir(), "ca"), tls.Certificate{}, ca.cert)
+			r.listener.TLS.ClientCA = []string{file}
+			r.listOf(ca, -time.Hour, time.Hour, revoked.Leaf.SerialNumber) // as one that was fetched
+			r.judged()
+			r.listener.TLS.CRL.Files, r.listener.TLS.CRL.DistributionPoints = nil, true
+			if row, text := r.examine("P3.5"); row.State() != c.state || !strings.Contains(text, c.want) {
+				t.Errorf("%s, want %s and %q in\n%s", row.State(), c.state, c.want, text)
 			}
 		})
 	}

@@ -322,14 +322,13 @@ func (c *fakeConn) connect(body []byte) bool {
 	if c.f.has(closesOnly) && ack.Reason != mqtt.Success {
 		return false
 	}
-	c.write(ack.Append(nil, p.Version, 0))
-	if ack.Reason != mqtt.Success {
-		return false
+	if ack.Reason == mqtt.Success {
+		c.f.mu.Lock() // a user may be deleted just now, and somebody may ask who this is
+		c.v, c.user, c.will, c.id = p.Version, p.Username, p.Will, p.ClientID
+		c.f.mu.Unlock()
 	}
-	c.f.mu.Lock() // a user may be deleted just now
-	c.v, c.user, c.will, c.id = p.Version, p.Username, p.Will, p.ClientID
-	c.f.mu.Unlock()
-	return true
+	c.write(ack.Append(nil, p.Version, 0))
+	return ack.Reason == mqtt.Success
 }
 
 // admit answers who may come in.

@@ -44,10 +44,7 @@ func (e *Env) judgeRevocation(ctx context.Context, p *endpoint) Result {
 		return nothing
 	}
 	j.equip()
-	if len(j.tls.CRL.Files) == 0 {
-		j.see(ReadConfig, "crl", "lists are named", "none: a certificate lets in whoever has its key until it expires", Fail)
-		j.fixes = append(j.fixes, "name the lists of your CAs in "+p.key+".tls.crl.files")
-	}
+	j.configured()
 	lists, whole := j.lists()
 	j.covered(lists, whole)
 	if g := j.tls.CRL.Grace(); len(j.tls.CRL.Files) > 0 {
@@ -55,6 +52,33 @@ func (e *Env) judgeRevocation(ctx context.Context, p *endpoint) Result {
 	}
 	j.canary(lists)
 	return j.result(Behavioural, "refuses certificates that were revoked")
+}
+
+// configured looks whether anything says who was revoked. Addresses of lists are in
+// certificates of clients, which are not seen here but for those the operator gives.
+func (j *asking) configured() {
+	words, state := "", Pass
+	switch denied := len(j.e.Config.Certificates.Denied); {
+	case len(j.tls.CRL.Files) > 0:
+		words = fmt.Sprintf("%d files", len(j.tls.CRL.Files))
+	case j.fetched(j.e.GoodCert):
+		words = "fetched from where the good certificate says"
+	case denied > 0:
+		words, state = fmt.Sprintf("none; what was revoked is known by certificates.denied alone, which has %d", denied), Warn
+	case j.tls.CRL.DistributionPoints && j.prober == nil && j.e.GoodCert == nil:
+		words, state = "none; those that certificates name are fetched, and whether they name any is not known here: show one with --client-cert", Unknown
+	default:
+		words, state = "none: a certificate lets in whoever has its key until it expires", Fail
+	}
+	j.see(ReadConfig, "crl", "lists are named", words, state)
+	if state == Fail || state == Warn {
+		j.fixes = append(j.fixes, "name the lists of your CAs in "+j.key+".tls.crl.files")
+	}
+}
+
+// fetched tells whether the list for a certificate is fetched from the address in it.
+func (j *asking) fetched(c *tls.Certificate) bool {
+	return j.tls.CRL.DistributionPoints && c != nil && c.Leaf != nil && len(c.Leaf.CRLDistributionPoints) > 0
 }
 
 // graceMax is the longest that an old list may count.
@@ -139,6 +163,8 @@ func (j *asking) covered(lists []*x509.RevocationList, whole bool) {
 			j.see(ReadFile, what, "there, and signed by it", "is there", Pass)
 		case forged:
 			j.see(ReadFile, what, "there, and signed by it", "is there and was not signed by it", Fail)
+		case j.fetched(j.e.RevokedCert) && bytes.Equal(j.e.RevokedCert.Leaf.RawIssuer, ca.RawSubject):
+			j.see(ReadConfig, what, "", "is fetched; the revoked certificate tells whether", NotApplicable)
 		case !whole:
 			j.see(ReadFile, what, "there, and signed by it", "is not among those that could be read", Unknown)
 		default:
