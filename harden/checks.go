@@ -50,6 +50,41 @@ var Checks = []*Check{
 		Run: certificates,
 	},
 	{
+		ID: "P3.4", Slug: "client-certificates", Phase: 3, Severity: High, Weight: 8, Demands: Behavioural,
+		Title:     "Where certificates of clients are asked for, only good ones get an answer",
+		Standards: []string{"IEC62443-4-2:CR1.2", "IEC62443-4-2:CR1.9", "ASVS5:12.3.5", "CRA:I.2.d", "CWE-295"},
+		Why: "A listener that asks for certificates and does not judge them lets in whoever makes one for himself. A name that looks like the CA's, a certificate of the server's, or one of last year has let people into brokers, " +
+			"and a check that holds on one listener and not on the next is found by those who look for it.",
+		How: "At every listener that asks, in TLS 1.3 and 1.2: shows no certificate, one of another CA, one of a self-signed copy of the name of each CA of client_ca, one that has expired, one that is not valid yet, and one for servers, and says CONNECT behind it. Each must be refused before anything is answered, which in TLS 1.3 is known from the first read and not from the handshake. " +
+			"Another user name beside a good certificate must not make another user, by what the broker then says of the client. Positive control: a good certificate gets an answer. What the CA of devices has to sign is made with its key for the run, lasts a minute, stays in memory and is not recorded. " +
+			"Where the key of no CA of the listener is here, --client-cert FILE brings the good certificate, and what only the CA could make is unknown. A listener that asks for none is not judged.",
+		Fix: "set listeners.<name>.tls.client_cert to required, and client_ca to the CA of your devices alone",
+		Run: clientCerts,
+	},
+	{
+		ID: "P3.5", Slug: "crl", Phase: 3, Severity: High, Weight: 8, Demands: Behavioural,
+		Title:     "Revoked client certificates are refused",
+		Standards: []string{"RFC5280", "IEC62443-4-2:CR1.9", "ASVS5:12.3.5", "CRA:I.2.d", "CWE-299"},
+		Why: "A device is lost, its certificate is revoked, and whoever has it gets in all the same: lists that are loaded and not asked, or asked on one kind of listener only, are how that has happened in two well-known brokers. " +
+			"A list that is old knows nothing of what was revoked since.",
+		How: "At every listener that asks for certificates: lists are named, or fetched from where certificates say, can be read, are current, there is one for each CA of client_ca and that CA has signed it, and crl.stale lets an old one count for 24 hours at most. Then, in TLS 1.3 and 1.2, shows the revoked canary, which is made with the CA of devices, stands in every list of it and is good but for that; it must be refused before anything is answered. " +
+			"Positive control: a good certificate of the same CA gets an answer on the same listener. For other CAs --revoked-cert and --client-cert bring both, or the row is unknown. A session to resume is never given to the canary, so resumption is not tried; that the broker judges resumed sessions and live ones again is shown by its own tests. " +
+			"Listeners that ask for none are not judged.",
+		Fix: "name the list of every CA of client_ca in listeners.<name>.tls.crl.files; redoubt cert crl writes that of the CA of devices",
+		Run: revocation,
+	},
+	{
+		ID: "P3.6", Slug: "ocsp-stapling", Phase: 3, Severity: Low, Weight: 3, Demands: Behavioural,
+		Title:     "Whether the broker's certificate was revoked comes with it",
+		Standards: []string{"RFC6960", "RFC6066", "RFC7633", "IEC62443-4-2:CR1.9", "CRA:I.2.d", "CWE-299"},
+		Why: "A client that checks whether a certificate was revoked has to ask its CA, which a device in a closed network cannot, and which tells the CA who connects where. A staple is the CA's answer, handed over by the broker; " +
+			"one that has expired, or is for another certificate, is refused by clients that look, and worth nothing to those that do not.",
+		How: "Asks every address of every listener for a staple, for each certificate it shows, in TLS 1.3 and 1.2. It must say good, be valid now, be for this certificate, and be signed by its issuer or by who may respond for it; one past three quarters of its life was not refreshed. A certificate that demands a staple and comes without one is a finding. " +
+			"Where a certificate names no responder there is nothing to staple: the row does not apply, if it lives for 90 days at most or names a list of its CA. Positive control: what is stapled counts by the issuer's signature, and the handshake by the server's. Whether the first connection after a start has a staple is not tried: nothing is restarted.",
+		Fix: "let the broker reach the OCSP responder of its certificate; or have it issued for 90 days by a CA without one",
+		Run: stapling,
+	},
+	{
 		ID: "P4.1", Slug: "authentication", Phase: 4, Severity: Critical, Weight: 10, Demands: Behavioural,
 		Title:     "Nobody connects without proving who he is",
 		Standards: []string{"IEC62443-4-2:CR1.1", "IEC62443-4-2:CR1.2", "ASVS5:6.3.2", "CRA:I.2.d", "CWE-306"},

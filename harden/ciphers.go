@@ -40,6 +40,7 @@ type cipherProbe struct {
 	*inquiry
 	ctx      context.Context
 	a        netip.AddrPort
+	listener string
 	has12    bool
 	has13    bool
 	accepted []uint16 // good suites of TLS 1.2
@@ -53,7 +54,7 @@ func (e *Env) judgeCiphers(ctx context.Context, s *socket, a netip.AddrPort) (r 
 	if name == "" {
 		name = "unrecognised"
 	}
-	p := &cipherProbe{inquiry: e.inquire("listener:" + name + "@" + a.String()), ctx: ctx, a: a}
+	p := &cipherProbe{inquiry: e.inquire("listener:" + name + "@" + a.String()), ctx: ctx, a: a, listener: s.name}
 	p.key = s.key
 	nobody := connectPacket{level: level4, clientID: "probe-" + randomText()}
 	if p.words = nobody.encode(); s.protocol != config.ProtocolMQTTS {

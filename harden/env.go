@@ -2,6 +2,7 @@ package harden
 
 import (
 	"context"
+	"crypto/tls"
 	"net/netip"
 	"time"
 
@@ -24,6 +25,9 @@ type Env struct {
 	// Step bounds one step of a probe: a connection, a handshake, an answer. Zero:
 	// StepDefault.
 	Step time.Duration
+	// GoodCert and RevokedCert are certificates of clients by a CA whose key is
+	// elsewhere, for listeners that ask for one; nil: there are none.
+	GoodCert, RevokedCert *tls.Certificate
 
 	seen seen
 }
@@ -41,6 +45,8 @@ type Broker interface {
 	AddProbe(ctx context.Context, grant bool) (ProbeUser, error)
 	// EndProbe ends one before its time.
 	EndProbe(ctx context.Context, name string) error
+	// ClientUser is who the broker takes a connected client for.
+	ClientUser(ctx context.Context, clientID string) (string, error)
 }
 
 // BrokerReport is a running broker's own account, and the kernel's about it.

@@ -27,6 +27,7 @@ type fake struct {
 	cert   tls.Certificate
 	limits Limits
 	conf   *tls.Config                // of TLS listeners; nil: a good one for selfSigned
+	web    *tls.Config                // of wss; nil: as conf
 	config map[string]config.Listener // in the configuration
 
 	mu        sync.Mutex // guards what follows
@@ -52,6 +53,8 @@ const (
 	rsaExchange, dheSuite, cbcSuite, cbcByName, ccmSuite, unencrypted13 flaw = "rsaExchange", "dheSuite", "cbcSuite", "cbcByName", "ccmSuite", "unencrypted13"
 	goCBC, compresses, oldRenegotiation, anyProtocol, knowsProbes       flaw = "goCBC", "compresses", "oldRenegotiation", "anyProtocol", "knowsProbes"
 	noHybrid, loneP521, weakCurve, only12, only13                       flaw = "noHybrid", "loneP521", "weakCurve", "only12", "only13"
+	// P3.4
+	believesName flaw = "believesName"
 	// P4.1
 	everybody, noPassword, emptyPassword, anyUser flaw = "everybody", "noPassword", "emptyPassword", "anyUser"
 	prefixOfSecret, anyMethod                     flaw = "prefixOfSecret", "anyMethod"
@@ -83,6 +86,8 @@ type fakeConn struct {
 	r     *bufio.Reader
 	v     mqtt.Version
 	user  string
+	id    string
+	named string     // by its certificate
 	mu    sync.Mutex // guards writing
 	subs  map[string]bool
 	alias map[uint16]string
@@ -147,6 +152,7 @@ func (f *fake) listen(name, protocol, address string) netip.AddrPort {
 func (f *fake) serve(conn net.Conn, protocol string) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
+	named := ""
 	if protocol == "mqtts" || protocol == "wss" {
 		conf := &tls.Config{Certificates: []tls.Certificate{f.cert}, MinVersion: tls.VersionTLS12}
 		if f.has(oldTLS) {
@@ -167,7 +173,9 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 		f.spoilTLS(conf)
 		if f.conf != nil {
 			f.mu.Lock()
-			conf = f.conf
+			if conf = f.conf; protocol == "wss" && f.web != nil {
+				conf = f.web
+			}
 			f.mu.Unlock()
 		}
 		var done bool
@@ -178,6 +186,9 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 		if t.HandshakeContext(context.Background()) != nil {
 			return
 		}
+		if shown := t.ConnectionState().PeerCertificates; len(shown) > 0 {
+			named = shown[0].Subject.CommonName
+		}
 		conn = t
 	}
 	if protocol == "ws" || protocol == "wss" {
@@ -187,7 +198,7 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 		}
 		conn = w
 	}
-	c := &fakeConn{f: f, conn: conn, r: bufio.NewReader(conn), subs: map[string]bool{}, alias: map[uint16]string{}, open2: map[uint16]bool{}}
+	c := &fakeConn{f: f, conn: conn, named: named, r: bufio.NewReader(conn), subs: map[string]bool{}, alias: map[uint16]string{}, open2: map[uint16]bool{}}
 	f.mu.Lock()
 	f.conns[c] = true
 	f.mu.Unlock()
@@ -277,7 +288,13 @@ func (c *fakeConn) connect(body []byte) bool {
 	if mqtt.DecodeConnect(body, mqtt.Limits{UserProperties: -1}, &p) != nil {
 		return false
 	}
-	ack := mqtt.Connack{Reason: c.f.admit(&p)}
+	ack := mqtt.Connack{Reason: mqtt.Success}
+	switch {
+	case c.named == "":
+		ack.Reason = c.f.admit(&p)
+	case !c.f.has(believesName):
+		p.Username = c.named
+	}
 	if p.Will != nil && ack.Reason == mqtt.Success && !c.f.may(p.Username, p.Will.Topic) && !c.f.has(freeWill) {
 		ack.Reason = mqtt.NotAuthorized
 	}
@@ -305,14 +322,13 @@ func (c *fakeConn) connect(body []byte) bool {
 	if c.f.has(closesOnly) && ack.Reason != mqtt.Success {
 		return false
 	}
-	c.write(ack.Append(nil, p.Version, 0))
-	if ack.Reason != mqtt.Success {
-		return false
+	if ack.Reason == mqtt.Success {
+		c.f.mu.Lock() // a user may be deleted just now, and somebody may ask who this is
+		c.v, c.user, c.will, c.id = p.Version, p.Username, p.Will, p.ClientID
+		c.f.mu.Unlock()
 	}
-	c.f.mu.Lock() // a user may be deleted just now
-	c.v, c.user, c.will = p.Version, p.Username, p.Will
-	c.f.mu.Unlock()
-	return true
+	c.write(ack.Append(nil, p.Version, 0))
+	return ack.Reason == mqtt.Success
 }
 
 // admit answers who may come in.

@@ -52,6 +52,18 @@ func (f *fake) EndProbe(_ context.Context, name string) error {
 	return nil
 }
 
+// ClientUser implements Broker.
+func (f *fake) ClientUser(_ context.Context, clientID string) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.conns {
+		if c.id == clientID {
+			return c.user, nil
+		}
+	}
+	return "", fmt.Errorf("no client %s", clientID)
+}
+
 // canary begins every secret of these tests; it must not turn up in any output.
 const canary = "canary-53cr37-"
 

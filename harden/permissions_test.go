@@ -37,6 +37,9 @@ func (account) AddProbe(context.Context, bool) (ProbeUser, error) {
 	return ProbeUser{}, errors.New("no probe users here")
 }
 func (account) EndProbe(context.Context, string) error { return nil }
+func (account) ClientUser(context.Context, string) (string, error) {
+	return "", errors.New("no clients here")
+}
 
 func newHouse(t *testing.T) *house {
 	t.Helper()

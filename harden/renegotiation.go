@@ -41,8 +41,8 @@ func (p *cipherProbe) renegotiation() {
 	switch {
 	case errors.Is(err, errNoGCM):
 		words, state = "not tried: "+words, NotApplicable
-	case strings.Contains(words, "certificate required"), strings.Contains(words, "bad certificate"):
-		words, state = "not tried: nobody gets to the end of a handshake without a certificate", NotApplicable
+	case errors.Is(err, errCertificate):
+		words, state = "not tried: "+words, NotApplicable
 	}
 	p.see(Probe, what, want, words, state)
 }
@@ -87,7 +87,10 @@ func (p *cipherProbe) handshake12() (*records12, func(), error) {
 	return r, func() { _ = c.Close() }, nil
 }
 
-var errNoGCM = errors.New("the server has no suite with AES-GCM")
+var (
+	errNoGCM       = errors.New("the server has no suite with AES-GCM")
+	errCertificate = errors.New("nobody gets to the end of a handshake without a certificate, and none could be made")
+)
 
 // gcmSuites are those whose records are made here, with the length of their keys.
 var gcmSuites = map[uint16]struct {
@@ -137,9 +140,19 @@ func handshake12(c net.Conn, p *cipherProbe) (*records12, error) {
 	if len(offered) == 0 {
 		return nil, errNoGCM
 	}
-	tap, keys := &tapped{Conn: c}, bytes.Buffer{}
-	t := tls.Client(tap, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, CipherSuites: offered, KeyLogWriter: &keys, SessionTicketsDisabled: true})
+	tap, keys, own, asked := &tapped{Conn: c}, bytes.Buffer{}, p.e.goodCert(p.listener), false
+	t := tls.Client(tap, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, CipherSuites: offered, KeyLogWriter: &keys, SessionTicketsDisabled: true,
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			asked = true
+			if own == nil {
+				return &tls.Certificate{}, nil
+			}
+			return own, nil
+		}})
 	if err := t.HandshakeContext(p.ctx); err != nil {
+		if asked && own == nil {
+			return nil, errCertificate
+		}
 		return nil, err
 	}
 	suite := gcmSuites[t.ConnectionState().CipherSuite]

@@ -71,11 +71,12 @@ func (r *Row) lines(t io.Writer) {
 	}
 	bad := slices.DeleteFunc(slices.Clone(r.Results), func(x Result) bool { return x.State == Pass || x.State == NotApplicable })
 	if len(bad) == 0 {
-		what := c.Title
-		if n := len(r.Results); n > 1 {
+		what, n := c.Title, len(r.Results)
+		if first := r.Results[0].Summary; state == NotApplicable && !slices.ContainsFunc(r.Results, func(x Result) bool { return x.Summary != first }) {
+			what = first
+		}
+		if n > 1 {
 			what += fmt.Sprintf(" (%d scopes)", n)
-		} else if state == NotApplicable && n == 1 {
-			what = r.Results[0].Summary
 		}
 		line(state, r.Confidence(), what, "")
 		return

@@ -49,6 +49,7 @@ func (c *DeviceCert) Valid(now time.Time) bool {
 type ledger struct {
 	Version      int          `json:"version"`
 	ListNumber   int64        `json:"crl_number"`
+	Canary       *DeviceCert  `json:"canary,omitempty"` // revoked since it was made; nil: the next list makes it
 	Certificates []DeviceCert `json:"certificates"`
 }
 
@@ -80,13 +81,26 @@ func (d *Devices) readLedger() (*ledger, error) {
 			return nil, fmt.Errorf("%s: certificate %d: %w; put it back from a backup", file, i+1, err)
 		}
 	}
+	if l.Canary != nil {
+		if _, err := l.Canary.number(); err != nil {
+			return nil, fmt.Errorf("%s: the canary: %w; put it back from a backup", file, err)
+		}
+	}
 	return l, nil
 }
 
 // writeLedger replaces issued.json. One certificate is one line, for people.
 func (d *Devices) writeLedger(l *ledger) error {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "{\"version\": %d, \"crl_number\": %d, \"certificates\": [", l.Version, l.ListNumber)
+	fmt.Fprintf(&b, "{\"version\": %d, \"crl_number\": %d, ", l.Version, l.ListNumber)
+	if l.Canary != nil {
+		line, err := json.Marshal(l.Canary)
+		if err != nil {
+			return fmt.Errorf("record what was issued: %w", err)
+		}
+		fmt.Fprintf(&b, "\"canary\":\n%s, ", line)
+	}
+	b.WriteString("\"certificates\": [")
 	for i := range l.Certificates {
 		line, err := json.Marshal(&l.Certificates[i])
 		if err != nil {

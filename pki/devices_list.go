@@ -30,7 +30,7 @@ type ListInfo struct {
 	Number     int64     `json:"number"`
 	ThisUpdate time.Time `json:"this_update"`
 	NextUpdate time.Time `json:"next_update"`
-	Revoked    int       `json:"revoked"` // certificates it names
+	Revoked    int       `json:"revoked"` // certificates it names, beside the canary
 }
 
 // WriteList writes a fresh revocation list in the place of the one there is.
@@ -117,6 +117,9 @@ func (l *ledger) adopt(is *x509.RevocationList) {
 	}
 	for _, e := range is.RevokedCertificateEntries {
 		i, ok := known[hexOf(e.SerialNumber)]
+		if !ok && l.Canary != nil && l.Canary.Serial == hexOf(e.SerialNumber) {
+			continue
+		}
 		if !ok {
 			i = len(l.Certificates)
 			l.Certificates = append(l.Certificates, DeviceCert{Serial: hexOf(e.SerialNumber)})
@@ -144,24 +147,37 @@ func (c *DeviceCert) listed(now time.Time) bool {
 // writeList records that there is another list, with all that l says, and writes it. The
 // caller holds the lock. After a crash in between, the number tells that the list is missing.
 func (d *Devices) writeList(now time.Time, l *ledger) (info ListInfo, err error) {
+	key, err := d.signer()
+	if err != nil {
+		return info, err
+	}
+	if err := d.ensureCanary(now, l, key); err != nil {
+		return info, err
+	}
 	l.adopt(d.current())
 	l.ListNumber++
 	next := &x509.RevocationList{Number: big.NewInt(l.ListNumber), ThisUpdate: now.UTC(), NextUpdate: now.Add(listLife).UTC()}
+	add := func(c *DeviceCert) error {
+		n, err := c.number()
+		if err != nil {
+			return err
+		}
+		next.RevokedCertificateEntries = append(next.RevokedCertificateEntries, x509.RevocationListEntry{
+			SerialNumber: n, RevocationTime: c.RevokedAt.UTC(), ReasonCode: c.Reason.code(),
+		})
+		return nil
+	}
 	for i := range l.Certificates {
 		c := &l.Certificates[i]
 		if !c.listed(now) {
 			continue
 		}
-		n, err := c.number()
-		if err != nil {
+		if err := add(c); err != nil {
 			return info, err
 		}
-		next.RevokedCertificateEntries = append(next.RevokedCertificateEntries, x509.RevocationListEntry{
-			SerialNumber: n, RevocationTime: c.RevokedAt.UTC(), ReasonCode: c.Reason.code(),
-		})
 	}
-	key, err := d.signer()
-	if err != nil {
+	revoked := len(next.RevokedCertificateEntries)
+	if err := add(l.Canary); err != nil {
 		return info, err
 	}
 	der, err := x509.CreateRevocationList(rand.Reader, next, d.ca, key)
@@ -180,6 +196,6 @@ func (d *Devices) writeList(now time.Time, l *ledger) (info ListInfo, err error)
 	}
 	return ListInfo{
 		Path: d.path(devicesListName), Number: l.ListNumber, ThisUpdate: next.ThisUpdate, NextUpdate: next.NextUpdate,
-		Revoked: len(next.RevokedCertificateEntries),
+		Revoked: revoked,
 	}, nil
 }

@@ -108,7 +108,7 @@ func TestAListAfterACrash(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 		refused(what)
-		if is := d.current(); len(is.RevokedCertificateEntries) != 1 {
+		if is := d.current(); len(is.RevokedCertificateEntries) != 2 { // with the canary
 			t.Errorf("%s: the list names %d", what, len(is.RevokedCertificateEntries))
 		} else if is.Number.Int64() < 2 {
 			t.Errorf("%s: the list's number went back to %d", what, is.Number)

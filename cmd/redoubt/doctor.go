@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -24,6 +25,8 @@ type doctorFlags struct {
 	evidence   bool
 	failOn     string
 	maxUnknown int
+	good       string
+	revoked    string
 }
 
 func doctorCmd(g *globals) *cobra.Command {
@@ -47,6 +50,8 @@ func doctorCmd(g *globals) *cobra.Command {
 	fs.BoolVar(&f.evidence, "evidence", false, "show every observation")
 	fs.StringVar(&f.failOn, "fail-on", string(harden.Low), "lowest `SEVERITY` of a failed row that makes the exit code 1: critical, high, medium or low")
 	fs.IntVar(&f.maxUnknown, "max-unknown", 0, "how many rows may be unknown before the exit code is 3")
+	fs.StringVar(&f.good, "client-cert", "", "show this good certificate of a client where the CA is not that of the broker: a `FILE` in PEM with certificate, chain and key")
+	fs.StringVar(&f.revoked, "revoked-cert", "", "the same with a revoked one, which must be refused: a `FILE`")
 	return cmd
 }
 
@@ -87,6 +92,9 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 		return doctorError{err}
 	}
 	e := &harden.Env{Clock: clock.System{}, Config: loaded.Config, File: loaded.File}
+	if err := errors.Join(clientPair(f.good, &e.GoodCert), clientPair(f.revoked, &e.RevokedCert)); err != nil {
+		return doctorError{err}
+	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), doctorWithin)
 	defer cancel()
 	client := admin.NewClient(loaded.Config.Admin.Socket)
@@ -111,6 +119,19 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 	if code := report.ExitCode(harden.Severity(f.failOn), f.maxUnknown); code != harden.ExitClean {
 		return doctorVerdict(code)
 	}
+	return nil
+}
+
+// clientPair reads a certificate of a client with its key; "" is none.
+func clientPair(file string, to **tls.Certificate) error {
+	if file == "" {
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(file, file)
+	if err != nil {
+		return fmt.Errorf("%s: certificate, chain and key of a client in PEM are wanted: %w", file, err)
+	}
+	*to = &pair
 	return nil
 }
 
@@ -154,6 +175,12 @@ func (p patient) AddProbe(ctx context.Context, grant bool) (harden.ProbeUser, er
 // EndProbe implements harden.Broker.
 func (p patient) EndProbe(ctx context.Context, name string) error {
 	return p.client.EndProbe(ctx, name)
+}
+
+// ClientUser implements harden.Broker.
+func (p patient) ClientUser(ctx context.Context, clientID string) (string, error) {
+	c, err := p.client.Session(ctx, admin.SessionRef{ClientID: clientID})
+	return c.Username, err
 }
 
 // Limits implements admin.Limits: what clients of this moment get.
