@@ -214,6 +214,8 @@ func (l *loader) checkClientCert(c *Config, ln *Listener, key string) {
 		l.wrong(key+".tls.client_cert", quote(t.ClientCert), "asks clients for a certificate, and no CA is named that issues them. Name it in client_ca.")
 	case !asks && len(t.ClientCA) > 0:
 		l.wrong(key+".tls.client_ca", "", "has no effect while client_cert is none: nobody is asked for a certificate. Set client_cert to required or optional.")
+	case !asks && t.OCSP.Check != OCSPOff && t.OCSP.Check != "":
+		l.wrong(key+".tls.ocsp.check", quote(t.OCSP.Check), "has no effect while client_cert is none: nobody is asked for a certificate. Set client_cert to required or optional.")
 	case !asks && len(t.CRL.Files) > 0:
 		l.wrong(key+".tls.crl.files", "", "has no effect while client_cert is none: nobody is asked for a certificate. Set client_cert to required or optional.")
 	}

@@ -190,6 +190,13 @@ func TestDeniedByNumberAndFingerprint(t *testing.T) {
 	if r := b.Redoubt("", "cert", "allow", "serial:dead"); r.Code == 0 {
 		t.Errorf("%s", r.Text())
 	}
+	b.Stop()
+	d.again()
+	if _, err := d.enter("gone", "devices", tls.VersionTLS13); err == nil {
+		t.Error("a start has forgotten who is denied")
+	}
+	_ = d.must("kept", "devices", tls.VersionTLS13).Close()
+	b = d.b
 	var both sync.WaitGroup
 	for _, id := range []string{"serial:a1", "serial:a2", "serial:a3"} {
 		both.Go(func() { b.Redoubt("", "cert", "deny", id) })

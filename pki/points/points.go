@@ -169,7 +169,10 @@ func (l *Lists) Want(c, issuer *x509.Certificate) (said string) {
 			}
 		}
 		e.asked = now
-		if e.why == "" {
+		switch {
+		case e.why == "" && e.list != nil:
+			return fmt.Sprintf("that from %q has come just now, or is about other certificates", address)
+		case e.why == "":
 			return fmt.Sprintf("it is being fetched from %q: the next attempt may find it", address)
 		}
 		said = fmt.Sprintf("it could not be fetched: %s", e.why)
