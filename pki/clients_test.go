@@ -429,3 +429,21 @@ func TestWithdrawn(t *testing.T) {
 		}
 	}
 }
+
+// What is known to be revoked counts beside what nobody can tell.
+func TestRevokedBesideUnknown(t *testing.T) {
+	tr := newTrust(t)
+	leaf := makeCert(t, p256(t), tr.between, asDevice("dev", 10))
+	old := crl(t, tr.between, func(l *x509.RevocationList) { l.NextUpdate = t0.Add(-time.Minute) })
+	c := tr.clients(t, ClientCertRequired, crl(t, tr.root, nil, 2), old)
+	var refused *Refused
+	if _, err := c.Verify([]*x509.Certificate{leaf.x}, t0); !errors.As(err, &refused) || !refused.Revoked {
+		t.Errorf("the CA between was revoked: %v", err)
+	}
+	if err := c.Withdrawn([]*x509.Certificate{leaf.x}, t0); err == nil {
+		t.Error("a client of a CA that was revoked stays, because the list of its own certificate is old")
+	}
+	if err := tr.clients(t, ClientCertRequired, crl(t, tr.root, nil), old).Withdrawn([]*x509.Certificate{leaf.x}, t0); err != nil {
+		t.Errorf("an old list closes a connection: %v", err)
+	}
+}
