@@ -91,7 +91,7 @@ var Checks = []*Check{
 		Why:       "An entrance without authentication is an entrance for everybody who can reach it; so is a second listener that was forgotten, and a back end that takes an empty password for a login.",
 		How: "At every listener, as the kernel lists its sockets, on MQTT 3.1.1 and 5.0: connects with no user, an empty user, a user that does not exist, and a user that exists with no, an empty, a wrong and a shortened password, " +
 			"and with an unknown authentication method beside the right secret. Each must get the CONNACK that says so. Positive control: the same user with its secret is accepted, before and after. " +
-			"A listening socket nobody knows about is a finding, and so is a service that takes a CONNECT. A user who is deleted must be cut off at once.",
+			"A listening socket nobody knows about is a finding, and so is a service that takes a CONNECT. A user who is deleted must be cut off at once. A listener that lets nobody in without a certificate, and knows clients by it, is for rows P3.4 and P3.5.",
 		Fix: "give the listener an authentication chain (listeners.<name>.authn), and remove what else listens",
 		Run: authentication,
 	},
