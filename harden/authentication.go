@@ -32,10 +32,25 @@ func authentication(ctx context.Context, e *Env) []Result {
 		return append(out, unknown(e, "no probe user could be made: "+err.Error())...)
 	}
 	defer e.endProbe(ctx, &u)
+	var known *endpoint // an entrance that knows users by what they say
 	for i := range eps {
-		out = append(out, e.judgeEntrance(ctx, &eps[i], &u))
+		p := &eps[i]
+		if p.byCert {
+			q := e.inquire(p.scope())
+			q.key = p.key
+			q.see(ReadConfig, "clients", "", "known by their certificates: rows P3.4 and P3.5", NotApplicable)
+			out = append(out, q.result(Behavioural, "clients are known by their certificates: rows P3.4 and P3.5"))
+			continue
+		}
+		if known == nil {
+			known = p
+		}
+		out = append(out, e.judgeEntrance(ctx, p, &u))
 	}
-	return append(out, e.judgeDeleted(ctx, &eps[0], &u))
+	if known == nil {
+		return out
+	}
+	return append(out, e.judgeDeleted(ctx, known, &u))
 }
 
 // endProbe ends a probe user also when the run was cut short; if that fails, it

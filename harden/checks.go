@@ -32,7 +32,7 @@ var Checks = []*Check{
 			"compression leaks what is secret by its length, and renegotiation lets one client keep a server busy.",
 		How: "Sends hand-written ClientHellos to every listening socket of the process that speaks TLS, in both address families. Each class of bad suites of TLS 1.2 (CBC, RSA key exchange, DHE, fixed DH, DES and 3DES, RC4, NULL, export, anonymous, PSK) is offered by itself, and all of them for each name of the certificates; " +
 			"what is accepted is taken off the list until nothing is. Groups are found by answers to a hello that has keys for none; X25519MLKEM768 has to be chosen when X25519 is offered before it. TLS compression, a curve that is too small, and an application protocol nobody speaks must not be accepted. " +
-			"A client begins a second handshake inside the connection (renegotiation, CVE-2011-1473), which must be answered with an alert; where nobody gets to the end of the first one without a certificate, this is not tried and not counted. How long session tickets live is not looked at. " +
+			"A client begins a second handshake inside the connection (renegotiation, CVE-2011-1473), which must be answered with an alert; where nobody gets to the end of the first one without a certificate, this is not tried and not counted. Session tickets live for 7 days at most, which TLS 1.3 demands and TLS 1.2 tells. " +
 			"Positive control: the same hello with a good suite behind the bad ones is answered with that one.",
 		Fix: "listeners.<name>.tls.profile has the suites of the checklist and no others; something else must be answering",
 		Run: ciphers,
@@ -91,7 +91,7 @@ var Checks = []*Check{
 		Why:       "An entrance without authentication is an entrance for everybody who can reach it; so is a second listener that was forgotten, and a back end that takes an empty password for a login.",
 		How: "At every listener, as the kernel lists its sockets, on MQTT 3.1.1 and 5.0: connects with no user, an empty user, a user that does not exist, and a user that exists with no, an empty, a wrong and a shortened password, " +
 			"and with an unknown authentication method beside the right secret. Each must get the CONNACK that says so. Positive control: the same user with its secret is accepted, before and after. " +
-			"A listening socket nobody knows about is a finding, and so is a service that takes a CONNECT. A user who is deleted must be cut off at once.",
+			"A listening socket nobody knows about is a finding, and so is a service that takes a CONNECT. A user who is deleted must be cut off at once. A listener that lets nobody in without a certificate, and knows clients by it, is for rows P3.4 and P3.5.",
 		Fix: "give the listener an authentication chain (listeners.<name>.authn), and remove what else listens",
 		Run: authentication,
 	},

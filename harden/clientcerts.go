@@ -158,6 +158,50 @@ func (j *asking) equip() {
 	}
 }
 
+// proberFor is the CA of devices with its key, if it is one of these CAs; nil: it is
+// not, or the key is not here.
+func (e *Env) proberFor(clientCA []string) *pki.Prober {
+	p, err := pki.DevicesProber(e.Config.Node.DataDir)
+	if err != nil {
+		return nil
+	}
+	for _, file := range clientCA {
+		if chain, err := readChain(file); err == nil && slices.ContainsFunc(chain, p.CA().Equal) {
+			return p
+		}
+	}
+	return nil
+}
+
+// withCert is the endpoint with a certificate that says the client is user, where one
+// is needed and can be made; nil: somebody nobody knows. A user has one for the run.
+func (e *Env) withCert(p *endpoint, user *string) *endpoint {
+	if p.prober == nil || p.cert != nil {
+		return p
+	}
+	name := "probe-" + randomText()
+	if user != nil && *user != "" {
+		name = *user
+	}
+	own := e.seen.certs[name]
+	if own == nil {
+		now := e.Clock.Now()
+		var err error
+		if own, err = p.prober.Issue(now, pki.ProbeCert{Name: name, NotBefore: now.Add(-time.Second), NotAfter: now.Add(pki.ProbeLifeMax - time.Second), Usage: x509.ExtKeyUsageClientAuth}); err != nil {
+			return p
+		}
+		if e.seen.certs == nil {
+			e.seen.certs = map[string]*tls.Certificate{}
+		}
+		if user != nil {
+			e.seen.certs[name] = own
+		}
+	}
+	with := *p
+	with.cert = own
+	return &with
+}
+
 // goodCert is a good certificate for a listener; nil: it asks for none, or none can
 // be made.
 func (e *Env) goodCert(listener string) *tls.Certificate {

@@ -288,6 +288,39 @@ func TestClientCertificatesAreTried(t *testing.T) {
 	}
 }
 
+// What a client may do is tried also where it takes a certificate to come in: probe users
+// have one of their name.
+func TestRightsBehindCertificates(t *testing.T) {
+	t.Parallel()
+	for id, c := range map[string]struct {
+		state State
+		want  string
+	}{
+		"P4.1": {NotApplicable, "known by their certificates"},
+		"P4.2": {Pass, "What no rule allows"},
+		"P4.3": {Pass, "Every client has limits"},
+		"P3.2": {Pass, "renegotiation begun by the client: alert"},
+	} {
+		t.Run(id, func(t *testing.T) {
+			t.Parallel()
+			r := newDeviceRig(t)
+			r.conf.NextProtos, r.web = []string{"mqtt"}, r.conf.Clone()
+			r.web.NextProtos = []string{"http/1.1"}
+			r.conf.CipherSuites, r.web.CipherSuites = goodSuites, goodSuites
+			r.conf.CurvePreferences = []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384}
+			r.web.CurvePreferences = r.conf.CurvePreferences
+			if row, text := r.examine(id); row.State() != c.state || !strings.Contains(text, c.want) {
+				t.Errorf("%s, want %s and %q in\n%s", row.State(), c.state, c.want, text)
+			}
+		})
+	}
+	r := newDeviceRig(t)
+	r.flaws = flaws{freeSubscribe}
+	if row, text := r.examine("P4.2"); row.State() != Fail {
+		t.Errorf("%s: a right that nobody granted\n%s", row.State(), text)
+	}
+}
+
 // Where lists are fetched, nothing in a file says so: certificates do.
 func TestListsThatAreFetched(t *testing.T) {
 	t.Parallel()

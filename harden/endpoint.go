@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"syscall"
 	"time"
 
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/pki"
 )
 
 // endpoint is one address at which a socket of the broker is reached.
@@ -22,6 +24,10 @@ type endpoint struct {
 	ws   bool
 	path string           // of the WebSocket's request
 	cert *tls.Certificate // shown where one is asked for; nil: none
+	// Of a listener that lets nobody in without a certificate: whether that says who
+	// the client is, and who makes one; nil: nobody here can.
+	byCert bool
+	prober *pki.Prober
 }
 
 // scope is what a result about the endpoint is filed under.
@@ -64,8 +70,13 @@ func (e *Env) endpoints(ctx context.Context) (eps []endpoint, strangers []socket
 			p := endpoint{name: s.name, key: s.key, addr: a, path: wsPath,
 				tls: s.protocol == config.ProtocolMQTTS || s.protocol == config.ProtocolWSS,
 				ws:  s.protocol == config.ProtocolWS || s.protocol == config.ProtocolWSS}
-			if own := e.Config.Listeners[s.name].Path; own != "" {
-				p.path = own
+			l := e.Config.Listeners[s.name]
+			if l.Path != "" {
+				p.path = l.Path
+			}
+			if p.tls && l.TLS.ClientCert == string(pki.ClientCertRequired) {
+				p.byCert = slices.Contains(e.Config.Authn.Chains[l.Authn], "x509")
+				p.prober = e.proberFor(l.TLS.ClientCA)
 			}
 			eps = append(eps, p)
 		}

@@ -97,7 +97,8 @@ type seen struct {
 	reportErr error
 	sockets   *sockets
 	served    map[netip.AddrPort]*shown
-	nextDial  time.Time // not before; see pace
+	nextDial  time.Time                   // not before; see pace
+	certs     map[string]*tls.Certificate // of users of the run; see withCert
 }
 
 func (e *Env) proc() string {

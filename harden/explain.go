@@ -46,7 +46,10 @@ func Markdown() string {
 		"reach what it demands is *unknown* and never *pass*.\n\n" +
 		"Probes connect as ordinary users with a random name, made over the administration socket for the run. They live in memory\n" +
 		"for a minute at most, also when the doctor is killed; there are at most four; nothing in the broker knows that they are\n" +
-		"probes. One has no grant. Where a positive control needs one, a second user has a single rule for a single random topic.\n\n" +
+		"probes. One has no grant. Where a positive control needs one, a second user has a single rule for a single random topic.\n" +
+		"Where a listener lets nobody in without a certificate, they have one of their name, signed with the key of the CA of devices\n" +
+		"if that is here: it lasts a minute, is kept in memory and recorded nowhere. Connections are made at half of the lowest\n" +
+		"`limits.connect_rate_per_prefix` at most.\n\n" +
 		"Probes go to every listening socket of the process, in both address families, as the kernel lists them. A socket that is\n" +
 		"neither a listener nor a service of the configuration is a finding.\n\n" +
 		"| Id | Severity | Weight | Demands | What is true when it passes |\n|---|---|---|---|---|\n")

@@ -2,8 +2,10 @@
 // what a row demands and judges it by observation, on the files, on what the
 // kernel reports and by probes of the running broker. The same predicates refuse
 // an unsafe start. It changes nothing and repairs nothing; what it probes with is
-// its own small encoder of TLS and MQTT, so that a mistake in the broker's cannot
-// hide itself, and the users it probes with are ordinary ones.
+// its own small encoder of MQTT, and of ClientHellos that no library writes, so
+// that a mistake in the broker's cannot hide itself, and the users it probes with
+// are ordinary ones. Where a handshake has to be finished, the client of crypto/tls
+// does it.
 //
 // Rules: a control counts when it was seen to hold. A row whose demanded
 // confidence was not reached is unknown and never pass; a probe without its

@@ -60,7 +60,21 @@ func filesOf(c *config.Config) []guarded {
 	for _, p := range pems {
 		out = append(out, guarded{p, pki.OwnerWrites, "built-in certificate", true})
 	}
+	devices := escaped(filepath.Dir(pki.DevicesCA(c.Node.DataDir)))
+	for _, rule := range []struct {
+		pattern string
+		need    pki.Access
+		what    string
+	}{{"*.key", pki.OwnerOnly, "private key of the CA of devices or its canary"}, {"*.json", pki.OwnerOnly, "records of the CA of devices"}, {"*.pem", pki.OwnerWrites, "certificate or list of the CA of devices"}} {
+		found, _ := filepath.Glob(filepath.Join(devices, rule.pattern))
+		for _, f := range found {
+			out = append(out, guarded{f, rule.need, rule.what, true})
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Listeners)) {
+		for _, file := range slices.Concat(c.Listeners[name].TLS.ClientCA, c.Listeners[name].TLS.CRL.Files) {
+			out = append(out, guarded{file, pki.OwnerWrites, "client CA or revocation list of listeners." + name, true})
+		}
 		for _, pair := range c.Listeners[name].TLS.Certificates {
 			out = append(out, guarded{pair.Cert, pki.OwnerWrites, "certificate of listeners." + name, true})
 			if path, isFile := strings.CutPrefix(pair.Key.Ref, "file:"); isFile {

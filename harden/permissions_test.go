@@ -113,6 +113,15 @@ func (h *house) stranger(name string) {
 	}
 }
 
+// devices makes the CA of devices and spoils one of its files.
+func (h *house) devices(name string, mode os.FileMode) {
+	h.t.Helper()
+	if _, err := pki.InitDevices(h.dir, "", time.Now()); err != nil {
+		h.t.Fatal(err)
+	}
+	h.chmod("data/certs/devices/"+name, mode)
+}
+
 const key = "-----BEGIN EC PRIVATE KEY-----\n" + canary + "\n"
 
 // Every way to leave a secret open is found and named, with a command that helps,
@@ -127,6 +136,9 @@ func TestOpenFilesAndProcesses(t *testing.T) {
 	}{
 		"readable key":             {func(h *house) { h.chmod("data/certs/ca.key", 0o640) }, "files", Fail, "ca.key has mode 0640", true},
 		"readable leaf key":        {func(h *house) { h.chmod("data/certs/server.key", 0o604) }, "files", Fail, "server.key has mode 0604", true},
+		"readable device CA key":   {func(h *house) { h.devices("ca.key", 0o640) }, "files", Fail, "ca.key has mode 0640", true},
+		"readable canary":          {func(h *house) { h.devices("canary.key", 0o644) }, "files", Fail, "canary.key has mode 0644", true},
+		"writable device list":     {func(h *house) { h.devices("crl.pem", 0o622) }, "files", Fail, "crl.pem has mode 0622", true},
 		"readable users":           {func(h *house) { h.chmod("data/users.json", 0o644) }, "files", Fail, "users.json has mode 0644", true},
 		"readable users of before": {func(h *house) { h.write("data/users.json.migrated", "{}", 0o640) }, "files", Fail, "users.json.migrated has mode 0640", true},
 		"open store":               {func(h *house) { h.chmod("data/store", 0o755) }, "files", Fail, "store has mode 0755", true},

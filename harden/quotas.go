@@ -212,7 +212,7 @@ func (t *measure) cutOff(ctx context.Context, what string, s said, code byte, co
 func (t *measure) firstPacket(ctx context.Context) {
 	limit := t.limits.ConnectPacketBytes
 	for _, n := range []int64{limit, limit + 1} {
-		conn, err := t.q.e.open(ctx, t.p)
+		conn, err := t.q.e.open(ctx, t.q.e.withCert(t.p, nil))
 		if err != nil {
 			t.see("the first packet", "a connection to try it on", shortened(err.Error()), Unknown)
 			return

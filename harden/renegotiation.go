@@ -17,6 +17,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"time"
 )
 
 // In TLS 1.2 a client can begin a handshake within the connection it has, at no
@@ -31,6 +32,7 @@ func (p *cipherProbe) renegotiation() {
 	r, done, err := p.handshake12()
 	if err == nil {
 		defer done()
+		p.ticket(r.ticketLife)
 		var g greeting
 		if g, err = r.again(p.accepted); err == nil {
 			p.secondRefused(g, what, want)
@@ -45,6 +47,47 @@ func (p *cipherProbe) renegotiation() {
 		words, state = "not tried: "+words, NotApplicable
 	}
 	p.see(Probe, what, want, words, state)
+}
+
+// ticketLifeMax is the longest life of a session ticket (RFC 8446 §4.6.1): who has its
+// key reads all of it.
+const ticketLifeMax = 7 * 24 * 3600
+
+// ticket judges how long a session can be resumed without another key exchange.
+func (p *cipherProbe) ticket(seconds int64) {
+	const what, want = "life of session tickets in TLS 1.2", "7 days at most"
+	switch {
+	case seconds < 0:
+		p.see(Probe, what, want, "there are none", Pass)
+	case seconds == 0:
+		p.see(Probe, what, want, "the server does not say", NotApplicable)
+	default:
+		p.see(Probe, what, want, age(time.Duration(seconds)*time.Second), passIf(seconds <= ticketLifeMax, Warn))
+	}
+}
+
+// ticketLife finds NewSessionTicket among what a server has sent in plain text (RFC
+// 5077 §3.3); -1: there is none.
+func ticketLife(sent []byte) int64 {
+	const handshakeRecord, newSessionTicket = 22, 4
+	for len(sent) >= 5 && sent[0] == handshakeRecord {
+		n := 5 + int(binary.BigEndian.Uint16(sent[3:]))
+		if len(sent) < n {
+			break
+		}
+		for msg := sent[5:n]; len(msg) >= 4; {
+			size := 4 + (int(msg[1])<<16 | int(msg[2])<<8 | int(msg[3]))
+			if msg[0] == newSessionTicket && len(msg) >= 8 {
+				return int64(binary.BigEndian.Uint32(msg[4:]))
+			}
+			if len(msg) < size {
+				break
+			}
+			msg = msg[size:]
+		}
+		sent = sent[n:]
+	}
+	return -1
 }
 
 // secondRefused judges the answer to a second hello. A server that closes without
@@ -126,6 +169,7 @@ type records12 struct {
 	oursIV       []byte
 	theirsIV     []byte
 	finished     []byte // verify_data of our Finished
+	ticketLife   int64  // in seconds, of the session ticket that came; -1: none did
 }
 
 // handshake12 makes a handshake and works out its keys. That our own Finished can
@@ -141,7 +185,7 @@ func handshake12(c net.Conn, p *cipherProbe) (*records12, error) {
 		return nil, errNoGCM
 	}
 	tap, keys, own, asked := &tapped{Conn: c}, bytes.Buffer{}, p.e.goodCert(p.listener), false
-	t := tls.Client(tap, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, CipherSuites: offered, KeyLogWriter: &keys, SessionTicketsDisabled: true,
+	t := tls.Client(tap, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, CipherSuites: offered, KeyLogWriter: &keys, ClientSessionCache: tls.NewLRUClientSessionCache(1),
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			asked = true
 			if own == nil {
@@ -171,7 +215,7 @@ func handshake12(c net.Conn, p *cipherProbe) (*records12, error) {
 	}
 	seed := slices.Concat(tap.in.Bytes()[randomAt:randomAt+32], clientRandom)
 	block := prf12(suite.hash, secret, "key expansion", seed, 2*suite.key+8)
-	r := &records12{conn: c, oursIV: block[2*suite.key : 2*suite.key+4], theirsIV: block[2*suite.key+4:]}
+	r := &records12{conn: c, oursIV: block[2*suite.key : 2*suite.key+4], theirsIV: block[2*suite.key+4:], ticketLife: ticketLife(tap.in.Bytes())}
 	if r.ours, err = gcm(block[:suite.key]); err != nil {
 		return nil, err
 	}

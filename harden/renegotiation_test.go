@@ -57,11 +57,42 @@ func TestRenegotiationIsNoticed(t *testing.T) {
 		e := &Env{Clock: clock.System{}, Config: &config.Config{}, Step: 20 * time.Second}
 		p := &cipherProbe{inquiry: e.inquire("x"), ctx: t.Context(), a: at, accepted: []uint16{0xc02b, 0xc02c}}
 		p.renegotiation()
-		if o := p.obs[0]; o.State != want {
+		if o := p.obs[1]; o.State != want {
 			t.Errorf("%s: %s: %s", flag, o.State, o.Actual)
+		}
+		if o := p.obs[0]; o.State != Pass || o.Actual != "2h0m0s" {
+			t.Errorf("tickets of OpenSSL: %s: %s", o.State, o.Actual)
 		}
 		_ = in.Close()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
+	}
+}
+
+func TestTicketsThatLiveLong(t *testing.T) {
+	hello := []byte{22, 3, 3, 0, 4, 2, 0, 0, 0}
+	ticket := func(life ...byte) []byte {
+		return append([]byte{22, 3, 3, 0, 10, 4, 0, 0, 6}, append(life, 0, 0)...)
+	}
+	for name, c := range map[string]struct {
+		sent []byte
+		life int64
+		want State
+	}{
+		"none":               {hello, -1, Pass},
+		"an hour":            {append(hello, ticket(0, 0, 0x0e, 0x10)...), 3600, Pass},
+		"in the same record": {[]byte{22, 3, 3, 0, 14, 2, 0, 0, 0, 4, 0, 0, 6, 0, 0, 0, 9, 0, 0}, 9, Pass},
+		"eight days":         {append(hello, ticket(0, 0x0a, 0x8c, 0)...), 691200, Warn},
+		"not said":           {append(hello, ticket(0, 0, 0, 0)...), 0, NotApplicable},
+		"cut off":            {append(hello, 22, 3, 3, 0, 10, 4), -1, Pass},
+		"behind the change":  {append([]byte{20, 3, 3, 0, 1, 1}, ticket(0, 0x0a, 0x8c, 0)...), -1, Pass},
+	} {
+		p := &cipherProbe{inquiry: (&Env{Clock: clock.System{}}).inquire("x")}
+		if got := ticketLife(c.sent); got != c.life {
+			t.Errorf("%s: %d s", name, got)
+		}
+		if p.ticket(c.life); p.obs[0].State != c.want {
+			t.Errorf("%s: %s", name, p.obs[0].State)
+		}
 	}
 }

@@ -105,7 +105,7 @@ func saidError(err error, level byte) said {
 // connect opens a connection and sends a CONNECT. The client is nil unless it was
 // accepted.
 func (e *Env) connect(ctx context.Context, p *endpoint, c connectPacket) (*client, said) {
-	conn, err := e.open(ctx, p)
+	conn, err := e.open(ctx, e.withCert(p, c.user))
 	if err != nil {
 		return nil, said{other: "no connection: " + shortened(err.Error()), level: c.level}
 	}
