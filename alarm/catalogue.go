@@ -40,4 +40,6 @@ var (
 		"An OCSP responder that certificates of clients name does not answer, or not so that it counts. Whom it is about is let in with `tls.ocsp.check: soft`, and with `hard` not, once the answer of before has expired.")
 	OCSPForged = kind("ocsp_forged",
 		"An answer about a certificate of a client was not signed by its CA, or by a responder of the CA's, or is about another certificate. It is not used. Somebody may be between the broker and the responder.")
+	ACMEFailed = kind("acme_failed",
+		"A server certificate for the name could not be got or renewed by ACME; the reason has the CA's words. It is tried again, less and less often. The name has to lead to this host, and the CA has to reach `tls.acme.challenge_bind` at port 80 of it.")
 )

@@ -96,6 +96,17 @@ type TLS struct {
 	OCSP         OCSP          `yaml:"ocsp"`
 	OCSPStapling string        `yaml:"ocsp_stapling"` // StaplingAuto or StaplingOff
 	FetchFrom    []string      `yaml:"fetch_from"`    // Networks takes it
+	ACME         ACME          `yaml:"acme"`
+}
+
+// ACME is how a listener gets certificates from a CA by itself.
+type ACME struct {
+	Names         []string `yaml:"names"` // empty: it does not
+	Agree         bool     `yaml:"agree"`
+	Email         string   `yaml:"email"`
+	Directory     string   `yaml:"directory"`    // empty: Let's Encrypt
+	DirectoryCA   string   `yaml:"directory_ca"` // file; empty: the roots of the system
+	ChallengeBind string   `yaml:"challenge_bind"`
 }
 
 // Whether answers of OCSP responders go with server certificates.

@@ -114,6 +114,8 @@ func valueSchema(row *Row) object {
 		return list(object{"type": "string", "pattern": `:[0-9]+$`})
 	case KindOrigins:
 		return list(object{"type": "string", "pattern": originPattern})
+	case KindHosts:
+		return list(object{"type": "string", "pattern": hostPattern, "maxLength": 253})
 	case KindPaths:
 		return list(object{"type": "string", "minLength": 1})
 	case KindTexts:

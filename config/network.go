@@ -5,6 +5,28 @@ import (
 	"net/netip"
 )
 
+// hostPattern is a host name with a domain, as public CAs take it.
+const hostPattern = `^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`
+
+func publicHost(s string) bool { return len(s) <= 253 && shape(hostPattern).MatchString(s) }
+
+// checkACME refuses what could not work, or was not agreed to.
+func (l *loader) checkACME(ln *Listener, key string) {
+	a := &ln.TLS.ACME
+	if len(a.Names) == 0 {
+		return
+	}
+	switch {
+	case len(ln.TLS.Certificates) > 0:
+		l.wrong(key+".tls.acme.names", "", "asks for certificates where certificates names some. Remove one of the two.")
+	case !a.Agree:
+		l.wrong(key+".tls.acme.names", "", "asks a CA for certificates to whose terms nobody has agreed. Read them (Let's Encrypt: https://letsencrypt.org/repository) and set agree: true.")
+	}
+	if _, err := ParseBind(a.ChallengeBind); err != nil && !l.problems.about(key+".tls.acme.challenge_bind") {
+		l.wrong(key+".tls.acme.challenge_bind", quote(a.ChallengeBind), "%v.", err)
+	}
+}
+
 // checkNetwork refuses what is no network in the form address/length. Bits behind the prefix
 // are refused: of 10.1.2.3/8 nobody knows which of the two was meant.
 func checkNetwork(s string) error {

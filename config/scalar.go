@@ -186,6 +186,11 @@ func (d *decoder) form(n *yaml.Node, s string, row *Row, path string) (string, b
 			d.refuse(n, path, quote(s), "is no origin. Write %s.", row.Form)
 			return "", false
 		}
+	case KindHosts:
+		if !publicHost(s) {
+			d.refuse(n, path, quote(s), "is no host name that a public CA knows. Write one in lower case with its domain, such as broker.example.com.")
+			return "", false
+		}
 	case KindNetworks:
 		if err := checkNetwork(s); err != nil {
 			d.refuse(n, path, quote(s), "%v.", err)

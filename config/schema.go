@@ -42,6 +42,7 @@ const (
 	KindNameList Kind = "list of names"
 	KindBinds    Kind = "list of addresses"
 	KindOrigins  Kind = "list of origins"
+	KindHosts    Kind = "list of host names"
 	KindPaths    Kind = "list of paths" // each made absolute when read from a file
 	KindTexts    Kind = "list of texts" // each of the form of the row
 	KindNetworks Kind = "list of networks"
@@ -78,7 +79,7 @@ func (r *Row) fileOnly() bool {
 // gives as YAML flow text.
 func (r *Row) flow() bool {
 	switch r.Kind {
-	case KindSection, KindNames, KindItems, KindPrefixes, KindEnums, KindNameList, KindBinds, KindOrigins, KindPaths, KindTexts, KindNetworks:
+	case KindSection, KindNames, KindItems, KindPrefixes, KindEnums, KindNameList, KindBinds, KindOrigins, KindPaths, KindTexts, KindNetworks, KindHosts:
 		return true
 	}
 	return false

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/x509"
 	"fmt"
 	"strings"
 	"time"
@@ -12,9 +13,11 @@ import (
 // expiryDays are how many days before a server certificate expires its operator is told.
 var expiryDays = [...]int{30, 14, 7}
 
-// expiryOwn is where telling of those of the built-in CA begins: they are renewed with 30
-// days left, so that one with 14 was not.
-const expiryOwn = 2
+// ownDue tells whether a certificate that renews itself, of the built-in CA or by ACME, should
+// have by now: that happens with a third of its life left, which is a matter of days for some.
+func ownDue(now time.Time, c *x509.Certificate) bool {
+	return near(now, c.NotAfter) > 1 && c.NotAfter.Sub(now) < c.NotAfter.Sub(c.NotBefore)/4
+}
 
 // near is how many of expiryDays a certificate that expires then is past; len(expiryDays)+1:
 // it has expired.
@@ -48,13 +51,10 @@ func (n *node) warnExpiry(now time.Time) {
 		if p == nil {
 			continue
 		}
-		first := 1
-		if p == n.pki.Provider() {
-			first = expiryOwn
-		}
+		own := p == n.pki.Provider() || n.acme[l.Name] != nil
 		var why []string
 		for _, c := range p.Certificates() {
-			if step := near(now, c.Leaf.NotAfter); step >= first {
+			if step := near(now, c.Leaf.NotAfter); step > 0 && (!own || ownDue(now, c.Leaf)) {
 				why = append(why, expiryWords(step, pki.Describe(c.Leaf), c.Leaf.NotAfter))
 			}
 		}

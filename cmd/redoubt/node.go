@@ -70,6 +70,7 @@ type front struct {
 	watch     watch // of the files of those
 	served    served
 	staples   staples
+	acme      acmeManagers
 }
 
 // setup is the configuration in force and how to read it again.
@@ -231,7 +232,7 @@ func (n *node) assemble() (err error) {
 	if n.door, err = listener.NewDoor(doorLimits(c, connections), n.metrics.NewShard()); err != nil {
 		return err
 	}
-	n.watch.seen = stamps(c) // before they are read
+	n.watch.seen = n.stamps(c) // before they are read
 	n.openStaples(c.Node.DataDir)
 	n.metrics.Gauge(metrics.CertificateFilesRefused, n.watch.refused.Load)
 	for _, name := range sortedKeys(c.Listeners) {
@@ -257,6 +258,9 @@ func (n *node) listen(name string, c config.Listener) error {
 	}
 	l := &door{Listener: &listener.Listener{Name: name, Protocol: c.Protocol, Chain: name, Door: n.door}}
 	if !c.Plaintext() {
+		if err := n.openACME(name, c); err != nil {
+			return err
+		}
 		certs, err := n.certificates(name, c)
 		if err != nil {
 			return err
@@ -299,7 +303,7 @@ func (n *node) listen(name string, c config.Listener) error {
 // certificates are a listener's own, or those of the built-in CA.
 func (n *node) certificates(name string, c config.Listener) (*pki.Provider, error) {
 	if len(c.TLS.Certificates) == 0 {
-		return n.pki.Provider(), nil
+		return n.pairs(name, c)
 	}
 	p := pki.NewProvider()
 	for i, pair := range c.TLS.Certificates {

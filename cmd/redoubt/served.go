@@ -47,7 +47,8 @@ func (n *node) compare() {
 		if p == nil || p == n.pki.Provider() {
 			continue
 		}
-		why := differ(p.Certificates(), c.Listeners[l.Name].TLS.Certificates)
+		ln := c.Listeners[l.Name]
+		why := differ(p.Certificates(), n.pairsOf(l.Name, &ln))
 		if why == "" {
 			n.alarms.Clear(now, alarm.CertificateDiffers, l.Name)
 			continue
@@ -72,7 +73,7 @@ func (n *node) compare() {
 // differ says which certificate is not the one in its file; empty: all are.
 func differ(serving []*tls.Certificate, pairs []config.Certificate) string {
 	if len(serving) != len(pairs) {
-		return fmt.Sprintf("it serves %d certificates, and tls.certificates names %d", len(serving), len(pairs))
+		return fmt.Sprintf("it serves %d certificates, and there are files of %d", len(serving), len(pairs))
 	}
 	for i, pair := range pairs {
 		chain, err := pki.ReadChain(pair.Cert)
@@ -105,12 +106,13 @@ func (n *node) certificateStatus() (list []admin.CertificateStatus) {
 		if p == nil {
 			continue
 		}
+		ln := c.Listeners[l.Name]
 		for i, x := range p.Certificates() {
 			s := admin.CertificateStatus{Listener: l.Name, Names: append([]string(nil), x.Leaf.DNSNames...), NotAfter: x.Leaf.NotAfter, Fingerprint: pki.Fingerprint(x.Leaf), Staple: n.stapleWords(l, x)}
 			for _, ip := range x.Leaf.IPAddresses {
 				s.Names = append(s.Names, ip.String())
 			}
-			if pairs := c.Listeners[l.Name].TLS.Certificates; p != n.pki.Provider() && i < len(pairs) {
+			if pairs := n.pairsOf(l.Name, &ln); p != n.pki.Provider() && i < len(pairs) {
 				s.File = pairs[i].Cert
 			}
 			if d, there := differs[l.Name]; there {

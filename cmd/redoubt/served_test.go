@@ -24,6 +24,7 @@ import (
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/pki"
+	"github.com/redoubtmq/redoubt/pki/acme"
 )
 
 var certNoon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -144,6 +145,18 @@ func TestExpiryIsAnAlarm(t *testing.T) {
 			t.Errorf("the built-in one, %v before its end: %q", left, got)
 		}
 		own.alarms.Clear(end, alarm.CertificateExpiry, "mqtts")
+	}
+
+	// Some CAs give a week, and it is renewed in it.
+	short := newCertRig(t)
+	short.acme = acmeManagers{"mqtts": &acme.Manager{}}
+	short.door.certs.Load().Set(short.issue("a.pem", "a.example", 6*dayLong))
+	for after, want := range map[time.Duration]bool{0: false, 4 * dayLong: false, 5 * dayLong: true, 7 * dayLong: true} {
+		short.warnExpiry(certNoon.Add(after))
+		if got := short.alarmed(alarm.CertificateExpiry); (got != "") != want {
+			t.Errorf("one of six days by ACME, after %v: %q", after, got)
+		}
+		short.alarms.Clear(certNoon, alarm.CertificateExpiry, "mqtts")
 	}
 }
 

@@ -52,6 +52,7 @@ func (n *node) startServices() (*services, error) {
 	s.run(func() error { n.keepMemory(ctx); return nil }, n)
 	n.fetchLists(ctx, s)
 	s.run(func() error { n.keepStaples(ctx); return nil }, n)
+	n.startACME(ctx, s)
 	for _, l := range open[1:] {
 		pages := admin.NewHealth(admin.HealthOptions{Metrics: n.metrics.Handler(), NotReady: n.notReady, Log: n.log})
 		s.run(func() error { return pages.Serve(ctx, l) }, n)

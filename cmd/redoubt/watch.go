@@ -38,7 +38,7 @@ type stamp struct {
 }
 
 // stamps are those of the files of all listeners.
-func stamps(c *config.Config) map[string]stamp {
+func (n *node) stamps(c *config.Config) map[string]stamp {
 	found := make(map[string]stamp)
 	look := func(path string) {
 		info, err := os.Stat(path)
@@ -48,8 +48,8 @@ func stamps(c *config.Config) map[string]stamp {
 		}
 		found[path] = stamp{modified: info.ModTime(), size: info.Size()}
 	}
-	for _, ln := range c.Listeners {
-		for _, pair := range ln.TLS.Certificates {
+	for name, ln := range c.Listeners {
+		for _, pair := range n.pairsOf(name, &ln) {
 			look(pair.Cert)
 			if path, ok := strings.CutPrefix(pair.Key.Ref, "file:"); ok {
 				look(path)
@@ -67,7 +67,7 @@ func stamps(c *config.Config) map[string]stamp {
 
 // look reads the files of listeners again if they have changed.
 func (n *node) look(ctx context.Context) {
-	w, now := &n.watch, stamps(n.loaded.Load().Config)
+	w, now := &n.watch, n.stamps(n.loaded.Load().Config)
 	if w.again.Swap(false) {
 		w.seen = nil
 	}
@@ -121,18 +121,23 @@ func (n *node) reread(ctx context.Context) {
 
 // pairs are a listener's server certificates as the files are now.
 func (n *node) pairs(name string, c config.Listener) (*pki.Provider, error) {
-	if len(c.TLS.Certificates) == 0 {
+	pairs := n.pairsOf(name, &c)
+	if len(pairs) == 0 {
 		return n.pki.Provider(), nil
 	}
 	p := pki.NewProvider()
-	for i, pair := range c.TLS.Certificates {
+	for i, pair := range pairs {
 		path, ok := strings.CutPrefix(pair.Key.Ref, "file:")
 		if !ok { // of the service manager, which gives it once
 			return n.certificates(name, c)
 		}
 		cert, err := pki.LoadPair(pair.Cert, path, n.clock.Now())
 		if err != nil {
-			return nil, fmt.Errorf("listeners.%s.tls.certificates[%d]: %w", name, i, err)
+			what := fmt.Sprintf("certificates[%d]", i)
+			if n.acme[name] != nil {
+				what = "acme"
+			}
+			return nil, fmt.Errorf("listeners.%s.tls.%s: %w", name, what, err)
 		}
 		p.Set(append(p.Certificates(), cert)...)
 	}
