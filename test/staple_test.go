@@ -4,6 +4,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -192,5 +195,34 @@ func TestARenewalThatMustBeStapled(t *testing.T) {
 	}
 	if _, ok := b.Stderr.WaitFor(patience, 0, "alarm cleared", "certificate_files_refused"); !ok {
 		t.Fatal(b.Log())
+	}
+}
+
+// TestTheResponderIsAskedBeforeAListenerOpens (P3.6), so that nobody can be the first client.
+func TestTheResponderIsAskedBeforeAListenerOpens(t *testing.T) {
+	t.Parallel()
+	ca, port := newServerCA(t, "plant CA"), testkit.FreePort(t)
+	open := make(chan bool, 100)
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			_ = c.Close()
+		}
+		open <- err == nil
+		http.Error(w, "later", http.StatusServiceUnavailable)
+	}))
+	t.Cleanup(s.Close)
+	ca.server("a", "a.example", ecKey(t), func(c *x509.Certificate) { c.OCSPServer = []string{s.URL} })
+	b := testkit.Start(t, testkit.Options{Listeners: ca.listener(port, "a") + "      fetch_from: [127.0.0.1/32]\n"})
+	select {
+	case was := <-open:
+		if was {
+			t.Error("the listener was open before its responder was asked")
+		}
+	default:
+		t.Errorf("the broker is ready and has not asked\n%s", b.Log())
+	}
+	if got := stapled(t, ca, port); got != "none" { // and it opens all the same
+		t.Errorf("%s", got)
 	}
 }
