@@ -136,9 +136,8 @@ func OpenDevices(dataDir string) (*Devices, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the CA of devices: %w", err)
 	}
-	// Root, too: what it wrote the broker could not read.
-	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
-		return nil, fmt.Errorf("%s belongs to user %d and this process runs as %d; run it as the owner: sudo -u '#%d' redoubt cert ...", d.dir, st.Uid, os.Geteuid(), st.Uid)
+	if err := ours(info, d.dir); err != nil {
+		return nil, err
 	}
 	b, err := ReadGuarded(d.path(caCertName))
 	if missing(err) {
@@ -155,6 +154,15 @@ func OpenDevices(dataDir string) (*Devices, error) {
 		return nil, fmt.Errorf("%s is not a CA certificate: put it back from a backup", d.path(caCertName))
 	}
 	return d, nil
+}
+
+// ours refuses to work on the files of somebody else. Root, too: what it wrote the broker
+// could not read.
+func ours(info os.FileInfo, dir string) error {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to user %d and this process runs as %d; run it as the owner: sudo -u '#%d' redoubt cert ...", dir, st.Uid, os.Geteuid(), st.Uid)
+	}
+	return nil
 }
 
 // CA is the certificate by which listeners know the devices.

@@ -32,6 +32,8 @@ type Order struct {
 	Name   string           // of the device: its user, if a listener's identity is cn. The caller has judged whether a user may be called so
 	Life   time.Duration    // at least an hour, at most DeviceLifeMax; shorter where the CA ends before
 	Public crypto.PublicKey // of a signing request; nil: a key is made
+
+	server *Names // it is a server's, valid for these; nil: it is a client's
 }
 
 // IssuedDevice is what is given out.
@@ -44,12 +46,14 @@ type IssuedDevice struct {
 
 // Issue makes a certificate for a device: client authentication only. It is recorded before
 // it is answered, so that there is none that cannot be revoked.
-func (d *Devices) Issue(now time.Time, o Order) (*IssuedDevice, error) {
-	if err := checkCommonName(o.Name); err != nil {
+func (d *Devices) Issue(now time.Time, o Order) (*IssuedDevice, error) { return d.issue(now, o, nil) }
+
+// issue is Issue where agree, unless it is nil, has a word in it: it is asked when everything
+// else is in order, with what was issued so far, while nobody else can change that. It may
+// change the life that is asked for.
+func (d *Devices) issue(now time.Time, o Order, agree func(*ledger, *Order) error) (*IssuedDevice, error) {
+	if err := checkCommonName(o.Name); err != nil && o.server == nil {
 		return nil, err
-	}
-	if o.Life < time.Hour || o.Life > DeviceLifeMax {
-		return nil, fmt.Errorf("a certificate for %s; it can be for an hour to %d days: devices get a new one in time, so that a stolen key is of no use for long", o.Life, int(DeviceLifeMax.Hours())/24)
 	}
 	if err := checkClientCA(d.ca, "the CA of devices ("+d.path(caCertName)+")", now); err != nil {
 		return nil, err
@@ -66,6 +70,14 @@ func (d *Devices) Issue(now time.Time, o Order) (*IssuedDevice, error) {
 	signer, err := d.signer()
 	if err != nil {
 		return nil, err
+	}
+	if agree != nil {
+		if err := agree(l, &o); err != nil {
+			return nil, err
+		}
+	}
+	if o.Life < time.Hour || o.Life > DeviceLifeMax {
+		return nil, fmt.Errorf("a certificate for %s; it can be for an hour to %d days: devices get a new one in time, so that a stolen key is of no use for long", o.Life, int(DeviceLifeMax.Hours())/24)
 	}
 	out, err := d.certify(now, o, signer)
 	if err != nil {
@@ -107,6 +119,10 @@ func (d *Devices) certify(now time.Time, o Order, signer *ecdsa.PrivateKey) (*Is
 		BasicConstraintsValid: true,
 		DNSNames:              hostNames(o.Name),
 	}
+	if o.server != nil {
+		t.Subject.CommonName = serverName // which has no meaning, and cannot be as long as a host name
+		t.ExtKeyUsage, t.DNSNames, t.IPAddresses = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, o.server.Hosts, o.server.ips()
+	}
 	der, err := x509.CreateCertificate(rand.Reader, t, d.ca, public, signer)
 	if err != nil {
 		return nil, fmt.Errorf("make the device's certificate: %w", err)
@@ -117,6 +133,9 @@ func (d *Devices) certify(now time.Time, o Order, signer *ecdsa.PrivateKey) (*Is
 	}
 	out.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 	out.DeviceCert = DeviceCert{Serial: hexOf(x.SerialNumber), Name: o.Name, Fingerprint: Fingerprint(x), NotBefore: x.NotBefore, NotAfter: x.NotAfter}
+	if o.server != nil {
+		out.Names = strings.Join(o.server.texts(), " ")
+	}
 	return out, nil
 }
 
@@ -133,6 +152,14 @@ func hostNames(name string) []string {
 // in it. Whoever sent it has proved to have the private one. Everything else in it is
 // passed over: what a device may be called is not for the device to say. file is for errors.
 func ParseRequest(b []byte, file string) (crypto.PublicKey, error) {
+	r, err := readRequest(b, file)
+	if err != nil {
+		return nil, err
+	}
+	return r.PublicKey, nil
+}
+
+func readRequest(b []byte, file string) (*x509.CertificateRequest, error) {
 	if len(b) > RequestBytesMax {
 		return nil, fmt.Errorf("%s is larger than %d KiB: is it a signing request?", file, RequestBytesMax>>10)
 	}
@@ -156,7 +183,7 @@ func ParseRequest(b []byte, file string) (crypto.PublicKey, error) {
 	if err := r.CheckSignature(); err != nil {
 		return nil, fmt.Errorf("%s was not signed with the key in it, so that nobody has proved to have that key: make it anew with the device's own key", what)
 	}
-	return r.PublicKey, nil
+	return r, nil
 }
 
 // LoadRequest is ParseRequest for a file. One that others can write is refused: they could

@@ -25,8 +25,9 @@ const (
 
 // DeviceCert is a certificate that the CA of devices has issued, as issued.json has it.
 type DeviceCert struct {
-	Serial      string    `json:"serial"` // hexadecimal digits in lower case, as Describe has them
-	Name        string    `json:"name"`   // "": the revocation list names it and nobody knows of whom it is
+	Serial      string    `json:"serial"`          // hexadecimal digits in lower case, as Describe has them
+	Name        string    `json:"name"`            // "": the revocation list names it and nobody knows of whom it is
+	Names       string    `json:"names,omitempty"` // of a server: what it is valid for, with spaces between
 	Fingerprint string    `json:"fingerprint"`
 	NotBefore   time.Time `json:"not_before,omitzero"`
 	NotAfter    time.Time `json:"not_after,omitzero"`

@@ -51,6 +51,9 @@ func newRoot(now time.Time, serial *big.Int, name string) (issued, error) {
 	return encode(der, key)
 }
 
+// serverName is the common name of every server certificate.
+const serverName = "Redoubt server"
+
 // newLeaf makes a server certificate for names: a new key each time, server
 // authentication only. It never outlives its CA.
 func newLeaf(now time.Time, ca *x509.Certificate, caKey *ecdsa.PrivateKey, names Names) (issued, error) {
@@ -65,7 +68,7 @@ func newLeaf(now time.Time, ca *x509.Certificate, caKey *ecdsa.PrivateKey, names
 	names = names.normal()
 	t := &x509.Certificate{
 		SerialNumber: newSerial(),
-		Subject:      pkix.Name{CommonName: "Redoubt server"},
+		Subject:      pkix.Name{CommonName: serverName},
 		NotBefore:    now.Add(-backdate).UTC(),
 		NotAfter:     notAfter.UTC(),
 		KeyUsage:     x509.KeyUsageDigitalSignature,

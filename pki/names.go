@@ -2,6 +2,8 @@ package pki
 
 import (
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"slices"
@@ -63,6 +65,44 @@ func (n Names) ips() []net.IP {
 	var out []net.IP
 	for _, a := range n.Addresses {
 		out = append(out, a.AsSlice())
+	}
+	return out
+}
+
+// ParseNames reads what a server certificate is to be valid for: IP addresses and host
+// names, among which one may stand for all of a level (*.example.com). The first of them is
+// never missing.
+func ParseNames(texts []string) (Names, error) {
+	var n Names
+	for _, text := range texts {
+		if a, err := netip.ParseAddr(text); err == nil {
+			if a.IsUnspecified() || a.IsMulticast() || a.Zone() != "" {
+				return n, fmt.Errorf("%s is no address that a server has for its clients", text)
+			}
+			n.Addresses = append(n.Addresses, a)
+			continue
+		}
+		host := strings.ToLower(strings.TrimSuffix(text, "."))
+		below, all := strings.CutPrefix(host, "*.")
+		if !validHost(below) || all && !strings.Contains(below, ".") {
+			return n, fmt.Errorf("%q is neither a host name nor an IP address; clients compare it letter by letter with what they connect to", text)
+		}
+		n.Hosts = append(n.Hosts, host)
+	}
+	if len(texts) == 0 {
+		return n, errors.New("a server certificate needs a name: what clients connect to")
+	}
+	if n = n.normal(); len(n.Hosts)+len(n.Addresses) > addressesMax {
+		return n, fmt.Errorf("%d names in one certificate, which every handshake carries; the most is %d", len(n.Hosts)+len(n.Addresses), addressesMax)
+	}
+	return n, nil
+}
+
+// texts are the names as ParseNames reads them.
+func (n Names) texts() []string {
+	out := slices.Clone(n.Hosts)
+	for _, a := range n.Addresses {
+		out = append(out, a.String())
 	}
 	return out
 }

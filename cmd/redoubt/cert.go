@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto"
 	"fmt"
 	"io"
 	"os"
@@ -42,8 +43,8 @@ func certCmd(g *globals) *cobra.Command {
 		Args:  cobra.NoArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	issue.AddCommand(certIssueCmd(g))
-	cmd.AddCommand(ca, issue, certListCmd(g), certRevokeCmd(g), certDenyCmd(g), certAllowCmd(g), certCRLCmd(g), certLintCmd(g))
+	issue.AddCommand(certIssueCmd(g), certIssueServerCmd(g))
+	cmd.AddCommand(ca, issue, certRenewCmd(g), certBundleCmd(g), certListCmd(g), certRevokeCmd(g), certDenyCmd(g), certAllowCmd(g), certCRLCmd(g), certLintCmd(g))
 	return cmd
 }
 
@@ -94,11 +95,43 @@ func (g *globals) devices() (*pki.Devices, *config.Config, error) {
 	return d, loaded.Config, err
 }
 
-// issueFlags are the flags of cert issue device.
+// issueFlags are the flags of commands that issue a certificate.
 type issueFlags struct {
 	days    int
 	out     string
 	request string
+}
+
+// add gives a command these flags; days is what is issued without a word.
+func (f *issueFlags) add(cmd *cobra.Command, days int, daysText string) {
+	fs := cmd.Flags()
+	fs.IntVar(&f.days, "days", days, "how many `DAYS` it is valid, at most 366"+daysText)
+	fs.StringVar(&f.out, "out", ".", "`FOLDER` for the files")
+	fs.StringVar(&f.request, "csr", "", "sign the request (PKCS #10) in `FILE` in place of making a key; -: from standard input")
+}
+
+// life is what --days says; 0 days are as long as the certificate before.
+func (f *issueFlags) life(least int) (time.Duration, error) {
+	if most := int(pki.DeviceLifeMax.Hours()) / 24; f.days < least || f.days > most {
+		return 0, &usageError{fmt.Errorf("--days %d: it is 1 to %d", f.days, most)}
+	}
+	return time.Duration(f.days) * 24 * time.Hour, nil
+}
+
+// public is the key in the signing request; nil: one is to be made.
+func (f *issueFlags) public(cmd *cobra.Command) (crypto.PublicKey, error) {
+	switch f.request {
+	case "":
+		return nil, nil
+	case "-":
+		b, err := io.ReadAll(io.LimitReader(cmd.InOrStdin(), pki.RequestBytesMax+1))
+		if err != nil {
+			return nil, fmt.Errorf("read standard input: %w", err)
+		}
+		return pki.ParseRequest(b, "standard input")
+	default:
+		return pki.LoadRequest(f.request)
+	}
 }
 
 func certIssueCmd(g *globals) *cobra.Command {
@@ -114,10 +147,7 @@ func certIssueCmd(g *globals) *cobra.Command {
 		Args:    cobra.ExactArgs(1),
 		RunE:    func(cmd *cobra.Command, args []string) error { return issueDevice(cmd, g, args[0], &f) },
 	}
-	fs := cmd.Flags()
-	fs.IntVar(&f.days, "days", 90, "how many `DAYS` it is valid, at most 366")
-	fs.StringVar(&f.out, "out", ".", "`FOLDER` for the files")
-	fs.StringVar(&f.request, "csr", "", "sign the request (PKCS #10) in `FILE` in place of making a key; -: from standard input")
+	f.add(cmd, 90, "")
 	return cmd
 }
 
@@ -125,26 +155,16 @@ func issueDevice(cmd *cobra.Command, g *globals, name string, f *issueFlags) err
 	if err := builtin.CheckName(name); err != nil {
 		return err
 	}
-	if most := int(pki.DeviceLifeMax.Hours()) / 24; f.days < 1 || f.days > most {
-		return &usageError{fmt.Errorf("--days %d: it is 1 to %d", f.days, most)}
+	life, err := f.life(1)
+	if err != nil {
+		return err
 	}
 	d, c, err := g.devices()
 	if err != nil {
 		return err
 	}
-	order := pki.Order{Name: name, Life: time.Duration(f.days) * 24 * time.Hour}
-	switch f.request {
-	case "":
-	case "-":
-		b, readErr := io.ReadAll(io.LimitReader(cmd.InOrStdin(), pki.RequestBytesMax+1))
-		if readErr != nil {
-			return fmt.Errorf("read standard input: %w", readErr)
-		}
-		order.Public, err = pki.ParseRequest(b, "standard input")
-	default:
-		order.Public, err = pki.LoadRequest(f.request)
-	}
-	if err != nil {
+	order := pki.Order{Name: name, Life: life}
+	if order.Public, err = f.public(cmd); err != nil {
 		return err
 	}
 	files, err := pki.NewHandover(f.out, name, order.Public == nil)
@@ -160,13 +180,17 @@ func issueDevice(cmd *cobra.Command, g *globals, name string, f *issueFlags) err
 		return err
 	}
 	if g.Output == "json" {
-		return writeConfigJSON(cmd.OutOrStdout(), struct {
-			pki.DeviceCert
-			Certificate string `json:"certificate"`
-			Key         string `json:"key,omitempty"`
-		}{out.DeviceCert, files.CertFile, files.KeyFile})
+		return writeIssued(cmd.OutOrStdout(), out, files)
 	}
 	return printIssued(cmd.OutOrStdout(), c, out, files)
+}
+
+func writeIssued(w io.Writer, out *pki.IssuedDevice, files *pki.Handover) error {
+	return writeConfigJSON(w, struct {
+		pki.DeviceCert
+		Certificate string `json:"certificate"`
+		Key         string `json:"key,omitempty"`
+	}{out.DeviceCert, files.CertFile, files.KeyFile})
 }
 
 func printIssued(w io.Writer, c *config.Config, out *pki.IssuedDevice, files *pki.Handover) error {

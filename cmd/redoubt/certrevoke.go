@@ -12,17 +12,14 @@ import (
 )
 
 func certListCmd(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var servers bool
+	cmd := &cobra.Command{
 		Use:   "list",
 		Short: "List the certificates of devices",
 		Long:  "Lists what was issued, oldest first, what was revoked and what has expired, too.\n\n" + certHelp,
 		Args:  cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			d, _, err := g.devices()
-			if err != nil {
-				return err
-			}
-			all, err := d.List()
+			all, err := g.issued(servers)
 			if err != nil {
 				return err
 			}
@@ -47,6 +44,24 @@ func certListCmd(g *globals) *cobra.Command {
 			return out.end(true)
 		},
 	}
+	cmd.Flags().BoolVar(&servers, "servers", false, "those of servers (cert issue server) in place of those of devices")
+	return cmd
+}
+
+// issued is everything that was issued to devices, or to servers.
+func (g *globals) issued(servers bool) ([]pki.DeviceCert, error) {
+	if servers {
+		s, _, err := g.servers()
+		if err != nil {
+			return nil, err
+		}
+		return s.List()
+	}
+	d, _, err := g.devices()
+	if err != nil {
+		return nil, err
+	}
+	return d.List()
 }
 
 func certRevokeCmd(g *globals) *cobra.Command {
