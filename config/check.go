@@ -17,6 +17,7 @@ func (l *loader) check(c *Config) {
 	l.checkMountpoints(c)
 	l.checkRewrite(c)
 	l.checkAutoSubscribe(c)
+	l.checkEnroll(c)
 	l.checkSocket(c)
 	l.checkWaivers(c)
 }
@@ -110,6 +111,7 @@ func (l *loader) checkBinds(c *Config) {
 		add("listeners."+name+".bind", c.Listeners[name].Bind)
 	}
 	add("metrics.bind", c.Metrics.Bind)
+	add("enroll.bind", c.Enroll.Bind)
 }
 
 func (l *loader) checkChains(c *Config) {

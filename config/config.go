@@ -16,6 +16,7 @@
 package config
 
 import (
+	"regexp"
 	"strings"
 	"time"
 )
@@ -33,6 +34,7 @@ type Config struct {
 	Authz        Authz               `yaml:"authz"`
 	Certificates ClientCertificates  `yaml:"certificates"`
 	Store        Store               `yaml:"store"`
+	Enroll       Enroll              `yaml:"enroll"`
 	Admin        Admin               `yaml:"admin"`
 	Metrics      Metrics             `yaml:"metrics"`
 	Waivers      []Waiver            `yaml:"waivers"`
@@ -319,6 +321,27 @@ type ClientCertificates struct {
 type Store struct {
 	MaxBytes     Size `yaml:"max_bytes"`
 	SegmentBytes Size `yaml:"segment_bytes"`
+}
+
+// Enroll is where devices get certificates over the network.
+type Enroll struct {
+	Bind     []string `yaml:"bind"`     // empty: nowhere
+	Listener string   `yaml:"listener"` // whose certificates and profile; "": the built-in CA's
+	Life     Duration `yaml:"life"`
+	Claims   []Claim  `yaml:"claims"`
+}
+
+// Claim is who may enrol with a claim certificate.
+type Claim struct {
+	CA     string   `yaml:"ca"`    // path
+	Names  string   `yaml:"names"` // regular expression; NamesPattern takes it
+	CRL    []string `yaml:"crl"`   // paths
+	PerDay int      `yaml:"per_day"`
+}
+
+// NamesPattern matches the names that may be enrolled, from beginning to end.
+func (c *Claim) NamesPattern() (*regexp.Regexp, error) {
+	return regexp.Compile(`\A(?:` + c.Names + `)\z`)
 }
 
 // Admin is how the process is administered.

@@ -211,6 +211,9 @@ func parseUnix(text []byte) []socket {
 	return out
 }
 
+// enrolment is the protocol that the broker gives for the port of enroll.bind.
+const enrolment = "https"
+
 // recognise finds who says that a socket is its own.
 func (e *Env) recognise(s *socket, b *BrokerReport) {
 	if s.network == "unix" {
@@ -225,6 +228,9 @@ func (e *Env) recognise(s *socket, b *BrokerReport) {
 	for _, l := range b.Listeners {
 		if a, err := netip.ParseAddrPort(l.Address); err == nil && sameAddr(a, s.addr) {
 			s.name, s.key, s.protocol = l.Name, "listeners."+l.Name, l.Protocol
+			if l.Protocol == enrolment {
+				s.key, s.protocol = "enroll", "" // no client of MQTT has business there
+			}
 			return
 		}
 	}

@@ -43,6 +43,7 @@ var (
 	ConnectionsClosedQuota           = connectionsClosed.of("reason", "quota_exceeded")
 	ConnectionsClosedEvicted         = connectionsClosed.of("reason", "evicted")
 	ConnectionsClosedServerError     = connectionsClosed.of("reason", "server_error")
+	ConnectionsClosedEnrolment       = connectionsClosed.of("reason", "enrolment")
 	ConnectionsClosedShuttingDown    = connectionsClosed.of("reason", "shutting_down")
 
 	HandshakesOK               = count("redoubt_tls_handshakes_total", "TLS handshakes that finished.")
@@ -157,6 +158,22 @@ var (
 	DelayedMessages   = level("redoubt_delayed_messages", "Delayed messages waiting for their time.")
 	DelayedPublished  = count("redoubt_delayed_published_total", "Delayed messages whose time came.")
 	DelayedRefused    = count("redoubt_delayed_refused_total", "Delayed messages refused because a limit of theirs is reached.")
+)
+
+// Certificates for devices, over the port of enroll.bind.
+var (
+	enrolled                = family{"redoubt_enrolments_total", "Certificates given to devices over the network, by what they showed for it.", counter}
+	EnrolledToken           = enrolled.of("by", "token")
+	EnrolledClaim           = enrolled.of("by", "claim")
+	EnrolledRenewal         = enrolled.of("by", "renewal")
+	enrolRefused            = family{"redoubt_enrolments_refused_total", "Requests for a certificate that came to nothing, by reason; the log has the words.", counter}
+	EnrolRefusedToken       = enrolRefused.of("reason", "token")
+	EnrolRefusedClaim       = enrolRefused.of("reason", "claim")
+	EnrolRefusedCertificate = enrolRefused.of("reason", "certificate")
+	EnrolRefusedRequest     = enrolRefused.of("reason", "request")
+	EnrolRefusedThrottled   = enrolRefused.of("reason", "throttled")
+	EnrolRefusedBusy        = enrolRefused.of("reason", "busy")
+	EnrolRefusedFailed      = enrolRefused.of("reason", "failed")
 )
 
 // The broker itself.

@@ -34,6 +34,7 @@ type Order struct {
 	Public crypto.PublicKey // of a signing request; nil: a key is made
 
 	server *Names // it is a server's, valid for these; nil: it is a client's
+	how    string // see DeviceCert
 }
 
 // IssuedDevice is what is given out.
@@ -42,6 +43,15 @@ type IssuedDevice struct {
 	Certificate []byte       // PEM
 	Key         secret.Value // PEM; zero: the device has made it
 	Short       bool         // it ends with the CA, before the life that was asked for
+}
+
+// Parsed is the certificate.
+func (d *IssuedDevice) Parsed() (*x509.Certificate, error) {
+	chain, err := parseChain(d.Certificate, "what was issued")
+	if err != nil {
+		return nil, err
+	}
+	return chain[0], nil
 }
 
 // Issue makes a certificate for a device: client authentication only. It is recorded before
@@ -132,7 +142,7 @@ func (d *Devices) certify(now time.Time, o Order, signer *ecdsa.PrivateKey) (*Is
 		return nil, fmt.Errorf("make the device's certificate: %w", err)
 	}
 	out.Certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	out.DeviceCert = DeviceCert{Serial: hexOf(x.SerialNumber), Name: o.Name, Fingerprint: Fingerprint(x), NotBefore: x.NotBefore, NotAfter: x.NotAfter}
+	out.DeviceCert = DeviceCert{Serial: hexOf(x.SerialNumber), Name: o.Name, Fingerprint: Fingerprint(x), NotBefore: x.NotBefore, NotAfter: x.NotAfter, How: o.how}
 	if o.server != nil {
 		out.Names = strings.Join(o.server.texts(), " ")
 	}

@@ -28,6 +28,7 @@ type DeviceCert struct {
 	Serial      string    `json:"serial"`          // hexadecimal digits in lower case, as Describe has them
 	Name        string    `json:"name"`            // "": the revocation list names it and nobody knows of whom it is
 	Names       string    `json:"names,omitempty"` // of a server: what it is valid for, with spaces between
+	How         string    `json:"how,omitempty"`   // by what the device got it over the network, and of which number; "": by a command
 	Fingerprint string    `json:"fingerprint"`
 	NotBefore   time.Time `json:"not_before,omitzero"`
 	NotAfter    time.Time `json:"not_after,omitzero"`

@@ -84,8 +84,19 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 			return nil, nil, err
 		}
 	}
+	judges := make(map[string]*pki.Clients)
+	for l, c := range clients {
+		if c != nil {
+			judges[l.Name] = c
+		}
+	}
+	enrolling, err := n.enrolPolicy(c, judges)
+	if err != nil {
+		return nil, nil, err
+	}
 	return func() {
 		enforce()
+		n.enrol.apply(enrolling)
 		n.authz.Swap(policy)
 		for l, p := range certs {
 			l.certs.Store(p)

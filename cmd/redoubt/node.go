@@ -71,6 +71,7 @@ type front struct {
 	served    served
 	staples   staples
 	acme      acmeManagers
+	enrol     enrolment
 }
 
 // setup is the configuration in force and how to read it again.
@@ -241,6 +242,9 @@ func (n *node) assemble() (err error) {
 		}
 	}
 	n.reportCertificates()
+	if err := n.openEnroll(c); err != nil {
+		return err
+	}
 	n.metrics.Gauge(metrics.ListenBacklog, n.listenBacklog)
 	n.reportLists()
 	n.door.Report(n.metrics)
@@ -357,6 +361,9 @@ func (n *node) dismantle() {
 func (n *node) closeListeners() {
 	for _, l := range n.listeners {
 		l.Close()
+	}
+	if n.enrol.entrance != nil {
+		n.enrol.entrance.Close()
 	}
 }
 

@@ -187,6 +187,9 @@ func (n *node) announce(out io.Writer, self string) {
 			port = l.Addresses()[0][strings.LastIndexByte(l.Addresses()[0], ':')+1:]
 		}
 	}
+	if a := n.enrol.addresses(); len(a) > 0 {
+		fmt.Fprintf(&b, "  enroll  %s\n", strings.Join(a, " "))
+	}
 	fmt.Fprintf(&b, "  metrics http://%s/metrics\n", strings.Join(c.Metrics.Bind, " "))
 	fmt.Fprintf(&b, "  CA      %s (every device needs a copy)\n", n.pki.CAPath())
 	fmt.Fprintf(&b, "  limits  %s\n", n.files)

@@ -53,6 +53,9 @@ func (n *node) startServices() (*services, error) {
 	n.fetchLists(ctx, s)
 	s.run(func() error { n.keepStaples(ctx); return nil }, n)
 	n.startACME(ctx, s)
+	if n.enrol.server != nil {
+		s.run(func() error { return n.enrol.server.Serve(ctx, n.enrol.entrance.Sockets) }, n)
+	}
 	for _, l := range open[1:] {
 		pages := admin.NewHealth(admin.HealthOptions{Metrics: n.metrics.Handler(), NotReady: n.notReady, Log: n.log})
 		s.run(func() error { return pages.Serve(ctx, l) }, n)
@@ -98,6 +101,9 @@ func (n *node) Status() admin.StatusReport {
 	r.Certificates = n.certificateStatus()
 	for _, a := range n.alarms.Active() {
 		r.Alarms = append(r.Alarms, admin.AlarmStatus{Name: a.Kind.Name, Subject: a.Subject, Why: a.Why, Since: a.Since})
+	}
+	for _, a := range n.enrol.addresses() {
+		r.Listeners = append(r.Listeners, admin.ListenerStatus{Name: n.enrol.entrance.Name, Address: a, Protocol: n.enrol.entrance.Protocol})
 	}
 	if len(r.NotReady) > 0 {
 		r.Status = "not_ready"

@@ -48,6 +48,12 @@ func (n *node) stamps(c *config.Config) map[string]stamp {
 		}
 		found[path] = stamp{modified: info.ModTime(), size: info.Size()}
 	}
+	for i := range c.Enroll.Claims {
+		look(c.Enroll.Claims[i].CA)
+		for _, path := range c.Enroll.Claims[i].CRL {
+			look(path)
+		}
+	}
 	for name, ln := range c.Listeners {
 		for _, pair := range n.pairsOf(name, &ln) {
 			look(pair.Cert)
@@ -112,6 +118,12 @@ func (n *node) reread(ctx context.Context) {
 		n.judgeBy(l, clients, c)
 		n.sayOpenEnds(l)
 		n.log.Info("files of a listener were read again", "listener", l.Name, "not_after", certs.NotAfter())
+	}
+	if policy, err := n.enrolPolicy(c, n.judges()); err != nil {
+		refused++
+		n.log.Error("files of enrolment have changed and are refused; it goes on with what it had", "error", err.Error())
+	} else {
+		n.enrol.apply(policy)
 	}
 	n.watch.refused.Store(refused)
 	n.warnExpiry(n.clock.Now())

@@ -22,6 +22,7 @@ var house = []room{
 	{"backup", 10, "backup copies state; what it copies must not depend on it"},
 	{"config", 9, "config is the file schema. Packages below own their option structs and are handed values, so that each can be built in a test without a file"},
 	{"conn", 8, "conn owns sockets, loops and goroutines. Whatever imports it can block, so nothing that decides may"},
+	{"enroll", 8, "enroll decides who gets a certificate over the network; it must not reach the administration of the broker, nor the broker it"},
 	{"listener", 7, "listener is policy at the door; it answers verdicts, conn acts on them"},
 	{"broker", 6, "broker is where rooms meet in the order the specification asks for; the rooms below do not know each other"},
 	{"router", 5, "router answers who wants a message and nothing else, so that it can be checked against a twin too plain to be wrong"},

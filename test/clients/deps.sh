@@ -2,7 +2,7 @@
 # Installs the clients that the suites in test/ run against the broker:
 # mosquitto_pub and mosquitto_sub, paho for Debian's Python, MQTT.js, the modules of
 # paho for Go, the Mosquitto broker that Redoubt is compared with, what tries the
-# TLS of a broker from outside: openssl and sslscan, and pebble, an ACME server.
+# TLS of a broker from outside: openssl, curl and sslscan, and pebble, an ACME server.
 # Packages need root; as anybody else it only looks, and says the one command.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -14,6 +14,7 @@ command -v mosquitto_pub >/dev/null && command -v mosquitto_sub >/dev/null || mi
 command -v openssl >/dev/null || missing+=(openssl)
 command -v sslscan >/dev/null || missing+=(sslscan)
 command -v pebble >/dev/null && command -v pebble-challtestsrv >/dev/null || missing+=(pebble)
+command -v curl >/dev/null || missing+=(curl)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 

@@ -1,0 +1,26 @@
+package config
+
+var rowsEnroll = []Row{
+	{Key: "enroll", Kind: KindSection, Since: release,
+		Why: "Where devices get certificates of the CA of devices by themselves, over HTTPS (EST). Nothing else is served there. docs/ops/enrolment.md has the way from the token to the renewal."},
+	{Key: "enroll.bind", Kind: KindBinds, Default: "[]", Note: "off; such as `[\":8443\"]`, as in listeners.<name>.bind",
+		Why:   "An entrance for strangers, with the limits of the listeners: connections_per_prefix, connect_rate_per_prefix, handshakes_total, connect_deadline. It needs the CA of devices (redoubt cert ca init).",
+		Since: release, Reload: Restart, File: fileEntrance},
+	{Key: "enroll.listener", Kind: KindString, Default: `""`, Note: "the certificate of the built-in server CA, and profile intermediate",
+		Pattern: `^[a-z][a-z0-9_-]{0,31}$`, Form: "the name of a listener with TLS that is open",
+		Why:   "The listener whose server certificates and TLS profile are used here, too.",
+		Since: release, Reload: Restart, File: fileEntrance},
+	{Key: "enroll.life", Kind: KindDuration, Default: "720h", Min: "1h", Max: "8784h",
+		Why:   "How long a certificate is valid that a device got here. It renews itself when two thirds have passed, so that a short life costs nobody anything and a stolen key is soon worth nothing.",
+		Since: release, Reload: Live, File: fileAuthn},
+	{Key: "enroll.claims", Kind: KindItems, Default: "[]", Note: "one-time tokens only", Since: release, Reload: Live, File: fileAuthn,
+		Why: "Who may enrol with a claim certificate, one that many devices leave the factory with. It gets a device its first certificate and nothing else: no listener may accept its CA."},
+	{Key: "enroll.claims[].ca", Kind: KindPath, Need: true,
+		Why: "The CA of claim certificates, in PEM: one that issues nothing else. Read again at every reload.", Since: release, Reload: Live},
+	{Key: "enroll.claims[].names", Kind: KindString, Need: true, Pattern: `^.{1,200}$`, Form: "a regular expression for all of the name, such as line7-[0-9]{4}",
+		Why: "Which devices may be enrolled so. A name that ever had a certificate is refused whatever this says.", Since: release, Reload: Live},
+	{Key: "enroll.claims[].crl", Kind: KindPaths, Default: "[]", Note: "nothing is looked up",
+		Why: "Revocation lists for claim certificates, as in listeners.<name>.tls.crl.files. Read again at every reload.", Since: release, Reload: Live},
+	{Key: "enroll.claims[].per_day", Kind: KindInt, Default: "1000", Min: "1", Max: "100000",
+		Why: "Devices that one claim certificate enrols within 24 hours. Somebody who has taken it out of a device fills the record no faster.", Since: release, Reload: Live},
+}
