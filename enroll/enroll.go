@@ -25,6 +25,7 @@ import (
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/pki"
+	"github.com/redoubtmq/redoubt/pki/revoke"
 )
 
 // ALPN is the one protocol of the port. A client of MQTT that was sent here finds no common
@@ -59,6 +60,7 @@ type Claim struct {
 type Policy struct {
 	Life   time.Duration // of what is issued
 	Claims []Claim
+	Denied *revoke.Denied // certificates that get nothing, devices' and claims'; nil: none
 }
 
 // Options are what a Server needs; everything is required but Extra.
@@ -101,6 +103,14 @@ func New(o Options, p Policy) *Server {
 
 // Apply puts a policy in force for requests that come from then on.
 func (s *Server) Apply(p Policy) { s.policy.Store(&p) }
+
+// Deny changes who is denied in the policy, and nothing else of it. Whoever calls it and
+// Apply does so one after the other.
+func (s *Server) Deny(d *revoke.Denied) {
+	p := *s.policy.Load()
+	p.Denied = d
+	s.policy.Store(&p)
+}
 
 // Serve answers on the sockets until ctx is done; then requests under way have two seconds.
 // It owns the sockets, and answers nil for an end that ctx asked for.

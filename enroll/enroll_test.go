@@ -21,6 +21,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/pki"
+	"github.com/redoubtmq/redoubt/pki/revoke"
 )
 
 // TestFromATokenToTheRenewal (P3.4, P3.5): one certificate for one token, the next one for
@@ -65,6 +66,15 @@ func TestFromATokenToTheRenewal(t *testing.T) {
 	if status, _ = renew(pair(second, nextKey), csr(t, nextKey, "dev-2", nil)); status != http.StatusBadRequest {
 		t.Errorf("for another name: %d", status)
 	}
+	denied, err := revoke.ParseDenied([]string{revoke.FingerprintID(second)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.server.Deny(denied)
+	if status, _ = renew(pair(second, nextKey), csr(t, nextKey, "dev-1", nil)); status != http.StatusForbidden {
+		t.Errorf("denied: %d", status)
+	}
+	r.server.Deny(nil)
 	if _, _, err := r.devices.Revoke(time.Now(), "dev-1", true, "keyCompromise"); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +91,7 @@ func TestFromATokenToTheRenewal(t *testing.T) {
 	r.want(metrics.EnrolledRenewal, 1)
 	r.want(metrics.EnrolRefusedToken, 1)
 	r.want(metrics.EnrolRefusedRequest, 1)
-	r.want(metrics.EnrolRefusedCertificate, 3)
+	r.want(metrics.EnrolRefusedCertificate, 4)
 }
 
 // TestWhatClaimCertificatesGet: the first certificate of names that were agreed.

@@ -127,7 +127,7 @@ func (a *attempt) claim() (*Claim, error) {
 	var last error = pki.Deny(pki.DeniedClaim, "it showed a certificate, and there are no claims (enroll.claims)")
 	for i := range a.policy.Claims {
 		c := &a.policy.Claims[i]
-		if _, err := c.Clients.Verify(a.r.TLS.PeerCertificates, a.now); err != nil {
+		if _, err := c.Clients.Deny(a.policy.Denied).Verify(a.r.TLS.PeerCertificates, a.now); err != nil {
 			last = pki.Deny(pki.DeniedClaim, "%s", err.Error())
 			continue
 		}
@@ -142,7 +142,7 @@ func (a *attempt) renew() {
 	shown := a.r.TLS.PeerCertificates
 	name, err := "", error(pki.Deny(pki.DeniedCertificate, "it showed no certificate"))
 	if len(shown) > 0 {
-		if _, err = a.s.o.Known.Verify(shown, a.now); err == nil {
+		if _, err = a.s.o.Known.Deny(a.policy.Denied).Verify(shown, a.now); err == nil {
 			name, err = a.s.o.Known.Name(shown[0])
 		}
 		if err != nil {

@@ -40,6 +40,7 @@ func (n *node) denies(c *config.Config) (enforce func(), err error) {
 				l.ask(clients.Deny(d), n.clock.Now)
 			}
 		}
+		n.enrol.deny(d)
 		n.server.Recheck()
 	}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/redoubtmq/redoubt/enroll"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/pki"
+	"github.com/redoubtmq/redoubt/pki/revoke"
 )
 
 // enrolment is the port of enroll.bind; the zero enrolment is off.
@@ -76,6 +77,9 @@ func (n *node) enrolPolicy(c *config.Config, judges map[string]*pki.Clients) (p 
 	if len(c.Enroll.Bind) == 0 {
 		return p, nil
 	}
+	if p.Denied, err = deniedCerts(c); err != nil {
+		return p, err
+	}
 	devices := &pki.Clients{Ask: pki.ClientCertOptional}
 	if err := devices.LoadClientCAs([]string{pki.DevicesCA(c.Node.DataDir)}, n.clock.Now()); err != nil {
 		return p, fmt.Errorf("enroll.bind: %w", err)
@@ -111,6 +115,13 @@ func (e *enrolment) addresses() []string {
 		return nil
 	}
 	return e.entrance.Addresses()
+}
+
+// deny puts another list of denied certificates in force.
+func (e *enrolment) deny(d *revoke.Denied) {
+	if e.server != nil {
+		e.server.Deny(d)
+	}
 }
 
 // apply puts a policy in force.
