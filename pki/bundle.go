@@ -69,7 +69,9 @@ func (b *Bundle) mosquitto() string {
 # Paths are relative to the folder Mosquitto runs in; make them absolute.
 connection %[1]s
 address %[2]s
-bridge_protocol_version mqttv311
+bridge_protocol_version mqttv50
+try_private false
+notifications false
 remote_clientid %[1]s
 bridge_cafile %[3]s
 bridge_certfile client.pem

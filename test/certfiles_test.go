@@ -27,6 +27,7 @@ func TestCertificatesForServersAndInBundles(t *testing.T) {
 	t.Parallel()
 	testkit.Need(t, "mosquitto_pub")
 	testkit.Need(t, "openssl")
+	testkit.Need(t, "/usr/sbin/mosquitto")
 	data, out := filepath.Join(testkit.TempDir(t), "data"), testkit.TempDir(t)
 	file := func(name string) string { return filepath.Join(out, name) }
 	run := func(words ...string) testkit.Run {
@@ -78,6 +79,24 @@ func TestCertificatesForServersAndInBundles(t *testing.T) {
 	}
 	if r := testkit.Exec(t, patience, "", "sh", "-c", "cd "+dir+" && "+strings.TrimSpace(try)+" -q 1"); r.Code != 0 {
 		t.Errorf("%s\n%s\n%s", try, r.Text(), b.Log())
+	}
+	// Its configuration is a bridge: what Mosquitto is told locally arrives.
+	local := testkit.FreePort(t)
+	conf, err := os.ReadFile(filepath.Join(dir, "mosquitto.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The same certificate twice would be one session twice: the one who looks has another.
+	bundle("--format", "dir", "--out", file("watcher"))
+	testkit.WriteFile(t, filepath.Join(dir, "here.conf"), fmt.Sprintf("user root\nlistener %d 127.0.0.1\nallow_anonymous true\n%s", local, conf))
+	bridge := testkit.Go(t, "", "sh", "-c", "cd "+dir+" && exec /usr/sbin/mosquitto -c here.conf")
+	defer bridge.Stop()
+	watch := testkit.Go(t, "", "sh", "-c", fmt.Sprintf("cd %s && exec mosquitto_sub -h localhost -p %d --cafile ca.pem --cert client.pem --key client.key -q 1 -t devices/dev-1/bridged -C 1", file("watcher"), port))
+	defer watch.Stop()
+	if !until(patience, func() bool {
+		return testkit.Exec(t, patience, "", "mosquitto_pub", "-h", "127.0.0.1", "-p", fmt.Sprint(local), "-q", "1", "-t", "devices/dev-1/bridged", "-m", "over-the-bridge").Code == 0 && strings.Contains(watch.Stdout.String(), "over-the-bridge")
+	}) {
+		t.Errorf("nothing came over the bridge\n%s%s\n%s", bridge.Stdout, bridge.Stderr, b.Log())
 	}
 	bundle("--out", file("dev.tar"))
 	must(testkit.Exec(t, patience, "", "tar", "-xf", file("dev.tar"), "-C", out))

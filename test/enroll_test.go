@@ -1,12 +1,20 @@
 package test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redoubtmq/redoubt/internal/testkit"
 )
@@ -163,6 +171,92 @@ func TestADeviceEnrolsWithCurl(t *testing.T) {
 	}
 }
 
+// TestADeviceEnrolsWithRedoubt: the same with the program itself, which keeps the files and
+// knows what is due; with the exit codes that a timer goes by.
+func TestADeviceEnrolsWithRedoubt(t *testing.T) {
+	t.Parallel()
+	r := newEnrolRig(t, "")
+	url := fmt.Sprintf("https://localhost:%d", r.http)
+	device := func(words ...string) testkit.Run { // on the device: no configuration, no data directory
+		t.Helper()
+		return testkit.Exec(t, patience, "", append([]string{testkit.Binary(t), "cert"}, append(words, "--server", url, "--cafile", r.CA())...)...)
+	}
+	enroll := func(name, token string) testkit.Run {
+		t.Helper()
+		testkit.WriteFile(t, r.file("token"), token+"\n")
+		return device("enroll", "--name", name, "--token-file", r.file("token"), "--out", r.out)
+	}
+	renew := func(file string, words ...string) testkit.Run {
+		t.Helper()
+		return device(append([]string{"renew", "--cert", r.file(file + ".pem"), "--key", r.file(file + ".key")}, words...)...)
+	}
+	if run := enroll("dev-1", "wrong"); run.Code != 3 || !strings.Contains(run.Stderr, "does not take the token") {
+		t.Errorf("a wrong token: exit code %d\n%s", run.Code, run.Text())
+	}
+	if left, _ := filepath.Glob(r.file("dev-1*")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+	token := r.token("dev-1", "--ttl", "1h")
+	if run := enroll("dev-1", token); run.Code != 0 {
+		t.Fatalf("exit code %d\n%s\n%s", run.Code, run.Text(), r.Log())
+	}
+	if info, err := os.Stat(r.file("dev-1.key")); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the key: %v %v", err, info.Mode())
+	}
+	if run := r.pub("dev-1", "dev-1"); run.Code != 0 {
+		t.Errorf("%s\n%s", run.Text(), r.Log())
+	}
+	if run := enroll("dev-1", r.token("dev-1")); run.Code != 1 || !strings.Contains(run.Stderr, "not overwritten") {
+		t.Errorf("over a file: exit code %d\n%s", run.Code, run.Text())
+	}
+
+	if run := renew("dev-1"); run.Code != 0 || !strings.Contains(run.Stdout, "nothing was done") {
+		t.Errorf("before it is due: exit code %d\n%s", run.Code, run.Text())
+	}
+	before, err := os.ReadFile(r.file("dev-1.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if run := renew("dev-1", "--force", "-o", "json"); run.Code != 0 || !strings.Contains(run.Stdout, `"renewed": true`) {
+		t.Errorf("renewal: exit code %d\n%s\n%s", run.Code, run.Text(), r.Log())
+	}
+	if after, err := os.ReadFile(r.file("dev-1.pem")); err != nil || string(after) == string(before) {
+		t.Errorf("the certificate is the same (%v)", err)
+	}
+	if run := r.pub("dev-1", "dev-1"); run.Code != 0 {
+		t.Errorf("the renewed one: %s\n%s", run.Text(), r.Log())
+	}
+
+	// One that is due is asked for without --force; this one, of nobody, in vain.
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	due := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "dev-1"}, NotBefore: time.Now().Add(-21 * 24 * time.Hour), NotAfter: time.Now().Add(9 * 24 * time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, due, due, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.WriteFile(t, r.file("due.pem"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	testkit.WriteFile(t, r.file("due.key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})))
+	if run := renew("due"); run.Code != 3 || !strings.Contains(run.Stderr, "does not take the certificate") {
+		t.Errorf("one that is due: exit code %d\n%s", run.Code, run.Text())
+	}
+
+	r.must(r.Redoubt("", "cert", "revoke", "dev-1", "--all"))
+	if run := renew("dev-1", "--force"); run.Code != 3 {
+		t.Errorf("revoked: exit code %d\n%s", run.Code, run.Text())
+	}
+	r.Stop()
+	if run := renew("dev-1", "--force"); run.Code != 1 {
+		t.Errorf("without a broker: exit code %d\n%s", run.Code, run.Text())
+	}
+}
+
 // TestAFleetEnrols: by what all devices of a batch have, which is good for nothing else.
 func TestAFleetEnrols(t *testing.T) {
 	t.Parallel()
@@ -196,8 +290,9 @@ func TestAFleetEnrols(t *testing.T) {
 			t.Errorf("%s: status %s\n%s", name, status, r.Log())
 		}
 	}
-	if status := enroll("b", "line7-0002", claim); status != "200" {
-		t.Errorf("another one: status %s\n%s", status, r.Log())
+	if run := testkit.Exec(t, patience, "", testkit.Binary(t), "cert", "enroll", "--server", fmt.Sprintf("https://localhost:%d", r.http), "--cafile", r.CA(), "--name", "line7-0002",
+		"--claim-cert", filepath.Join(claims, "claim.pem"), "--claim-key", filepath.Join(claims, "claim.key"), "--out", r.out); run.Code != 0 {
+		t.Errorf("another one: %s\n%s", run.Text(), r.Log())
 	}
 	if status := enroll("b", "line7-0003", claim); status != "403" {
 		t.Errorf("one too many in a day: status %s", status)

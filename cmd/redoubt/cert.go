@@ -44,7 +44,7 @@ func certCmd(g *globals) *cobra.Command {
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	issue.AddCommand(certIssueCmd(g), certIssueServerCmd(g))
-	cmd.AddCommand(ca, issue, certRenewCmd(g), certTokenCmd(g), certBundleCmd(g), certListCmd(g), certRevokeCmd(g), certDenyCmd(g), certAllowCmd(g), certCRLCmd(g), certLintCmd(g))
+	cmd.AddCommand(ca, issue, certRenewCmd(g), certTokenCmd(g), certEnrollCmd(g), certBundleCmd(g), certListCmd(g), certRevokeCmd(g), certDenyCmd(g), certAllowCmd(g), certCRLCmd(g), certLintCmd(g))
 	return cmd
 }
 

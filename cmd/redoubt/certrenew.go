@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -11,12 +12,28 @@ import (
 )
 
 func certRenewCmd(g *globals) *cobra.Command {
+	var f renewFlags
 	cmd := &cobra.Command{
 		Use:   "renew",
-		Short: "Issue the next certificate to who has one",
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Short: "Get or issue the next certificate of who has one",
+		Long: "With --server, --cert and --key it is for the device: when two thirds of the life of its certificate have passed it asks\n" +
+			"the broker for the next one, by the one before, and puts the new pair in the place of the old. Before that it does\n" +
+			"nothing, so that a timer can run it every few hours; -o json says whether it did (renewed). A crash in the middle is\n" +
+			"mended by the next run.\n" +
+			"The commands below are for the operator, who has the CA.\n\n" + enrolCodes,
+		Example: "  redoubt cert renew --server https://broker.example:8443 --cafile ca.pem --cert dev-1.pem --key dev-1.key",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if f.at.url == "" {
+				if f.files.Cert != "" || f.files.Key != "" {
+					return &usageError{errors.New("--server is missing: which broker is asked?")}
+				}
+				return cmd.Help()
+			}
+			return renewHere(cmd, g, &f)
+		},
 	}
+	f.add(cmd)
 	cmd.AddCommand(certRenewDeviceCmd(g), certRenewServerCmd(g))
 	return cmd
 }
