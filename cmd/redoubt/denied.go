@@ -35,12 +35,12 @@ func (n *node) denies(c *config.Config) (enforce func(), err error) {
 		return nil, err
 	}
 	return func() {
+		n.enrol.deny(d)
 		for _, l := range n.listeners {
 			if clients := l.Clients.Load(); clients != nil {
 				l.ask(clients.Deny(d), n.clock.Now)
 			}
 		}
-		n.enrol.deny(d)
 		n.server.Recheck()
 	}, nil
 }
