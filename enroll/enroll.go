@@ -104,6 +104,9 @@ func New(o Options, p Policy) *Server {
 // Apply puts a policy in force for requests that come from then on.
 func (s *Server) Apply(p Policy) { s.policy.Store(&p) }
 
+// Policy is the one in force.
+func (s *Server) Policy() Policy { return *s.policy.Load() }
+
 // Deny changes who is denied in the policy, and nothing else of it. Whoever calls it and
 // Apply does so one after the other.
 func (s *Server) Deny(d *revoke.Denied) {

@@ -62,7 +62,8 @@ func TestCertificatesForServersAndInBundles(t *testing.T) {
 	port := testkit.FreePort(t)
 	listeners, authn := deviceListener(data, port)
 	listeners = strings.Replace(listeners, "    tls:\n", fmt.Sprintf("    tls:\n      certificates: [{cert: %q, key: %q}]\n", file("localhost.pem"), "file:"+file("localhost.key")), 1)
-	b := testkit.Start(t, testkit.Options{DataDir: data, Config: authn, Listeners: listeners})
+	enrol := testkit.FreePort(t) // with the certificates of that listener
+	b := testkit.Start(t, testkit.Options{DataDir: data, Config: authn + fmt.Sprintf("enroll: {bind: [\"127.0.0.1:%d\"], listener: devices}\n", enrol), Listeners: listeners})
 
 	// A folder, an archive, an archive in a pipe, and PKCS #12.
 	bundle := func(words ...string) string {
@@ -126,12 +127,15 @@ func TestCertificatesForServersAndInBundles(t *testing.T) {
 	// Renewing: a server's, which the listener takes up, and a device's.
 	must(b.Redoubt("", "cert", "renew", "server", "localhost", "--out", out))
 	before := served(t, port, ca)
+	if other := served(t, enrol, ca); other != before {
+		t.Errorf("the port for enrolment shows certificate %s, the listener %s", other, before)
+	}
 	for _, kind := range []string{".pem", ".key"} {
 		if err := os.Rename(file("localhost.new"+kind), file("localhost"+kind)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if !until(patience, func() bool { return served(t, port, ca) != before }) {
+	if !until(patience, func() bool { return served(t, port, ca) != before && served(t, enrol, ca) != before }) {
 		t.Errorf("the renewed certificate is not served\n%s", b.Log())
 	}
 	must(b.Redoubt("", "cert", "issue", "device", "dev-2", "--out", out, "--days", "30"))

@@ -315,4 +315,27 @@ func TestAFleetEnrols(t *testing.T) {
 	if run := r.Redoubt("", "reload"); run.Code != 1 || !strings.Contains(run.Text(), "would be accepted by listeners.devices") {
 		t.Errorf("a listener that accepts claims: exit code %d\n%s", run.Code, run.Text())
 	}
+	// The same behind its back: the file of the listener changes.
+	f, err := os.OpenFile(filepath.Join(r.DataDir, "certs", "devices", "ca.pem"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(claims, "ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := len(r.Log())
+	if _, err := f.Write(text); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	if !until(patience, func() bool { return strings.Contains(r.Log()[from:], "would be accepted by listeners.devices") }) {
+		t.Errorf("nothing is said of it\n%s", r.Log())
+	}
+	if run := pubAs(t, r.CA(), r.port, "line7-0001", filepath.Join(claims, "claim.pem"), filepath.Join(claims, "claim.key")); run.Code == 0 {
+		t.Error("a claim certificate is accepted by the listener")
+	}
+	if run := r.pub("line7-0001", "a"); run.Code != 0 {
+		t.Errorf("a device is refused: %s\n%s", run.Text(), r.Log())
+	}
 }

@@ -100,13 +100,34 @@ func (n *node) enrolPolicy(c *config.Config, judges map[string]*pki.Clients) (p 
 			return p, fmt.Errorf("%s.ca: %s is the CA of devices, or one of the two has issued the other: claim certificates need a CA that issues nothing else", key, pki.Describe(x))
 		}
 		for _, name := range sortedKeys(judges) {
-			if x := judges[name].Overlaps(claim.Clients); x != nil {
-				return p, fmt.Errorf("%s.ca: certificates of %s would be accepted by listeners.%s (client_ca), too: claim certificates need a CA that issues nothing else", key, pki.Describe(x), name)
+			if err := apart(name, judges[name], claim.Clients); err != nil {
+				return p, fmt.Errorf("%s.ca: %w", key, err)
 			}
 		}
 		p.Claims = append(p.Claims, claim)
 	}
 	return p, nil
+}
+
+// apart refuses a listener that accepts claim certificates.
+func apart(name string, clients, claims *pki.Clients) error {
+	if x := clients.Overlaps(claims); x != nil {
+		return fmt.Errorf("claim certificates of %s would be accepted by listeners.%s (client_ca), too: they need a CA that issues nothing else", pki.Describe(x), name)
+	}
+	return nil
+}
+
+// apart is the same for the claims in force; clients may be nil.
+func (e *enrolment) apart(name string, clients *pki.Clients) error {
+	if e.server == nil || clients == nil {
+		return nil
+	}
+	for _, claim := range e.server.Policy().Claims {
+		if err := apart(name, clients, claim.Clients); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // addresses are those listened on.

@@ -104,7 +104,7 @@ func (n *node) reread(ctx context.Context) {
 		}
 		certs, err := n.pairs(l.Name, ln)
 		clients, clientsErr := n.clients(l.Name, c)
-		if err = errors.Join(err, clientsErr); err == nil {
+		if err = errors.Join(err, clientsErr, n.enrol.apart(l.Name, clients)); err == nil {
 			err = n.stapleFor(ctx, l, ln, certs, stapleSwap)
 		}
 		if err != nil {
