@@ -27,7 +27,7 @@ var (
 func scanned(t *testing.T) (b *testkit.Broker, ports map[string]int) {
 	t.Helper()
 	ca := newDeviceCA(t, "devices")
-	ports = map[string]int{"modern": testkit.FreePort(t), "rsa": testkit.FreePort(t), "asks": testkit.FreePort(t), "webasks": testkit.FreePort(t)}
+	ports = map[string]int{"modern": testkit.FreePort(t), "rsa": testkit.FreePort(t), "asks": testkit.FreePort(t), "webasks": testkit.FreePort(t), "enroll": testkit.FreePort(t)}
 	dir := testkit.TempDir(t)
 	for _, kind := range []string{"rsa:2048", "ec"} {
 		name := filepath.Join(dir, kind[:2])
@@ -50,7 +50,13 @@ func scanned(t *testing.T) (b *testkit.Broker, ports map[string]int) {
 		return fmt.Sprintf("  %s:\n    protocol: %s\n    bind: [\"127.0.0.1:%d\"]\n    tls: {%s}\n", name, protocol, ports[name], tls)
 	}
 	asks := fmt.Sprintf("client_cert: required, client_ca: [%s]", ca.path("ca.pem"))
-	b = testkit.Start(t, testkit.Options{WebSocket: true,
+	data := filepath.Join(testkit.TempDir(t), "data")
+	for _, words := range [][]string{{"init"}, {"cert", "ca", "init"}} { // whom the port for enrolment issues from
+		if r := testkit.Exec(t, patience, "", slices.Concat([]string{testkit.Binary(t)}, words, []string{"--data-dir", data})...); r.Code != 0 {
+			t.Fatal(r.Text())
+		}
+	}
+	b = testkit.Start(t, testkit.Options{WebSocket: true, DataDir: data, Config: fmt.Sprintf("enroll: {bind: [\"127.0.0.1:%d\"]}\n", ports["enroll"]),
 		Listeners: entry("modern", "mqtts", "profile: modern") + entry("rsa", "mqtts", "certificates: ["+pair("ec")+", "+pair("rs")+"]") + entry("asks", "mqtts", asks) + entry("webasks", "wss", asks),
 	})
 	ports["mqtts"], ports["wss"] = b.Port, b.WebSocket
@@ -209,8 +215,8 @@ func TestNothingBelowTheProfileByOpenSSL(t *testing.T) {
 	t.Parallel()
 	testkit.Need(t, "openssl")
 	b, ports := scanned(t)
-	all := []string{"mqtts", "wss", "modern", "rsa", "asks", "webasks"}
-	ecdsa12, rsa12 := []string{"mqtts", "wss", "rsa", "asks", "webasks"}, []string{"rsa"}
+	all := []string{"mqtts", "wss", "modern", "rsa", "asks", "webasks", "enroll"}
+	ecdsa12, rsa12 := []string{"mqtts", "wss", "rsa", "asks", "webasks", "enroll"}, []string{"rsa"}
 	everything := []string{"-cipher", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"}
 	rows := []hello{
 		{"TLS 1.0", append([]string{"-tls1"}, everything...), nil},
@@ -228,7 +234,7 @@ func TestNothingBelowTheProfileByOpenSSL(t *testing.T) {
 		{"signatures with ECDSA only", []string{"-tls1_3", "-sigalgs", "ECDSA+SHA256"}, all},
 		{"another service's ALPN", []string{"-alpn", "h2,ftp"}, nil},
 		{"MQTT's ALPN", []string{"-alpn", "mqtt"}, []string{"mqtts", "modern", "rsa", "asks"}},
-		{"HTTP's ALPN", []string{"-alpn", "http/1.1"}, []string{"wss", "webasks"}},
+		{"HTTP's ALPN", []string{"-alpn", "http/1.1"}, []string{"wss", "webasks", "enroll"}},
 		{"a name nobody has", []string{"-servername", "nobody.example"}, all},
 		{"no name", []string{"-noservername"}, all},
 	}
