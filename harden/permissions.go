@@ -72,8 +72,11 @@ func filesOf(c *config.Config) []guarded {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Listeners)) {
-		for _, file := range slices.Concat(c.Listeners[name].TLS.ClientCA, c.Listeners[name].TLS.CRL.Files) {
-			out = append(out, guarded{file, pki.OwnerWrites, "client CA or revocation list of listeners." + name, true})
+		for _, file := range c.Listeners[name].TLS.ClientCA {
+			out = append(out, guarded{file, pki.OwnerWrites, "client CA of listeners." + name, true})
+		}
+		for _, file := range c.Listeners[name].TLS.CRL.Files { // without it the listener does not open; that of the CA of devices is made anew before
+			out = append(out, guarded{file, pki.OwnerWrites, "revocation list of listeners." + name, false})
 		}
 		for _, pair := range c.Listeners[name].TLS.Certificates {
 			out = append(out, guarded{pair.Cert, pki.OwnerWrites, "certificate of listeners." + name, true})
