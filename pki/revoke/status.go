@@ -61,7 +61,8 @@ type Status struct {
 	ThisUpdate time.Time
 	NextUpdate time.Time // zero: the responder does not say, and may know more at any time
 	RevokedAt  time.Time
-	Hold       bool // revoked for the time being, and may come back
+	Reason     int  // why, RFC 5280 §5.3.1
+	Hold       bool // for the time being, and it may come back
 }
 
 // ParseStatus judges an answer about the certificate with this serial number: it counts if the
@@ -100,7 +101,7 @@ func ParseStatus(b []byte, serial *big.Int, issuer *x509.Certificate, now time.T
 	case ocsp.Good:
 		s.Standing = Good
 	case ocsp.Revoked:
-		s.Standing, s.RevokedAt, s.Hold = Revoked, r.RevokedAt, r.RevocationReason == ocsp.CertificateHold
+		s.Standing, s.RevokedAt, s.Reason, s.Hold = Revoked, r.RevokedAt, r.RevocationReason, r.RevocationReason == ocsp.CertificateHold
 	default:
 		return nil, errors.New("the responder does not know the certificate")
 	}

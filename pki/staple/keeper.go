@@ -17,6 +17,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/pki"
 	"github.com/redoubtmq/redoubt/pki/fetch"
+	"github.com/redoubtmq/redoubt/pki/revoke"
 )
 
 const (
@@ -252,7 +253,7 @@ func (k *Keeper) ask(ctx context.Context, e *entry, now time.Time) (*Staple, err
 	for _, at := range e.leaf.OCSPServer[:min(len(e.leaf.OCSPServer), respondersMax)] {
 		var raw []byte
 		var s *Staple
-		if raw, err = client.Post(ctx, at, "application/ocsp-request", request, answerBytesMax); err == nil {
+		if raw, err = client.Post(ctx, at, "application/ocsp-request", request, revoke.StatusBytesMax); err == nil {
 			if s, err = Judge(raw, e.leaf, e.issuer, now); err == nil {
 				return s, nil
 			}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ocsp"
+
+	"github.com/redoubtmq/redoubt/pki/revoke"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -114,32 +116,32 @@ func TestJudge(t *testing.T) {
 		"with SHA-256 in its name":            {says(t, between, responder, false, with(func(r *ocsp.Response) { r.IssuerHash = crypto.SHA256 })), ""},
 		"with SHA-384 in its name":            {says(t, between, responder, false, with(func(r *ocsp.Response) { r.IssuerHash = crypto.SHA384 })), ""},
 
-		"by its responder, who does not show himself": {says(t, between, responder, true, good), "not signed by the issuer"},
-		"by the issuer's issuer":                      {says(t, between, ca, false, good), "has not made a responder"},
-		"by another CA of the same name":              {says(t, between, sign(t, nil, 9, asCA("between")), true, good), "not signed by the issuer"},
-		"by a responder of another CA":                {says(t, between, sign(t, other, 3, asResponder), false, good), "has not made a responder"},
-		"by another leaf of the issuer":               {says(t, between, sign(t, between, 4, nil), false, good), "lacks OCSPSigning"},
-		"by the leaf itself":                          {says(t, between, leaf, false, good), "lacks OCSPSigning"},
+		"by its responder, who does not show himself": {says(t, between, responder, true, good), "was not signed by"},
+		"by the issuer's issuer":                      {says(t, between, ca, false, good), "has not issued a certificate"},
+		"by another CA of the same name":              {says(t, between, sign(t, nil, 9, asCA("between")), true, good), "was not signed by"},
+		"by a responder of another CA":                {says(t, between, sign(t, other, 3, asResponder), false, good), "has not issued a certificate"},
+		"by another leaf of the issuer":               {says(t, between, sign(t, between, 4, nil), false, good), "is not for signing answers"},
+		"by the leaf itself":                          {says(t, between, leaf, false, good), "is not for signing answers"},
 		"by a responder that has expired": {says(t, between, sign(t, between, 3, func(c *x509.Certificate) {
 			asResponder(c)
 			c.NotAfter = noon.Add(-time.Second)
-		}), false, good), "not valid now"},
+		}), false, good), "valid from"},
 
 		"about another": {says(t, between, responder, false, with(func(r *ocsp.Response) { r.SerialNumber = big.NewInt(78) })), "no response matching"},
-		"about one of another CA with the same number": {says(t, ca, between, true, good), "another issuer that has the same serial number"},
+		"about one of another CA with the same number": {says(t, ca, between, true, good), "a certificate of another issuer"},
 
-		"of tomorrow":         {says(t, between, responder, false, with(func(r *ocsp.Response) { r.ThisUpdate = noon.Add(6 * time.Minute) })), "is to come"},
+		"of tomorrow":         {says(t, between, responder, false, with(func(r *ocsp.Response) { r.ThisUpdate = noon.Add(6 * time.Minute) })), "in the future"},
 		"of a clock ahead":    {says(t, between, responder, false, with(func(r *ocsp.Response) { r.ThisUpdate = noon.Add(4 * time.Minute) })), ""},
 		"at its end":          {says(t, between, responder, false, with(func(r *ocsp.Response) { r.NextUpdate = noon })), "has counted until"},
 		"without an end":      {says(t, between, responder, false, with(func(r *ocsp.Response) { r.NextUpdate = time.Time{} })), "nextUpdate"},
-		"the wrong way round": {says(t, between, responder, false, with(func(r *ocsp.Response) { r.NextUpdate = noon.Add(-2 * time.Minute) })), "before it began"},
+		"the wrong way round": {says(t, between, responder, false, with(func(r *ocsp.Response) { r.ThisUpdate, r.NextUpdate = noon.Add(2*time.Minute), noon.Add(time.Minute) })), "before it began"},
 
 		"unknown":  {says(t, between, responder, false, with(func(r *ocsp.Response) { r.Status = ocsp.Unknown })), "does not know"},
 		"revoked":  {says(t, between, responder, false, with(func(r *ocsp.Response) { r.Status, r.RevokedAt, r.RevocationReason = ocsp.Revoked, noon, 1 })), "revoked on 2026-03-01 12:00 UTC (keyCompromise)"},
 		"an error": {ocsp.TryLaterErrorResponse, "try later"},
-		"nothing":  {nil, "cannot be taken"},
-		"noise":    {[]byte(strings.Repeat("0\x82\x01\x00", 100)), "cannot be taken"},
-		"too much": {make([]byte, answerBytesMax+1), "65537 bytes"},
+		"nothing":  {nil, "not the issuer's"},
+		"noise":    {[]byte(strings.Repeat("0\x82\x01\x00", 100)), "not the issuer's"},
+		"too much": {make([]byte, revoke.StatusBytesMax+1), "65537 bytes"},
 	} {
 		s, err := Judge(row.raw, leaf.x, between.x, noon)
 		if row.want == "" && (err != nil || s.NextUpdate.IsZero()) || row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)) {
