@@ -121,7 +121,7 @@ func rotate(t *testing.T, b *testkit.Broker, ca *deviceCA, port int, serves *x50
 		t.Error("what is served is not what was written last")
 	}
 	after := pageOf(t, b)
-	if after[`redoubt_alarms{alarm="certificate_files_refused"}`] != 0 || strings.Contains(must(t, b, "status"), "alarm") {
+	if after[`redoubt_alarms{alarm="certificate_files_refused"}`] != 0 || strings.Contains(must(t, b, "status"), "certificate_files_refused") {
 		t.Error("the alarm outlives its cause")
 	}
 	for series, n := range after {
