@@ -3,6 +3,7 @@ package broker
 import (
 	"time"
 
+	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
@@ -33,6 +34,14 @@ func (h *Home) Fail(now time.Time, ref Ref, e *mqtt.Error) {
 	if r := h.at(ref); r != nil {
 		h.dismiss(now, r, e)
 	}
+}
+
+// Who is the client of a session; the zero Principal: there is none.
+func (h *Home) Who(ref Ref) auth.Principal {
+	if r := h.at(ref); r != nil {
+		return r.by
+	}
+	return auth.Principal{}
 }
 
 // Gone tells that the connection has ended without us: the will is due.

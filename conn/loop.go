@@ -38,6 +38,7 @@ type Loop struct {
 	paused []broker.ConnRef // with a time
 	before strangers        // before an accepted CONNECT
 	round
+	sweep   sweep
 	ending  bool // leave when the last connection has gone
 	shaking int  // handshakes of this loop that are under way
 

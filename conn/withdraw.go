@@ -35,13 +35,25 @@ const recheckSome = 64
 // It returns at once; the loops do it beside their work.
 func (s *Server) Recheck() {
 	for _, l := range s.loops {
-		l.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.recheck(0) }})
+		l.inbox.post(event{kind: evCall, fn: func(l *Loop) {
+			if l.sweep.asked = true; !l.sweep.under {
+				l.recheck(0)
+			}
+		}})
 	}
 }
+
+// sweep is a pass over the connections of a loop. One that is asked for in the middle of
+// another begins when that one is over: a list that is written every second would else
+// have them judged over and over, and the last of them later each time.
+type sweep struct{ under, asked bool }
 
 // recheck goes on with the connections from this slot on. Who has no session yet is judged
 // again when it gets one: until then it may move to a loop that is past it.
 func (l *Loop) recheck(from int) {
+	if from == 0 {
+		l.sweep = sweep{under: true}
+	}
 	judged := 0
 	for i := from; i < len(l.conns); i++ {
 		c := l.conns[i]
@@ -60,13 +72,19 @@ func (l *Loop) recheck(from int) {
 			l.guard(c, func() { l.withdrawn(c, err) })
 		}
 	}
+	if l.sweep.under = false; l.sweep.asked {
+		l.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.recheck(0) }})
+		l.sweep.under = true // until then nobody else begins
+	}
 }
 
 // withdrawn closes a connection whose certificate is not good any more.
 func (l *Loop) withdrawn(c *Conn, err error) {
 	l.count.Inc(metrics.CertificatesWithdrawn)
+	by := l.home.Who(c.session)
 	l.server.broker.Log().Event(l.now, slog.LevelWarn, "the certificate of a client was withdrawn, closed", c.from.String(),
-		slog.String("address", c.from.String()), slog.String("listener", c.listener.Name), slog.String("why", err.Error()))
+		slog.String("address", c.from.String()), slog.String("listener", c.listener.Name), slog.String("user", by.Username), slog.String("client_id", by.ClientID),
+		slog.String("why", err.Error()))
 	l.home.Fail(l.now, c.session, &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: err.Error()})
 }
 

@@ -287,7 +287,7 @@ func TestADeviceWithACertificate(t *testing.T) {
 			t.Error("a live connection of a revoked certificate is still there after 10 s")
 		}
 	}
-	if _, ok := b.Stderr.WaitFor(patience, from, "was revoked by its issuer"); !ok {
+	if _, ok := b.Stderr.WaitFor(patience, from, "was revoked by its issuer", `"client_id":"`); !ok {
 		t.Errorf("the log does not say why\n%s", b.Stderr)
 	}
 	live.Wait(patience) // mosquitto_sub ends when it was refused, which it is when it comes back
