@@ -55,7 +55,7 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   $(TESTSUM) step gofmt bash -c 'bad=$$(gofmt -l .); echo "$$bad"; test -z "$$bad"'; \
 	   $(TESTSUM) step vet go vet ./...; \
 	   $(TESTSUM) step build go build $(RACE) -o bin/watched/redoubt ./cmd/redoubt; \
-	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt; \
+	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt GORACE=atexit_sleep_ms=20; \
 	   $(TESTSUM) stream race go test -json $(RACE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' ./test ./...; \
 	   $(TESTSUM) stream alone go test -json $(RACE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
 	   $(TESTSUM) stream unwatched go test -json -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
