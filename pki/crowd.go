@@ -6,8 +6,8 @@ import "crypto/x509"
 // as long as the connection; three certificates with post-quantum signatures take 20 KiB.
 const shownBytesMax = 32 << 10
 
-// crowded judges how many certificates a client has shown, and how large they are, before any signature is
-// verified. Package x509 tries every issuer that has the right name, and stops after a
+// crowded judges how many certificates a client has shown, how large they are and how they are written,
+// before any signature is verified. Package x509 tries every issuer that has the right name, and stops after a
 // hundred signatures: thirty times what an honest client costs, for whoever asks.
 // So at most what chain_depth allows is looked at, and no two that say they are of one CA.
 func (c *Clients) crowded(shown []*x509.Certificate) *Refused {
@@ -17,6 +17,9 @@ func (c *Clients) crowded(shown []*x509.Certificate) *Refused {
 	}
 	bytes := 0
 	for _, x := range shown {
+		if !whole(x) {
+			return refuse(leaf, "or one sent with it is not written as its issuer has: there are bytes that nobody has signed")
+		}
 		bytes += len(x.Raw)
 	}
 	if bytes > shownBytesMax {

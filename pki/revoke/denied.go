@@ -2,8 +2,10 @@ package revoke
 
 import (
 	"bytes"
+	"crypto/ecdsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/hex"
 	"fmt"
 	"math/big"
@@ -100,7 +102,7 @@ func (d *Denied) Check(chain []*x509.Certificate) *Refusal {
 	}
 	for i, c := range chain {
 		by := ""
-		if d.fingerprints[sha256.Sum256(c.Raw)] {
+		if d.fingerprints[sha256.Sum256(c.Raw)] || i+1 < len(chain) && d.deniesTwin(c, chain[i+1]) {
 			by = "fingerprint"
 		}
 		root := len(chain) > 1 && i == len(chain)-1 && bytes.Equal(c.RawSubject, c.RawIssuer)
@@ -112,4 +114,44 @@ func (d *Denied) Check(chain []*x509.Certificate) *Refusal {
 		}
 	}
 	return nil
+}
+
+// deniesTwin tells whether the other way to write the certificate is denied.
+func (d *Denied) deniesTwin(c, issuer *x509.Certificate) bool {
+	if len(d.fingerprints) == 0 {
+		return false
+	}
+	twin := twin(c, issuer)
+	return twin != nil && d.fingerprints[sha256.Sum256(twin)]
+}
+
+// twin is the certificate in DER with the other signature that is as good: with ECDSA, whoever
+// sees one (r, s) knows (r, n-s), too, and that changes the fingerprint. nil: there is none.
+func twin(c, issuer *x509.Certificate) []byte {
+	key, isECDSA := issuer.PublicKey.(*ecdsa.PublicKey)
+	if !isECDSA {
+		return nil
+	}
+	var parts struct {
+		Signed, Algorithm asn1.RawValue
+		Signature         asn1.BitString
+	}
+	var signature struct{ R, S *big.Int }
+	if _, err := asn1.Unmarshal(c.Raw, &parts); err != nil {
+		return nil
+	}
+	if _, err := asn1.Unmarshal(parts.Signature.Bytes, &signature); err != nil {
+		return nil
+	}
+	signature.S.Sub(key.Params().N, signature.S)
+	b, err := asn1.Marshal(signature)
+	if err != nil {
+		return nil
+	}
+	parts.Signature = asn1.BitString{Bytes: b, BitLength: 8 * len(b)}
+	out, err := asn1.Marshal(parts)
+	if err != nil {
+		return nil
+	}
+	return out
 }

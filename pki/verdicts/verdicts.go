@@ -64,7 +64,7 @@ type Verdicts struct {
 	swept   time.Time          // when what is due was last looked for
 }
 
-// id is a certificate, by itself and that of its issuer.
+// id is a certificate, by what its issuer has signed and by that one's certificate.
 type id [sha256.Size]byte
 
 // silence is that of a responder.
@@ -126,10 +126,11 @@ func (v *Verdicts) stir() {
 
 // Standing implements revoke.Responders.
 func (v *Verdicts) Standing(c, by *x509.Certificate) (revoke.Standing, string) {
-	byID := sha256.Sum256(by.Raw)
+	// By what is signed: the rest can be written in another way, and would be somebody else.
+	byID := sha256.Sum256(by.RawTBSCertificate)
 	h := sha256.New()
 	h.Write(byID[:])
-	h.Write(c.Raw)
+	h.Write(c.RawTBSCertificate)
 	key := id(h.Sum(nil))
 	v.mu.Lock()
 	defer v.mu.Unlock()

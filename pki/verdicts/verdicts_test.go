@@ -97,7 +97,8 @@ func (r *rig) leaf(serial int64, responders ...string) *x509.Certificate {
 	if responders == nil {
 		responders = []string{r.url}
 	}
-	return &x509.Certificate{Raw: fmt.Append(nil, serial, responders), SerialNumber: big.NewInt(serial), OCSPServer: responders}
+	b := fmt.Append(nil, serial, responders)
+	return &x509.Certificate{Raw: b, RawTBSCertificate: b, SerialNumber: big.NewInt(serial), OCSPServer: responders}
 }
 
 // says is an answer about a certificate, of now, by the CA itself.
@@ -392,5 +393,22 @@ func TestVerdictsAreBounded(t *testing.T) {
 	r.take()
 	if known, _ := r.Held(); known > 2 || len(r.failing) > known {
 		t.Errorf("%d are known, and nobody uses them", known)
+	}
+}
+
+// TestOneCertificateIsOneQuestion: however it is written, so that what was said of it counts,
+// and one client takes the room of one.
+func TestOneCertificateIsOneQuestion(t *testing.T) {
+	r := newRig(t)
+	c := issue(t, r.ca, func(c *x509.Certificate) { c.OCSPServer = []string{r.url} }).x
+	other, by := *c, *r.ca.x
+	other.Raw, by.Raw = append(c.Raw[:len(c.Raw):len(c.Raw)], 5, 0), append(by.Raw[:len(by.Raw):len(by.Raw)], 5, 0)
+	for _, x := range []*x509.Certificate{c, &other} {
+		for _, issuer := range []*x509.Certificate{r.ca.x, &by} {
+			r.Standing(x, issuer)
+		}
+	}
+	if known, _ := r.Held(); known != 1 {
+		t.Errorf("%d certificates are known", known)
 	}
 }
