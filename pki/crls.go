@@ -33,6 +33,20 @@ func (c *Clients) LoadRevoked(files []string, grace time.Duration) error {
 	return nil
 }
 
+// Relisted is c with the lists that are in files now, and nothing else of it read again.
+func (c *Clients) Relisted(files []string, grace time.Duration) (*Clients, error) {
+	next := *c
+	if err := next.LoadRevoked(files, grace); err != nil {
+		return nil, err
+	}
+	if c.Revoked != nil {
+		set := *c.Revoked
+		set.Lists, set.Grace = next.Revoked.Lists, grace
+		next.Revoked = &set
+	}
+	return &next, nil
+}
+
 // FetchRevoked has also the lists looked at that certificates say where to get: points is
 // asked for them, and lists are those that have come. It comes after LoadRevoked.
 func (c *Clients) FetchRevoked(points revoke.Points, lists []*revoke.List) {

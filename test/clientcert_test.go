@@ -310,6 +310,7 @@ func TestFilesOfAListenerAreWatched(t *testing.T) {
 	ca := newDeviceCA(t, "everything")
 	first := ca.server()
 	gone, stays := ca.issue("gone"), ca.issue("stays")
+	early, late := ca.issue("early"), ca.issue("late")
 	port := testkit.FreePort(t)
 	b := testkit.Start(t, testkit.Options{
 		Listeners: fmt.Sprintf("  devices:\n    protocol: mqtts\n    bind: [\"127.0.0.1:%d\"]\n    authn: certificates\n    tls:\n      certificates: [{cert: %s, key: \"file:%s\"}]\n      client_cert: required\n      client_ca: [%s]\n      crl: {files: [%s]}\n",
@@ -375,16 +376,32 @@ func TestFilesOfAListenerAreWatched(t *testing.T) {
 		}
 	}
 
+	out := func(c *tls.Conn, when string) {
+		t.Helper()
+		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		var err error
+		for buf := make([]byte, 100); err == nil; {
+			_, err = c.Read(buf)
+		}
+		if os.IsTimeout(err) {
+			t.Errorf("a revoked client is there after 10 s: %s\n%s", when, b.Log())
+		}
+	}
+	waits := []*tls.Conn{enter("early"), enter("late")}
+	ca.revoke(early)
+	out(waits[0], "while the server's certificate is refused")
+	good, err := os.ReadFile(ca.path("ca.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	testkit.WriteFile(t, ca.path("ca.pem"), "-----BEGIN NONSENSE-----\n")
+	ca.revoke(early, late)
+	out(waits[1], "while client_ca is refused")
+	testkit.WriteFile(t, ca.path("ca.pem"), string(good))
+
 	ca.server()
-	ca.revoke(gone)
-	_ = live[0].SetDeadline(time.Now().Add(10 * time.Second))
-	var err error
-	for buf := make([]byte, 100); err == nil; {
-		_, err = live[0].Read(buf)
-	}
-	if os.IsTimeout(err) {
-		t.Errorf("a revoked client is there after 10 s\n%s", b.Log())
-	}
+	ca.revoke(early, late, gone)
+	out(live[0], "everything is good")
 	if err := ping(live[1]); err != nil {
 		t.Errorf("%s: %v", stays.Subject, err)
 	}

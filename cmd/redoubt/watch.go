@@ -94,28 +94,29 @@ func (n *node) look(ctx context.Context) {
 }
 
 // reread puts the files of listeners in force. A listener whose files are refused keeps what
-// it has, all of it: half of the new ones would be neither.
+// it has: half of the new ones would be neither. But what judges clients waits for no server
+// certificate, and for nobody who is asked about one: a client that was revoked is out in time
+// whatever is wrong with anything else.
 func (n *node) reread(ctx context.Context) {
 	c, refused := n.loaded.Load().Config, int64(0)
+	faults := n.rejudge(c)
 	for _, l := range n.listeners {
 		ln, known := c.Listeners[l.Name]
 		if !known || l.certs.Load() == nil {
 			continue
 		}
 		certs, err := n.pairs(l.Name, ln)
-		clients, clientsErr := n.clients(l.Name, c)
-		if err = errors.Join(err, clientsErr, n.enrol.apart(l.Name, clients)); err == nil {
+		if err = errors.Join(err, faults[l.Name]); err == nil {
 			err = n.stapleFor(ctx, l, ln, certs, stapleSwap)
 		}
 		if err != nil {
 			refused++
-			n.alarms.Raise(n.clock.Now(), alarm.CertificateFilesRefused, l.Name, "files of the listener have changed and are refused; it goes on with what it had: "+err.Error())
+			n.alarms.Raise(n.clock.Now(), alarm.CertificateFilesRefused, l.Name, "files of the listener have changed and are refused; it goes on with what it had, except for its revocation lists if those are good: "+err.Error())
 			continue
 		}
 		n.alarms.Clear(n.clock.Now(), alarm.CertificateFilesRefused, l.Name)
 		l.certs.Store(certs)
 		l.adopt()
-		n.judgeBy(l, clients, c)
 		n.sayOpenEnds(l)
 		n.log.Info("files of a listener were read again", "listener", l.Name, "not_after", certs.NotAfter())
 	}
@@ -128,7 +129,32 @@ func (n *node) reread(ctx context.Context) {
 	n.watch.refused.Store(refused)
 	n.warnExpiry(n.clock.Now())
 	n.compare()
+}
+
+// rejudge has each listener judge certificates of clients by what its files say now, those
+// there are, too. It answers why not, by listener; of such a one the revocation lists count
+// all the same, if those can be read.
+func (n *node) rejudge(c *config.Config) map[string]error {
+	faults := make(map[string]error)
+	for _, l := range n.listeners {
+		ln, known := c.Listeners[l.Name]
+		if !known || l.certs.Load() == nil {
+			continue
+		}
+		clients, err := n.clients(l.Name, c)
+		if err = errors.Join(err, n.enrol.apart(l.Name, clients)); err == nil {
+			n.judgeBy(l, clients, c)
+			continue
+		}
+		faults[l.Name] = err
+		if now := l.Clients.Load(); now != nil {
+			if next, err := now.Relisted(ln.TLS.CRL.Files, ln.TLS.CRL.Grace()); err == nil {
+				l.ask(next, n.clock.Now)
+			}
+		}
+	}
 	n.server.Recheck()
+	return faults
 }
 
 // pairs are a listener's server certificates as the files are now.
