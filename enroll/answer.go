@@ -73,7 +73,7 @@ func (a *attempt) refuse(status int, name string, d *pki.Denied) {
 // tooMany refuses without a look.
 func (a *attempt) tooMany() {
 	a.s.o.Count.Inc(metrics.EnrolRefusedThrottled)
-	a.s.o.Audit.Stranger(a.now, slog.LevelWarn, "enrolments from a network are not looked at for a minute", a.g.from.Addr(), "throttled", slog.String("address", a.g.from.String()))
+	a.s.o.Audit.Stranger(a.now, slog.LevelWarn, "enrolments from a network, or with a certificate, are not looked at for a minute", a.g.from.Addr(), "throttled", slog.String("address", a.g.from.String()))
 	a.w.Header().Set("Retry-After", "60")
 	a.say(http.StatusTooManyRequests)
 }

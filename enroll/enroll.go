@@ -81,6 +81,7 @@ type Server struct {
 	o        Options
 	policy   atomic.Pointer[Policy]
 	throttle throttle
+	again    again
 	guests   guests
 	turn     chan struct{} // holds a token: one certificate is issued at a time
 

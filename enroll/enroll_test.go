@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
@@ -10,6 +11,7 @@ import (
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -397,6 +399,86 @@ func TestFailuresAreThrottled(t *testing.T) {
 	r.want(metrics.EnrolRefusedThrottled, 2)
 	if n := strings.Count(r.log.String(), "an enrolment was refused"); n != 1 {
 		t.Errorf("%d lines for what one network does", n)
+	}
+}
+
+// TestWhoIsDeniedMeanwhile: a request that was under way when its certificate was denied gets
+// nothing.
+func TestWhoIsDeniedMeanwhile(t *testing.T) {
+	r := newRig(t, doorLimits())
+	for what, ask := range map[string]struct {
+		path  string
+		shows []tls.Certificate
+	}{"a renewal": {pathRenew, issued(t, r.devices, "dev-1")}, "a claim": {pathEnroll, issued(t, r.claims, "batch")}} {
+		c, err := tls.Dial("tcp", r.addr, r.tls(ask.shows...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		name, in := "dev-1", bufio.NewReader(c)
+		if ask.path == pathEnroll {
+			name = "line7-0001"
+		}
+		body := csr(t, newKey(t), name, nil)
+		fmt.Fprintf(c, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", ask.path, len(body))
+		if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "100 Continue") {
+			t.Fatalf("%s: %q, %v", what, line, err)
+		}
+		_, _ = in.ReadString('\n')
+		denied, err := revoke.ParseDenied([]string{revoke.FingerprintID(ask.shows[0].Leaf)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.server.Deny(denied)
+		_, _ = c.Write(body)
+		if line, err := in.ReadString('\n'); err != nil || !strings.Contains(line, "403") {
+			t.Errorf("%s: %q, %v", what, line, err)
+		}
+		r.server.Deny(nil)
+	}
+}
+
+// TestRefusedRenewalsAreThrottled: a certificate that renews nothing makes no work, and no
+// other one of its network waits for that.
+func TestRefusedRenewalsAreThrottled(t *testing.T) {
+	r := newRig(t, doorLimits())
+	shows := issued(t, r.devices, "dev-1")
+	if _, _, err := r.devices.Revoke(time.Now(), "dev-1", true, "keyCompromise"); err != nil {
+		t.Fatal(err)
+	}
+	renew := func(shows []tls.Certificate) int {
+		t.Helper()
+		status, _, _ := r.ask(shows, "POST", pathRenew, bytes.NewReader(csr(t, newKey(t), "", nil)), nil)
+		return status
+	}
+	for range againMost {
+		if status := renew(shows); status != http.StatusForbidden {
+			t.Errorf("%d", status)
+		}
+	}
+	if status := renew(shows); status != http.StatusTooManyRequests {
+		t.Errorf("after %d that were refused: %d", againMost, status)
+	}
+	if status := renew(issued(t, r.devices, "dev-2")); status != http.StatusOK {
+		t.Errorf("another one: %d", status)
+	}
+}
+
+// TestRefusedRenewalsAreForgotten: after a minute, and when there are too many to remember.
+func TestRefusedRenewalsAreForgotten(t *testing.T) {
+	var a again
+	now := time.Now()
+	one := &x509.Certificate{RawTBSCertificate: []byte("one")}
+	for range againMost {
+		a.failed(now, one)
+	}
+	if !a.refuses(now.Add(window-1), one) || a.refuses(now.Add(window), one) || a.refuses(now, &x509.Certificate{}) {
+		t.Error("not for a minute, or not that one alone")
+	}
+	for i := range 3 * againWritten {
+		if a.failed(now, &x509.Certificate{RawTBSCertificate: fmt.Append(nil, i)}); len(a.at) > againWritten {
+			t.Fatalf("%d are remembered", len(a.at))
+		}
 	}
 }
 

@@ -103,8 +103,7 @@ func (a *attempt) byToken(name string, token secret.Value) {
 }
 
 func (a *attempt) byClaim() {
-	claim, err := a.claim()
-	if err != nil {
+	if _, err := a.claim(); err != nil {
 		a.fail("", err)
 		return
 	}
@@ -112,14 +111,26 @@ func (a *attempt) byClaim() {
 	if !ok {
 		return
 	}
-	shown := a.r.TLS.PeerCertificates[0]
-	if !claim.Names.MatchString(r.Name) {
-		a.fail(r.Name, pki.Deny(pki.DeniedClaim, "%s may not enrol a device of this name (enroll.claims[].names)", pki.Describe(shown)))
+	if _, err := a.claimFor(r.Name); err != nil {
+		a.fail(r.Name, err)
 		return
 	}
 	a.issue("claim", r.Name, func(o pki.Order) (*pki.IssuedDevice, error) {
-		return a.s.o.Devices.EnrollClaim(a.now, o, shown, claim.PerDay)
+		claim, err := a.claimFor(r.Name)
+		if err != nil {
+			return nil, err
+		}
+		return a.s.o.Devices.EnrollClaim(a.now, o, a.r.TLS.PeerCertificates[0], claim.PerDay)
 	}, r)
+}
+
+// claimFor is the claim by which a device of this name is enrolled.
+func (a *attempt) claimFor(name string) (*Claim, error) {
+	claim, err := a.claim()
+	if err == nil && !claim.Names.MatchString(name) {
+		err = pki.Deny(pki.DeniedClaim, "%s may not enrol a device of this name (enroll.claims[].names)", pki.Describe(a.r.TLS.PeerCertificates[0]))
+	}
+	return claim, err
 }
 
 // claim is the claim that the certificate shown is of.
@@ -139,16 +150,7 @@ func (a *attempt) claim() (*Claim, error) {
 // renew is for who has a certificate. It is not throttled with those who have none: a device
 // behind the same address must not keep it out.
 func (a *attempt) renew() {
-	shown := a.r.TLS.PeerCertificates
-	name, err := "", error(pki.Deny(pki.DeniedCertificate, "it showed no certificate"))
-	if len(shown) > 0 {
-		if _, err = a.s.o.Known.Deny(a.policy.Denied).Verify(shown, a.now); err == nil {
-			name, err = a.s.o.Known.Name(shown[0])
-		}
-		if err != nil {
-			err = pki.Deny(pki.DeniedCertificate, "%s", err.Error())
-		}
-	}
+	name, err := a.device()
 	if err != nil {
 		if a.s.throttle.refuses(a.now, a.g.from.Addr()) {
 			a.tooMany()
@@ -157,13 +159,43 @@ func (a *attempt) renew() {
 		a.fail(name, err)
 		return
 	}
+	shown := a.r.TLS.PeerCertificates[0]
+	if a.s.again.refuses(a.now, shown) {
+		a.tooMany()
+		return
+	}
 	r, ok := a.request(name)
 	if !ok {
 		return
 	}
 	a.issue("renewal", name, func(o pki.Order) (*pki.IssuedDevice, error) {
-		return a.s.o.Devices.RenewShown(a.now, o, shown[0])
+		if _, err := a.device(); err != nil {
+			return nil, err
+		}
+		if a.s.again.refuses(a.now, shown) { // since, by those that came with it
+			return nil, pki.Deny(pki.DeniedCertificate, "it was refused a moment ago")
+		}
+		out, err := a.s.o.Devices.RenewShown(a.now, o, shown)
+		if pki.AsDenied(err) != nil {
+			a.s.again.failed(a.now, shown)
+		}
+		return out, err
 	}, r)
+}
+
+// device is the name in the certificate of a device that was shown.
+func (a *attempt) device() (name string, err error) {
+	shown := a.r.TLS.PeerCertificates
+	if len(shown) == 0 {
+		return "", pki.Deny(pki.DeniedCertificate, "it showed no certificate")
+	}
+	if _, err = a.s.o.Known.Deny(a.policy.Denied).Verify(shown, a.now); err == nil {
+		name, err = a.s.o.Known.Name(shown[0])
+	}
+	if err != nil {
+		return name, pki.Deny(pki.DeniedCertificate, "%s", err.Error())
+	}
+	return name, nil
 }
 
 // request reads the signing request. One that names somebody must name him who gets the
@@ -228,6 +260,7 @@ func (a *attempt) issue(by, name string, issue func(pki.Order) (*pki.IssuedDevic
 		a.busy(name, "its time was nearly up")
 		return
 	}
+	a.policy = a.s.policy.Load() // a request can take long, and who was denied meanwhile gets nothing
 	out, err := issue(pki.Order{Name: name, Life: a.policy.Life, Public: r.Public})
 	if err != nil {
 		a.fail(name, err)
