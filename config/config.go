@@ -341,6 +341,9 @@ type Claim struct {
 
 // NamesPattern matches the names that may be enrolled, from beginning to end.
 func (c *Claim) NamesPattern() (*regexp.Regexp, error) {
+	if _, err := regexp.Compile(c.Names); err != nil { // or "a)|(?:b" would be one, and match in the middle
+		return nil, err
+	}
 	return regexp.Compile(`\A(?:` + c.Names + `)\z`)
 }
 

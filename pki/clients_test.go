@@ -301,6 +301,9 @@ func TestListsAreRefusedInWords(t *testing.T) {
 		"indirect": {crl(t, tr.root, func(l *x509.RevocationList) {
 			l.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 28}, Critical: true, Value: []byte{0x30, 0x03, 0x84, 0x01, 0xff}}}
 		}), "kind is not understood"},
+		"a part that has a name of a directory": {crl(t, tr.root, func(l *x509.RevocationList) {
+			l.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 28}, Critical: true, Value: []byte{0x30, 8, 0xa0, 6, 0xa0, 4, 0xa4, 2, 0x30, 0}}}
+		}), "kind is not understood"},
 		"a certificate": {certPEM(tr.root), "is no revocation list"},
 		"half":          {crl(t, tr.root, nil, 1, 2, 3)[:100], "is no revocation list"},
 		"large":         {make([]byte, 17<<20), "larger than 16 MiB"},

@@ -58,7 +58,7 @@ func serialOf(n *big.Int) (s serial, ok bool) {
 }
 
 // errKind is a list that says something else than it seems to.
-var errKind = errors.New("its kind is not understood here (a delta list, an indirect one, or one for some reasons only): give a full list of the issuer's own")
+var errKind = errors.New("its kind is not understood here (a delta list, an indirect one, one for some reasons only, or a part without an address): give a full list of the issuer's own")
 
 // ParseList reads a list in PEM or DER.
 func ParseList(b []byte, source string) (*List, error) {
@@ -137,6 +137,9 @@ func (l *List) scope(raw *x509.RevocationList) error {
 				return errKind
 			}
 			l.users, l.cas, l.points = p.OnlyUsers, p.OnlyCAs, addresses(p.Point)
+			if len(p.Point.FullBytes) > 0 && len(l.points) == 0 {
+				return errKind // a part of the issuer's list, and nobody here can tell which
+			}
 		case x.Critical:
 			return errKind
 		}
