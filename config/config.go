@@ -341,6 +341,9 @@ type Claim struct {
 
 // NamesPattern matches the names that may be enrolled, from beginning to end.
 func (c *Claim) NamesPattern() (*regexp.Regexp, error) {
+	if _, err := regexp.Compile(c.Names); err != nil {
+		return nil, err // about what is written, and not about what it becomes
+	}
 	return regexp.Compile(`\A(?:` + c.Names + `)\z`)
 }
 
