@@ -343,6 +343,9 @@ func TestAFleetEnrols(t *testing.T) {
 	if run := r.pub("line7-0001", "a"); run.Code != 0 {
 		t.Errorf("a device is refused: %s\n%s", run.Text(), r.Log())
 	}
+	if !strings.Contains(r.Log(), "There is no user yet, so nobody can connect without a certificate.") {
+		t.Errorf("who needs no user is not thought of:\n%s", r.Log())
+	}
 	// Files of the claims that are refused are an alarm until they are not.
 	status := func() string { return r.Redoubt("", "status").Stdout }
 	if !until(patience, func() bool { return strings.Contains(status(), "certificate_files_refused (enroll.claims)") }) {
