@@ -93,7 +93,7 @@ func (a *Alarms) clear(now time.Time, k key) {
 	}
 	delete(a.active, k)
 	a.counts[k.kind]--
-	a.log.Info("alarm cleared", "alarm", k.kind.Name, "subject", k.subject, "lasted", now.Sub(was.Since).Round(time.Second))
+	a.log.Info("alarm cleared", "alarm", k.kind.Name, "subject", k.subject, "lasted", now.Sub(was.Since).Round(time.Second).String())
 }
 
 // Active are those that last, the oldest first.

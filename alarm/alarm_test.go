@@ -44,6 +44,17 @@ func TestAnAlarmLastsFromItsFirstReason(t *testing.T) {
 	}
 }
 
+// A person reads how long it lasted in JSON, too.
+func TestTheEndOfAnAlarmInJSON(t *testing.T) {
+	var said bytes.Buffer
+	a := New(slog.New(slog.NewJSONHandler(&said, nil)))
+	a.Raise(noon, CertificateExpiry, "mqtts", "x")
+	a.Clear(noon.Add(26*time.Second), CertificateExpiry, "mqtts")
+	if !strings.Contains(said.String(), `"lasted":"26s"`) {
+		t.Error(said.String())
+	}
+}
+
 func TestAlarmsAreByKindAndSubject(t *testing.T) {
 	a, _ := rig()
 	a.Raise(noon, CertificateFilesRefused, "wss", "x")

@@ -23,7 +23,7 @@ var (
 	CertificateExpiry = kind("certificate_expiry",
 		"A server certificate of the listener expires within 30 days, or has expired; the reason says when. Renew it: its files are read by themselves. That of the built-in CA is renewed without anybody.")
 	CertificateFilesRefused = kind("certificate_files_refused",
-		"A certificate, key, client CA or revocation list of the listener has changed to something that is refused. The listener goes on with all of what it had. The reason names the file and the remedy; `redoubt cert lint` explains more.")
+		"A certificate, key, client CA or revocation list of the listener has changed to something that is refused. The listener goes on with all of what it had. The subject `enroll.claims` is the same for claim certificates. The reason names the file and the remedy; `redoubt cert lint` explains more.")
 	CRLUnavailable = kind("crl_unavailable",
 		"A revocation list that certificates of clients name cannot be fetched; the reason has its address and what came of it. The list there is counts until it is too old (`tls.crl.stale`), then nobody whom it is about is let in. An address of a private network has to be listed in `tls.fetch_from`.")
 	CRLForged = kind("crl_forged",
@@ -39,7 +39,7 @@ var (
 	OCSPUnavailable = kind("ocsp_unavailable",
 		"An OCSP responder that certificates of clients name does not answer, or not so that it counts. Whom it is about is let in with `tls.ocsp.check: soft`, and with `hard` not, once the answer of before has expired.")
 	OCSPForged = kind("ocsp_forged",
-		"An answer about a certificate of a client was not signed by its CA, or by a responder of the CA's, or is about another certificate. It is not used. Somebody may be between the broker and the responder.")
+		"An answer about a certificate of a client was not signed by its CA, or by a responder of the CA's, is about another certificate, or is no answer at all but the page of a proxy, say. It is not used. Somebody may be between the broker and the responder.")
 	ACMEFailed = kind("acme_failed",
 		"A server certificate for the name could not be got or renewed by ACME; the reason has the CA's words. It is tried again, less and less often. The name has to lead to this host, and the CA has to reach `tls.acme.challenge_bind` at port 80 of it.")
 )

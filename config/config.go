@@ -341,8 +341,8 @@ type Claim struct {
 
 // NamesPattern matches the names that may be enrolled, from beginning to end.
 func (c *Claim) NamesPattern() (*regexp.Regexp, error) {
-	if _, err := regexp.Compile(c.Names); err != nil { // or "a)|(?:b" would be one, and match in the middle
-		return nil, err
+	if _, err := regexp.Compile(c.Names); err != nil {
+		return nil, err // about what is written; and "a)|(?:b" would become one, and match in the middle
 	}
 	return regexp.Compile(`\A(?:` + c.Names + `)\z`)
 }

@@ -47,6 +47,20 @@ func (c *Clients) Relisted(files []string, grace time.Duration) (*Clients, error
 	return &next, nil
 }
 
+// Unlisted are the CAs that the operator has forgotten: he has named lists, so that every
+// certificate needs one, and none is of these.
+func (c *Clients) Unlisted() (cas []*x509.Certificate) {
+	if c.Revoked == nil || len(c.Revoked.Lists) == 0 {
+		return nil
+	}
+	for _, ca := range c.cas {
+		if !slices.ContainsFunc(c.Revoked.Lists, func(l *revoke.List) bool { return l.Of(ca) == nil }) {
+			cas = append(cas, ca)
+		}
+	}
+	return cas
+}
+
 // FetchRevoked has also the lists looked at that certificates say where to get: points is
 // asked for them, and lists are those that have come. It comes after LoadRevoked.
 func (c *Clients) FetchRevoked(points revoke.Points, lists []*revoke.List) {

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"os"
 	"path/filepath"
@@ -325,6 +326,10 @@ func TestAFleetEnrols(t *testing.T) {
 		t.Fatal(err)
 	}
 	from := len(r.Log())
+	size, err := f.Seek(0, io.SeekEnd)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if _, err := f.Write(text); err != nil {
 		t.Fatal(err)
 	}
@@ -337,5 +342,19 @@ func TestAFleetEnrols(t *testing.T) {
 	}
 	if run := r.pub("line7-0001", "a"); run.Code != 0 {
 		t.Errorf("a device is refused: %s\n%s", run.Text(), r.Log())
+	}
+	if !strings.Contains(r.Log(), "There is no user yet, so nobody can connect without a certificate.") {
+		t.Errorf("who needs no user is not thought of:\n%s", r.Log())
+	}
+	// Files of the claims that are refused are an alarm until they are not.
+	status := func() string { return r.Redoubt("", "status").Stdout }
+	if !until(patience, func() bool { return strings.Contains(status(), "certificate_files_refused (enroll.claims)") }) {
+		t.Errorf("no alarm:\n%s\n%s", status(), r.Log())
+	}
+	if err := os.Truncate(f.Name(), size); err != nil {
+		t.Fatal(err)
+	}
+	if !until(patience, func() bool { return !strings.Contains(status(), "(enroll.claims)") }) {
+		t.Errorf("the alarm stays:\n%s\n%s", status(), r.Log())
 	}
 }

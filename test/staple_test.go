@@ -142,7 +142,7 @@ func TestOCSPStapling(t *testing.T) {
 	if got := stapled(t, ca, port, "-tls1_3", "-sigalgs", "rsa_pss_rsae_sha256"); got != "none" {
 		t.Errorf("the other one: %s", got)
 	}
-	if _, ok := b.Stderr.WaitFor(patience, 0, `"alarm":"staple_missing"`, `"subject":"public"`, "lacks OCSPSigning", "no handshake with it is let through"); !ok {
+	if _, ok := b.Stderr.WaitFor(patience, 0, `"alarm":"staple_missing"`, `"subject":"public"`, "is not for signing answers (OCSPSigning)", "no handshake with it is let through"); !ok {
 		t.Fatal(b.Log())
 	}
 	r.down()

@@ -22,6 +22,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/redoubtmq/redoubt/internal/secret"
@@ -153,6 +154,10 @@ func reach(u *url.URL, err error) error {
 		hint = "; its certificate is of a CA that is not known here: give the broker's ca.pem with --cafile"
 	case errors.As(err, &host):
 		hint = "; its certificate is for other names: write one of those in --server"
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "server gave HTTP response"):
+		hint = "; that is not how the port for enrolment (enroll.bind) answers: look at the port in --server, and that the broker is open there"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		hint = "; nothing is open there: look at --server, and at enroll.bind of the broker"
 	}
 	var outer *url.Error
 	if errors.As(err, &outer) {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/redoubtmq/redoubt/internal/safefile"
 )
@@ -35,12 +36,20 @@ func In(dir, name string) Files {
 // Begin refuses to replace what is there, and puts the new key on the disk: one that could
 // not be kept is no use in a certificate.
 func (f Files) Begin(key crypto.Signer) error {
+	if dir := filepath.Dir(f.Key); !isFolder(dir) {
+		return fmt.Errorf("the folder %s is not there; make it, with mode 0700, and try again: the token is not used yet", dir)
+	}
 	for _, path := range []string{f.Cert, f.Key} {
 		if _, err := os.Lstat(path); err == nil {
 			return fmt.Errorf("%s %w; redoubt cert renew gets the next certificate, or choose another folder", path, ErrThere)
 		}
 	}
 	return f.Stage(key)
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 // Stage writes the new key beside the old.
@@ -100,6 +109,9 @@ func (f Files) Load() (*tls.Certificate, error) {
 		}
 	}
 	c, err := tls.LoadX509KeyPair(f.Cert, f.Key)
+	if err != nil && strings.Contains(err.Error(), "does not match") {
+		return nil, fmt.Errorf("the key in %s does not belong to the certificate in %s: give the pair that was made together", f.Key, f.Cert)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the certificate of this device: %w", err)
 	}

@@ -94,6 +94,8 @@ func denialOf(arg string) (string, error) {
 			kind = "sha256:"
 		}
 		return "", fmt.Errorf("%s is no file. If it is meant as it stands: %s%s", plain(arg), kind, arg)
+	case errors.Is(err, fs.ErrNotExist):
+		return "", fmt.Errorf("%s is no file with a certificate, and no ID: that is serial: or sha256: and hexadecimal digits, as redoubt cert list and openssl x509 have them", plain(arg))
 	}
 	return id, err
 }

@@ -128,14 +128,21 @@ func certEnrollCmd(g *globals) *cobra.Command {
 // readToken is the first line of a file, or of standard input.
 func readToken(in io.Reader, file string) (secret.Value, error) {
 	if file == "-" {
-		return readPassword(in, io.Discard)
+		token, err := readPassword(in, io.Discard)
+		if errors.Is(err, errNoPassword) {
+			return secret.Value{}, errors.New("--token-file: standard input holds no token; redoubt cert token, on the broker, makes one")
+		}
+		return token, err
 	}
 	b, err := pki.ReadSecret(file)
 	if err != nil {
 		return secret.Value{}, fmt.Errorf("--token-file: %w", err)
 	}
 	line, _, _ := strings.Cut(string(b), "\n")
-	return notEmpty([]byte(strings.TrimSpace(line)))
+	if line = strings.TrimSpace(line); line == "" {
+		return secret.Value{}, fmt.Errorf("--token-file: %s begins with an empty line and holds no token; redoubt cert token, on the broker, makes one", file)
+	}
+	return secret.New([]byte(line)), nil
 }
 
 // enrolled keeps what came, and says so.

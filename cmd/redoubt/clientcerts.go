@@ -29,6 +29,10 @@ func (n *node) clients(name string, all *config.Config) (*pki.Clients, error) {
 	if err := clients.LoadRevoked(t.CRL.Files, t.CRL.Grace()); err != nil {
 		return nil, fmt.Errorf("listeners.%s.tls.crl.files: %w", name, err)
 	}
+	for _, ca := range clients.Unlisted() {
+		n.log.Warn("crl.files has lists, and none of this CA; certificates that it has issued are refused, unless they name an address that has one: add its list to crl.files",
+			"listener", name, "ca", ca.Subject.String())
+	}
 	for _, why := range clients.Stale(n.clock.Now()) {
 		n.log.Warn("a revocation list is old", "listener", name, "why", why, "crl.stale", t.CRL.Stale)
 	}

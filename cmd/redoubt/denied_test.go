@@ -73,7 +73,7 @@ func TestWhatIsDenied(t *testing.T) {
 	for arg, want := range map[string]string{
 		"4b0d":                   "If it is meant as it stands: serial:4b0d",
 		strings.Repeat("ab", 32): "If it is meant as it stands: sha256:ab",
-		"/no/such.pem":           "no such file",
+		"/no/such.pem":           "is no file with a certificate, and no ID",
 		"denied_test.go":         "holds no certificate",
 		"serial:xyz":             "hexadecimal",
 	} {

@@ -19,6 +19,9 @@ type enrolment struct {
 	entrance *listener.Listener
 }
 
+// claimsSubject is what an alarm about the files of enrolment names; no listener is called so.
+const claimsSubject = "enroll.claims"
+
 // openEnroll opens the port, behind the door of the listeners and with the TLS of one of
 // them; nobody is served yet.
 func (n *node) openEnroll(c *config.Config) error {

@@ -179,11 +179,16 @@ func (n *node) announce(out io.Writer, self string) {
 	if module := fipsModule(); module != "" {
 		fmt.Fprintf(&b, "FIPS 140-3 mode, Go Cryptographic Module %s\n", module)
 	}
-	port, host := "8883", "localhost"
+	port, host, own, nobody := "8883", "localhost", false, "nobody can connect"
 	for _, l := range n.listeners {
 		ask := l.ClientCert()
 		fmt.Fprintf(&b, "  %-7s %s%s\n", l.Name, strings.Join(l.Addresses(), " "), listenerNote(l, ask))
-		if l.Protocol == config.ProtocolMQTTS && len(l.Addresses()) > 0 && ask != pki.ClientCertRequired {
+		if ask != pki.ClientCertNone {
+			nobody = "nobody can connect without a certificate"
+		}
+		// The commands below name our CA, so rather a listener with a certificate of it.
+		if l.Protocol == config.ProtocolMQTTS && len(l.Addresses()) > 0 && ask != pki.ClientCertRequired && !own {
+			own = l.certs.Load() == n.pki.Provider()
 			port = l.Addresses()[0][strings.LastIndexByte(l.Addresses()[0], ':')+1:]
 		}
 	}
@@ -196,7 +201,7 @@ func (n *node) announce(out io.Writer, self string) {
 	fmt.Fprintf(&b, "  memory  %s\n", n.memory.Load().Sum)
 	if n.users.Len() == 0 {
 		flags := fmt.Sprintf("-h %s -p %s --cafile %s -u device1 -P SECRET", host, port, n.pki.CAPath())
-		fmt.Fprintf(&b, "There is no user yet, so nobody can connect. In another terminal:\n")
+		fmt.Fprintf(&b, "There is no user yet, so %s. In another terminal:\n", nobody)
 		fmt.Fprintf(&b, "  %s user add device1\n", self)
 		fmt.Fprintf(&b, "  mosquitto_sub %s -t 'devices/device1/#' -v\n", flags)
 		fmt.Fprintf(&b, "  mosquitto_pub %s -t devices/device1/temp -m 21.5\n", flags)

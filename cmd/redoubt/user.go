@@ -171,10 +171,12 @@ func readPassword(in io.Reader, prompt io.Writer) (secret.Value, error) {
 	return notEmpty([]byte(strings.TrimRight(string(line), "\r\n")))
 }
 
+var errNoPassword = errors.New("standard input holds no password; leave --password-stdin out to have one generated")
+
 // notEmpty keeps an empty line from meaning "generate one".
 func notEmpty(b []byte) (secret.Value, error) {
 	if len(b) == 0 {
-		return secret.Value{}, errors.New("standard input holds no password; leave --password-stdin out to have one generated")
+		return secret.Value{}, errNoPassword
 	}
 	return secret.New(b), nil
 }

@@ -122,8 +122,9 @@ func (n *node) reread(ctx context.Context) {
 	}
 	if policy, err := n.enrolPolicy(c, n.judges()); err != nil {
 		refused++
-		n.log.Error("files of enrolment have changed and are refused; it goes on with what it had", "error", err.Error())
+		n.alarms.Raise(n.clock.Now(), alarm.CertificateFilesRefused, claimsSubject, "files of enrolment have changed and are refused; it goes on with what it had: "+err.Error())
 	} else {
+		n.alarms.Clear(n.clock.Now(), alarm.CertificateFilesRefused, claimsSubject)
 		n.enrol.apply(policy)
 	}
 	n.watch.refused.Store(refused)

@@ -77,6 +77,8 @@ func ParseStatus(b []byte, serial *big.Int, issuer *x509.Certificate, now time.T
 	switch {
 	case errors.As(err, &said):
 		return nil, fmt.Errorf("the responder answers %q", said.Status.String())
+	case err != nil && !isAnswer(b):
+		return nil, fmt.Errorf("%w: what comes is no OCSP answer, but %d bytes that begin with %.16q", ErrForged, len(b), b)
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", ErrForged, err)
 	}
@@ -106,6 +108,14 @@ func ParseStatus(b []byte, serial *big.Int, issuer *x509.Certificate, now time.T
 		return nil, errors.New("the responder does not know the certificate")
 	}
 	return s, nil
+}
+
+// isAnswer tells an answer, of whatever worth, from the page of a proxy or a portal: what
+// package asn1 says of those is nothing for an operator.
+func isAnswer(b []byte) bool {
+	var a statusAnswer
+	rest, err := asn1.Unmarshal(b, &a)
+	return err == nil && len(rest) == 0
 }
 
 // signer judges who has signed an answer. Package ocsp has checked the signature against the

@@ -140,6 +140,7 @@ func TestJudge(t *testing.T) {
 		"revoked":  {says(t, between, responder, false, with(func(r *ocsp.Response) { r.Status, r.RevokedAt, r.RevocationReason = ocsp.Revoked, noon, 1 })), "revoked on 2026-03-01 12:00 UTC (keyCompromise)"},
 		"an error": {ocsp.TryLaterErrorResponse, "try later"},
 		"nothing":  {nil, "not the issuer's"},
+		"a portal": {[]byte("<html>please log in"), "no OCSP answer, but 19 bytes that begin with \"<html>please log\""},
 		"noise":    {[]byte(strings.Repeat("0\x82\x01\x00", 100)), "not the issuer's"},
 		"too much": {make([]byte, revoke.StatusBytesMax+1), "65537 bytes"},
 	} {

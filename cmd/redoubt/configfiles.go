@@ -1,0 +1,74 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/pki"
+)
+
+// checkFiles judges the certificates, CAs and lists that a configuration names as a start
+// does, which is when they would be read. It opens nothing else, and makes nothing.
+// Its error is a *config.Errors.
+func checkFiles(loaded *config.Loaded) error {
+	c := loaded.Config
+	n := &node{clock: clock.System{}, log: slog.New(slog.DiscardHandler)}
+	var found config.Errors
+	note := func(err error) {
+		if err == nil {
+			return
+		}
+		key, what, cut := strings.Cut(err.Error(), ": ")
+		if !cut || !strings.HasPrefix(key, "listeners.") && !strings.HasPrefix(key, "enroll.") {
+			key, what = "", err.Error()
+		}
+		origin := loaded.Origin(key)
+		if list, _, item := strings.Cut(key, "["); item {
+			origin = loaded.Origin(list)
+		}
+		found.Problems = append(found.Problems, config.Problem{Origin: origin, Key: key, What: what})
+	}
+	judges := make(map[string]*pki.Clients)
+	for _, name := range sortedKeys(c.Listeners) {
+		ln := c.Listeners[name]
+		if ln.Plaintext() || len(ln.Bind) == 0 {
+			continue
+		}
+		if len(ln.TLS.Certificates) > 0 { // else that of the built-in CA, which a start makes
+			_, err := n.certificates(name, ln)
+			note(err)
+		}
+		clients, err := n.clients(name, withoutListToCome(name, c))
+		if err == nil && clients != nil {
+			judges[name] = clients
+		}
+		note(err)
+	}
+	_, err := n.enrolPolicy(c, judges)
+	note(err)
+	if len(found.Problems) == 0 {
+		return nil
+	}
+	return &found
+}
+
+// withoutListToCome is c for one listener; the list of the CA of devices is left out while it
+// is missing, because a start writes it before it reads it.
+func withoutListToCome(name string, c *config.Config) *config.Config {
+	own := pki.DevicesList(c.Node.DataDir)
+	if _, err := os.Lstat(own); !errors.Is(err, fs.ErrNotExist) {
+		return c
+	}
+	next, ln := *c, c.Listeners[name]
+	ln.TLS.CRL.Files = slices.DeleteFunc(slices.Clone(ln.TLS.CRL.Files), func(file string) bool { return file == own })
+	next.Listeners = maps.Clone(c.Listeners)
+	next.Listeners[name] = ln
+	return &next
+}

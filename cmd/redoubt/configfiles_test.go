@@ -1,0 +1,65 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redoubtmq/redoubt/pki"
+)
+
+// TestConfigCheckReadsWhatListenersName: what a start would refuse, the command says before.
+func TestConfigCheckReadsWhatListenersName(t *testing.T) {
+	dir := t.TempDir()
+	data := filepath.Join(dir, "data")
+	if _, err, code := command(t, "", "init", "--data-dir", data); err != nil || code != 0 {
+		t.Fatal(err)
+	}
+	if _, err, code := command(t, "", "cert", "ca", "init", "--data-dir", data); err != nil || code != 0 {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"one.example.com", "two.example.com"} {
+		if _, err, code := command(t, "", "cert", "issue", "server", name, "--data-dir", data, "--out", dir); err != nil || code != 0 {
+			t.Fatal(err)
+		}
+	}
+	ca, list, file := pki.DevicesCA(data), pki.DevicesList(data), filepath.Join(dir, "redoubt.yaml")
+	pair := func(cert, key string) string {
+		return fmt.Sprintf("certificates: [{cert: %s, key: \"file:%s\"}]", filepath.Join(dir, cert+".example.com.pem"), filepath.Join(dir, key+".example.com.key"))
+	}
+	asks := func(ca, list string) string {
+		return fmt.Sprintf("client_cert: required, client_ca: [%s], crl: {files: [%s]}", ca, list)
+	}
+	check := func(tls string) (string, error, int) {
+		t.Helper()
+		text := fmt.Sprintf("node: {data_dir: %s}\nlisteners:\n  devices:\n    protocol: mqtts\n    bind: [\"127.0.0.1:8884\"]\n    tls: {%s}\n", data, tls)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return command(t, "", "config", "check", file)
+	}
+	for what, row := range map[string]struct{ tls, want string }{
+		"another's key": {pair("one", "two"), ":6:"}, // the line
+
+		"of another":       {pair("one", "two"), "listeners.devices.tls.certificates[0]: the key in file:" + filepath.Join(dir, "two.example.com.key") + " does not belong to the certificate"},
+		"no CA":            {asks(filepath.Join(dir, "none.pem"), list), "listeners.devices.tls.client_ca: client CA: open " + filepath.Join(dir, "none.pem")},
+		"no list":          {asks(ca, filepath.Join(dir, "none.crl")), "listeners.devices.tls.crl.files: revocation list: open"},
+		"no list but a CA": {asks(ca, ca), "is no revocation list"},
+		"a good pair":      {pair("two", "two"), ""},
+		"a good CA":        {asks(ca, list), ""},
+	} {
+		out, err, code := check(row.tls)
+		if row.want == "" && (err != nil || code != 0 || !strings.HasPrefix(out, "valid: ")) || row.want != "" && (err == nil || code != 1 || !strings.Contains(err.Error(), row.want)) {
+			t.Errorf("%s: exit code %d, %v, want %q\n%s", what, code, err, row.want, out)
+		}
+	}
+	// A start writes the list of the CA of devices anew.
+	if err := os.Remove(list); err != nil {
+		t.Fatal(err)
+	}
+	if _, err, code := check(asks(ca, list)); err != nil || code != 0 {
+		t.Errorf("the list that a start makes: exit code %d, %v", code, err)
+	}
+}
