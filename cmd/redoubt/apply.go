@@ -69,6 +69,9 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	// One time for the responders of all listeners: a denial of a certificate waits for our turn.
+	within, cancel := context.WithTimeout(context.Background(), stapleSwap)
+	defer cancel()
 	certs, clients := map[*door]*pki.Provider{}, map[*door]*pki.Clients{}
 	for _, l := range n.listeners {
 		if l.certs.Load() == nil {
@@ -80,7 +83,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		if clients[l], err = n.clients(l.Name, c); err != nil {
 			return nil, nil, err
 		}
-		if err := n.stapleFor(context.Background(), l, c.Listeners[l.Name], certs[l], stapleSwap); err != nil {
+		if err := n.stapleFor(within, l, c.Listeners[l.Name], certs[l], stapleSwap); err != nil {
 			return nil, nil, err
 		}
 	}

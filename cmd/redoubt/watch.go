@@ -100,6 +100,8 @@ func (n *node) look(ctx context.Context) {
 func (n *node) reread(ctx context.Context) {
 	c, refused := n.loaded.Load().Config, int64(0)
 	faults := n.rejudge(c)
+	within, cancel := context.WithTimeout(ctx, stapleSwap) // for all listeners together: others wait for our turn
+	defer cancel()
 	for _, l := range n.listeners {
 		ln, known := c.Listeners[l.Name]
 		if !known || l.certs.Load() == nil {
@@ -107,7 +109,7 @@ func (n *node) reread(ctx context.Context) {
 		}
 		certs, err := n.pairs(l.Name, ln)
 		if err = errors.Join(err, faults[l.Name]); err == nil {
-			err = n.stapleFor(ctx, l, ln, certs, stapleSwap)
+			err = n.stapleFor(within, l, ln, certs, stapleSwap)
 		}
 		if err != nil {
 			refused++

@@ -154,7 +154,7 @@ func TestPublic(t *testing.T) {
 		"10.0.0.1": false, "172.16.0.1": false, "192.168.0.1": false, "fc00::1": false, "fd12::1": false, "::ffff:10.0.0.1": false,
 		"169.254.169.254": false, "fe80::1%eth0": false, "224.0.0.1": false, "ff02::1": false,
 		"0.0.0.0": false, "0.1.2.3": false, "::": false, "255.255.255.255": false, "250.0.0.1": false,
-		"100.64.0.1": false, "198.18.0.1": false, "192.0.0.8": false, "2001::1": false, "fec0::1": false, "2001:db8::1": false,
+		"100.64.0.1": false, "198.18.0.1": false, "192.0.0.8": false, "2001::1": false, "fec0::1": false, "2001:db8::1": false, "::ffff:0:7f00:1": false,
 	} {
 		if got := Public(netip.MustParseAddr(a)); got != want {
 			t.Errorf("%s: public %v, want %v", a, got, want)

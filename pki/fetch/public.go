@@ -15,6 +15,7 @@ var special = prefixes(
 	"203.0.113.0/24",  // documentation
 	"240.0.0.0/4",     // reserved, and broadcast
 	"::/96",           // IPv4-compatible, gone
+	"::ffff:0:0:0/96", // translated in a host (SIIT)
 	"64:ff9b:1::/48",  // local translation to IPv4
 	"100::/64",        // discard
 	"2001::/23",       // protocol assignments, Teredo among them

@@ -33,7 +33,7 @@ const (
 	inUse           = 2 * time.Hour
 	askWithin       = 5 * time.Second
 	firstRetry      = 2 * time.Second
-	lastRetry       = 10 * time.Minute
+	lastRetry       = time.Minute // or who is kept out stays out long after a responder is well again
 	soonest         = time.Second
 	silentMax       = 30 * time.Second
 	downMax         = 256     // responders that are remembered not to answer
