@@ -19,7 +19,10 @@ import (
 
 // clientCerts is row P3.4: a listener that wants certificates of clients refuses
 // all that are not good, before anything of MQTT is answered.
-func clientCerts(ctx context.Context, e *Env) []Result {
+func clientCerts(ctx context.Context, e *Env) []Result { return e.eachTLS(ctx, e.judgeClientCerts) }
+
+// eachTLS judges every listener that speaks TLS, at each of its addresses.
+func (e *Env) eachTLS(ctx context.Context, judge func(context.Context, *endpoint) Result) []Result {
 	eps, _, err := e.endpoints(ctx)
 	if err != nil {
 		return unknown(e, err.Error())
@@ -27,7 +30,7 @@ func clientCerts(ctx context.Context, e *Env) []Result {
 	var out []Result
 	for i := range eps {
 		if eps[i].tls {
-			out = append(out, e.judgeClientCerts(ctx, &eps[i]))
+			out = append(out, judge(ctx, &eps[i]))
 		}
 	}
 	if len(out) == 0 {

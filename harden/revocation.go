@@ -19,22 +19,7 @@ import (
 
 // revocation is row P3.5: a listener that wants certificates of clients refuses
 // those that were revoked.
-func revocation(ctx context.Context, e *Env) []Result {
-	eps, _, err := e.endpoints(ctx)
-	if err != nil {
-		return unknown(e, err.Error())
-	}
-	var out []Result
-	for i := range eps {
-		if eps[i].tls {
-			out = append(out, e.judgeRevocation(ctx, &eps[i]))
-		}
-	}
-	if len(out) == 0 {
-		return []Result{{Scope: "node", State: NotApplicable, Summary: "no listener speaks TLS", Confidence: Behavioural}}
-	}
-	return out
-}
+func revocation(ctx context.Context, e *Env) []Result { return e.eachTLS(ctx, e.judgeRevocation) }
 
 // judgeRevocation reads the lists of a listener and shows it a certificate that was
 // revoked when it was made.
