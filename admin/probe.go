@@ -7,6 +7,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -24,17 +25,24 @@ const probeLife = 60 * time.Second
 // own or with one rule for one random topic. No caller chooses a name or a topic,
 // so that this is not a way to add a user past the log or a right past the
 // rules file.
+//
+// It also has certificates that were made for a probe denied for that time.
 type Probes struct {
 	store   *builtin.Store
 	authz   *auth.Authorizer
+	denier  Denier
 	clock   clock.Clock
 	log     *slog.Logger
 	changed chan struct{} // wakes attend; holds one
+
+	mu     sync.Mutex // guards what follows
+	denied []denial
 }
 
-// NewProbes makes them in store and authz. Server.Serve ends them in time.
-func NewProbes(store *builtin.Store, authz *auth.Authorizer, clk clock.Clock, log *slog.Logger) *Probes {
-	return &Probes{store: store, authz: authz, clock: clk, log: log, changed: make(chan struct{}, 1)}
+// NewProbes makes them in store and authz, and has certificates denied by denier.
+// Server.Serve ends them in time.
+func NewProbes(store *builtin.Store, authz *auth.Authorizer, denier Denier, clk clock.Clock, log *slog.Logger) *Probes {
+	return &Probes{store: store, authz: authz, denier: denier, clock: clk, log: log, changed: make(chan struct{}, 1)}
 }
 
 // ProbeUser is a user made for a probe.
@@ -60,12 +68,16 @@ func (p *Probes) Add(grant bool) (ProbeUser, error) {
 			return ProbeUser{}, err
 		}
 	}
+	p.wake()
+	p.log.Info("probe user made", "user", u.UserID, "topic", u.Topic, "expires_at", until)
+	return u, nil
+}
+
+func (p *Probes) wake() {
 	select {
 	case p.changed <- struct{}{}:
 	default: // attend is woken already
 	}
-	p.log.Info("probe user made", "user", u.UserID, "topic", u.Topic, "expires_at", until)
-	return u, nil
 }
 
 // End ends one before its time: what it has open is closed, then its right is
@@ -86,6 +98,9 @@ func (p *Probes) attend(ctx context.Context) {
 		for _, name := range names {
 			p.authz.Revoke(name)
 			p.log.Info("probe user expired", "user", name)
+		}
+		if end := p.expireDenials(ctx); !end.IsZero() && (next.IsZero() || end.Before(next)) {
+			next = end
 		}
 		var due <-chan time.Time
 		var timer *time.Timer
@@ -141,6 +156,7 @@ func registerProbes(api huma.API, p *Probes) {
 		}
 		return &probeAnswer{u}, nil
 	})
+	registerDenials(api, p, tag, path)
 	register(api, endpoint{
 		method: http.MethodDelete, path: path + "/{user_id}", id: "deleteProbeUser", role: administrator, scope: scopeUsers, tag: tag,
 		summary: "End a probe user and close what it has open", status: http.StatusNoContent, errors: []int{http.StatusNotFound},

@@ -92,7 +92,7 @@ func TestProbeUsersEndByThemselves(t *testing.T) {
 			t.Fatal(err)
 		}
 		authz := newPolicy(t)
-		p := NewProbes(store, authz, clock.System{}, slog.New(slog.DiscardHandler))
+		p := NewProbes(store, authz, &fakeDenier{}, clock.System{}, slog.New(slog.DiscardHandler))
 		done := make(chan struct{})
 		go func() { defer close(done); p.attend(t.Context()) }()
 		cut := map[string]time.Time{}

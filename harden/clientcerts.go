@@ -23,20 +23,24 @@ func clientCerts(ctx context.Context, e *Env) []Result { return e.eachTLS(ctx, e
 
 // eachTLS judges every listener that speaks TLS, at each of its addresses.
 func (e *Env) eachTLS(ctx context.Context, judge func(context.Context, *endpoint) Result) []Result {
-	eps, _, err := e.endpoints(ctx)
-	if err != nil {
-		return unknown(e, err.Error())
-	}
-	var out []Result
+	eps, out := e.tlsEndpoints(ctx)
 	for i := range eps {
-		if eps[i].tls {
-			out = append(out, judge(ctx, &eps[i]))
-		}
-	}
-	if len(out) == 0 {
-		return []Result{{Scope: "node", State: NotApplicable, Summary: "no listener speaks TLS", Confidence: Behavioural}}
+		out = append(out, judge(ctx, &eps[i]))
 	}
 	return out
+}
+
+// tlsEndpoints are the addresses of listeners that speak TLS, or the results that say
+// why there are none.
+func (e *Env) tlsEndpoints(ctx context.Context) (some []endpoint, none []Result) {
+	eps, _, err := e.endpoints(ctx)
+	if err != nil {
+		return nil, unknown(e, err.Error())
+	}
+	if eps = slices.DeleteFunc(eps, func(p endpoint) bool { return !p.tls }); len(eps) == 0 {
+		return nil, []Result{{Scope: "node", State: NotApplicable, Summary: "no listener speaks TLS", Confidence: Behavioural}}
+	}
+	return eps, nil
 }
 
 // asking is an endpoint whose listener asks for certificates, and what can be

@@ -20,17 +20,23 @@ import (
 type verdict struct {
 	answered bool // there was an answer of the application
 	refused  bool // there was an alert, or the connection ended
+	resumed  bool // an earlier session went on, if there was an answer
 	words    string
 }
 
 // shows a certificate in one version of TLS, and says CONNECT behind it.
 func (j *asking) shows(cert *tls.Certificate, version uint16) verdict {
+	return j.tries(showing(cert, version))
+}
+
+// tries is shows for any client of TLS.
+func (j *asking) tries(as *tls.Config) verdict {
 	c, err := j.e.dial(j.ctx, j.p.addr)
 	if err != nil {
 		return verdict{words: "no connection: " + shortened(err.Error())}
 	}
 	defer c.Close()
-	t := tls.Client(c, showing(cert, version))
+	t := tls.Client(c, as)
 	if err := t.HandshakeContext(j.ctx); err != nil {
 		return refusal(err, "in the handshake")
 	}
@@ -47,7 +53,7 @@ func (j *asking) shows(cert *tls.Certificate, version uint16) verdict {
 		}
 		return refusal(err, "at the first read")
 	}
-	return verdict{answered: true, words: "answered by the application"}
+	return verdict{answered: true, resumed: t.ConnectionState().DidResume, words: "answered by the application"}
 }
 
 // showing is a client that shows cert, or none, whatever CAs the server names.
@@ -121,10 +127,7 @@ func (j *asking) identity() {
 	}
 	want += ": " + j.expected()
 	other := "probe-" + randomText()
-	c := connectPacket{level: level4, clientID: "probe-" + randomText(), user: &other}
-	if slices.Contains(j.e.Config.MQTT.Versions, "5.0") && !slices.Contains(j.e.Config.MQTT.Versions, "3.1.1") {
-		c.level = level5
-	}
+	c := connectPacket{level: j.level(), clientID: "probe-" + randomText(), user: &other}
 	with := *j.p
 	with.cert = j.good
 	m, answer := j.e.connect(j.ctx, &with, c)

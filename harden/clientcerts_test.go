@@ -68,7 +68,9 @@ func (r *deviceRig) judged() {
 
 // server is one that asks nobody.
 func (r *deviceRig) server() *tls.Config {
-	return &tls.Config{Certificates: []tls.Certificate{r.cert}, MinVersion: tls.VersionTLS12}
+	c := &tls.Config{Certificates: []tls.Certificate{r.cert}, MinVersion: tls.VersionTLS12}
+	c.SetSessionTicketKeys([][32]byte{{1}}) // which clones keep
+	return c
 }
 
 // leniently has the listeners ask for a certificate and judge it by check alone.
@@ -194,6 +196,14 @@ var deviceFlaws = []struct {
 	{"the key of the CA is elsewhere", "P3.4", func(r *deviceRig) { _ = os.Remove(filepath.Join(filepath.Dir(pki.DevicesCA(r.dataDir)), "ca.key")) }, Unknown, "--client-cert"},
 
 	{"good", "P3.5", func(*deviceRig) {}, Pass, "a revoked certificate: tls: bad certificate"},
+	{"good, with passwords behind certificates", "P3.5", func(r *deviceRig) { r.chain = []string{"builtin"} }, Pass, "a connection of before its certificate was denied: closed after"},
+	{"good, and resumes nothing", "P3.5", func(r *deviceRig) { r.conf.SessionTicketsDisabled = true }, Pass, "none is resumed here"},
+	{"resumes what was revoked", "P3.5", func(r *deviceRig) { r.flaws = flaws{keepsSessions} }, Fail, "TLS 1.3: a session of before its certificate was denied: answered"},
+	{"resumes what was revoked on one listener", "P3.5", func(r *deviceRig) { r.flaws = flaws{keepsSessionsWeb} }, Fail, "listener:browsers"},
+	{"keeps connections of what was revoked", "P3.5", func(r *deviceRig) { r.flaws, r.env.Step = flaws{keepsWithdrawn}, time.Second }, Fail, "still open after"},
+	{"says that it denies and does not", "P3.5", func(r *deviceRig) { r.flaws, r.env.Step = flaws{deniesNobody}, time.Second }, Fail, "a session of before its certificate was denied: answered"},
+	{"denies everybody", "P3.5", func(r *deviceRig) { r.flaws = flaws{deniesEverybody} }, Unknown, "another good certificate (positive control)"},
+	{"cannot deny", "P3.5", func(r *deviceRig) { r.flaws = flaws{cannotDeny} }, Unknown, "there is no such operation"},
 	{"no certificate is asked for", "P3.5", func(r *deviceRig) { r.listener.TLS, r.conf = config.TLS{}, r.server() }, NotApplicable, "asks for no certificate"},
 	{"no list", "P3.5", func(r *deviceRig) {
 		r.listener.TLS.CRL.Files = nil
@@ -325,14 +335,15 @@ func TestRightsBehindCertificates(t *testing.T) {
 func TestListsThatAreFetched(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
-		points []string
-		given  bool
-		state  State
-		want   string
+		points       []string
+		given, spare bool
+		state        State
+		want         string
 	}{
-		"by what is given": {[]string{"http://crl.example"}, true, Pass, "fetched from where the good certificate says"},
-		"of no address":    {nil, true, Fail, "none: a certificate lets in"},
-		"nothing given":    {nil, false, Unknown, "whether they name any is not known here"},
+		"by what is given":    {[]string{"http://crl.example"}, true, true, Pass, "fetched from where the good certificate says"},
+		"by one that is used": {[]string{"http://crl.example"}, true, false, Unknown, "--deny-client-cert"},
+		"of no address":       {nil, true, true, Fail, "none: a certificate lets in"},
+		"nothing given":       {nil, false, false, Unknown, "whether they name any is not known here"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -345,7 +356,7 @@ func TestListsThatAreFetched(t *testing.T) {
 			}
 			good, revoked := client("dev-1"), client("dev-2")
 			if c.given {
-				r.env.GoodCert, r.env.RevokedCert = good, revoked
+				r.env.GoodCert, r.env.RevokedCert, r.env.DenyGood = good, revoked, c.spare
 			}
 			file, _ := keep(t, filepath.Join(t.TempDir(), "ca"), tls.Certificate{}, ca.cert)
 			r.listener.TLS.ClientCA = []string{file}
@@ -373,7 +384,7 @@ func TestCertificatesOfAnotherCA(t *testing.T) {
 				pair := ca.server(ecKey(t), func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, name)
 				return &pair
 			}
-			r.env.GoodCert, r.env.RevokedCert = client("dev-1"), client("dev-2")
+			r.env.GoodCert, r.env.RevokedCert, r.env.DenyGood = client("dev-1"), client("dev-2"), true
 			file, _ := keep(t, filepath.Join(t.TempDir(), "ca"), tls.Certificate{}, ca.cert)
 			r.listener.TLS.ClientCA = []string{file}
 			var serials []*big.Int

@@ -28,6 +28,8 @@ type Env struct {
 	// GoodCert and RevokedCert are certificates of clients by a CA whose key is
 	// elsewhere, for listeners that ask for one; nil: there are none.
 	GoodCert, RevokedCert *tls.Certificate
+	// DenyGood: nobody but the run has GoodCert, so that the broker may deny it for a minute.
+	DenyGood bool
 
 	seen seen
 }
@@ -45,6 +47,9 @@ type Broker interface {
 	AddProbe(ctx context.Context, grant bool) (ProbeUser, error)
 	// EndProbe ends one before its time.
 	EndProbe(ctx context.Context, name string) error
+	// DenyProbe has the broker deny certificates, by what revoke.FingerprintID says of them,
+	// for a minute: new connections are judged so when it returns, and those there are, soon.
+	DenyProbe(ctx context.Context, fingerprints []string) error
 	// ClientUser is who the broker takes a connected client for.
 	ClientUser(ctx context.Context, clientID string) (string, error)
 }

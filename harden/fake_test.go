@@ -16,6 +16,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/pki/revoke"
 	"github.com/redoubtmq/redoubt/topic"
 )
 
@@ -38,6 +39,7 @@ type fake struct {
 	made      []ProbeUser
 	conns     map[*fakeConn]bool
 	retained  map[string]bool
+	denied    []string // fingerprints
 	wait      sync.WaitGroup
 }
 
@@ -55,6 +57,9 @@ const (
 	noHybrid, loneP521, weakCurve, only12, only13                       flaw = "noHybrid", "loneP521", "weakCurve", "only12", "only13"
 	// P3.4
 	believesName flaw = "believesName"
+	// P3.5
+	keepsSessions, keepsSessionsWeb, keepsWithdrawn flaw = "keepsSessions", "keepsSessionsWeb", "keepsWithdrawn"
+	deniesNobody, deniesEverybody, cannotDeny       flaw = "deniesNobody", "deniesEverybody", "cannotDeny"
 	// P4.1
 	everybody, noPassword, emptyPassword, anyUser flaw = "everybody", "noPassword", "emptyPassword", "anyUser"
 	prefixOfSecret, anyMethod                     flaw = "prefixOfSecret", "anyMethod"
@@ -88,6 +93,7 @@ type fakeConn struct {
 	user  string
 	id    string
 	named string     // by its certificate
+	shown string     // fingerprint of that
 	mu    sync.Mutex // guards writing
 	subs  map[string]bool
 	alias map[uint16]string
@@ -152,7 +158,7 @@ func (f *fake) listen(name, protocol, address string) netip.AddrPort {
 func (f *fake) serve(conn net.Conn, protocol string) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	named := ""
+	named, print := "", ""
 	if protocol == "mqtts" || protocol == "wss" {
 		conf := &tls.Config{Certificates: []tls.Certificate{f.cert}, MinVersion: tls.VersionTLS12}
 		if f.has(oldTLS) {
@@ -177,6 +183,7 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 				conf = f.web
 			}
 			f.mu.Unlock()
+			conf = f.denying(conf, protocol)
 		}
 		var done bool
 		if conn, done = f.meddle(conn); done {
@@ -187,7 +194,7 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 			return
 		}
 		if shown := t.ConnectionState().PeerCertificates; len(shown) > 0 {
-			named = shown[0].Subject.CommonName
+			named, print = shown[0].Subject.CommonName, revoke.FingerprintID(shown[0])
 		}
 		conn = t
 	}
@@ -198,7 +205,7 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 		}
 		conn = w
 	}
-	c := &fakeConn{f: f, conn: conn, named: named, r: bufio.NewReader(conn), subs: map[string]bool{}, alias: map[uint16]string{}, open2: map[uint16]bool{}}
+	c := &fakeConn{f: f, conn: conn, named: named, shown: print, r: bufio.NewReader(conn), subs: map[string]bool{}, alias: map[uint16]string{}, open2: map[uint16]bool{}}
 	f.mu.Lock()
 	f.conns[c] = true
 	f.mu.Unlock()

@@ -2,6 +2,8 @@ package harden
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -14,6 +16,7 @@ import (
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/internal/secret"
+	"github.com/redoubtmq/redoubt/pki/revoke"
 )
 
 // Report implements Broker.
@@ -50,6 +53,43 @@ func (f *fake) EndProbe(_ context.Context, name string) error {
 		}
 	}
 	return nil
+}
+
+// DenyProbe implements Broker.
+func (f *fake) DenyProbe(_ context.Context, fingerprints []string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if slices.Contains(f.flaws, cannotDeny) {
+		return errors.New("there is no such operation")
+	}
+	f.denied = append(f.denied, fingerprints...)
+	for c := range f.conns {
+		if slices.Contains(f.denied, c.shown) && !slices.Contains(f.flaws, keepsWithdrawn) && !slices.Contains(f.flaws, deniesNobody) {
+			_ = c.conn.Close()
+		}
+	}
+	return nil
+}
+
+// denying is conf with what is denied looked at, as the flaws have it.
+func (f *fake) denying(conf *tls.Config, protocol string) *tls.Config {
+	conf = conf.Clone()
+	judge := conf.VerifyConnection
+	conf.VerifyConnection = func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) > 0 && !f.has(deniesNobody) && !(s.DidResume && (f.has(keepsSessions) || f.has(keepsSessionsWeb) && protocol == "wss")) {
+			f.mu.Lock()
+			denied := slices.Contains(f.denied, revoke.FingerprintID(s.PeerCertificates[0])) || len(f.denied) > 0 && slices.Contains(f.flaws, deniesEverybody)
+			f.mu.Unlock()
+			if denied {
+				return errors.New("denied")
+			}
+		}
+		if judge != nil {
+			return judge(s)
+		}
+		return nil
+	}
+	return conf
 }
 
 // ClientUser implements Broker.

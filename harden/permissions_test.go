@@ -36,7 +36,8 @@ func (a account) Report(context.Context) (BrokerReport, error) { return a.Broker
 func (account) AddProbe(context.Context, bool) (ProbeUser, error) {
 	return ProbeUser{}, errors.New("no probe users here")
 }
-func (account) EndProbe(context.Context, string) error { return nil }
+func (account) EndProbe(context.Context, string) error    { return nil }
+func (account) DenyProbe(context.Context, []string) error { return errors.New("not here") }
 func (account) ClientUser(context.Context, string) (string, error) {
 	return "", errors.New("no clients here")
 }

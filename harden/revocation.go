@@ -19,14 +19,29 @@ import (
 
 // revocation is row P3.5: a listener that wants certificates of clients refuses
 // those that were revoked.
-func revocation(ctx context.Context, e *Env) []Result { return e.eachTLS(ctx, e.judgeRevocation) }
+func revocation(ctx context.Context, e *Env) []Result {
+	eps, out := e.tlsEndpoints(ctx)
+	asked := make(map[int]*asking) // by index in out
+	var all []*asking
+	for i := range eps {
+		j, nothing := e.judgeRevocation(ctx, &eps[i])
+		if out = append(out, nothing); j != nil {
+			asked[len(out)-1], all = j, append(all, j)
+		}
+	}
+	e.withdraws(ctx, all)
+	for i, j := range asked {
+		out[i] = j.result(Behavioural, "refuses certificates that were revoked")
+	}
+	return out
+}
 
 // judgeRevocation reads the lists of a listener and shows it a certificate that was
-// revoked when it was made.
-func (e *Env) judgeRevocation(ctx context.Context, p *endpoint) Result {
+// revoked when it was made. nil: the result says why there is nothing to judge.
+func (e *Env) judgeRevocation(ctx context.Context, p *endpoint) (*asking, Result) {
 	j, nothing := e.ask(ctx, p)
 	if j == nil {
-		return nothing
+		return nil, nothing
 	}
 	j.equip()
 	j.configured()
@@ -36,7 +51,7 @@ func (e *Env) judgeRevocation(ctx context.Context, p *endpoint) Result {
 		j.see(ReadConfig, "crl.stale", "refuse, or at most 24 hours", j.tls.CRL.Stale, passIf(g <= graceMax, Warn))
 	}
 	j.canary(lists)
-	return j.result(Behavioural, "refuses certificates that were revoked")
+	return j, Result{}
 }
 
 // configured looks whether anything says who was revoked. Addresses of lists are in

@@ -18,7 +18,7 @@ func (n *node) clients(name string, all *config.Config) (*pki.Clients, error) {
 	if c.Plaintext() || t.ClientCert == string(pki.ClientCertNone) {
 		return nil, nil
 	}
-	denied, err := deniedCerts(all)
+	denied, err := n.deniedCerts(all)
 	if err != nil {
 		return nil, err
 	}

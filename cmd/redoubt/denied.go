@@ -16,8 +16,13 @@ import (
 // deniedKey is the list of certificates that are refused whatever their CA says.
 const deniedKey = "certificates.denied"
 
-func deniedCerts(c *config.Config) (*revoke.Denied, error) {
-	d, err := revoke.ParseDenied(c.Certificates.Denied)
+// deniedCerts is the list of c, with what is denied for probes of the doctor at the moment.
+func (n *node) deniedCerts(c *config.Config) (*revoke.Denied, error) {
+	entries := c.Certificates.Denied
+	if probes := n.probed.Load(); probes != nil {
+		entries = slices.Concat(entries, *probes)
+	}
+	d, err := revoke.ParseDenied(entries)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", deniedKey, err)
 	}
@@ -30,19 +35,45 @@ func (n *node) denies(c *config.Config) (enforce func(), err error) {
 	if slices.Equal(c.Certificates.Denied, n.loaded.Load().Config.Certificates.Denied) {
 		return func() {}, nil
 	}
-	d, err := deniedCerts(c)
+	d, err := n.deniedCerts(c)
 	if err != nil {
 		return nil, err
 	}
 	return func() {
-		n.enrol.deny(d)
-		for _, l := range n.listeners {
-			if clients := l.Clients.Load(); clients != nil {
-				l.ask(clients.Deny(d), n.clock.Now)
-			}
-		}
+		n.judgeDenied(d)
 		n.server.Recheck()
 	}, nil
+}
+
+// judgeDenied has new connections judged by d.
+func (n *node) judgeDenied(d *revoke.Denied) {
+	n.enrol.deny(d)
+	for _, l := range n.listeners {
+		if clients := l.Clients.Load(); clients != nil {
+			l.ask(clients.Deny(d), n.clock.Now)
+		}
+	}
+}
+
+// DenyForProbes implements admin.Denier, in the way of certificates.denied. Those who are
+// connected are judged again when a denial has come, and not when it has gone.
+func (n *node) DenyForProbes(ctx context.Context, entries []string) error {
+	done, err := n.takeTurn(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	before := n.probed.Swap(&entries)
+	d, err := n.deniedCerts(n.loaded.Load().Config)
+	if err != nil {
+		n.probed.Store(before)
+		return err
+	}
+	n.judgeDenied(d)
+	if before == nil || slices.ContainsFunc(entries, func(e string) bool { return !slices.Contains(*before, e) }) {
+		n.server.Recheck()
+	}
+	return nil
 }
 
 // sameEntry tells whether two entries of a list mean the same.

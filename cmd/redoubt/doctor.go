@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -26,6 +27,7 @@ type doctorFlags struct {
 	failOn     string
 	maxUnknown int
 	good       string
+	denyGood   bool
 	revoked    string
 }
 
@@ -51,6 +53,7 @@ func doctorCmd(g *globals) *cobra.Command {
 	fs.StringVar(&f.failOn, "fail-on", string(harden.Low), "lowest `SEVERITY` of a failed row that makes the exit code 1: critical, high, medium or low")
 	fs.IntVar(&f.maxUnknown, "max-unknown", 0, "how many rows may be unknown before the exit code is 3")
 	fs.StringVar(&f.good, "client-cert", "", "show this good certificate of a client where the CA is not that of the broker: a `FILE` in PEM with certificate, chain and key")
+	fs.BoolVar(&f.denyGood, "deny-client-cert", false, "let the broker deny that certificate for a minute, to see that its sessions and connections end: nobody else may have it")
 	fs.StringVar(&f.revoked, "revoked-cert", "", "the same with a revoked one, which must be refused: a `FILE`")
 	return cmd
 }
@@ -87,11 +90,14 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 	if f.maxUnknown < 0 {
 		return &usageError{fmt.Errorf("--max-unknown %d: it is a number of rows, 0 or more", f.maxUnknown)}
 	}
+	if f.denyGood && f.good == "" {
+		return &usageError{errors.New("--deny-client-cert is about the certificate of --client-cert FILE, which is not given")}
+	}
 	loaded, err := g.LoadConfig()
 	if err != nil {
 		return doctorError{err}
 	}
-	e := &harden.Env{Clock: clock.System{}, Config: loaded.Config, File: loaded.File}
+	e := &harden.Env{Clock: clock.System{}, Config: loaded.Config, File: loaded.File, DenyGood: f.denyGood}
 	if err := errors.Join(clientPair(f.good, &e.GoodCert), clientPair(f.revoked, &e.RevokedCert)); err != nil {
 		return doctorError{err}
 	}
@@ -175,6 +181,16 @@ func (p patient) AddProbe(ctx context.Context, grant bool) (harden.ProbeUser, er
 // EndProbe implements harden.Broker.
 func (p patient) EndProbe(ctx context.Context, name string) error {
 	return p.client.EndProbe(ctx, name)
+}
+
+// DenyProbe implements harden.Broker.
+func (p patient) DenyProbe(ctx context.Context, fingerprints []string) error {
+	digits := make([]string, len(fingerprints))
+	for i, f := range fingerprints {
+		digits[i] = strings.TrimPrefix(f, "sha256:")
+	}
+	_, err := p.client.DenyForProbe(ctx, digits)
+	return err
 }
 
 // ClientUser implements harden.Broker.

@@ -80,7 +80,7 @@ func (n *node) enrolPolicy(c *config.Config, judges map[string]*pki.Clients) (p 
 	if len(c.Enroll.Bind) == 0 {
 		return p, nil
 	}
-	if p.Denied, err = deniedCerts(c); err != nil {
+	if p.Denied, err = n.deniedCerts(c); err != nil {
 		return p, err
 	}
 	devices := &pki.Clients{Ask: pki.ClientCertOptional}

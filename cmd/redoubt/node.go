@@ -72,6 +72,7 @@ type front struct {
 	staples   staples
 	acme      acmeManagers
 	enrol     enrolment
+	probed    atomic.Pointer[[]string] // certificates denied for probes, changed in one's turn; nil: none
 }
 
 // setup is the configuration in force and how to read it again.
