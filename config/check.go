@@ -49,6 +49,7 @@ func (l *loader) checkListeners(c *Config) {
 		l.checkMeaning(&ln, key)
 		l.checkClientCert(c, &ln, key)
 		l.checkACME(&ln, key)
+		l.checkAdvertised(&ln, key)
 	}
 	if !open && !l.problems.about("listeners") {
 		l.wrong("listeners", "", "Every listener is off (bind: []), so no client could ever connect. Give one an address.")

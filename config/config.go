@@ -64,6 +64,8 @@ const (
 type Listener struct {
 	Protocol string   `yaml:"protocol"` // ProtocolMQTTS, ProtocolWSS, ProtocolMQTT or ProtocolWS
 	Bind     []string `yaml:"bind"`     // "host:port", see ParseBind; empty: the listener is off
+	// Advertised is how clients reach it; ParseAdvertised takes each.
+	Advertised []string `yaml:"advertised"`
 	// Mountpoint stands before every topic of a client; template.ParseMountpoint
 	// takes it. Empty: nothing does.
 	Mountpoint string   `yaml:"mountpoint"`

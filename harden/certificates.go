@@ -19,33 +19,25 @@ import (
 // certificates is row P3.3: the certificates of every listener, as its files have
 // them and as it shows them.
 func certificates(ctx context.Context, e *Env) []Result {
-	all, err := e.listening(ctx)
-	if err != nil {
-		return unknown(e, err.Error())
-	}
-	var out []Result
 	keys := map[string][]*presented{} // by public key
-	for i := range all {
-		s := &all[i]
-		if !s.speaksTLS() {
-			continue
+	out := e.eachSocket(ctx, func(ctx context.Context, s *socket, a netip.AddrPort) (Result, bool) {
+		if !s.speaksTLS() || s.addr.Addr() != a.Addr() && e.nobodyAt(ctx, a) { // or the socket does not serve this family
+			return Result{}, false
 		}
-		for _, a := range s.targets() {
-			if s.addr.Addr() != a.Addr() && e.nobodyAt(ctx, a) {
-				continue // the socket does not serve this family
-			}
-			j := &certJudge{inquiry: e.inquire("listener:" + s.name + "@" + a.String()), ctx: ctx, s: s, a: a}
-			j.key = s.key
-			j.files()
-			j.served()
-			j.depth()
-			for _, p := range j.shown.all {
-				id := keyID(p.leaf())
-				keys[id] = append(keys[id], p)
-			}
-			out = append(out, j.result(Behavioural, "valid, whole, and what the files have"))
+		j := &certJudge{inquiry: e.inquire(s.scope(a)), ctx: ctx, s: s, a: a}
+		if j.key = s.key; s.host != "" {
+			j.advertised()
+			return j.result(Behavioural, "valid for the name clients use, and whole"), true
 		}
-	}
+		j.files()
+		j.served()
+		j.depth()
+		for _, p := range j.shown.all {
+			id := keyID(p.leaf())
+			keys[id] = append(keys[id], p)
+		}
+		return j.result(Behavioural, "valid, whole, and what the files have"), true
+	})
 	if len(out) == 0 {
 		return []Result{{Scope: "node", State: NotApplicable, Summary: "no listener speaks TLS", Confidence: Behavioural}}
 	}
@@ -178,7 +170,7 @@ func (j *certJudge) served() {
 		return
 	}
 	if slices.ContainsFunc(j.shown.all, func(p *presented) bool { return j.fileOf(p) == "" }) && j.e.rest(j.ctx, rereadWithin) {
-		delete(j.e.seen.served, j.a)
+		delete(j.e.seen.served, servedKey{j.a, j.s.host})
 		j.shown = j.e.shownAt(j.ctx, j.s, j.a)
 		for file := range j.chains {
 			j.chains[file], _ = readChain(file)

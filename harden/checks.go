@@ -19,7 +19,7 @@ var Checks = []*Check{
 		Title:     "TLS older than 1.2 is refused",
 		Standards: []string{"RFC8996", "IEC62443-4-2:CR4.3", "ASVS5:12.1.1", "CRA:I.2.e", "CWE-326"},
 		Why:       "SSL 3.0, TLS 1.0 and 1.1 have no authenticated encryption and fall to known attacks; RFC 8996 retired them. One socket that still accepts them is enough for a downgrade.",
-		How: "Sends a hand-written ClientHello for SSL 3.0, TLS 1.0 and 1.1, without a server name and with each name of the listener's certificates, as its files have them and as it shows them, and a TLS 1.2 hello that lists only old versions, to every listening socket of the process as the kernel lists it, in both address families. " +
+		How: "Sends a hand-written ClientHello for SSL 3.0, TLS 1.0 and 1.1, without a server name and with each name of the listener's certificates, as its files have them and as it shows them, and a TLS 1.2 hello that lists only old versions, to every listening socket of the process as the kernel lists it, in both address families, and to where clients connect (listeners.<name>.advertised, --target), which may be a balancer that ends TLS. " +
 			"Each must be refused with an alert. Positive control: the same hello with TLS 1.2 or 1.3 is answered with a ServerHello.",
 		Fix: "listeners.<name>.tls.profile is intermediate (1.2 and 1.3) or modern (1.3 only); something else must be answering",
 		Run: tlsVersions,
@@ -30,7 +30,7 @@ var Checks = []*Check{
 		Standards: []string{"RFC9325", "IEC62443-4-2:CR4.3", "ASVS5:12.1.2", "CRA:I.2.e", "CWE-327"},
 		Why: "What a listener accepts, an attacker in the middle can steer a client to. CBC leaks by timing, RSA key exchange lets whoever gets the key read what was recorded years before, RC4, 3DES, NULL, export and anonymous suites protect nothing; " +
 			"compression leaks what is secret by its length, and renegotiation lets one client keep a server busy.",
-		How: "Sends hand-written ClientHellos to every listening socket of the process that speaks TLS, in both address families. Each class of bad suites of TLS 1.2 (CBC, RSA key exchange, DHE, fixed DH, DES and 3DES, RC4, NULL, export, anonymous, PSK) is offered by itself, and all of them for each name of the certificates; " +
+		How: "Sends hand-written ClientHellos to every listening socket of the process that speaks TLS, in both address families, and to where clients connect (listeners.<name>.advertised, --target). Each class of bad suites of TLS 1.2 (CBC, RSA key exchange, DHE, fixed DH, DES and 3DES, RC4, NULL, export, anonymous, PSK) is offered by itself, and all of them for each name of the certificates; " +
 			"what is accepted is taken off the list until nothing is. Groups are found by answers to a hello that has keys for none; X25519MLKEM768 has to be chosen when X25519 is offered before it. TLS compression, a curve that is too small, and an application protocol nobody speaks must not be accepted. " +
 			"A client begins a second handshake inside the connection (renegotiation, CVE-2011-1473), which must be answered with an alert; where nobody gets to the end of the first one without a certificate, this is not tried and not counted. Session tickets live for 7 days at most, which TLS 1.3 demands and TLS 1.2 tells. " +
 			"Positive control: the same hello with a good suite behind the bad ones is answered with that one.",
@@ -45,7 +45,7 @@ var Checks = []*Check{
 			"and a key that is kept over many certificates is in many backups.",
 		How: "Judges the files of each listener by the rules by which the broker takes them: time, names, use, algorithms, keys, and that key and certificate belong together. Then has each address show its certificate, without a server name and for each name of the certificates, in both address families: it must be the one of a file, with the same chain, " +
 			"which must lead to a root known to this machine or to the data directory by nothing but what was shown, and have 30 days to live, or a third of its life. A difference is looked at again after some seconds, in which the broker reads new files. A certificate that nobody is shown, a key in several certificates, a CA's key, and a chain_depth below the CAs of client_ca are findings. " +
-			"Positive control: the server signs each handshake with the key of what it shows. Which names clients use is not known here.",
+			"Positive control: the server signs each handshake with the key of what it shows. At each address of listeners.<name>.advertised, and of --target, the certificate must be valid for the name clients use there, whoever ends TLS; where none is given, which names clients use is not known.",
 		Fix: "put the certificate, then each issuer, into the file of listeners.<name>.tls.certificates; redoubt cert lint FILE says what is wrong with one",
 		Run: certificates,
 	},

@@ -13,22 +13,7 @@ import (
 // ciphers is row P3.2: with which suites, groups and extras of the protocol every
 // socket that speaks TLS answers.
 func ciphers(ctx context.Context, e *Env) []Result {
-	all, err := e.listening(ctx)
-	if err != nil {
-		return unknown(e, err.Error())
-	}
-	var out []Result
-	for i := range all {
-		s := &all[i]
-		if s.network != "tcp" {
-			continue
-		}
-		for _, a := range s.targets() {
-			if r, judged := e.judgeCiphers(ctx, s, a); judged {
-				out = append(out, r)
-			}
-		}
-	}
+	out := e.eachSocket(ctx, e.judgeCiphers)
 	if len(out) == 0 {
 		return []Result{{Scope: "node", State: NotApplicable, Summary: "no socket of the broker speaks TLS", Confidence: Behavioural}}
 	}
@@ -41,6 +26,7 @@ type cipherProbe struct {
 	ctx      context.Context
 	a        netip.AddrPort
 	listener string
+	name     string // of the server
 	has12    bool
 	has13    bool
 	accepted []uint16 // good suites of TLS 1.2
@@ -50,17 +36,13 @@ type cipherProbe struct {
 // judgeCiphers enumerates at one address. judged is false where nobody meant TLS
 // and none is spoken.
 func (e *Env) judgeCiphers(ctx context.Context, s *socket, a netip.AddrPort) (r Result, judged bool) {
-	name := s.name
-	if name == "" {
-		name = "unrecognised"
-	}
-	p := &cipherProbe{inquiry: e.inquire("listener:" + name + "@" + a.String()), ctx: ctx, a: a, listener: s.name}
+	p := &cipherProbe{inquiry: e.inquire(s.scope(a)), ctx: ctx, a: a, listener: s.name, name: s.serverName()}
 	p.key = s.key
 	nobody := connectPacket{level: level4, clientID: "probe-" + randomText()}
 	if p.words = nobody.encode(); s.protocol != config.ProtocolMQTTS {
 		p.words = []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	}
-	modern, err := e.greet(ctx, a, hello{legacy: tls12, supported: []uint16{tls13}, name: "localhost"}, s.speaksTLS())
+	modern, err := e.greet(ctx, a, hello{legacy: tls12, supported: []uint16{tls13}, name: p.name}, s.speaksTLS())
 	if err != nil {
 		if s.addr.Addr() != a.Addr() && e.nobodyAt(ctx, a) {
 			return r, false // the socket does not serve this family
@@ -113,7 +95,7 @@ func (p *cipherProbe) greet(h hello, meant bool) greeting {
 func (p *cipherProbe) suites12(names []string) {
 	left := slices.Clone(goodSuites)
 	for len(left) > 0 {
-		g := p.greet(hello{legacy: tls12, suites: left, name: "localhost"}, true)
+		g := p.greet(hello{legacy: tls12, suites: left, name: p.name}, true)
 		i := slices.Index(left, g.hello.suite)
 		if g.accepted != tls12 || i < 0 {
 			break
@@ -123,16 +105,16 @@ func (p *cipherProbe) suites12(names []string) {
 	}
 	p.see(Probe, "TLS 1.2: good suites (positive control)", "at least one", suiteList(p.accepted), passIf(len(p.accepted) > 0, Unknown))
 	for _, c := range weakSuites {
-		p.classRefused(c, "localhost", Fail)
+		p.classRefused(c, p.name, Fail)
 	}
-	p.classRefused(offList, "localhost", Warn)
+	p.classRefused(offList, p.name, Warn)
 	var bad []uint16
 	for _, c := range weakSuites {
 		bad = append(bad, c.suites...)
 	}
 	slices.Sort(bad)
 	for _, name := range names {
-		if name != "localhost" {
+		if name != p.name {
 			p.classRefused(suiteClass{"every bad suite", slices.Compact(bad)}, name, Fail)
 		}
 	}
@@ -172,7 +154,7 @@ func (p *cipherProbe) classRefused(c suiteClass, name string, bad State) {
 
 // extras12 judges what TLS 1.3 does not have any more.
 func (p *cipherProbe) extras12(older greeting) {
-	g := p.greet(hello{legacy: tls12, suites: p.accepted, name: "localhost", deflate: true}, true)
+	g := p.greet(hello{legacy: tls12, suites: p.accepted, name: p.name, deflate: true}, true)
 	switch {
 	case g.accepted == tls12 && g.hello.compression == 0, g.alerted:
 		p.see(Probe, "TLS compression, offered before none", "not chosen", "not chosen: "+g.String(), Pass)
@@ -184,7 +166,7 @@ func (p *cipherProbe) extras12(older greeting) {
 	p.see(Probe, "secure renegotiation (RFC 5746)", "confirmed in the ServerHello", map[bool]string{true: "confirmed", false: "not confirmed: a stranger could put words before a client's"}[older.hello.renegotiation],
 		passIf(older.hello.renegotiation, Fail))
 	p.renegotiation()
-	weak := p.greet(hello{legacy: tls12, suites: p.accepted, name: "localhost", groups: weakGroups}, true)
+	weak := p.greet(hello{legacy: tls12, suites: p.accepted, name: p.name, groups: weakGroups}, true)
 	state := Unknown
 	switch {
 	case weak.accepted != 0:
@@ -197,7 +179,7 @@ func (p *cipherProbe) extras12(older greeting) {
 
 // suites13 tries those of TLS 1.3 that are not good.
 func (p *cipherProbe) suites13() {
-	h := hello{legacy: tls12, supported: []uint16{tls13}, name: "localhost", suites: weakSuites13.suites}
+	h := hello{legacy: tls12, supported: []uint16{tls13}, name: p.name, suites: weakSuites13.suites}
 	g := p.greet(h, true)
 	state, actual := Unknown, g.String()
 	switch {
@@ -215,7 +197,7 @@ func (p *cipherProbe) suites13() {
 // says in a HelloRetryRequest which one it wants. What it wants is taken off the
 // list until it wants nothing.
 func (p *cipherProbe) groups13() {
-	h := hello{legacy: tls12, supported: []uint16{tls13}, name: "localhost", shares: []uint16{}, groups: slices.Concat(otherGroups, []uint16{groupP384, groupP256, groupX25519, groupMLKEM768})}
+	h := hello{legacy: tls12, supported: []uint16{tls13}, name: p.name, shares: []uint16{}, groups: slices.Concat(otherGroups, []uint16{groupP384, groupP256, groupX25519, groupMLKEM768})}
 	var found []uint16
 	var g greeting
 	for len(h.groups) > 0 {
@@ -240,7 +222,7 @@ func (p *cipherProbe) groups13() {
 	if len(h.groups) > 0 && !g.alerted {
 		p.see(Probe, "TLS 1.3: groups that are not on the list", "alert handshake_failure (40)", g.String(), Unknown)
 	}
-	both := hello{legacy: tls12, supported: []uint16{tls13}, name: "localhost", groups: []uint16{groupX25519, groupMLKEM768}, shares: []uint16{groupX25519, groupMLKEM768}}
+	both := hello{legacy: tls12, supported: []uint16{tls13}, name: p.name, groups: []uint16{groupX25519, groupMLKEM768}, shares: []uint16{groupX25519, groupMLKEM768}}
 	g = p.greet(both, true)
 	const what = "TLS 1.3: X25519MLKEM768 offered behind X25519"
 	switch {
@@ -255,7 +237,7 @@ func (p *cipherProbe) groups13() {
 
 // groups12 is for a server that has no TLS 1.3.
 func (p *cipherProbe) groups12() {
-	g := p.greet(hello{legacy: tls12, suites: p.accepted, name: "localhost", groups: otherGroups}, true)
+	g := p.greet(hello{legacy: tls12, suites: p.accepted, name: p.name, groups: otherGroups}, true)
 	p.see(Probe, "TLS 1.2: groups that are not on the list", "refused", g.String(), passIf(g.alerted, Warn))
 }
 
@@ -266,7 +248,7 @@ func (p *cipherProbe) applicationProtocol(s *socket) {
 	if own == "" {
 		return
 	}
-	h := hello{legacy: tls12, suites: p.accepted, name: "localhost", alpn: own}
+	h := hello{legacy: tls12, suites: p.accepted, name: p.name, alpn: own}
 	if p.has13 {
 		h.supported, h.suites = []uint16{tls13}, suites13
 	}
@@ -275,6 +257,8 @@ func (p *cipherProbe) applicationProtocol(s *socket) {
 	g := p.greet(h, true)
 	state := Unknown
 	switch {
+	case g.accepted != 0 && s.host != "":
+		state = Warn // what is in front takes no notice of the names, and passes on to MQTT alone
 	case g.accepted != 0:
 		state = Fail
 	case g.alerted && control.accepted != 0:

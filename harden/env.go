@@ -30,6 +30,11 @@ type Env struct {
 	GoodCert, RevokedCert *tls.Certificate
 	// DenyGood: nobody but the run has GoodCert, so that the broker may deny it for a minute.
 	DenyGood bool
+	// Targets are more addresses by which clients reach the broker, beside those that the
+	// configuration names; config.ParseAdvertised takes each.
+	Targets []string
+	// Lookup finds the addresses of a host name; nil: the resolver of the system.
+	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
 	seen seen
 }
@@ -101,7 +106,7 @@ type seen struct {
 	report    *BrokerReport
 	reportErr error
 	sockets   *sockets
-	served    map[netip.AddrPort]*shown
+	served    map[servedKey]*shown
 	nextDial  time.Time                   // not before; see pace
 	certs     map[string]*tls.Certificate // of users of the run; see withCert
 }

@@ -165,6 +165,7 @@ func (t *tapped) Write(b []byte) (int, error) {
 // records12 is a connection of TLS 1.2 behind its handshake.
 type records12 struct {
 	conn         net.Conn
+	name         string // of the server
 	ours, theirs cipher.AEAD
 	oursIV       []byte
 	theirsIV     []byte
@@ -185,7 +186,7 @@ func handshake12(c net.Conn, p *cipherProbe) (*records12, error) {
 		return nil, errNoGCM
 	}
 	tap, keys, own, asked := &tapped{Conn: c}, bytes.Buffer{}, p.e.goodCert(p.listener), false
-	t := tls.Client(tap, &tls.Config{InsecureSkipVerify: true, ServerName: "localhost", MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, CipherSuites: offered, KeyLogWriter: &keys, ClientSessionCache: tls.NewLRUClientSessionCache(1),
+	t := tls.Client(tap, &tls.Config{InsecureSkipVerify: true, ServerName: p.name, MinVersion: tls.VersionTLS12, MaxVersion: tls.VersionTLS12, CipherSuites: offered, KeyLogWriter: &keys, ClientSessionCache: tls.NewLRUClientSessionCache(1),
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			asked = true
 			if own == nil {
@@ -215,7 +216,7 @@ func handshake12(c net.Conn, p *cipherProbe) (*records12, error) {
 	}
 	seed := slices.Concat(tap.in.Bytes()[randomAt:randomAt+32], clientRandom)
 	block := prf12(suite.hash, secret, "key expansion", seed, 2*suite.key+8)
-	r := &records12{conn: c, oursIV: block[2*suite.key : 2*suite.key+4], theirsIV: block[2*suite.key+4:], ticketLife: ticketLife(tap.in.Bytes())}
+	r := &records12{conn: c, name: p.name, oursIV: block[2*suite.key : 2*suite.key+4], theirsIV: block[2*suite.key+4:], ticketLife: ticketLife(tap.in.Bytes())}
 	if r.ours, err = gcm(block[:suite.key]); err != nil {
 		return nil, err
 	}
@@ -253,7 +254,7 @@ func (r *records12) readFinished(sent []byte) error {
 
 // again sends a ClientHello inside the connection and reads one record.
 func (r *records12) again(suites []uint16) (greeting, error) {
-	h := hello{legacy: tls12, suites: suites, name: "localhost", verify: r.finished}
+	h := hello{legacy: tls12, suites: suites, name: r.name, verify: r.finished}
 	record, err := h.encode()
 	if err != nil {
 		return greeting{}, err

@@ -80,14 +80,21 @@ type shown struct {
 // end; more are said to be untried.
 const namesMax = 24
 
+// servedKey is who was asked what it shows.
+type servedKey struct {
+	addr netip.AddrPort
+	host string // of a socket
+}
+
 // shownAt asks an address for no name, for those of its listener's files, and for
 // all that are in the certificates it shows. Asked for once a run.
 func (e *Env) shownAt(ctx context.Context, s *socket, a netip.AddrPort) *shown {
-	if known := e.seen.served[a]; known != nil {
+	key := servedKey{a, s.host}
+	if known := e.seen.served[key]; known != nil {
 		return known
 	}
 	out := &shown{names: []string{""}}
-	wanted := append([]string{"localhost"}, e.fileNames(s)...)
+	wanted := append([]string{s.serverName()}, e.fileNames(s)...)
 	for i := 0; i < len(out.names); i++ {
 		p, err := e.present(ctx, a, handshakeAs{name: out.names[i]})
 		if err != nil {
@@ -108,9 +115,9 @@ func (e *Env) shownAt(ctx context.Context, s *socket, a netip.AddrPort) *shown {
 		wanted = nil
 	}
 	if e.seen.served == nil {
-		e.seen.served = map[netip.AddrPort]*shown{}
+		e.seen.served = map[servedKey]*shown{}
 	}
-	e.seen.served[a] = out
+	e.seen.served[key] = out
 	return out
 }
 
@@ -140,7 +147,7 @@ func hostNames(c *x509.Certificate) (names []string) {
 // configuration, or of the built-in CA. For what is no listener there are none.
 func (e *Env) certFiles(s *socket) []string {
 	l, known := e.Config.Listeners[s.name]
-	if s.protocol == "" || !known {
+	if s.protocol == "" || s.host != "" || !known {
 		return nil
 	}
 	var files []string

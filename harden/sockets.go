@@ -33,6 +33,7 @@ type socket struct {
 	name     string // listener or service that says it is its own; empty: nobody does
 	key      string // of the configuration
 	protocol string // of a listener
+	host     string // by which clients reach it, where it is no socket of ours; see advertised
 }
 
 func (s *socket) String() string {

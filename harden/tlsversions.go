@@ -9,22 +9,7 @@ import (
 // tlsVersions is row P3.1: every socket that speaks TLS, whatever it is for,
 // refuses what RFC 8996 retired.
 func tlsVersions(ctx context.Context, e *Env) []Result {
-	all, err := e.listening(ctx)
-	if err != nil {
-		return unknown(e, err.Error())
-	}
-	var out []Result
-	for i := range all {
-		s := &all[i]
-		if s.network != "tcp" {
-			continue
-		}
-		for _, a := range s.targets() {
-			if r, judged := e.judgeVersions(ctx, s, a, s.speaksTLS()); judged {
-				out = append(out, r)
-			}
-		}
-	}
+	out := e.eachSocket(ctx, e.judgeVersions)
 	if len(out) == 0 {
 		return []Result{{Scope: "node", State: NotApplicable, Summary: "no socket of the broker speaks TLS", Confidence: Behavioural}}
 	}
@@ -45,14 +30,11 @@ var retired = []struct {
 
 // judgeVersions offers every version at one address. judged is false where
 // nobody meant TLS and none is spoken.
-func (e *Env) judgeVersions(ctx context.Context, s *socket, a netip.AddrPort, meant bool) (r Result, judged bool) {
-	name := s.name
-	if name == "" {
-		name = "unrecognised"
-	}
-	q := e.inquire("listener:" + name + "@" + a.String())
+func (e *Env) judgeVersions(ctx context.Context, s *socket, a netip.AddrPort) (r Result, judged bool) {
+	meant := s.speaksTLS()
+	q := e.inquire(s.scope(a))
 	q.key = s.key
-	modern, err := e.greet(ctx, a, hello{legacy: tls12, supported: []uint16{tls13}, name: "localhost"}, meant)
+	modern, err := e.greet(ctx, a, hello{legacy: tls12, supported: []uint16{tls13}, name: s.serverName()}, meant)
 	if err != nil {
 		if s.addr.Addr() != a.Addr() && e.nobodyAt(ctx, a) {
 			return r, false // the socket does not serve this family
@@ -60,7 +42,7 @@ func (e *Env) judgeVersions(ctx context.Context, s *socket, a netip.AddrPort, me
 		q.see(Probe, "connection", "accepted", err.Error(), Unknown)
 		return q.result("", ""), meant
 	}
-	older, err := e.greet(ctx, a, hello{legacy: tls12, name: "localhost"}, meant)
+	older, err := e.greet(ctx, a, hello{legacy: tls12, name: s.serverName()}, meant)
 	if err != nil {
 		older = greeting{other: err.Error()}
 	}

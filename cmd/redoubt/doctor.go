@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/redoubtmq/redoubt/admin"
+	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/harden"
 	"github.com/redoubtmq/redoubt/internal/clock"
 )
@@ -29,6 +30,7 @@ type doctorFlags struct {
 	good       string
 	denyGood   bool
 	revoked    string
+	targets    []string
 }
 
 func doctorCmd(g *globals) *cobra.Command {
@@ -55,6 +57,7 @@ func doctorCmd(g *globals) *cobra.Command {
 	fs.StringVar(&f.good, "client-cert", "", "show this good certificate of a client where the CA is not that of the broker: a `FILE` in PEM with certificate, chain and key")
 	fs.BoolVar(&f.denyGood, "deny-client-cert", false, "let the broker deny that certificate for a minute, to see that its sessions and connections end: nobody else may have it")
 	fs.StringVar(&f.revoked, "revoked-cert", "", "the same with a revoked one, which must be refused: a `FILE`")
+	fs.StringSliceVar(&f.targets, "target", nil, "connect to these addresses `HOST:PORT,...` of the broker, too, as clients from elsewhere do; see listeners.<name>.advertised")
 	return cmd
 }
 
@@ -93,11 +96,16 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 	if f.denyGood && f.good == "" {
 		return &usageError{errors.New("--deny-client-cert is about the certificate of --client-cert FILE, which is not given")}
 	}
+	for _, text := range f.targets {
+		if _, err := config.ParseAdvertised(text); err != nil {
+			return &usageError{fmt.Errorf("--target %s %w", text, err)}
+		}
+	}
 	loaded, err := g.LoadConfig()
 	if err != nil {
 		return doctorError{err}
 	}
-	e := &harden.Env{Clock: clock.System{}, Config: loaded.Config, File: loaded.File, DenyGood: f.denyGood}
+	e := &harden.Env{Clock: clock.System{}, Config: loaded.Config, File: loaded.File, DenyGood: f.denyGood, Targets: f.targets}
 	if err := errors.Join(clientPair(f.good, &e.GoodCert), clientPair(f.revoked, &e.RevokedCert)); err != nil {
 		return doctorError{err}
 	}
