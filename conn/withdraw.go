@@ -27,7 +27,7 @@ func (c *Conn) certificate() (shown auth.Certificate) {
 }
 
 // recheckSome is how many connections a loop judges again before it does something else:
-// each takes about as long as a signature or three.
+// where CAs have changed, each takes about as long as a signature or three.
 const recheckSome = 64
 
 // Recheck judges the certificates of all connections again, by what their listeners have
@@ -68,7 +68,7 @@ func (l *Loop) recheck(from int) {
 			l.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.recheck(i) }})
 			return
 		}
-		if err := clients.Withdrawn(c.sock.Shown(), l.now); err != nil {
+		if err := clients.WithdrawnSince(c.trust, c.sock.Shown(), l.now); err != nil {
 			l.guard(c, func() { l.withdrawn(c, err) })
 		}
 	}
@@ -95,7 +95,7 @@ func (c *Conn) stillGood(l *Loop) *mqtt.Error {
 	if clients == c.trust || clients == nil {
 		return nil
 	}
-	if err := clients.Withdrawn(c.sock.Shown(), l.now); err != nil {
+	if err := clients.WithdrawnSince(c.trust, c.sock.Shown(), l.now); err != nil {
 		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: err.Error()}
 	}
 	return nil

@@ -399,8 +399,10 @@ func TestDenied(t *testing.T) {
 		if (err != nil) != row.refused || row.refused && (!errors.As(err, &refused) || !refused.Revoked || !strings.Contains(err.Error(), "is denied here by its")) {
 			t.Errorf("%s: %v", what, err)
 		}
-		if err := c.Withdrawn(shown, t0); (err != nil) != row.refused {
-			t.Errorf("%s, and connected: %v", what, err)
+		for _, by := range []*Clients{nil, tr.clients(t, ClientCertOptional)} {
+			if err := c.WithdrawnSince(by, shown, t0); (err != nil) != row.refused {
+				t.Errorf("%s, and connected: %v", what, err)
+			}
 		}
 		if _, err := c.Deny(nil).Verify(shown, t0); err != nil {
 			t.Errorf("%s, taken back: %v", what, err)
@@ -427,8 +429,10 @@ func TestWithdrawn(t *testing.T) {
 		"CA taken out":      {(&trust{root: tr.other, between: tr.other}).clients(t, ClientCertRequired), t0, true},
 		"not asked":         {&Clients{}, t0, false},
 	} {
-		if err := row.clients.Withdrawn(shown, row.at); (err != nil) != row.gone {
-			t.Errorf("%s: %v", what, err)
+		for _, by := range []*Clients{nil, tr.clients(t, ClientCertRequired)} {
+			if err := row.clients.WithdrawnSince(by, shown, row.at); (err != nil) != row.gone {
+				t.Errorf("%s: %v", what, err)
+			}
 		}
 	}
 }
@@ -443,7 +447,7 @@ func TestRevokedBesideUnknown(t *testing.T) {
 	if _, err := c.Verify([]*x509.Certificate{leaf.x}, t0); !errors.As(err, &refused) || !refused.Revoked {
 		t.Errorf("the CA between was revoked: %v", err)
 	}
-	if err := c.Withdrawn([]*x509.Certificate{leaf.x}, t0); err == nil {
+	if err := c.WithdrawnSince(tr.clients(t, ClientCertRequired), []*x509.Certificate{leaf.x}, t0); err == nil {
 		t.Error("a client of a CA that was revoked stays, because the list of its own certificate is old")
 	}
 	if err := tr.clients(t, ClientCertRequired, crl(t, tr.root, nil), old).Withdrawn([]*x509.Certificate{leaf.x}, t0); err != nil {

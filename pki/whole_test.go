@@ -95,6 +95,7 @@ func TestCertificatesWrittenInAnotherWay(t *testing.T) {
 	if why := judge(twin, tr.between.x); why != "" || twin.Equal(device.x) {
 		t.Errorf("its twin: %q", why)
 	}
+	before := c
 	for _, denied := range []*x509.Certificate{device.x, twin} {
 		d, err := revoke.ParseDenied([]string{revoke.FingerprintID(denied)})
 		if err != nil {
@@ -104,6 +105,9 @@ func TestCertificatesWrittenInAnotherWay(t *testing.T) {
 		for _, x := range []*x509.Certificate{device.x, twin} {
 			if why := judge(x, tr.between.x); !strings.Contains(why, "denied here by its fingerprint") {
 				t.Errorf("%q", why)
+			}
+			if c.WithdrawnSince(before, []*x509.Certificate{x, tr.between.x}, t0) == nil {
+				t.Error("a connection with it stays")
 			}
 		}
 	}

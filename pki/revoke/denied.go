@@ -116,6 +116,31 @@ func (d *Denied) Check(chain []*x509.Certificate) *Refusal {
 	return nil
 }
 
+// Mentions tells whether an entry may be about c, whoever of those has issued it: where none is,
+// Check has nothing against a chain with it.
+func (d *Denied) Mentions(c *x509.Certificate, issuers ...[]*x509.Certificate) bool {
+	if d == nil {
+		return false
+	}
+	if s, ok := serialOf(c.SerialNumber); ok && d.serials[s] {
+		return true
+	}
+	if len(d.fingerprints) == 0 {
+		return false
+	}
+	if d.fingerprints[sha256.Sum256(c.Raw)] {
+		return true
+	}
+	for _, some := range issuers {
+		for _, issuer := range some {
+			if bytes.Equal(c.RawIssuer, issuer.RawSubject) && d.deniesTwin(c, issuer) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // deniesTwin tells whether the other way to write the certificate is denied.
 func (d *Denied) deniesTwin(c, issuer *x509.Certificate) bool {
 	if len(d.fingerprints) == 0 {

@@ -65,6 +65,16 @@ func (s *Set) Check(chain []*x509.Certificate, now time.Time) (refused *Refusal)
 	return refused
 }
 
+// Mentions tells whether a list has a certificate of this number, whoever has issued either:
+// where none does, Check answers nobody's revocation by a list. It asks for nothing.
+func (s *Set) Mentions(c *x509.Certificate) bool {
+	if s == nil {
+		return false
+	}
+	has := func(l *List) bool { return l.has(c) }
+	return slices.ContainsFunc(s.Lists, has) || slices.ContainsFunc(s.Fetched, has)
+}
+
 func (s *Set) byLists(c, issuer *x509.Certificate, now time.Time) *Refusal {
 	if len(s.Lists) == 0 && s.Points == nil {
 		return nil
