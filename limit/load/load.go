@@ -118,6 +118,7 @@ type State struct {
 	Excess   uint64  // bytes to get rid of, by what is sure
 	Pressure float64 // of the door: 0 to 1
 	Busy     string  // why nobody gets a new session; empty: they do
+	Of       Shortage
 	// Alarms: what was seen, in words; empty: nothing is wrong.
 	MemoryAlarm, LagAlarm, CommitAlarm string
 }
@@ -157,7 +158,7 @@ func (j *Judge) See(now time.Time, in Input) State {
 			s.Excess = sure - low
 		}
 		s.MemoryAlarm = fmt.Sprintf("over %d %% of the memory limit of %d MiB is in use: %s", j.level.Mark(), m.Limit>>20, sheds[j.level])
-		s.Busy = "the broker is short of memory"
+		s.Busy, s.Of = "the broker is short of memory", OfMemory
 	}
 	s.Pressure = max(memoryPressure(m), j.lag.see(now, in.LoopLag, lagSlow, lagAlarm), j.commit.see(now, in.CommitWait, commitSlow, commitAlarm))
 	if j.level > Warm {
@@ -165,11 +166,11 @@ func (j *Judge) See(now time.Time, in Input) State {
 	}
 	if j.commit.on {
 		s.CommitAlarm = fmt.Sprintf("what must be on disk before it is acknowledged has waited for longer than %v, for %v or more: the disk of the store is too slow, or something else uses it", commitAlarm, sustained)
-		s.Busy = "the store is too slow at the moment"
+		s.Busy, s.Of = "the store is too slow at the moment", OfStore
 	}
 	if j.lag.on {
 		s.LagAlarm = fmt.Sprintf("event loops come to their work more than %v late, for %v or more: the processors are too few for what clients ask, or something else uses them", lagAlarm, sustained)
-		s.Busy = "the broker is too busy at the moment"
+		s.Busy, s.Of = "the broker is too busy at the moment", OfLoops
 	}
 	return s
 }
@@ -202,3 +203,13 @@ func memoryPressure(m *Memory) float64 {
 	from, to := float64(of(m.Limit, marks[Warm])), float64(of(m.Limit, marks[Strangers]))
 	return min(1, 0.5+0.5*(float64(m.Sure())-from)/(to-from))
 }
+
+// Shortage is what there is too little of for new sessions.
+type Shortage int
+
+// The shortages.
+const (
+	OfMemory Shortage = iota
+	OfLoops
+	OfStore
+)
