@@ -204,7 +204,7 @@ var (
 	MemoryCollections       = count("redoubt_memory_collections_total", "Collections made out of turn, to return memory after a storm.")
 	MemoryReturned          = count("redoubt_memory_returned_bytes_total", "Bytes that those collections returned to the system.")
 	alarms                  = family{"redoubt_alarms", "Alarms that last now, by what they are about; docs/alarms.md says what each means.", gauge}
-	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked", "ocsp_unavailable", "ocsp_forged", "acme_failed") // At(index in alarm.Kinds)
+	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked", "ocsp_unavailable", "ocsp_forged", "memory_pressure", "loop_lag", "commit_latency", "acme_failed") // At(index in alarm.Kinds)
 	CertificateFilesRefused = level("redoubt_certificate_files_refused", "Listeners whose certificate, key, client CA or revocation list has changed to something that is refused; they go on with what they had.")
 
 	CertificateNotAfter = levels("redoubt_certificate_not_after_timestamp_seconds", "When a server certificate that a listener serves expires, as Unix time, by listener and place in tls.certificates, from 0.", "listener", "certificate")
