@@ -66,6 +66,10 @@ type intake struct {
 	mark  atomic.Int64 // where publishers wait
 	half  atomic.Int64 // where somebody is to look
 	asked int64        // the half for which it was asked
+
+	of  Ref // whose messages come past the mark
+	at  time.Time
+	run int64 // bytes of them in this turn
 }
 
 // What a message and a delivery may make the node keep beside the message's bytes, in
@@ -104,23 +108,29 @@ func (h *Home) takeIn(now time.Time, r *resident, bytes int) {
 	if h.intakeNow() <= i.mark.Load() {
 		return
 	}
+	if i.of != r.ref || i.at != now {
+		i.of, i.at, i.run = r.ref, now, 0
+	}
+	i.run += int64(bytes) + intakeMessage
 	h.count.Inc(metrics.OverloadPauses)
-	h.wire.Pause(r.conn, now.Add(h.b.overload.pause()))
+	h.wire.Pause(r.conn, now.Add(h.b.overload.pause(i.run)))
 }
 
-// Publishers wait for the next look, which comes within a tenth of a second, and longer
-// where even closing those who lag has not helped yet: a crowd of them sends 64 KiB
-// each at every read.
+// Publishers wait for the next look, which comes within a tenth of a second. Where even
+// closing those who lag has not helped yet they wait the longer the more they bring, up
+// to a second for a whole read of a socket: a crowd of them is as bad as a fast one, and
+// who sends a small message now and then hardly notices.
 const (
 	pauseShort = 100 * time.Millisecond
 	pauseLong  = time.Second
+	pauseBytes = 64 << 10
 )
 
-func (o *overload) pause() time.Duration {
-	if load.Level(o.level.Load()) >= load.Lagging { //nolint:gosec // a level
-		return pauseLong
+func (o *overload) pause(bytes int64) time.Duration {
+	if load.Level(o.level.Load()) < load.Lagging { //nolint:gosec // a level
+		return pauseShort
 	}
-	return pauseShort
+	return max(pauseShort, pauseLong*time.Duration(min(bytes, pauseBytes))/pauseBytes)
 }
 
 // showIntake ends a turn.

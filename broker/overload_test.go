@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/delay"
 	"github.com/redoubtmq/redoubt/limit/load"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -226,5 +227,59 @@ func TestIntakeIsBounded(t *testing.T) {
 	h.Allow(Boundless)
 	if send(); d.wires[0].paused[pub.conn] {
 		t.Error("paused with a boundless allowance")
+	}
+}
+
+// At the last level who brings much waits longer than who brings little.
+func TestPublishersWaitByWhatTheyBring(t *testing.T) {
+	d := newDesk(t, 1, withAccount)
+	h, o := d.homes[0], &d.b.overload
+	if o.pause(1<<20) != pauseShort {
+		t.Error("a long pause before the last level")
+	}
+	d.b.Press(load.Lagging, nil)
+	for _, c := range []struct {
+		bytes int64
+		want  time.Duration
+	}{{1, pauseShort}, {pauseBytes / 2, pauseLong / 2}, {pauseBytes, pauseLong}, {1 << 40, pauseLong}} {
+		if got := o.pause(c.bytes); got != c.want {
+			t.Errorf("%d bytes: %v, want %v", c.bytes, got, c.want)
+		}
+	}
+	a, b := d.sit(0, "a"), d.sit(0, "b")
+	h.Allow(0)
+	for i := range 3 { // of one read
+		if a.publish("open/x", string(make([]byte, 1000)), 0, 0); h.work.intake.run < int64(i+1)*1000 {
+			t.Errorf("after %d messages of one turn %d bytes are counted", i+1, h.work.intake.run)
+		}
+	}
+	if b.publish("open/x", "x", 0, 0); h.work.intake.run > 500 {
+		t.Errorf("%d bytes of others are counted", h.work.intake.run)
+	}
+}
+
+// What would wait in memory for long is refused, not taken and lost.
+func TestDelayedMessagesAreRefusedUnderPressure(t *testing.T) {
+	d := newDesk(t, 1, withAccount, func(s *Settings) { s.DelayMax = 100 })
+	d.b.delayed.SetMax(delay.Limits{Messages: 10, Bytes: 1 << 20, OwnerMessages: 10, OwnerBytes: 1 << 20})
+	pub := d.sit(0, "a")
+	ask := func() mqtt.ReasonCode {
+		pub.publish("$delayed/5/open/x", "x", 1, 1)
+		for _, o := range pub.take() {
+			if o.Kind == session.OutAck {
+				return o.Reason
+			}
+		}
+		return 0xFF
+	}
+	if rc := ask(); rc >= 0x80 {
+		t.Fatalf("%v before", rc)
+	}
+	d.b.Press(load.QoS0, nil)
+	if rc := ask(); rc != mqtt.QuotaExceeded {
+		t.Errorf("%v under pressure", rc)
+	}
+	if n := d.metrics.Value(metrics.DelayedRefused); n != 1 {
+		t.Errorf("%d are counted", n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -33,18 +34,19 @@ type overseer struct {
 
 // pressedRooms are what an overseer asks and tells. A test has others.
 type pressedRooms struct {
-	now     func() time.Time
-	limit   func() uint64 // of memory; 0: none
-	measure func() memory.Use
-	collect func()
-	lag     func(now time.Time) time.Duration
-	commit  func(now time.Time) time.Duration
-	taken   func() int64
-	allow   func(bytes uint64)
-	press   func(s *load.State)
-	shed    func(level load.Level, excess uint64) (closed int)
-	alarms  *alarm.Alarms
-	log     *slog.Logger
+	now      func() time.Time
+	limit    func() uint64 // of memory; 0: none
+	measure  func() memory.Use
+	collect  func()
+	giveBack func() // returns what is free to the system
+	lag      func(now time.Time) time.Duration
+	commit   func(now time.Time) time.Duration
+	taken    func() int64
+	allow    func(bytes uint64)
+	press    func(s *load.State)
+	shed     func(level load.Level, excess uint64) (closed int)
+	alarms   *alarm.Alarms
+	log      *slog.Logger
 }
 
 // overseen is what was seen last, for whoever shows it.
@@ -111,6 +113,9 @@ func (o *overseer) look() time.Duration {
 		after := r.now()
 		o.rest = after.Add(collectPart * after.Sub(now))
 	}
+	if o.seen.level.Swap(uint32(s.Level)) > uint32(load.Warm) && s.Level == load.Warm { // it is over
+		r.giveBack()
+	}
 	if s.Level > load.Fine || s.Collect {
 		return lookOften
 	}
@@ -132,7 +137,6 @@ func (o *overseer) memory() load.Memory {
 // note keeps what was seen.
 func (o *overseer) note(now time.Time, in *load.Input, s *load.State) {
 	o.window.add(now, in.LoopLag, in.CommitWait)
-	o.seen.level.Store(uint32(s.Level))
 	o.seen.sure.Store(in.Memory.Sure())
 	lag, wait := o.window.most()
 	o.seen.lag.Store(int64(lag))
@@ -190,7 +194,7 @@ func (n *node) oversee() {
 	})
 	pulse, behind := conn.NewPulse(n.server), &behindDisk{d: n.durable}
 	n.overseer.rooms = pressedRooms{
-		now: n.clock.Now, measure: memory.Measure, collect: runtime.GC, alarms: n.alarms, log: n.log,
+		now: n.clock.Now, measure: memory.Measure, collect: runtime.GC, giveBack: debug.FreeOSMemory, alarms: n.alarms, log: n.log,
 		limit: n.memoryLimit, lag: pulse.Beat, commit: behind.wait, taken: n.server.Taken, allow: n.server.Allow, press: n.press,
 		shed: func(level load.Level, excess uint64) int {
 			ctx, cancel := context.WithTimeout(context.Background(), shedWithin)

@@ -46,7 +46,7 @@ func (l Level) Mark() int { return int(marks[min(l, Levels-1)]) } //nolint:gosec
 // have been so: what was shed comes back when it may, and must not at once be shed again.
 const (
 	below = 5
-	calm  = 2 * time.Second
+	calm  = time.Second
 )
 
 // Memory is what is known of the memory of the process, in bytes.
