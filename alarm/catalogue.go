@@ -40,6 +40,12 @@ var (
 		"An OCSP responder that certificates of clients name does not answer, or not so that it counts. Whom it is about is let in with `tls.ocsp.check: soft`, and with `hard` not, once the answer of before has expired.")
 	OCSPForged = kind("ocsp_forged",
 		"An answer about a certificate of a client was not signed by its CA, or by a responder of the CA's, is about another certificate, or is no answer at all but the page of a proxy, say. It is not used. Somebody may be between the broker and the responder.")
+	MemoryPressure = kind("memory_pressure",
+		"So much of the memory limit is in use that something is shed for it, in a fixed order: strangers, QoS 0, idle clients that keep buffers, clients that lag; the reason says how far it has come. It ends by itself when there is memory again. docs/ops/overload.md says who keeps it and what to do.")
+	LoopLag = kind("loop_lag",
+		"Event loops have come to their work more than a second late for five seconds: the processors are too few for what clients ask, or something else on the host uses them. Nobody gets a new session meanwhile. It ends when they have been on time for ten seconds.")
+	CommitLatency = kind("commit_latency",
+		"What must be on disk before it is acknowledged has waited for more than two seconds, for five: the disk of the store is too slow, or something else uses it. Publishers at QoS 1 and 2 wait for it, and nobody gets a new session. It ends when commits have been quick for ten seconds.")
 	ACMEFailed = kind("acme_failed",
 		"A server certificate for the name could not be got or renewed by ACME; the reason has the CA's words. It is tried again, less and less often. The name has to lead to this host, and the CA has to reach `tls.acme.challenge_bind` at port 80 of it.")
 )

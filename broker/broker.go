@@ -111,6 +111,7 @@ type Broker struct {
 	known    func(*auth.Principal) bool
 	settings atomic.Pointer[Settings]
 	backing
+	overload
 
 	homes      int
 	seed       maphash.Seed

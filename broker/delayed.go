@@ -5,6 +5,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/delay"
+	"github.com/redoubtmq/redoubt/limit/load"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/store"
@@ -52,6 +53,10 @@ func (h *Home) postpone(now time.Time, a author, m publication) (rc mqtt.ReasonC
 	logged := h.kept() && m.qos > 0
 	if logged && h.b.full.Load() {
 		h.count.Inc(metrics.StoreRefused)
+		return mqtt.QuotaExceeded, w
+	}
+	if load.Level(h.b.overload.level.Load()) >= load.QoS0 { //nolint:gosec // a level; what waits here would be in memory for long
+		h.count.Inc(metrics.DelayedRefused)
 		return mqtt.QuotaExceeded, w
 	}
 	if m.frame == nil {

@@ -95,6 +95,8 @@ type work struct {
 	giving    []Ref                    // members that give back what they have not sent
 	ended     []ended                  // sessions whose end the log did not take
 	endAt     time.Time                // when it is said again
+	intake    intake
+	shed      shedding
 }
 
 // resident is a session with what its home knows of it.
@@ -140,6 +142,7 @@ func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time)
 		work:  work{delayed: delay.New[*sender](b.delayed), sysAt: now},
 	}
 	h.journal.ticket = 1
+	h.Allow(Boundless)
 	if h.kept() {
 		h.byFilter, h.queues = make(map[fact.FilterID][]Ref), make(map[fact.FilterID]*queue)
 		b.all[id] = h
@@ -248,6 +251,7 @@ func (h *Home) countDrops(r *resident) {
 	h.count.Add(metrics.MessagesDroppedExpired, int64(d.Expired))
 	h.count.Add(metrics.MessagesDroppedTooLarge, int64(d.TooLarge))
 	h.count.Add(metrics.MessagesDroppedQoS0Offline, int64(d.Offline))
+	h.count.Add(metrics.MessagesDroppedOverload, int64(d.Overload))
 	r.lose(d)
 	*d = session.Drops{}
 }
@@ -352,6 +356,8 @@ func (h *Home) Turn(now time.Time) {
 		h.submit()
 	}
 	h.flush(now)
+	h.shedSome(now)
+	h.showIntake()
 }
 
 // Outstanding tells whether something this home said to the log is not decided yet.

@@ -126,6 +126,9 @@ func (w modelWire) Close(c ConnRef, say *mqtt.Disconnect, why Cause) {
 // Pause implements Wire.
 func (w modelWire) Pause(c ConnRef, _ time.Time) { w.paused[c] = true }
 
+// Holds implements Wire.
+func (w modelWire) Holds(ConnRef) Holding { return Holding{} }
+
 // read takes in what has come on l.
 func (p *play) read(l *link) {
 	for len(l.bytes) > 0 {

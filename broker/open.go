@@ -24,6 +24,7 @@ type Arrival struct {
 	// call the home.
 	Later func(refusal *mqtt.Error)
 
+	admitted bool // however busy the node is by now
 	examined bool // and found good, and its will has the name that it has here
 }
 
@@ -55,6 +56,10 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	if !present && h.b.sessions.Load()+h.b.unsaid.Load() >= int64(set.SessionsTotal) {
 		return Opened{}, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.sessions_total is reached"}
 	}
+	if e := h.busy(present || a.admitted); e != nil {
+		return Opened{}, e
+	}
+	a.admitted = true
 	var war *limit.Bucket
 	if present && old.s.Online() {
 		if war = old.fought(set.Takeovers); !war.Take(now, 1) {

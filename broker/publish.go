@@ -111,6 +111,7 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 	if !h.charge(now, r, len(name)+len(p.Props)+len(p.Payload)) {
 		return
 	}
+	h.takeIn(now, r, len(name)+len(p.Props)+len(p.Payload))
 	h.count.Inc(metrics.MessagesReceived.At(int(p.QoS)))
 	m := publication{name: name, packet: p, qos: p.QoS, retain: p.Retain, delay: delay}
 	if len(h.journal.body) > batchBytes {

@@ -39,6 +39,7 @@ type fakeWire struct {
 	inbox  []*Batch
 	full   map[ConnRef]bool // the socket takes no more
 	asked  int              // turns asked for by Again
+	holds  map[ConnRef]Holding
 
 	mu     sync.Mutex // guards everything below
 	posted []func(now time.Time)
@@ -63,6 +64,7 @@ func (w *fakeWire) Close(c ConnRef, say *mqtt.Disconnect, _ Cause) {
 func (w *fakeWire) Pause(c ConnRef, _ time.Time) { w.paused[c] = true }
 func (w *fakeWire) Resume(c ConnRef)             { delete(w.paused, c) }
 func (w *fakeWire) Again()                       { w.asked++ }
+func (w *fakeWire) Holds(c ConnRef) Holding      { return w.holds[c] }
 
 func (w *fakeWire) Post(fn func(now time.Time)) {
 	w.mu.Lock()

@@ -29,11 +29,20 @@ type Wire interface {
 	// Forward offers a batch to another home's data lane and takes it over, or
 	// answers false when the lane is full; then Room comes once it is not.
 	Forward(home int, batch *Batch) bool
+	// Holds is what the connection itself keeps; the zero Holding where it has gone.
+	Holds(c ConnRef) Holding
 	// Again asks for another turn soon, without waiting for input.
 	Again()
 	// Post runs fn on the loop's goroutine, in the order of the calls. It is the only
 	// one that any goroutine may call; after the loop has ended fn does not run.
 	Post(fn func(now time.Time))
+}
+
+// Holding is what a connection keeps beside its session.
+type Holding struct {
+	In     int64         // of a packet that has come in part, bytes
+	Out    int64         // encoded and not taken by the network, and places in the queue before it, bytes
+	Silent time.Duration // since the last whole packet of its client
 }
 
 // Cause is why a connection ended: for metrics, logs and the will.
@@ -55,7 +64,8 @@ const (
 	CauseKicked
 	CauseSlow
 	CauseQuota
-	CauseEvicted // from a full waiting room, for a newer one
+	CauseEvicted  // from a full waiting room, for a newer one
+	CauseOverload // the node is short of memory, and it keeps some
 	CauseServerError
 	CauseShutdown
 	Causes // how many there are
@@ -64,7 +74,7 @@ const (
 var causeNames = [Causes]string{
 	"client gone", "client disconnect", "handshake failed", "connect deadline", "connect refused",
 	"keep alive timeout", "malformed packet", "protocol error", "packet too large", "not authorized",
-	"session taken over", "administrative action", "slow reader", "quota exceeded", "evicted", "server error", "shutting down",
+	"session taken over", "administrative action", "slow reader", "quota exceeded", "evicted", "overload", "server error", "shutting down",
 }
 
 // String is the word logs use.

@@ -281,3 +281,6 @@ func hangUp(fd int32, l *listener.Listener, place *listener.Admission) {
 	place.Leave()
 	l.Open.Add(-1)
 }
+
+// Held implements keeper: what the kernel has not taken.
+func (s *fdSocket) Held() int64 { return int64(cap(s.out)) }

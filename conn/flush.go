@@ -133,6 +133,7 @@ var closedByCause = [broker.Causes]metrics.ID{
 	broker.CauseSlow:           metrics.ConnectionsClosedSlow,
 	broker.CauseQuota:          metrics.ConnectionsClosedQuota,
 	broker.CauseEvicted:        metrics.ConnectionsClosedEvicted,
+	broker.CauseOverload:       metrics.ConnectionsClosedOverload,
 	broker.CauseServerError:    metrics.ConnectionsClosedServerError,
 	broker.CauseShutdown:       metrics.ConnectionsClosedShuttingDown,
 }

@@ -38,7 +38,9 @@ func (l *Loop) Pause(ref broker.ConnRef, until time.Time) {
 		}
 		return
 	}
-	c.pace.until = until
+	if !c.pace.timed || until.After(c.pace.until) { // whoever wants it longest
+		c.pace.until = until
+	}
 	if !c.pace.timed {
 		c.pace.timed = true
 		l.paused = append(l.paused, ref)

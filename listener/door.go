@@ -27,6 +27,7 @@ type Door struct {
 	connects             *limit.Connects
 	connectDeadlineNanos atomic.Int64
 	count                *metrics.Shard
+	pressed
 }
 
 // NewDoor makes a door; an error names the prefix length that makes no sense.
@@ -58,6 +59,7 @@ const (
 	OverTotal           Refusal = "connections_total"
 	OverUnauthenticated Refusal = "unauthenticated_total"
 	OverHandshakes      Refusal = "handshakes_total"
+	OverMemory          Refusal = "memory"
 )
 
 // Admission is one connection's place inside. Its owner calls Leave exactly once;
@@ -74,6 +76,10 @@ type Admission struct {
 // whichever loop he is: see limit.Waiting. His socket may outlive this call for
 // a moment; limit.EvictedMax bounds how many do.
 func (d *Door) Admit(now time.Time, a netip.Addr, shakes bool) (Admission, Refusal) {
+	if d.shut() {
+		d.count.Inc(metrics.ConnectionsRefusedMemory)
+		return Admission{}, OverMemory
+	}
 	if _, ok := d.connects.Allow(now, a); !ok {
 		d.count.Inc(metrics.ConnectionsRefusedConnectRate)
 		return Admission{}, OverConnectRate
@@ -83,7 +89,7 @@ func (d *Door) Admit(now time.Time, a netip.Addr, shakes bool) (Admission, Refus
 		return Admission{}, OverPrefix
 	}
 	room := d.total.Acquire()
-	stranger, evict, ok := d.strangers.Join(a, !room)
+	stranger, evict, ok := d.strangers.Join(a, !room || d.crowded())
 	if !ok {
 		d.prefixes.Release(a)
 		if !room {

@@ -33,10 +33,11 @@ func patienceAt(full time.Duration, pressure float64) time.Duration {
 // authenticated clients leave of limits.connections_total. A broker that is full
 // of its own devices is not under pressure; one whose last places are taken by
 // strangers is.
+// What the node as a whole is short of is pressure, too.
 func (d *Door) pressure() float64 {
 	known := d.total.InUse() - d.strangers.InUse()
 	return max(share(d.strangers.InUse(), d.strangers.Max()), share(d.shakers.InUse(), d.shakers.Max()),
-		share(d.strangers.InUse(), d.total.Max()-known))
+		share(d.strangers.InUse(), d.total.Max()-known), d.ofNode())
 }
 
 func share(n, of int64) float64 {

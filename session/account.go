@@ -8,8 +8,9 @@ import "sync/atomic"
 // that many sessions share counts once for each, so the account errs on the safe
 // side. It is safe for concurrent use; a nil Account counts nothing.
 type Account struct {
-	max  atomic.Int64
-	held atomic.Int64
+	max      atomic.Int64
+	held     atomic.Int64
+	pressure atomic.Int32 // a Pressure
 }
 
 // NewAccount bounds the sum at max bytes.

@@ -60,5 +60,5 @@ func (s *Session) Info() Info {
 
 // Plus is the sum of both, reason by reason.
 func (d Drops) Plus(o Drops) Drops {
-	return Drops{QueueFull: d.QueueFull + o.QueueFull, Expired: d.Expired + o.Expired, TooLarge: d.TooLarge + o.TooLarge, Offline: d.Offline + o.Offline}
+	return Drops{QueueFull: d.QueueFull + o.QueueFull, Expired: d.Expired + o.Expired, TooLarge: d.TooLarge + o.TooLarge, Offline: d.Offline + o.Offline, Overload: d.Overload + o.Overload}
 }

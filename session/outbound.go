@@ -50,6 +50,10 @@ func (s *Session) Deliver(now time.Time, d Delivery, out []Out) []Out {
 		d.Frame.Hold()
 		return s.send(now, d, out)
 	}
+	if s.unaffordable(&d) {
+		s.Dropped.Overload++
+		return out
+	}
 	d.queuedAt = now.UnixMilli()
 	s.Dropped.QueueFull += s.out.queue.push(d, s.lim)
 	return out

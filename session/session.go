@@ -87,10 +87,11 @@ type Drops struct {
 	Expired   uint64 // Message Expiry Interval passed before sending, or WaitMax
 	TooLarge  uint64 // over the client's Maximum Packet Size [MQTT-3.1.2-25]
 	Offline   uint64 // QoS 0 while nobody was connected
+	Overload  uint64 // not queued, or no longer, because the node is short of memory
 }
 
 // Total is the sum of all reasons.
-func (d Drops) Total() uint64 { return d.QueueFull + d.Expired + d.TooLarge + d.Offline }
+func (d Drops) Total() uint64 { return d.QueueFull + d.Expired + d.TooLarge + d.Offline + d.Overload }
 
 // New makes an empty, offline session.
 func New(key Key, sid uint64, lim *Limits) *Session {

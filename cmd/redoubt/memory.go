@@ -18,6 +18,9 @@ type means struct {
 	files       string // how many connections the open file limit allows
 	memory      atomic.Pointer[memory.Budget]
 	environment int64 // GOMEMLIMIT; memory.Unlimited without
+
+	overseer overseer
+	soon     chan struct{} // holds one when the overseer is to look at once
 }
 
 // bindMemory puts the memory limit in force, or says why the broker must not

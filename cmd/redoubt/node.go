@@ -252,6 +252,7 @@ func (n *node) assemble() (err error) {
 	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock}); err != nil {
 		return err
 	}
+	n.oversee()
 	n.users.OnChange(n.usersChanged)
 	return nil
 }

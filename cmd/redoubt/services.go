@@ -50,6 +50,7 @@ func (n *node) startServices() (*services, error) {
 		Clients: n.server, Retained: n.broker.Retained(), LogLevel: n, Settings: n})
 	s.run(func() error { return api.Serve(ctx, socket) }, n)
 	s.run(func() error { n.keepMemory(ctx); return nil }, n)
+	s.run(func() error { n.overseer.run(ctx, n.soon); return nil }, n)
 	n.fetchLists(ctx, s)
 	s.run(func() error { n.keepStaples(ctx); return nil }, n)
 	n.startACME(ctx, s)

@@ -14,6 +14,9 @@ type Use struct {
 	Live      uint64 // found alive by the last collection
 	Free      uint64 // holds nothing and is not returned yet
 	Allocated uint64 // of the heap, ever
+	Objects   uint64 // of the heap now, garbage among them
+	Other     uint64 // stacks and what the runtime needs for itself
+	Cycles    uint64 // collections so far
 }
 
 // Measure asks the runtime; it takes some microseconds and stops nobody. The
@@ -22,9 +25,12 @@ func Measure() Use {
 	s := []metrics.Sample{
 		{Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
 		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/free:bytes"}, {Name: "/gc/heap/allocs:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}, {Name: "/gc/cycles/total:gc-cycles"},
 	}
 	metrics.Read(s)
-	return Use{Resident: s[0].Value.Uint64() - s[1].Value.Uint64(), Live: s[2].Value.Uint64(), Free: s[3].Value.Uint64(), Allocated: s[4].Value.Uint64()}
+	u := Use{Resident: s[0].Value.Uint64() - s[1].Value.Uint64(), Live: s[2].Value.Uint64(), Free: s[3].Value.Uint64(), Allocated: s[4].Value.Uint64(), Objects: s[5].Value.Uint64(), Cycles: s[7].Value.Uint64()}
+	u.Other = u.Resident - min(u.Resident, u.Objects+s[6].Value.Uint64()+u.Free)
+	return u
 }
 
 // Keeper gives memory back to the system after a storm. Its owner fills it in and

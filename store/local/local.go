@@ -19,6 +19,7 @@ import (
 	"io/fs"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/store"
@@ -48,7 +49,7 @@ type Options struct {
 	// Progress is told, while Open reads the log, how many bytes of how many were read.
 	// nil: nobody is.
 	Progress func(done, total int64)
-	// Clock measures commits for Observe; nil measures nothing.
+	// Clock measures commits for Observe, and what waits; nil measures nothing.
 	Clock clock.Clock
 	// Observe is called after every group commit, in the committer's goroutine: it
 	// must not block.
@@ -144,7 +145,7 @@ func open(dir disk.Dir, o Options) (*Log, *Report, error) {
 		return nil, nil, err
 	}
 	l := &Log{dir: dir, o: o, release: release, stopped: make(chan struct{})}
-	l.queue = queue{recordsMax: o.QueueRecords, bytesMax: o.QueueBytes, wake: make(chan struct{}, 1), closing: make(chan struct{})}
+	l.queue = queue{recordsMax: o.QueueRecords, bytesMax: o.QueueBytes, wake: make(chan struct{}, 1), closing: make(chan struct{}), clock: o.Clock}
 	l.cat = catalogue{segs: r.segs, missing: r.report.Missing, last: r.last}
 	l.ring = ring{bytesMax: o.RingBytes, next: r.last + 1}
 	l.c = committer{id: r.id, saved: r.saved, last: r.last, next: r.next}
@@ -182,6 +183,16 @@ func (l *Log) Close() error {
 	}
 	<-l.stopped
 	return l.closeErr
+}
+
+// Waiting is how long the oldest batch has waited for the disk that is not decided yet;
+// 0: none waits, or there is no Options.Clock.
+func (l *Log) Waiting(now time.Time) time.Duration {
+	since := l.queue.oldest()
+	if since.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(since))
 }
 
 // Shards is 1.

@@ -2,7 +2,9 @@ package local
 
 import (
 	"sync"
+	"time"
 
+	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/store"
 )
 
@@ -13,11 +15,13 @@ type queue struct {
 	recordsMax, bytesMax int
 	wake                 chan struct{} // has room for one
 	closing              chan struct{}
+	clock                clock.Clock // nil: nobody asks how long something waits
 
 	mu      sync.Mutex // guards everything below
 	filling group
 	closed  bool
-	refused bool // somebody was told that it is full, and not yet that there is room
+	refused bool      // somebody was told that it is full, and not yet that there is room
+	writing time.Time // since when the oldest of what the committer has waits; zero: it has nothing
 }
 
 // group is what is written at once.
@@ -25,7 +29,8 @@ type group struct {
 	buf     []byte // frames, whose heads the committer fills in
 	batches []batch
 	records int
-	idle    int // takes in a row that used little of buf
+	idle    int       // takes in a row that used little of buf
+	since   time.Time // when the first came
 }
 
 // batch is one Submit.
@@ -56,6 +61,9 @@ func (q *queue) submit(recs []store.Record, err error, done func(store.Seq, erro
 		q.refused = true
 		q.mu.Unlock()
 		return false
+	}
+	if len(g.batches) == 0 && q.clock != nil {
+		g.since = q.clock.Now()
 	}
 	b := batch{off: len(g.buf), count: len(recs), done: done, err: err}
 	if err == nil {
@@ -95,7 +103,20 @@ func (q *queue) take(g *group) (room bool) {
 	defer q.mu.Unlock()
 	*g, q.filling = q.filling, *g
 	room, q.refused = q.refused, false
+	if q.writing = (time.Time{}); len(g.batches) > 0 {
+		q.writing = g.since
+	}
 	return room
+}
+
+// oldest is since when the oldest batch waits that is not decided; zero: none does.
+func (q *queue) oldest() time.Time {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.writing.IsZero() && len(q.filling.batches) > 0 {
+		return q.filling.since
+	}
+	return q.writing
 }
 
 // reset empties g and lets go of a buffer that has long been too large.
