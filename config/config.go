@@ -226,8 +226,10 @@ type NodeLimits struct {
 	RetainedMemory        Size           `yaml:"retained_memory"`   // of RetainedBytesTotal; the rest is read from the store
 	ConnectionsTotal      Count          `yaml:"connections_total"` // Auto: from the open file limit
 	HandshakesTotal       int            `yaml:"handshakes_total"`
-	ConnectionsPerPrefix  map[string]int `yaml:"connections_per_prefix"`  // "/24": connections; up to /32 is IPv4, beyond IPv6
-	ConnectRatePerPrefix  map[string]int `yaml:"connect_rate_per_prefix"` // "/24": new connections per second
+	ConnectionsPerPrefix  map[string]int `yaml:"connections_per_prefix"`    // "/24": connections; up to /32 is IPv4, beyond IPv6
+	ConnectRatePerPrefix  map[string]int `yaml:"connect_rate_per_prefix"`   // "/24": new connections per second
+	HandshakeRatePrefix   map[string]int `yaml:"handshake_rate_per_prefix"` // "/24": handshakes per second
+	HandshakeCPU          int            `yaml:"handshake_cpu"`             // percent of the cores
 	UnauthenticatedTotal  int            `yaml:"unauthenticated_total"`
 	ConnectDeadline       Duration       `yaml:"connect_deadline"` // accept to accepted CONNECT
 }

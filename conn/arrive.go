@@ -58,7 +58,10 @@ func (l *Loop) shaken(c *Conn, err error) {
 	c.place.Busy(false)
 	if c.listener.TLS != nil {
 		l.count.Inc(metrics.HandshakesOK)
-		c.sock.Agreed().count(l.count)
+		agreed := c.sock.Agreed()
+		if agreed.count(l.count); agreed.Resumed {
+			c.place.Resumed(l.now)
+		}
 	}
 	if c.ws != nil {
 		l.count.Inc(metrics.UpgradesOK)

@@ -68,6 +68,7 @@ type Server struct {
 	engine  Engine
 
 	running sync.WaitGroup // loops
+	dealing sync.WaitGroup // timers for handshakes that wait for a processor
 	ended   chan struct{}  // closed when no loop runs any more
 
 	live atomic.Int64 // connections that a loop has or is about to have
@@ -164,6 +165,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 		<-s.ended
 	}
 	s.engine.Close()
+	s.dealing.Wait()
 }
 
 // end closes every connection of the loop with a word, and lets the loop leave

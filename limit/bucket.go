@@ -62,6 +62,15 @@ func (b *Bucket) Charge(now time.Time, n int64) {
 	b.spend(b.empty + b.cost(n))
 }
 
+// Return gives back n tokens that were spent, as far as that many are missing.
+func (b *Bucket) Return(now time.Time, n int64) {
+	if b.PerSecond <= 0 || n <= 0 {
+		return
+	}
+	b.settle(now)
+	b.empty = max(0, b.empty-b.cost(n))
+}
+
 // Wait is how long until the bucket is out of debt: zero if it is not in debt, at
 // most DebtMax.
 func (b *Bucket) Wait(now time.Time) time.Duration {

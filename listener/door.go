@@ -2,6 +2,7 @@ package listener
 
 import (
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,8 @@ type DoorLimits struct {
 	HandshakesTotal      int64 // TLS or WebSocket begun and not finished
 	PerPrefix            map[string]int
 	RatePerPrefix        map[string]int // new connections per second
+	ShakeRatePerPrefix   map[string]int // handshakes per second
+	ShakeCPU             int            // percent of the cores that handshakes may take; 0: all
 	ConnectDeadline      time.Duration  // from accept to accepted CONNECT, whatever the stall
 }
 
@@ -25,6 +28,8 @@ type Door struct {
 	strangers, shakers   *limit.Waiting
 	prefixes             *limit.Prefixes
 	connects             *limit.Connects
+	shakes               *limit.Handshakes
+	turns                *limit.Turns
 	connectDeadlineNanos atomic.Int64
 	count                *metrics.Shard
 }
@@ -39,9 +44,14 @@ func NewDoor(l DoorLimits, count *metrics.Shard) (*Door, error) {
 	if err != nil {
 		return nil, err
 	}
+	shakes, err := limit.NewHandshakes(l.ShakeRatePerPrefix)
+	if err != nil {
+		return nil, err
+	}
 	d := &Door{
 		total: limit.NewTotal(l.ConnectionsTotal), strangers: limit.NewWaiting(l.UnauthenticatedTotal),
-		shakers: limit.NewWaiting(l.HandshakesTotal), prefixes: prefixes, connects: connects, count: count,
+		shakers: limit.NewWaiting(l.HandshakesTotal), prefixes: prefixes, connects: connects, shakes: shakes, count: count,
+		turns: limit.NewTurns(runtime.GOMAXPROCS(0), l.ShakeCPU, 0),
 	}
 	d.connectDeadlineNanos.Store(int64(l.ConnectDeadline))
 	return d, nil
@@ -58,13 +68,15 @@ const (
 	OverTotal           Refusal = "connections_total"
 	OverUnauthenticated Refusal = "unauthenticated_total"
 	OverHandshakes      Refusal = "handshakes_total"
+	OverHandshakeRate   Refusal = "handshake_rate_per_prefix" // later, when the handshake is to begin
 )
 
 // Admission is one connection's place inside. Its owner calls Leave exactly once;
-// the zero Admission holds no place. A copy may be used for Busy only.
+// the zero Admission holds no place. A copy may be used for Busy and for turns only.
 type Admission struct {
 	door             *Door
 	from             netip.Addr
+	known            bool
 	stranger, shaker *limit.Waiter // nil: no more
 }
 
@@ -179,13 +191,18 @@ func (a *Admission) Leave() {
 	a.door = nil
 }
 
-// Sweep forgets connection rates that have recovered; somebody calls it every
-// few seconds.
-func (d *Door) Sweep(now time.Time) { d.connects.Sweep(now, 4096) }
+// Sweep forgets rates that have recovered; somebody calls it every few seconds.
+func (d *Door) Sweep(now time.Time) {
+	d.connects.Sweep(now, 4096)
+	d.shakes.Sweep(now, 4096)
+}
 
 // Apply changes the limits; who is inside stays. An error changes nothing.
 func (d *Door) Apply(l DoorLimits) error {
 	if _, err := limit.NewPrefixes(l.PerPrefix); err != nil {
+		return err
+	}
+	if _, err := limit.NewHandshakes(l.ShakeRatePerPrefix); err != nil {
 		return err
 	}
 	if err := d.connects.SetRates(l.RatePerPrefix); err != nil {
@@ -194,9 +211,11 @@ func (d *Door) Apply(l DoorLimits) error {
 	if err := d.prefixes.SetCaps(l.PerPrefix); err != nil {
 		return err
 	}
+	_ = d.shakes.SetRates(l.ShakeRatePerPrefix) // NewHandshakes agreed above
 	d.total.SetMax(l.ConnectionsTotal)
 	d.strangers.SetMax(l.UnauthenticatedTotal)
 	d.shakers.SetMax(l.HandshakesTotal)
+	d.turns.Set(runtime.GOMAXPROCS(0), l.ShakeCPU, 0)
 	d.connectDeadlineNanos.Store(int64(l.ConnectDeadline))
 	return nil
 }

@@ -48,6 +48,8 @@ var (
 
 	HandshakesOK               = count("redoubt_tls_handshakes_total", "TLS handshakes that finished.")
 	Handshakes                 = level("redoubt_tls_handshakes_pending", "TLS handshakes and WebSocket upgrades started and not finished (limits.handshakes_total).")
+	HandshakesQueued           = level("redoubt_tls_handshakes_queued", "TLS handshakes and WebSocket upgrades that could go on and wait for a processor (limits.handshake_cpu).")
+	HandshakesDelayed          = count("redoubt_tls_handshakes_delayed_total", "TLS handshakes and WebSocket upgrades that began later than they could, because their network was over limits.handshake_rate_per_prefix.")
 	handshakesFailed           = family{"redoubt_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", counter}
 	HandshakesFailedTimeout    = handshakesFailed.of("reason", "timeout")
 	HandshakesFailedNotTLS     = handshakesFailed.of("reason", "not_tls")
@@ -56,6 +58,7 @@ var (
 	HandshakesFailedRefused    = handshakesFailed.of("reason", "refused_by_client")
 	HandshakesFailedGone       = handshakesFailed.of("reason", "client_gone")
 	HandshakesFailedEvicted    = handshakesFailed.of("reason", "evicted")
+	HandshakesFailedRate       = handshakesFailed.of("reason", "rate")
 	HandshakesFailedOther      = handshakesFailed.of("reason", "other")
 
 	tlsVersions = family{"redoubt_tls_versions_total", "TLS handshakes that finished, by the version agreed on.", counter}

@@ -88,6 +88,6 @@ func doorLimits(c *config.Config, connections int64) listener.DoorLimits {
 	l := &c.Limits
 	return listener.DoorLimits{
 		ConnectionsTotal: connections, UnauthenticatedTotal: int64(l.UnauthenticatedTotal), HandshakesTotal: int64(l.HandshakesTotal),
-		PerPrefix: l.ConnectionsPerPrefix, RatePerPrefix: l.ConnectRatePerPrefix, ConnectDeadline: time.Duration(l.ConnectDeadline),
+		PerPrefix: l.ConnectionsPerPrefix, RatePerPrefix: l.ConnectRatePerPrefix, ShakeRatePerPrefix: l.HandshakeRatePrefix, ShakeCPU: l.HandshakeCPU, ConnectDeadline: time.Duration(l.ConnectDeadline),
 	}
 }
