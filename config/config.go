@@ -66,12 +66,19 @@ type Listener struct {
 	Bind     []string `yaml:"bind"`     // "host:port", see ParseBind; empty: the listener is off
 	// Mountpoint stands before every topic of a client; template.ParseMountpoint
 	// takes it. Empty: nothing does.
-	Mountpoint string   `yaml:"mountpoint"`
-	TLS        TLS      `yaml:"tls"`     // the zero TLS on a plaintext listener
-	Path       string   `yaml:"path"`    // of a WebSocket's request; "" without one
-	Origins    []string `yaml:"origins"` // pages a browser may connect from; empty: none
-	Authn      string   `yaml:"authn"`   // key of Authn.Chains
-	MQTT       Offer    `yaml:"mqtt"`    // never more than MQTT.Offer
+	Mountpoint string         `yaml:"mountpoint"`
+	TLS        TLS            `yaml:"tls"`     // the zero TLS on a plaintext listener
+	Path       string         `yaml:"path"`    // of a WebSocket's request; "" without one
+	Origins    []string       `yaml:"origins"` // pages a browser may connect from; empty: none
+	Authn      string         `yaml:"authn"`   // key of Authn.Chains
+	MQTT       Offer          `yaml:"mqtt"`    // never more than MQTT.Offer
+	Limits     ListenerLimits `yaml:"limits"`
+}
+
+// ListenerLimits bound the clients of one listener, within Limits.
+type ListenerLimits struct {
+	Connections int `yaml:"connections"`  // 0: only the total
+	ConnectRate int `yaml:"connect_rate"` // new connections per second; 0: not limited
 }
 
 // Plaintext tells whether passwords cross this listener unencrypted.
@@ -230,6 +237,7 @@ type NodeLimits struct {
 	ConnectRatePerPrefix  map[string]int `yaml:"connect_rate_per_prefix"`   // "/24": new connections per second
 	HandshakeRatePrefix   map[string]int `yaml:"handshake_rate_per_prefix"` // "/24": handshakes per second
 	HandshakeCPU          int            `yaml:"handshake_cpu"`             // percent of the cores
+	KnownShare            int            `yaml:"known_share"`               // percent
 	UnauthenticatedTotal  int            `yaml:"unauthenticated_total"`
 	ConnectDeadline       Duration       `yaml:"connect_deadline"` // accept to accepted CONNECT
 }

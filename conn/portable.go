@@ -155,7 +155,7 @@ func (p *Portable) accept(l *listener.Listener, socket net.Listener) {
 func (p *Portable) admit(l *listener.Listener, nc net.Conn) {
 	now := p.server.clock.Now()
 	from := addrOf(nc)
-	place, refusal := l.Door.Admit(now, from.Addr(), l.Shakes())
+	place, refusal := l.Admit(now, from.Addr())
 	if refusal != "" {
 		_ = nc.Close()
 		p.server.refusedAtDoor(now, refusal, from, l)
@@ -221,6 +221,9 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 		}
 		w.gone(&place)
 		return
+	}
+	if trust != nil && len(w.Shown()) > 0 {
+		place.Proven()
 	}
 	w.conn = &Conn{
 		sock: w, place: place, listener: w.listener, from: from, trust: trust, ws: ws,

@@ -19,6 +19,7 @@ type DoorLimits struct {
 	RatePerPrefix        map[string]int // new connections per second
 	ShakeRatePerPrefix   map[string]int // handshakes per second
 	ShakeCPU             int            // percent of the cores that handshakes may take; 0: all
+	KnownShare           int            // percent of what strangers compete for, of the known
 	ConnectDeadline      time.Duration  // from accept to accepted CONNECT, whatever the stall
 }
 
@@ -30,6 +31,8 @@ type Door struct {
 	connects             *limit.Connects
 	shakes               *limit.Handshakes
 	turns                *limit.Turns
+	known                *limit.Known
+	seconds              atomic.Int64 // Unix time of the last admission or sweep
 	connectDeadlineNanos atomic.Int64
 	count                *metrics.Shard
 }
@@ -51,8 +54,9 @@ func NewDoor(l DoorLimits, count *metrics.Shard) (*Door, error) {
 	d := &Door{
 		total: limit.NewTotal(l.ConnectionsTotal), strangers: limit.NewWaiting(l.UnauthenticatedTotal),
 		shakers: limit.NewWaiting(l.HandshakesTotal), prefixes: prefixes, connects: connects, shakes: shakes, count: count,
-		turns: limit.NewTurns(runtime.GOMAXPROCS(0), l.ShakeCPU, 0),
+		turns: limit.NewTurns(runtime.GOMAXPROCS(0), l.ShakeCPU, l.KnownShare), known: limit.NewKnown(),
 	}
+	d.share(l.KnownShare)
 	d.connectDeadlineNanos.Store(int64(l.ConnectDeadline))
 	return d, nil
 }
@@ -65,6 +69,8 @@ type Refusal string
 const (
 	OverConnectRate     Refusal = "connect_rate_per_prefix"
 	OverPrefix          Refusal = "connections_per_prefix"
+	OverListenerRate    Refusal = listenersOwn + "connect_rate"
+	OverListener        Refusal = listenersOwn + "connections"
 	OverTotal           Refusal = "connections_total"
 	OverUnauthenticated Refusal = "unauthenticated_total"
 	OverHandshakes      Refusal = "handshakes_total"
@@ -76,65 +82,89 @@ const (
 type Admission struct {
 	door             *Door
 	from             netip.Addr
-	known            bool
+	known, accepted  bool
 	stranger, shaker *limit.Waiter // nil: no more
+	gate             *Gate         // nil: none
+	guest            *limit.Waiter // stranger, of the gate
 }
 
 // Admit gives a connection from a its place, or says which limit refused it.
 // shakes: a handshake comes first. At a cap on those who have not said who they
 // are, and at that on all connections, somebody who has not makes room, on
-// whichever loop he is: see limit.Waiting. His socket may outlive this call for
-// a moment; limit.EvictedMax bounds how many do.
+// whichever loop he is: see limit.Waiting, and for the share of the known, too. His
+// socket may outlive this call for a moment; limit.EvictedMax bounds how many do.
 func (d *Door) Admit(now time.Time, a netip.Addr, shakes bool) (Admission, Refusal) {
+	return d.admit(now, a, shakes, nil)
+}
+
+// admit is Admit for a connection that comes through g, unless that is nil.
+func (d *Door) admit(now time.Time, a netip.Addr, shakes bool, g *Gate) (Admission, Refusal) {
 	if _, ok := d.connects.Allow(now, a); !ok {
-		d.count.Inc(metrics.ConnectionsRefusedConnectRate)
-		return Admission{}, OverConnectRate
+		return d.refused(OverConnectRate)
 	}
 	if _, ok := d.prefixes.Acquire(a); !ok {
-		d.count.Inc(metrics.ConnectionsRefusedPrefixLimit)
-		return Admission{}, OverPrefix
+		return d.refused(OverPrefix)
 	}
-	room := d.total.Acquire()
-	stranger, evict, ok := d.strangers.Join(a, !room)
-	if !ok {
+	place := Admission{door: d, from: a}
+	place.known = d.knows(now, &place)
+	if refusal := place.take(now, shakes, g); refusal != "" {
 		d.prefixes.Release(a)
-		if !room {
-			d.count.Inc(metrics.ConnectionsRefusedTotalLimit)
-			return Admission{}, OverTotal
-		}
-		d.total.Release()
-		d.count.Inc(metrics.ConnectionsRefusedUnauthLimit)
-		return Admission{}, OverUnauthenticated
+		return d.refused(refusal)
 	}
-	if !room {
-		d.total.Take()
-	}
-	if evict != nil {
-		evict()
-	}
-	place := Admission{door: d, from: a, stranger: stranger}
-	if shakes {
-		if place.shaker, evict, ok = d.shakers.Join(a, false); !ok {
-			stranger.Leave()
-			d.total.Release()
-			d.prefixes.Release(a)
-			d.count.Inc(metrics.ConnectionsRefusedHandshakeLimit)
-			return Admission{}, OverHandshakes
-		}
-		if evict == nil {
-			d.count.Add(metrics.Handshakes, 1)
-		} else { // one came, one went
-			evict()
-		}
+	if place.known {
+		d.count.Inc(metrics.ConnectionsKnown)
 	}
 	d.count.Inc(metrics.ConnectionsAccepted)
 	d.count.Add(metrics.Connections, 1)
 	return place, ""
 }
 
+// take takes the places that everybody competes for, all or none. Whoever has to
+// make room for it is told.
+func (a *Admission) take(now time.Time, shakes bool, g *Gate) (refusal Refusal) {
+	var evict [3]func()
+	var ok bool
+	d := a.door
+	if g != nil {
+		if a.guest, evict[0], refusal = g.enter(now, a.from, a.known); refusal != "" {
+			return refusal
+		}
+		a.gate = g
+	}
+	room := d.total.Acquire()
+	if a.stranger, evict[1], ok = d.strangers.JoinAs(a.from, !room, a.known); !ok {
+		if refusal = OverTotal; room {
+			d.total.Release()
+			refusal = OverUnauthenticated
+		}
+	} else if !room {
+		d.total.Take()
+	}
+	if ok && shakes {
+		if a.shaker, evict[2], ok = d.shakers.JoinAs(a.from, false, a.known); !ok {
+			a.stranger.Leave()
+			d.total.Release()
+			refusal = OverHandshakes
+		} else if evict[2] == nil { // or else one came, one went
+			d.count.Add(metrics.Handshakes, 1)
+		}
+	}
+	if refusal != "" && g != nil {
+		a.guest.Leave()
+		g.total.Release()
+	}
+	for _, end := range evict {
+		if end != nil {
+			end()
+		}
+	}
+	return refusal
+}
+
 // Evictable says how the connection is ended if it has to make room. end is called
-// from any goroutine, at most twice, and must not block.
+// from any goroutine, at most three times, and must not block.
 func (a *Admission) Evictable(end func()) {
+	a.guest.Evictable(end)
 	a.stranger.Evictable(end)
 	a.shaker.Evictable(end)
 }
@@ -142,6 +172,7 @@ func (a *Admission) Evictable(end func()) {
 // Busy says whose turn it is: ours, or the client's. Between equals only who keeps
 // us waiting makes room.
 func (a *Admission) Busy(ours bool) {
+	a.guest.Busy(ours)
 	a.stranger.Busy(ours)
 	a.shaker.Busy(ours)
 }
@@ -150,7 +181,9 @@ func (a *Admission) Busy(ours bool) {
 func (a *Admission) WaitsForUs() bool { return a.stranger.WaitsForUs() }
 
 // Evicted tells whether the connection was told to make room.
-func (a *Admission) Evicted() bool { return a.stranger.Evicted() || a.shaker.Evicted() }
+func (a *Admission) Evicted() bool {
+	return a.stranger.Evicted() || a.shaker.Evicted() || a.guest.Evicted()
+}
 
 // Handshaken gives back the place of a handshake that ended, well or not. kept is
 // false when another has that place already: the connection is to be closed.
@@ -169,7 +202,8 @@ func (a *Admission) Handshaken() (kept bool) {
 // kept is false when another has it already: the connection is to be closed.
 func (a *Admission) Authenticated() (kept bool) {
 	kept = a.stranger.Leave()
-	a.stranger = nil
+	kept = a.guest.Leave() && kept
+	a.stranger, a.guest = nil, nil
 	return kept
 }
 
@@ -185,6 +219,10 @@ func (a *Admission) Leave() {
 		return
 	}
 	a.Closing()
+	a.gone()
+	if a.gate != nil {
+		a.gate.total.Release()
+	}
 	a.door.total.Release()
 	a.door.prefixes.Release(a.from)
 	a.door.count.Add(metrics.Connections, -1)
@@ -195,6 +233,8 @@ func (a *Admission) Leave() {
 func (d *Door) Sweep(now time.Time) {
 	d.connects.Sweep(now, 4096)
 	d.shakes.Sweep(now, 4096)
+	d.known.Sweep(now, 4096)
+	d.seconds.Store(now.Unix())
 }
 
 // Apply changes the limits; who is inside stays. An error changes nothing.
@@ -215,7 +255,8 @@ func (d *Door) Apply(l DoorLimits) error {
 	d.total.SetMax(l.ConnectionsTotal)
 	d.strangers.SetMax(l.UnauthenticatedTotal)
 	d.shakers.SetMax(l.HandshakesTotal)
-	d.turns.Set(runtime.GOMAXPROCS(0), l.ShakeCPU, 0)
+	d.turns.Set(runtime.GOMAXPROCS(0), l.ShakeCPU, l.KnownShare)
+	d.share(l.KnownShare)
 	d.connectDeadlineNanos.Store(int64(l.ConnectDeadline))
 	return nil
 }

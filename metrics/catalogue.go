@@ -10,6 +10,8 @@ package metrics
 // Connections: the network side, before and after MQTT.
 var (
 	ConnectionsAccepted = count("redoubt_connections_accepted_total", "Network connections taken from a listener and admitted by its policy.")
+	ConnectionsKnown    = count("redoubt_connections_known_total", "Admitted network connections from addresses of clients that were accepted lately, which have limits.known_share.")
+	KnownAddresses      = level("redoubt_known_addresses", "Addresses of clients that were accepted and are there, or have left in the last ten minutes or so.")
 	Connections         = level("redoubt_connections", "Network connections open now, handshakes included.")
 	Unauthenticated     = level("redoubt_connections_unauthenticated", "Network connections whose client has not been authenticated yet (limits.unauthenticated_total).")
 	ConnectDeadline     = level("redoubt_connect_deadline_seconds", "Time a client has at the moment from accept to an accepted CONNECT, rounded up: limits.connect_deadline, less while strangers fill the room there is for them.")
@@ -23,6 +25,8 @@ var (
 	ConnectionsRefusedTotalLimit     = connectionsRefused.of("reason", "total_limit")
 	ConnectionsRefusedUnauthLimit    = connectionsRefused.of("reason", "unauthenticated_limit")
 	ConnectionsRefusedHandshakeLimit = connectionsRefused.of("reason", "handshakes_limit")
+	ConnectionsRefusedListenerRate   = connectionsRefused.of("reason", "listener_rate")
+	ConnectionsRefusedListenerLimit  = connectionsRefused.of("reason", "listener_limit")
 	ConnectionsRefusedMemory         = connectionsRefused.of("reason", "memory")
 	ConnectionsRefusedOpenFiles      = connectionsRefused.of("reason", "open_files")
 	ConnectionsRefusedShuttingDown   = connectionsRefused.of("reason", "shutting_down")
