@@ -68,12 +68,19 @@ type Listener struct {
 	Advertised []string `yaml:"advertised"`
 	// Mountpoint stands before every topic of a client; template.ParseMountpoint
 	// takes it. Empty: nothing does.
-	Mountpoint string   `yaml:"mountpoint"`
-	TLS        TLS      `yaml:"tls"`     // the zero TLS on a plaintext listener
-	Path       string   `yaml:"path"`    // of a WebSocket's request; "" without one
-	Origins    []string `yaml:"origins"` // pages a browser may connect from; empty: none
-	Authn      string   `yaml:"authn"`   // key of Authn.Chains
-	MQTT       Offer    `yaml:"mqtt"`    // never more than MQTT.Offer
+	Mountpoint string         `yaml:"mountpoint"`
+	TLS        TLS            `yaml:"tls"`     // the zero TLS on a plaintext listener
+	Path       string         `yaml:"path"`    // of a WebSocket's request; "" without one
+	Origins    []string       `yaml:"origins"` // pages a browser may connect from; empty: none
+	Authn      string         `yaml:"authn"`   // key of Authn.Chains
+	MQTT       Offer          `yaml:"mqtt"`    // never more than MQTT.Offer
+	Limits     ListenerLimits `yaml:"limits"`
+}
+
+// ListenerLimits bound the clients of one listener, within Limits.
+type ListenerLimits struct {
+	Connections int `yaml:"connections"`  // 0: only the total
+	ConnectRate int `yaml:"connect_rate"` // new connections per second; 0: not limited
 }
 
 // Plaintext tells whether passwords cross this listener unencrypted.
@@ -228,8 +235,11 @@ type NodeLimits struct {
 	RetainedMemory        Size           `yaml:"retained_memory"`   // of RetainedBytesTotal; the rest is read from the store
 	ConnectionsTotal      Count          `yaml:"connections_total"` // Auto: from the open file limit
 	HandshakesTotal       int            `yaml:"handshakes_total"`
-	ConnectionsPerPrefix  map[string]int `yaml:"connections_per_prefix"`  // "/24": connections; up to /32 is IPv4, beyond IPv6
-	ConnectRatePerPrefix  map[string]int `yaml:"connect_rate_per_prefix"` // "/24": new connections per second
+	ConnectionsPerPrefix  map[string]int `yaml:"connections_per_prefix"`    // "/24": connections; up to /32 is IPv4, beyond IPv6
+	ConnectRatePerPrefix  map[string]int `yaml:"connect_rate_per_prefix"`   // "/24": new connections per second
+	HandshakeRatePrefix   map[string]int `yaml:"handshake_rate_per_prefix"` // "/24": handshakes per second
+	HandshakeCPU          int            `yaml:"handshake_cpu"`             // percent of the cores
+	KnownShare            int            `yaml:"known_share"`               // percent
 	UnauthenticatedTotal  int            `yaml:"unauthenticated_total"`
 	ConnectDeadline       Duration       `yaml:"connect_deadline"` // accept to accepted CONNECT
 }

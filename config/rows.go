@@ -149,6 +149,16 @@ var rowsListeners = []Row{
 		Why: "mqtt.wildcard_subscriptions for the clients of this listener; not written, it is the same.", Since: release, Reload: NewConnections},
 	{Key: "listeners.<name>.mqtt.shared_subscriptions", Kind: KindBool, Default: "true",
 		Why: "mqtt.shared_subscriptions for the clients of this listener; not written, it is the same.", Since: release, Reload: NewConnections},
+	{Key: "listeners.<name>.limits", Kind: KindSection, Since: release,
+		Why: "What clients of this listener may do together or each, where it differs from limits: a public entrance can be held tighter than one in the plant."},
+	{Key: "listeners.<name>.limits.connections", Kind: KindInt, Unit: "connections", Default: "0", Min: "0", Max: "10000000",
+		Note:  "0: limits.connections_total only",
+		Why:   "Connections of this listener. At the cap a client who has not said who it is makes room for the next one, as at the caps of limits; clients who are in stay. limits.known_share counts here, too.",
+		Since: release, Reload: NewConnections},
+	{Key: "listeners.<name>.limits.connect_rate", Kind: KindInt, Unit: "new connections per second", Default: "0", Min: "0", Max: "1000000",
+		Note:  "0: not limited",
+		Why:   "New connections of this listener from all networks together, after limits.connect_rate_per_prefix has judged each. More are closed at once. limits.known_share of it is for clients who are known.",
+		Since: release, Reload: NewConnections},
 }
 
 var rowsAccess = []Row{

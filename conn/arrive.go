@@ -57,8 +57,14 @@ func (l *Loop) shaken(c *Conn, err error) {
 	}
 	c.place.Busy(false)
 	if c.listener.TLS != nil {
+		if c.trust != nil && len(c.sock.Shown()) > 0 {
+			c.place.Proven()
+		}
 		l.count.Inc(metrics.HandshakesOK)
-		c.sock.Agreed().count(l.count)
+		agreed := c.sock.Agreed()
+		if agreed.count(l.count); agreed.Resumed {
+			c.place.Resumed(l.now)
+		}
 	}
 	if c.ws != nil {
 		l.count.Inc(metrics.UpgradesOK)
@@ -155,6 +161,7 @@ func (l *Loop) open(c *Conn) {
 	c.hello = nil
 	c.half.since, c.half.armed = 0, false
 	c.session = o.Ref
+	c.place.Accepted(l.now)
 	c.opened = opening{at: l.now.UnixMilli(), clean: hello.connect.CleanStart}
 	c.pace.lastSeen = l.now
 	c.pace.keepAlive = o.KeepAlive * 3 / 2

@@ -329,9 +329,7 @@ func TestStalledHandshakeEndsAtTheDeadline(t *testing.T) {
 			}
 		}
 	})
-	if free := cap(r.server.engine.(*Epoll).slots) - len(r.server.engine.(*Epoll).slots); free != cap(r.server.engine.(*Epoll).slots) {
-		t.Errorf("it waits with a slot: %d free", free)
-	}
+	r.becomes("turns that are held while it waits", 0, r.server.listeners[0].Door.Computing)
 	r.calm(nc)
 	r.pass(8 * time.Second)
 	r.becomes("connections", 2, r.connections)
@@ -342,13 +340,12 @@ func TestStalledHandshakeEndsAtTheDeadline(t *testing.T) {
 	check()
 }
 
-// More handshakes than slots: all of them have their turn.
-func TestManyHandshakesWithTwoSlots(t *testing.T) {
+// More handshakes than may compute: all of them have their turn.
+func TestManyHandshakesWithOneSlot(t *testing.T) {
 	r := newRealRig(t, testCertificate(t))
 	check := r.bystander()
 	r.settle()
-	r.server.engine.(*Epoll).slots = make(chan struct{}, 2)
-	r.turn() // the loops have seen it
+	r.limits(listener.DoorLimits{ConnectionsTotal: 5000, UnauthenticatedTotal: 5000, HandshakesTotal: 1000, ConnectDeadline: 10 * time.Second, ShakeCPU: 1})
 	errs := make([]error, 200)
 	var wait sync.WaitGroup
 	for i := range errs {
@@ -362,8 +359,6 @@ func TestManyHandshakesWithTwoSlots(t *testing.T) {
 		}
 	}
 	r.becomes("connections, with the bystander", 201, r.connections)
-	if n := len(r.server.engine.(*Epoll).slots); n != 0 {
-		t.Errorf("%d slots were not given back", n)
-	}
+	r.becomes("turns not given back", 0, r.server.listeners[0].Door.Computing)
 	check()
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"runtime"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -19,7 +18,6 @@ import (
 // computes.
 type Epoll struct {
 	server *Server
-	slots  chan struct{}  // a handshake computes only while it holds one
 	shakes sync.WaitGroup // handshake goroutines
 
 	mu        sync.Mutex // guards everything below
@@ -35,7 +33,7 @@ type entrance struct {
 
 // NewEpoll makes the engine for s.
 func NewEpoll(s *Server) Engine {
-	return &Epoll{server: s, slots: make(chan struct{}, runtime.GOMAXPROCS(0))}
+	return &Epoll{server: s}
 }
 
 // Native is the engine for this system.

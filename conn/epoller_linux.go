@@ -194,7 +194,7 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 // admit asks the door and gives the connection its place on this loop.
 func (p *epoller) admit(l *listener.Listener, fd int, from netip.AddrPort) {
 	now := p.loop.now
-	place, refusal := l.Door.Admit(now, from.Addr(), l.Shakes())
+	place, refusal := l.Admit(now, from.Addr())
 	if refusal != "" {
 		_ = unix.Close(fd)
 		p.engine.server.refusedAtDoor(now, refusal, from, l)

@@ -27,6 +27,7 @@ type fdSocket struct {
 	armed  uint32 // what epoll waits for
 	joined bool
 	broken bool
+	inLine bool // its handshake is put off
 
 	out     []byte // what the kernel has not taken; nil while idle
 	outFrom int
@@ -68,6 +69,9 @@ func (s *fdSocket) arm() {
 		return
 	}
 	var want uint32
+	if s.inLine {
+		return
+	}
 	if s.conn.pace.reading || s.conn.stage == greeting {
 		want |= unix.EPOLLIN
 	}

@@ -48,6 +48,8 @@ func explainHandshake(err error) (metrics.ID, string) {
 	var refused *pki.Refused
 	text := err.Error()
 	switch {
+	case errors.Is(err, errHandshakeRate):
+		return metrics.HandshakesFailedRate, err.Error()
 	case errors.As(err, &refused):
 		return metrics.HandshakesFailedClientCert, refused.Why
 	case errors.As(err, &header):

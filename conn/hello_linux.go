@@ -40,6 +40,10 @@ func (s *fdSocket) awaitGreeting() {
 // it is there nothing is allocated; what is not one is closed here.
 func (s *fdSocket) hello(hungUp bool) {
 	l, c := s.poll.loop, s.conn
+	if s.inLine { // it has sent all it had to: only the end is reported now
+		l.hungUp(c)
+		return
+	}
 	n, _, err := unix.Recvfrom(int(s.fd), s.poll.in[:peekMax], unix.MSG_PEEK)
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
@@ -49,7 +53,7 @@ func (s *fdSocket) hello(hungUp bool) {
 		return
 	}
 	if c.listener.TLS == nil {
-		s.begin()
+		s.enter()
 		return
 	}
 	need, ok := helloSize(s.poll.in[:n])
@@ -62,11 +66,21 @@ func (s *fdSocket) hello(hungUp bool) {
 		l.shaken(c, head)
 	case n >= need:
 		_ = unix.SetsockoptInt(int(s.fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1)
-		s.begin()
+		s.enter()
 	case hungUp:
 		l.ended(c, io.EOF)
 	default:
 		s.awaitBytes(need)
+	}
+}
+
+// enter begins the handshake, or puts it off until its network may have one more.
+func (s *fdSocket) enter() {
+	if s.poll.loop.mayBegin(s.conn) {
+		s.begin()
+	} else if s.conn.stage == greeting {
+		s.inLine = true
+		s.disarm()
 	}
 }
 

@@ -84,7 +84,7 @@ func (l *Loop) wait() {
 		return
 	}
 	d := time.Hour
-	for _, at := range []time.Time{l.timers.Next(), l.home.NextTick()} {
+	for _, at := range []time.Time{l.timers.Next(), l.home.NextTick(), l.before.line.next} {
 		if !at.IsZero() {
 			d = min(d, at.Sub(l.server.clock.Now()))
 		}

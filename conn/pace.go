@@ -80,6 +80,7 @@ func (l *Loop) tick() {
 		}
 	}
 	l.before.hurry(l)
+	l.before.line.call(l)
 	l.home.Tick(l.now)
 	still := l.paused[:0]
 	for _, ref := range l.paused {

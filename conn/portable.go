@@ -155,7 +155,7 @@ func (p *Portable) accept(l *listener.Listener, socket net.Listener) {
 func (p *Portable) admit(l *listener.Listener, nc net.Conn) {
 	now := p.server.clock.Now()
 	from := addrOf(nc)
-	place, refusal := l.Door.Admit(now, from.Addr(), l.Shakes())
+	place, refusal := l.Admit(now, from.Addr())
 	if refusal != "" {
 		_ = nc.Close()
 		p.server.refusedAtDoor(now, refusal, from, l)
@@ -204,7 +204,7 @@ type wire struct {
 func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Admission) {
 	defer close(w.readerGone)
 	trust := w.listener.Clients.Load()
-	ws, err := w.shake(accepted.Add(w.listener.Door.Patience()))
+	ws, err := w.shake(accepted.Add(w.listener.Door.Patience()), &place)
 	if kept := place.Handshaken(); !kept || place.Evicted() {
 		w.engine.server.count.Inc(metrics.ConnectionsClosedEvicted)
 		if w.listener.Shakes() {
@@ -222,6 +222,9 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 		w.gone(&place)
 		return
 	}
+	if trust != nil && len(w.Shown()) > 0 {
+		place.Proven()
+	}
 	w.conn = &Conn{
 		sock: w, place: place, listener: w.listener, from: from, trust: trust, ws: ws,
 	}
@@ -237,18 +240,39 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 }
 
 // shake does what comes before the first packet.
-func (w *wire) shake(deadline time.Time) (ws *frames, err error) {
+func (w *wire) shake(deadline time.Time, place *listener.Admission) (ws *frames, err error) {
 	if !w.listener.Shakes() {
 		return nil, nil
 	}
+	wait, refusal := place.Begin(w.engine.server.clock.Now(), w.listener.TLS != nil)
+	if refusal != "" {
+		return nil, errHandshakeRate
+	}
+	if wait > 0 {
+		select {
+		case <-w.engine.stop:
+		case <-time.After(wait):
+		}
+	}
 	_ = w.raw.SetDeadline(deadline)
+	turn := &computing{server: w.engine.server, place: *place, ended: w.engine.stop}
+	if !turn.take() {
+		return nil, errHandshakeTime
+	}
+	defer turn.give()
+	b := &breather{w.raw, turn}
+	defer func() { b.computing = nil }()
+	w.nc = b
 	if w.listener.TLS != nil {
-		t := tls.Server(w.raw, w.listener.TLS)
+		t := tls.Server(b, w.listener.TLS)
 		if err := t.HandshakeContext(context.Background()); err != nil {
 			return nil, err
 		}
 		w.engine.server.count.Inc(metrics.HandshakesOK)
-		agreed(t.ConnectionState()).count(w.engine.server.count)
+		a := agreed(t.ConnectionState())
+		if a.count(w.engine.server.count); a.Resumed {
+			place.Resumed(w.engine.server.clock.Now())
+		}
 		w.nc = t
 	}
 	if w.listener.WebSocket != nil {

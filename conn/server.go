@@ -68,6 +68,7 @@ type Server struct {
 	engine  Engine
 
 	running sync.WaitGroup // loops
+	dealing sync.WaitGroup // timers for handshakes that wait for a processor
 	ended   chan struct{}  // closed when no loop runs any more
 
 	live atomic.Int64 // connections that a loop has or is about to have
@@ -164,6 +165,7 @@ func (s *Server) Shutdown(ctx context.Context) {
 		<-s.ended
 	}
 	s.engine.Close()
+	s.dealing.Wait()
 }
 
 // end closes every connection of the loop with a word, and lets the loop leave
@@ -219,5 +221,5 @@ func (s *Server) misbehaved(now time.Time, c *Conn, e *mqtt.Error) {
 // minute and limit.
 func (s *Server) refusedAtDoor(now time.Time, r listener.Refusal, from netip.AddrPort, l *listener.Listener) {
 	s.broker.Log().Stranger(now, slog.LevelWarn, "connection refused at the door", from.Addr(), string(r),
-		slog.String("limit", "limits."+string(r)), slog.String("address", from.Addr().String()), slog.String("listener", l.Name))
+		slog.String("limit", r.Key(l.Name)), slog.String("address", from.Addr().String()), slog.String("listener", l.Name))
 }

@@ -9,27 +9,26 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/redoubtmq/redoubt/listener"
 )
 
 // handshake is a TLS handshake, a WebSocket upgrade or both on a goroutine of
 // their own, begun when a whole ClientHello had come, or a first byte where there
-// is no TLS. It computes only while it holds one of the engine's
-// slots, of which there is one per core, and gives it back whenever it waits for
-// the client; the connection's absolute deadline ends it.
+// is no TLS. It computes only while it has a turn, and gives it back whenever it
+// waits for the client; the connection's absolute deadline ends it.
 type handshake struct {
+	computing
 	socket *fdSocket
-	place  listener.Admission // a copy, to say whose turn it is
-	ready  chan struct{}      // the loop saw the descriptor ready
-	ended  chan struct{}      // closed: give up
+	ready  chan struct{} // the loop saw the descriptor ready
+	giveUp chan struct{} // ended of computing
 	once   sync.Once
 }
 
 // begin starts the handshake. From here on the loop only signals.
 func (s *fdSocket) begin() {
 	c, e := s.conn, s.poll.engine
-	h := &handshake{socket: s, place: c.place, ready: make(chan struct{}, 1), ended: make(chan struct{})}
+	s.inLine = false
+	h := &handshake{socket: s, ready: make(chan struct{}, 1), giveUp: make(chan struct{})}
+	h.computing = computing{server: e.server, place: c.place, ended: h.giveUp}
 	s.shake = h
 	c.stage, c.trust = shaking, c.listener.Clients.Load()
 	var t *tls.Conn // nil where there is no TLS
@@ -114,18 +113,6 @@ func (h *handshake) run(t *tls.Conn) (*frames, error) {
 	return upgrade(t, w)
 }
 
-// take waits for a slot.
-func (h *handshake) take() bool {
-	select {
-	case h.socket.poll.engine.slots <- struct{}{}:
-		return true
-	case <-h.ended:
-		return false
-	}
-}
-
-func (h *handshake) give() { <-h.socket.poll.engine.slots }
-
 // signal tells that the descriptor is ready. It is called by the loop.
 func (h *handshake) signal() {
 	select {
@@ -135,9 +122,9 @@ func (h *handshake) signal() {
 }
 
 // abort ends the handshake wherever it waits. It is called by the loop.
-func (h *handshake) abort() { h.once.Do(func() { close(h.ended) }) }
+func (h *handshake) abort() { h.once.Do(func() { close(h.giveUp) }) }
 
-// await lets go of the slot until the descriptor is ready.
+// await lets go of the turn until the descriptor is ready.
 func (h *handshake) await(mask uint32) error {
 	s := h.socket
 	if err := s.poll.control(unix.EPOLL_CTL_MOD, int(s.fd), s.conn.ref.Slot, s.conn.ref.Gen, mask|unix.EPOLLONESHOT); err != nil {
@@ -145,17 +132,16 @@ func (h *handshake) await(mask uint32) error {
 	}
 	h.place.Busy(false)
 	h.give()
-	// Whatever comes, run gives a slot back at the end, so one is taken again.
-	defer func() {
-		h.place.Busy(true)
-		s.poll.engine.slots <- struct{}{}
-	}()
 	select {
 	case <-h.ready:
-		return nil
 	case <-h.ended:
 		return errHandshakeTime
 	}
+	h.place.Busy(true)
+	if !h.take() {
+		return errHandshakeTime
+	}
+	return nil
 }
 
 // Read implements net.Conn for the time of the handshake.

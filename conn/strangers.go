@@ -13,6 +13,7 @@ import (
 type strangers struct {
 	waiting []stranger
 	head    int
+	line    line // of them, who wait to begin a handshake
 }
 
 type stranger struct {

@@ -57,6 +57,12 @@ func (g *guests) admit(c net.Conn) *guest {
 		g.o.Audit.Stranger(now, slog.LevelWarn, "connection refused", addr, string(refused), slog.String("address", from.String()), slog.String("listener", "enroll"), slog.String("limit", string(refused)))
 		return nil
 	}
+	if _, refused := place.Begin(now, true); refused != "" { // who would only have to wait is let in: they are few
+		place.Leave()
+		g.o.Count.Inc(metrics.HandshakesFailedRate)
+		g.o.Count.Inc(metrics.ConnectionsClosedEnrolment)
+		return nil
+	}
 	one, evict, ok := g.waiting.Join(addr, false)
 	if !ok {
 		place.Leave()

@@ -38,13 +38,17 @@ const fraction = 10
 // Take spends n tokens if there are as many, and tells whether it did. More than
 // Burst can be spent only from a full bucket, which then is in debt: otherwise a
 // thing larger than the burst could never pass.
-func (b *Bucket) Take(now time.Time, n int64) bool {
+func (b *Bucket) Take(now time.Time, n int64) bool { return b.TakeLeaving(now, n, 0) }
+
+// TakeLeaving is Take for somebody who must leave that many tokens, which are
+// another's. As much as a whole Burst cannot be left.
+func (b *Bucket) TakeLeaving(now time.Time, n, left int64) bool {
 	if b.PerSecond <= 0 || n <= 0 {
 		return true
 	}
 	b.settle(now)
 	next := b.empty + b.cost(n)
-	if next > b.span() && b.empty > 0 {
+	if next > b.span()-b.cost(max(0, min(left, b.Burst-1))) && b.empty > 0 {
 		return false
 	}
 	b.spend(next)
@@ -60,6 +64,15 @@ func (b *Bucket) Charge(now time.Time, n int64) {
 	}
 	b.settle(now)
 	b.spend(b.empty + b.cost(n))
+}
+
+// Return gives back n tokens that were spent, as far as that many are missing.
+func (b *Bucket) Return(now time.Time, n int64) {
+	if b.PerSecond <= 0 || n <= 0 {
+		return
+	}
+	b.settle(now)
+	b.empty = max(0, b.empty-b.cost(n))
 }
 
 // Wait is how long until the bucket is out of debt: zero if it is not in debt, at

@@ -23,6 +23,8 @@ const evictLook = 8
 // prefixes gains is a fresh burst for some of them, which the total caps still
 // bound; the table never becomes a reason to refuse somebody else.
 type Connects struct {
+	each int64 // tokens that one connection takes
+
 	mu     sync.Mutex // guards everything below
 	widths []width
 	max    int
@@ -37,7 +39,7 @@ func NewConnects(perSecond map[string]int) (*Connects, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Connects{widths: w, max: ConnectsTrackedMax, at: map[netip.Prefix]Bucket{}}, nil
+	return &Connects{each: 1, widths: w, max: ConnectsTrackedMax, at: map[netip.Prefix]Bucket{}}, nil
 }
 
 // Allow counts one new connection of a, unless a prefix around it is over its
@@ -53,29 +55,35 @@ func (c *Connects) Allow(now time.Time, a netip.Addr) (over netip.Prefix, ok boo
 			continue
 		}
 		b := c.bucket(w, p)
-		if !b.Take(now, 1) {
+		if !b.Take(now, c.each) {
 			return p, false
 		}
 	}
+	c.charge(now, a, c.each)
+	return netip.Prefix{}, true
+}
+
+// charge spends n tokens of every prefix around a, which is plain. It is called
+// with mu held.
+func (c *Connects) charge(now time.Time, a netip.Addr, n int64) {
 	for _, w := range c.widths {
 		p, counted := w.of(a)
 		if !counted {
 			continue
 		}
 		b := c.bucket(w, p)
-		b.Charge(now, 1)
+		b.Charge(now, n)
 		if _, known := c.at[p]; !known && len(c.at) >= c.max {
 			c.evict(now)
 		}
 		c.at[p] = b
 	}
-	return netip.Prefix{}, true
 }
 
 // bucket is a copy: nothing is spent until every width has said yes.
 func (c *Connects) bucket(w width, p netip.Prefix) Bucket {
 	b := c.at[p]
-	b.PerSecond, b.Burst = int64(w.cap), int64(w.cap) // as configured now
+	b.PerSecond, b.Burst = int64(w.cap)*c.each, int64(w.cap)*c.each // as configured now
 	return b
 }
 

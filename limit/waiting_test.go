@@ -284,18 +284,22 @@ func TestWaitingAgainstPlainTwin(t *testing.T) {
 // Loops let in, end and are told to end at the same time.
 func TestWaitingUnderConcurrency(t *testing.T) {
 	table := NewWaiting(50)
+	table.SetShare(20)
 	var wg sync.WaitGroup
 	for g := range 8 {
 		wg.Go(func() {
 			var mine []*Waiter
 			for i := range 2000 {
-				w, evict, ok := table.Join(netip.AddrFrom4([4]byte{10, 0, byte(g % 3), 1}), i%50 == 0)
+				w, evict, ok := table.JoinAs(netip.AddrFrom4([4]byte{10, 0, byte(g % 3), 1}), i%50 == 0, g == 7)
 				if evict != nil {
 					evict()
 				}
 				if ok {
 					w.Evictable(func() {})
 					w.Busy(i%2 == 0)
+					if i%100 == 0 {
+						w.Prove()
+					}
 					mine = append(mine, w)
 				}
 				if len(mine) > 20 {
@@ -309,8 +313,8 @@ func TestWaitingUnderConcurrency(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if table.InUse() != 0 || table.evicted != 0 || len(table.sources) != 0 || len(table.byCount) != 1 {
-		t.Errorf("%d wait, %d evicted, %d sources, %d lists are left", table.InUse(), table.evicted, len(table.sources), len(table.byCount))
+	if table.InUse() != 0 || table.evicted != 0 || len(table.sources) != 0 || table.classes[0].most()+table.classes[1].most() != 0 {
+		t.Errorf("%d wait, %d evicted, %d sources, %d lists are left", table.InUse(), table.evicted, len(table.sources), table.classes[0].most()+table.classes[1].most())
 	}
 }
 

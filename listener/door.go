@@ -2,6 +2,7 @@ package listener
 
 import (
 	"net/netip"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,9 @@ type DoorLimits struct {
 	HandshakesTotal      int64 // TLS or WebSocket begun and not finished
 	PerPrefix            map[string]int
 	RatePerPrefix        map[string]int // new connections per second
+	ShakeRatePerPrefix   map[string]int // handshakes per second
+	ShakeCPU             int            // percent of the cores that handshakes may take; 0: all
+	KnownShare           int            // percent of what strangers compete for, of the known
 	ConnectDeadline      time.Duration  // from accept to accepted CONNECT, whatever the stall
 }
 
@@ -25,6 +29,10 @@ type Door struct {
 	strangers, shakers   *limit.Waiting
 	prefixes             *limit.Prefixes
 	connects             *limit.Connects
+	shakes               *limit.Handshakes
+	turns                *limit.Turns
+	known                *limit.Known
+	seconds              atomic.Int64 // Unix time of the last admission or sweep
 	connectDeadlineNanos atomic.Int64
 	count                *metrics.Shard
 	pressed
@@ -40,10 +48,16 @@ func NewDoor(l DoorLimits, count *metrics.Shard) (*Door, error) {
 	if err != nil {
 		return nil, err
 	}
+	shakes, err := limit.NewHandshakes(l.ShakeRatePerPrefix)
+	if err != nil {
+		return nil, err
+	}
 	d := &Door{
 		total: limit.NewTotal(l.ConnectionsTotal), strangers: limit.NewWaiting(l.UnauthenticatedTotal),
-		shakers: limit.NewWaiting(l.HandshakesTotal), prefixes: prefixes, connects: connects, count: count,
+		shakers: limit.NewWaiting(l.HandshakesTotal), prefixes: prefixes, connects: connects, shakes: shakes, count: count,
+		turns: limit.NewTurns(runtime.GOMAXPROCS(0), l.ShakeCPU, l.KnownShare), known: limit.NewKnown(),
 	}
+	d.share(l.KnownShare)
 	d.connectDeadlineNanos.Store(int64(l.ConnectDeadline))
 	return d, nil
 }
@@ -56,79 +70,106 @@ type Refusal string
 const (
 	OverConnectRate     Refusal = "connect_rate_per_prefix"
 	OverPrefix          Refusal = "connections_per_prefix"
+	OverListenerRate    Refusal = listenersOwn + "connect_rate"
+	OverListener        Refusal = listenersOwn + "connections"
 	OverTotal           Refusal = "connections_total"
 	OverUnauthenticated Refusal = "unauthenticated_total"
 	OverHandshakes      Refusal = "handshakes_total"
 	OverMemory          Refusal = "memory"
+	OverHandshakeRate   Refusal = "handshake_rate_per_prefix" // later, when the handshake is to begin
 )
 
 // Admission is one connection's place inside. Its owner calls Leave exactly once;
-// the zero Admission holds no place. A copy may be used for Busy only.
+// the zero Admission holds no place. A copy may be used for Busy and for turns only.
 type Admission struct {
 	door             *Door
 	from             netip.Addr
+	known, accepted  bool
 	stranger, shaker *limit.Waiter // nil: no more
+	gate             *Gate         // nil: none
+	guest            *limit.Waiter // stranger, of the gate
 }
 
 // Admit gives a connection from a its place, or says which limit refused it.
 // shakes: a handshake comes first. At a cap on those who have not said who they
 // are, and at that on all connections, somebody who has not makes room, on
-// whichever loop he is: see limit.Waiting. His socket may outlive this call for
-// a moment; limit.EvictedMax bounds how many do.
+// whichever loop he is: see limit.Waiting, and for the share of the known, too. His
+// socket may outlive this call for a moment; limit.EvictedMax bounds how many do.
 func (d *Door) Admit(now time.Time, a netip.Addr, shakes bool) (Admission, Refusal) {
+	return d.admit(now, a, shakes, nil)
+}
+
+// admit is Admit for a connection that comes through g, unless that is nil.
+func (d *Door) admit(now time.Time, a netip.Addr, shakes bool, g *Gate) (Admission, Refusal) {
 	if d.shut() {
-		d.count.Inc(metrics.ConnectionsRefusedMemory)
-		return Admission{}, OverMemory
+		return d.refused(OverMemory)
 	}
 	if _, ok := d.connects.Allow(now, a); !ok {
-		d.count.Inc(metrics.ConnectionsRefusedConnectRate)
-		return Admission{}, OverConnectRate
+		return d.refused(OverConnectRate)
 	}
 	if _, ok := d.prefixes.Acquire(a); !ok {
-		d.count.Inc(metrics.ConnectionsRefusedPrefixLimit)
-		return Admission{}, OverPrefix
+		return d.refused(OverPrefix)
 	}
-	room := d.total.Acquire()
-	stranger, evict, ok := d.strangers.Join(a, !room || d.crowded())
-	if !ok {
+	place := Admission{door: d, from: a}
+	place.known = d.knows(now, &place)
+	if refusal := place.take(now, shakes, g); refusal != "" {
 		d.prefixes.Release(a)
-		if !room {
-			d.count.Inc(metrics.ConnectionsRefusedTotalLimit)
-			return Admission{}, OverTotal
-		}
-		d.total.Release()
-		d.count.Inc(metrics.ConnectionsRefusedUnauthLimit)
-		return Admission{}, OverUnauthenticated
+		return d.refused(refusal)
 	}
-	if !room {
-		d.total.Take()
-	}
-	if evict != nil {
-		evict()
-	}
-	place := Admission{door: d, from: a, stranger: stranger}
-	if shakes {
-		if place.shaker, evict, ok = d.shakers.Join(a, false); !ok {
-			stranger.Leave()
-			d.total.Release()
-			d.prefixes.Release(a)
-			d.count.Inc(metrics.ConnectionsRefusedHandshakeLimit)
-			return Admission{}, OverHandshakes
-		}
-		if evict == nil {
-			d.count.Add(metrics.Handshakes, 1)
-		} else { // one came, one went
-			evict()
-		}
+	if place.known {
+		d.count.Inc(metrics.ConnectionsKnown)
 	}
 	d.count.Inc(metrics.ConnectionsAccepted)
 	d.count.Add(metrics.Connections, 1)
 	return place, ""
 }
 
+// take takes the places that everybody competes for, all or none. Whoever has to
+// make room for it is told.
+func (a *Admission) take(now time.Time, shakes bool, g *Gate) (refusal Refusal) {
+	var evict [3]func()
+	var ok bool
+	d := a.door
+	if g != nil {
+		if a.guest, evict[0], refusal = g.enter(now, a.from, a.known); refusal != "" {
+			return refusal
+		}
+		a.gate = g
+	}
+	room := d.total.Acquire()
+	if a.stranger, evict[1], ok = d.strangers.JoinAs(a.from, !room || d.crowded(), a.known); !ok {
+		if refusal = OverTotal; room {
+			d.total.Release()
+			refusal = OverUnauthenticated
+		}
+	} else if !room {
+		d.total.Take()
+	}
+	if ok && shakes {
+		if a.shaker, evict[2], ok = d.shakers.JoinAs(a.from, false, a.known); !ok {
+			a.stranger.Leave()
+			d.total.Release()
+			refusal = OverHandshakes
+		} else if evict[2] == nil { // or else one came, one went
+			d.count.Add(metrics.Handshakes, 1)
+		}
+	}
+	if refusal != "" && g != nil {
+		a.guest.Leave()
+		g.total.Release()
+	}
+	for _, end := range evict {
+		if end != nil {
+			end()
+		}
+	}
+	return refusal
+}
+
 // Evictable says how the connection is ended if it has to make room. end is called
-// from any goroutine, at most twice, and must not block.
+// from any goroutine, at most three times, and must not block.
 func (a *Admission) Evictable(end func()) {
+	a.guest.Evictable(end)
 	a.stranger.Evictable(end)
 	a.shaker.Evictable(end)
 }
@@ -136,6 +177,7 @@ func (a *Admission) Evictable(end func()) {
 // Busy says whose turn it is: ours, or the client's. Between equals only who keeps
 // us waiting makes room.
 func (a *Admission) Busy(ours bool) {
+	a.guest.Busy(ours)
 	a.stranger.Busy(ours)
 	a.shaker.Busy(ours)
 }
@@ -144,7 +186,9 @@ func (a *Admission) Busy(ours bool) {
 func (a *Admission) WaitsForUs() bool { return a.stranger.WaitsForUs() }
 
 // Evicted tells whether the connection was told to make room.
-func (a *Admission) Evicted() bool { return a.stranger.Evicted() || a.shaker.Evicted() }
+func (a *Admission) Evicted() bool {
+	return a.stranger.Evicted() || a.shaker.Evicted() || a.guest.Evicted()
+}
 
 // Handshaken gives back the place of a handshake that ended, well or not. kept is
 // false when another has that place already: the connection is to be closed.
@@ -163,7 +207,8 @@ func (a *Admission) Handshaken() (kept bool) {
 // kept is false when another has it already: the connection is to be closed.
 func (a *Admission) Authenticated() (kept bool) {
 	kept = a.stranger.Leave()
-	a.stranger = nil
+	kept = a.guest.Leave() && kept
+	a.stranger, a.guest = nil, nil
 	return kept
 }
 
@@ -179,19 +224,30 @@ func (a *Admission) Leave() {
 		return
 	}
 	a.Closing()
+	a.gone()
+	if a.gate != nil {
+		a.gate.total.Release()
+	}
 	a.door.total.Release()
 	a.door.prefixes.Release(a.from)
 	a.door.count.Add(metrics.Connections, -1)
 	a.door = nil
 }
 
-// Sweep forgets connection rates that have recovered; somebody calls it every
-// few seconds.
-func (d *Door) Sweep(now time.Time) { d.connects.Sweep(now, 4096) }
+// Sweep forgets rates that have recovered; somebody calls it every few seconds.
+func (d *Door) Sweep(now time.Time) {
+	d.connects.Sweep(now, 4096)
+	d.shakes.Sweep(now, 4096)
+	d.known.Sweep(now, 4096)
+	d.seconds.Store(now.Unix())
+}
 
 // Apply changes the limits; who is inside stays. An error changes nothing.
 func (d *Door) Apply(l DoorLimits) error {
 	if _, err := limit.NewPrefixes(l.PerPrefix); err != nil {
+		return err
+	}
+	if _, err := limit.NewHandshakes(l.ShakeRatePerPrefix); err != nil {
 		return err
 	}
 	if err := d.connects.SetRates(l.RatePerPrefix); err != nil {
@@ -200,9 +256,12 @@ func (d *Door) Apply(l DoorLimits) error {
 	if err := d.prefixes.SetCaps(l.PerPrefix); err != nil {
 		return err
 	}
+	_ = d.shakes.SetRates(l.ShakeRatePerPrefix) // NewHandshakes agreed above
 	d.total.SetMax(l.ConnectionsTotal)
 	d.strangers.SetMax(l.UnauthenticatedTotal)
 	d.shakers.SetMax(l.HandshakesTotal)
+	d.turns.Set(runtime.GOMAXPROCS(0), l.ShakeCPU, l.KnownShare)
+	d.share(l.KnownShare)
 	d.connectDeadlineNanos.Store(int64(l.ConnectDeadline))
 	return nil
 }

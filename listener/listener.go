@@ -23,6 +23,7 @@ type Listener struct {
 	Clients   atomic.Pointer[pki.Clients] // how certificates of clients are judged; nil: nobody is asked for one
 	WebSocket *WebSocket                  // nil: packets come as they are
 	Door      *Door
+	Gate      Gate
 
 	Sockets  []net.Listener
 	backlogs []int // of each socket that Bind opened: what the kernel granted

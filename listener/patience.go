@@ -64,4 +64,6 @@ func (d *Door) Deadline(now time.Time) time.Time {
 func (d *Door) Report(r *metrics.Registry) {
 	r.Gauge(metrics.ConnectDeadline, func() int64 { return int64((d.Patience() + time.Second - 1) / time.Second) })
 	r.Gauge(metrics.Unauthenticated, d.strangers.InUse)
+	r.Gauge(metrics.KnownAddresses, d.known.Tracked)
+	r.Gauge(metrics.HandshakesQueued, d.turns.Waiting)
 }

@@ -10,6 +10,8 @@ package metrics
 // Connections: the network side, before and after MQTT.
 var (
 	ConnectionsAccepted = count("redoubt_connections_accepted_total", "Network connections taken from a listener and admitted by its policy.")
+	ConnectionsKnown    = count("redoubt_connections_known_total", "Admitted network connections from addresses of clients that were accepted lately, which have limits.known_share.")
+	KnownAddresses      = level("redoubt_known_addresses", "Addresses of clients that were accepted and are there, or have left in the last ten minutes or so.")
 	Connections         = level("redoubt_connections", "Network connections open now, handshakes included.")
 	Unauthenticated     = level("redoubt_connections_unauthenticated", "Network connections whose client has not been authenticated yet (limits.unauthenticated_total).")
 	ConnectDeadline     = level("redoubt_connect_deadline_seconds", "Time a client has at the moment from accept to an accepted CONNECT, rounded up: limits.connect_deadline, less while strangers fill the room there is for them.")
@@ -23,6 +25,8 @@ var (
 	ConnectionsRefusedTotalLimit     = connectionsRefused.of("reason", "total_limit")
 	ConnectionsRefusedUnauthLimit    = connectionsRefused.of("reason", "unauthenticated_limit")
 	ConnectionsRefusedHandshakeLimit = connectionsRefused.of("reason", "handshakes_limit")
+	ConnectionsRefusedListenerRate   = connectionsRefused.of("reason", "listener_rate")
+	ConnectionsRefusedListenerLimit  = connectionsRefused.of("reason", "listener_limit")
 	ConnectionsRefusedMemory         = connectionsRefused.of("reason", "memory")
 	ConnectionsRefusedOpenFiles      = connectionsRefused.of("reason", "open_files")
 	ConnectionsRefusedShuttingDown   = connectionsRefused.of("reason", "shutting_down")
@@ -49,6 +53,8 @@ var (
 
 	HandshakesOK               = count("redoubt_tls_handshakes_total", "TLS handshakes that finished.")
 	Handshakes                 = level("redoubt_tls_handshakes_pending", "TLS handshakes and WebSocket upgrades started and not finished (limits.handshakes_total).")
+	HandshakesQueued           = level("redoubt_tls_handshakes_queued", "TLS handshakes and WebSocket upgrades that could go on and wait for a processor (limits.handshake_cpu).")
+	HandshakesDelayed          = count("redoubt_tls_handshakes_delayed_total", "TLS handshakes and WebSocket upgrades that began later than they could, because their network was over limits.handshake_rate_per_prefix.")
 	handshakesFailed           = family{"redoubt_tls_handshakes_failed_total", "TLS handshakes that failed, by reason.", counter}
 	HandshakesFailedTimeout    = handshakesFailed.of("reason", "timeout")
 	HandshakesFailedNotTLS     = handshakesFailed.of("reason", "not_tls")
@@ -57,6 +63,7 @@ var (
 	HandshakesFailedRefused    = handshakesFailed.of("reason", "refused_by_client")
 	HandshakesFailedGone       = handshakesFailed.of("reason", "client_gone")
 	HandshakesFailedEvicted    = handshakesFailed.of("reason", "evicted")
+	HandshakesFailedRate       = handshakesFailed.of("reason", "rate")
 	HandshakesFailedOther      = handshakesFailed.of("reason", "other")
 
 	tlsVersions = family{"redoubt_tls_versions_total", "TLS handshakes that finished, by the version agreed on.", counter}

@@ -156,6 +156,9 @@ func (n *node) settle(next layers) (enforce func(), changed []string, err error)
 		n.delayed.SetMax(delayLimits(c))
 		n.broker.Apply(brokerSettings(c, n.held))
 		_ = n.door.Apply(limits) // NewDoor agreed above
+		for _, l := range n.listeners {
+			l.Gate.SetLimits(gateLimits(c, l.Name))
+		}
 		deny()
 	}, changed, nil
 }

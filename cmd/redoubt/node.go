@@ -263,6 +263,7 @@ func (n *node) listen(name string, c config.Listener) error {
 		return nil
 	}
 	l := &door{Listener: &listener.Listener{Name: name, Protocol: c.Protocol, Chain: name, Door: n.door}}
+	l.Gate.SetLimits(gateLimits(n.loaded.Load().Config, name))
 	if !c.Plaintext() {
 		if err := n.openACME(name, c); err != nil {
 			return err

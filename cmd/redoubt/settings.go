@@ -84,10 +84,17 @@ func connectionsMax(c *config.Config) (connections int64, sum string, err error)
 	return want, sum, nil
 }
 
+// gateLimits bound one listener.
+func gateLimits(c *config.Config, name string) listener.GateLimits {
+	l := c.Listeners[name].Limits
+	return listener.GateLimits{Connections: int64(l.Connections), ConnectRate: int64(l.ConnectRate), KnownShare: c.Limits.KnownShare}
+}
+
 func doorLimits(c *config.Config, connections int64) listener.DoorLimits {
 	l := &c.Limits
 	return listener.DoorLimits{
 		ConnectionsTotal: connections, UnauthenticatedTotal: int64(l.UnauthenticatedTotal), HandshakesTotal: int64(l.HandshakesTotal),
-		PerPrefix: l.ConnectionsPerPrefix, RatePerPrefix: l.ConnectRatePerPrefix, ConnectDeadline: time.Duration(l.ConnectDeadline),
+		PerPrefix: l.ConnectionsPerPrefix, RatePerPrefix: l.ConnectRatePerPrefix, ShakeRatePerPrefix: l.HandshakeRatePrefix, ShakeCPU: l.HandshakeCPU,
+		KnownShare: l.KnownShare, ConnectDeadline: time.Duration(l.ConnectDeadline),
 	}
 }
