@@ -42,4 +42,6 @@ var (
 		"An answer about a certificate of a client was not signed by its CA, or by a responder of the CA's, is about another certificate, or is no answer at all but the page of a proxy, say. It is not used. Somebody may be between the broker and the responder.")
 	ACMEFailed = kind("acme_failed",
 		"A server certificate for the name could not be got or renewed by ACME; the reason has the CA's words. It is tried again, less and less often. The name has to lead to this host, and the CA has to reach `tls.acme.challenge_bind` at port 80 of it.")
+	Flapping = kind("flapping",
+		"Clients that prove who they are connect over and over, and are banned for a while. Mostly it is a device that fails right after connecting, or two that have one client identifier; `redoubt ban list --by flapping` says which. It is cleared when no such ban is left.")
 )

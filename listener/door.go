@@ -27,6 +27,7 @@ type Door struct {
 	connects             *limit.Connects
 	connectDeadlineNanos atomic.Int64
 	count                *metrics.Shard
+	banned               func(now time.Time, a netip.Addr) bool // nil: nobody is
 }
 
 // NewDoor makes a door; an error names the prefix length that makes no sense.
@@ -74,6 +75,10 @@ type Admission struct {
 // whichever loop he is: see limit.Waiting. His socket may outlive this call for
 // a moment; limit.EvictedMax bounds how many do.
 func (d *Door) Admit(now time.Time, a netip.Addr, shakes bool) (Admission, Refusal) {
+	if d.banned != nil && d.banned(now, a) {
+		d.count.Inc(metrics.ConnectionsRefusedBanned)
+		return Admission{}, Banned
+	}
 	if _, ok := d.connects.Allow(now, a); !ok {
 		d.count.Inc(metrics.ConnectionsRefusedConnectRate)
 		return Admission{}, OverConnectRate
