@@ -174,6 +174,7 @@ type Options struct {
 	Retained Retained // nil: no operations on retained messages
 	LogLevel LogLevel // nil: no operations on the log level
 	Settings Settings // nil: no operations on the configuration in force
+	Bans     Bans     // nil: no operations on bans
 }
 
 func (o *Options) check() {

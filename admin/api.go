@@ -58,6 +58,9 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 		registerSettings(api, o)
 	}
 
+	if o.Bans != nil {
+		registerBans(api, o)
+	}
 	plainPaths(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {

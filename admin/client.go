@@ -156,22 +156,27 @@ func segment(name string) string {
 // call makes one request. Its error is an *UnreachableError, a *Problem, or says
 // what was odd about the answer.
 func call[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
-	var out T
-	var in io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			return out, err
-		}
-		in = bytes.NewReader(b)
+	if body == nil {
+		return send[T](ctx, c, method, path, "", nil)
 	}
+	b, err := json.Marshal(body)
+	if err != nil {
+		var none T
+		return none, err
+	}
+	return send[T](ctx, c, method, path, "application/json", bytes.NewReader(b))
+}
+
+// send is call with a body of any type.
+func send[T any](ctx context.Context, c *Client, method, path, contentType string, in io.Reader) (T, error) {
+	var out T
 	// The host is not looked at: the socket is the address.
 	req, err := http.NewRequestWithContext(ctx, method, "http://redoubt"+prefix+path, in)
 	if err != nil {
 		return out, err
 	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/internal/clock"
 )
 
@@ -105,17 +106,26 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		out.problem(id, http.StatusServiceUnavailable, "too many administration requests at once; try again")
 		return
 	}
-	r.Body = http.MaxBytesReader(w, r.Body, bodyBytesMax)
 	if p := r.URL.EscapedPath(); path.Clean(p) != p {
 		// The mux would redirect; whoever sends "//" or ".." has a bug or means ill.
 		out.problem(id, http.StatusNotFound, noSuchPath)
 		return
 	}
-	if _, pattern := g.next.Handler(r); pattern == "" {
+	_, pattern := g.next.Handler(r)
+	r.Body = http.MaxBytesReader(w, r.Body, bodyMax(pattern))
+	if pattern == "" {
 		g.unmatched(out, r, id)
 		return
 	}
 	g.next.ServeHTTP(out, r)
+}
+
+// bodyMax is how many bytes a body of a request may have.
+func bodyMax(pattern string) int64 {
+	if pattern == http.MethodPost+" "+importPath {
+		return bans.FileBytesMax
+	}
+	return bodyBytesMax
 }
 
 // hungUp tells a panic of huma that means "could not write the answer" from a bug.

@@ -37,10 +37,11 @@ const (
 	scopeAuthorization scope = "authorization"
 	scopeClients       scope = "clients"  // connections, sessions, subscriptions
 	scopeRetained      scope = "retained" // retained messages, payloads included
+	scopeBans          scope = "bans"     // who is shut out
 )
 
 // allScopes are the scopes an operation can have.
-var allScopes = []scope{scopeStatus, scopeConfig, scopeUsers, scopeAuthorization, scopeClients, scopeRetained}
+var allScopes = []scope{scopeStatus, scopeConfig, scopeUsers, scopeAuthorization, scopeClients, scopeRetained, scopeBans}
 
 // Names of the declaration in the OpenAPI document.
 const (
@@ -60,6 +61,7 @@ type endpoint struct {
 	tag, summary     string
 	status           int   // of success, when not 200
 	errors           []int // besides 403, 422, 500 and 503
+	body             int64 // most bytes of it, when not bodyBytesMax; newGuard has to know it, too
 }
 
 // register adds an operation. It panics on one that does not say who may use it:
@@ -68,6 +70,9 @@ func register[I, O any](api huma.API, e endpoint, handle func(context.Context, *
 	if e.role.rank() == 0 || e.scope == "" {
 		panic("BUG: admin: operation " + e.id + " declares no role or no scope")
 	}
+	if e.body == 0 {
+		e.body = bodyBytesMax
+	}
 	huma.Register(api, huma.Operation{
 		OperationID:   e.id,
 		Method:        e.method,
@@ -75,7 +80,7 @@ func register[I, O any](api huma.API, e endpoint, handle func(context.Context, *
 		Summary:       e.summary,
 		Tags:          []string{e.tag},
 		DefaultStatus: e.status,
-		MaxBodyBytes:  bodyBytesMax,
+		MaxBodyBytes:  e.body,
 		Errors:        append(e.errors, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusServiceUnavailable),
 		Extensions:    map[string]any{roleKey: string(e.role), scopeKey: string(e.scope)},
 	}, handle)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/delay"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -44,6 +45,7 @@ type Settings struct {
 	SubscriptionsTotal    int // of the node; 0: not limited
 	Takeovers             int // of one session in a row, then one a second; 0: not limited (A057)
 	PublishRate           PublishRate
+	Flapping              Flapping
 
 	// Seconds.
 	KeepAliveMax     uint16
@@ -108,10 +110,10 @@ type Broker struct {
 	delayed  *delay.Account
 	sys      func(now time.Time) []SysTopic
 	log      *audit.Log
-	known    func(*auth.Principal) bool
 	settings atomic.Pointer[Settings]
 	backing
 	overload
+	entrants
 
 	homes      int
 	seed       maphash.Seed
@@ -121,6 +123,12 @@ type Broker struct {
 	keptOnline atomic.Int64 // of the sessions, connected and outliving the process
 	hearers    atomic.Int64 // subscriptions under $events/
 	subscribed atomic.Int64 // subscriptions of all homes
+}
+
+// entrants is who of those that have proved who they are may not come in all the same.
+type entrants struct {
+	known func(*auth.Principal) bool
+	bans  *bans.Bans
 }
 
 // Options are what cmd puts together.
@@ -140,13 +148,15 @@ type Options struct {
 	// StillKnown is asked when a verdict has reached the session's home: the
 	// identity may have lost its credentials while it was on its way. nil: nobody loses them.
 	StillKnown func(*auth.Principal) bool
+	// Bans are who is shut out; nil: nobody is.
+	Bans *bans.Bans
 }
 
 // New makes a broker; NewHome adds its halves.
 func New(o Options) *Broker {
 	b := &Broker{
 		index: o.Index, groups: router.NewGroups(o.Index), only: router.NewExclusive(), retained: o.Retained, authz: o.Authorizer,
-		log: o.Log, known: o.StillKnown, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(),
+		log: o.Log, entrants: entrants{o.StillKnown, o.Bans}, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(),
 	}
 	if b.delayed == nil {
 		b.delayed = delay.NewAccount(delay.Limits{})

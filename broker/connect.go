@@ -119,6 +119,9 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 	if e == nil && key != r.s.Key {
 		e = &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "re-authenticated as somebody else"}
 	}
+	if e == nil {
+		e = h.refuseBanned(now, &by)
+	}
 	if e != nil {
 		return e
 	}

@@ -101,9 +101,12 @@ func (h *Home) publishDelayed(now time.Time) {
 		h.work.due = h.work.delayed.Due(now, 1, h.work.due[:0])
 		m := h.work.due[0]
 		h.work.due[0] = delay.Message[*sender]{}
+		if !m.By.gone && h.silenced(now, &m.By.by) {
+			m.By.gone = true
+		}
 		if m.By.logged {
 			h.endDelay(now, &m)
-		} else {
+		} else if !m.By.gone {
 			h.publishDue(now, &m, notDelayed)
 			h.count.Inc(metrics.DelayedPublished)
 		}

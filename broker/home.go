@@ -81,6 +81,8 @@ type scratch struct {
 // work is what a home does in bounded steps, a part each turn.
 type work struct {
 	wars      wars
+	flaps     flaps
+	bans      banSweep
 	replaying []Ref  // sessions that are owed retained messages and have room
 	replays   uint64 // begun so far
 	judging   uint32 // next slot to judge again after a policy change
@@ -346,6 +348,7 @@ func (h *Home) NextTick() time.Time {
 // homes. It ends every turn of the loop.
 func (h *Home) Turn(now time.Time) {
 	h.judgeSome(now)
+	h.banSome(now)
 	h.replaySome(now)
 	if h.kept() {
 		h.saveSome(now)

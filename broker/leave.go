@@ -138,6 +138,9 @@ func (h *Home) due(now time.Time, r *resident, d session.Due, timed bool) {
 // now. A will does not wait for anything: what it cannot do is dropped and
 // counted.
 func (h *Home) publishWill(now time.Time, r *resident, w *mqtt.Will) {
+	if h.silenced(now, &r.by) {
+		return
+	}
 	f := mqtt.NewFrame([]byte(w.Topic), w.Props, w.Payload)
 	f.QoS, f.Retain, f.From, f.CreatedAt = w.QoS, w.Retain, r.s.SID, now.UnixMilli()
 	f.ExpiresAt = h.b.Settings().expiresAt(now, w.MessageExpiry, w.HasMessageExpiry)

@@ -26,6 +26,7 @@ type Arrival struct {
 
 	admitted bool // however busy the node is by now
 	examined bool // and found good, and its will has the name that it has here
+	counted  bool // among the connects of its client
 }
 
 // Opened is the connection's session and what the loop must enforce for it.
@@ -92,6 +93,9 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 func (h *Home) examine(now time.Time, a *Arrival, set *Settings) *mqtt.Error {
 	if h.b.known != nil && !h.b.known(&a.By) {
 		return &mqtt.Error{Reason: mqtt.BadUserNameOrPassword, Detail: "the user was deleted while it connected"}
+	}
+	if e := h.shutOut(now, a, set); e != nil {
+		return e
 	}
 	if !set.connackFits(a) {
 		return &mqtt.Error{Reason: mqtt.PacketTooLarge, Rule: "MQTT-3.1.2-24", Detail: "CONNACK is over the client's Maximum Packet Size"}

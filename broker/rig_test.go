@@ -9,6 +9,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -26,6 +27,7 @@ type desk struct {
 	wires   []*fakeWire
 	metrics *metrics.Registry
 	now     time.Time
+	bans    *bans.Bans
 }
 
 // fakeWire is the loop of one home.
@@ -100,6 +102,7 @@ func newDesk(t testing.TB, homes int, change ...func(*Settings)) *desk {
 // openDesk is newDesk with something that outlives it; nil: nothing.
 func openDesk(t testing.TB, homes int, durable *Durable, retained retain.Options, change ...func(*Settings)) *desk {
 	d := &desk{t: t, metrics: metrics.New(), now: time.Unix(1_700_000_000, 0)}
+	d.bans, _ = bans.Open(nobodyKeeps{})
 	set := &Settings{
 		Session:       &session.Limits{InflightMax: 32, MqueueMessages: 1000, MqueueBytes: 16 << 20, AwaitingRelMax: 100, ReceiveMaximum: 32, AliasInMax: 32, AliasOutMax: 32},
 		PacketLimits:  PacketLimits{PacketBytes: 1 << 20, ConnectPacketBytes: 16 << 10, UserProperties: 64, TopicLevels: 10, TopicBytes: 1024, ClientIDBytes: 256},
@@ -116,7 +119,7 @@ func openDesk(t testing.TB, homes int, durable *Durable, retained retain.Options
 	d.b = New(Options{
 		Homes: homes, Settings: set, Index: router.New(), Retained: retain.New(retained),
 		Authorizer: auth.NewAuthorizer(policy), Log: audit.New(slog.New(slog.NewTextHandler(io.Discard, nil)), d.metrics.NewShard()),
-		Durable: durable,
+		Durable: durable, Bans: d.bans,
 	})
 	for i := range homes {
 		w := &fakeWire{d: d, sent: map[ConnRef][]session.Out{}, closed: map[ConnRef]mqtt.ReasonCode{}, paused: map[ConnRef]bool{}, full: map[ConnRef]bool{}}

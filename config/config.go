@@ -33,6 +33,8 @@ type Config struct {
 	Authn        Authn               `yaml:"authn"`
 	Authz        Authz               `yaml:"authz"`
 	Certificates ClientCertificates  `yaml:"certificates"`
+	Flapping     Flapping            `yaml:"flapping"`
+	Bans         Bans                `yaml:"bans"`
 	Store        Store               `yaml:"store"`
 	Enroll       Enroll              `yaml:"enroll"`
 	Admin        Admin               `yaml:"admin"`
@@ -327,6 +329,18 @@ type Authz struct {
 // ClientCertificates is what holds for certificates of clients on every listener.
 type ClientCertificates struct {
 	Denied []string `yaml:"denied"` // revoke.ParseDenied takes it
+}
+
+// Flapping is when a client is banned because it connects over and over.
+type Flapping struct {
+	Connects int      `yaml:"connects"` // 0: never
+	Window   Duration `yaml:"window"`
+	Ban      Duration `yaml:"ban"`
+}
+
+// Bans are who is shut out besides those that are banned at run time.
+type Bans struct {
+	File string `yaml:"file"` // "": none
 }
 
 // Store is what survives power loss, in the data directory.

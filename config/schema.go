@@ -125,7 +125,7 @@ func (r *Row) Range() string {
 // Rows is the table, in the order of the reference page.
 func Rows() []Row { return slices.Clone(table) }
 
-var table = slices.Concat(rowsNode, rowsListeners, rowsLimits, rowsMQTT, rowsAccess, rowsTrust, rowsStore, rowsEnroll, rowsAdmin)
+var table = slices.Concat(rowsNode, rowsListeners, rowsLimits, rowsMQTT, rowsAccess, rowsTrust, rowsBans, rowsStore, rowsEnroll, rowsAdmin)
 
 // rowOf finds a row by its pattern.
 var rowOf = func() map[string]*Row {
@@ -193,8 +193,6 @@ var later = []notBuilt{
 	{"listeners.<name>.proxy_protocol", "", partFlood},
 	{"listeners.<name>.proxy_sources", "", partFlood},
 	{"listeners.<name>.access", "", partFlood},
-	{"flapping", "", partFlood},
-	{"bans", "", partFlood},
 	{"backup", "", partBackup},
 	{"admin.bind", "", partControl},
 	{"audit", "", partAudit},

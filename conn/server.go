@@ -221,5 +221,5 @@ func (s *Server) misbehaved(now time.Time, c *Conn, e *mqtt.Error) {
 // minute and limit.
 func (s *Server) refusedAtDoor(now time.Time, r listener.Refusal, from netip.AddrPort, l *listener.Listener) {
 	s.broker.Log().Stranger(now, slog.LevelWarn, "connection refused at the door", from.Addr(), string(r),
-		slog.String("limit", r.Key(l.Name)), slog.String("address", from.Addr().String()), slog.String("listener", l.Name))
+		slog.String("reason", string(r)), slog.String("limit", r.Key(l.Name)), slog.String("address", from.Addr().String()), slog.String("listener", l.Name))
 }

@@ -52,6 +52,9 @@ func filesOf(c *config.Config) []guarded {
 		{filepath.Join(c.Node.DataDir, builtin.MigratedName), pki.OwnerOnly, "users of an earlier version and their password hashes", false},
 		{c.Authz.RulesFile, pki.OwnerWrites, "authorization rules", true},
 	}
+	if c.Bans.File != "" {
+		out = append(out, guarded{c.Bans.File, pki.OwnerWrites, "bans", true})
+	}
 	keys, _ := filepath.Glob(filepath.Join(escaped(certs), "*.key")) // the pattern is well formed
 	for _, k := range keys {
 		out = append(out, guarded{k, pki.OwnerOnly, "private key of the built-in CA or its certificate", true})

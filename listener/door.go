@@ -36,6 +36,7 @@ type Door struct {
 	connectDeadlineNanos atomic.Int64
 	count                *metrics.Shard
 	pressed
+	banned               func(now time.Time, a netip.Addr) bool // nil: nobody is
 }
 
 // NewDoor makes a door; an error names the prefix length that makes no sense.
@@ -101,6 +102,9 @@ func (d *Door) Admit(now time.Time, a netip.Addr, shakes bool) (Admission, Refus
 
 // admit is Admit for a connection that comes through g, unless that is nil.
 func (d *Door) admit(now time.Time, a netip.Addr, shakes bool, g *Gate) (Admission, Refusal) {
+	if d.banned != nil && d.banned(now, a) {
+		return d.refused(Banned)
+	}
 	if d.shut() {
 		return d.refused(OverMemory)
 	}

@@ -92,10 +92,13 @@ func (l *Listener) Admit(now time.Time, a netip.Addr) (Admission, Refusal) {
 	return l.Door.admit(now, a, l.Shakes(), &l.Gate)
 }
 
-// Key is the setting that has refused, of this listener.
+// Key is the setting that has refused, of this listener; empty: it was none.
 func (r Refusal) Key(listener string) string {
 	if rest, own := strings.CutPrefix(string(r), listenersOwn); own {
 		return "listeners." + listener + ".limits." + rest
+	}
+	if r == Banned {
+		return ""
 	}
 	return "limits." + string(r)
 }
@@ -117,5 +120,6 @@ var refusalMetric = map[Refusal]metrics.ID{
 	OverTotal:           metrics.ConnectionsRefusedTotalLimit,
 	OverUnauthenticated: metrics.ConnectionsRefusedUnauthLimit,
 	OverHandshakes:      metrics.ConnectionsRefusedHandshakeLimit,
+	Banned:              metrics.ConnectionsRefusedBanned,
 	OverMemory:          metrics.ConnectionsRefusedMemory,
 }

@@ -187,31 +187,39 @@ var (
 
 // The broker itself.
 var (
-	PublishersPaused        = level("redoubt_publishers_paused", "Connections not read at the moment because they or the broker are over a limit.")
-	PublisherPauses         = count("redoubt_publisher_pauses_total", "Times a connection was not read any further because it or the broker was over a limit.")
-	LoopTurns               = count("redoubt_loop_turns_total", "Turns of all event loops.")
-	LogLinesSuppressed      = count("redoubt_log_lines_suppressed_total", "Log lines left out because their kind was over its rate.")
-	FaultsRecovered         = count("redoubt_faults_recovered_total", "Programming errors that cost one client its connection. Anything but 0 is a bug worth reporting.")
-	reloads                 = family{"redoubt_config_reloads_total", "Attempts to reload the configuration, by result.", counter}
-	ReloadsApplied          = reloads.of("result", "applied")
-	ReloadsRefused          = reloads.of("result", "refused")
-	OverloadLevel           = level("redoubt_overload_level", "How much is shed because memory is short: 0 nothing, 1 nothing and the door is impatient, 2 strangers, 3 QoS 0 too, 4 the idle too, 5 the lagging too; docs/ops/overload.md.")
-	overloadRefused         = family{"redoubt_overload_refused_total", "CONNECT packets whose sender would have got a new session, refused because the node is overloaded, by what is short.", counter}
-	OverloadRefused         = overloadRefused.each("reason", 0, "memory", "loops", "store") // At(load.Short)
-	overloadClosed          = family{"redoubt_overload_closed_total", "Connections closed because memory is short and they keep some, by class.", counter}
-	OverloadClosedIdle      = overloadClosed.of("class", "idle")
-	OverloadClosedLagging   = overloadClosed.of("class", "lagging")
-	OverloadPauses          = count("redoubt_overload_pauses_total", "Times a publisher was not read any further because memory is short.")
-	LoopLag                 = level("redoubt_loop_lag_microseconds", "How late the most belated event loop came to its work in the last second.")
-	CommitWait              = level("redoubt_store_commit_wait_microseconds", "How long the oldest of what is to be on disk before it is acknowledged has waited; the longest seen in the last second.")
-	MemorySure              = level("redoubt_memory_sure_bytes", "Memory that is surely in use: what the last collection left, stacks and the runtime's own. Its part of redoubt_memory_limit_bytes decides what is shed.")
-	MemoryLimit             = level("redoubt_memory_limit_bytes", "Memory limit in force (limits.memory, or GOMEMLIMIT where it is smaller); 0: none.")
-	MemoryInUse             = level("redoubt_memory_in_use_bytes", "Memory that counts against that limit: what the process has from the system and has not returned, without what the kernel holds for it.")
-	MemoryLive              = level("redoubt_memory_live_bytes", "Bytes of the heap that the last collection found alive.")
-	MemoryCollections       = count("redoubt_memory_collections_total", "Collections made out of turn, to return memory after a storm.")
-	MemoryReturned          = count("redoubt_memory_returned_bytes_total", "Bytes that those collections returned to the system.")
+	PublishersPaused      = level("redoubt_publishers_paused", "Connections not read at the moment because they or the broker are over a limit.")
+	PublisherPauses       = count("redoubt_publisher_pauses_total", "Times a connection was not read any further because it or the broker was over a limit.")
+	LoopTurns             = count("redoubt_loop_turns_total", "Turns of all event loops.")
+	LogLinesSuppressed    = count("redoubt_log_lines_suppressed_total", "Log lines left out because their kind was over its rate.")
+	FaultsRecovered       = count("redoubt_faults_recovered_total", "Programming errors that cost one client its connection. Anything but 0 is a bug worth reporting.")
+	reloads               = family{"redoubt_config_reloads_total", "Attempts to reload the configuration, by result.", counter}
+	ReloadsApplied        = reloads.of("result", "applied")
+	ReloadsRefused        = reloads.of("result", "refused")
+	OverloadLevel         = level("redoubt_overload_level", "How much is shed because memory is short: 0 nothing, 1 nothing and the door is impatient, 2 strangers, 3 QoS 0 too, 4 the idle too, 5 the lagging too; docs/ops/overload.md.")
+	overloadRefused       = family{"redoubt_overload_refused_total", "CONNECT packets whose sender would have got a new session, refused because the node is overloaded, by what is short.", counter}
+	OverloadRefused       = overloadRefused.each("reason", 0, "memory", "loops", "store") // At(load.Short)
+	overloadClosed        = family{"redoubt_overload_closed_total", "Connections closed because memory is short and they keep some, by class.", counter}
+	OverloadClosedIdle    = overloadClosed.of("class", "idle")
+	OverloadClosedLagging = overloadClosed.of("class", "lagging")
+	OverloadPauses        = count("redoubt_overload_pauses_total", "Times a publisher was not read any further because memory is short.")
+	LoopLag               = level("redoubt_loop_lag_microseconds", "How late the most belated event loop came to its work in the last second.")
+	CommitWait            = level("redoubt_store_commit_wait_microseconds", "How long the oldest of what is to be on disk before it is acknowledged has waited; the longest seen in the last second.")
+	MemorySure            = level("redoubt_memory_sure_bytes", "Memory that is surely in use: what the last collection left, stacks and the runtime's own. Its part of redoubt_memory_limit_bytes decides what is shed.")
+	MemoryLimit           = level("redoubt_memory_limit_bytes", "Memory limit in force (limits.memory, or GOMEMLIMIT where it is smaller); 0: none.")
+	MemoryInUse           = level("redoubt_memory_in_use_bytes", "Memory that counts against that limit: what the process has from the system and has not returned, without what the kernel holds for it.")
+	MemoryLive            = level("redoubt_memory_live_bytes", "Bytes of the heap that the last collection found alive.")
+	MemoryCollections     = count("redoubt_memory_collections_total", "Collections made out of turn, to return memory after a storm.")
+	MemoryReturned        = count("redoubt_memory_returned_bytes_total", "Bytes that those collections returned to the system.")
+	bansActive            = family{"redoubt_bans", "Bans there are, by where they come from; those that are over count until they are purged, within a minute.", gauge}
+	Bans                  = bansActive.each("source", 0, "operator", "file", "flapping") // At(bans.Source)
+	bansRefused           = family{"redoubt_bans_refused_total", "Clients that had proved who they are and were refused because of a ban, by its kind; addresses are mostly refused at the door (redoubt_connections_refused_total).", counter}
+	BansRefused           = bansRefused.each("kind", 0, "clientid", "username", "peerhost", "peerhost_net", "clientid_re", "username_re", "flapping") // At(bans.As), or after them
+	BansClosed            = count("redoubt_bans_closed_total", "Connections that were closed because their client was banned meanwhile.")
+	BansSilenced          = count("redoubt_bans_silenced_total", "Wills and delayed messages that were not published because their sender is banned.")
+	FlappingDetected      = count("redoubt_flapping_detected_total", "Clients that were banned because they connected too often (flapping).")
+
 	alarms                  = family{"redoubt_alarms", "Alarms that last now, by what they are about; docs/alarms.md says what each means.", gauge}
-	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked", "ocsp_unavailable", "ocsp_forged", "memory_pressure", "loop_lag", "commit_latency", "acme_failed") // At(index in alarm.Kinds)
+	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked", "ocsp_unavailable", "ocsp_forged", "memory_pressure", "loop_lag", "commit_latency", "acme_failed", "flapping") // At(index in alarm.Kinds)
 	CertificateFilesRefused = level("redoubt_certificate_files_refused", "Listeners whose certificate, key, client CA or revocation list has changed to something that is refused; they go on with what they had.")
 
 	CertificateNotAfter = levels("redoubt_certificate_not_after_timestamp_seconds", "When a server certificate that a listener serves expires, as Unix time, by listener and place in tls.certificates, from 0.", "listener", "certificate")

@@ -94,6 +94,9 @@ func (s *Session) Tick(now time.Time) Due {
 // by a kick or by an operator.
 func (s *Session) End() Due { return Due{Will: s.takeWill(), End: true} }
 
+// DropWill disarms the will: it is never sent.
+func (s *Session) DropWill() { s.takeWill() }
+
 // takeWill disarms the will and answers it.
 func (s *Session) takeWill() *mqtt.Will {
 	w := s.life.will

@@ -69,6 +69,13 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	filed, err := readBans(c, n.clock.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	if c.Bans.File != "" {
+		changed = append(changed, fmt.Sprintf("bans: %d from %s", len(filed), c.Bans.File))
+	}
 	// One time for the responders of all listeners: a denial of a certificate waits for our turn.
 	within, cancel := context.WithTimeout(context.Background(), stapleSwap)
 	defer cancel()
@@ -107,6 +114,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 			n.judgeBy(l, clients[l], c)
 		}
 		n.broker.SetChains(n.chains(c))
+		n.fileBans(filed)
 		n.server.Recheck()
 		n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
 	}, append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile), fmt.Sprintf("users: %d", n.users.Len())), nil

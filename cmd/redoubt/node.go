@@ -18,6 +18,7 @@ import (
 	"github.com/redoubtmq/redoubt/alarm"
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/broker"
@@ -108,6 +109,7 @@ type identity struct {
 	users   *builtin.Store
 	builtin *builtin.Authenticator
 	authz   *auth.Authorizer
+	bans    *bans.Bans
 }
 
 // door is a listener with what a reload may exchange.
@@ -219,6 +221,9 @@ func (n *node) assemble() (err error) {
 	if n.builtin, err = builtin.New(n.users, n.clock, builtin.Options{Workers: hashers(*n.memory.Load())}); err != nil {
 		return err
 	}
+	if err := n.openBans(c, n.durable.view.Wait); err != nil {
+		return err
+	}
 	n.retained, n.held = retain.New(retainOptions(c, broker.RetainedRows(n.durable.view))), session.NewAccount(int64(c.Limits.MqueueBytesTotal))
 	n.loops = runtime.GOMAXPROCS(0)
 	n.delayed = delay.NewAccount(delayLimits(c))
@@ -226,7 +231,7 @@ func (n *node) assemble() (err error) {
 		Delayed: n.delayed, Sys: n.sysTopics,
 		Durable: n.backing(),
 		Homes:   n.loops, Settings: brokerSettings(c, n.held), Index: router.New(), Retained: n.retained,
-		Authorizer: n.authz, Chains: n.chains(c), Log: n.audit, StillKnown: n.stillKnown,
+		Authorizer: n.authz, Chains: n.chains(c), Log: n.audit, StillKnown: n.stillKnown, Bans: n.bans,
 	})
 	n.broker.Report(n.metrics)
 	n.metrics.Gauge(metrics.MqueueBytes, n.held.Held)
@@ -234,6 +239,7 @@ func (n *node) assemble() (err error) {
 	if n.door, err = listener.NewDoor(doorLimits(c, connections), n.metrics.NewShard()); err != nil {
 		return err
 	}
+	n.door.Bar(func(now time.Time, a netip.Addr) bool { return n.bans.Address(now, a) != nil })
 	n.watch.seen = n.stamps(c) // before they are read
 	n.openStaples(c.Node.DataDir)
 	n.metrics.Gauge(metrics.CertificateFilesRefused, n.watch.refused.Load)

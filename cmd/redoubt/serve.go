@@ -156,6 +156,7 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 			n.compare()
 			n.tidyStore(ctx)
 			n.judgeLists(now)
+			n.judgeFlapping(now)
 		case <-n.durable.crowded:
 			n.tidyStore(ctx)
 		case <-seldom.C:

@@ -34,6 +34,7 @@ func brokerSettings(c *config.Config, held *session.Account) *broker.Settings {
 			Messages: l.PublishRate.Messages, Bytes: int64(l.PublishRate.Bytes), Burst: time.Duration(l.PublishRate.Burst),
 			Disconnect: l.PublishRate.Excess == config.ExcessDisconnect,
 		},
+		Flapping: broker.Flapping{Connects: c.Flapping.Connects, Window: c.Flapping.Window.Std(), Ban: c.Flapping.Ban.Std()},
 		Versions: versions(c.MQTT.Versions),
 		Offer:    offer(&c.MQTT.Offer), Entrances: entrances(c), Extensions: extensions(c),
 		DenyDisconnect: c.Authz.DenyAction == config.DenyDisconnect,
