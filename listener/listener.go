@@ -23,6 +23,8 @@ type Listener struct {
 	Clients   atomic.Pointer[pki.Clients] // how certificates of clients are judged; nil: nobody is asked for one
 	WebSocket *WebSocket                  // nil: packets come as they are
 	Door      *Door
+	Access    atomic.Pointer[Access] // who may open a connection; nil: everybody
+	Proxy     atomic.Pointer[Proxy]  // who speaks for clients first; nil: clients come by themselves
 
 	Sockets  []net.Listener
 	backlogs []int // of each socket that Bind opened: what the kernel granted

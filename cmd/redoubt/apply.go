@@ -156,6 +156,7 @@ func (n *node) settle(next layers) (enforce func(), changed []string, err error)
 		n.delayed.SetMax(delayLimits(c))
 		n.broker.Apply(brokerSettings(c, n.held))
 		_ = n.door.Apply(limits) // NewDoor agreed above
+		n.guardAll(c)
 		deny()
 	}, changed, nil
 }

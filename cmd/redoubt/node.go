@@ -113,6 +113,7 @@ type identity struct {
 // door is a listener with what a reload may exchange.
 type door struct {
 	*listener.Listener
+	access []string                     // the rules that Access was made from
 	certs  atomic.Pointer[pki.Provider] // of each handshake; nil on plaintext
 	asking atomic.Pointer[tls.Config]   // likewise, where clients are asked for certificates
 	online                              // what is asked of others about certificates of clients
@@ -295,6 +296,7 @@ func (n *node) listen(name string, c config.Listener) error {
 	if c.WebSocket() {
 		l.WebSocket = &listener.WebSocket{Path: c.Path, Origins: c.Origins}
 	}
+	l.guard(c)
 	if err := l.Bind(c.Bind); err != nil {
 		return err
 	}
