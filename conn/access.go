@@ -71,6 +71,9 @@ func (l *Loop) outlaw(c *Conn, by string) {
 // stillWelcome judges a connection that is about to get its session: the rules may have
 // changed while it was on its way.
 func (c *Conn) stillWelcome() *mqtt.Error {
+	if c.listener.Gone.Load() {
+		return &mqtt.Error{Reason: mqtt.ServerUnavailable, Detail: "its listener was removed"}
+	}
 	if ok, by := c.listener.Access.Load().Judge(c.from.Addr()); !ok {
 		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "refused by an access rule: " + by}
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -111,7 +112,9 @@ func (p *epoller) dispatch() {
 			var b [8]byte
 			_, _ = unix.Read(p.bell, b[:])
 		case genEntrance:
-			p.accept(p.entries[slot])
+			if in := p.entries[slot]; in != nil { // else it has left in this batch
+				p.accept(in)
+			}
 		case genLinger:
 			p.drain(int32(slot))
 		case genUnnamed:
@@ -137,11 +140,19 @@ func (p *epoller) enter(in *entrance) {
 	if p.closed {
 		return
 	}
-	p.entries = append(p.entries, in)
-	p.listen(len(p.entries) - 1)
+	i := slices.Index(p.entries, nil)
+	if i < 0 {
+		i = len(p.entries)
+		p.entries = append(p.entries, nil)
+	}
+	p.entries[i] = in
+	p.listen(i)
 }
 
 func (p *epoller) listen(i int) {
+	if p.entries[i] == nil {
+		return
+	}
 	if err := p.add(p.entries[i].fd, uint32(i), genEntrance, unix.EPOLLIN|unix.EPOLLEXCLUSIVE); err != nil {
 		p.engine.server.broker.Log().Event(p.loop.now, slog.LevelError, "cannot wait for connections", p.entries[i].listener.Name,
 			slog.String("listener", p.entries[i].listener.Name), slog.String("error", err.Error()))
@@ -152,7 +163,9 @@ func (p *epoller) listen(i int) {
 func (p *epoller) stop() {
 	p.closed = true
 	for _, in := range p.entries {
-		_ = p.control(unix.EPOLL_CTL_DEL, in.fd, 0, 0, 0)
+		if in != nil {
+			_ = p.control(unix.EPOLL_CTL_DEL, in.fd, 0, 0, 0)
+		}
 	}
 	p.stopUnnamed()
 }
@@ -189,7 +202,9 @@ func (p *epoller) accept(in *entrance) {
 func (p *epoller) deafen() {
 	p.deaf = true
 	for _, in := range p.entries {
-		_ = p.control(unix.EPOLL_CTL_DEL, in.fd, 0, 0, 0)
+		if in != nil {
+			_ = p.control(unix.EPOLL_CTL_DEL, in.fd, 0, 0, 0)
+		}
 	}
 }
 

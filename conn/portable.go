@@ -36,7 +36,7 @@ func NewPortable(s *Server) Engine {
 
 // Serve implements Engine.
 func (p *Portable) Serve(l *listener.Listener) error {
-	for _, socket := range l.Sockets {
+	for _, socket := range l.Bound() {
 		p.wait.Add(1)
 		go func() {
 			defer p.wait.Done()

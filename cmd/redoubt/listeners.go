@@ -30,8 +30,8 @@ func (l *door) guard(c config.Listener) (changed bool) {
 // new is closed.
 func (n *node) guardAll(c *config.Config) {
 	changed := false
-	for _, l := range n.listeners {
-		if l.guard(c.Listeners[l.Name]) {
+	for _, l := range n.doors() {
+		if ln, known := c.Listeners[l.Name]; known && l.guard(ln) {
 			changed = true
 		}
 	}
