@@ -55,7 +55,7 @@ type Request struct {
 // Certificate: it has shown none.
 type Certificate struct {
 	Name        string // by the field of it that the listener goes by; the issuer chose it
-	Fingerprint string // SHA-256, 64 hexadecimal digits
+	Fingerprint string // SHA-256, 64 hexadecimal digits; empty where a proxy has seen it and not we
 }
 
 // Outcome is an authenticator's answer.

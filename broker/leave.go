@@ -36,6 +36,13 @@ func (h *Home) Fail(now time.Time, ref Ref, e *mqtt.Error) {
 	}
 }
 
+// Kick ends the connection of a session at the word of an operator, and not the session.
+func (h *Home) Kick(now time.Time, ref Ref) {
+	if r := h.at(ref); r != nil && r.s.Online() {
+		h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.AdministrativeAction}, CauseKicked)
+	}
+}
+
 // Who is the client of a session; the zero Principal: there is none.
 func (h *Home) Who(ref Ref) auth.Principal {
 	if r := h.at(ref); r != nil {

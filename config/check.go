@@ -47,6 +47,8 @@ func (l *loader) checkListeners(c *Config) {
 			l.wrong(key+".authn", quote(ln.Authn), "is no chain of authn.chains. There is %s.", oneOf(sorted(c.Authn.Chains)))
 		}
 		l.checkMeaning(&ln, key)
+		l.checkAccess(&ln, key)
+		l.checkProxy(&ln, key)
 		l.checkClientCert(c, &ln, key)
 		l.checkACME(&ln, key)
 		l.checkAdvertised(&ln, key)
@@ -223,7 +225,7 @@ func (l *loader) checkClientCert(c *Config, ln *Listener, key string) {
 	case !asks && len(t.CRL.Files) > 0:
 		l.wrong(key+".tls.crl.files", "", "has no effect while client_cert is none: nobody is asked for a certificate. Set client_cert to required or optional.")
 	}
-	if chain := c.Authn.Chains[ln.Authn]; !asks && len(chain) == 1 && chain[0] == "x509" {
+	if chain := c.Authn.Chains[ln.Authn]; !asks && ln.ProxyTLS != ProxyTLSTrust && len(chain) == 1 && chain[0] == "x509" {
 		l.wrong(key+".authn", quote(ln.Authn), "knows clients by their certificates only, and this listener asks for none, so that nobody could connect. Set tls.client_cert to required.")
 	}
 }

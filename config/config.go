@@ -68,6 +68,11 @@ type Listener struct {
 	Bind     []string `yaml:"bind"`     // "host:port", see ParseBind; empty: the listener is off
 	// Advertised is how clients reach it; ParseAdvertised takes each.
 	Advertised []string `yaml:"advertised"`
+	Access     []string `yaml:"access"` // AccessRules takes it; empty: every address may come in
+	// A proxy in front that speaks first, who that may be, and how far it is believed.
+	ProxyProtocol string   `yaml:"proxy_protocol"` // ProxyOff or ProxyRequired
+	ProxySources  []string `yaml:"proxy_sources"`  // ProxyNetworks takes it
+	ProxyTLS      string   `yaml:"proxy_tls"`      // ProxyTLSIgnore or ProxyTLSTrust
 	// Mountpoint stands before every topic of a client; template.ParseMountpoint
 	// takes it. Empty: nothing does.
 	Mountpoint string         `yaml:"mountpoint"`

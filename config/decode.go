@@ -72,7 +72,7 @@ func (d *decoder) into(key, n *yaml.Node, pattern, path string, v reflect.Value)
 		d.items(n, row, path, v)
 	case row.Kind == KindPrefixes:
 		d.prefixes(n, row, path, v)
-	case row.Kind == KindEnums || row.Kind == KindNameList || row.Kind == KindBinds || row.Kind == KindOrigins || row.Kind == KindPaths || row.Kind == KindTexts || row.Kind == KindNetworks || row.Kind == KindHosts:
+	case row.Kind == KindEnums || row.Kind == KindNameList || row.Kind == KindBinds || row.Kind == KindOrigins || row.Kind == KindPaths || row.Kind == KindTexts || row.Kind == KindNetworks || row.Kind == KindAccess || row.Kind == KindHosts:
 		d.list(n, row, path, v)
 	default:
 		d.scalar(n, row, path, v)

@@ -165,7 +165,7 @@ func suggestEnv(c *Config, name string) string {
 // envExample is a value of a list or section in one line.
 func (r *Row) envExample() string {
 	switch r.Kind {
-	case KindBinds, KindOrigins, KindPaths, KindTexts, KindNetworks, KindHosts, KindNameList, KindEnums:
+	case KindBinds, KindOrigins, KindPaths, KindTexts, KindNetworks, KindAccess, KindHosts, KindNameList, KindEnums:
 		return "'" + r.listExample() + "'"
 	case KindSection:
 		return "'{" + childrenOf[r.Key][0] + ": ...}', or one variable for each key below it"

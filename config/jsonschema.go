@@ -122,6 +122,8 @@ func valueSchema(row *Row) object {
 		return list(object{"type": "string", "pattern": row.Pattern, "maxLength": textMax})
 	case KindNetworks:
 		return list(object{"type": "string", "pattern": `^[0-9A-Fa-f.:]+/[0-9]{1,3}$`})
+	case KindAccess:
+		return list(object{"type": "string", "pattern": `^(allow|deny) (all|[0-9A-Fa-f.:]+(/[0-9]{1,3})?)$`})
 	case KindSecret:
 		return object{"type": "string", "pattern": secretForm}
 	case KindString:

@@ -149,7 +149,7 @@ func TestSettable(t *testing.T) {
 		"limits.inflght":                          "0 limits.inflght is no key. Did you mean limits.inflight?",
 		"listeners.<name>.authn":                  "0 listeners.<name>.authn is of no listener: there is mqtts or wss. Listeners are made in the file",
 		"listeners.mqtts":                         "2 listeners.mqtts is a section. Set its keys one by one; redoubt config explain listeners.mqtts lists them",
-		"listeners.mqtts.bind":                    "2 listeners.mqtts.bind belongs to the file: an entrance that cannot be opened would keep the broker from starting. Write it there and start the broker again",
+		"listeners.mqtts.bind":                    "2 listeners.mqtts.bind belongs to the file: an entrance that cannot be opened would keep the broker from starting. Write it there and run redoubt reload",
 		"listeners.wss.mountpoint":                "2 listeners.wss.mountpoint belongs to the file: it keeps tenants apart, and sessions belong to it. Write it there and run redoubt reload",
 		"waivers":                                 "2 waivers belongs to the file: it is a list of sections, which is read as a whole. Write it there and run redoubt reload",
 		"listeners.mqtts.tls.certificates[0].key": "0 listeners.mqtts.tls.certificates[0].key is no key. Did you mean listeners.mqtts.tls.certificates?",

@@ -196,6 +196,11 @@ func (d *decoder) form(n *yaml.Node, s string, row *Row, path string) (string, b
 			d.refuse(n, path, quote(s), "%v.", err)
 			return "", false
 		}
+	case KindAccess:
+		if _, err := ParseAccess(s); err != nil {
+			d.refuse(n, path, quote(s), "%v.", err)
+			return "", false
+		}
 	case KindName, KindNameList:
 		if !validName(s) {
 			d.refuse(n, path, quote(s), "is no name. Names are %s.", nameForm)

@@ -46,6 +46,7 @@ const (
 	KindPaths    Kind = "list of paths" // each made absolute when read from a file
 	KindTexts    Kind = "list of texts" // each of the form of the row
 	KindNetworks Kind = "list of networks"
+	KindAccess   Kind = "list of access rules" // the first that matches decides
 )
 
 // Row is one key of the file. The table of rows is the only place where a
@@ -79,7 +80,7 @@ func (r *Row) fileOnly() bool {
 // gives as YAML flow text.
 func (r *Row) flow() bool {
 	switch r.Kind {
-	case KindSection, KindNames, KindItems, KindPrefixes, KindEnums, KindNameList, KindBinds, KindOrigins, KindPaths, KindTexts, KindNetworks, KindHosts:
+	case KindSection, KindNames, KindItems, KindPrefixes, KindEnums, KindNameList, KindBinds, KindOrigins, KindPaths, KindTexts, KindNetworks, KindHosts, KindAccess:
 		return true
 	}
 	return false
@@ -190,9 +191,6 @@ const (
 var later = []notBuilt{
 	{"listeners.<name>.protocol", "quic", partFlood},
 	{"listeners.<name>.protocol", "unix", partFlood},
-	{"listeners.<name>.proxy_protocol", "", partFlood},
-	{"listeners.<name>.proxy_sources", "", partFlood},
-	{"listeners.<name>.access", "", partFlood},
 	{"backup", "", partBackup},
 	{"admin.bind", "", partControl},
 	{"audit", "", partAudit},

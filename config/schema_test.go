@@ -66,7 +66,7 @@ func holds(t reflect.Type, k Kind) bool {
 		KindPath: reflect.TypeFor[string](), KindSecret: reflect.TypeFor[Secret](), KindEnum: reflect.TypeFor[string](),
 		KindInt: reflect.TypeFor[int](), KindCount: reflect.TypeFor[Count](), KindBool: reflect.TypeFor[bool](),
 		KindSize: reflect.TypeFor[Size](), KindAutoSize: reflect.TypeFor[SizeOrAuto](), KindSeconds: reflect.TypeFor[Seconds](), KindDuration: reflect.TypeFor[Duration](),
-		KindDate: reflect.TypeFor[Date](), KindEnums: reflect.TypeFor[[]string](), KindNameList: reflect.TypeFor[[]string](), KindBinds: reflect.TypeFor[[]string](), KindOrigins: reflect.TypeFor[[]string](), KindPaths: reflect.TypeFor[[]string](), KindTexts: reflect.TypeFor[[]string](), KindNetworks: reflect.TypeFor[[]string](), KindHosts: reflect.TypeFor[[]string](),
+		KindDate: reflect.TypeFor[Date](), KindEnums: reflect.TypeFor[[]string](), KindNameList: reflect.TypeFor[[]string](), KindBinds: reflect.TypeFor[[]string](), KindOrigins: reflect.TypeFor[[]string](), KindPaths: reflect.TypeFor[[]string](), KindTexts: reflect.TypeFor[[]string](), KindNetworks: reflect.TypeFor[[]string](), KindHosts: reflect.TypeFor[[]string](), KindAccess: reflect.TypeFor[[]string](),
 	}
 	switch k {
 	case KindSection:

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"strings"
 )
 
 // Change is one key whose value differs between two configurations.
@@ -48,7 +49,7 @@ func Diff(from, to *Config) []Change {
 func (l *Loaded) Verify(from *Config) error {
 	var ps problems
 	for _, c := range Diff(from, l.Config) {
-		if c.Reload != Restart {
+		if c.Reload != Restart || comesOrGoes(from, l.Config, c.Key) {
 			continue
 		}
 		was, is := c.From, c.To
@@ -62,6 +63,14 @@ func (l *Loaded) Verify(from *Config) error {
 			What: fmt.Sprintf("changed from %s to %s, which needs a restart. Nothing has been reloaded.", was, is)})
 	}
 	return ps.err()
+}
+
+// comesOrGoes tells whether key is one of a listener that is not open in both
+// configurations: then it is opened or closed as a whole.
+func comesOrGoes(from, to *Config, key string) bool {
+	rest, ok := strings.CutPrefix(key, "listeners.")
+	name, _, _ := strings.Cut(rest, ".")
+	return ok && (len(from.Listeners[name].Bind) == 0 || len(to.Listeners[name].Bind) == 0)
 }
 
 // Verify is Loaded.Verify for callers that have no origins: the places of what

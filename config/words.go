@@ -64,6 +64,8 @@ func (r *Row) describe() string {
 		return r.Form
 	case KindNetworks:
 		return "a network, such as 10.0.0.0/8"
+	case KindAccess:
+		return `a rule, such as "allow 10.0.0.0/8"`
 	case KindHosts:
 		return "a host name, such as broker.example.com"
 	case KindNameList, KindName:
@@ -88,6 +90,8 @@ func (r *Row) listExample() string {
 		return `["https://app.example.com"]`
 	case r.Kind == KindNetworks:
 		return `["10.0.0.0/8"]`
+	case r.Kind == KindAccess:
+		return `["allow 10.0.0.0/8", "deny all"]`
 	case r.Kind == KindHosts:
 		return "[broker.example.com]"
 	case r.Kind == KindNameList:

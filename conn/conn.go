@@ -47,6 +47,7 @@ type Conn struct {
 	sock     socket
 	listener *listener.Listener
 	from     netip.AddrPort // the zero AddrPort where there is none
+	via      *via           // what a proxy said of it; nil: there is none
 	trust    *pki.Clients   // of the listener when the handshake began
 
 	// Changed by the move home only.

@@ -28,6 +28,7 @@ type Epoll struct {
 // entrance is a listening socket as the loops see it.
 type entrance struct {
 	listener *listener.Listener
+	socket   net.Listener
 	fd       int // a duplicate of the net.Listener's, so that both can be closed
 }
 
@@ -40,28 +41,7 @@ func NewEpoll(s *Server) Engine {
 func Native(s *Server) Engine { return NewEpoll(s) }
 
 // Serve implements Engine: every loop accepts on every socket.
-func (e *Epoll) Serve(l *listener.Listener) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	var opened []*entrance
-	for _, s := range l.Sockets {
-		fd, err := duplicate(s)
-		if err != nil {
-			for _, in := range opened {
-				_ = unix.Close(in.fd)
-			}
-			return fmt.Errorf("listeners.%s: another descriptor for %s: %w%s", l.Name, s.Addr(), err, filesHint(err))
-		}
-		opened = append(opened, &entrance{listener: l, fd: fd})
-	}
-	e.listeners = append(e.listeners, opened...)
-	for _, in := range opened {
-		for _, p := range e.pollers {
-			p.loop.inbox.post(event{kind: evCall, fn: func(*Loop) { p.enter(in) }})
-		}
-	}
-	return nil
-}
+func (e *Epoll) Serve(l *listener.Listener) error { return e.More(l, l.Bound()) }
 
 // duplicate is a descriptor of its own for a listening socket.
 func duplicate(s net.Listener) (int, error) {

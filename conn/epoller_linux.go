@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,6 +33,9 @@ type epoller struct {
 	lingers  map[int32]*linger
 	lingered shrink.Most // of lingers
 	swept    time.Time
+
+	unnamed     map[int32]*unnamed // connections of proxies before their header, by descriptor
+	unnamedMost shrink.Most
 }
 
 // Generations that are no connection's.
@@ -39,6 +43,7 @@ const (
 	genBell     = 1<<32 - 1
 	genEntrance = 1<<32 - 2 // slot: index of entries
 	genLinger   = 1<<32 - 3 // slot: descriptor
+	genUnnamed  = 1<<32 - 4 // slot: descriptor
 )
 
 func newEpoller(e *Epoll, l *Loop) (*epoller, error) {
@@ -68,7 +73,7 @@ func (p *epoller) control(op, fd int, slot, gen uint32, mask uint32) error {
 }
 
 func (p *epoller) wait(d time.Duration) {
-	if len(p.lingers) > 0 || p.deaf {
+	if len(p.lingers) > 0 || len(p.unnamed) > 0 || p.deaf {
 		d = min(d, lingerSweep)
 	}
 	ms := int((d + time.Millisecond - 1) / time.Millisecond)
@@ -107,9 +112,13 @@ func (p *epoller) dispatch() {
 			var b [8]byte
 			_, _ = unix.Read(p.bell, b[:])
 		case genEntrance:
-			p.accept(p.entries[slot])
+			if in := p.entries[slot]; in != nil { // else it has left in this batch
+				p.accept(in)
+			}
 		case genLinger:
 			p.drain(int32(slot))
+		case genUnnamed:
+			p.header(int32(slot), ev.Events)
 		default:
 			if int(slot) < len(p.loop.conns) && p.loop.gens[slot] == gen {
 				c := p.loop.conns[slot]
@@ -121,6 +130,7 @@ func (p *epoller) dispatch() {
 	if now := p.loop.now; now.Sub(p.swept) >= lingerSweep {
 		p.swept = now
 		p.sweep(now)
+		p.sweepUnnamed(now)
 	}
 }
 
@@ -130,11 +140,19 @@ func (p *epoller) enter(in *entrance) {
 	if p.closed {
 		return
 	}
-	p.entries = append(p.entries, in)
-	p.listen(len(p.entries) - 1)
+	i := slices.Index(p.entries, nil)
+	if i < 0 {
+		i = len(p.entries)
+		p.entries = append(p.entries, nil)
+	}
+	p.entries[i] = in
+	p.listen(i)
 }
 
 func (p *epoller) listen(i int) {
+	if p.entries[i] == nil {
+		return
+	}
 	if err := p.add(p.entries[i].fd, uint32(i), genEntrance, unix.EPOLLIN|unix.EPOLLEXCLUSIVE); err != nil {
 		p.engine.server.broker.Log().Event(p.loop.now, slog.LevelError, "cannot wait for connections", p.entries[i].listener.Name,
 			slog.String("listener", p.entries[i].listener.Name), slog.String("error", err.Error()))
@@ -145,8 +163,11 @@ func (p *epoller) listen(i int) {
 func (p *epoller) stop() {
 	p.closed = true
 	for _, in := range p.entries {
-		_ = p.control(unix.EPOLL_CTL_DEL, in.fd, 0, 0, 0)
+		if in != nil {
+			_ = p.control(unix.EPOLL_CTL_DEL, in.fd, 0, 0, 0)
+		}
 	}
+	p.stopUnnamed()
 }
 
 // acceptsPerTurn bounds what a storm of connections takes of a turn.
@@ -157,7 +178,11 @@ func (p *epoller) accept(in *entrance) {
 		fd, sa, err := unix.Accept4(in.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch err {
 		case nil:
-			p.admit(in.listener, fd, addrPort(sa))
+			if in.listener.Proxy.Load() != nil {
+				p.admitProxy(in.listener, fd, addrPort(sa))
+			} else {
+				p.admit(in.listener, fd, addrPort(sa), p.loop.now, nil)
+			}
 		case unix.EINTR, unix.ECONNABORTED:
 		case unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM:
 			// Level-triggered: to leave it armed would only burn the processor that
@@ -177,7 +202,9 @@ func (p *epoller) accept(in *entrance) {
 func (p *epoller) deafen() {
 	p.deaf = true
 	for _, in := range p.entries {
-		_ = p.control(unix.EPOLL_CTL_DEL, in.fd, 0, 0, 0)
+		if in != nil {
+			_ = p.control(unix.EPOLL_CTL_DEL, in.fd, 0, 0, 0)
+		}
 	}
 }
 
@@ -191,22 +218,23 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// admit asks the door and gives the connection its place on this loop.
-func (p *epoller) admit(l *listener.Listener, fd int, from netip.AddrPort) {
+// admit asks the door and gives the connection its place on this loop. v is nil unless a
+// proxy has brought it.
+func (p *epoller) admit(l *listener.Listener, fd int, from netip.AddrPort, accepted time.Time, v *via) {
 	now := p.loop.now
-	place, refusal := l.Admit(now, from.Addr())
+	place, refusal, by := l.Admit(now, from.Addr())
 	if refusal != "" {
 		_ = unix.Close(fd)
-		p.engine.server.refusedAtDoor(now, refusal, from, l)
+		p.engine.server.keptOut(now, refusal, by, from, l)
 		return
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	l.Open.Add(1)
 	s := &fdSocket{poll: p, fd: int32(fd)}
-	c := &Conn{sock: s, place: place, listener: l, from: from}
+	c := &Conn{sock: s, place: place, listener: l, from: from, via: v}
 	p.engine.server.born()
 	s.conn = c
-	c.pace.until = l.Door.Deadline(now)
+	c.pace.until = l.Door.Deadline(accepted)
 	if l.Shakes() {
 		c.stage = greeting
 	}

@@ -36,7 +36,7 @@ func NewPortable(s *Server) Engine {
 
 // Serve implements Engine.
 func (p *Portable) Serve(l *listener.Listener) error {
-	for _, socket := range l.Sockets {
+	for _, socket := range l.Bound() {
 		p.wait.Add(1)
 		go func() {
 			defer p.wait.Done()
@@ -155,10 +155,14 @@ func (p *Portable) accept(l *listener.Listener, socket net.Listener) {
 func (p *Portable) admit(l *listener.Listener, nc net.Conn) {
 	now := p.server.clock.Now()
 	from := addrOf(nc)
-	place, refusal := l.Admit(now, from.Addr())
+	if l.Proxy.Load() != nil {
+		p.admitProxy(l, nc, now, from)
+		return
+	}
+	place, refusal, by := l.Admit(now, from.Addr())
 	if refusal != "" {
 		_ = nc.Close()
-		p.server.refusedAtDoor(now, refusal, from, l)
+		p.server.keptOut(now, refusal, by, from, l)
 		return
 	}
 	l.Open.Add(1)
@@ -194,6 +198,7 @@ type wire struct {
 	nc       net.Conn // raw, or TLS over it
 	conn     *Conn
 	handed   bool // to a loop; guarded by engine.mu
+	via      *via // nil unless a proxy has brought it
 
 	credit     chan struct{} // the loop wants more input
 	done       chan struct{} // closed by Close: nobody wants input any longer
@@ -226,7 +231,7 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 		place.Proven()
 	}
 	w.conn = &Conn{
-		sock: w, place: place, listener: w.listener, from: from, trust: trust, ws: ws,
+		sock: w, place: place, listener: w.listener, from: from, via: w.via, trust: trust, ws: ws,
 	}
 	w.conn.pace.until = w.listener.Door.Deadline(accepted)
 	if !w.engine.hand(w) {

@@ -62,15 +62,28 @@ func (r *rig) connection() net.Conn {
 // transport is what a connection begins with.
 func (r *rig) transport() net.Conn {
 	r.t.Helper()
+	nc := r.bare()
+	if r.real == nil {
+		return nc
+	}
+	if r.real.tls != nil {
+		return tls.Client(nc, r.real.tls)
+	}
+	return nc
+}
+
+// bare is a connection without TLS, which a proxy may have begun.
+func (r *rig) bare() net.Conn {
+	r.t.Helper()
+	if r.proxy != nil {
+		return r.proxy()
+	}
 	if r.real == nil {
 		return r.pipes.dial()
 	}
 	nc, err := net.Dial("tcp", r.real.socket.Addr().String())
 	if err != nil {
 		r.t.Fatal(err)
-	}
-	if r.real.tls != nil {
-		return tls.Client(nc, r.real.tls)
 	}
 	return nc
 }

@@ -45,6 +45,7 @@ type rig struct {
 	policy  string              // empty: policyText
 	durable *broker.Durable
 	ended   bool
+	proxy   func() net.Conn // makes connections; nil: nothing special
 
 	pipes *pipes        // portable engine
 	real  *realSockets  // engine of this system

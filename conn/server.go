@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,10 @@ type Engine interface {
 	// Serve accepts connections on the sockets of l until they are closed. It
 	// returns at once; after an error nothing is accepted at l.
 	Serve(l *listener.Listener) error
+	// More accepts connections of l on sockets that came later; after an error on none.
+	More(l *listener.Listener, sockets []net.Listener) error
+	// Unserve accepts nothing more on these sockets, which are closed next.
+	Unserve(sockets []net.Listener)
 	// Stop takes no more connections.
 	Stop()
 	// Close ends every connection that is still there and waits until nothing

@@ -11,6 +11,9 @@ import (
 
 // certificate is what the broker is told of a client's certificate.
 func (c *Conn) certificate() (shown auth.Certificate) {
+	if c.via != nil && c.listener.TLS == nil {
+		return c.via.certificate()
+	}
 	clients := c.listener.Clients.Load()
 	if clients == nil { // or not any more
 		return shown
@@ -91,6 +94,9 @@ func (l *Loop) withdrawn(c *Conn, err error) {
 // stillGood tells whether the certificate of a connection that is about to get its session
 // is good by what its listener has now, if that is another than when it was judged.
 func (c *Conn) stillGood(l *Loop) *mqtt.Error {
+	if refusal := c.stillWelcome(); refusal != nil {
+		return refusal
+	}
 	clients := c.listener.Clients.Load()
 	if clients == c.trust || clients == nil {
 		return nil

@@ -87,11 +87,6 @@ func (g *Gate) inTime(now time.Time, known bool) bool {
 	return g.rate.TakeLeaving(now, 1, left)
 }
 
-// Admit is Admit of the door, within the limits of the listener.
-func (l *Listener) Admit(now time.Time, a netip.Addr) (Admission, Refusal) {
-	return l.Door.admit(now, a, l.Shakes(), &l.Gate)
-}
-
 // Key is the setting that has refused, of this listener; empty: it was none.
 func (r Refusal) Key(listener string) string {
 	if rest, own := strings.CutPrefix(string(r), listenersOwn); own {

@@ -20,7 +20,7 @@ func entrances(t *testing.T, l GateLimits) (p *porch, public, plant *Listener) {
 func (p *porch) through(l *Listener, now time.Time, a string) (*guest, Refusal) {
 	g := &guest{}
 	var refusal Refusal
-	if g.Admission, refusal = l.Admit(now, netip.MustParseAddr(a)); refusal == "" {
+	if g.Admission, refusal, _ = l.Admit(now, netip.MustParseAddr(a)); refusal == "" {
 		g.Evictable(func() { g.told = true })
 	}
 	return g, refusal

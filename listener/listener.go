@@ -7,8 +7,8 @@ package listener
 
 import (
 	"crypto/tls"
-	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 
 	"github.com/redoubtmq/redoubt/pki"
@@ -24,9 +24,16 @@ type Listener struct {
 	WebSocket *WebSocket                  // nil: packets come as they are
 	Door      *Door
 	Gate      Gate
+	Access    atomic.Pointer[Access] // who may open a connection; nil: everybody
+	Proxy     atomic.Pointer[Proxy]  // who speaks for clients first; nil: clients come by themselves
 
+	moving   sync.Mutex // guards what follows, once others know l
 	Sockets  []net.Listener
-	backlogs []int // of each socket that Bind opened: what the kernel granted
+	backlogs []int    // of each socket that Bind opened: what the kernel granted
+	bound    []string // of each: the address as Bind was given it
+
+	// Gone says that the listener was removed: nobody gets in any more.
+	Gone atomic.Bool
 
 	// Open is how many connections came in here and have not ended.
 	Open atomic.Int64
@@ -38,20 +45,19 @@ func (l *Listener) Shakes() bool { return l.TLS != nil || l.WebSocket != nil }
 
 // Bind opens the sockets of l, all of them or none.
 func (l *Listener) Bind(addresses []string) error {
-	for _, a := range addresses {
-		s, granted, err := listen(a, ListenBacklog)
-		if err != nil {
-			l.Close()
-			return fmt.Errorf("listeners.%s.bind: cannot listen on %s: %w", l.Name, a, err)
-		}
-		l.Sockets, l.backlogs = append(l.Sockets, s), append(l.backlogs, granted)
+	m, err := l.Move(addresses)
+	if err != nil {
+		return err
 	}
+	m.Commit()
 	return nil
 }
 
 // Addresses are those listened on, with the port the system chose where the
 // configuration said 0.
 func (l *Listener) Addresses() []string {
+	l.moving.Lock()
+	defer l.moving.Unlock()
 	out := make([]string, len(l.Sockets))
 	for i, s := range l.Sockets {
 		out[i] = s.Addr().String()
@@ -61,6 +67,8 @@ func (l *Listener) Addresses() []string {
 
 // Close stops listening. Connections go on.
 func (l *Listener) Close() {
+	l.moving.Lock()
+	defer l.moving.Unlock()
 	for _, s := range l.Sockets {
 		_ = s.Close() // it fails only if it was closed before
 	}

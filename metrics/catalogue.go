@@ -19,6 +19,9 @@ var (
 
 	connectionsRefused               = family{"redoubt_connections_refused_total", "Network connections closed at the door, before any byte was read, by reason.", counter}
 	ConnectionsRefusedAccess         = connectionsRefused.of("reason", "access_list")
+	ConnectionsRefusedProxySource    = connectionsRefused.of("reason", "proxy_source")
+	ConnectionsRefusedProxyWait      = connectionsRefused.of("reason", "proxy_header_missing")
+	ConnectionsRefusedProxyHeader    = connectionsRefused.of("reason", "proxy_header_bad")
 	ConnectionsRefusedBanned         = connectionsRefused.of("reason", "banned")
 	ConnectionsRefusedConnectRate    = connectionsRefused.of("reason", "connect_rate")
 	ConnectionsRefusedPrefixLimit    = connectionsRefused.of("reason", "prefix_limit")

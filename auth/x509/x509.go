@@ -27,7 +27,7 @@ func (Authenticator) Name() string { return Name }
 // user name or password that the client sends beside it says nothing.
 func (Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) {
 	c := req.Certificate
-	if c.Fingerprint == "" {
+	if c == (auth.Certificate{}) {
 		done(auth.Result{Outcome: auth.Ignore})
 		return
 	}

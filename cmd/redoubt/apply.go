@@ -37,6 +37,12 @@ func (n *node) Reload(ctx context.Context) (admin.ReloadReport, error) {
 // verify asks every owner, and answers what to do once all have agreed. What was set at
 // run time stays, unless the file has it now.
 func (n *node) verify() (apply func(), changed []string, err error) {
+	var moving *moving // of sockets, which are open before anything is decided
+	defer func() {
+		if err != nil {
+			moving.undo()
+		}
+	}()
 	old := n.loaded.Load()
 	base, err := n.load()
 	if err != nil {
@@ -80,8 +86,8 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	within, cancel := context.WithTimeout(context.Background(), stapleSwap)
 	defer cancel()
 	certs, clients := map[*door]*pki.Provider{}, map[*door]*pki.Clients{}
-	for _, l := range n.listeners {
-		if l.certs.Load() == nil {
+	for _, l := range n.doors() {
+		if l.certs.Load() == nil || !stays(l, c) {
 			continue
 		}
 		if certs[l], err = n.certificates(l.Name, c.Listeners[l.Name]); err != nil {
@@ -94,7 +100,15 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 			return nil, nil, err
 		}
 	}
+	if moving, err = n.prepareMoving(c); err != nil {
+		return nil, nil, err
+	}
 	judges := make(map[string]*pki.Clients)
+	for _, l := range moving.added {
+		if clients := l.Clients.Load(); clients != nil {
+			judges[l.Name] = clients
+		}
+	}
 	for l, c := range clients {
 		if c != nil {
 			judges[l.Name] = c
@@ -105,6 +119,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		return nil, nil, err
 	}
 	return func() {
+		moving.leave()
 		enforce()
 		n.enrol.apply(enrolling)
 		n.authz.Swap(policy)
@@ -115,6 +130,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		}
 		n.broker.SetChains(n.chains(c))
 		n.fileBans(filed)
+		moving.enter()
 		n.server.Recheck()
 		n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
 	}, append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile), fmt.Sprintf("users: %d", n.users.Len())), nil
@@ -164,9 +180,10 @@ func (n *node) settle(next layers) (enforce func(), changed []string, err error)
 		n.delayed.SetMax(delayLimits(c))
 		n.broker.Apply(brokerSettings(c, n.held))
 		_ = n.door.Apply(limits) // NewDoor agreed above
-		for _, l := range n.listeners {
+		for _, l := range n.doors() {
 			l.Gate.SetLimits(gateLimits(c, l.Name))
 		}
+		n.guardAll(c)
 		deny()
 	}, changed, nil
 }

@@ -48,7 +48,7 @@ func (n *node) denies(c *config.Config) (enforce func(), err error) {
 // judgeDenied has new connections judged by d.
 func (n *node) judgeDenied(d *revoke.Denied) {
 	n.enrol.deny(d)
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		if clients := l.Clients.Load(); clients != nil {
 			l.ask(clients.Deny(d), n.clock.Now)
 		}

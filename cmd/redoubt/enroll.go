@@ -42,7 +42,7 @@ func (n *node) openEnroll(c *config.Config) error {
 	}
 	certs, profile := n.pki.Provider, pki.Intermediate
 	extra := []*x509.Certificate{n.pki.CA()}
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		if l.Name == c.Enroll.Listener {
 			certs, profile = l.certs.Load, pki.Profile(c.Listeners[l.Name].TLS.Profile)
 			if len(c.Listeners[l.Name].TLS.Certificates) > 0 {
@@ -65,7 +65,7 @@ func (n *node) openEnroll(c *config.Config) error {
 // judges are how the listeners judge certificates of clients now.
 func (n *node) judges() map[string]*pki.Clients {
 	out := make(map[string]*pki.Clients)
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		if clients := l.Clients.Load(); clients != nil {
 			out[l.Name] = clients
 		}

@@ -46,7 +46,7 @@ func expiryWords(step int, certificate string, notAfter time.Time) string {
 // warnExpiry raises the alarm of each listener that has certificates near their end, and
 // clears it where they were renewed.
 func (n *node) warnExpiry(now time.Time) {
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		p := l.certs.Load()
 		if p == nil {
 			continue

@@ -65,15 +65,17 @@ type node struct {
 
 // front is where clients come in.
 type front struct {
-	door      *listener.Door
-	server    *conn.Server
-	listeners []*door
-	watch     watch // of the files of those
-	served    served
-	staples   staples
-	acme      acmeManagers
-	enrol     enrolment
-	probed    atomic.Pointer[[]string] // certificates denied for probes, changed in one's turn; nil: none
+	door        *listener.Door
+	server      *conn.Server
+	ofInterface func(name string, port uint16) ([]string, error) // listener.OfInterface
+	entrances   atomic.Pointer[[]*door]                          // by name; replaced as a whole, see doors
+	tending     tending
+	watch       watch // of the files of those
+	served      served
+	staples     staples
+	acme        acmeManagers
+	enrol       enrolment
+	probed      atomic.Pointer[[]string] // certificates denied for probes, changed in one's turn; nil: none
 }
 
 // setup is the configuration in force and how to read it again.
@@ -115,8 +117,10 @@ type identity struct {
 // door is a listener with what a reload may exchange.
 type door struct {
 	*listener.Listener
+	access []string                     // the rules that Access was made from
 	certs  atomic.Pointer[pki.Provider] // of each handshake; nil on plaintext
 	asking atomic.Pointer[tls.Config]   // likewise, where clients are asked for certificates
+	untend context.CancelFunc           // ends what tend began; nil: nothing
 	online                              // what is asked of others about certificates of clients
 
 	staple     atomic.Pointer[stapled] // nil: nothing is stapled
@@ -128,6 +132,7 @@ type door struct {
 func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *slog.LevelVar) (n *node, err error) {
 	c := loaded.Config
 	n = &node{clock: clk, log: log, level: level, started: clk.Now(), metrics: metrics.New(), alarms: alarm.New(log)}
+	n.ofInterface = listener.OfInterface
 	n.turn = make(chan struct{}, 1)
 	n.loaded.Store(loaded)
 	if err := datadir.Init(c.Node.DataDir); err != nil {
@@ -244,7 +249,7 @@ func (n *node) assemble() (err error) {
 	n.openStaples(c.Node.DataDir)
 	n.metrics.Gauge(metrics.CertificateFilesRefused, n.watch.refused.Load)
 	for _, name := range sortedKeys(c.Listeners) {
-		if err := n.listen(name, c.Listeners[name]); err != nil {
+		if err := n.listen(name, c); err != nil {
 			return err
 		}
 	}
@@ -264,52 +269,71 @@ func (n *node) assemble() (err error) {
 }
 
 // listen opens one listener of the configuration.
-func (n *node) listen(name string, c config.Listener) error {
-	if len(c.Bind) == 0 {
+func (n *node) listen(name string, all *config.Config) error {
+	if len(all.Listeners[name].Bind) == 0 {
 		return nil
 	}
+	l, err := n.makeDoor(name, all, stapleStart)
+	if err != nil {
+		return err
+	}
+	m, err := n.move(l, all.Listeners[name], true)
+	if err != nil {
+		return err
+	}
+	m.Commit()
+	n.sayBound(l)
+	n.setDoors(append(n.doors(), l))
+	return nil
+}
+
+// makeDoor makes a listener of the configuration that has no sockets yet.
+func (n *node) makeDoor(name string, all *config.Config, within time.Duration) (*door, error) {
+	c := all.Listeners[name]
 	l := &door{Listener: &listener.Listener{Name: name, Protocol: c.Protocol, Chain: name, Door: n.door}}
 	l.Gate.SetLimits(gateLimits(n.loaded.Load().Config, name))
 	if !c.Plaintext() {
-		if err := n.openACME(name, c); err != nil {
-			return err
+		if err := n.secure(l, all, within); err != nil {
+			return nil, err
 		}
-		certs, err := n.certificates(name, c)
-		if err != nil {
-			return err
-		}
-		l.certs.Store(certs)
-		if l.TLS, err = pki.ServerTLS(pki.Profile(c.TLS.Profile), certs); err != nil {
-			return fmt.Errorf("listeners.%s: %w", name, err)
-		}
-		if c.WebSocket() { // browsers offer it; a client of MQTT that does not speak HTTP has no business here
-			l.TLS.NextProtos = []string{listener.WebSocketALPN}
-		}
-		l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return n.show(l, hello) }
-		all := n.loaded.Load().Config
-		clients, err := n.clients(name, all)
-		if err != nil {
-			return err
-		}
-		n.openOnline(l, all)
-		n.judgeBy(l, clients, all)
-		n.sayOpenEnds(l)
-		if err := n.unstapled(l, n.stapleFor(context.Background(), l, c, certs, stapleStart)); err != nil {
-			return err
-		}
-		l.adopt()
-		l.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.asking.Load(), nil }
 	}
 	if c.WebSocket() {
 		l.WebSocket = &listener.WebSocket{Path: c.Path, Origins: c.Origins}
 	}
-	if err := l.Bind(c.Bind); err != nil {
+	l.guard(c)
+	return l, nil
+}
+
+// secure gives a listener its certificates, and what judges those of clients.
+func (n *node) secure(l *door, all *config.Config, within time.Duration) error {
+	name, c := l.Name, all.Listeners[l.Name]
+	if err := n.openACME(name, c); err != nil {
 		return err
 	}
-	if short := l.ShortBacklog(); short != "" {
-		n.log.Warn("the listen backlog is short", "listener", name, "why", short)
+	certs, err := n.certificates(name, c)
+	if err != nil {
+		return err
 	}
-	n.listeners = append(n.listeners, l)
+	l.certs.Store(certs)
+	if l.TLS, err = pki.ServerTLS(pki.Profile(c.TLS.Profile), certs); err != nil {
+		return fmt.Errorf("listeners.%s: %w", name, err)
+	}
+	if c.WebSocket() { // browsers offer it; a client of MQTT that does not speak HTTP has no business here
+		l.TLS.NextProtos = []string{listener.WebSocketALPN}
+	}
+	l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return n.show(l, hello) }
+	clients, err := n.clients(name, all)
+	if err != nil {
+		return err
+	}
+	n.openOnline(l, all)
+	n.judgeBy(l, clients, all)
+	n.sayOpenEnds(l)
+	if err := n.unstapled(l, n.stapleFor(context.Background(), l, c, certs, within)); err != nil {
+		return err
+	}
+	l.adopt()
+	l.TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return l.asking.Load(), nil }
 	return nil
 }
 
@@ -334,7 +358,7 @@ func (n *node) open() error {
 	if err := n.restore(); err != nil {
 		return err
 	}
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		if err := n.server.Serve(l.Listener); err != nil {
 			return err
 		}
@@ -346,7 +370,7 @@ func (n *node) open() error {
 // listenBacklog is the smallest that the kernel granted; -1: it does not tell.
 func (n *node) listenBacklog() int64 {
 	least := int64(-1)
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		granted, known := l.Backlog()
 		if !known {
 			return -1
@@ -368,7 +392,7 @@ func (n *node) dismantle() {
 }
 
 func (n *node) closeListeners() {
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		l.Close()
 	}
 	if n.enrol.entrance != nil {

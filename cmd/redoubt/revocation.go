@@ -57,22 +57,36 @@ const askers = 4
 // fetchLists keeps the lists that certificates name, and what responders say, until ctx is
 // done.
 func (n *node) fetchLists(ctx context.Context, s *services) {
-	for _, l := range n.listeners {
-		if l.lists == nil {
-			continue
-		}
-		for range listFetchers {
-			s.run(func() error {
-				l.lists.Run(ctx, func(f points.Fetched) { n.fetched(ctx, l, f) })
-				return nil
-			}, n)
-		}
-		for range askers {
-			s.run(func() error {
-				l.verdicts.Run(ctx, func(a verdicts.Answered) { n.answered(l, a) })
-				return nil
-			}, n)
-		}
+	n.tending = tending{ctx, s}
+	for _, l := range n.doors() {
+		n.tend(l)
+	}
+}
+
+// tending is where what listeners have to do beside their connections runs.
+type tending struct {
+	until context.Context
+	in    *services
+}
+
+// tend does it for l, until l is closed or the services end.
+func (n *node) tend(l *door) {
+	if l.lists == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(n.tending.until)
+	l.untend = cancel
+	for range listFetchers {
+		n.tending.in.run(func() error {
+			l.lists.Run(ctx, func(f points.Fetched) { n.fetched(ctx, l, f) })
+			return nil
+		}, n)
+	}
+	for range askers {
+		n.tending.in.run(func() error {
+			l.verdicts.Run(ctx, func(a verdicts.Answered) { n.answered(l, a) })
+			return nil
+		}, n)
 	}
 }
 
@@ -93,7 +107,7 @@ func (n *node) answered(l *door, a verdicts.Answered) {
 // they were revoked: once for all of a second.
 func (n *node) withdrawRevoked(ctx context.Context) {
 	found := false
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		found = found || l.revoked.Load()
 	}
 	if !found {
@@ -104,7 +118,7 @@ func (n *node) withdrawRevoked(ctx context.Context) {
 		return
 	}
 	defer done()
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		if clients := l.Clients.Load(); l.revoked.Swap(false) && clients != nil {
 			l.ask(clients.Again(), n.clock.Now) // also whoever is between handshake and session
 		}
@@ -162,7 +176,7 @@ func (n *node) judgeLists(now time.Time) {
 			n.alarms.Raise(now, kind, l.Name, why)
 		}
 	}
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		clients := l.Clients.Load()
 		if l.lists == nil {
 			continue
@@ -187,7 +201,7 @@ func (n *node) judgeLists(now time.Time) {
 // reportLists counts the lists of all listeners.
 func (n *node) reportLists() {
 	held := func() (lists, addresses int64) {
-		for _, l := range n.listeners {
+		for _, l := range n.doors() {
 			if l.lists != nil {
 				a, b := l.lists.Held()
 				lists, addresses = lists+int64(a), addresses+int64(b)
@@ -198,7 +212,7 @@ func (n *node) reportLists() {
 	n.metrics.Gauge(metrics.ListsFetched, func() int64 { lists, _ := held(); return lists })
 	n.metrics.Gauge(metrics.ListAddresses, func() int64 { _, addresses := held(); return addresses })
 	n.metrics.Gauge(metrics.OCSPKnown, func() (known int64) {
-		for _, l := range n.listeners {
+		for _, l := range n.doors() {
 			if l.verdicts != nil {
 				k, _ := l.verdicts.Held()
 				known += int64(k)
@@ -207,7 +221,7 @@ func (n *node) reportLists() {
 		return known
 	})
 	n.metrics.Gauge(metrics.OCSPRevoked, func() (revoked int64) {
-		for _, l := range n.listeners {
+		for _, l := range n.doors() {
 			if l.verdicts != nil {
 				_, r := l.verdicts.Held()
 				revoked += int64(r)
@@ -217,7 +231,7 @@ func (n *node) reportLists() {
 	})
 	n.metrics.Gauge(metrics.ListNextUpdate, func() int64 {
 		var first time.Time
-		for _, l := range n.listeners {
+		for _, l := range n.doors() {
 			if clients := l.Clients.Load(); clients != nil {
 				if at := clients.NextUpdate(); first.IsZero() || !at.IsZero() && at.Before(first) {
 					first = at

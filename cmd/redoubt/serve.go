@@ -157,6 +157,7 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 			n.tidyStore(ctx)
 			n.judgeLists(now)
 			n.judgeFlapping(now)
+			n.followInterfaces(ctx)
 		case <-n.durable.crowded:
 			n.tidyStore(ctx)
 		case <-seldom.C:
@@ -181,7 +182,7 @@ func (n *node) announce(out io.Writer, self string) {
 		fmt.Fprintf(&b, "FIPS 140-3 mode, Go Cryptographic Module %s\n", module)
 	}
 	port, host, own, nobody := "8883", "localhost", false, "nobody can connect"
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		ask := l.ClientCert()
 		fmt.Fprintf(&b, "  %-7s %s%s\n", l.Name, strings.Join(l.Addresses(), " "), listenerNote(l, ask))
 		if ask != pki.ClientCertNone {

@@ -42,7 +42,7 @@ func (n *node) compare() {
 	was := n.served.differs
 	n.served.mu.Unlock()
 	is := make(map[string]mismatch)
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		p := l.certs.Load()
 		if p == nil || p == n.pki.Provider() {
 			continue
@@ -101,7 +101,7 @@ func (n *node) certificateStatus() (list []admin.CertificateStatus) {
 	n.served.mu.Lock()
 	differs := n.served.differs
 	n.served.mu.Unlock()
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		p := l.certs.Load()
 		if p == nil {
 			continue
@@ -147,7 +147,7 @@ func certificateWords(s *admin.CertificateStatus) string {
 // reportCertificates gives the series of when they expire.
 func (n *node) reportCertificates() {
 	n.metrics.GaugeVector(metrics.CertificateNotAfter, func(set func(int64, ...string)) {
-		for _, l := range n.listeners {
+		for _, l := range n.doors() {
 			if p := l.certs.Load(); p != nil {
 				for i, x := range p.Certificates() {
 					set(x.Leaf.NotAfter.Unix(), l.Name, strconv.Itoa(i))

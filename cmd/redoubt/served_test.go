@@ -45,7 +45,7 @@ func newCertRig(t *testing.T) *certRig {
 	log := slog.New(slog.DiscardHandler)
 	r.door = &door{Listener: &listener.Listener{Name: "mqtts"}}
 	r.node = &node{clock: r.clock, log: log, metrics: metrics.New(), alarms: alarm.New(log), pki: &pki.BuiltIn{}}
-	r.node.listeners = []*door{r.door}
+	r.node.setDoors([]*door{r.door})
 	r.node.loaded.Store(&config.Loaded{Config: &config.Config{Listeners: map[string]config.Listener{"mqtts": {}}}})
 	r.node.watch.seen = map[string]stamp{}
 	r.door.certs.Store(pki.NewProvider())

@@ -110,7 +110,7 @@ func (n *node) Status() admin.StatusReport {
 	if len(r.NotReady) > 0 {
 		r.Status = "not_ready"
 	}
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		for _, a := range l.Addresses() {
 			s := admin.ListenerStatus{Name: l.Name, Address: a, Protocol: l.Protocol, Connections: l.Open.Load()}
 			if l.TLS != nil {

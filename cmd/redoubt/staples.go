@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -44,7 +45,7 @@ type stapled struct {
 func (n *node) openStaples(dataDir string) {
 	n.staples.keeper = staple.New(dataDir, rand.Float64)
 	n.metrics.GaugeVector(metrics.StapleNextUpdate, func(set func(int64, ...string)) {
-		for _, l := range n.listeners {
+		for _, l := range n.doors() {
 			s := l.staple.Load()
 			if s == nil {
 				continue
@@ -68,7 +69,7 @@ func (n *node) want(also ...*door) {
 	n.staples.mu.Lock()
 	defer n.staples.mu.Unlock()
 	var wants []staple.Want
-	for _, l := range append(also, n.listeners...) {
+	for _, l := range slices.Concat(also, n.doors()) {
 		for _, s := range []*stapled{l.staple.Load(), l.stapleNext.Load()} {
 			if s == nil {
 				continue
@@ -152,7 +153,7 @@ func (n *node) keepStaples(ctx context.Context) {
 	for {
 		n.want()
 		if n.staples.keeper.Refresh(ctx, n.clock.Now) {
-			for _, l := range n.listeners {
+			for _, l := range n.doors() {
 				if l.stapleNext.Load() != nil { // they were refused for want of an answer
 					n.watch.again.Store(true)
 				}
@@ -169,7 +170,7 @@ func (n *node) keepStaples(ctx context.Context) {
 
 // judgeStaples raises and clears alarms.
 func (n *node) judgeStaples(now time.Time) {
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		var missing, revoked []string
 		if s := l.staple.Load(); s != nil {
 			for _, c := range s.certs.Certificates() {

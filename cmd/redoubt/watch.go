@@ -102,7 +102,7 @@ func (n *node) reread(ctx context.Context) {
 	faults := n.rejudge(c)
 	within, cancel := context.WithTimeout(ctx, stapleSwap) // for all listeners together: others wait for our turn
 	defer cancel()
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		ln, known := c.Listeners[l.Name]
 		if !known || l.certs.Load() == nil {
 			continue
@@ -139,7 +139,7 @@ func (n *node) reread(ctx context.Context) {
 // all the same, if those can be read.
 func (n *node) rejudge(c *config.Config) map[string]error {
 	faults := make(map[string]error)
-	for _, l := range n.listeners {
+	for _, l := range n.doors() {
 		ln, known := c.Listeners[l.Name]
 		if !known || l.certs.Load() == nil {
 			continue

@@ -2,7 +2,8 @@
 # Installs the clients that the suites in test/ run against the broker:
 # mosquitto_pub and mosquitto_sub, paho for Debian's Python, MQTT.js, the modules of
 # paho for Go, the Mosquitto broker that Redoubt is compared with, what tries the
-# TLS of a broker from outside: openssl, curl and sslscan, and pebble, an ACME server.
+# TLS of a broker from outside: openssl, curl and sslscan, pebble, an ACME server, and
+# HAProxy, which stands in front of one.
 # Packages need root; as anybody else it only looks, and says the one command.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -14,6 +15,7 @@ command -v mosquitto_pub >/dev/null && command -v mosquitto_sub >/dev/null || mi
 command -v openssl >/dev/null || missing+=(openssl)
 command -v sslscan >/dev/null || missing+=(sslscan)
 command -v pebble >/dev/null && command -v pebble-challtestsrv >/dev/null || missing+=(pebble)
+[[ -x /usr/sbin/haproxy ]] || missing+=(haproxy)
 command -v curl >/dev/null || missing+=(curl)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
@@ -24,11 +26,13 @@ if ((${#missing[@]})); then
     exit 1
   fi
   export DEBIAN_FRONTEND=noninteractive
-  # The package of the broker starts a service; the tests start their own and want
-  # none. Whoever had one keeps it: then nothing is missing here.
-  if [[ " ${missing[*]} " == *" mosquitto "* && -d /run/systemd/system ]]; then
-    systemctl mask --quiet mosquitto.service
-  fi
+  # The packages of the broker and of HAProxy start a service; the tests start their own
+  # and want none. Whoever had one keeps it: then nothing is missing here.
+  for service in mosquitto haproxy; do
+    if [[ " ${missing[*]} " == *" $service "* && -d /run/systemd/system ]]; then
+      systemctl mask --quiet "$service.service"
+    fi
+  done
   apt-get install -y --no-install-recommends "${missing[@]}" ||
     { apt-get update && apt-get install -y --no-install-recommends "${missing[@]}"; }
 fi
