@@ -64,6 +64,8 @@ type StatusReport struct {
 	ConfigFile    string           `json:"config_file" doc:"Configuration file in use; empty: built-in defaults."`
 	DataDir       string           `json:"data_dir" doc:"Data directory (node.data_dir)."`
 
+	ConnectionsMax int64 `json:"connections_max" doc:"Connections that are let in altogether, as it is in force now (limits.connections_total)."`
+
 	Certificates []CertificateStatus `json:"certificates,omitempty" doc:"What listeners show to clients."`
 
 	PendingRestart []string `json:"pending_restart,omitempty" doc:"Settings that were changed at run time and wait for the next start, one line each."`

@@ -1,8 +1,10 @@
 package harden
 
+import "slices"
+
 // Checks is the checklist as far as it is built: one value for each row. Ids,
 // severities and weights are those of the checklist and never change meaning.
-var Checks = []*Check{
+var Checks = slices.Concat(hostChecks, []*Check{
 	{
 		ID: "P2.2", Slug: "private-files", Phase: 2, Severity: High, Weight: 8, Demands: Kernel,
 		Title:     "Keys, passwords and rules are closed to others",
@@ -117,4 +119,4 @@ var Checks = []*Check{
 		Fix: "set the limits.* named in the finding to the value of the checklist or lower",
 		Run: quotas,
 	},
-}
+})

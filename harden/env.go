@@ -22,6 +22,10 @@ type Env struct {
 	NoBroker string
 	// Proc is where the process file system is mounted; empty: /proc.
 	Proc string
+	// Sys is where the kernel shows its control groups; empty: /sys.
+	Sys string
+	// Host is what is asked of the machine by calls; nil: the machine itself.
+	Host Host
 	// Step bounds one step of a probe: a connection, a handshake, an answer. Zero:
 	// StepDefault.
 	Step time.Duration
@@ -66,6 +70,8 @@ type BrokerReport struct {
 	PID, UID  int // of the process at the other end of the administration socket, as the kernel says
 	Listeners []ListenerReport
 	Limits    Limits
+	// ConnectionsMax is how many connections are let in altogether, as it is in force.
+	ConnectionsMax int64
 }
 
 // ListenerReport is one address the broker says it listens on.

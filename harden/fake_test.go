@@ -35,6 +35,7 @@ type fake struct {
 	flaws     flaws
 	listeners []ListenerReport
 	inodes    []uint64
+	addrs     []string // of what listens, in the order it was opened
 	users     map[string]ProbeUser
 	made      []ProbeUser
 	conns     map[*fakeConn]bool
@@ -133,6 +134,7 @@ func (f *fake) listen(name, protocol, address string) netip.AddrPort {
 	f.t.Cleanup(func() { _ = l.Close() })
 	f.mu.Lock()
 	f.inodes = append(f.inodes, inodeOf(f.t, l.(*net.TCPListener)))
+	f.addrs = append(f.addrs, l.Addr().String())
 	if name != "" {
 		f.listeners = append(f.listeners, ListenerReport{name, l.Addr().String(), protocol})
 	}

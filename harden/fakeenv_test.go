@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -154,7 +153,7 @@ func (f *fake) alone(e *Env) *Env {
 	return e
 }
 
-func inodeOf(t *testing.T, l *net.TCPListener) uint64 {
+func inodeOf(t *testing.T, l interface{ File() (*os.File, error) }) uint64 {
 	t.Helper()
 	file, err := l.File()
 	if err != nil {

@@ -122,6 +122,9 @@ type Result struct {
 
 	// Key is what a waiver names as its scope: listeners.<name>, metrics, or empty.
 	Key string
+	// Demands is less than the row demands, where nothing above it could change the
+	// verdict on this scope; empty: what the row demands. The observations say why.
+	Demands Confidence
 }
 
 // Check is one row of the checklist. The table of all is Checks.

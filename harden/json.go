@@ -113,9 +113,11 @@ func (r *Report) WriteJSON(w io.Writer, checker string) error {
 	return enc.Encode(out)
 }
 
-// row is the number of the row within its phase; 0: the id has none.
+// row is the number of the row within its phase; 0: the id has none. A letter
+// behind it tells parts of a row apart: P1.3a.
 func (c *Check) row() int {
 	_, n, _ := strings.Cut(c.ID, ".")
+	n = strings.TrimRight(n, "ab")
 	row, err := strconv.Atoi(n)
 	if err != nil {
 		return 0

@@ -115,8 +115,12 @@ func judge(ctx context.Context, e *Env, c *Check) []Result {
 	}
 	for i := range results {
 		r := &results[i]
-		if (r.State == Pass || r.State == Warn) && !r.Confidence.Reaches(c.Demands) {
-			r.Summary = fmt.Sprintf("%s (%s, the row demands %s)", r.Summary, r.Confidence, c.Demands)
+		demands := c.Demands
+		if r.Demands != "" {
+			demands = r.Demands
+		}
+		if (r.State == Pass || r.State == Warn) && !r.Confidence.Reaches(demands) {
+			r.Summary = fmt.Sprintf("%s (%s, the row demands %s)", r.Summary, r.Confidence, demands)
 			r.State = Unknown
 		}
 		if r.Fix == "" && (r.State == Fail || r.State == Warn) {

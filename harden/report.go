@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -91,21 +92,26 @@ func (e *Env) broker(ctx context.Context) (*BrokerReport, error) {
 }
 
 // Select finds checks by id, slug or both (P3.1, tls-versions,
-// P3.1-tls-versions); no word means all.
+// P3.1-tls-versions); the id of a row that has parts is all of them (P1.3), and no
+// word means all.
 func Select(checks []*Check, words []string) ([]*Check, error) {
 	if len(words) == 0 {
 		return checks, nil
 	}
 	var out []*Check
 	for _, w := range words {
-		i := slices.IndexFunc(checks, func(c *Check) bool {
-			return strings.EqualFold(w, c.ID) || strings.EqualFold(w, c.Slug) || strings.EqualFold(w, c.Name())
-		})
-		if i < 0 {
-			return nil, fmt.Errorf("there is no check %q; there are %s", w, names(checks))
+		found := false
+		for _, c := range checks {
+			whole := strings.TrimRight(c.ID, "ab")
+			if !strings.EqualFold(w, c.ID) && !strings.EqualFold(w, whole) && !strings.EqualFold(w, c.Slug) && !strings.EqualFold(w, c.Name()) {
+				continue
+			}
+			if found = true; !slices.Contains(out, c) {
+				out = append(out, c)
+			}
 		}
-		if !slices.Contains(out, checks[i]) {
-			out = append(out, checks[i])
+		if !found {
+			return nil, fmt.Errorf("there is no check %q; there are %s", w, names(checks))
 		}
 	}
 	return out, nil
@@ -158,6 +164,9 @@ func RulesHash() string {
 	}
 	for _, l := range limitCeilings {
 		fmt.Fprintf(h, "%q %d\n", l.key, l.most)
+	}
+	for _, name := range slices.Sorted(maps.Keys(systemEnds)) {
+		fmt.Fprintf(h, "%q %q\n", name, systemEnds[name])
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }

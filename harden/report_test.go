@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -221,10 +222,11 @@ func TestTheTableIsComplete(t *testing.T) {
 	seen := map[string]bool{}
 	last := ""
 	for _, c := range Checks {
-		if seen[c.ID] || seen[c.Slug] || c.ID < last {
+		place := fmt.Sprintf("%d.%03d %s", c.Phase, c.row(), c.ID) // P1.10 is behind P1.9, P1.3b behind P1.3a
+		if seen[c.ID] || seen[c.Slug] || place < last || c.ID[:2] != fmt.Sprintf("P%d", c.Phase) {
 			t.Errorf("%s: twice, or out of order", c.Name())
 		}
-		seen[c.ID], seen[c.Slug], last = true, true, c.ID
+		seen[c.ID], seen[c.Slug], last = true, true, place
 		if c.Title == "" || c.Why == "" || c.How == "" || c.Fix == "" || len(c.Standards) == 0 || c.Run == nil || Phases[c.Phase] == "" || c.row() == 0 || c.Demands.rung() < Kernel.rung() {
 			t.Errorf("%s is not complete", c.Name())
 		}
@@ -314,7 +316,8 @@ func TestOutOfTimeIsUnknown(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	began := time.Now()
-	rep := Examine(ctx, f.alone(f.env()), Checks[1:])
+	probes := slices.DeleteFunc(slices.Clone(Checks), func(c *Check) bool { return c.Phase < 3 }) // the rest is read
+	rep := Examine(ctx, f.alone(f.env()), probes)
 	for i := range rep.Rows {
 		if s := rep.Rows[i].State(); s != Unknown {
 			t.Errorf("%s: %s", rep.Rows[i].Check.ID, s)

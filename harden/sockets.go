@@ -143,7 +143,13 @@ func parseInet(text []byte, network, state string) ([]socket, error) {
 	var out []socket
 	for i, line := range bytes.Split(bytes.TrimSpace(text), []byte("\n")) {
 		f := strings.Fields(string(line))
-		if i == 0 || len(f) == 0 {
+		if i == 0 {
+			if len(f) < 2 || f[0] != "sl" { // a table that is not there holds no socket either
+				return nil, errors.New("it has no head")
+			}
+			continue
+		}
+		if len(f) == 0 {
 			continue
 		}
 		if len(f) < 10 {
@@ -215,6 +221,9 @@ func parseUnix(text []byte) []socket {
 // enrolment is the protocol that the broker gives for the port of enroll.bind.
 const enrolment = "https"
 
+// overUDP is the one protocol of listeners that is not over TCP.
+const overUDP = "quic"
+
 // recognise finds who says that a socket is its own.
 func (e *Env) recognise(s *socket, b *BrokerReport) {
 	if s.network == "unix" {
@@ -223,17 +232,23 @@ func (e *Env) recognise(s *socket, b *BrokerReport) {
 		}
 		return
 	}
-	if s.network != "tcp" {
-		return
-	}
 	for _, l := range b.Listeners {
+		if (l.Protocol == overUDP) != (s.network == "udp") {
+			continue
+		}
 		if a, err := netip.ParseAddrPort(l.Address); err == nil && sameAddr(a, s.addr) {
 			s.name, s.key, s.protocol = l.Name, "listeners."+l.Name, l.Protocol
-			if l.Protocol == enrolment {
+			switch l.Protocol {
+			case enrolment:
 				s.key, s.protocol = "enroll", "" // no client of MQTT has business there
+			case overUDP:
+				s.protocol = "" // nor one that dials TCP
 			}
 			return
 		}
+	}
+	if s.network != "tcp" {
+		return
 	}
 	for _, bind := range e.Config.Metrics.Bind {
 		if a, err := netip.ParseAddrPort(bind); err == nil && sameAddr(a, s.addr) {

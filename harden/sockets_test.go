@@ -42,11 +42,11 @@ func TestParseInet(t *testing.T) {
 	if want := []string{"tcp:127.0.0.1:8883", "tcp:[::]:8885", "tcp:[::1]:8886", "tcp:127.0.0.1:8887"}; !slices.Equal(said, want) || got[0].inode != 11 {
 		t.Errorf("%v, inode %d", said, got[0].inode)
 	}
-	udp := "head\n 0: " + local4 + ":0035 00000000:0000 07 0:0 0:0 0 0 0 21\n 1: " + local4 + ":0036 " + local4 + ":0035 07 0:0 0:0 0 0 0 22\n"
+	udp := "sl head\n 0: " + local4 + ":0035 00000000:0000 07 0:0 0:0 0 0 0 21\n 1: " + local4 + ":0036 " + local4 + ":0035 07 0:0 0:0 0 0 0 22\n"
 	if got, err := parseInet([]byte(udp), "udp", "07"); err != nil || len(got) != 1 || got[0].addr.Port() != 53 {
 		t.Errorf("%v, %v: a client's socket is not an entrance", got, err)
 	}
-	for _, bad := range []string{"head\n0: x\n", "head\n0: 7F:1 0:0 0A 0:0 0:0 0 0 0 1\n", "head\n0: " + local4 + ":1 0:0 0A 0:0 0:0 0 0 0 x\n", "head\n0: " + local4 + " 0:0 0A 0:0 0:0 0 0 0 1\n"} {
+	for _, bad := range []string{"", "head\n", "sl head\n0: x\n", "sl head\n0: 7F:1 0:0 0A 0:0 0:0 0 0 0 1\n", "sl head\n0: " + local4 + ":1 0:0 0A 0:0 0:0 0 0 0 x\n", "sl head\n0: " + local4 + " 0:0 0A 0:0 0:0 0 0 0 1\n"} {
 		if got, err := parseInet([]byte(bad), "tcp", "0A"); err == nil {
 			t.Errorf("%q: %v", bad, got)
 		}
@@ -110,7 +110,7 @@ func TestWithoutEvidenceEveryProbeIsUnknown(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if err := errors.Join(os.WriteFile(filepath.Join(e.Proc, "odd", "tcp"), []byte("head\nx y\n"), 0o600), os.Symlink("net:[1]", filepath.Join(e.Proc, "net", "net"))); err != nil {
+			if err := errors.Join(os.WriteFile(filepath.Join(e.Proc, "odd", "tcp"), []byte("sl head\nx y\n"), 0o600), os.Symlink("net:[1]", filepath.Join(e.Proc, "net", "net"))); err != nil {
 				t.Fatal(err)
 			}
 			spoil(e, own)

@@ -80,8 +80,16 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 		if err != nil {
 			return &usageError{err}
 		}
-		_, err = io.WriteString(cmd.OutOrStdout(), checks[0].Explain())
-		return err
+		for i, c := range checks { // a row can have parts
+			text := c.Explain()
+			if i > 0 {
+				text = "\n" + text
+			}
+			if _, err := io.WriteString(cmd.OutOrStdout(), text); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	checks, err := harden.Select(harden.Checks, f.only)
 	if err != nil {
@@ -167,7 +175,7 @@ func (p patient) Report(ctx context.Context) (harden.BrokerReport, error) {
 	if err != nil {
 		return harden.BrokerReport{}, err
 	}
-	r := harden.BrokerReport{Node: s.Name, Version: s.Version, PID: pid, UID: uid, Limits: harden.Limits(l)}
+	r := harden.BrokerReport{Node: s.Name, Version: s.Version, PID: pid, UID: uid, ConnectionsMax: s.ConnectionsMax, Limits: harden.Limits(l)}
 	for _, x := range s.Listeners {
 		r.Listeners = append(r.Listeners, harden.ListenerReport{Name: x.Name, Address: x.Address, Protocol: x.Protocol})
 	}

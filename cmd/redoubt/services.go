@@ -94,7 +94,7 @@ func (n *node) Status() admin.StatusReport {
 	r := admin.StatusReport{
 		Name: loaded.Config.Node.Name, Version: version, Status: "running", NotReady: n.notReady(),
 		StartedAt: n.started, UptimeSeconds: int64(n.clock.Now().Sub(n.started).Seconds()),
-		Connections: n.metrics.Value(metrics.Connections), Sessions: int64(n.broker.Sessions()),
+		Connections: n.metrics.Value(metrics.Connections), ConnectionsMax: n.door.ConnectionsMax(), Sessions: int64(n.broker.Sessions()),
 		Subscriptions: n.metrics.Value(metrics.Subscriptions), Retained: n.metrics.Value(metrics.RetainedMessages), RetainedOwn: n.metrics.Value(metrics.RetainedOwn),
 		ConfigFile: loaded.File, DataDir: loaded.Config.Node.DataDir,
 	}

@@ -1,0 +1,23 @@
+//go:build !linux
+
+package harden
+
+import (
+	"context"
+	"errors"
+)
+
+// thisHost is the machine we run on: one whose kernel tells nothing of this.
+type thisHost struct{}
+
+var errNotLinux = errors.New("this is only told on Linux")
+
+func (thisHost) Listening() ([]Listening, error) { return nil, errNotLinux }
+
+func (thisHost) Clock() (ClockState, error) { return ClockState{}, errNotLinux }
+
+func (thisHost) Unit(context.Context, string, ...string) (map[string]string, error) {
+	return nil, errNotLinux
+}
+
+func (thisHost) Ruleset(context.Context) ([]byte, error) { return nil, errNotLinux }
