@@ -130,12 +130,31 @@ func (m *machine) backlog(change func(first, second *Listening)) {
 	change(&m.listening[0][1], &m.listening[1][1])
 }
 
+// looksAt is where a row looks, so that the rest need not be written down each time.
+var looksAt = map[string][]string{
+	"P1.1":  {"sys/fs/", on("limits"), on("cgroup"), on("fd/"), "system.slice/", "pids/"},
+	"P1.2":  {on("limits"), on("cgroup")},
+	"P1.3a": {"sys/net/ipv4/", "sys/net/core/", on("net/"), on("fd/"), on("ns/"), "self/"},
+	"P1.3b": {"sys/net/", "modules", on("ns/"), "self/"},
+	"P1.4":  {on("ns/"), "self/", on("net/"), on("fd/")},
+	"P1.7":  {on("task/"), on("uid_map")},
+	"P1.8":  {on("task/"), on("net/"), on("fd/"), on("ns/"), "self/"},
+	"P1.9":  {on("task/"), on("cgroup"), on("ns/")}, "P1.10": {on("task/"), on("cgroup"), on("ns/")},
+	"P1.12": {on("root/")},
+}
+
 // examine writes the machine down and judges a row on it.
 func (m *machine) examine(id string) (*Report, *Row) {
 	m.t.Helper()
 	root := m.t.TempDir()
+	needed := func(name string) bool {
+		return strings.HasPrefix(name, "../") || slices.ContainsFunc(looksAt[id], func(p string) bool { return strings.HasPrefix(name, p) })
+	}
 	write := func(dir string, files map[string]string) {
 		for _, name := range slices.Sorted(maps.Keys(files)) {
+			if !needed(name) {
+				continue
+			}
 			path := filepath.Join(root, dir, name)
 			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(files[name]), 0o600)); err != nil {
 				m.t.Fatal(err)
@@ -145,6 +164,9 @@ func (m *machine) examine(id string) (*Report, *Row) {
 	write("proc", m.files)
 	write("sys/fs/cgroup", m.groups)
 	for name, to := range m.links {
+		if !needed(name) {
+			continue
+		}
 		path := filepath.Join(root, "proc", name)
 		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.Symlink(to, path)); err != nil {
 			m.t.Fatal(err)
