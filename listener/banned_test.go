@@ -28,7 +28,7 @@ func TestBannedAtTheDoor(t *testing.T) {
 	if n := m.Value(metrics.ConnectionsRefusedBanned); n != 3 {
 		t.Errorf("%d are counted", n)
 	}
-	if Banned.Setting() != "" || OverPrefix.Setting() != "limits.connections_per_prefix" {
+	if Banned.Key("x") != "" || OverPrefix.Key("x") != "limits.connections_per_prefix" {
 		t.Error("the log names a setting that is not")
 	}
 }
