@@ -219,15 +219,15 @@ func (b *banned) exchange() {
 // he calls himself, wherever he is.
 func TestFlappingBans(t *testing.T) {
 	t.Parallel()
-	b := newBanned(t, start(t, testkit.Options{WebSocket: true, Config: "flapping: {connects: 5, window: 1m, ban: 1h}\n"}))
+	b := newBanned(t, start(t, testkit.Options{WebSocket: true, Config: "flapping: {connects: 3, window: 1m, ban: 1h}\n"}))
 	d := b.doors[0]
 	victim, _ := b.come(d, mqtt.V5, here, "pump", asVictim)
-	for range 12 { // behind the same address, without credentials
+	for range 5 { // behind the same address, without credentials
 		b.told("a stranger", d, mqtt.V5, here, "pump", wrongPassword, asVictim, asStranger)
 	}
-	for i := range 8 { // and with its own
+	for i := range 5 { // and with its own
 		want := byte(0)
-		if i >= 5 {
+		if i >= 3 {
 			want = bannedV5
 		}
 		b.told("an attacker who flaps", b.doors[i%2], mqtt.V5, here, "pump", want)
@@ -240,7 +240,7 @@ func TestFlappingBans(t *testing.T) {
 	if list := rowsOf(t, b.b, "network", "ban", "list", "--by", "flapping"); len(list) != 1 || list["127.90.1.0/24"] != 1 {
 		t.Errorf("listed: %v", list)
 	}
-	if log := b.b.Log(); strings.Count(log, "client banned for flapping") != 1 || !strings.Contains(log, "more than 5 connects in 1m0s") {
+	if log := b.b.Log(); strings.Count(log, "client banned for flapping") != 1 || !strings.Contains(log, "more than 3 connects in 1m0s") {
 		t.Errorf("the log does not say it once\n%s", log)
 	}
 	if _, ok := b.b.Stderr.WaitFor(patience, 0, `"alarm":"flapping"`); !ok {
