@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/internal/clock"
@@ -92,6 +93,7 @@ type rig struct {
 	store  *builtin.Store
 	authz  *auth.Authorizer
 
+	bans     *fakeBans
 	retained *retain.Store
 	clock    *clock.Manual
 	log      *syncBuffer
@@ -178,10 +180,15 @@ func newRig(t *testing.T, change func(*Server)) *rig {
 			return ReloadReport{Changed: []string{"limits.inflight: 32 -> 64"}}, nil
 		},
 	}
+	shut, err := bans.Open(noBans{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.bans = &fakeBans{Bans: shut}
 	log := slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.server = New(Options{Version: "1.2.3", Clock: clk, Log: log, Users: BuiltinUsers(store), Policy: r.authz, Status: r.fake, Reloader: r.fake,
 		Probes: NewProbes(store, r.authz, &r.fake.denier, clk, log), Limits: r.fake,
-		Clients: &r.fake.crowd, Retained: r.retained, LogLevel: &r.fake.level, Settings: &r.fake.given})
+		Clients: &r.fake.crowd, Retained: r.retained, LogLevel: &r.fake.level, Settings: &r.fake.given, Bans: r.bans})
 	if change != nil {
 		change(r.server)
 	}

@@ -94,8 +94,9 @@ func (h *Home) Banned(now time.Time, set *bans.Set) {
 	h.banSome(now)
 }
 
-// bansPerTurn bounds how long bans hold up a turn, in names looked up and patterns tried.
-const bansPerTurn = 10_000
+// bansPerTurn bounds how long bans hold up a turn, in names looked up and patterns tried: half
+// a millisecond, and a few with patterns that find much to try.
+const bansPerTurn = 50_000
 
 func (h *Home) banSome(now time.Time) {
 	w := &h.work.bans

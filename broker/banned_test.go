@@ -149,7 +149,11 @@ func TestBansInTurns(t *testing.T) {
 	for i := range many {
 		d.sit(0, fmt.Sprint("u", i), fleet)
 	}
-	d.ban(bans.Ban{As: bans.UsernameRe, Who: "^u[0-9]*1$"})
+	list := []bans.Ban{{As: bans.UsernameRe, Who: "^u[0-9]*1$"}}
+	for i := range 10 {
+		list = append(list, bans.Ban{As: bans.ClientIDRe, Who: fmt.Sprint("^none-", i)})
+	}
+	d.ban(list...)
 	if n := len(d.wires[0].closed); n == 0 || n == many/10 {
 		t.Fatalf("%d closed at once; the test proves nothing", n)
 	}

@@ -106,7 +106,6 @@ type Broker struct {
 	only     *router.Exclusive
 	retained *retain.Store
 	authz    *auth.Authorizer
-	authn    atomic.Pointer[map[string]*auth.Chain] // by Peer.Chain
 	delayed  *delay.Account
 	sys      func(now time.Time) []SysTopic
 	log      *audit.Log
@@ -125,8 +124,9 @@ type Broker struct {
 	subscribed atomic.Int64 // subscriptions of all homes
 }
 
-// entrants is who of those that have proved who they are may not come in all the same.
+// entrants is how clients prove who they are, and who of those may not come in all the same.
 type entrants struct {
+	authn atomic.Pointer[map[string]*auth.Chain] // by Peer.Chain
 	known func(*auth.Principal) bool
 	bans  *bans.Bans
 }
@@ -156,7 +156,7 @@ type Options struct {
 func New(o Options) *Broker {
 	b := &Broker{
 		index: o.Index, groups: router.NewGroups(o.Index), only: router.NewExclusive(), retained: o.Retained, authz: o.Authorizer,
-		log: o.Log, entrants: entrants{o.StillKnown, o.Bans}, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(),
+		log: o.Log, entrants: entrants{known: o.StillKnown, bans: o.Bans}, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(),
 	}
 	if b.delayed == nil {
 		b.delayed = delay.NewAccount(delay.Limits{})

@@ -96,6 +96,23 @@ func TestNobodyIsBannedByOthersFlapping(t *testing.T) {
 			}
 		})
 	}
+	for name, attack := range map[string]func(d *desk) *mqtt.Error{
+		"own credentials, same network":          func(d *desk) *mqtt.Error { return d.knocks("eve", from("192.0.2.1")) },
+		"its credentials from elsewhere":         func(d *desk) *mqtt.Error { return d.knocks("victim", from("198.51.100.1")) },
+		"another client of it, from where it is": func(d *desk) *mqtt.Error { return d.knocks("victim", named("other"), from("192.0.2.1")) },
+	} {
+		d := newDesk(t, 1, flapping)
+		for range 4 { // not banned yet: nothing of it may count against the victim
+			if e := attack(d); e != nil {
+				t.Fatal(e)
+			}
+		}
+		for range 3 {
+			if e := d.knocks("victim", from("192.0.2.1")); e != nil {
+				t.Errorf("%s counts against the victim: %v", name, e)
+			}
+		}
+	}
 	d := newDesk(t, 1, flapping)
 	for range 20 {
 		if e := d.knocks("victim"); e != nil {

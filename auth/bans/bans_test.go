@@ -225,6 +225,9 @@ func TestBansOfTheFile(t *testing.T) {
 	if _, err := b.Delete(noon, Wanted{As: ClientID, Who: "filed"}, nil); !errors.Is(err, ErrFile) {
 		t.Errorf("deleted from the file: %v", err)
 	}
+	if fresh := b.SetFile([]*Ban{ban(t, ClientID, "filed"), ban(t, ClientID, "new")}); fresh.Len() != 1 || fresh.Judge(noon, client("new", "", "")) == nil {
+		t.Errorf("%d bans are new", fresh.Len())
+	}
 	b.SetFile(nil)
 	if b.Judge(noon, client("filed", "", "")) != nil {
 		t.Error("a ban that left the file is still there")

@@ -80,10 +80,3 @@ func (b *Bans) Counts() (counts [sourceEnd]int64) {
 	counts[FromFlapping] = b.flapping.len()
 	return counts
 }
-
-// File is the bans of the file, for whoever replaces it.
-func (b *Bans) File() *Set {
-	b.mu.RLock()
-	defer b.mu.RUnlock()
-	return b.file
-}

@@ -189,13 +189,22 @@ func (b *Bans) inForce(list []*Ban, do func(*Ban)) {
 	}
 }
 
-// SetFile replaces the bans of the file, which were checked.
-func (b *Bans) SetFile(list []*Ban) {
+// SetFile replaces the bans of the file, which were checked. It answers those that were not
+// there before, or ended earlier.
+func (b *Bans) SetFile(list []*Ban) (fresh *Set) {
 	s := SetOf(list)
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	old := b.file
 	b.file = s
 	b.counted()
+	b.mu.Unlock()
+	fresh = newSet()
+	for _, ban := range list {
+		if was := old.byKey[ban.key()]; was == nil || was.Until != ban.Until {
+			fresh.put(ban)
+		}
+	}
+	return fresh
 }
 
 // Wanted selects one ban. An identity or a network that is nil is any.

@@ -129,7 +129,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 			n.judgeBy(l, clients[l], c)
 		}
 		n.broker.SetChains(n.chains(c))
-		n.fileBans(filed)
+		n.enforceBans(n.bans.SetFile(filed))
 		moving.enter()
 		n.server.Recheck()
 		n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })

@@ -92,12 +92,6 @@ func readBanFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, bans.FileBytesMax+1))
 }
 
-// fileBans puts the bans of the file in force.
-func (n *node) fileBans(list []*bans.Ban) {
-	n.bans.SetFile(list)
-	n.enforceBans(n.bans.File())
-}
-
 // enforceBans closes what those have open whom these bans shut out. Who comes in now is
 // judged by them already.
 func (n *node) enforceBans(set *bans.Set) {
