@@ -66,7 +66,7 @@ func (p *epoller) header(fd int32, mask uint32) {
 	hungUp := mask&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
 	n, _, err := unix.Recvfrom(int(fd), p.in[:listener.ProxyHeaderMax], unix.MSG_PEEK)
 	switch {
-	case err == unix.EINTR || err == unix.EAGAIN && !hungUp:
+	case err == unix.EINTR || err == unix.EAGAIN:
 		return
 	case err != nil || n <= 0:
 		s.misled(p.loop.now, u.proxy, u.listener, errProxyEnd, false)

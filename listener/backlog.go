@@ -58,8 +58,8 @@ func control(raw syscall.RawConn, backlog int) (granted int, err error) {
 // of l's sockets; known is false where the system does not tell, or l has no
 // socket.
 func (l *Listener) Backlog() (connections int, known bool) {
-	l.moving.Lock()
-	defer l.moving.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, b := range l.backlogs {
 		if b == backlogUnknown {
 			return 0, false

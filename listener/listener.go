@@ -27,16 +27,16 @@ type Listener struct {
 	Access    atomic.Pointer[Access] // who may open a connection; nil: everybody
 	Proxy     atomic.Pointer[Proxy]  // who speaks for clients first; nil: clients come by themselves
 
-	moving   sync.Mutex // guards what follows, once others know l
-	Sockets  []net.Listener
-	backlogs []int    // of each socket that Bind opened: what the kernel granted
-	bound    []string // of each: the address as Bind was given it
-
 	// Gone says that the listener was removed: nobody gets in any more.
 	Gone atomic.Bool
 
 	// Open is how many connections came in here and have not ended.
 	Open atomic.Int64
+
+	mu       sync.Mutex // guards everything below, once others know the listener
+	Sockets  []net.Listener
+	backlogs []int    // of each socket that Bind opened: what the kernel granted
+	bound    []string // of each: the address as Bind was given it
 }
 
 // Shakes tells whether something comes before the first packet that takes the
@@ -56,8 +56,8 @@ func (l *Listener) Bind(addresses []string) error {
 // Addresses are those listened on, with the port the system chose where the
 // configuration said 0.
 func (l *Listener) Addresses() []string {
-	l.moving.Lock()
-	defer l.moving.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	out := make([]string, len(l.Sockets))
 	for i, s := range l.Sockets {
 		out[i] = s.Addr().String()
@@ -67,8 +67,8 @@ func (l *Listener) Addresses() []string {
 
 // Close stops listening. Connections go on.
 func (l *Listener) Close() {
-	l.moving.Lock()
-	defer l.moving.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	for _, s := range l.Sockets {
 		_ = s.Close() // it fails only if it was closed before
 	}

@@ -24,8 +24,8 @@ type Move struct {
 // interface, which may come and go: one that the kernel does not let us have yet is left
 // out and not an error.
 func (l *Listener) Move(addresses []string, soft ...string) (*Move, error) {
-	l.moving.Lock()
-	defer l.moving.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	m := &Move{l: l}
 	all := slices.Concat(addresses, soft)
 	for i, s := range l.Sockets {
@@ -53,8 +53,8 @@ func (l *Listener) Move(addresses []string, soft ...string) (*Move, error) {
 
 // Bound is the sockets that l has now.
 func (l *Listener) Bound() []net.Listener {
-	l.moving.Lock()
-	defer l.moving.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	return slices.Clone(l.Sockets)
 }
 
@@ -73,8 +73,8 @@ func (m *Move) Changes() bool { return len(m.Opened)+len(m.Closed) > 0 }
 // caller has seen to it that nobody accepts there any more.
 func (m *Move) Commit() {
 	l := m.l
-	l.moving.Lock()
-	defer l.moving.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	var sockets []net.Listener
 	var backlogs []int
 	var bound []string

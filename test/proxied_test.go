@@ -69,7 +69,9 @@ func newProxyMatrix(t *testing.T) *proxyMatrix {
 	testkit.WriteFile(t, file, conf)
 	p := testkit.Go(t, "", haproxyProgram(t), "-db", "-f", file)
 	t.Cleanup(func() { p.Stop() })
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); ; <-tick.C {
 		if nc, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", m.front["one"])); err == nil {
 			_ = nc.Close()
 			return m

@@ -61,7 +61,8 @@ func (n *node) move(l *door, c config.Listener, wanted bool) (*listener.Move, er
 		return nil, err
 	}
 	for _, a := range m.Absent {
-		n.log.Info("an address of an interface cannot be listened on yet, and is tried again", "listener", l.Name, "address", a)
+		n.audit.Event(n.clock.Now(), slog.LevelWarn, "an address of an interface cannot be listened on yet, and is tried again", l.Name+" "+a,
+			slog.String("listener", l.Name), slog.String("address", a))
 	}
 	return m, nil
 }

@@ -8,14 +8,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/listener"
+	"github.com/redoubtmq/redoubt/metrics"
 )
 
 // A listener on an interface listens where that has addresses: one that comes is listened on,
 // one that goes is not, and an interface that is gone altogether has none.
 func TestAddressesOfInterfacesAreFollowed(t *testing.T) {
-	n := &node{log: slog.New(slog.DiscardHandler)}
+	log := slog.New(slog.DiscardHandler)
+	n := &node{log: log, clock: clock.System{}, audit: audit.New(log, metrics.New().NewShard())}
 	now := []string{"127.0.0.1:0"}
 	n.ofInterface = func(name string, port uint16) ([]string, error) {
 		if now == nil || name != "eth7" || port != 1883 {

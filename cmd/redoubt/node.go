@@ -291,7 +291,7 @@ func (n *node) listen(name string, all *config.Config) error {
 func (n *node) makeDoor(name string, all *config.Config, within time.Duration) (*door, error) {
 	c := all.Listeners[name]
 	l := &door{Listener: &listener.Listener{Name: name, Protocol: c.Protocol, Chain: name, Door: n.door}}
-	l.Gate.SetLimits(gateLimits(n.loaded.Load().Config, name))
+	l.Gate.SetLimits(gateLimits(all, name))
 	if !c.Plaintext() {
 		if err := n.secure(l, all, within); err != nil {
 			return nil, err
