@@ -43,7 +43,7 @@ func BenchmarkRefusal(b *testing.B) {
 			for b.Loop() {
 				i++
 				from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i % 64), 1}), 5)
-				if _, refusal := l.Admit(now, from.Addr()); refusal != "" {
+				if _, refusal, _ := l.Admit(now, from.Addr()); refusal != "" {
 					s.refusedAtDoor(now, refusal, from, l)
 				}
 			}
