@@ -52,14 +52,22 @@ type Log struct {
 type class struct {
 	log *Log
 
+	who string // of the class, as a line names it
+
 	mu     sync.Mutex // guards everything below
 	seen   map[subject]*repeat
 	tokens float64
 	filled time.Time
+	lost   int       // events that no line speaks for
+	since  time.Time // the first of them
 }
 
 // subject is what repetitions are counted by.
-type subject struct{ event, who, what string }
+type subject struct {
+	event, who, what string
+	from             netip.Prefix // of a stranger, who has no name
+	listener         string
+}
 
 type repeat struct {
 	since time.Time
@@ -70,16 +78,15 @@ type repeat struct {
 // New writes to out and counts what it left out in count.
 func New(out *slog.Logger, count *metrics.Shard) *Log {
 	l := &Log{out: out, count: count}
-	for _, c := range []*class{&l.strangers, &l.clients} {
-		*c = class{log: l, seen: make(map[subject]*repeat), tokens: linesBurst}
-	}
+	l.strangers = class{log: l, who: "strangers", seen: make(map[subject]*repeat), tokens: linesBurst}
+	l.clients = class{log: l, who: "clients and ourselves", seen: make(map[subject]*repeat), tokens: linesBurst}
 	return l
 }
 
 // Denied writes down that a rule refused by something, once per client, rule
 // and minute. The topic is cut to 256 bytes; payloads are never seen here.
 func (l *Log) Denied(now time.Time, by *auth.Principal, a auth.Action, topic []byte, rule *auth.Rule) {
-	s := subject{a.String() + " denied", by.Identity + "\x00" + by.ClientID, rule.ID}
+	s := subject{event: a.String() + " denied", who: by.Identity + "\x00" + by.ClientID, what: rule.ID}
 	if !l.clients.speak(now, s, slog.LevelWarn) {
 		return
 	}
@@ -98,19 +105,27 @@ func (l *Log) Denied(now time.Time, by *auth.Principal, a auth.Action, topic []b
 // prefix, what and minute. what tells kinds of the event apart and must come from a
 // list of ours: whatever a stranger can choose would let him write without end.
 func (l *Log) Stranger(now time.Time, level slog.Level, msg string, from netip.Addr, what string, attrs ...slog.Attr) {
-	l.event(&l.strangers, now, level, subject{msg, prefixOf(from), what}, attrs)
+	l.event(&l.strangers, now, level, subject{event: msg, from: prefixOf(from), what: what}, func() []slog.Attr { return attrs })
+}
+
+// Refused is Stranger, once per listener, too, for what a flood makes happen very
+// often: attrs is asked for the rest of the line only if there is to be one, and
+// what is only counted allocates nothing.
+func (l *Log) Refused(now time.Time, level slog.Level, msg string, from netip.Addr, listener, what string, attrs func() []slog.Attr) {
+	l.event(&l.strangers, now, level, subject{event: msg, from: prefixOf(from), what: what, listener: listener}, attrs)
 }
 
 // Event writes msg about ourselves or about a proven identity, once per who and
 // minute.
 func (l *Log) Event(now time.Time, level slog.Level, msg, who string, attrs ...slog.Attr) {
-	l.event(&l.clients, now, level, subject{msg, who, ""}, attrs)
+	l.event(&l.clients, now, level, subject{event: msg, who: who}, func() []slog.Attr { return attrs })
 }
 
-func (l *Log) event(c *class, now time.Time, level slog.Level, s subject, attrs []slog.Attr) {
+func (l *Log) event(c *class, now time.Time, level slog.Level, s subject, build func() []slog.Attr) {
 	if !l.out.Enabled(context.Background(), level) || !c.speak(now, s, level) {
 		return
 	}
+	attrs := build()
 	for i := range attrs {
 		if attrs[i].Value.Kind() == slog.KindString {
 			attrs[i].Value = slog.StringValue(clip(attrs[i].Value.String()))
@@ -120,16 +135,13 @@ func (l *Log) event(c *class, now time.Time, level slog.Level, s subject, attrs 
 }
 
 // prefixOf is the part of an address that a stranger cannot change at will.
-func prefixOf(a netip.Addr) string {
+func prefixOf(a netip.Addr) netip.Prefix {
 	bits := 24
 	if a.Is6() {
 		bits = 56
 	}
-	p, err := a.Prefix(bits)
-	if err != nil { // no address: a pipe, a unix socket
-		return ""
-	}
-	return p.String()
+	p, _ := a.Prefix(bits) // the zero Prefix where there is no address: a pipe, a unix socket
+	return p
 }
 
 // speak tells whether s may have a line now.
@@ -147,6 +159,7 @@ func (l *class) speak(now time.Time, s subject, level slog.Level) bool {
 	}
 	if len(l.seen) >= subjectsMax || !l.token(now) {
 		l.log.count.Inc(metrics.LogLinesSuppressed)
+		l.lose(now, 1)
 		return false
 	}
 	l.seen[s] = &repeat{since: now, level: level}
@@ -182,15 +195,39 @@ func (l *class) sweep(now time.Time) {
 			delete(l.seen, s)
 		}
 	}
+	if l.lost > 0 && now.Sub(l.since) >= Window {
+		l.log.out.LogAttrs(context.Background(), slog.LevelWarn, "lines of the log were left out: more kinds of events than it has room or time for",
+			slog.String("about", l.who), slog.Int("events", l.lost), slog.String("within", now.Sub(l.since).Round(time.Second).String()))
+		l.lost = 0
+	}
+}
+
+// lose counts events that no line speaks for. It is called with mu held.
+func (l *class) lose(now time.Time, n int) {
+	if l.lost == 0 {
+		l.since = now
+	}
+	l.lost += n
 }
 
 func (l *class) summarise(now time.Time, s subject, r *repeat) {
-	if r.more == 0 || !l.token(now) {
+	switch {
+	case r.more == 0:
+		return
+	case !l.token(now):
+		l.lose(now, r.more)
 		return
 	}
-	l.log.out.LogAttrs(context.Background(), r.level, s.event+", repeated",
-		slog.String("who", clip(strings.ReplaceAll(s.who, "\x00", "/"))), slog.String("what", s.what),
-		slog.Int("times", r.more), slog.String("within", now.Sub(r.since).Round(time.Second).String()))
+	who := clip(strings.ReplaceAll(s.who, "\x00", "/"))
+	if s.from.IsValid() {
+		who = s.from.String()
+	}
+	attrs := []slog.Attr{slog.String("who", who), slog.String("what", s.what)}
+	if s.listener != "" {
+		attrs = append(attrs, slog.String("listener", s.listener))
+	}
+	attrs = append(attrs, slog.Int("times", r.more), slog.String("within", now.Sub(r.since).Round(time.Second).String()))
+	l.log.out.LogAttrs(context.Background(), r.level, s.event+", repeated", attrs...)
 }
 
 func clip(s string) string {

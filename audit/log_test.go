@@ -95,3 +95,55 @@ func TestLongTextIsCut(t *testing.T) {
 		t.Errorf("a line of %d bytes", out.Len())
 	}
 }
+
+// What is refused at the door is one line per listener, reason and network, and a
+// minute later one that says how often it came again; what no line speaks for is told
+// as a number.
+func TestRefusalsAreAddedUp(t *testing.T) {
+	l, out, _ := newLog()
+	now := time.Unix(1000, 0)
+	built := 0
+	refuse := func(now time.Time, a netip.Addr, listener, what string) {
+		l.Refused(now, slog.LevelWarn, "connection refused at the door", a, listener, what, func() []slog.Attr {
+			built++
+			return []slog.Attr{slog.String("limit", what)}
+		})
+	}
+	a := netip.MustParseAddr("203.0.113.7")
+	for i := range 1000 {
+		refuse(now, netip.AddrFrom4([4]byte{203, 0, 113, byte(i)}), "mqtts", "connect_rate_per_prefix")
+		refuse(now, a, "wss", "connect_rate_per_prefix")
+		refuse(now, a, "mqtts", "handshakes_total")
+	}
+	if n := strings.Count(out.String(), "\n"); n != 3 || built != 3 {
+		t.Fatalf("%d lines, %d were put together; want 3:\n%s", n, built, out)
+	}
+	out.Reset()
+	l.Sweep(now.Add(Window))
+	if n := strings.Count(out.String(), "times=999"); n != 3 {
+		t.Errorf("%d lines say how often it came again:\n%s", n, out)
+	}
+	for _, want := range []string{"who=203.0.113.0/24", "what=connect_rate_per_prefix listener=mqtts", "what=connect_rate_per_prefix listener=wss", "what=handshakes_total listener=mqtts", "within=1m0s"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("not told: %s\n%s", want, out)
+		}
+	}
+	out.Reset()
+	now = now.Add(2 * Window)
+	for i := range 5000 {
+		refuse(now, netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}), "mqtts", "connections_total")
+	}
+	out.Reset()
+	l.Sweep(now.Add(Window))
+	if !strings.Contains(out.String(), "about=strangers events=4900") {
+		t.Errorf("what was left out is not told:\n%s", out)
+	}
+	out.Reset()
+	if l.Sweep(now.Add(3 * Window)); out.Len() > 0 {
+		t.Errorf("told twice:\n%s", out)
+	}
+	refuse(now.Add(3*Window), a, "mqtts", "connections_total")
+	if n := testing.AllocsPerRun(100, func() { refuse(now.Add(3*Window), a, "mqtts", "connections_total") }); n != 0 {
+		t.Errorf("a refusal that is only counted allocates %v times", n)
+	}
+}

@@ -132,6 +132,10 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 	return nil
 }
 
+// comeAgain is the hint for who is refused because of what goes on at the moment.
+// It is the same for everybody.
+const comeAgain = "no room at the moment; come again after a pause that doubles with every attempt"
+
 // Refusal is the CONNACK that says no. v3 clients have five reasons only; for
 // what has none, nothing is sent [MQTT-3.2.2-6 of 3.1.1].
 func Refusal(v mqtt.Version, reason mqtt.ReasonCode, max uint32) []byte {
@@ -139,6 +143,10 @@ func Refusal(v mqtt.Version, reason mqtt.ReasonCode, max uint32) []byte {
 		return nil
 	}
 	c := mqtt.Connack{Reason: reason}
+	switch reason {
+	case mqtt.ServerBusy, mqtt.ServerUnavailable, mqtt.QuotaExceeded, mqtt.ConnectionRateExceeded: // for devices that all come at once
+		c.ReasonString = comeAgain
+	}
 	b := c.Append(nil, v, max)
 	if max != 0 && len(b) > int(max) { // [MQTT-3.1.2-24]
 		return nil

@@ -36,9 +36,9 @@ func (s *Server) handshakeFailed(now time.Time, from netip.AddrPort, l *listener
 	if id == metrics.HandshakesFailedGone {
 		level = slog.LevelDebug // port scans and health probes
 	}
-	s.broker.Log().Stranger(now, level, "TLS handshake failed", from.Addr(), why,
-		slog.String("address", from.String()), slog.String("listener", l.Name),
-		slog.String("why", why), slog.String("error", err.Error()))
+	s.broker.Log().Refused(now, level, "TLS handshake failed", from.Addr(), l.Name, why, func() []slog.Attr {
+		return []slog.Attr{slog.String("address", from.String()), slog.String("listener", l.Name), slog.String("why", why), slog.String("error", err.Error())}
+	})
 }
 
 func explainHandshake(err error) (metrics.ID, string) {

@@ -223,8 +223,9 @@ func (s *Server) misbehaved(now time.Time, c *Conn, e *mqtt.Error) {
 }
 
 // refusedAtDoor writes down that a limit of the door kept a connection out, once a
-// minute and limit.
+// minute, limit, listener and source network.
 func (s *Server) refusedAtDoor(now time.Time, r listener.Refusal, from netip.AddrPort, l *listener.Listener) {
-	s.broker.Log().Stranger(now, slog.LevelWarn, "connection refused at the door", from.Addr(), string(r),
-		slog.String("reason", string(r)), slog.String("limit", r.Key(l.Name)), slog.String("address", from.Addr().String()), slog.String("listener", l.Name))
+	s.broker.Log().Refused(now, slog.LevelWarn, "connection refused at the door", from.Addr(), l.Name, string(r), func() []slog.Attr {
+		return []slog.Attr{slog.String("reason", string(r)), slog.String("limit", r.Key(l.Name)), slog.String("address", from.Addr().String()), slog.String("listener", l.Name)}
+	})
 }

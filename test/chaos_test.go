@@ -78,10 +78,6 @@ func (p *bystanders) roundTrips(d time.Duration) []time.Duration {
 	return out
 }
 
-func quantile(sorted []time.Duration, q float64) time.Duration {
-	return sorted[int(q*float64(len(sorted)-1))]
-}
-
 // flood publishes at QoS 0 until its connection ends, and counts.
 func flood(w *wire, payload int) (sent *atomic.Int64) {
 	sent = new(atomic.Int64)

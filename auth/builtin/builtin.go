@@ -132,7 +132,8 @@ func (a *Authenticator) Close() {
 
 // Authenticate implements auth.Authenticator. Without a password, with a
 // generated secret, with a verified credential and when the queue is full, done
-// is called before it returns; else by a worker. A user who does not exist is
+// is called before it returns; else by a worker, or by whoever takes its place in a
+// full queue. A user who does not exist is
 // denied and not ignored: the refusal is the same as for a wrong password.
 func (a *Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) {
 	if !req.HasPassword || req.Password.Empty() {
@@ -149,10 +150,19 @@ func (a *Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) 
 		done(allowed(req, r))
 		return
 	}
-	if refusal := a.queue.push(job{req, done}); refusal != "" {
-		a.busy.Add(1)
-		done(auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerBusy, Detail: refusal})
+	refusal, out := a.queue.push(job{req, done})
+	if refusal != "" {
+		a.tooBusy(done, refusal)
 	}
+	if out.done != nil {
+		a.tooBusy(out.done, queueFull)
+	}
+}
+
+// tooBusy refuses a check that has no place in the queue.
+func (a *Authenticator) tooBusy(done func(auth.Result), refusal string) {
+	a.busy.Add(1)
+	done(auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerBusy, Detail: refusal})
 }
 
 // work is one worker: it hashes until the queue is closed and empty.
@@ -163,7 +173,7 @@ func (a *Authenticator) work() {
 		if !ok {
 			return
 		}
-		res := auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerUnavailable, Detail: "the password was not checked: the server is shutting down"}
+		res := auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerUnavailable, Detail: shuttingDown}
 		if open {
 			res = a.check(j.req, chosen)
 		}

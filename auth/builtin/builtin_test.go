@@ -226,7 +226,7 @@ func TestTheQueueIsBounded(t *testing.T) {
 	}
 	flood("192.0.2.77", 5)
 	if busy := d.auth.Stats().Busy; busy != 201 {
-		t.Errorf("%d were told busy, want 201: the queue is full", busy)
+		t.Errorf("%d were told busy, want 201: the queue is full, and whom it gives up is told, too", busy)
 	}
 	before := d.auth.Stats()
 	if !d.enters("dev", own) || !d.enters("alice", canary) {
