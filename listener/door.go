@@ -36,7 +36,7 @@ type Door struct {
 	connectDeadlineNanos atomic.Int64
 	count                *metrics.Shard
 	pressed
-	banned               func(now time.Time, a netip.Addr) bool // nil: nobody is
+	banned func(now time.Time, a netip.Addr) bool // nil: nobody is
 }
 
 // NewDoor makes a door; an error names the prefix length that makes no sense.
