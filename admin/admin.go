@@ -60,6 +60,7 @@ type StatusReport struct {
 	Retained      int64            `json:"retained_messages" doc:"Retained messages held, without the broker's own under $SYS."`
 	RetainedOwn   int64            `json:"retained_messages_own" doc:"Retained messages of the broker's own, under $SYS."`
 	Store         StoreStatus      `json:"store" doc:"What survives a crash."`
+	Memory        MemoryStatus     `json:"memory" doc:"Who keeps memory, and what is shed because it is short."`
 	Alarms        []AlarmStatus    `json:"alarms,omitempty" doc:"What is wrong now, the oldest first."`
 	ConfigFile    string           `json:"config_file" doc:"Configuration file in use; empty: built-in defaults."`
 	DataDir       string           `json:"data_dir" doc:"Data directory (node.data_dir)."`
@@ -152,6 +153,22 @@ type ListenerStatus struct {
 	Protocol    string `json:"protocol" doc:"Protocol spoken there."`
 	ClientCert  string `json:"client_cert,omitempty" enum:"none,optional,required" doc:"Whether clients are asked for a certificate; absent without TLS."`
 	Connections int64  `json:"connections" doc:"Network connections open on it now."`
+}
+
+// MemoryStatus is what there is of memory and who keeps it, in bytes.
+type MemoryStatus struct {
+	Level string       `json:"level" enum:"fine,warm,strangers,qos0,idle,lagging" doc:"How much is shed because memory is short."`
+	Limit int64        `json:"limit" doc:"The limit in force; 0: none."`
+	Sure  int64        `json:"sure" doc:"What is surely in use; its part of the limit decides the level."`
+	Rooms []MemoryRoom `json:"rooms" doc:"What parts of the broker keep, about; looked at within the last half minute."`
+	// Listeners are by name.
+	Listeners []MemoryRoom `json:"listeners" doc:"What connections at each listener keep, with the sessions whose clients came in there last."`
+}
+
+// MemoryRoom is a part of the broker.
+type MemoryRoom struct {
+	Name  string `json:"name" doc:"Which part, or listener."`
+	Bytes int64  `json:"bytes" doc:"What it keeps."`
 }
 
 // ReloadReport says what a reload did.

@@ -15,6 +15,29 @@ type ClientInfo struct {
 	SessionName
 	ClientConnection
 	SessionState
+	Memory ClientMemory `json:"memory" doc:"What the broker keeps in memory for the client, in bytes, about."`
+}
+
+// ClientMemory is what one client makes the broker keep in memory, in bytes. A message that
+// several sessions share counts for each of them.
+type ClientMemory struct {
+	Sum           int64 `json:"sum" doc:"All of it."`
+	Connection    int64 `json:"connection" doc:"The connection: a packet that came in part, what is on its way to the socket, TLS."`
+	Queue         int64 `json:"queue" doc:"Messages that wait in memory."`
+	Inflight      int64 `json:"inflight" doc:"Messages sent and not acknowledged."`
+	Pending       int64 `json:"pending" doc:"Publishes received and not settled."`
+	Subscriptions int64 `json:"subscriptions" doc:"Subscriptions, here and in the index."`
+	Names         int64 `json:"names" doc:"Topic aliases, and identifiers of QoS 2."`
+	Will          int64 `json:"will" doc:"The will."`
+	Session       int64 `json:"session" doc:"The session itself."`
+}
+
+func memoryOf(c *conn.ClientInfo) ClientMemory {
+	h := &c.SessionInfo.Held
+	return ClientMemory{
+		Sum: h.Sum() + c.Connection.Held, Connection: c.Connection.Held, Queue: h.Queue, Inflight: h.Inflight, Pending: h.Pending,
+		Subscriptions: h.Subscriptions, Names: h.Names, Will: h.Will, Session: h.Base,
+	}
 }
 
 // SessionName says whose session it is: it belongs to the identity and the client
@@ -73,6 +96,7 @@ type Dropped struct {
 	Expired   uint64 `json:"expired" doc:"They expired before they could be sent."`
 	TooLarge  uint64 `json:"too_large" doc:"They are over the client's Maximum Packet Size."`
 	Offline   uint64 `json:"qos0_offline" doc:"QoS 0 while nobody was connected."`
+	Overload  uint64 `json:"overload" doc:"The broker was short of memory."`
 }
 
 // SubscriptionInfo is one subscription, in EMQX's words where it has them.
@@ -98,8 +122,8 @@ func clientInfo(c *conn.ClientInfo) ClientInfo {
 		SubscriptionsCnt: c.Info.Subscriptions, InflightCnt: f.Inflight, InflightMax: f.InflightMax,
 		MqueueLen: f.Mqueue, MqueueMax: f.MqueueMax, MqueueBytes: f.MqueueBytes, MqueueBytesMax: f.MqueueBytesMax,
 		MqueueDropped: c.Dropped.Total(), AwaitingRelCnt: f.AwaitingRel, AwaitingRelMax: f.AwaitingRelMax, PendingCnt: f.Pending,
-		Dropped: Dropped{QueueFull: c.Dropped.QueueFull, Expired: c.Dropped.Expired, TooLarge: c.Dropped.TooLarge, Offline: c.Dropped.Offline},
-	}}
+		Dropped: Dropped{QueueFull: c.Dropped.QueueFull, Expired: c.Dropped.Expired, TooLarge: c.Dropped.TooLarge, Offline: c.Dropped.Offline, Overload: c.Dropped.Overload},
+	}, Memory: memoryOf(c)}
 	return out
 }
 

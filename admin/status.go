@@ -26,6 +26,15 @@ func registerStatus(api huma.API, o *Options) {
 		if r.Listeners == nil {
 			r.Listeners = []ListenerStatus{} // a list is never null in JSON
 		}
+		if r.Memory.Level == "" {
+			r.Memory.Level = "fine"
+		}
+		if r.Memory.Rooms == nil {
+			r.Memory.Rooms = []MemoryRoom{}
+		}
+		if r.Memory.Listeners == nil {
+			r.Memory.Listeners = []MemoryRoom{}
+		}
 		return &statusAnswer{r}, nil
 	})
 }

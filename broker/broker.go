@@ -114,14 +114,19 @@ type Broker struct {
 	overload
 	entrants
 
-	homes      int
-	seed       maphash.Seed
-	lastSID    atomic.Uint64
-	sessions   atomic.Int64 // of all homes
+	homes   int
+	seed    maphash.Seed
+	lastSID atomic.Uint64
+	totals
+}
+
+// totals are counted over all homes.
+type totals struct {
+	sessions   atomic.Int64
 	unsaid     atomic.Int64 // sessions that ended, which the log has refused to hear
 	keptOnline atomic.Int64 // of the sessions, connected and outliving the process
 	hearers    atomic.Int64 // subscriptions under $events/
-	subscribed atomic.Int64 // subscriptions of all homes
+	subscribed atomic.Int64 // subscriptions
 }
 
 // entrants is how clients prove who they are, and who of those may not come in all the same.

@@ -32,6 +32,7 @@ type SessionInfo struct {
 	By   auth.Principal // as last proven
 	Ref  Ref
 	Conn ConnRef // means nothing while offline
+	Held session.Held
 	session.Info
 }
 
@@ -54,7 +55,7 @@ func (h *Home) Walk(at *Place, want *Selection, effort int, fn func(SessionInfo)
 			continue
 		}
 		effort -= rowEffort
-		if !fn(SessionInfo{Key: r.s.Key, By: r.by, Ref: r.ref, Conn: r.conn, Info: r.info()}) {
+		if !fn(SessionInfo{Key: r.s.Key, By: r.by, Ref: r.ref, Conn: r.conn, Held: r.s.Held(), Info: r.info()}) {
 			return false
 		}
 	}

@@ -32,7 +32,8 @@ type Connection struct {
 	Since      time.Time // CONNECT was accepted
 	KeepAlive  time.Duration
 	CleanStart bool
-	OutBytes   int // queued and not yet written
+	OutBytes   int   // queued and not yet written
+	Held       int64 // bytes that it keeps beside its session, about
 	Paused     Paused
 	TLS        Agreed
 }
@@ -149,7 +150,7 @@ func (l *Loop) connection(i *broker.SessionInfo) Connection {
 		return Connection{}
 	}
 	out := Connection{
-		From: c.from, Since: time.UnixMilli(c.opened.at), CleanStart: c.opened.clean, KeepAlive: c.pace.keepAlive * 2 / 3, OutBytes: c.out.cost, TLS: c.sock.Agreed(),
+		From: c.from, Since: time.UnixMilli(c.opened.at), CleanStart: c.opened.clean, KeepAlive: c.pace.keepAlive * 2 / 3, OutBytes: c.out.cost, Held: l.held(c), TLS: c.sock.Agreed(),
 		Paused: Paused{Home: c.pace.held, Unread: c.pace.choked},
 	}
 	if c.pace.timed {

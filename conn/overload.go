@@ -73,6 +73,9 @@ func (s *Server) Taken() (bytes int64) {
 // those who keep most until they kept excess bytes together, or nobody is left who may be
 // closed. It returns when that is done, or with ctx; then it goes on all the same.
 func (s *Server) Shed(ctx context.Context, level load.Level, excess uint64) (closed int, err error) {
+	if level < load.QoS0 { // whoever is here is not concerned
+		return 0, nil
+	}
 	if level >= load.Idle {
 		for _, l := range s.loops {
 			l.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.trim(0) }})

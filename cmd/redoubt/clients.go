@@ -191,7 +191,10 @@ func printClient(cmd *cobra.Command, d *clientDetail) error {
 	line("mqueue", "%d of %d messages, %d of %d bytes", d.MqueueLen, d.MqueueMax, d.MqueueBytes, d.MqueueBytesMax)
 	line("awaiting rel", "%d of %d", d.AwaitingRelCnt, d.AwaitingRelMax)
 	line("not settled", "%d", d.PendingCnt)
-	line("dropped", "%d queue full, %d expired, %d too large, %d QoS 0 while away", d.Dropped.QueueFull, d.Dropped.Expired, d.Dropped.TooLarge, d.Dropped.Offline)
+	line("dropped", "%d queue full, %d expired, %d too large, %d QoS 0 while away, %d for want of memory", d.Dropped.QueueFull, d.Dropped.Expired, d.Dropped.TooLarge, d.Dropped.Offline, d.Dropped.Overload)
+	m := &d.Memory
+	line("memory", "%d bytes: connection %d, queue %d, inflight %d, not settled %d, subscriptions %d, names %d, will %d, session %d",
+		m.Sum, m.Connection, m.Queue, m.Inflight, m.Pending, m.Subscriptions, m.Names, m.Will, m.Session)
 	line("subscriptions", "%d", d.SubscriptionsCnt)
 	for i := range d.Subscriptions {
 		s := &d.Subscriptions[i]

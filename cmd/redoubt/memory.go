@@ -20,6 +20,7 @@ type means struct {
 	environment int64 // GOMEMLIMIT; memory.Unlimited without
 
 	overseer overseer
+	surveys  surveys
 	soon     chan struct{} // holds one when the overseer is to look at once
 }
 

@@ -210,6 +210,7 @@ func (n *node) oversee() {
 	n.metrics.Gauge(metrics.OverloadLevel, func() int64 { return int64(seen.level.Load()) })
 	n.metrics.Gauge(metrics.MemorySure, func() int64 { return int64(seen.sure.Load()) }) //nolint:gosec // it fits
 	n.metrics.Gauge(metrics.LoopLag, func() int64 { return seen.lag.Load() / 1000 })
+	n.reportRooms()
 	n.metrics.Gauge(metrics.CommitWait, func() int64 { return seen.commitWait.Load() / 1000 })
 }
 

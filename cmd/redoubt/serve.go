@@ -153,6 +153,7 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 			n.count.Add(metrics.LogLinesSuppressed, lines.Forgive())
 			n.door.Sweep(now)
 			n.tidyRetained(now)
+			n.survey(ctx, surveyEvery)
 			n.compare()
 			n.tidyStore(ctx)
 			n.judgeLists(now)

@@ -99,6 +99,7 @@ func (n *node) Status() admin.StatusReport {
 		ConfigFile: loaded.File, DataDir: loaded.Config.Node.DataDir,
 	}
 	r.Store = n.storeStatus()
+	r.Memory = n.memoryStatus()
 	r.PendingRestart, r.NotInForce = n.unsettled()
 	r.Certificates = n.certificateStatus()
 	for _, a := range n.alarms.Active() {

@@ -85,6 +85,7 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	fmt.Fprintf(w, "sessions\t%d\n", s.Sessions)
 	fmt.Fprintf(w, "subscriptions\t%d\n", s.Subscriptions)
 	fmt.Fprintf(w, "retained messages\t%d, and %d of the broker's own under $SYS\n", s.Retained, s.RetainedOwn)
+	printMemoryStatus(w, &s.Memory)
 	printStoreStatus(w, &s.Store)
 	fmt.Fprintf(w, "configuration\t%s\n", file)
 	for _, line := range s.PendingRestart {

@@ -26,9 +26,11 @@ type delay struct {
 	over time.Time // since when it is over the alarm; zero: it is not
 	well time.Time // since when it is below what is slow; zero: it is not
 	on   bool
+	last time.Duration
 }
 
-// see answers the pressure: none below slow, a half there, and 1 at the alarm.
+// see answers the pressure: none below slow, a half there, and 1 at the alarm, by what two
+// looks in a row have seen: the door must not close on strangers because we had a hiccup.
 func (d *delay) see(now time.Time, late, slow, alarm time.Duration) (pressure float64) {
 	switch {
 	case late < alarm:
@@ -46,8 +48,9 @@ func (d *delay) see(now time.Time, late, slow, alarm time.Duration) (pressure fl
 	case now.Sub(d.well) >= recovered:
 		d.on = false
 	}
-	if late < slow {
+	both := min(late, d.last)
+	if d.last = late; both < slow {
 		return 0
 	}
-	return min(1, 0.5+0.5*float64(late-slow)/float64(alarm-slow))
+	return min(1, 0.5+0.5*float64(both-slow)/float64(alarm-slow))
 }

@@ -155,11 +155,14 @@ func TestLatenessIsJudgedOverTime(t *testing.T) {
 		if p := see(c.slow - 1).Pressure; p != 0 {
 			t.Errorf("%s: pressure %v before it is slow", name, p)
 		}
+		if p := see(c.alarm).Pressure; p != 0 {
+			t.Errorf("%s: pressure %v after one look", name, p)
+		}
 		if p := see(c.slow).Pressure; p != 0.5 {
 			t.Errorf("%s: pressure %v when it begins to be slow", name, p)
 		}
 		for i := range 5 {
-			if s := see(c.alarm); s.Pressure != 1 || s.Busy != "" {
+			if s := see(c.alarm); s.Pressure != min(1, 0.5+float64(i)) || s.Busy != "" {
 				t.Errorf("%s: after %d s: %+v", name, i+1, s)
 			}
 		}

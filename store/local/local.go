@@ -195,6 +195,19 @@ func (l *Log) Waiting(now time.Time) time.Duration {
 	return max(0, now.Sub(since))
 }
 
+// Held is the memory of what waits, was written last, and was read last, in bytes.
+func (l *Log) Held() (bytes int64) {
+	l.queue.mu.Lock()
+	bytes = int64(cap(l.queue.filling.buf))
+	l.queue.mu.Unlock()
+	l.ring.mu.Lock()
+	bytes += int64(cap(l.ring.buf))
+	l.ring.mu.Unlock()
+	l.picked.mu.Lock()
+	defer l.picked.mu.Unlock()
+	return bytes + int64(l.picked.bytes)
+}
+
 // Shards is 1.
 func (l *Log) Shards() int { return 1 }
 

@@ -93,6 +93,18 @@ type Stats struct {
 	PostingBytes, SessionBytes, RetainedBytes, ValueBytes, RescueBytes int64
 }
 
+// Held is the memory of the index on disk: what it has read, and what is to be written,
+// in bytes; 0 after Close.
+func (v *View) Held() int64 {
+	leave, err := v.door.enter()
+	if err != nil {
+		return 0
+	}
+	defer leave()
+	m := v.ix.db.Metrics()
+	return m.BlockCache.Size + int64(m.MemTable.Size) //nolint:gosec // of a memory
+}
+
 // Stats answers what there is now; zeros after Close.
 func (v *View) Stats() Stats {
 	leave, err := v.door.enter()
