@@ -205,8 +205,8 @@ var (
 	OverloadClosedIdle    = overloadClosed.of("class", "idle")
 	OverloadClosedLagging = overloadClosed.of("class", "lagging")
 	OverloadPauses        = count("redoubt_overload_pauses_total", "Times a publisher was not read any further because memory is short.")
-	LoopLag               = level("redoubt_loop_lag_microseconds", "How late the most belated event loop came to its work in the last second.")
-	CommitWait            = level("redoubt_store_commit_wait_microseconds", "How long the oldest of what is to be on disk before it is acknowledged has waited; the longest seen in the last second.")
+	LoopLag               = short("redoubt_loop_lag_seconds", "How late the most belated event loop came to its work in the last second.")
+	CommitWait            = short("redoubt_store_commit_wait_seconds", "How long the oldest of what is to be on disk before it is acknowledged has waited; the longest seen in the last second.")
 	memoryRooms           = family{"redoubt_memory_room_bytes", "What parts of the broker keep in memory, about; sessions, connections and subscriptions are looked at twice a minute.", gauge}
 	MemoryRooms           = memoryRooms.each("room", 0, "connections", "sessions", "router", "retained", "delayed", "store", "runtime") // At(index of the room)
 	MemorySure            = level("redoubt_memory_sure_bytes", "Memory that is surely in use: what the last collection left, stacks and the runtime's own. Its part of redoubt_memory_limit_bytes decides what is shed.")

@@ -66,7 +66,11 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		if catalogue[i].kind == gauge {
 			t = prometheus.GaugeValue
 		}
-		ch <- prometheus.MustNewConstMetric(d, t, float64(c.r.Value(ID(i))))
+		value := float64(c.r.Value(ID(i)))
+		if catalogue[i].micros {
+			value /= 1e6
+		}
+		ch <- prometheus.MustNewConstMetric(d, t, value)
 	}
 	c.r.collectVectors(ch)
 }

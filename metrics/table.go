@@ -25,6 +25,7 @@ type series struct {
 	name, help   string
 	kind         kind
 	label, value string // at most one label, whose value is fixed here
+	micros       bool   // kept in millionths of the unit
 }
 
 // catalogue holds every series, indexed by ID. It is filled while the package
@@ -38,7 +39,7 @@ type family struct {
 }
 
 func (f family) add(label, value string) ID {
-	catalogue = append(catalogue, series{f.name, f.help, f.kind, label, value})
+	catalogue = append(catalogue, series{name: f.name, help: f.help, kind: f.kind, label: label, value: value})
 	return ID(len(catalogue) - 1)
 }
 
@@ -59,6 +60,13 @@ func count(name, help string) ID { return family{name, help, counter}.add("", ""
 
 // level adds a gauge without labels.
 func level(name, help string) ID { return family{name, help, gauge}.add("", "") }
+
+// short adds a gauge of seconds without labels, which is kept in microseconds.
+func short(name, help string) ID {
+	id := level(name, help)
+	catalogue[id].micros = true
+	return id
+}
 
 // Range is a run of series indexed by a number the protocol already has: a
 // packet type, a QoS.
