@@ -192,7 +192,7 @@ func TestReauthenticatedAsBanned(t *testing.T) {
 func TestABannedWillIsGoneFromTheLog(t *testing.T) {
 	for _, online := range []bool{true, false} {
 		k := newKeptDesk(t, 1)
-		watch, c := k.join(0, "watch", long), k.join(0, "c", will(mqtt.Will{Topic: "open/will", Payload: []byte("gone"), DelaySeconds: 60}))
+		watch, c := k.join(0, "watch", long), k.join(0, "c", will(mqtt.Will{Topic: "open/will", Payload: []byte("gone"), QoS: 1, DelaySeconds: 60}))
 		k.hears(watch, "open/will", 1)
 		k.hears(c, "open/#", 1)
 		if !online {
