@@ -69,6 +69,11 @@ type StatusReport struct {
 
 	Certificates []CertificateStatus `json:"certificates,omitempty" doc:"What listeners show to clients."`
 
+	IdleSettings
+}
+
+// IdleSettings are those that were changed at run time and do not count now.
+type IdleSettings struct {
 	PendingRestart []string `json:"pending_restart,omitempty" doc:"Settings that were changed at run time and wait for the next start, one line each."`
 	NotInForce     []string `json:"not_in_force,omitempty" doc:"Settings of run time that do not fit and were left out, one line each."`
 }
