@@ -70,12 +70,11 @@ func TestKnownIsBounded(t *testing.T) {
 			t.Fatal("one that is there was forgotten")
 		}
 	}
+	k.Sweep(now.Add(time.Hour), 1000) // those who have gone
 	for i := range 40 {
-		k.Enter(now, at(60+i))
-	}
-	k.Enter(now, at(60)) // however many of the last were let in, all hundred are there now
-	for i := 0; k.Tracked() < 100 || k.forget(); i++ {
-		k.Enter(now, at(200+i))
+		if !k.Enter(now, at(200+i)) {
+			t.Fatalf("no room for %d", i)
+		}
 	}
 	if k.Enter(now, at(9999)) || k.Has(now, at(9999)) {
 		t.Error("entered where no room is")
