@@ -11,6 +11,7 @@ import (
 	"github.com/quic-go/quic-go"
 
 	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/pki"
 )
 
 // quicConn is the stream of MQTT on a QUIC connection, as a net.Conn. One goroutine
@@ -185,9 +186,13 @@ func explainQUIC(err error) (id metrics.ID, why string, inner error) {
 		return id, why, nil
 	case transport.ErrorCode.IsCryptoError():
 		for _, e := range transport.Unwrap() {
-			if e != nil && !errors.Is(e, net.ErrClosed) {
-				return 0, "", e
+			if e == nil || errors.Is(e, net.ErrClosed) {
+				continue
 			}
+			if refused := (*pki.Refused)(nil); errors.As(e, &refused) {
+				return 0, "", refused
+			}
+			return 0, "", errors.New(e.Error()) // it holds the alert that we sent, which is not the client's
 		}
 		return metrics.HandshakesFailedOther, "the handshake failed", nil
 	case transport.Remote || transport.ErrorCode == quic.NoError:
