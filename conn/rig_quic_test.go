@@ -182,10 +182,25 @@ func (c *quicClient) Close() error {
 	return c.host.Close()
 }
 
+// refusedConn is what is left of a connection that was not let in.
+type refusedConn struct{ net.Conn }
+
+func (refusedConn) Read([]byte) (int, error)         { return 0, net.ErrClosed }
+func (refusedConn) Write([]byte) (int, error)        { return 0, net.ErrClosed }
+func (refusedConn) Close() error                     { return nil }
+func (refusedConn) SetDeadline(time.Time) error      { return nil }
+func (refusedConn) SetReadDeadline(time.Time) error  { return nil }
+func (refusedConn) SetWriteDeadline(time.Time) error { return nil }
+
 // dial makes a connection and opens the stream.
 func (q *quicRig) dial(change ...func(*tls.Config, *quic.Config)) (*quicClient, error) {
 	q.next++
-	h := q.net.host((&net.UDPAddr{IP: net.IPv4(198, 51, byte(100+q.next/250), byte(1+q.next%250)), Port: 4433}).String())
+	return q.dialFrom((&net.UDPAddr{IP: net.IPv4(198, 51, byte(100+q.next/250), byte(1+q.next%250)), Port: 4433}).String(), change...)
+}
+
+// dialFrom does it from an address.
+func (q *quicRig) dialFrom(address string, change ...func(*tls.Config, *quic.Config)) (*quicClient, error) {
+	h := q.net.host(address)
 	t := &quic.Transport{Conn: h}
 	secure, conf := q.tls.Clone(), &quic.Config{
 		MaxIdleTimeout: 24 * time.Hour, InitialStreamReceiveWindow: 32 << 10, InitialConnectionReceiveWindow: 32 << 10,
