@@ -45,7 +45,24 @@ func (c *Client) open(parent, ctx context.Context) error {
 			return err
 		}
 	}
-	conn, err := o.DialContext(ctx, "tcp", o.address())
+	if o.QUIC {
+		conn, state, err := dialQUIC(ctx, o, setup)
+		switch {
+		case err == nil:
+		case isTLS(err):
+			return explainTLS(parent, o, setup, err)
+		default:
+			return explainDial(parent, o, err)
+		}
+		c.conn, c.tls = conn, setup
+		c.tracef("QUIC: %s, %s", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite))
+		return nil
+	}
+	network, address := "tcp", o.address()
+	if o.Socket != "" {
+		network, address = "unix", o.Socket
+	}
+	conn, err := o.DialContext(ctx, network, address)
 	if err != nil {
 		return explainDial(parent, o, err)
 	}

@@ -25,6 +25,10 @@ func explainDial(parent context.Context, o *Options, err error) error {
 		e.Kind = KindResolve
 		e.What = fmt.Sprintf("cannot resolve the host name %s: %s", quote(o.Host), dnsReason(dns))
 		e.Help = []string{"check the spelling of the name (-h), or give the address"}
+	case o.Socket != "" && errors.Is(err, syscall.ECONNREFUSED):
+		e.Kind = KindRefused
+		e.What = "nobody listens on the socket " + quote(o.Socket) + " any more"
+		e.Help = []string{"a stopped broker left it; check whether the broker runs: `redoubt status`"}
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Kind = KindRefused
 		e.What = fmt.Sprintf("connection to %s refused: nothing listens at that port", at)
@@ -33,6 +37,9 @@ func explainDial(parent context.Context, o *Options, err error) error {
 		e.Kind = KindTimeout
 		e.What = fmt.Sprintf("no answer from %s within %s", at, o.ConnectTimeout)
 		e.Help = []string{"a firewall between here and there drops the packets, or the address is not the broker's"}
+		if o.QUIC {
+			e.Help = []string{"nothing listens at that port, or a firewall drops UDP; QUIC cannot tell one from the other"}
+		}
 	default:
 		e.Kind = KindUnreachable
 		e.What = fmt.Sprintf("cannot reach %s: %s", at, bareReason(err))

@@ -44,8 +44,11 @@ const (
 // Options the server would be asked for no reason strings.
 type Options struct {
 	Host string
-	Port uint16 // 0: 8883 with TLS, 1883 without
+	Port uint16 // 0: 8883 with TLS, 1883 without, 14567 with QUIC
 	TLS  *TLS   // nil: plaintext
+	QUIC bool   // over UDP; needs TLS
+	// Socket is the path of a unix socket to connect to in place of Host and Port.
+	Socket string
 	// Connect is what CONNECT says. Version 0 is 5.0. MaximumPacketSize bounds
 	// incoming packets whatever the version; ReceiveMaximum is announced in 5.0.
 	// Password is ignored: it comes from the field below.
@@ -93,6 +96,9 @@ func (o *Options) complete() {
 		if o.TLS != nil {
 			o.Port = DefaultTLSPort
 		}
+		if o.QUIC {
+			o.Port = DefaultQUICPort
+		}
 	}
 	c := &o.Connect
 	if c.Version == 0 {
@@ -126,8 +132,12 @@ func (o *Options) verify() error {
 		return &Error{Kind: KindOptions, What: fmt.Sprintf(format, args...)}
 	}
 	switch {
-	case o.Host == "":
+	case o.Host == "" && o.Socket == "":
 		return bad("no host to connect to")
+	case o.QUIC && o.TLS == nil:
+		return bad("QUIC has no plaintext")
+	case o.Socket != "" && (o.TLS != nil || o.QUIC):
+		return bad("a unix socket is spoken to in plaintext")
 	case c.Version != mqtt.V31 && c.Version != mqtt.V311 && c.Version != mqtt.V5:
 		return bad("protocol level %d is none this client speaks (3, 4 or 5)", c.Version)
 	case c.HasAuthMethod:
@@ -147,4 +157,9 @@ func (o *Options) verify() error {
 }
 
 // address is what we connect to, for messages.
-func (o *Options) address() string { return net.JoinHostPort(o.Host, strconv.Itoa(int(o.Port))) }
+func (o *Options) address() string {
+	if o.Socket != "" {
+		return "unix:" + o.Socket
+	}
+	return net.JoinHostPort(o.Host, strconv.Itoa(int(o.Port)))
+}

@@ -46,6 +46,7 @@ func (l *loader) checkListeners(c *Config) {
 		if c.Authn.Chains[ln.Authn] == nil && !l.problems.about(key+".authn") && !l.problems.about("authn.chains") {
 			l.wrong(key+".authn", quote(ln.Authn), "is no chain of authn.chains. There is %s.", oneOf(sorted(c.Authn.Chains)))
 		}
+		l.checkProtocol(&ln, key)
 		l.checkMeaning(&ln, key)
 		l.checkAccess(&ln, key)
 		l.checkProxy(&ln, key)
@@ -84,8 +85,10 @@ func (l *loader) checkBinds(c *Config) {
 	type taken struct {
 		key  string
 		bind Bind
+		udp  bool
 	}
 	var all []taken
+	udp := false // a port of UDP is another one than that of TCP with its number
 	add := func(key string, texts []string) {
 		for _, text := range texts {
 			b, err := ParseBind(text)
@@ -93,7 +96,7 @@ func (l *loader) checkBinds(c *Config) {
 				continue // refused already
 			}
 			for _, t := range all {
-				if !b.clashes(t.bind) {
+				if t.udp != udp || !b.clashes(t.bind) {
 					continue
 				}
 				at, value, other := key, text, t.key
@@ -107,12 +110,14 @@ func (l *loader) checkBinds(c *Config) {
 				l.wrong(at, quote(value), "is taken by %s. Choose another port%s.", other, hint)
 				return
 			}
-			all = append(all, taken{key, b})
+			all = append(all, taken{key, b, udp})
 		}
 	}
 	for _, name := range sorted(c.Listeners) {
+		udp = c.Listeners[name].Protocol == ProtocolQUIC
 		add("listeners."+name+".bind", c.Listeners[name].Bind)
 	}
+	udp = false
 	add("metrics.bind", c.Metrics.Bind)
 	add("enroll.bind", c.Enroll.Bind)
 }

@@ -60,12 +60,14 @@ const (
 	ProtocolMQTT  = "mqtt"  // MQTT over plain TCP
 	ProtocolWSS   = "wss"   // MQTT in WebSocket frames over TLS
 	ProtocolWS    = "ws"    // MQTT in WebSocket frames over plain TCP
+	ProtocolQUIC  = "quic"  // MQTT on a stream of QUIC
+	ProtocolUnix  = "unix"  // MQTT over a unix socket
 )
 
 // Listener is one entrance for clients.
 type Listener struct {
-	Protocol string   `yaml:"protocol"` // ProtocolMQTTS, ProtocolWSS, ProtocolMQTT or ProtocolWS
-	Bind     []string `yaml:"bind"`     // "host:port", see ParseBind; empty: the listener is off
+	Protocol string   `yaml:"protocol"` // ProtocolMQTTS and its like
+	Bind     []string `yaml:"bind"`     // "host:port", see ParseBind; of ProtocolUnix paths; empty: the listener is off
 	// Advertised is how clients reach it; ParseAdvertised takes each.
 	Advertised []string `yaml:"advertised"`
 	Access     []string `yaml:"access"` // AccessRules takes it; empty: every address may come in
@@ -90,8 +92,11 @@ type ListenerLimits struct {
 	ConnectRate int `yaml:"connect_rate"` // new connections per second; 0: not limited
 }
 
-// Plaintext tells whether passwords cross this listener unencrypted.
-func (l *Listener) Plaintext() bool { return l.Protocol == ProtocolMQTT || l.Protocol == ProtocolWS }
+// Plaintext tells whether passwords cross this listener unencrypted. Of a unix socket
+// they do not leave the host.
+func (l *Listener) Plaintext() bool {
+	return l.Protocol == ProtocolMQTT || l.Protocol == ProtocolWS || l.Protocol == ProtocolUnix
+}
 
 // WebSocket tells whether packets travel in WebSocket frames.
 func (l *Listener) WebSocket() bool { return l.Protocol == ProtocolWSS || l.Protocol == ProtocolWS }

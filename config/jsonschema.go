@@ -111,7 +111,7 @@ func valueSchema(row *Row) object {
 	case KindNameList:
 		return list(object{"type": "string", "pattern": nameFormECMA, "maxLength": 32})
 	case KindBinds:
-		return list(object{"type": "string", "pattern": `:[0-9]+$`})
+		return list(object{"type": "string", "pattern": `:[0-9]+$|/`})
 	case KindOrigins:
 		return list(object{"type": "string", "pattern": originPattern})
 	case KindHosts:

@@ -177,6 +177,9 @@ func (d *decoder) form(n *yaml.Node, s string, row *Row, path string) (string, b
 	case KindPath, KindPaths:
 		return d.path(n, s, row, path)
 	case KindBinds:
+		if row.Key == bindOfListener && isSocketPath(s) {
+			return d.path(n, s, row, path)
+		}
 		if _, err := ParseBind(s); err != nil {
 			d.refuse(n, path, quote(s), "%v.", err)
 			return "", false

@@ -189,8 +189,6 @@ const (
 )
 
 var later = []notBuilt{
-	{"listeners.<name>.protocol", "quic", partFlood},
-	{"listeners.<name>.protocol", "unix", partFlood},
 	{"backup", "", partBackup},
 	{"admin.bind", "", partControl},
 	{"audit", "", partAudit},

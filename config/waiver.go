@@ -62,6 +62,8 @@ func dangling(c *Config, scope string) string {
 		return "metrics are on loopback already"
 	case isListener && !exists:
 		return "there is no such listener"
+	case isListener && ln.Protocol == ProtocolUnix:
+		return "the listener is a file of this host"
 	case isListener && !ln.Plaintext():
 		return "the listener is encrypted"
 	case isListener:

@@ -200,7 +200,7 @@ const whyOverdue = "no accepted CONNECT within limits.connect_deadline"
 // refused writes down why a connection was not accepted. What can be repeated at
 // will is told once a minute per source prefix.
 func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) {
-	attrs := []slog.Attr{slog.String("address", c.from.String()), slog.String("listener", c.listener.Name)}
+	attrs := []slog.Attr{slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name)}
 	kind := why
 	msg, level := "connection closed before CONNECT", slog.LevelDebug // port scans and health probes do it
 	if why == whyOverdue {

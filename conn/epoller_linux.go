@@ -228,7 +228,11 @@ func (p *epoller) admit(l *listener.Listener, fd int, from netip.AddrPort, accep
 		p.engine.server.keptOut(now, refusal, by, from, l)
 		return
 	}
-	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if l.Protocol == listener.Unix {
+		p.hail(l, fd)
+	} else {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
 	l.Open.Add(1)
 	s := &fdSocket{poll: p, fd: int32(fd)}
 	c := &Conn{sock: s, place: place, listener: l, from: from, via: v}

@@ -30,14 +30,17 @@ func (s *Server) handshakeFailed(now time.Time, from netip.AddrPort, l *listener
 		s.upgradeFailed(now, from, l, failed)
 		return
 	}
-	id, why := explainHandshake(err)
+	id, why, inner := explainQUIC(err)
+	if inner != nil {
+		id, why = explainHandshake(inner)
+	}
 	s.count.Inc(id)
 	level := slog.LevelWarn
 	if id == metrics.HandshakesFailedGone {
 		level = slog.LevelDebug // port scans and health probes
 	}
 	s.broker.Log().Refused(now, level, "TLS handshake failed", from.Addr(), l.Name, why, func() []slog.Attr {
-		return []slog.Attr{slog.String("address", from.String()), slog.String("listener", l.Name), slog.String("why", why), slog.String("error", err.Error())}
+		return []slog.Attr{slog.String("address", whence(from)), slog.String("listener", l.Name), slog.String("why", why), slog.String("error", err.Error())}
 	})
 }
 
@@ -72,7 +75,7 @@ func explainHandshake(err error) (metrics.ID, string) {
 		return metrics.HandshakesFailedClientCert, "the client has shown no certificate, and the listener requires one (tls.client_cert); give it one that was issued by a CA of client_ca"
 	case strings.Contains(text, "failed to parse client certificate") || strings.Contains(text, "certificate containing RSA key larger") || strings.Contains(text, "certificate contains an unsupported public key"):
 		return metrics.HandshakesFailedClientCert, "the client has shown a certificate that TLS cannot use here: its key, or that of a CA it sent, is of a kind or size that is not accepted, or it cannot be read; issue it with an ECDSA P-256 key"
-	case strings.Contains(text, "unsupported application protocols"):
+	case strings.Contains(text, "unsupported application protocols"), strings.Contains(text, "did not request an application protocol"):
 		return metrics.HandshakesFailedOther, "the client asks for other protocols than this listener's (ALPN): mqtt, or http/1.1 where it is a WebSocket; it may be meant for another service"
 	case strings.Contains(text, "unsupported versions") || strings.Contains(text, "no cipher suite") || strings.Contains(text, "protocol version"):
 		return metrics.HandshakesFailedVersion, "client and server share no TLS version or cipher suite; see listeners.<name>.tls.profile"

@@ -55,7 +55,7 @@ func (p *Portable) Stop() {
 	p.stopped = true
 	for w := range p.live {
 		if !w.handed {
-			_ = w.raw.Close()
+			w.cut()
 		}
 	}
 }
@@ -87,7 +87,7 @@ func (p *Portable) Close() {
 	}
 	p.mu.Lock()
 	for w := range p.live {
-		_ = w.raw.Close()
+		w.cut()
 	}
 	p.mu.Unlock()
 	<-done
@@ -129,6 +129,10 @@ func (b *doorbell) close()     { b.timer.Stop() }
 
 // accept is one listening socket's goroutine.
 func (p *Portable) accept(l *listener.Listener, socket net.Listener) {
+	if d, ok := socket.(*listener.Datagrams); ok {
+		p.acceptQUIC(l, d)
+		return
+	}
 	for {
 		nc, err := socket.Accept()
 		if err == nil {
@@ -154,7 +158,7 @@ func (p *Portable) accept(l *listener.Listener, socket net.Listener) {
 // admit asks the door and starts the connection's goroutine.
 func (p *Portable) admit(l *listener.Listener, nc net.Conn) {
 	now := p.server.clock.Now()
-	from := addrOf(nc)
+	from := addrOf(nc.RemoteAddr())
 	if l.Proxy.Load() != nil {
 		p.admitProxy(l, nc, now, from)
 		return
@@ -167,23 +171,31 @@ func (p *Portable) admit(l *listener.Listener, nc net.Conn) {
 	}
 	l.Open.Add(1)
 	place.Evictable(func() { _ = nc.Close() }) // whoever reads it learns of it
-	w := &wire{engine: p, listener: l, raw: nc, nc: nc, credit: make(chan struct{}, 1), done: make(chan struct{}), readerGone: make(chan struct{})}
+	p.begin(newWire(p, l, nc), now, from, place)
+}
+
+func newWire(p *Portable, l *listener.Listener, nc net.Conn) *wire {
+	return &wire{engine: p, listener: l, raw: nc, nc: nc, credit: make(chan struct{}, 1), done: make(chan struct{}), readerGone: make(chan struct{})}
+}
+
+// begin starts the goroutine of a connection that was let in.
+func (p *Portable) begin(w *wire, accepted time.Time, from netip.AddrPort, place listener.Admission) {
 	p.mu.Lock()
 	p.live[w] = struct{}{}
 	if p.stopped {
-		_ = nc.Close()
+		w.cut()
 	}
 	p.mu.Unlock()
 	p.wait.Add(1)
 	go func() {
 		defer p.wait.Done()
-		w.serve(now, from, place)
+		w.serve(accepted, from, place)
 	}()
 }
 
-// addrOf is the remote address, unmapped; the zero AddrPort if there is none.
-func addrOf(nc net.Conn) netip.AddrPort {
-	if a, ok := nc.RemoteAddr().(*net.TCPAddr); ok {
+// addrOf is an address, unmapped; the zero AddrPort if there is none.
+func addrOf(a net.Addr) netip.AddrPort {
+	if a, ok := a.(interface{ AddrPort() netip.AddrPort }); ok { // of TCP, UDP
 		ap := a.AddrPort()
 		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 	}
@@ -194,8 +206,9 @@ func addrOf(nc net.Conn) netip.AddrPort {
 type wire struct {
 	engine   *Portable
 	listener *listener.Listener
-	raw      net.Conn // the transport
-	nc       net.Conn // raw, or TLS over it
+	raw      net.Conn  // the transport
+	nc       net.Conn  // raw, or TLS over it
+	quic     *quicConn // raw, if it is one
 	conn     *Conn
 	handed   bool // to a loop; guarded by engine.mu
 	via      *via // nil unless a proxy has brought it
@@ -209,6 +222,9 @@ type wire struct {
 func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Admission) {
 	defer close(w.readerGone)
 	trust := w.listener.Clients.Load()
+	if w.quic != nil { // whose handshake began before
+		trust = w.quic.guest.trust
+	}
 	ws, err := w.shake(accepted.Add(w.listener.Door.Patience()), &place)
 	if kept := place.Handshaken(); !kept || place.Evicted() {
 		w.engine.server.count.Inc(metrics.ConnectionsClosedEvicted)
@@ -248,6 +264,9 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 func (w *wire) shake(deadline time.Time, place *listener.Admission) (ws *frames, err error) {
 	if !w.listener.Shakes() {
 		return nil, nil
+	}
+	if w.quic != nil {
+		return nil, w.shaken(place)
 	}
 	wait, refusal := place.Begin(w.engine.server.clock.Now(), w.listener.TLS != nil)
 	if refusal != "" {
@@ -298,6 +317,9 @@ func (w *wire) read() {
 			return
 		case <-w.credit:
 		}
+		if w.quic != nil {
+			w.quic.await() // without a buffer
+		}
 		b := getReadBuffer()
 		n, err := w.nc.Read(b)
 		// The loop gave the credit, so it waits for this event and c.loop holds.
@@ -327,9 +349,12 @@ func (w *wire) drain() { _, _ = io.CopyN(io.Discard, w.nc, drainMax) }
 // Read implements socket.
 func (w *wire) Read() { w.credit <- struct{}{} } // holds one, and is never asked twice
 
+// secured is a transport with TLS in it: *tls.Conn, *quicConn.
+type secured interface{ ConnectionState() tls.ConnectionState }
+
 // Shown implements socket.
 func (w *wire) Shown() []*x509.Certificate {
-	if t, ok := w.nc.(*tls.Conn); ok {
+	if t, ok := w.nc.(secured); ok {
 		return t.ConnectionState().PeerCertificates
 	}
 	return nil
@@ -337,7 +362,7 @@ func (w *wire) Shown() []*x509.Certificate {
 
 // Agreed implements socket.
 func (w *wire) Agreed() Agreed {
-	if t, ok := w.nc.(*tls.Conn); ok {
+	if t, ok := w.nc.(secured); ok {
 		return agreed(t.ConnectionState())
 	}
 	return Agreed{}
@@ -369,7 +394,7 @@ func (w *wire) Write(b []byte) (done bool) {
 func (w *wire) Close(politely bool, place listener.Admission) {
 	close(w.done)
 	if !politely {
-		_ = w.raw.Close()
+		w.cut()
 	}
 	w.engine.wait.Add(1)
 	go func() {
@@ -380,6 +405,15 @@ func (w *wire) Close(politely bool, place listener.Admission) {
 		<-w.readerGone
 		w.gone(&place)
 	}()
+}
+
+// cut ends whatever reads, writes or waits for the client. It does not block.
+func (w *wire) cut() {
+	if w.quic != nil {
+		w.quic.cut()
+		return
+	}
+	_ = w.raw.Close()
 }
 
 // goodbyeMax bounds how long a client may take to close its side.
@@ -406,4 +440,7 @@ func (w *wire) gone(place *listener.Admission) {
 	w.engine.mu.Lock()
 	delete(w.engine.live, w)
 	w.engine.mu.Unlock()
+	if w.quic != nil {
+		w.quic.guest.entrance.open.Done()
+	}
 }

@@ -31,6 +31,13 @@ func (a addressed) RemoteAddr() net.Addr { return a.from }
 // from is a connection from this address, on either engine.
 func (r *rig) from(address string) net.Conn {
 	r.t.Helper()
+	if r.quic != nil {
+		c, err := r.quic.dialFrom(address + ":4711")
+		if err != nil {
+			return refusedConn{}
+		}
+		return c
+	}
 	if r.real == nil {
 		a, b := net.Pipe()
 		r.pipes.conns <- addressed{a, &net.TCPAddr{IP: net.ParseIP(address), Port: 4711}}

@@ -62,6 +62,13 @@ func (r *rig) connection() net.Conn {
 // transport is what a connection begins with.
 func (r *rig) transport() net.Conn {
 	r.t.Helper()
+	if r.quic != nil {
+		c, err := r.quic.dial()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return c
+	}
 	nc := r.bare()
 	if r.real == nil {
 		return nc
@@ -123,6 +130,9 @@ func (r *rig) running(f func()) {
 // sockets as far as many turns of every loop without an effect can tell. What
 // must come is therefore waited for; settle is for what must not.
 func (r *rig) settle() {
+	if r.quic != nil {
+		passes(quicCalm)
+	}
 	if r.real == nil {
 		synctest.Wait()
 		return

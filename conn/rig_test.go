@@ -47,7 +47,11 @@ type rig struct {
 	ended   bool
 	proxy   func() net.Conn // makes connections; nil: nothing special
 
+	entrance  *listener.Listener
+	strangers int64 // who may be inside without having said who he is; 0: 5000
+
 	pipes *pipes        // portable engine
+	quic  *quicRig      // portable engine, QUIC
 	real  *realSockets  // engine of this system
 	clock *clock.Manual // engine of this system
 	heard atomic.Int64  // packets that clients have read
@@ -71,6 +75,7 @@ func play(t *testing.T, f func(r *rig), change ...func(*rig)) {
 	})
 	t.Run("native", func(t *testing.T) { f(newRealRig(t, nil, change...)) })
 	t.Run("native TLS", func(t *testing.T) { f(newRealRig(t, testCertificate(t), change...)) })
+	overQUIC(t, f, change...)
 	change = append(change[:len(change):len(change)], overWebSocket)
 	t.Run("portable WebSocket", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { f(newRig(t, change...)) })
@@ -116,13 +121,17 @@ func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listene
 		t.Fatal(err)
 	}
 	door, err := listener.NewDoor(listener.DoorLimits{
-		ConnectionsTotal: 5000, UnauthenticatedTotal: 5000, HandshakesTotal: 1000, ConnectDeadline: 10 * time.Second,
+		ConnectionsTotal: 5000, UnauthenticatedTotal: cmp.Or(r.strangers, 5000), HandshakesTotal: 1000, ConnectDeadline: 10 * time.Second,
 	}, r.metrics.NewShard())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.close)
-	if err := r.server.Serve(&listener.Listener{Name: "test", Protocol: "mqtt", Chain: "default", Door: door, TLS: secure, WebSocket: r.web, Sockets: []net.Listener{in}}); err != nil {
+	r.entrance = &listener.Listener{Name: "test", Protocol: "mqtt", Chain: "default", Door: door, TLS: secure, WebSocket: r.web, Sockets: []net.Listener{in}}
+	if r.quic != nil {
+		r.quic.entrance(r.entrance)
+	}
+	if err := r.server.Serve(r.entrance); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -292,6 +301,9 @@ func (c *client) next() (packet, bool) {
 
 // wanted is the next packet, which must come.
 func (c *client) wanted() (packet, bool) {
+	if c.r.quic != nil {
+		return c.arrives()
+	}
 	if c.r.real == nil {
 		return c.next()
 	}

@@ -70,7 +70,7 @@ type Server struct {
 	count   *metrics.Shard // of the engine's goroutines
 	clock   clock.Clock
 	loops   []*Loop
-	engine  Engine
+	engine  Engine // of sockets
 
 	running sync.WaitGroup // loops
 	dealing sync.WaitGroup // timers for handshakes that wait for a processor
@@ -81,6 +81,7 @@ type Server struct {
 	mu        sync.Mutex // guards everything below
 	next      int        // loop of the next connection
 	listeners []*listener.Listener
+	carrier   *Portable // engine of listeners with datagrams; nil: there was none
 }
 
 // New starts the loops. It fails when the system has not what they wait with;
@@ -120,7 +121,31 @@ func (s *Server) Serve(l *listener.Listener) error {
 	s.mu.Lock()
 	s.listeners = append(s.listeners, l)
 	s.mu.Unlock()
-	return s.engine.Serve(l)
+	return s.engineFor(l).Serve(l)
+}
+
+// engineFor is who moves the bytes of l: QUIC is goroutines whatever the system has.
+// Every engine feeds the same loops.
+func (s *Server) engineFor(l *listener.Listener) Engine {
+	if _, portable := s.engine.(*Portable); portable || l.Protocol != listener.QUIC {
+		return s.engine
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.carrier == nil {
+		s.carrier = NewPortable(s).(*Portable)
+	}
+	return s.carrier
+}
+
+// engines are those that were asked to serve something.
+func (s *Server) engines() []Engine {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.carrier != nil {
+		return []Engine{s.engine, s.carrier}
+	}
+	return []Engine{s.engine}
 }
 
 // born counts a connection before a loop is told of it, and died after its loop
@@ -153,7 +178,9 @@ func (s *Server) Shutdown(ctx context.Context) {
 	for _, l := range listeners {
 		l.Close()
 	}
-	s.engine.Stop()
+	for _, e := range s.engines() {
+		e.Stop()
+	}
 	for _, l := range s.loops {
 		l.inbox.post(event{kind: evCall, fn: (*Loop).end})
 	}
@@ -169,7 +196,9 @@ func (s *Server) Shutdown(ctx context.Context) {
 		}
 		<-s.ended
 	}
-	s.engine.Close()
+	for _, e := range s.engines() {
+		e.Close()
+	}
 	s.dealing.Wait()
 }
 
@@ -218,7 +247,7 @@ func (s *Server) Each(fn func(now time.Time, h *broker.Home)) {
 // misbehaved writes down a protocol mistake of a connected client.
 func (s *Server) misbehaved(now time.Time, c *Conn, e *mqtt.Error) {
 	s.broker.Log().Stranger(now, slog.LevelInfo, "client broke the protocol, closed", c.from.Addr(), e.Rule,
-		slog.String("address", c.from.String()), slog.String("listener", c.listener.Name),
+		slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name),
 		slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))
 }
 
@@ -226,6 +255,6 @@ func (s *Server) misbehaved(now time.Time, c *Conn, e *mqtt.Error) {
 // minute, limit, listener and source network.
 func (s *Server) refusedAtDoor(now time.Time, r listener.Refusal, from netip.AddrPort, l *listener.Listener) {
 	s.broker.Log().Refused(now, slog.LevelWarn, "connection refused at the door", from.Addr(), l.Name, string(r), func() []slog.Attr {
-		return []slog.Attr{slog.String("reason", string(r)), slog.String("limit", r.Key(l.Name)), slog.String("address", from.Addr().String()), slog.String("listener", l.Name)}
+		return []slog.Attr{slog.String("reason", string(r)), slog.String("limit", r.Key(l.Name)), slog.String("address", whenceAddr(from.Addr())), slog.String("listener", l.Name)}
 	})
 }

@@ -11,12 +11,17 @@ import (
 // More lets clients in at sockets that l has got since it was served. After an error
 // nothing is accepted at any of them; whoever opened them closes them.
 func (s *Server) More(l *listener.Listener, sockets []net.Listener) error {
-	return s.engine.More(l, sockets)
+	return s.engineFor(l).More(l, sockets)
 }
 
 // Unserve accepts nothing more at these sockets, which the caller closes afterwards. Who has
 // come in there stays.
-func (s *Server) Unserve(sockets []net.Listener) { s.engine.Unserve(sockets) }
+func (s *Server) Unserve(sockets []net.Listener) {
+	s.engine.Unserve(slices.DeleteFunc(slices.Clone(sockets), func(l net.Listener) bool {
+		_, carries := l.(*listener.Datagrams)
+		return carries // nobody waits for these
+	}))
+}
 
 // Dismiss ends the connections of a listener that is gone for good, with a word where the
 // protocol has one. It returns at once; the loops do it beside their work.

@@ -85,8 +85,8 @@ func (l *Loop) recheck(from int) {
 func (l *Loop) withdrawn(c *Conn, err error) {
 	l.count.Inc(metrics.CertificatesWithdrawn)
 	by := l.home.Who(c.session)
-	l.server.broker.Log().Event(l.now, slog.LevelWarn, "the certificate of a client was withdrawn, closed", c.from.String(),
-		slog.String("address", c.from.String()), slog.String("listener", c.listener.Name), slog.String("user", by.Username), slog.String("client_id", by.ClientID),
+	l.server.broker.Log().Event(l.now, slog.LevelWarn, "the certificate of a client was withdrawn, closed", whence(c.from),
+		slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name), slog.String("user", by.Username), slog.String("client_id", by.ClientID),
 		slog.String("why", err.Error()))
 	l.home.Fail(l.now, c.session, &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: err.Error()})
 }

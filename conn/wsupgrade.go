@@ -69,5 +69,5 @@ func (s *Server) upgradeFailed(now time.Time, from netip.AddrPort, l *listener.L
 	}
 	s.count.Inc(id)
 	s.broker.Log().Stranger(now, level, "WebSocket upgrade failed", from.Addr(), kind,
-		slog.String("address", from.String()), slog.String("listener", l.Name), slog.String("why", why))
+		slog.String("address", whence(from)), slog.String("listener", l.Name), slog.String("why", why))
 }

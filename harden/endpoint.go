@@ -60,7 +60,7 @@ func (e *Env) endpoints(ctx context.Context) (eps []endpoint, strangers []socket
 			strangers = append(strangers, *s)
 			continue
 		}
-		if s.protocol == "" {
+		if s.protocol == "" || s.network != "tcp" { // see unprobed
 			continue
 		}
 		for _, a := range s.targets() {

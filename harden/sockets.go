@@ -229,7 +229,9 @@ func (e *Env) recognise(s *socket, b *BrokerReport) {
 	if s.network == "unix" {
 		if s.path == e.Config.Admin.Socket {
 			s.name, s.key = "administration", "admin.socket"
+			return
 		}
+		s.recogniseFile(b)
 		return
 	}
 	for _, l := range b.Listeners {

@@ -17,7 +17,7 @@ import (
 // Listener is one named entrance for clients, with the sockets it listens on.
 type Listener struct {
 	Name      string
-	Protocol  string                      // as in the configuration: mqtts, mqtt, wss, ws
+	Protocol  string                      // as in the configuration: mqtts, mqtt, wss, ws, quic, unix
 	Chain     string                      // authentication chain
 	TLS       *tls.Config                 // nil: plaintext
 	Clients   atomic.Pointer[pki.Clients] // how certificates of clients are judged; nil: nobody is asked for one

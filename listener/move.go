@@ -37,7 +37,7 @@ func (l *Listener) Move(addresses []string, soft ...string) (*Move, error) {
 		if slices.Contains(l.bound, a) || slices.Contains(m.bound, a) {
 			continue
 		}
-		s, granted, err := listen(a, ListenBacklog)
+		s, granted, err := l.listen(a)
 		if i >= len(addresses) && errors.Is(err, syscall.EADDRNOTAVAIL) {
 			m.Absent = append(m.Absent, a)
 			continue

@@ -33,6 +33,7 @@ type door struct {
 	port int
 	tls  *tls.Config // nil: plain
 	web  bool        // in WebSocket frames
+	quic bool        // over UDP
 	no   byte        // third byte of the addresses that attack it
 }
 

@@ -51,7 +51,10 @@ func (d door) asks() bool { return strings.HasSuffix(d.name, "asks") }
 // greets goes through a handshake and says CONNECT, or asks for a WebSocket. Only the first
 // byte that is read tells whether it is in: in TLS 1.3 the client is done before the broker
 // has judged it.
-func (d door) greets(from net.IP, conf *tls.Config) (*tls.Conn, error) {
+func (d door) greets(from net.IP, conf *tls.Config) (greeted, error) {
+	if d.quic {
+		return d.greetsQUIC(from, conf)
+	}
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}, Timeout: patience}
 	conn, err := dialer.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", d.port))
 	if err != nil {

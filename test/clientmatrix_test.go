@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"math/big"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,16 +72,21 @@ func TestClientCertificateMatrix(t *testing.T) {
 		return fmt.Sprintf("  %s:\n    protocol: %s\n    bind: [\"127.0.0.1:%d\"]\n    authn: certificates\n    tls: {client_cert: %s, client_ca: [%s], crl: {files: [%s, %s, %s]}}\n",
 			name, protocol, port, ask, ca.path("ca.pem"), ca.path("crls.pem"), ca.path("field.pem"), ca.path("gone.pem"))
 	}
-	ports := []int{testkit.FreePort(t), testkit.FreePort(t), testkit.FreePort(t), testkit.FreePort(t)}
+	ports := []int{testkit.FreePort(t), testkit.FreePort(t), testkit.FreePort(t), testkit.FreePort(t), testkit.FreePort(t), testkit.FreePort(t)}
 	b := testkit.Start(t, testkit.Options{
-		Listeners: entry("must", "mqtts", ports[0], "required") + entry("webmust", "wss", ports[1], "required") + entry("may", "mqtts", ports[2], "optional") + entry("webmay", "wss", ports[3], "optional"),
-		Config:    "authn: {chains: {default: [builtin], certificates: [x509]}}\n",
+		Listeners: entry("must", "mqtts", ports[0], "required") + entry("webmust", "wss", ports[1], "required") + entry("may", "mqtts", ports[2], "optional") + entry("webmay", "wss", ports[3], "optional") +
+			entry("quicmust", "quic", ports[4], "required") + entry("quicmay", "quic", ports[5], "optional"),
+		Config: "authn: {chains: {default: [builtin], certificates: [x509]}}\n",
 	})
 	kept := ca.certify(device(), key.Public(), nil)
 	var tickets []func() (resumed bool, err error)
-	for i, name := range []string{"must", "webmust", "may", "webmay"} {
-		d := door{name: name + " asks", port: ports[i], web: i%2 == 1, no: byte(i)}
-		for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+	for i, name := range []string{"must", "webmust", "may", "webmay", "quicmust", "quicmay"} {
+		d := door{name: name + " asks", port: ports[i], web: i < 4 && i%2 == 1, quic: i > 3, no: byte(i)}
+		versions := []uint16{tls.VersionTLS12, tls.VersionTLS13}
+		if d.quic {
+			versions = versions[1:] // which has no other
+		}
+		for _, version := range versions {
 			conf := d.trusting(t, b, version)
 			conf.ClientSessionCache, conf.ServerName = tls.NewLRUClientSessionCache(1), "localhost"
 			conf.Certificates = []tls.Certificate{show(kept)}
@@ -97,7 +103,7 @@ func TestClientCertificateMatrix(t *testing.T) {
 			}
 			tickets = append(tickets, again)
 			for n, row := range rows {
-				if row.shown.Certificate == nil && i > 1 {
+				if row.shown.Certificate == nil && strings.HasSuffix(name, "may") {
 					continue // where it is only asked for, none is let go on to CONNECT
 				}
 				t.Run(fmt.Sprintf("%s %s %s", name, tls.VersionName(version), row.what), func(t *testing.T) {

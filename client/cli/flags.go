@@ -31,6 +31,7 @@ type whereFlags struct {
 	port     int
 	url      string
 	protocol string
+	socket   string
 	timeout  time.Duration
 }
 
@@ -79,7 +80,6 @@ func normalize(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 var notHere = []struct{ name, short, why string }{
 	{"bind-address", "A", "binding to a local address is not built"},
 	{"srv", "S", "SRV lookups are not built: name the host with -h"},
-	{"unix", "", "unix domain sockets are not built: connect by TLS"},
 	{"proxy", "", "SOCKS proxies are not built"},
 	{"psk", "", "TLS with pre-shared keys is not supported: use a client certificate, or a user name with a password"},
 	{"psk-identity", "", "TLS with pre-shared keys is not supported: use a client certificate, or a user name with a password"},
@@ -101,8 +101,9 @@ func (c *common) register(fs *pflag.FlagSet) {
 	c.window = client.DefaultInflight
 
 	fs.StringVarP(&c.where.host, "host", "h", "localhost", "`HOST` to connect to")
-	fs.VarP(wholeValue(&c.where.port, 1, 65535, "PORT"), "port", "p", "port to connect to (default 8883 with TLS, 1883 without)")
-	fs.StringVar(&c.where.protocol, "protocol", "mqtts", "`mqtts|mqtt`: TLS or plaintext")
+	fs.VarP(wholeValue(&c.where.port, 1, 65535, "PORT"), "port", "p", "port to connect to (default 8883 with TLS, 1883 without, 14567 with QUIC)")
+	fs.StringVar(&c.where.protocol, "protocol", "mqtts", "`mqtts|mqtt|quic`: TLS, plaintext, or TLS over QUIC")
+	fs.StringVar(&c.where.socket, "unix", "", "connect to a unix socket, `PATH`, in place of a host")
 	fs.StringVarP(&c.where.url, "url", "L", "", "all at once: `mqtts://[user[:password]@]host[:port]/topic`")
 	fs.Var(durationValue(&c.where.timeout, false), "connect-timeout", "longest time until CONNACK")
 

@@ -53,10 +53,21 @@ func (c *common) whereTo(o *client.Options) (topic string, err error) {
 	case "mqtts":
 	case "mqtt":
 		tls = false
+	case "quic":
+		o.QUIC = true
 	case "ws", "wss":
 		return "", usage("--protocol %s: WebSocket is not built here; use mqtts", c.where.protocol)
 	default:
-		return "", usage("--protocol is mqtts (TLS) or mqtt (plaintext), not %q", c.where.protocol)
+		return "", usage("--protocol is mqtts (TLS), mqtt (plaintext) or quic, not %q", c.where.protocol)
+	}
+	if c.given("unix") {
+		for _, flag := range []string{"url", "host", "port", "protocol"} {
+			if c.given(flag) {
+				return "", usage("--unix already says where to connect: leave out --%s", flag)
+			}
+		}
+		o.Host, o.Socket, o.TLS = "", c.where.socket, nil
+		return "", nil
 	}
 	if c.given("url") {
 		for flag, short := range map[string]string{"host": "-h", "port": "-p", "protocol": "--protocol"} {
@@ -71,7 +82,7 @@ func (c *common) whereTo(o *client.Options) (topic string, err error) {
 		if t.hasUsername && c.given("username") || t.hasSecret && (c.given("password") || c.given("password-file")) {
 			return "", usage("user name or password are given twice, in the URL and by a flag")
 		}
-		o.Host, o.Port, tls, topic = t.host, t.port, t.tls, t.topic
+		o.Host, o.Port, tls, o.QUIC, topic = t.host, t.port, t.tls, t.quic, t.topic
 		if t.hasUsername {
 			o.Connect.Username, o.Connect.HasUsername = t.username, true
 		}
@@ -83,9 +94,13 @@ func (c *common) whereTo(o *client.Options) (topic string, err error) {
 		o.TLS = nil
 	}
 	if o.Port == 0 {
-		o.Port = client.DefaultPort
-		if tls {
+		switch {
+		case o.QUIC:
+			o.Port = client.DefaultQUICPort
+		case tls:
 			o.Port = client.DefaultTLSPort
+		default:
+			o.Port = client.DefaultPort
 		}
 	}
 	return topic, nil
@@ -96,7 +111,10 @@ func (c *common) trustWhom(o *client.Options, d Defaults) error {
 	flags := []string{"cafile", "capath", "tls-use-os-certs", "cert", "key", "insecure"}
 	if o.TLS == nil {
 		for _, f := range flags {
-			if c.given(f) {
+			switch {
+			case c.given(f) && o.Socket != "":
+				return usage("--%s is for TLS, which a unix socket has not", f)
+			case c.given(f):
 				return usage("--%s is for TLS, and this connection is to be plaintext: leave out --protocol mqtt (or mqtt://)", f)
 			}
 		}

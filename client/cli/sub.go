@@ -267,7 +267,7 @@ func (c *common) limited(ctx context.Context) (context.Context, context.CancelFu
 
 // warnPlaintext tells that a password is about to cross a network in the clear.
 func (c *common) warnPlaintext(p *printer, o *client.Options) {
-	if o.TLS == nil && o.Connect.HasPassword && !loopback(o.Host) {
+	if o.TLS == nil && o.Socket == "" && o.Connect.HasPassword && !loopback(o.Host) {
 		p.warn("the password crosses the network to %s in the clear; leave out --protocol mqtt to use TLS", client.Printable(o.Host))
 	}
 	if o.TLS != nil && o.TLS.SkipHostName {

@@ -9,7 +9,7 @@ import (
 
 // target is what -L says at once: mqtt(s)://[username[:password]@]host[:port]/topic.
 type target struct {
-	tls                    bool
+	tls, quic              bool
 	host                   string
 	port                   uint16 // 0: the scheme's
 	username, password     string
@@ -29,9 +29,11 @@ func parseTarget(s string) (target, error) {
 	switch scheme {
 	case "mqtts":
 		t.tls = true
+	case "quic":
+		t.tls, t.quic = true, true
 	case "mqtt":
 	default:
-		return t, usage("the scheme %q is not one of mqtts (TLS) and mqtt (plaintext)", scheme)
+		return t, usage("the scheme %q is not one of mqtts (TLS), mqtt (plaintext) and quic", scheme)
 	}
 	authority, topic, _ := strings.Cut(rest, "/")
 	t.topic = topic

@@ -72,6 +72,9 @@ func (n *node) sayBound(l *door) {
 	if short := l.ShortBacklog(); short != "" {
 		n.log.Warn("the listen backlog is short", "listener", l.Name, "why", short)
 	}
+	if short := l.ShortBuffer(); short != "" {
+		n.log.Warn("the receive buffer is short", "listener", l.Name, "why", short)
+	}
 	if len(l.Addresses()) == 0 {
 		n.log.Warn("a listener has no address: its interfaces have none. It listens when they get one", "listener", l.Name)
 	}

@@ -371,6 +371,9 @@ func (n *node) open() error {
 func (n *node) listenBacklog() int64 {
 	least := int64(-1)
 	for _, l := range n.doors() {
+		if l.Protocol == config.ProtocolQUIC || l.Protocol == config.ProtocolUnix { // which have none that is known
+			continue
+		}
 		granted, known := l.Backlog()
 		if !known {
 			return -1

@@ -85,6 +85,10 @@ func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		return fmt.Errorf("turn core dumps off: %w", err)
 	}
+	// quic-go would say so on its own, past our log; see ShortBuffer.
+	if err := os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true"); err != nil {
+		return err
+	}
 	// Whatever we or a library make is nobody else's to read (P2.2).
 	syscall.Umask(0o077)
 	loaded, err := g.LoadConfig()

@@ -200,8 +200,8 @@ func subscribeCommand(c *config.Config, user string) string {
 	args := []string{"mosquitto_sub"}
 	for _, name := range sortedKeys(c.Listeners) {
 		l := c.Listeners[name]
-		if l.Plaintext() || len(l.Bind) == 0 {
-			continue
+		if l.Plaintext() || l.Protocol == config.ProtocolQUIC || len(l.Bind) == 0 {
+			continue // mosquitto_sub speaks no QUIC
 		}
 		host, port := "localhost", "8883"
 		if b, err := config.ParseBind(l.Bind[0]); err == nil {
