@@ -12,9 +12,36 @@ import (
 // Limits says which limits are in force; it must answer at once.
 type Limits interface{ Limits() LimitsReport }
 
-// LimitsReport is what the running process enforces for each client, in plain
-// numbers. It is what clients of this moment get, not what a file says.
+// LimitsReport is what the running process enforces. It is what clients of this moment
+// get, not what a file says.
 type LimitsReport struct {
+	ClientLimits
+	Listeners []ListenerRates `json:"listeners" doc:"Rates of the clients of each listener, by name."`
+	Total     TotalRate       `json:"publish_rate_total" doc:"What all clients may publish together."`
+	Connects  int64           `json:"connects_per_second" doc:"Connects of one identity and client identifier, each second; 0: not limited."`
+}
+
+// ListenerRates are how often the clients of a listener may do something.
+type ListenerRates struct {
+	Name              string    `json:"name" doc:"Name of the listener."`
+	MessagesPerSecond int64     `json:"messages_per_second" doc:"Publishes of one client, each second; 0: not limited."`
+	MessagesBurst     int64     `json:"messages_burst" doc:"How many may come at once."`
+	BytesPerSecond    int64     `json:"bytes_per_second" doc:"Bytes of its publishes, each second; 0: not limited."`
+	PublishExcess     string    `json:"publish_excess" enum:"pause,disconnect" doc:"What becomes of a client that publishes more."`
+	FiltersPerSecond  int64     `json:"filters_per_second" doc:"Filters of SUBSCRIBE and UNSUBSCRIBE of one client, each second; 0: not limited."`
+	FiltersBurst      int64     `json:"filters_burst" doc:"How many may come at once."`
+	SubscribeExcess   string    `json:"subscribe_excess" enum:"pause,disconnect" doc:"What becomes of a client that asks for more."`
+	Total             TotalRate `json:"publish_rate_total" doc:"What all clients of the listener may publish together."`
+}
+
+// TotalRate is what many clients may publish together.
+type TotalRate struct {
+	MessagesPerSecond int64 `json:"messages_per_second" doc:"Publishes each second; 0: not limited."`
+	BytesPerSecond    int64 `json:"bytes_per_second" doc:"Bytes each second; 0: not limited."`
+}
+
+// ClientLimits are those of one client, in plain numbers.
+type ClientLimits struct {
 	PacketBytes             int64 `json:"packet_bytes" doc:"Largest packet, with its header."`
 	ConnectPacketBytes      int64 `json:"connect_packet_bytes" doc:"Largest packet of a client that is not accepted yet."`
 	TopicLevels             int64 `json:"topic_levels" doc:"Levels of a topic name or filter."`

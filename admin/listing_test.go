@@ -17,6 +17,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/conn"
+	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
 )
@@ -94,13 +95,21 @@ func client(identity, id string, slot uint32) conn.ClientInfo {
 	return conn.ClientInfo{
 		SessionInfo: broker.SessionInfo{
 			Key: session.Key{Identity: identity, ClientID: id}, Ref: broker.Ref{Slot: slot, Gen: 1},
-			By:   auth.Principal{Identity: identity, Username: identity, ClientID: id, Listener: "mqtts", Addr: netip.MustParseAddr("192.0.2.7")},
-			Info: session.Info{Online: true, Version: mqtt.V5, ExpirySeconds: 60, HasWill: true, WillTopic: "w", Subscriptions: 2, Dropped: session.Drops{QueueFull: 3, TooLarge: 1}},
+			By:    auth.Principal{Identity: identity, Username: identity, ClientID: id, Listener: "mqtts", Addr: netip.MustParseAddr("192.0.2.7")},
+			Rates: spending(),
+			Info:  session.Info{Online: true, Version: mqtt.V5, ExpirySeconds: 60, HasWill: true, WillTopic: "w", Subscriptions: 2, Dropped: session.Drops{QueueFull: 3, TooLarge: 1}},
 		},
-		Loop: 3,
+		Loop: 3, At: t0,
 		Connection: conn.Connection{From: netip.MustParseAddrPort("192.0.2.7:4711"), Since: t0, KeepAlive: time.Minute, CleanStart: true, Paused: conn.Paused{Until: t0.Add(time.Second), Unread: true},
 			TLS: conn.Agreed{Version: "TLS 1.3", Suite: "TLS_AES_128_GCM_SHA256", Group: "X25519"}},
 	}
+}
+
+// spending is of a client that subscribes over its rate.
+func spending() broker.Spending {
+	s := broker.Spending{Filters: limit.Bucket{PerSecond: 10, Burst: 20}, By: broker.SubscribeQuota, Own: true, Since: t0}
+	s.Filters.Charge(t0, 25)
+	return s
 }
 
 func (r *rig) crowd(n int) {
@@ -276,11 +285,12 @@ func TestClientAsJSON(t *testing.T) {
 	want := ClientInfo{
 		SessionName: SessionName{ClientID: hostile, Identity: "alice", Username: "alice"},
 		ClientConnection: ClientConnection{Connected: true, ConnectedAt: c.ConnectedAt, IPAddress: "192.0.2.7", Port: 4711, Listener: "mqtts", ProtoName: "MQTT", ProtoVer: 5,
-			KeepAlive: 60, CleanStart: true, PausedBy: []string{"publish_rate", "unread_answers"}, PausedUntil: c.PausedUntil,
+			KeepAlive: 60, CleanStart: true, PausedBy: []string{"subscribe_rate", "unread_answers"}, PausedLimit: "listeners.mqtts.limits.subscribe_rate", PausedSince: c.PausedSince, PausedUntil: c.PausedUntil,
 			TLSVersion: "TLS 1.3", TLSCipher: "TLS_AES_128_GCM_SHA256", TLSGroup: "X25519"},
-		SessionState: SessionState{ExpiryInterval: 60, WillTopic: "w", HasWill: true, SubscriptionsCnt: 2, MqueueDropped: 4, Dropped: Dropped{QueueFull: 3, TooLarge: 1}},
+		SessionState: SessionState{ExpiryInterval: 60, WillTopic: "w", HasWill: true, SubscriptionsCnt: 2, MqueueDropped: 4, Dropped: Dropped{QueueFull: 3, TooLarge: 1},
+			Rates: []RateUse{{Limit: "subscribe_rate.filters", PerSecond: 10, Burst: 20, Spent: 25}}},
 	}
-	if got := fmt.Sprintf("%+v", c); got != fmt.Sprintf("%+v", want) || !c.ConnectedAt.Equal(t0) || !c.PausedUntil.Equal(t0.Add(time.Second)) {
+	if got := fmt.Sprintf("%+v", c); got != fmt.Sprintf("%+v", want) || !c.ConnectedAt.Equal(t0) || !c.PausedUntil.Equal(t0.Add(time.Second)) || !c.PausedSince.Equal(t0) {
 		t.Errorf("%s\nwant\n%+v", got, want)
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/conn"
+	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
 )
@@ -61,8 +62,10 @@ type ClientConnection struct {
 	ProtoVer       int        `json:"proto_ver" doc:"Protocol level: 3 (3.1), 4 (3.1.1) or 5."`
 	KeepAlive      int        `json:"keepalive,omitempty" doc:"Keep alive in force, seconds."`
 	CleanStart     bool       `json:"clean_start" doc:"Whether the connection asked for a new session; false while not connected."`
-	PausedBy       []string   `json:"paused_by,omitempty" enum:"publish_rate,other_home,unread_answers" doc:"Why the connection is not read now: it is over limits.publish_rate; what it published waits for another loop; it does not read its answers."`
-	PausedUntil    *time.Time `json:"paused_until,omitempty" doc:"When publish_rate ends."`
+	PausedBy       []string   `json:"paused_by,omitempty" enum:"publish_rate,subscribe_rate,listener_publish_rate_total,publish_rate_total,other_home,unread_answers" doc:"Why the connection is not read now: it is over its publish_rate or subscribe_rate; all clients of its listener, or of the node, are over their publish_rate_total, and it has more than its part of it; what it published waits for another loop; it does not read its answers."`
+	PausedLimit    string     `json:"paused_limit,omitempty" doc:"The setting that says how much, where it is a rate."`
+	PausedSince    *time.Time `json:"paused_since,omitempty" doc:"Since when it is over that rate, without a pause in between."`
+	PausedUntil    *time.Time `json:"paused_until,omitempty" doc:"When it is read again, if nothing changes."`
 	Congested      bool       `json:"congested,omitempty" doc:"The client does not take what it is sent; messages wait in the mqueue."`
 	TLSVersion     string     `json:"tls_version,omitempty" doc:"TLS version of the connection, such as TLS 1.3; absent without TLS and while not connected."`
 	TLSCipher      string     `json:"tls_cipher,omitempty" doc:"Its cipher suite."`
@@ -88,6 +91,15 @@ type SessionState struct {
 	AwaitingRelMax   int        `json:"awaiting_rel_max" doc:"The most of them."`
 	PendingCnt       int        `json:"pending_cnt" doc:"Publishes received and not settled."`
 	Dropped          Dropped    `json:"dropped" doc:"Messages this session lost, by reason."`
+	Rates            []RateUse  `json:"rates,omitempty" doc:"What the client has spent of its own rates; those without a limit are left out."`
+}
+
+// RateUse is how much of a rate is spent.
+type RateUse struct {
+	Limit     string `json:"limit" doc:"Its name, below limits or the limits of the listener."`
+	PerSecond int64  `json:"per_second" doc:"How much comes again each second."`
+	Burst     int64  `json:"burst" doc:"How much may be spent at once."`
+	Spent     int64  `json:"spent" doc:"How much of it is spent now; more than burst while the client is over the rate."`
 }
 
 // Dropped is why messages did not reach a client.
@@ -123,6 +135,7 @@ func clientInfo(c *conn.ClientInfo) ClientInfo {
 		MqueueLen: f.Mqueue, MqueueMax: f.MqueueMax, MqueueBytes: f.MqueueBytes, MqueueBytesMax: f.MqueueBytesMax,
 		MqueueDropped: c.Dropped.Total(), AwaitingRelCnt: f.AwaitingRel, AwaitingRelMax: f.AwaitingRelMax, PendingCnt: f.Pending,
 		Dropped: Dropped{QueueFull: c.Dropped.QueueFull, Expired: c.Dropped.Expired, TooLarge: c.Dropped.TooLarge, Offline: c.Dropped.Offline, Overload: c.Dropped.Overload},
+		Rates:   ratesOf(c),
 	}, Memory: memoryOf(c)}
 	return out
 }
@@ -130,7 +143,7 @@ func clientInfo(c *conn.ClientInfo) ClientInfo {
 func connectionOf(c *conn.ClientInfo) ClientConnection {
 	out := ClientConnection{
 		Connected: c.Online, ConnectedAt: moment(c.Since), DisconnectedAt: moment(c.LeftAt), Listener: c.By.Listener,
-		ProtoName: "MQTT", ProtoVer: int(c.Info.Version), KeepAlive: int(c.KeepAlive / time.Second), CleanStart: c.CleanStart,
+		ProtoName: "MQTT", ProtoVer: int(c.Info.Version), KeepAlive: int(c.KeepAlive / time.Second), CleanStart: c.CleanStart, PausedSince: moment(c.Rates.Since),
 		Congested: c.Congested, SendPend: c.OutBytes, TLSVersion: c.TLS.Version, TLSCipher: c.TLS.Suite, TLSGroup: c.TLS.Group, PausedUntil: moment(c.Paused.Until),
 	}
 	if c.By.Addr.IsValid() {
@@ -139,12 +152,34 @@ func connectionOf(c *conn.ClientInfo) ClientConnection {
 	if c.From.IsValid() {
 		out.IPAddress, out.Port = c.From.Addr().String(), int(c.From.Port())
 	}
+	if c.Rates.By != broker.NoQuota {
+		out.PausedBy, out.PausedLimit = append(out.PausedBy, quotaWords[c.Rates.By]), c.Rates.By.Key(c.By.Listener, c.Rates.Own)
+	}
 	for _, p := range []struct {
 		is   bool
 		word string
-	}{{!c.Paused.Until.IsZero(), "publish_rate"}, {c.Paused.Home, "other_home"}, {c.Paused.Unread, "unread_answers"}} {
+	}{{c.Paused.Home, "other_home"}, {c.Paused.Unread, "unread_answers"}} {
 		if p.is {
 			out.PausedBy = append(out.PausedBy, p.word)
+		}
+	}
+	return out
+}
+
+var quotaWords = map[broker.Quota]string{
+	broker.PublishQuota: "publish_rate", broker.SubscribeQuota: "subscribe_rate",
+	broker.EntranceQuota: "listener_publish_rate_total", broker.NodeQuota: "publish_rate_total",
+}
+
+// ratesOf is what a client has spent of its own rates.
+func ratesOf(c *conn.ClientInfo) (out []RateUse) {
+	r := &c.Rates
+	for _, u := range []struct {
+		name string
+		b    *limit.Bucket
+	}{{"publish_rate.messages", &r.Messages}, {"publish_rate.bytes", &r.Bytes}, {"subscribe_rate.filters", &r.Filters}, {"retained_rate.messages", &r.RetainedMessages}, {"retained_rate.bytes", &r.RetainedBytes}} {
+		if u.b.PerSecond > 0 {
+			out = append(out, RateUse{Limit: u.name, PerSecond: u.b.PerSecond, Burst: u.b.Burst, Spent: u.b.Spent(c.At)})
 		}
 	}
 	return out

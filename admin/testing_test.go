@@ -79,7 +79,9 @@ func (f *fake) Reload(ctx context.Context) (ReloadReport, error) {
 	return fn(ctx)
 }
 
-func (*fake) Limits() LimitsReport { return LimitsReport{PacketBytes: 1 << 20, Subscriptions: 100} }
+func (*fake) Limits() LimitsReport {
+	return LimitsReport{ClientLimits: ClientLimits{PacketBytes: 1 << 20, Subscriptions: 100}}
+}
 
 // rig is a running administration server with everything a test looks at.
 type rig struct {

@@ -5,7 +5,9 @@ package broker
 import (
 	"fmt"
 	"testing"
+	"time"
 
+	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
@@ -23,7 +25,10 @@ func TestAllocPublish(t *testing.T) {
 		{"QoS 0 to 100", 100, 0, 0},
 		{"QoS 1 to one", 1, 1, 2},
 	} {
-		d := newDesk(t, 1)
+		d := newDesk(t, 1, func(s *Settings) { // with every rate there is
+			s.PublishRate = PublishRate{Messages: 1e6, Bytes: 1 << 30, Burst: time.Minute}
+			s.PublishRateTotal = limit.FairRate{Messages: 1e8, Bytes: 1 << 40, Burst: time.Minute}
+		})
 		d.wires[0].drop = true
 		pub := d.sit(0, "pub")
 		for i := range row.subs {
@@ -53,6 +58,25 @@ func BenchmarkPublishQoS0ToOne(b *testing.B) {
 	p := &mqtt.Publish{Topic: []byte("open/x"), Payload: make([]byte, 256)}
 	b.ReportAllocs()
 	for b.Loop() {
+		d.homes[0].Publish(d.now, pub.ref, p)
+	}
+}
+
+// BenchmarkPublishWithinRates is the same under rates of the client, the listener and the node.
+func BenchmarkPublishWithinRates(b *testing.B) {
+	all := limit.FairRate{Messages: 1e8, Bytes: 1 << 40, Burst: 2 * time.Second}
+	each := PublishRate{Messages: 1e8, Bytes: 1 << 40, Burst: time.Minute}
+	d := newDesk(b, 1, func(s *Settings) {
+		s.PublishRate, s.PublishRateTotal = each, all
+		s.Entrances = map[string]*Entrance{"": {Offer: s.Offer, Rates: &EntranceRates{PublishRate: each, PublishRateTotal: all}}}
+	})
+	d.wires[0].drop = true
+	pub := d.sit(0, "pub")
+	d.sit(0, "sub").subscribe("open/x", 0)
+	p := &mqtt.Publish{Topic: []byte("open/x"), Payload: make([]byte, 256)}
+	b.ReportAllocs()
+	for b.Loop() {
+		d.now = d.now.Add(time.Microsecond)
 		d.homes[0].Publish(d.now, pub.ref, p)
 	}
 }

@@ -44,8 +44,8 @@ type Settings struct {
 	SessionsTotal         int // of the node, offline ones included (A066)
 	SubscriptionsTotal    int // of the node; 0: not limited
 	Takeovers             int // of one session in a row, then one a second; 0: not limited (A057)
-	PublishRate           PublishRate
-	Flapping              Flapping
+	Rates
+	Flapping Flapping
 
 	// Seconds.
 	KeepAliveMax     uint16
@@ -89,14 +89,6 @@ type PacketLimits struct {
 	TopicLevels        int
 	TopicBytes         int
 	ClientIDBytes      int
-}
-
-// PublishRate bounds what one client publishes, per second.
-type PublishRate struct {
-	Messages   int   // 0: accounted, not limited
-	Bytes      int64 // 0: accounted, not limited
-	Burst      time.Duration
-	Disconnect bool // in excess: DISCONNECT 0x96 in place of not reading
 }
 
 // Broker is shared by all loops and safe for concurrent use.
@@ -166,6 +158,7 @@ func New(o Options) *Broker {
 	if b.delayed == nil {
 		b.delayed = delay.NewAccount(delay.Limits{})
 	}
+	o.Settings.generation = 1
 	b.settings.Store(o.Settings)
 	b.SetChains(o.Chains)
 	b.back(o.Durable, o.Homes)
@@ -175,9 +168,13 @@ func New(o Options) *Broker {
 // Settings are those in force.
 func (b *Broker) Settings() *Settings { return b.settings.Load() }
 
-// Apply replaces the settings. Running sessions get the new limits with their
-// next connection; what is judged per packet changes at once.
-func (b *Broker) Apply(s *Settings) { b.settings.Store(s) }
+// Apply replaces the settings; s must be nobody else's. Running sessions get the new
+// limits with their next connection; rates and what is judged per packet change at once.
+// One call at a time.
+func (b *Broker) Apply(s *Settings) {
+	s.generation = b.Settings().generation + 1
+	b.settings.Store(s)
+}
 
 // Log is where refusals are written down.
 func (b *Broker) Log() *audit.Log { return b.log }

@@ -38,6 +38,7 @@ type backing struct {
 	durable *Durable // nil: nothing outlives the process
 	filters *filters
 	lines   *lines // nil with durable
+	fair    fairTotals
 	origins origins
 	applier applier
 	begun   atomic.Uint64 // messages up to this one may have been given out already

@@ -20,6 +20,8 @@ type Entrance struct {
 	Offer
 	// Mountpoint stands before every topic of a client, which does not see it.
 	Mountpoint template.Template
+	// Rates are those of its clients; nil: everybody's.
+	Rates *EntranceRates
 }
 
 // offer is what the clients of a listener may use.

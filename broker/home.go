@@ -99,6 +99,7 @@ type work struct {
 	endAt     time.Time                // when it is said again
 	intake    intake
 	shed      shedding
+	pacing    pacing
 }
 
 // resident is a session with what its home knows of it.
@@ -115,8 +116,7 @@ type resident struct {
 	lines   []*line        // of those, that the log may have something for
 	log     *durable       // nil: the session ends with the process
 
-	messages limit.Bucket
-	bytes    limit.Bucket
+	rates    rates
 	war      *limit.Bucket // of takeovers; nil: there was none
 	replays  []replay
 	replayed bool // listed in work.replaying
@@ -199,6 +199,7 @@ func (h *Home) evict(now time.Time, r *resident) {
 		h.reshare(now, r, true)
 	}
 	h.tell(now, r, EventEnded, nil)
+	h.remember(now, r)
 	h.vacate(r)
 }
 
@@ -328,6 +329,7 @@ func (h *Home) Tick(now time.Time) {
 	h.publishDelayed(now)
 	h.publishSys(now)
 	h.mark(now)
+	h.paceSome(now)
 }
 
 // Spent counts the deliveries this home has made, for whoever shares out turns.
@@ -336,7 +338,7 @@ func (h *Home) Spent() int { return h.spent }
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time {
 	next := h.timers.Next()
-	for _, at := range [...]time.Time{h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek()} {
+	for _, at := range [...]time.Time{h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek(), h.nextPace()} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}

@@ -28,11 +28,12 @@ const (
 
 // SessionInfo is what an operator sees of one session.
 type SessionInfo struct {
-	Key  session.Key
-	By   auth.Principal // as last proven
-	Ref  Ref
-	Conn ConnRef // means nothing while offline
-	Held session.Held
+	Key   session.Key
+	By    auth.Principal // as last proven
+	Ref   Ref
+	Conn  ConnRef // means nothing while offline
+	Held  session.Held
+	Rates Spending
 	session.Info
 }
 
@@ -55,7 +56,7 @@ func (h *Home) Walk(at *Place, want *Selection, effort int, fn func(SessionInfo)
 			continue
 		}
 		effort -= rowEffort
-		if !fn(SessionInfo{Key: r.s.Key, By: r.by, Ref: r.ref, Conn: r.conn, Held: r.s.Held(), Info: r.info()}) {
+		if !fn(SessionInfo{Key: r.s.Key, By: r.by, Ref: r.ref, Conn: r.conn, Held: r.s.Held(), Rates: h.spending(r), Info: r.info()}) {
 			return false
 		}
 	}

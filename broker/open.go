@@ -27,6 +27,7 @@ type Arrival struct {
 	admitted bool // however busy the node is by now
 	examined bool // and found good, and its will has the name that it has here
 	counted  bool // among the connects of its client
+	rated    bool // against the rate of connects
 }
 
 // Opened is the connection's session and what the loop must enforce for it.
@@ -45,10 +46,13 @@ type Opened struct {
 // older one can never come back: when the log has heard of its end.
 func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	set := h.b.Settings()
+	key := keyOf(&a.By, a.Connect.ClientID)
+	if e := h.mayConnect(now, a, key, set); e != nil {
+		return Opened{}, e
+	}
 	if e := h.examine(now, a, set); e != nil {
 		return Opened{}, e
 	}
-	key := keyOf(&a.By, a.Connect.ClientID)
 	old, present := h.lookup(key)
 	if present && !old.s.Online() { // what fell due since the last tick comes first
 		h.due(now, old, old.s.Tick(now), true)
@@ -85,6 +89,7 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	if !present { // [MQTT-3.1.2-6]
 		r = h.settle(session.New(key, h.b.lastSID.Add(1), set.Session), a.By)
 		r.war = h.work.wars.take(now, key) // it has fought as often as the one before
+		h.recall(r)
 	}
 	return h.attach(now, r, a, present, set), nil
 }
@@ -154,7 +159,6 @@ func (h *Home) attach(now time.Time, r *resident, a *Arrival, present bool, set 
 	}
 	h.timers.Clear(r.ref.Slot)
 	r.timer = time.Time{}
-	set.PublishRate.apply(&r.messages, &r.bytes)
 	keepAlive := set.keepAlive(c)
 	expiry := set.expiry(c)
 	h.wire.Send(r.conn, session.Packet(connack(a, set, r.offer, present, keepAlive, expiry)))
@@ -174,6 +178,7 @@ func (h *Home) attach(now time.Time, r *resident, a *Arrival, present bool, set 
 		AliasMaximum: c.TopicAliasMaximum, ExpirySeconds: expiry, Will: c.Will,
 	}, h.scratch.outs)
 	h.send(r, outs)
+	h.resumePace(now, r)
 	if r.stalled || r.s.PendingFull() || r.s.Unrouted() { // what an earlier connection published still waits
 		h.wire.Pause(r.conn, time.Time{})
 	}
@@ -260,12 +265,4 @@ func (s *Settings) connackFits(a *Arrival) bool {
 	c := a.Connect
 	return c.MaximumPacketSize == 0 ||
 		len(connack(a, s, s.offer(a.By.Listener), false, s.keepAlive(c), s.expiry(c))) <= int(c.MaximumPacketSize)
-}
-
-// apply brings a client's publish allowances in line with the rate. What was
-// spent stays spent: to connect again buys nothing. A rate of 0 is no limit.
-func (p PublishRate) apply(messages, bytes *limit.Bucket) {
-	burst := func(perSecond int64) int64 { return int64(float64(perSecond) * p.Burst.Seconds()) }
-	messages.PerSecond, messages.Burst = int64(p.Messages), burst(int64(p.Messages))
-	bytes.PerSecond, bytes.Burst = p.Bytes, burst(p.Bytes)
 }

@@ -113,7 +113,7 @@ func (h *Home) takeIn(now time.Time, r *resident, bytes int) {
 	}
 	i.run += int64(bytes) + intakeMessage
 	h.count.Inc(metrics.OverloadPauses)
-	h.wire.Pause(r.conn, now.Add(h.b.overload.pause(i.run)))
+	h.pauseAlso(r, now.Add(h.b.overload.pause(i.run)))
 }
 
 // Publishers wait for the next look, which comes within a tenth of a second. Where even

@@ -171,24 +171,6 @@ func (o *Offer) checkPublish(p *mqtt.Publish) *mqtt.Error {
 	return nil
 }
 
-// charge accounts a publish. In excess the loop stops reading the client, or
-// ends it; a packet already read is never dropped.
-func (h *Home) charge(now time.Time, r *resident, bytes int) (ok bool) {
-	r.messages.Charge(now, 1)
-	r.bytes.Charge(now, int64(bytes))
-	wait := max(r.messages.Wait(now), r.bytes.Wait(now))
-	if wait == 0 {
-		return true
-	}
-	if h.b.Settings().PublishRate.Disconnect {
-		h.fail(now, r, &mqtt.Error{Reason: mqtt.MessageRateTooHigh, Detail: "over limits.publish_rate"})
-		return false
-	}
-	h.count.Inc(metrics.PublisherPauses)
-	h.wire.Pause(r.conn, now.Add(wait))
-	return true
-}
-
 // route is the important path: permission, the retained store, who wants it,
 // delivery. Nothing before the permission has an effect on others. The
 // acknowledgement waits for what w says, and never precedes it [MQTT-4.3.2-4]: a home

@@ -110,7 +110,7 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 		p := &r.replays[0]
 		progress := h.b.retained.Step(now, p.real, &p.cursor, &p.portion, left, func(f *mqtt.Frame) bool {
 			qos := min(p.qos, f.QoS)
-			if !r.s.RoomForReplay(qos) || inline >= inlineMax && qos > 0 {
+			if !r.s.RoomForReplay(qos) || inline >= inlineMax && qos > 0 || h.overRetained(now, r) {
 				return false
 			}
 			left--
@@ -118,6 +118,7 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 			if f.Version > p.upTo || !h.mayReceive(now, r, f) { // the right may have gone since SUBSCRIBE
 				return true
 			}
+			h.chargeRetained(now, r, len(f.Topic())+len(f.Payload()))
 			if r.log != nil && qos > 0 {
 				inline += inlineCost(f)
 			}
@@ -125,7 +126,10 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 			return true
 		})
 		switch progress {
-		case retain.Stopped: // an acknowledgement or a drained socket wakes it
+		case retain.Stopped: // an acknowledgement, a drained socket or time wakes it
+			if h.overRetained(now, r) {
+				h.rest(now, r)
+			}
 			if h.b.retained.Heavy() {
 				r.unload()
 			}

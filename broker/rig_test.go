@@ -37,7 +37,8 @@ type fakeWire struct {
 	drop   bool // release what is sent and remember nothing
 	closed map[ConnRef]mqtt.ReasonCode
 	paused map[ConnRef]bool
-	refuse bool // this home's data lane is full
+	until  map[ConnRef]time.Time // of the last Pause
+	refuse bool                  // this home's data lane is full
 	inbox  []*Batch
 	full   map[ConnRef]bool // the socket takes no more
 	asked  int              // turns asked for by Again
@@ -63,10 +64,16 @@ func (w *fakeWire) Close(c ConnRef, say *mqtt.Disconnect, _ Cause) {
 	}
 }
 
-func (w *fakeWire) Pause(c ConnRef, _ time.Time) { w.paused[c] = true }
-func (w *fakeWire) Resume(c ConnRef)             { delete(w.paused, c) }
-func (w *fakeWire) Again()                       { w.asked++ }
-func (w *fakeWire) Holds(c ConnRef) Holding      { return w.holds[c] }
+func (w *fakeWire) Resume(c ConnRef) { delete(w.paused, c) }
+func (w *fakeWire) Again()           { w.asked++ }
+
+func (w *fakeWire) Pause(c ConnRef, until time.Time) {
+	w.until[c] = until
+	if w.paused[c] = true; !until.IsZero() && !until.After(w.d.now) {
+		delete(w.paused, c)
+	}
+}
+func (w *fakeWire) Holds(c ConnRef) Holding { return w.holds[c] }
 
 func (w *fakeWire) Post(fn func(now time.Time)) {
 	w.mu.Lock()
@@ -122,7 +129,7 @@ func openDesk(t testing.TB, homes int, durable *Durable, retained retain.Options
 		Durable: durable, Bans: d.bans,
 	})
 	for i := range homes {
-		w := &fakeWire{d: d, sent: map[ConnRef][]session.Out{}, closed: map[ConnRef]mqtt.ReasonCode{}, paused: map[ConnRef]bool{}, full: map[ConnRef]bool{}}
+		w := &fakeWire{d: d, sent: map[ConnRef][]session.Out{}, closed: map[ConnRef]mqtt.ReasonCode{}, paused: map[ConnRef]bool{}, until: map[ConnRef]time.Time{}, full: map[ConnRef]bool{}}
 		d.wires = append(d.wires, w)
 		d.homes = append(d.homes, d.b.NewHome(i, w, d.metrics.NewShard(), d.now))
 	}

@@ -18,7 +18,7 @@ import (
 // [MQTT-3.9.3-1], and afterwards the retained messages of those that want them.
 func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 	r := h.at(ref)
-	if r == nil {
+	if r == nil || !h.chargeFilters(now, r, len(p.Filters)) {
 		return
 	}
 	ack := mqtt.Suback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))} // [MQTT-2.2.1-6] [MQTT-3.8.4-2]
@@ -213,7 +213,7 @@ func (h *Home) subscriber(r *resident, sub *session.Sub) router.Subscriber {
 // [MQTT-3.10.4-3].
 func (h *Home) Unsubscribe(now time.Time, ref Ref, p *mqtt.Unsubscribe) {
 	r := h.at(ref)
-	if r == nil {
+	if r == nil || !h.chargeFilters(now, r, len(p.Filters)) {
 		return
 	}
 	ack := mqtt.Unsuback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))} // [MQTT-2.2.1-6] [MQTT-3.10.4-5]

@@ -83,13 +83,7 @@ type Listener struct {
 	Origins    []string       `yaml:"origins"` // pages a browser may connect from; empty: none
 	Authn      string         `yaml:"authn"`   // key of Authn.Chains
 	MQTT       Offer          `yaml:"mqtt"`    // never more than MQTT.Offer
-	Limits     ListenerLimits `yaml:"limits"`
-}
-
-// ListenerLimits bound the clients of one listener, within Limits.
-type ListenerLimits struct {
-	Connections int `yaml:"connections"`  // 0: only the total
-	ConnectRate int `yaml:"connect_rate"` // new connections per second; 0: not limited
+	Limits     ListenerLimits `yaml:"limits"`  // where they are not Config.Limits
 }
 
 // Plaintext tells whether passwords cross this listener unencrypted. Of a unix socket
@@ -175,12 +169,12 @@ type Certificate struct {
 	Key  Secret `yaml:"key"`
 }
 
-// Limits are per client unless the name says otherwise. The four embedded
+// Limits are per client unless the name says otherwise. The five embedded
 // structs are one flat section in the file.
 type Limits struct {
 	PacketLimits  `yaml:",inline"`
 	SessionLimits `yaml:",inline"`
-	PublishRate   PublishRate `yaml:"publish_rate"`
+	RateLimits    `yaml:",inline"`
 	DelayLimits   `yaml:",inline"`
 	NodeLimits    `yaml:",inline"`
 }
@@ -209,20 +203,6 @@ type SessionLimits struct {
 	SessionExpiryMax      Seconds `yaml:"session_expiry_max"`
 	WillDelayMax          Seconds `yaml:"will_delay_max"`
 	MessageExpiryMax      Seconds `yaml:"message_expiry_max"`
-}
-
-// What happens to a publisher over its rate.
-const (
-	ExcessPause      = "pause"      // stop reading until it is back under the rate
-	ExcessDisconnect = "disconnect" // 0x96, Message rate too high
-)
-
-// PublishRate is a token bucket per client, in messages and in bytes.
-type PublishRate struct {
-	Messages int      `yaml:"messages"` // per second; 0: counted, not limited
-	Bytes    Size     `yaml:"bytes"`    // per second; 0: counted, not limited
-	Burst    Duration `yaml:"burst"`    // the bucket holds this much of the rate
-	Excess   string   `yaml:"excess"`   // ExcessPause or ExcessDisconnect
 }
 
 // DelayLimits bound messages that wait under $delayed/. The first two are per

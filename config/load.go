@@ -135,6 +135,7 @@ func (l *loader) derive(c *Config) {
 			ln.Path, ln.Origins = "", nil
 		}
 		l.narrow("listeners."+name+".mqtt", &ln.MQTT, &c.MQTT.Offer)
+		l.inherit("listeners."+name+".limits", &ln.Limits, &c.Limits)
 		c.Listeners[name] = ln
 	}
 }

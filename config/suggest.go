@@ -77,8 +77,8 @@ func keyNamed(name, path string) string {
 		if _, last := splitKey(key); last != name || name == "" {
 			continue
 		}
-		if strings.HasPrefix(key, "listeners.<name>.mqtt.") && !strings.HasPrefix(path, "listeners.") {
-			continue // the key of that name below mqtt is the one for everybody
+		if (strings.HasPrefix(key, "listeners.<name>.mqtt.") || strings.HasPrefix(key, "listeners.<name>.limits.")) && !strings.HasPrefix(path, "listeners.") {
+			continue // the key of that name below mqtt or limits is the one for everybody
 		}
 		return at(key, path)
 	}

@@ -22,7 +22,12 @@ func Diff(from, to *Config) []Change {
 		old[lf.key] = lf
 	}
 	var out []Change
-	for _, lf := range leaves(to) {
+	after := leaves(to)
+	inherited := inheriting(before, after)
+	for _, lf := range after {
+		if inherited[lf.key] {
+			continue
+		}
 		was, there := old[lf.key]
 		delete(old, lf.key)
 		switch {
@@ -37,8 +42,33 @@ func Diff(from, to *Config) []Change {
 		}
 	}
 	for _, lf := range before {
-		if _, gone := old[lf.key]; gone {
+		if _, gone := old[lf.key]; gone && !inherited[lf.key] {
 			out = append(out, Change{lf.key, flow(nodeOf(lf.value)), "", lf.row.Reload})
+		}
+	}
+	return out
+}
+
+// inheriting are the keys of listeners that are the same as everybody's wherever they are:
+// a change of them is one of the key for everybody, and none of their own.
+func inheriting(sides ...[]leaf) map[string]bool {
+	out := map[string]bool{}
+	for _, leaves := range sides {
+		of := map[string]leaf{}
+		for _, lf := range leaves {
+			of[lf.key] = lf
+		}
+		for _, lf := range leaves {
+			name, found := strings.CutPrefix(lf.row.Key, "listeners.<name>.")
+			all, there := of[name]
+			if !found || !there || !strings.HasPrefix(name, "limits.") || strings.HasPrefix(name, "limits.publish_rate_total.") {
+				continue
+			}
+			same := reflect.DeepEqual(lf.value.Interface(), all.value.Interface())
+			if was, seen := out[lf.key]; seen {
+				same = same && was
+			}
+			out[lf.key] = same
 		}
 	}
 	return out

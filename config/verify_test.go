@@ -37,6 +37,11 @@ func TestDiff(t *testing.T) {
 		{"listeners.new.mqtt.retain", "", "true", NewConnections},
 		{"listeners.new.mqtt.wildcard_subscriptions", "", "true", NewConnections},
 		{"listeners.new.mqtt.shared_subscriptions", "", "true", NewConnections},
+		{"listeners.new.limits.connections", "", "0", NewConnections},
+		{"listeners.new.limits.connect_rate", "", "0", NewConnections},
+		{"listeners.new.limits.publish_rate_total.messages", "", "0", Live},
+		{"listeners.new.limits.publish_rate_total.bytes", "", "0", Live},
+		{"listeners.new.limits.publish_rate_total.burst", "", "2s", Live},
 		{"limits.inflight", "5", "32", NewConnections},
 		{"limits.connections_per_prefix", "{/24: 20000, /32: 2000, /56: 20000, /64: 2000}", "{/24: 7, /32: 2000, /56: 20000, /64: 2000}", NewConnections},
 		{"listeners.old.protocol", "mqtt", "", Restart},
@@ -52,6 +57,11 @@ func TestDiff(t *testing.T) {
 		{"listeners.old.mqtt.retain", "true", "", NewConnections},
 		{"listeners.old.mqtt.wildcard_subscriptions", "true", "", NewConnections},
 		{"listeners.old.mqtt.shared_subscriptions", "true", "", NewConnections},
+		{"listeners.old.limits.connections", "0", "", NewConnections},
+		{"listeners.old.limits.connect_rate", "0", "", NewConnections},
+		{"listeners.old.limits.publish_rate_total.messages", "0", "", Live},
+		{"listeners.old.limits.publish_rate_total.bytes", "0", "", Live},
+		{"listeners.old.limits.publish_rate_total.burst", "2s", "", Live},
 	}
 	if got := Diff(from.Config, to.Config); !reflect.DeepEqual(got, want) {
 		for _, c := range got {

@@ -233,6 +233,22 @@ func TestRatePausesAndLosesNothing(t *testing.T) {
 	}, func(r *rig) { r.set.PublishRate.Messages = 10 })
 }
 
+// What one read brought may be thousands of messages: those over the rate wait too.
+func TestARatePausesWithinOneRead(t *testing.T) {
+	play(t, func(r *rig) {
+		pub := r.connect(mqtt.V311, "bob/p")
+		var all []byte
+		for range 300 { // as many as fit into the smallest read
+			all = append(all, (&mqtt.Publish{Topic: []byte("open/x")}).Append(nil, mqtt.V311)...)
+		}
+		pub.send(all)
+		r.pass(time.Second)
+		if n := r.metrics.Value(metrics.MessagesReceived.At(0)); n < 20 || n > 45 {
+			t.Errorf("%d messages in a second at 10/s and a burst of 20", n)
+		}
+	}, func(r *rig) { r.set.PublishRate.Messages = 10 })
+}
+
 func TestRateDisconnectsWhenAsked(t *testing.T) {
 	play(t, func(r *rig) {
 		pub := r.connect(mqtt.V5, "bob/p")

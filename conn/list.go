@@ -21,7 +21,8 @@ type Place struct {
 // ClientInfo is a session with the connection it has now.
 type ClientInfo struct {
 	broker.SessionInfo
-	Loop int // the session's home
+	Loop int       // the session's home
+	At   time.Time // when it was so
 	Connection
 }
 
@@ -40,7 +41,7 @@ type Connection struct {
 
 // Paused is why a connection is not read at present.
 type Paused struct {
-	Until  time.Time // it publishes faster than limits.publish_rate allows; zero: no
+	Until  time.Time // it is over a rate, of which broker.Spending has the name; zero: no
 	Home   bool      // what it published waits for another loop
 	Unread bool      // it does not read the answers it gets
 }
@@ -69,7 +70,7 @@ func (s *Server) Clients(ctx context.Context, at *Place, want *broker.Selection,
 	return page(ctx, s, at, limit, func(l *Loop, p *broker.Place, add func(ClientInfo, int) bool) (done bool) {
 		return l.home.Walk(p, want, broker.StepEffort, func(i broker.SessionInfo) bool {
 			text := len(i.Key.Identity) + len(i.Key.ClientID) + len(i.By.Username) + len(i.WillTopic)
-			return add(ClientInfo{SessionInfo: i, Loop: l.id, Connection: l.connection(&i)}, text)
+			return add(ClientInfo{SessionInfo: i, Loop: l.id, At: l.now, Connection: l.connection(&i)}, text)
 		})
 	})
 }

@@ -48,10 +48,11 @@ type Loop struct {
 
 // round is who has something to do at the end of a turn, or in the next one.
 type round struct {
-	dirty  []*Conn // have something to write
-	greedy []*Conn // have packets left for the next turn
-	later  []*Conn // have more to write than one turn allows
-	again  bool    // another turn is wanted without waiting
+	dirty   []*Conn          // have something to write
+	greedy  []*Conn          // have packets left for the next turn
+	later   []*Conn          // have more to write than one turn allows
+	again   bool             // another turn is wanted without waiting
+	resumed []broker.ConnRef // scratch
 }
 
 func newLoop(s *Server, id int) *Loop {

@@ -82,7 +82,7 @@ func (l *Loop) tick() {
 	l.before.hurry(l)
 	l.before.line.call(l)
 	l.home.Tick(l.now)
-	still := l.paused[:0]
+	still, resumed := l.paused[:0], l.resumed[:0]
 	for _, ref := range l.paused {
 		c := l.at(ref)
 		if c == nil || !c.pace.timed {
@@ -95,9 +95,17 @@ func (l *Loop) tick() {
 		c.pace.timed = false
 		l.count.Add(metrics.PublishersPaused, -1)
 		c.pace.lastSeen = l.now // it could not have been heard
-		l.resumeReading(c)
+		if c.pace.greedy {
+			continue // its turn comes
+		}
+		resumed = append(resumed, ref)
 	}
-	l.paused = still
+	l.paused, l.resumed = still, resumed[:0]
+	for _, ref := range resumed { // who may be paused again
+		if c := l.at(ref); c != nil {
+			l.guard(c, func() { l.goOn(c) })
+		}
+	}
 }
 
 // overdue handles c's timer.

@@ -45,7 +45,7 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 			c.pace.greedy = true
 			l.greedy = append(l.greedy, c)
 		}
-		if c.pace.greedy {
+		if c.pace.greedy || c.pace.timed { // who is over a rate is not, by what one read brought
 			return b
 		}
 		h, ok, err := mqtt.ReadHeader(b, c.version)

@@ -100,7 +100,7 @@ func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listene
 		PacketLimits: broker.PacketLimits{PacketBytes: 1 << 20, ConnectPacketBytes: 16 << 10, UserProperties: 64, TopicLevels: 10, TopicBytes: 1024, ClientIDBytes: 256},
 		Session:      &r.sess, Subscriptions: 100, WildcardSubscriptions: 20, SessionsTotal: 10_000, KeepAliveMax: 300, KeepAliveMaxV3: 3600,
 		SessionExpiryMax: 3600, WillDelayMax: 3600, MessageExpiryMax: 3600, Versions: []mqtt.Version{mqtt.V31, mqtt.V311, mqtt.V5},
-		Offer: broker.Offer{MaxQoS: 2, RetainAvailable: true, WildcardAvailable: true, SharedAvailable: true}, PublishRate: broker.PublishRate{Burst: 2 * time.Second},
+		Offer: broker.Offer{MaxQoS: 2, RetainAvailable: true, WildcardAvailable: true, SharedAvailable: true}, Rates: broker.Rates{PublishRate: broker.PublishRate{Burst: 2 * time.Second}},
 	}
 	for _, c := range change {
 		c(r)

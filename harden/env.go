@@ -72,6 +72,7 @@ type BrokerReport struct {
 	Limits    Limits
 	// ConnectionsMax is how many connections are let in altogether, as it is in force.
 	ConnectionsMax int64
+	Rates          map[string]Rate // of each listener's clients, by its name
 }
 
 // ListenerReport is one address the broker says it listens on.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/pki/revoke"
 	"github.com/redoubtmq/redoubt/topic"
@@ -72,9 +73,10 @@ const (
 	// P4.3
 	noPacketLimit, waitsForBody, noConnectLimit, noLevels flaw = "noPacketLimit", "waitsForBody", "noConnectLimit", "noLevels"
 	noLevelsSubscribe, noSubscriptions, noReleases, early flaw = "noLevelsSubscribe", "noSubscriptions", "noReleases", "early"
-	silentCut                                             flaw = "silentCut"
+	silentCut, noRate, rateElsewhere                      flaw = "silentCut", "noRate", "rateElsewhere"
 	// Differences that are no flaws.
 	only4, noRetain, noWildcards, noShared, qos1 flaw = "only4", "noRetain", "noWildcards", "noShared", "qos1"
+	unlimited, overEnds                          flaw = "unlimited", "overEnds"
 )
 
 // flaws are those of one broker. None is a good one.
@@ -100,6 +102,9 @@ type fakeConn struct {
 	alias map[uint16]string
 	open2 map[uint16]bool
 	will  *mqtt.Will
+
+	protocol string
+	spent    limit.Bucket
 }
 
 func newFake(t *testing.T, fl flaws) *fake {
@@ -207,7 +212,7 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 		}
 		conn = w
 	}
-	c := &fakeConn{f: f, conn: conn, named: named, shown: print, r: bufio.NewReader(conn), subs: map[string]bool{}, alias: map[uint16]string{}, open2: map[uint16]bool{}}
+	c := &fakeConn{f: f, conn: conn, protocol: protocol, named: named, shown: print, r: bufio.NewReader(conn), subs: map[string]bool{}, alias: map[uint16]string{}, open2: map[uint16]bool{}}
 	f.mu.Lock()
 	f.conns[c] = true
 	f.mu.Unlock()
@@ -421,7 +426,7 @@ func (c *fakeConn) packet(h mqtt.Header, body []byte) bool {
 			c.f.t.Errorf("the probe published something that is not MQTT: %v", err)
 			return false
 		}
-		return c.publish(&p)
+		return c.slow(time.Now()) && c.publish(&p)
 	}
 	return true
 }

@@ -64,7 +64,11 @@ func quotas(ctx context.Context, e *Env) []Result {
 		t := measure{q: q, p: &eps[i], u: &u, limits: &b.Limits, offers: (&packet{}).offers()}
 		offered := false
 		for _, t.level = range []byte{level5, level4} {
+			was := offered
 			offered = t.run(ctx) || offered
+			if offered && !was { // it costs time, and is one limit for all versions
+				t.rate(ctx, b.Rates[eps[i].name])
+			}
 		}
 		if !offered {
 			q.see(Probe, "protocol levels", "at least one is offered", "none", Unknown)

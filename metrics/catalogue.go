@@ -192,6 +192,8 @@ var (
 var (
 	PublishersPaused      = level("redoubt_publishers_paused", "Connections not read at the moment because they or the broker are over a limit.")
 	PublisherPauses       = count("redoubt_publisher_pauses_total", "Times a connection was not read any further because it or the broker was over a limit.")
+	ratesExceeded         = family{"redoubt_rates_exceeded_total", "Times a client was over a rate, by which: limits.publish_rate and subscribe_rate of its own or of its listener; publish_rate_total of its listener or of the node, of which it had more than its part; retained_rate, so that what it asked for comes later; connect_rate, so that it was refused.", counter}
+	RatesExceeded         = ratesExceeded.each("limit", 0, "publish_rate", "subscribe_rate", "listener_publish_rate_total", "publish_rate_total", "retained_rate", "connect_rate") // At(index)
 	LoopTurns             = count("redoubt_loop_turns_total", "Turns of all event loops.")
 	LogLinesSuppressed    = count("redoubt_log_lines_suppressed_total", "Log lines left out because their kind was over its rate.")
 	FaultsRecovered       = count("redoubt_faults_recovered_total", "Programming errors that cost one client its connection. Anything but 0 is a bug worth reporting.")

@@ -195,6 +195,9 @@ func printClient(cmd *cobra.Command, d *clientDetail) error {
 	m := &d.Memory
 	line("memory", "%d bytes: connection %d, queue %d, inflight %d, not settled %d, subscriptions %d, names %d, will %d, session %d",
 		m.Sum, m.Connection, m.Queue, m.Inflight, m.Pending, m.Subscriptions, m.Names, m.Will, m.Session)
+	for _, r := range d.Rates {
+		line("spent", "%d of %d of %s, %d a second come again", r.Spent, r.Burst, r.Limit, r.PerSecond)
+	}
 	line("subscriptions", "%d", d.SubscriptionsCnt)
 	for i := range d.Subscriptions {
 		s := &d.Subscriptions[i]
@@ -239,7 +242,12 @@ func yes(b bool) string {
 
 // reading says why the connection is not read, in words.
 func reading(d *clientDetail) string {
-	words := map[string]string{"publish_rate": "it publishes over limits.publish_rate", "other_home": "what it published waits for another loop", "unread_answers": "it does not read its answers"}
+	words := map[string]string{
+		"publish_rate": "it publishes over " + d.PausedLimit, "subscribe_rate": "it subscribes over " + d.PausedLimit,
+		"listener_publish_rate_total": "clients of its listener publish over " + d.PausedLimit + ", and it more than its part",
+		"publish_rate_total":          "all clients publish over " + d.PausedLimit + ", and it more than its part",
+		"other_home":                  "what it published waits for another loop", "unread_answers": "it does not read its answers",
+	}
 	var why []string
 	for _, p := range d.PausedBy {
 		why = append(why, words[p])
@@ -247,7 +255,11 @@ func reading(d *clientDetail) string {
 	if len(why) == 0 {
 		return "yes"
 	}
-	return "paused: " + strings.Join(why, "; ")
+	said := "paused: " + strings.Join(why, "; ")
+	if d.PausedSince != nil {
+		said += ", since " + when(d.PausedSince) + " UTC"
+	}
+	return said
 }
 
 func sending(d *clientDetail) string {

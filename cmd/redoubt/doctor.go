@@ -175,7 +175,10 @@ func (p patient) Report(ctx context.Context) (harden.BrokerReport, error) {
 	if err != nil {
 		return harden.BrokerReport{}, err
 	}
-	r := harden.BrokerReport{Node: s.Name, Version: s.Version, PID: pid, UID: uid, ConnectionsMax: s.ConnectionsMax, Limits: harden.Limits(l)}
+	r := harden.BrokerReport{Node: s.Name, Version: s.Version, PID: pid, UID: uid, ConnectionsMax: s.ConnectionsMax, Limits: harden.Limits(l.ClientLimits), Rates: make(map[string]harden.Rate)}
+	for _, x := range l.Listeners {
+		r.Rates[x.Name] = harden.Rate{Messages: x.MessagesPerSecond, Burst: x.MessagesBurst}
+	}
 	for _, x := range s.Listeners {
 		r.Listeners = append(r.Listeners, harden.ListenerReport{Name: x.Name, Address: x.Address, Protocol: x.Protocol})
 	}
@@ -213,17 +216,4 @@ func (p patient) DenyProbe(ctx context.Context, fingerprints []string) error {
 func (p patient) ClientUser(ctx context.Context, clientID string) (string, error) {
 	c, err := p.client.Session(ctx, admin.SessionRef{ClientID: clientID})
 	return c.Username, err
-}
-
-// Limits implements admin.Limits: what clients of this moment get.
-func (n *node) Limits() admin.LimitsReport {
-	s := n.broker.Settings()
-	return admin.LimitsReport{
-		PacketBytes: int64(s.PacketBytes), ConnectPacketBytes: int64(s.ConnectPacketBytes), TopicLevels: int64(s.TopicLevels),
-		TopicBytes: int64(s.TopicBytes), ClientIDBytes: int64(s.ClientIDBytes), UserProperties: int64(s.UserProperties),
-		Inflight: int64(s.Session.ReceiveMaximum), AwaitingRel: int64(s.Session.AwaitingRelMax),
-		MqueueMessages: int64(s.Session.MqueueMessages), MqueueBytes: s.Session.MqueueBytes,
-		Subscriptions: int64(s.Subscriptions), WildcardSubscriptions: int64(s.WildcardSubscriptions), TopicAliases: int64(s.Session.AliasInMax),
-		SessionExpiryMaxSeconds: int64(s.SessionExpiryMax), ConnectDeadlineMillis: n.door.Deadline(time.Time{}).Sub(time.Time{}).Milliseconds(),
-	}
 }

@@ -40,7 +40,7 @@ func judged[T any](v T, err error) T {
 func entrances(c *config.Config) map[string]*broker.Entrance {
 	out := make(map[string]*broker.Entrance, len(c.Listeners))
 	for name, l := range c.Listeners {
-		e := &broker.Entrance{Offer: offer(&l.MQTT)}
+		e := &broker.Entrance{Offer: offer(&l.MQTT), Rates: entranceRates(&l.Limits)}
 		if l.Mountpoint != "" {
 			e.Mountpoint = judged(template.ParseMountpoint(l.Mountpoint))
 		}

@@ -30,10 +30,7 @@ func brokerSettings(c *config.Config, held *session.Account) *broker.Settings {
 		Subscriptions: l.Subscriptions, WildcardSubscriptions: l.WildcardSubscriptions, SessionsTotal: l.SessionsTotal, SubscriptionsTotal: l.SubscriptionsTotal, Takeovers: broker.TakeoversMax,
 		KeepAliveMax: uint16(l.KeepAliveMax), KeepAliveMaxV3: uint16(l.KeepAliveMaxV3),
 		SessionExpiryMax: uint32(l.SessionExpiryMax), WillDelayMax: uint32(l.WillDelayMax), MessageExpiryMax: uint32(l.MessageExpiryMax),
-		PublishRate: broker.PublishRate{
-			Messages: l.PublishRate.Messages, Bytes: int64(l.PublishRate.Bytes), Burst: time.Duration(l.PublishRate.Burst),
-			Disconnect: l.PublishRate.Excess == config.ExcessDisconnect,
-		},
+		Rates:    rates(&l.RateLimits),
 		Flapping: broker.Flapping{Connects: c.Flapping.Connects, Window: c.Flapping.Window.Std(), Ban: c.Flapping.Ban.Std()},
 		Versions: versions(c.MQTT.Versions),
 		Offer:    offer(&c.MQTT.Offer), Entrances: entrances(c), Extensions: extensions(c),
