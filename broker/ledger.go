@@ -132,6 +132,6 @@ func (h *Home) mayConnect(now time.Time, a *Arrival, key session.Key, set *Setti
 	h.count.Inc(metrics.RatesExceeded.At(connectExceeded))
 	h.b.log.Event(now, slog.LevelInfo, "a client connects too often and is refused", a.By.Identity+"\x00"+a.By.ClientID,
 		slog.String("user", a.By.Username), slog.String("client_id", a.By.ClientID), slog.String("address", a.By.Addr.String()),
-		slog.String("listener", a.By.Listener), slog.String("limit", "limits.connect_rate"))
-	return &mqtt.Error{Reason: mqtt.ConnectionRateExceeded, Detail: "over limits.connect_rate"}
+		slog.String("listener", a.By.Listener), slog.String("limit", "limits.client_connect_rate"))
+	return &mqtt.Error{Reason: mqtt.ConnectionRateExceeded, Detail: "over limits.client_connect_rate"}
 }

@@ -12,7 +12,7 @@ type RateLimits struct {
 	PublishRateTotal PublishRateTotal `yaml:"publish_rate_total"` // of the node
 	SubscribeRate    SubscribeRate    `yaml:"subscribe_rate"`
 	RetainedRate     RetainedRate     `yaml:"retained_rate"`
-	ConnectRate      ConnectRate      `yaml:"connect_rate"`
+	ConnectRate      ConnectRate      `yaml:"client_connect_rate"`
 }
 
 // PublishRate is a token bucket per client, in messages and in bytes.

@@ -38,11 +38,11 @@ var rowsRates = []Row{
 		Note: "0: not limited", Why: "The same in bytes. The default is most of what a gigabit network carries.", Since: release, Reload: Live},
 	{Key: "limits.retained_rate.burst", Kind: KindDuration, Default: "10s", Min: "100ms", Max: "60s",
 		Why: "The bucket holds this much of the rate. With the defaults a dashboard gets the 100,000 values of a plant as fast as it reads them.", Since: release, Reload: Live},
-	{Key: "limits.connect_rate", Kind: KindSection, Since: release,
+	{Key: "limits.client_connect_rate", Kind: KindSection, Since: release,
 		Why: "A token bucket per proven identity and client identifier, judged after authentication and before the session is touched, so that nobody can use it up in somebody else's name. In excess CONNACK says 0x9F, or 3 to version 3 clients."},
-	{Key: "limits.connect_rate.connects", Kind: KindInt, Unit: "connects per second", Default: "10", Min: "0", Max: "100000",
+	{Key: "limits.client_connect_rate.connects", Kind: KindInt, Unit: "connects per second", Default: "10", Min: "0", Max: "100000",
 		Note: "0: not limited", Why: "Connects per second of one client. A device that has lost its network needs one; a script that publishes a message with each connection is a client like others up to here.", Since: release, Reload: Live},
-	{Key: "limits.connect_rate.burst", Kind: KindDuration, Default: "10s", Min: "100ms", Max: "600s",
+	{Key: "limits.client_connect_rate.burst", Kind: KindDuration, Default: "10s", Min: "100ms", Max: "600s",
 		Why: "The bucket holds this much of the rate.", Since: release, Reload: Live},
 }
 

@@ -172,7 +172,7 @@ func (s *siege) retainedRate(t *testing.T) {
 // names, with a wrong password or as somebody else, takes nothing from the victim.
 func (s *siege) connectRate(t *testing.T) {
 	m, refused := s.mark(t), 0
-	s.set(t, "limits.connect_rate.connects", "1") // and a burst of 10
+	s.set(t, "limits.client_connect_rate.connects", "1") // and a burst of 10
 	for i, v := range []mqtt.Version{mqtt.V5, mqtt.V311} {
 		d := s.doors[i]
 		id := fmt.Sprint("pump-", i)
