@@ -209,7 +209,7 @@ type wire struct {
 func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Admission) {
 	defer close(w.readerGone)
 	trust := w.listener.Clients.Load()
-	ws, err := w.shake(accepted.Add(w.listener.Door.Patience()), &place)
+	ws, err := w.engine.server.survive(func() (*frames, error) { return w.shake(accepted.Add(w.listener.Door.Patience()), &place) })
 	if kept := place.Handshaken(); !kept || place.Evicted() {
 		w.engine.server.count.Inc(metrics.ConnectionsClosedEvicted)
 		if w.listener.Shakes() {
