@@ -171,7 +171,7 @@ func (r *banRoom) add(ctx context.Context, in *addBan) (*banAnswer, error) {
 		return nil, newProblem(http.StatusUnprocessableEntity, "until "+bans.TimeText(b.Until)+" is in the past")
 	}
 	if why := b.Broad(); why != "" && !in.Body.Force {
-		return nil, newProblem(http.StatusUnprocessableEntity, fmt.Sprintf("%s %q is not banned without force: %s", b.As, b.Who, why))
+		return nil, newProblem(http.StatusUnprocessableEntity, fmt.Sprintf("%s %q is not banned without --force: %s", b.As, b.Who, why))
 	}
 	replaced, err := r.bans.AddBans([]*bans.Ban{b}, func(replaced []*bans.Ban) {
 		r.said(ctx, "ban made by an operator", append(attrsOf(b), slog.Bool("replaced", len(replaced) > 0))...)

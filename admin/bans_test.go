@@ -53,7 +53,7 @@ func TestBansOverTheAPI(t *testing.T) {
 		status int
 		why    string
 	}{
-		{NewBan{As: "peerhost", Who: "127.0.0.1"}, 422, "not banned without force: it is this machine's own address"},
+		{NewBan{As: "peerhost", Who: "127.0.0.1"}, 422, "not banned without --force: it is this machine's own address"},
 		{NewBan{As: "clientid_re", Who: "("}, 422, "no regular expression"},
 		{NewBan{As: "clientid", Who: "x", Until: "2020-01-01T00:00:00Z"}, 422, "is in the past"},
 		{NewBan{As: "clientid", Who: "x", Until: "soon"}, 422, "is no time"},

@@ -59,6 +59,9 @@ func explainConnack(o *Options, a *mqtt.Connack) error {
 				"the operator finds the reason in the server's log and sets a new password with: redoubt user passwd " + shellWord(user),
 			}
 		}
+		if o.Connect.HasPassword && o.Connect.Version != mqtt.V5 && a.Reason == mqtt.NotAuthorized {
+			e.Help = append(e.Help, "or the user or the client id is banned, such as for connecting too often; the operator sees it with: redoubt ban list")
+		}
 	case mqtt.ClientIdentifierNotValid:
 		e.Help = []string{"choose another client id with -i"}
 	case mqtt.UnsupportedProtocolVersion:
@@ -66,7 +69,10 @@ func explainConnack(o *Options, a *mqtt.Connack) error {
 	case mqtt.ServerBusy, mqtt.ServerUnavailable, mqtt.ConnectionRateExceeded:
 		e.Help = []string{"try again later"}
 	case mqtt.Banned:
-		e.Help = []string{"the operator lifts the ban"}
+		e.Help = []string{
+			"the operator sees until when, and why, with redoubt ban list, and lifts it with redoubt ban delete",
+			"a ban for connecting too often ends by itself: keep one connection (redoubt pub -l), or leave out -i",
+		}
 	}
 	if a.ServerReference != "" {
 		e.Details = append(e.Details, "it refers to the server "+quote(a.ServerReference))

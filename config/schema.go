@@ -181,7 +181,7 @@ type notBuilt struct{ key, value, part string }
 
 const (
 	partTrust   = "transport trust (client certificates and revocation)"
-	partFlood   = "flood defence and listeners (QUIC, PROXY protocol, bans)"
+	partFlood   = "the listeners that are left (QUIC, unix sockets)"
 	partBackup  = "backup and restore"
 	partControl = "the control plane (HTTPS API and dashboard)"
 	partAudit   = "the audit trail"

@@ -79,7 +79,7 @@ func inheriting(sides ...[]leaf) map[string]bool {
 func (l *Loaded) Verify(from *Config) error {
 	var ps problems
 	for _, c := range Diff(from, l.Config) {
-		if c.Reload != Restart || comesOrGoes(from, l.Config, c.Key) {
+		if c.Reload != Restart || comesOrGoes(from, l.Config, c.Key) || goesWithProtocol(from, l.Config, &c) {
 			continue
 		}
 		was, is := c.From, c.To
@@ -101,6 +101,14 @@ func comesOrGoes(from, to *Config, key string) bool {
 	rest, ok := strings.CutPrefix(key, "listeners.")
 	name, _, _ := strings.Cut(rest, ".")
 	return ok && (len(from.Listeners[name].Bind) == 0 || len(to.Listeners[name].Bind) == 0)
+}
+
+// goesWithProtocol tells whether c is there or not because its listener has another protocol,
+// which is said by itself.
+func goesWithProtocol(from, to *Config, c *Change) bool {
+	rest, ok := strings.CutPrefix(c.Key, "listeners.")
+	name, _, _ := strings.Cut(rest, ".")
+	return ok && (c.From == "" || c.To == "") && from.Listeners[name].Protocol != to.Listeners[name].Protocol
 }
 
 // Verify is Loaded.Verify for callers that have no origins: the places of what

@@ -167,7 +167,7 @@ func TestRootIsRefused(t *testing.T) {
 	}
 	dir := filepath.Join(testkit.TempDir(t), "data")
 	r := testkit.Exec(t, patience, "", testkit.Binary(t), "serve", "--data-dir", dir)
-	if text := strings.TrimSpace(r.Text()); r.Code != 1 || !strings.Contains(text, "Run it as a user of its own") || !strings.Contains(text, "--allow-root") || !strings.HasSuffix(text, "docs/security/rows.md, row P1.x") {
+	if text := strings.TrimSpace(r.Text()); r.Code != 1 || !strings.Contains(text, "Run it as a user of its own") || !strings.Contains(text, "--allow-root") || !strings.HasSuffix(text, "redoubt doctor --explain P1.7") {
 		t.Errorf("exit code %d\n%s", r.Code, r.Text())
 	}
 	if _, err := os.Stat(dir); err == nil {

@@ -127,7 +127,7 @@ func (r *reader) row(line int, row *Row) {
 		return
 	}
 	if why := b.Broad(); why != "" && !r.force {
-		r.wrong(line, "%s %s: %s", b.As, shown(b.Who), why)
+		r.wrong(line, "%s %s: %s; redoubt ban add --force or ban import --force takes it", b.As, shown(b.Who), why)
 		return
 	}
 	if b.As == ClientIDRe || b.As == UsernameRe {
@@ -178,9 +178,13 @@ func (r *reader) csv(data []byte) {
 		}
 		if err != nil { // it has the line
 			var p *csv.ParseError
-			if errors.As(err, &p) {
+			switch {
+			case errors.Is(err, csv.ErrFieldCount) && errors.As(err, &p):
+				r.wrong(p.Line, "%s where the first line has %s", counted(len(fields)), counted(len(head)))
+				continue // the next line can be read
+			case errors.As(err, &p):
 				r.wrong(p.Line, "%v", p.Err)
-			} else {
+			default:
 				r.wrong(0, "%v", err)
 			}
 			return
@@ -192,6 +196,13 @@ func (r *reader) csv(data []byte) {
 		}
 		r.row(line, &row)
 	}
+}
+
+func counted(columns int) string {
+	if columns == 1 {
+		return "1 column"
+	}
+	return fmt.Sprintf("%d columns", columns)
 }
 
 func (r *Row) field(name string) *string {
@@ -212,7 +223,7 @@ func (r *Row) field(name string) *string {
 	return &r.Until
 }
 
-// json reads a list of rows, or {"data": list}.
+// json reads a list of rows, or {"data": list}, which may have the "meta" of EMQX's pages.
 func (r *reader) json(data []byte) {
 	line, upTo := 1, int64(0)
 	at := func(offset int64) int { // of the file; offsets only grow
@@ -228,7 +239,7 @@ func (r *reader) json(data []byte) {
 			err = errors.New(`want a list of bans, or {"data": [...]}`)
 		}
 		if err != nil {
-			r.wrong(at(dec.InputOffset()), "%v", err)
+			r.wrong(at(dec.InputOffset()), "%s", jsonWords(err))
 		}
 		return err == nil
 	}
@@ -237,7 +248,7 @@ func (r *reader) json(data []byte) {
 		if !open('{') {
 			return
 		}
-		if name, err := dec.Token(); err != nil || name != "data" {
+		if name := pastMeta(dec); name != "data" {
 			r.wrong(at(dec.InputOffset()), `want {"data": [...]}`)
 			return
 		}
@@ -250,7 +261,7 @@ func (r *reader) json(data []byte) {
 		start += int64(len(data[start:]) - len(bytes.TrimLeft(data[start:], ", \t\r\n")))
 		var row Row
 		if err := dec.Decode(&row); err != nil {
-			r.wrong(at(start), "%v", err)
+			r.wrong(at(start), "%s", jsonWords(err))
 			return // where the next begins is not known
 		}
 		r.row(at(start), &row)
@@ -258,10 +269,45 @@ func (r *reader) json(data []byte) {
 			return
 		}
 	}
-	if !open(']') || wrapped && !open('}') {
+	if !open(']') {
 		return
+	}
+	if wrapped {
+		if name := pastMeta(dec); name != json.Delim('}') {
+			r.wrong(at(dec.InputOffset()), "want the end of the object after its list")
+			return
+		}
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		r.wrong(at(dec.InputOffset()), "something follows the list")
 	}
+}
+
+// pastMeta is the next token of an object behind its "meta", if that comes next, or nil.
+func pastMeta(dec *json.Decoder) json.Token {
+	t, err := dec.Token()
+	if err == nil && t == "meta" {
+		var meta json.RawMessage
+		if err = dec.Decode(&meta); err == nil {
+			t, err = dec.Token()
+		}
+	}
+	if err != nil {
+		return nil
+	}
+	return t
+}
+
+// jsonWords says what is wrong with JSON in words that do not name Go's types.
+func jsonWords(err error) string {
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return "the file ends before its list does"
+	case errors.As(err, &kind) && kind.Field == "":
+		return "a " + kind.Value + ` where a ban belongs, such as {"as": "clientid", "who": "pump-7"}`
+	case errors.As(err, &kind):
+		return kind.Field + " is a " + kind.Value + ", and has to be text"
+	}
+	return strings.TrimPrefix(err.Error(), "json: ")
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redoubtmq/redoubt/admin"
@@ -145,13 +146,36 @@ func (n *node) refuseUnsafe(c layers) error {
 	return nil
 }
 
+// changedLines says what is different, a line a key. Of a listener that comes those are left
+// out that have their default, and of one that goes all.
+func changedLines(from, to *config.Loaded) []string {
+	var lines []string
+	said := map[string]bool{}
+	for _, d := range config.Diff(from.Config, to.Config) {
+		rest, _ := strings.CutPrefix(d.Key, "listeners.")
+		name, _, _ := strings.Cut(rest, ".")
+		_, was := from.Config.Listeners[name]
+		_, is := to.Config.Listeners[name]
+		if rest == d.Key || was == is {
+			lines = append(lines, fmt.Sprintf("%s: %s -> %s", d.Key, d.From, d.To))
+			continue
+		}
+		if !said[name] {
+			said[name] = true
+			lines = append(lines, "listeners."+name+": "+map[bool]string{true: "added", false: "removed"}[is])
+		}
+		if is && to.Origin(d.Key).Kind != config.FromDefault {
+			lines = append(lines, d.Key+": "+d.To)
+		}
+	}
+	return lines
+}
+
 // settle asks the owners of settings, and answers what puts them in force and what will
 // be different then.
 func (n *node) settle(next layers) (enforce func(), changed []string, err error) {
 	c := next.now.Config
-	for _, d := range config.Diff(n.loaded.Load().Config, c) {
-		changed = append(changed, fmt.Sprintf("%s: %s -> %s", d.Key, d.From, d.To))
-	}
+	changed = changedLines(n.loaded.Load(), next.now)
 	connections, _, err := connectionsMax(c)
 	if err != nil {
 		return nil, nil, err

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +41,18 @@ func banAddCmd(g *globals) *cobra.Command {
 		Args: cobra.ExactArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b.As, b.Who = args[0], args[1]
+			for _, text := range []string{b.Who, b.Identity, b.Reason} { // JSON would say something else
+				if !utf8.ValidString(text) {
+					return &usageError{fmt.Errorf("%q is not UTF-8", text)}
+				}
+			}
+			if b.Who == "" {
+				return &usageError{errors.New("WHO is empty: name somebody")}
+			}
 			if cmd.Flags().Changed("for") {
+				if cmd.Flags().Changed("until") {
+					return &usageError{errors.New("--for and --until both say when it ends: give one of them")}
+				}
 				if lasts <= 0 {
 					return &usageError{fmt.Errorf("--for %v: a ban has to last", lasts)}
 				}
@@ -69,8 +83,7 @@ func banAddCmd(g *globals) *cobra.Command {
 	f.StringVar(&b.Identity, "identity", "", "of a clientid: within this identity `NAME` only")
 	f.DurationVar(&lasts, "for", 0, "how long, as `DURATION` such as 90m or 24h; without it and --until it lasts until it is deleted")
 	f.StringVar(&b.Until, "until", "", "until when, as `TIME` such as 2027-03-31T12:00:00Z")
-	f.BoolVar(&b.Force, "force", false, "also if it would hit nearly everybody, or this machine")
-	cmd.MarkFlagsMutuallyExclusive("for", "until")
+	f.BoolVar(&b.Force, "force", false, "also if it would hit nearly everybody, or 127.0.0.1 or ::1")
 	return cmd
 }
 
@@ -92,6 +105,14 @@ func banListCmd(g *globals) *cobra.Command {
 		Example: "  redoubt ban list\n  redoubt ban list --by flapping",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if as != "" {
+				if _, err := bans.ParseAs(as); err != nil {
+					return &usageError{err}
+				}
+			}
+			if source != "" && !slices.Contains(bans.SourceNames[:], source) {
+				return &usageError{fmt.Errorf("--source %q: it is operator, file or flapping", source)}
+			}
 			f := admin.Filter{}
 			set(f, "as", as)
 			set(f, "like_who", who)
@@ -167,6 +188,9 @@ func banImportCmd(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if len(data) == 0 {
+				return fmt.Errorf("%s is empty: the first line of CSV names the columns, such as as,who; an empty list of JSON is []", name)
+			}
 			if len(data) > bans.FileBytesMax {
 				return fmt.Errorf("%s has more than %d bytes", name, bans.FileBytesMax)
 			}
@@ -186,7 +210,7 @@ func banImportCmd(g *globals) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "also with bans that would hit nearly everybody, or this machine")
+	cmd.Flags().BoolVar(&force, "force", false, "also with bans that would hit nearly everybody, or 127.0.0.1 or ::1")
 	return cmd
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/redoubtmq/redoubt/pki"
 )
 
-// checkFiles judges the certificates, CAs and lists that a configuration names as a start
+// checkFiles judges the certificates, CAs, lists and bans that a configuration names as a start
 // does, which is when they would be read. It opens nothing else, and makes nothing.
 // Its error is a *config.Errors.
 func checkFiles(loaded *config.Loaded) error {
@@ -53,6 +53,10 @@ func checkFiles(loaded *config.Loaded) error {
 	}
 	_, err := n.enrolPolicy(c, judges)
 	note(err)
+	if _, err := readBans(c, n.clock.Now()); err != nil {
+		what := strings.TrimLeft(strings.TrimPrefix(err.Error(), "bans.file:"), " \n")
+		found.Problems = append(found.Problems, config.Problem{Origin: loaded.Origin("bans.file"), Key: "bans.file", What: what})
+	}
 	if len(found.Problems) == 0 {
 		return nil
 	}

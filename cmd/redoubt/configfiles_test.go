@@ -63,3 +63,27 @@ func TestConfigCheckReadsWhatListenersName(t *testing.T) {
 		t.Errorf("the list that a start makes: exit code %d, %v", code, err)
 	}
 }
+
+// What bans.file has is judged as well.
+func TestConfigCheckReadsTheBans(t *testing.T) {
+	dir := t.TempDir()
+	file, list := filepath.Join(dir, "redoubt.yaml"), filepath.Join(dir, "bans.csv")
+	if err := os.WriteFile(file, []byte(fmt.Sprintf("node: {data_dir: %s}\nbans:\n  file: %s\n", dir, list)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ text, want string }{
+		{"", file + ":3:3: bans.file: open " + list},
+		{"as,who\nip,10.0.0.9\n", file + ":3:3: bans.file: " + list + `:2: "ip" is no kind of ban`},
+		{"as,who\npeerhost,10.0.0.9\n", ""},
+	} {
+		if row.text != "" {
+			if err := os.WriteFile(list, []byte(row.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		out, err, code := command(t, "", "config", "check", file)
+		if row.want == "" && (err != nil || code != 0) || row.want != "" && (err == nil || code != 1 || !strings.Contains(err.Error(), row.want)) {
+			t.Errorf("%q: exit code %d, %v, want %q\n%s", row.text, code, err, row.want, out)
+		}
+	}
+}

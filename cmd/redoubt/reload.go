@@ -11,7 +11,7 @@ func reloadCmd(g *globals) *cobra.Command {
 		Use:   "reload",
 		Short: "Let the running broker read its configuration, rules and certificates again",
 		Long: "Everything is read and judged first; if anything is refused, nothing has changed.\n" +
-			"Connections stay open. What was set at run time stays, but for keys that the file has now.\n\n" + brokerHelp,
+			"Connections stay open, but for those of a listener that is gone and those that new access rules or bans refuse. What was set at run time stays, but for keys that the file has now.\n\n" + brokerHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := adminClient(g)

@@ -61,9 +61,7 @@ func rootCmd() *cobra.Command {
 		clientsCmd(g), sessionsCmd(g), subsCmd(g), retainedCmd(g), banCmd(g), logCmd(g), storeCmd(g),
 		pubCmd(g), subCmd(g), versionCmd(g),
 	)
-	for _, c := range root.Commands() {
-		asUsage(c)
-	}
+	asUsage(root)
 	return root
 }
 
@@ -71,7 +69,13 @@ func rootCmd() *cobra.Command {
 func asUsage(c *cobra.Command) {
 	if check := c.Args; check != nil {
 		c.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
+			err := check(cmd, args)
+			if err != nil && cmd.HasSubCommands() {
+				if near := meant(cmd, args[0]); near != "" {
+					err = fmt.Errorf("%w; did you mean %s?", err, near)
+				}
+			}
+			if err != nil {
 				return &usageError{err}
 			}
 			return nil
@@ -80,6 +84,15 @@ func asUsage(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		asUsage(sub)
 	}
+}
+
+// meant is the command that name may stand for, or "".
+func meant(parent *cobra.Command, name string) string {
+	parent.SuggestionsMinimumDistance = max(len(name)/3, 1)
+	if near := parent.SuggestionsFor(name); len(near) > 0 {
+		return parent.CommandPath() + " " + near[0]
+	}
+	return ""
 }
 
 func versionCmd(g *globals) *cobra.Command {

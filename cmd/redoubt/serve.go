@@ -24,8 +24,9 @@ import (
 func serveCmd(g *globals) *cobra.Command {
 	var allowRoot bool
 	cmd := &cobra.Command{
-		Use:   "serve",
-		Short: "Run the broker",
+		Use:        "serve",
+		SuggestFor: []string{"run", "start", "broker"},
+		Short:      "Run the broker",
 		Long: "Runs the broker in the foreground. An empty data directory is initialised first.\n\n" +
 			"SIGTERM and SIGINT stop it: it takes no more clients, tells those it has (DISCONNECT 0x8B)\n" +
 			"and ends within five seconds. SIGHUP reloads configuration, rules and certificates.\n" +
@@ -33,7 +34,7 @@ func serveCmd(g *globals) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd, g, allowRoot) },
 	}
-	cmd.Flags().BoolVar(&allowRoot, "allow-root", false, "run although the user is root; a fault would then cost the whole machine (docs/security/rows.md, P1.x)")
+	cmd.Flags().BoolVar(&allowRoot, "allow-root", false, "run although the user is root; a fault would then cost the whole machine (redoubt doctor --explain P1.7)")
 	return cmd
 }
 
@@ -43,7 +44,7 @@ Run it as a user of its own, which needs no rights but those to the data directo
   useradd --system redoubt && install -d -o redoubt -g redoubt -m 0700 /var/lib/redoubt
   setpriv --reuid redoubt --regid redoubt --clear-groups redoubt serve
 Where it really has to be root, such as in a container that has no other user: redoubt serve --allow-root.
-Why: docs/security/rows.md, row P1.x`
+Why: redoubt doctor --explain P1.7`
 
 func initCmd(g *globals) *cobra.Command {
 	return &cobra.Command{
