@@ -25,6 +25,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/delay"
+	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/retain"
@@ -119,6 +120,8 @@ type totals struct {
 	keptOnline atomic.Int64 // of the sessions, connected and outliving the process
 	hearers    atomic.Int64 // subscriptions under $events/
 	subscribed atomic.Int64 // subscriptions
+
+	had, heardOf *limit.Tally // sessions and subscriptions by identity
 }
 
 // entrants is how clients prove who they are, and who of those may not come in all the same.
@@ -153,7 +156,7 @@ type Options struct {
 func New(o Options) *Broker {
 	b := &Broker{
 		index: o.Index, groups: router.NewGroups(o.Index), only: router.NewExclusive(), retained: o.Retained, authz: o.Authorizer,
-		log: o.Log, entrants: entrants{known: o.StillKnown, bans: o.Bans}, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(),
+		log: o.Log, entrants: entrants{known: o.StillKnown, bans: o.Bans}, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(), totals: newTotals(),
 	}
 	if b.delayed == nil {
 		b.delayed = delay.NewAccount(delay.Limits{})

@@ -38,9 +38,10 @@ type Event struct {
 	QoS       *int   `json:"qos,omitempty"`
 }
 
-// heard counts a subscription that came or went, and those under $events/.
-func (b *Broker) heard(sub *session.Sub, n int64) {
+// heard counts a subscription of r that came or went, and those under $events/.
+func (b *Broker) heard(r *resident, sub *session.Sub, n int64) {
 	b.subscribed.Add(n)
+	b.heardOf.Add(b.heardOf.Place(r.s.Key.Identity), n)
 	if underEvents(sub.Real) {
 		b.hearers.Add(n)
 	}

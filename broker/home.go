@@ -181,6 +181,7 @@ func (h *Home) settle(s *session.Session, by auth.Principal) *resident {
 	h.slots[slot] = r
 	h.byKey[s.Key] = slot
 	h.b.sessions.Add(1)
+	h.b.had.Add(h.b.had.Place(s.Key.Identity), 1)
 	h.count.Inc(metrics.SessionsCreated)
 	return r
 }
@@ -218,6 +219,7 @@ func (h *Home) vacate(r *resident) {
 	h.gens[r.ref.Slot]++ // nobody's reference holds any longer
 	h.free = append(h.free, r.ref.Slot)
 	h.b.sessions.Add(-1)
+	h.b.had.Add(h.b.had.Place(r.s.Key.Identity), -1)
 }
 
 func (h *Home) routerRef(r Ref) router.Ref {

@@ -61,6 +61,11 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	if !present && h.b.sessions.Load()+h.b.unsaid.Load() >= int64(set.SessionsTotal) {
 		return Opened{}, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.sessions_total is reached"}
 	}
+	if !present && !a.admitted {
+		if e := h.b.overdrawn(a.By.Identity, set); e != nil {
+			return Opened{}, e
+		}
+	}
 	if e := h.busy(present || a.admitted); e != nil {
 		return Opened{}, e
 	}

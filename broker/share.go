@@ -189,7 +189,7 @@ func (h *Home) insert(r *resident, sub *session.Sub) {
 	}
 	if !shared {
 		if !h.b.index.Subscribe(sub.Real, s) {
-			h.b.heard(sub, 1)
+			h.b.heard(r, sub, 1)
 		}
 		return
 	}
@@ -202,7 +202,7 @@ func (h *Home) insert(r *resident, sub *session.Sub) {
 	}
 	group, replaced := h.b.groups.Join(share, sub.Real, s, r.member)
 	if !replaced {
-		h.b.heard(sub, 1)
+		h.b.heard(r, sub, 1)
 	}
 	sub.Group = groupOf(group)
 	h.enroll(r, share, sub, group, replaced)
@@ -217,13 +217,13 @@ func (h *Home) retract(r *resident, sub *session.Sub) {
 	ref := h.routerRef(r.ref)
 	if share, _, shared, _ := topic.ParseShare(sub.Filter); shared {
 		if h.b.groups.Leave(share, sub.Real, ref) {
-			h.b.heard(sub, -1)
+			h.b.heard(r, sub, -1)
 		}
 		h.strike(r, sub.Group)
 		return
 	}
 	if h.b.index.Unsubscribe(sub.Real, ref) {
-		h.b.heard(sub, -1)
+		h.b.heard(r, sub, -1)
 	}
 	if sub.Exclusive {
 		h.b.only.Release(sub.Real, ref)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
 )
 
 // half is what a connection holds of a packet that has not come whole.
@@ -12,6 +13,8 @@ type half struct {
 	size    int32 // of the whole packet, bytes; 0 while its header is not known
 	charged int32 // bytes of memory that the node's account has for it
 	armed   bool  // the connection's timer looks at it
+	place   uint16
+	known   int32 // bytes of those charged that are in the sum of its identity, at place
 }
 
 // A packet that has begun has halfTime to come, and a second more for each
@@ -36,12 +39,12 @@ func (l *Loop) hold(c *Conn) {
 		bytes = int32(cap(c.in))
 	}
 	account := l.server.broker.Settings().Session.Account
-	if more := int64(bytes - h.charged); more > 0 && !account.Reserve(more) {
+	if more := int64(bytes - h.charged); more > 0 && !l.charge(c, account, more) {
 		l.letGo(c)
 		l.mistake(c, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.mqueue_bytes_total leaves no room for a packet of this size"})
 		return
 	} else if more < 0 {
-		account.Release(-more)
+		l.discharge(c, -more)
 	}
 	h.charged = bytes
 	switch {
@@ -59,6 +62,42 @@ func (l *Loop) hold(c *Conn) {
 	}
 }
 
+// halfShare is the part of the account that incomplete packets of one identity may have
+// together, or halfLeast packets: many connections of one set of credentials must not take
+// what others need to say anything at all.
+const (
+	halfShare = 16
+	halfLeast = 4
+)
+
+// charge puts bytes more of an incomplete packet on the account, unless they do not fit, or
+// are too many for whose they are. Strangers have bounds of their own.
+func (l *Loop) charge(c *Conn, account *session.Account, bytes int64) bool {
+	if c.stage != open {
+		return account.Reserve(bytes)
+	}
+	h, halves := &c.half, l.server.halves
+	if h.known == 0 {
+		h.place = halves.Place(l.home.Who(c.session).Identity)
+	}
+	most := max(account.Max()/halfShare, halfLeast*int64(l.server.broker.Settings().PacketBytes))
+	if halves.Add(h.place, bytes) > most || !account.Reserve(bytes) {
+		halves.Add(h.place, -bytes)
+		return false
+	}
+	h.known += int32(bytes)
+	return true
+}
+
+// discharge gives bytes of it back.
+func (l *Loop) discharge(c *Conn, bytes int64) {
+	l.server.broker.Settings().Session.Account.Release(bytes)
+	if known := min(int64(c.half.known), bytes); known > 0 {
+		l.server.halves.Add(c.half.place, -known)
+		c.half.known -= int32(known)
+	}
+}
+
 // measure reads how large the packet is to be, if that has come.
 func (h *half) measure(c *Conn) {
 	if head, ok, _ := mqtt.ReadHeader(c.in, c.version); ok {
@@ -70,7 +109,7 @@ func (h *half) measure(c *Conn) {
 func (l *Loop) letGo(c *Conn) {
 	c.in, c.half.since = nil, 0
 	if c.half.charged > 0 {
-		l.server.broker.Settings().Session.Account.Release(int64(c.half.charged))
+		l.discharge(c, int64(c.half.charged))
 		c.half.charged = 0
 	}
 }

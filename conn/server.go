@@ -11,6 +11,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -78,6 +79,8 @@ type Server struct {
 
 	live atomic.Int64 // connections that a loop has or is about to have
 
+	halves *limit.Tally // bytes of incomplete packets, by identity
+
 	mu        sync.Mutex // guards everything below
 	next      int        // loop of the next connection
 	listeners []*listener.Listener
@@ -87,7 +90,7 @@ type Server struct {
 // New starts the loops. It fails when the system has not what they wait with;
 // then nothing runs and nothing is open.
 func New(o Options) (*Server, error) {
-	s := &Server{broker: o.Broker, metrics: o.Metrics, count: o.Metrics.NewShard(), clock: o.Clock, ended: make(chan struct{})}
+	s := &Server{broker: o.Broker, metrics: o.Metrics, count: o.Metrics.NewShard(), clock: o.Clock, ended: make(chan struct{}), halves: limit.NewTally()}
 	for i := range o.Loops {
 		s.loops = append(s.loops, newLoop(s, i))
 	}

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,44 @@ func TestHalfPacketsAreCounted(t *testing.T) {
 			t.Errorf("%d bytes are still held", n)
 		}
 	}, func(r *rig) { r.sess.Account = session.NewAccount(700_000) })
+}
+
+// What one identity begins and does not end, on however many connections, leaves room for
+// what others say: its own are refused first.
+func TestHalfPacketsOfOneAreBounded(t *testing.T) {
+	play(t, func(r *rig) {
+		large := mqtt.Publish{Topic: []byte("open/y"), Payload: make([]byte, 800_000)}
+		b := large.Append(nil, mqtt.V5)
+		var alices []*client
+		for i := range 20 {
+			c := r.connect(mqtt.V5, fmt.Sprint("alice/", i))
+			_, _ = c.nc.Write(b[:700_000]) // some are cut short
+			alices = append(alices, c)
+			r.settle()
+		}
+		if held := r.sess.Account.Held(); held < 2<<20 || held > 5<<20 {
+			t.Errorf("one identity holds %d bytes of %d", held, 8<<20)
+		}
+		bob := r.connect(mqtt.V5, "bob/1", func(c *mqtt.Connect) { c.CleanStart = true })
+		bob.send(b[:700_000])
+		r.settle()
+		bob.send(b[700_000:])
+		bob.send(mqtt.AppendPingreq(nil))
+		bob.expect(mqtt.PINGRESP)
+		for _, c := range alices {
+			_ = c.nc.Close()
+		}
+		_ = bob.nc.Close()
+		r.becomes("connections", 0, r.connections)
+		if n := r.sess.Account.Held(); n != 0 {
+			t.Errorf("%d bytes are still held", n)
+		}
+		for place := range 1 << 14 {
+			if n := r.server.halves.Sum(uint16(place)); n != 0 {
+				t.Errorf("%d bytes are still somebody's", n)
+			}
+		}
+	}, func(r *rig) { r.sess.Account = session.NewAccount(8 << 20) })
 }
 
 // Only a whole packet proves that a client is there: one that sends a byte of a

@@ -1,6 +1,9 @@
 package session
 
-import "sync/atomic"
+import (
+	"math"
+	"sync/atomic"
+)
 
 // Account adds up the bytes that all sessions of a node hold for their clients:
 // what waits and what is unacknowledged. It is what keeps many sessions, each
@@ -22,6 +25,14 @@ func NewAccount(max int64) *Account {
 
 // SetMax changes the bound; what is held stays.
 func (a *Account) SetMax(max int64) { a.max.Store(max) }
+
+// Max is the bound, bytes.
+func (a *Account) Max() int64 {
+	if a == nil {
+		return math.MaxInt64
+	}
+	return a.max.Load()
+}
 
 // Held is the sum, bytes.
 func (a *Account) Held() int64 {
