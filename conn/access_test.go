@@ -18,7 +18,7 @@ func (r *rig) deny(network string) {
 
 // Who is refused by the rules of his listener costs nothing: no place, no handshake.
 func TestAccessIsJudgedBeforeAnything(t *testing.T) {
-	play(t, func(r *rig) {
+	playTCP(t, func(r *rig) { // QUIC knocks with several packets
 		check := r.bystander()
 		r.deny("127.0.0.64/26")
 		for range 3 {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +33,8 @@ func (a addressed) RemoteAddr() net.Addr { return a.from }
 func (r *rig) from(address string) net.Conn {
 	r.t.Helper()
 	if r.quic != nil {
-		c, err := r.quic.dialFrom(address + ":4711")
+		r.quic.next++
+		c, err := r.quic.dialFrom(net.JoinHostPort(address, strconv.Itoa(4711+r.quic.next)))
 		if err != nil {
 			return refusedConn{}
 		}
@@ -115,7 +117,7 @@ func (r *rig) cameFrom(user string) (from netip.Addr) {
 // A157: behind a proxy a client is who the header says, however it comes, before TLS and
 // before WebSocket, for the list, the log, the limits and the access rules.
 func TestBehindAProxy(t *testing.T) {
-	play(t, func(r *rig) {
+	playTCP(t, func(r *rig) {
 		check := r.bystander()
 		open := int64(1)
 		for i, header := range []func() string{v1From("203.0.113.7"), v2From("203.0.113.7")} {
@@ -168,7 +170,7 @@ func (r *rig) ends(nc net.Conn) {
 
 // A157: nobody comes in without a header, nor from another address than a proxy's.
 func TestNobodyPassesForAProxy(t *testing.T) {
-	play(t, func(r *rig) {
+	playTCP(t, func(r *rig) {
 		check := r.bystander()
 		connect := (&mqtt.Connect{Version: mqtt.V311, ClientID: "plain", CleanStart: true}).Append(nil, mqtt.V311, 0)
 
@@ -205,7 +207,7 @@ func TestNobodyPassesForAProxy(t *testing.T) {
 // A header must be there within three seconds, however slowly it comes, and what it took is
 // taken off the deadline for the CONNECT.
 func TestProxyHeaderInTime(t *testing.T) {
-	play(t, func(r *rig) {
+	playTCP(t, func(r *rig) {
 		check := r.bystander()
 		r.proxied(nil, 0)
 		header := v1From("203.0.113.7")()
@@ -239,7 +241,7 @@ func TestProxyHeaderInTime(t *testing.T) {
 
 // A proxy that speaks for itself is a client at its own address.
 func TestAProxySpeaksForItself(t *testing.T) {
-	play(t, func(r *rig) {
+	playTCP(t, func(r *rig) {
 		r.proxied(func() string { return "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00" }, 0)
 		r.connect(mqtt.V5, "health/check")
 		if got := r.cameFrom("health"); got != netip.MustParseAddr(proxyAt) {
@@ -251,7 +253,7 @@ func TestAProxySpeaksForItself(t *testing.T) {
 // Connections whose header does not come have the places of strangers, and make room like
 // them; the rate and the cap of the proxy's own address stand in nobody's way.
 func TestHeadersThatNeverComeMakeRoom(t *testing.T) {
-	play(t, func(r *rig) {
+	playTCP(t, func(r *rig) {
 		check := r.bystander()
 		r.limits(listener.DoorLimits{
 			ConnectionsTotal: 100, UnauthenticatedTotal: 4, HandshakesTotal: 100, ConnectDeadline: 2 * time.Second,

@@ -131,6 +131,7 @@ type quicRig struct {
 	server *quicHost
 	tls    *tls.Config // of clients
 	next   int
+	t      *testing.T
 }
 
 // newQUICRig is the portable engine in a bubble with QUIC in front.
@@ -138,7 +139,7 @@ func newQUICRig(t *testing.T, change ...func(*rig)) *rig {
 	cert := testCertificate(t)
 	roots := x509.NewCertPool()
 	roots.AddCert(cert.Leaf)
-	q := &quicRig{net: newQUICNet(), tls: &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: []string{pki.ALPN}, Time: quicNow}}
+	q := &quicRig{t: t, net: newQUICNet(), tls: &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: []string{pki.ALPN}, Time: quicNow}}
 	q.server = q.net.host("192.0.2.1:14567")
 	r := &rig{t: t, quic: q}
 	secure := &tls.Config{Certificates: []tls.Certificate{*cert}, NextProtos: []string{pki.ALPN}}
@@ -202,6 +203,10 @@ func (q *quicRig) dial(change ...func(*tls.Config, *quic.Config)) (*quicClient, 
 func (q *quicRig) dialFrom(address string, change ...func(*tls.Config, *quic.Config)) (*quicClient, error) {
 	h := q.net.host(address)
 	t := &quic.Transport{Conn: h}
+	q.t.Cleanup(func() {
+		_ = t.Close()
+		_ = h.Close()
+	})
 	secure, conf := q.tls.Clone(), &quic.Config{
 		MaxIdleTimeout: 24 * time.Hour, InitialStreamReceiveWindow: 32 << 10, InitialConnectionReceiveWindow: 32 << 10,
 		MaxStreamReceiveWindow: 64 << 10, MaxConnectionReceiveWindow: 64 << 10, // a client that will not read is a slow one

@@ -63,6 +63,9 @@ func (r *rig) connection() net.Conn {
 func (r *rig) transport() net.Conn {
 	r.t.Helper()
 	if r.quic != nil {
+		if r.proxy != nil {
+			return r.proxy()
+		}
 		c, err := r.quic.dial()
 		if err != nil {
 			r.t.Fatal(err)

@@ -68,14 +68,19 @@ rules:
     topics: ["open/#", "own/${username}/#"]
 `
 
-// play runs f against a broker with two loops on each engine.
+// play runs f against a broker with two loops on each engine, and over QUIC.
 func play(t *testing.T, f func(r *rig), change ...func(*rig)) {
+	playTCP(t, f, change...)
+	overQUIC(t, f, change...)
+}
+
+// playTCP is play without QUIC.
+func playTCP(t *testing.T, f func(r *rig), change ...func(*rig)) {
 	t.Run("portable", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { f(newRig(t, change...)) })
 	})
 	t.Run("native", func(t *testing.T) { f(newRealRig(t, nil, change...)) })
 	t.Run("native TLS", func(t *testing.T) { f(newRealRig(t, testCertificate(t), change...)) })
-	overQUIC(t, f, change...)
 	change = append(change[:len(change):len(change)], overWebSocket)
 	t.Run("portable WebSocket", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { f(newRig(t, change...)) })
