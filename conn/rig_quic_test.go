@@ -244,10 +244,3 @@ func (c *client) arrives() (packet, bool) {
 	}
 	return packet{}, false
 }
-
-// overQUIC plays f with QUIC.
-func overQUIC(t *testing.T, f func(r *rig), change ...func(*rig)) {
-	t.Run("QUIC", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { f(newQUICRig(t, change...)) })
-	})
-}

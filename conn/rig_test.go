@@ -71,7 +71,9 @@ rules:
 // play runs f against a broker with two loops on each engine, and over QUIC.
 func play(t *testing.T, f func(r *rig), change ...func(*rig)) {
 	playTCP(t, f, change...)
-	overQUIC(t, f, change...)
+	t.Run("QUIC", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { f(newQUICRig(t, change...)) })
+	})
 }
 
 // playTCP is play without QUIC.

@@ -60,7 +60,7 @@ func (b *banned) out(what string, w *wire, since time.Time) {
 	} else {
 		w.wantClosed()
 	}
-	if took := time.Since(since); took > 2*time.Second {
+	if took := time.Since(since); took > 10*time.Second {
 		b.t.Errorf("%s: closed after %v", what, took)
 	}
 }

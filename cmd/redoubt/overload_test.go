@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -172,8 +173,8 @@ func TestOverseerAlarmsOfLateness(t *testing.T) {
 func TestOverseerLooksSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatched()
-		looks := 0
-		w.rooms.taken = func() int64 { looks++; return 0 }
+		var looks atomic.Int64
+		w.rooms.taken = func() int64 { looks.Add(1); return 0 }
 		soon := make(chan struct{}, 1)
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
@@ -185,8 +186,8 @@ func TestOverseerLooksSoon(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		if looks < 50 || looks > 110 {
-			t.Errorf("%d looks in a second of asking", looks)
+		if n := looks.Load(); n < 50 || n > 110 {
+			t.Errorf("%d looks in a second of asking", n)
 		}
 		stop()
 		<-done
