@@ -7,6 +7,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/bans"
+	"github.com/redoubtmq/redoubt/limit/load"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
@@ -194,5 +195,37 @@ func TestFlapsAgainstAList(t *testing.T) {
 		if over {
 			times = times[:0]
 		}
+	}
+}
+
+// Who is refused because there is no room for anybody, and told to come again, is not
+// banned for having come: else whoever brings the node to its limits has its clients banned
+// for longer than that lasts (A058).
+func TestWhoIsToldToComeAgainIsNotFlapping(t *testing.T) {
+	for name, c := range map[string]struct {
+		full, over func(d *desk)
+		want       mqtt.ReasonCode
+	}{
+		"short of memory": {func(d *desk) { d.b.Press(load.Strangers, &Short{Of: load.OfMemory, Why: "full"}) }, func(d *desk) { d.b.Press(load.Fine, nil) }, mqtt.ServerBusy},
+		"sessions_total":  {func(d *desk) { d.b.Settings().SessionsTotal = 0 }, func(d *desk) { d.b.Settings().SessionsTotal = 100 }, mqtt.QuotaExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t, 1, flapping)
+			c.full(d)
+			for range 20 {
+				if e := d.knocks("bob", from("192.0.2.1")); e == nil || e.Reason != c.want {
+					t.Fatalf("while there is no room: %v", e)
+				}
+			}
+			c.over(d)
+			for i := range 5 {
+				if e := d.knocks("bob", from("192.0.2.1")); e != nil {
+					t.Fatalf("connect %d afterwards: %v", i, e)
+				}
+			}
+			if e := d.knocks("bob", from("192.0.2.1")); e == nil || e.Reason != mqtt.Banned {
+				t.Errorf("one too many: %v", e)
+			}
+		})
 	}
 }

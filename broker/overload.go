@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/limit/load"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -45,6 +46,15 @@ func (b *Broker) Press(level load.Level, short *Short) {
 // LookSoon says what a home calls when most of what it may take in has come: it must
 // not block.
 func (b *Broker) LookSoon(fn func()) { b.soon.Store(&fn) }
+
+// full tells whether a client is to be refused because there is no room for one more
+// session at the moment. That is not its fault: it is told to come again.
+func (h *Home) full(by *auth.Principal, clientID string, set *Settings) bool {
+	if _, present := h.lookup(keyOf(by, clientID)); present {
+		return false
+	}
+	return h.b.short.Load() != nil || h.b.sessions.Load()+h.b.unsaid.Load() >= int64(set.SessionsTotal)
+}
 
 // busy refuses who would get a new session while something is short. Who has one comes
 // back to it: what that costs is here already, and it was promised.

@@ -25,6 +25,9 @@ func (l *Loop) Holds(ref broker.ConnRef) broker.Holding {
 		return broker.Holding{}
 	}
 	h := broker.Holding{In: int64(cap(c.in)), Out: int64(cap(c.out.items)) * int64(unsafe.Sizeof(session.Out{})), Silent: l.now.Sub(c.pace.lastSeen)}
+	if c.pace.held { // it could not have been heard
+		h.Silent = 0
+	}
 	if s, ok := c.sock.(keeper); ok {
 		h.Out += s.Held()
 	}

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -145,14 +146,33 @@ func (l *Loop) guard(c *Conn, do func()) {
 		if p == nil {
 			return
 		}
-		l.count.Inc(metrics.FaultsRecovered)
-		l.server.broker.Log().Event(l.now, slog.LevelError, "a bug was caught; the connection that set it off is closed", "fault",
-			slog.String("fault", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+		l.server.caught(l.count, l.now, p)
 		if c != nil && c.loop == l && c.stage != gone {
 			l.endFaulty(c)
 		}
 	}()
 	do()
+}
+
+// errFault ends a handshake that has set off a bug.
+var errFault = errors.New("a bug was caught in the handshake")
+
+// survive is guard for a handshake, which is not on the loop.
+func (s *Server) survive(shake func() (*frames, error)) (ws *frames, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			ws, err = nil, errFault
+			s.caught(s.count, s.clock.Now(), p)
+		}
+	}()
+	return shake()
+}
+
+// caught counts a bug and says where it is.
+func (s *Server) caught(count *metrics.Shard, now time.Time, p any) {
+	count.Inc(metrics.FaultsRecovered)
+	s.broker.Log().Event(now, slog.LevelError, "a bug was caught; the connection that set it off is closed", "fault",
+		slog.String("fault", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
 }
 
 // endFaulty closes a connection whose state a bug has left in doubt. If closing

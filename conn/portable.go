@@ -225,7 +225,7 @@ func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Adm
 	if w.quic != nil { // whose handshake began before
 		trust = w.quic.guest.trust
 	}
-	ws, err := w.shake(accepted.Add(w.listener.Door.Patience()), &place)
+	ws, err := w.engine.server.survive(func() (*frames, error) { return w.shake(accepted.Add(w.listener.Door.Patience()), &place) })
 	if kept := place.Handshaken(); !kept || place.Evicted() {
 		w.engine.server.count.Inc(metrics.ConnectionsClosedEvicted)
 		if w.listener.Shakes() {

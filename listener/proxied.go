@@ -45,7 +45,7 @@ const (
 // together is, so that headers which never come cannot take more than strangers may.
 func (l *Listener) AdmitProxy(from netip.Addr) (Admission, Refusal) {
 	d := l.Door
-	if !l.Proxy.Load().Hears(from) {
+	if p := l.Proxy.Load(); p == nil || !p.Hears(from) { // nil: a reload has just taken PROXY away
 		d.count.Inc(metrics.ConnectionsRefusedProxySource)
 		return Admission{}, NoProxy
 	}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/redoubtmq/redoubt/metrics"
 )
 
 // v2 is a header of version 2 around this body.
@@ -257,4 +259,16 @@ func FuzzProxyHeader(f *testing.F) {
 			t.Fatalf("with more behind it: %d, %v", size, err)
 		}
 	})
+}
+
+// A reload may take PROXY away between the moment in which a connection was found to be a
+// proxy's and that in which it is admitted. Nobody is heard then, and nothing breaks.
+func TestProxyIsTakenAwayMeanwhile(t *testing.T) {
+	p := newPorch(t, DoorLimits{ConnectionsTotal: 10, UnauthenticatedTotal: 10, HandshakesTotal: 10})
+	l := &Listener{Name: "l", Door: p.Door}
+	if _, refusal := l.AdmitProxy(netip.MustParseAddr("192.0.2.1")); refusal != NoProxy {
+		t.Errorf("refused by %q, want %q", refusal, NoProxy)
+	}
+	p.count(metrics.ConnectionsRefusedProxySource, 1)
+	p.count(metrics.Connections, 0)
 }

@@ -75,6 +75,7 @@ type reader struct {
 	over     int
 	seen     map[key]int // the line
 	patterns int
+	full     bool // has more than there may be
 	problems []string
 }
 
@@ -91,12 +92,6 @@ func Read(name string, data []byte, now time.Time, by string, force bool) (list 
 		r.json(data)
 	} else {
 		r.csv(data)
-	}
-	if len(r.list) > Max {
-		r.wrong(0, "has %d bans, the most is %d", len(r.list), Max)
-	}
-	if r.patterns > PatternsMax {
-		r.wrong(0, "has %d patterns, the most is %d, because each is tried on every client", r.patterns, PatternsMax)
 	}
 	if len(r.problems) > 0 {
 		return nil, 0, &FileError{r.problems}
@@ -140,7 +135,19 @@ func (r *reader) row(line int, row *Row) {
 	}
 	r.seen[b.key()] = line
 	r.list = append(r.list, b)
+	switch { // what is beyond is not even looked at: a file of 32 MiB may be gigabytes of patterns
+	case len(r.list) > Max:
+		r.wrong(line, "has more than %d bans", Max)
+	case r.patterns > PatternsMax:
+		r.wrong(line, "has more than %d patterns, each of which is tried on every client", PatternsMax)
+	default:
+		return
+	}
+	r.full = true
 }
+
+// done tells whether nothing more is to be read.
+func (r *reader) done() bool { return r.full || len(r.problems) > problemsMax }
 
 func (r *reader) csv(data []byte) {
 	c := csv.NewReader(bytes.NewReader(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))))
@@ -164,7 +171,7 @@ func (r *reader) csv(data []byte) {
 		r.wrong(1, "the first line names the columns, and as and who have to be there")
 		return
 	}
-	for len(r.problems) <= problemsMax {
+	for !r.done() {
 		fields, err := c.Read()
 		if errors.Is(err, io.EOF) {
 			return
@@ -247,7 +254,7 @@ func (r *reader) json(data []byte) {
 			return // where the next begins is not known
 		}
 		r.row(at(start), &row)
-		if len(r.problems) > problemsMax {
+		if r.done() {
 			return
 		}
 	}

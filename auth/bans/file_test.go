@@ -2,6 +2,8 @@ package bans
 
 import (
 	"bytes"
+	"fmt"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -110,4 +112,32 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Beyond what a file may have nothing is looked at: a pattern of a few bytes takes a
+// hundred kilobytes, and a file has room for a million of them.
+func TestAFileWithTooMuchIsReadNoFurther(t *testing.T) {
+	for _, c := range []struct {
+		name, head, row, end, want string
+		rows                       int
+	}{
+		{"b.csv", "as,who\n", "clientid_re,^x{900}%d\n", "a mistake\n", "b.csv:1002: has more than 1000 patterns, each of which is tried on every client", PatternsMax + 5000},
+		{"b.json", "[", "{\"as\":\"username_re\",\"who\":\"^x{900}%d\"},\n", "a mistake", "b.json:1001: has more than 1000 patterns, each of which is tried on every client", PatternsMax + 5000},
+		{"b.csv", "as,who\n", "clientid,%d\n", "a mistake\n", "b.csv:100002: has more than 100000 bans", Max + 10},
+	} {
+		text := []byte(c.head)
+		for i := range c.rows {
+			text = fmt.Appendf(text, c.row, i)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err := Read(c.name, append(text, c.end...), noon, "me", false)
+		runtime.ReadMemStats(&after)
+		if err == nil || err.Error() != c.want {
+			t.Errorf("%v, want %s", err, c.want)
+		}
+		if used := (after.TotalAlloc - before.TotalAlloc) >> 20; used > 512 {
+			t.Errorf("%s of %d rows: %d MiB", c.name, c.rows, used)
+		}
+	}
 }
