@@ -29,7 +29,7 @@ type epoller struct {
 	plain    []byte
 	entries  []*entrance
 	closed   bool // takes no more connections
-	deaf     bool // out of descriptors: the entrances are left alone for a tick
+	deaf     bool // some entrances are not waited for until the next sweep, as when descriptors are out
 	lingers  map[int32]*linger
 	lingered shrink.Most // of lingers
 	swept    time.Time
@@ -146,14 +146,20 @@ func (p *epoller) enter(in *entrance) {
 		p.entries = append(p.entries, nil)
 	}
 	p.entries[i] = in
-	p.listen(i)
+	if !p.deaf { // else the sweep does
+		p.listen(i)
+	}
 }
 
+// listen waits for connections at an entrance. If the system does not let us, that is tried
+// again with the next sweep.
 func (p *epoller) listen(i int) {
 	if p.entries[i] == nil {
 		return
 	}
-	if err := p.add(p.entries[i].fd, uint32(i), genEntrance, unix.EPOLLIN|unix.EPOLLEXCLUSIVE); err != nil {
+	err := p.add(p.entries[i].fd, uint32(i), genEntrance, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
+	if err != nil && err != unix.EEXIST { // it is waited for already
+		p.deaf = true
 		p.engine.server.broker.Log().Event(p.loop.now, slog.LevelError, "cannot wait for connections", p.entries[i].listener.Name,
 			slog.String("listener", p.entries[i].listener.Name), slog.String("error", err.Error()))
 	}

@@ -62,7 +62,7 @@ func (p *epoller) sweep(now time.Time) {
 	}
 	p.lingers = shrink.Map(p.lingers, &p.lingered)
 	if p.deaf && !p.closed {
-		p.deaf = false
+		p.deaf = false // listen may say otherwise
 		for i := range p.entries {
 			p.listen(i)
 		}
