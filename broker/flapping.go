@@ -21,8 +21,9 @@ type Flapping struct {
 	Ban      time.Duration
 }
 
-// flapsMax bounds the clients whose connects a home counts: about 4 MB. Beyond that the one
-// whose window began first is forgotten, which lets it connect as often again.
+// flapsMax bounds the windows that a home knows, those that have ended in a ban among them,
+// and so the clients whose connects it counts: about 4 MB. Beyond that the window that began
+// first is forgotten, which lets its client connect as often again.
 const flapsMax = 65_536
 
 // flaps counts connects of clients that have proved who they are, by identity, client
@@ -69,11 +70,11 @@ func (f *flaps) over(now time.Time, key uint64, set *Flapping) bool {
 	f.sweep(now.Add(-set.Window))
 	e, known := f.by[key]
 	if !known {
+		if len(f.order) >= flapsMax { // by has no more: each has its place in order
+			f.forget(1)
+		}
 		if f.by == nil {
 			f.by = make(map[uint64]flap)
-		}
-		if len(f.by) >= flapsMax {
-			f.forget(1)
 		}
 		e = flap{since: now}
 		f.order = append(f.order, flapped{key, now})

@@ -23,6 +23,7 @@ type Epoll struct {
 	mu        sync.Mutex // guards everything below
 	pollers   []*epoller
 	listeners []*entrance
+	stopped   bool // the loops end, and their pollers with them
 }
 
 // entrance is a listening socket as the loops see it.
@@ -40,9 +41,6 @@ func NewEpoll(s *Server) Engine {
 // Native is the engine for this system.
 func Native(s *Server) Engine { return NewEpoll(s) }
 
-// Serve implements Engine: every loop accepts on every socket.
-func (e *Epoll) Serve(l *listener.Listener) error { return e.More(l, l.Bound()) }
-
 // duplicate is a descriptor of its own for a listening socket.
 func duplicate(s net.Listener) (int, error) {
 	withFile, ok := s.(interface{ File() (*os.File, error) })
@@ -58,13 +56,18 @@ func duplicate(s net.Listener) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	return fd, unix.SetNonblock(fd, true) // File has made it blocking
+	if err := unix.SetNonblock(fd, true); err != nil { // File has made it blocking
+		_ = unix.Close(fd)
+		return 0, err
+	}
+	return fd, nil
 }
 
 // Stop implements Engine.
 func (e *Epoll) Stop() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.stopped = true
 	for _, p := range e.pollers {
 		p.loop.inbox.post(event{kind: evCall, fn: func(*Loop) { p.stop() }})
 	}

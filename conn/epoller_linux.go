@@ -29,7 +29,7 @@ type epoller struct {
 	plain    []byte
 	entries  []*entrance
 	closed   bool // takes no more connections
-	deaf     bool // out of descriptors: the entrances are left alone for a tick
+	deaf     bool // some entrances are not waited for until the next sweep, as when descriptors are out
 	lingers  map[int32]*linger
 	lingered shrink.Most // of lingers
 	swept    time.Time
@@ -113,12 +113,16 @@ func (p *epoller) dispatch() {
 			_, _ = unix.Read(p.bell, b[:])
 		case genEntrance:
 			if in := p.entries[slot]; in != nil { // else it has left in this batch
-				p.accept(in)
+				p.loop.guard(nil, func() { p.accept(in) })
 			}
 		case genLinger:
-			p.drain(int32(slot))
+			if g := p.lingers[int32(slot)]; g != nil {
+				p.loop.rescue(func() { p.drain(int32(slot), g) }, func() { p.finish(int32(slot), g) })
+			}
 		case genUnnamed:
-			p.header(int32(slot), ev.Events)
+			if u := p.unnamed[int32(slot)]; u != nil {
+				p.loop.rescue(func() { p.header(int32(slot), u, ev.Events) }, func() { p.dropUnnamed(int32(slot), u) })
+			}
 		default:
 			if int(slot) < len(p.loop.conns) && p.loop.gens[slot] == gen {
 				c := p.loop.conns[slot]
@@ -146,14 +150,20 @@ func (p *epoller) enter(in *entrance) {
 		p.entries = append(p.entries, nil)
 	}
 	p.entries[i] = in
-	p.listen(i)
+	if !p.deaf { // else the sweep does
+		p.listen(i)
+	}
 }
 
+// listen waits for connections at an entrance. If the system does not let us, that is tried
+// again with the next sweep.
 func (p *epoller) listen(i int) {
 	if p.entries[i] == nil {
 		return
 	}
-	if err := p.add(p.entries[i].fd, uint32(i), genEntrance, unix.EPOLLIN|unix.EPOLLEXCLUSIVE); err != nil {
+	err := p.add(p.entries[i].fd, uint32(i), genEntrance, unix.EPOLLIN|unix.EPOLLEXCLUSIVE)
+	if err != nil && err != unix.EEXIST { // it is waited for already
+		p.deaf = true
 		p.engine.server.broker.Log().Event(p.loop.now, slog.LevelError, "cannot wait for connections", p.entries[i].listener.Name,
 			slog.String("listener", p.entries[i].listener.Name), slog.String("error", err.Error()))
 	}
@@ -218,9 +228,26 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// admit asks the door and gives the connection its place on this loop. v is nil unless a
-// proxy has brought it.
+// admit lets a client in, or closes fd. v is nil unless a proxy has brought it. A bug ends
+// this connection alone.
 func (p *epoller) admit(l *listener.Listener, fd int, from netip.AddrPort, accepted time.Time, v *via) {
+	var c *Conn
+	p.loop.rescue(func() { p.place(&c, l, fd, from, accepted, v) }, func() {
+		switch {
+		case c == nil:
+			_ = unix.Close(fd)
+		case c.loop == nil:
+			p.engine.server.died()
+			hangUp(int32(fd), l, &c.place)
+		case c.stage != gone:
+			p.loop.endFaulty(c)
+		}
+	})
+}
+
+// place asks the door and gives the connection its place on this loop. What there is to
+// close after a bug is in to.
+func (p *epoller) place(to **Conn, l *listener.Listener, fd int, from netip.AddrPort, accepted time.Time, v *via) {
 	now := p.loop.now
 	place, refusal, by := l.Admit(now, from.Addr())
 	if refusal != "" {
@@ -228,16 +255,17 @@ func (p *epoller) admit(l *listener.Listener, fd int, from netip.AddrPort, accep
 		p.engine.server.keptOut(now, refusal, by, from, l)
 		return
 	}
-	if l.Protocol == listener.Unix {
-		p.hail(l, fd)
-	} else {
-		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
-	}
 	l.Open.Add(1)
 	s := &fdSocket{poll: p, fd: int32(fd)}
 	c := &Conn{sock: s, place: place, listener: l, from: from, via: v}
 	p.engine.server.born()
 	s.conn = c
+	*to = c
+	if l.Protocol == listener.Unix {
+		p.hail(l, fd)
+	} else {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	}
 	c.pace.until = l.Door.Deadline(accepted)
 	if l.Shakes() {
 		c.stage = greeting

@@ -35,11 +35,7 @@ func (p *epoller) linger(fd int32, l *listener.Listener, place listener.Admissio
 }
 
 // drain forgets what a lingering client sent.
-func (p *epoller) drain(fd int32) {
-	g := p.lingers[fd]
-	if g == nil {
-		return
-	}
+func (p *epoller) drain(fd int32, g *linger) {
 	n, err := unix.Read(int(fd), p.in)
 	if err == unix.EAGAIN || err == unix.EINTR {
 		return
@@ -57,19 +53,24 @@ func (p *epoller) sweep(now time.Time) {
 			if n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ); err == nil && n > 0 {
 				forsake(fd) // it was told and does not read
 			}
-			p.finish(fd, g)
+			p.loop.guard(nil, func() { p.finish(fd, g) })
 		}
 	}
 	p.lingers = shrink.Map(p.lingers, &p.lingered)
 	if p.deaf && !p.closed {
-		p.deaf = false
+		p.deaf = false // listen may say otherwise
 		for i := range p.entries {
 			p.listen(i)
 		}
 	}
 }
 
+// finish closes fd. A second time, after a bug, it does nothing: the descriptor may be
+// another's.
 func (p *epoller) finish(fd int32, g *linger) {
+	if p.lingers[fd] != g {
+		return
+	}
 	delete(p.lingers, fd)
 	hangUp(fd, g.listener, &g.place)
 }

@@ -154,6 +154,21 @@ func (l *Loop) guard(c *Conn, do func()) {
 	do()
 }
 
+// rescue is guard for what is no connection of the loop yet, or none any more: after a bug,
+// undo closes it and gives its place back, as far as it gets.
+func (l *Loop) rescue(do, undo func()) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		l.server.caught(l.count, l.now, p)
+		defer func() { _ = recover() }() // undo trips over it as well
+		undo()
+	}()
+	do()
+}
+
 // errFault ends a handshake that has set off a bug.
 var errFault = errors.New("a bug was caught in the handshake")
 

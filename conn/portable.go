@@ -34,18 +34,6 @@ func NewPortable(s *Server) Engine {
 	return &Portable{server: s, stop: make(chan struct{}), live: make(map[*wire]struct{})}
 }
 
-// Serve implements Engine.
-func (p *Portable) Serve(l *listener.Listener) error {
-	for _, socket := range l.Bound() {
-		p.wait.Add(1)
-		go func() {
-			defer p.wait.Done()
-			p.accept(l, socket)
-		}()
-	}
-	return nil
-}
-
 // Stop implements Engine: the accepting goroutines end with their sockets, and
 // connections that no loop knows yet end here.
 func (p *Portable) Stop() {

@@ -21,6 +21,7 @@ type unnamed struct {
 	proxy    netip.AddrPort
 	accepted time.Time
 	until    time.Time
+	closed   bool // it is over, or somebody else's
 }
 
 // unnamedMask is what is waited for: more bytes, or that no more come. Half a header and
@@ -29,6 +30,18 @@ const unnamedMask = unix.EPOLLIN | unix.EPOLLRDHUP
 
 // admitProxy is admit where a proxy speaks first.
 func (p *epoller) admitProxy(l *listener.Listener, fd int, proxy netip.AddrPort) {
+	var u *unnamed
+	p.loop.rescue(func() { p.placeProxy(&u, l, fd, proxy) }, func() {
+		if u != nil {
+			p.dropUnnamed(int32(fd), u)
+			return
+		}
+		_ = unix.Close(fd)
+	})
+}
+
+// placeProxy is place for it.
+func (p *epoller) placeProxy(to **unnamed, l *listener.Listener, fd int, proxy netip.AddrPort) {
 	now, s := p.loop.now, p.engine.server
 	place, refusal := l.AdmitProxy(proxy.Addr())
 	if refusal != "" {
@@ -37,9 +50,9 @@ func (p *epoller) admitProxy(l *listener.Listener, fd int, proxy netip.AddrPort)
 		return
 	}
 	u := &unnamed{listener: l, place: place, proxy: proxy, accepted: now, until: l.ProxyDeadline(now)}
+	*to = u
 	if err := p.add(fd, uint32(fd), genUnnamed, unnamedMask); err != nil { // out of kernel memory, or of watches
-		_ = unix.Close(fd)
-		u.place.Leave()
+		p.dropUnnamed(int32(fd), u)
 		return
 	}
 	if p.unnamed == nil {
@@ -58,11 +71,8 @@ func (p *epoller) admitProxy(l *listener.Listener, fd int, proxy netip.AddrPort)
 }
 
 // header looks at what has come of a header.
-func (p *epoller) header(fd int32, mask uint32) {
-	u, s := p.unnamed[fd], p.engine.server
-	if u == nil {
-		return
-	}
+func (p *epoller) header(fd int32, u *unnamed, mask uint32) {
+	s := p.engine.server
 	hungUp := mask&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
 	n, _, err := unix.Recvfrom(int(fd), p.in[:listener.ProxyHeaderMax], unix.MSG_PEEK)
 	switch {
@@ -104,14 +114,20 @@ func (p *epoller) name(fd int32, u *unnamed, size int) error {
 	}
 	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVLOWAT, 1)
 	_ = p.control(unix.EPOLL_CTL_DEL, int(fd), 0, 0, 0)
-	delete(p.unnamed, fd)
 	u.place.Leave()
+	delete(p.unnamed, fd)
+	u.closed = true // for us
 	p.admit(u.listener, int(fd), client, u.accepted, v)
 	return nil
 }
 
-// dropUnnamed ends a connection that no client came to have.
+// dropUnnamed ends a connection that no client came to have. A second time, after a bug, it
+// does nothing: the descriptor may be another's.
 func (p *epoller) dropUnnamed(fd int32, u *unnamed) {
+	if u.closed {
+		return
+	}
+	u.closed = true
 	delete(p.unnamed, fd)
 	_ = unix.Close(int(fd))
 	u.place.Leave()
@@ -125,8 +141,8 @@ func (p *epoller) sweepUnnamed(now time.Time) {
 	p.unnamedMost.Note(len(p.unnamed))
 	for fd, u := range p.unnamed {
 		if !now.Before(u.until) {
-			p.engine.server.misled(now, u.proxy, u.listener, errProxyLate, true)
-			p.dropUnnamed(fd, u)
+			drop := func() { p.dropUnnamed(fd, u) }
+			p.loop.rescue(func() { p.engine.server.misled(now, u.proxy, u.listener, errProxyLate, true); drop() }, drop)
 		}
 	}
 	p.unnamed = shrink.Map(p.unnamed, &p.unnamedMost)

@@ -20,11 +20,10 @@ import (
 // Engine moves bytes between sockets and loops. It may use as many goroutines
 // as it likes; it owns them and waits for them.
 type Engine interface {
-	// Serve accepts connections on the sockets of l until they are closed. It
-	// returns at once; after an error nothing is accepted at l.
-	Serve(l *listener.Listener) error
-	// More accepts connections of l on sockets that came later; after an error on none.
-	More(l *listener.Listener, sockets []net.Listener) error
+	// Ready does all that can fail before connections of l are accepted on these
+	// sockets; after an error on none. open accepts there until they are closed, and
+	// drop takes it back; one of the two is called, once.
+	Ready(l *listener.Listener, sockets []net.Listener) (open, drop func(), err error)
 	// Unserve accepts nothing more on these sockets, which are closed next.
 	Unserve(sockets []net.Listener)
 	// Stop takes no more connections.
@@ -124,7 +123,12 @@ func (s *Server) Serve(l *listener.Listener) error {
 	s.mu.Lock()
 	s.listeners = append(s.listeners, l)
 	s.mu.Unlock()
-	return s.engineFor(l).Serve(l)
+	o, err := s.Ready(l, l.Bound())
+	if err != nil {
+		return err
+	}
+	o.Open()
+	return nil
 }
 
 // engineFor is who moves the bytes of l: QUIC is goroutines whatever the system has.

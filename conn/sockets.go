@@ -8,11 +8,36 @@ import (
 	"github.com/redoubtmq/redoubt/listener"
 )
 
-// More lets clients in at sockets that l has got since it was served. After an error
-// nothing is accepted at any of them; whoever opened them closes them.
-func (s *Server) More(l *listener.Listener, sockets []net.Listener) error {
-	return s.engineFor(l).More(l, sockets)
+// Opening is sockets at which clients can be let in: all that can fail has been done. It is
+// opened or taken back, once; whoever opened the sockets closes them.
+type Opening struct {
+	s          *Server
+	l          *listener.Listener
+	open, drop func()
 }
+
+// Ready prepares to let clients in at sockets of l, which may be served already. After an
+// error nothing is accepted at any of them.
+func (s *Server) Ready(l *listener.Listener, sockets []net.Listener) (*Opening, error) {
+	open, drop, err := s.engineFor(l).Ready(l, sockets)
+	if err != nil {
+		return nil, err
+	}
+	return &Opening{s, l, open, drop}, nil
+}
+
+// Open lets clients in. From now on Shutdown closes the sockets of the listener.
+func (o *Opening) Open() {
+	o.s.mu.Lock()
+	if !slices.Contains(o.s.listeners, o.l) {
+		o.s.listeners = append(o.s.listeners, o.l)
+	}
+	o.s.mu.Unlock()
+	o.open()
+}
+
+// Undo takes it back.
+func (o *Opening) Undo() { o.drop() }
 
 // Unserve accepts nothing more at these sockets, which the caller closes afterwards. Who has
 // come in there stays.
@@ -62,16 +87,17 @@ func (l *Loop) dismiss(c *Conn) {
 	l.home.Kick(l.now, c.session)
 }
 
-// More implements Engine.
-func (p *Portable) More(l *listener.Listener, sockets []net.Listener) error {
-	for _, socket := range sockets {
-		p.wait.Add(1)
-		go func() {
-			defer p.wait.Done()
-			p.accept(l, socket)
-		}()
-	}
-	return nil
+// Ready implements Engine. Nothing can fail.
+func (p *Portable) Ready(l *listener.Listener, sockets []net.Listener) (open, drop func(), err error) {
+	return func() {
+		for _, socket := range sockets {
+			p.wait.Add(1)
+			go func() {
+				defer p.wait.Done()
+				p.accept(l, socket)
+			}()
+		}
+	}, func() {}, nil
 }
 
 // Unserve implements Engine: the accepting goroutines end with their sockets.

@@ -49,9 +49,11 @@ func TestSocketsComeAndGo(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := r.server.More(l, []net.Listener{socket}); err != nil {
+			opening, err := r.server.Ready(l, []net.Listener{socket})
+			if err != nil {
 				t.Fatal(err)
 			}
+			opening.Open()
 			r.at(old)
 			r.connect(mqtt.V5, "alice/old").subscribe("open/#", 0)
 			r.at(socket)

@@ -68,7 +68,9 @@ func ProxyUnknown(err error) bool { return errors.Is(err, errUnknownClient) }
 
 // ProxySize tells how many bytes have to be there before more can be said of a header
 // that begins with b; it is whole when they are. Never are bytes waited for that could
-// be the client's. An error is what can never become a header.
+// be the client's. An error is what can never become a header; its text, and that of
+// ParseProxy, is one of a few and the same for all headers with that mistake: the log
+// has a line for each.
 func ProxySize(b []byte) (need int, err error) {
 	switch {
 	case len(b) == 0:
@@ -106,7 +108,7 @@ func proxyV2Size(b []byte) (int, error) {
 	}
 	body := int(binary.BigEndian.Uint16(b[14:]))
 	if body > ProxyV2BodyMax {
-		return 0, fmt.Errorf("a header of version 2 announces %d bytes; the most is %d", body, ProxyV2BodyMax)
+		return 0, fmt.Errorf("a header of version 2 announces more than %d bytes", ProxyV2BodyMax)
 	}
 	return proxyV2Fixed + body, nil
 }

@@ -2,8 +2,11 @@ package listener
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -271,4 +274,27 @@ func TestProxyIsTakenAwayMeanwhile(t *testing.T) {
 	}
 	p.count(metrics.ConnectionsRefusedProxySource, 1)
 	p.count(metrics.Connections, 0)
+}
+
+// What is wrong with a header is said in the same words whatever it holds: the log has a line
+// for each text, and must not have as many as there are sizes.
+func TestMistakesOfHeadersAreFew(t *testing.T) {
+	texts := map[string]bool{}
+	for size := range 1 << 16 {
+		head := append(slices.Clone(proxyV2), 0x21, 0x11, byte(size>>8), byte(size))
+		if _, err := ProxySize(head); err != nil {
+			texts[err.Error()] = true
+		}
+		if size < 300 {
+			if _, err := ParseProxy(append(head, make([]byte, size)...)); err != nil {
+				texts[err.Error()] = true
+			}
+			if _, err := ParseProxy(fmt.Appendf(nil, "PROXY TCP4 192.0.2.%d 192.0.2.1 %d 1\r\n", size, size<<9)); err != nil {
+				texts[err.Error()] = true
+			}
+		}
+	}
+	if len(texts) < 3 || len(texts) > 8 {
+		t.Errorf("%d texts: %v", len(texts), slices.Sorted(maps.Keys(texts)))
+	}
 }

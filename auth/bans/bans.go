@@ -67,6 +67,10 @@ const (
 	// to: the time to try one is at most that times the length of what it is tried on.
 	PatternBytesMax     = 256
 	patternInstructions = 2000
+	// InstructionsMax bounds what the patterns of each of the two compile to together: an
+	// instruction takes some 350 bytes, so that is 18 MB. A thousand patterns have it with
+	// fifty each, of which a letter is one and x{900} is nine hundred.
+	InstructionsMax = 50_000
 	// TextBytesMax bounds a reason and who made the ban, in bytes.
 	TextBytesMax = 512
 )
@@ -82,7 +86,8 @@ type Ban struct {
 	At       int64        // when, Unix seconds
 	Until    int64        // its end, Unix seconds; 0: none
 
-	re *regexp.Regexp // of a pattern; nil until it was checked
+	re   *regexp.Regexp // of a pattern; nil until it was checked
+	size int            // instructions of it
 }
 
 // key is what there is only one ban of.
@@ -170,8 +175,14 @@ func (b *Ban) compile() error {
 	if err != nil || len(prog.Inst) > patternInstructions {
 		return fmt.Errorf("%s is too large for a pattern that every client is judged by; shorten its repetitions", shown(b.Who))
 	}
+	b.size = len(prog.Inst)
 	b.re, err = regexp.Compile(b.Who)
 	return err
+}
+
+// tooLarge says that patterns have so many instructions together.
+func tooLarge(n int) string {
+	return fmt.Sprintf("the patterns have %d instructions together, the most is %d, because they stay in memory; shorten repetitions such as x{900}, or ban by fewer patterns", n, InstructionsMax)
 }
 
 // Broad says why a ban would hit nearly everybody, or the operator's own machine, which

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -332,6 +333,42 @@ func TestLimits(t *testing.T) {
 	}
 	if _, err := b.Add([]*Ban{ban(t, ClientID, "one more")}, nil); !errors.Is(err, ErrFull) {
 		t.Errorf("bans: %v", err)
+	}
+}
+
+// What a thousand patterns are told to take is true of the largest, too: the instructions of
+// all of them are bounded, and the refusal says how and what to do. One that is replaced or
+// taken away gives back what it had.
+func TestAllPatternsTogetherAreBounded(t *testing.T) {
+	b, _ := open(t)
+	big := func(as As, i int) []*Ban { return []*Ban{ban(t, as, fmt.Sprintf("^x{900}%03d", i))} }
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	n := 0
+	var err error
+	for ; n < PatternsMax && err == nil; n++ {
+		_, err = b.Add(big(ClientIDRe, n), nil)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if !errors.Is(err, ErrFull) || !strings.Contains(err.Error(), "the most is 50000") || !strings.Contains(err.Error(), "shorten repetitions") {
+		t.Fatalf("after %d: %v", n, err)
+	}
+	if took := int64(after.HeapAlloc-before.HeapAlloc) >> 20; n < 50 || took > 20 {
+		t.Errorf("%d patterns take %d MiB", n, took)
+	}
+	if _, err := b.Add(big(ClientIDRe, 1), nil); err != nil {
+		t.Errorf("in place of one: %v", err)
+	}
+	if _, err := b.Delete(noon, Wanted{As: ClientIDRe, Who: "^x{900}002"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Add(big(UsernameRe, 1), nil); err != nil {
+		t.Errorf("where one was: %v", err)
+	}
+	if _, err := b.Add(big(UsernameRe, 2), nil); !errors.Is(err, ErrFull) {
+		t.Errorf("one more: %v", err)
 	}
 }
 

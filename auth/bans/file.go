@@ -75,6 +75,7 @@ type reader struct {
 	over     int
 	seen     map[key]int // the line
 	patterns int
+	size     int  // instructions of them
 	full     bool // has more than there may be
 	problems []string
 }
@@ -132,6 +133,7 @@ func (r *reader) row(line int, row *Row) {
 	}
 	if b.As == ClientIDRe || b.As == UsernameRe {
 		r.patterns++
+		r.size += b.size
 	}
 	r.seen[b.key()] = line
 	r.list = append(r.list, b)
@@ -140,6 +142,8 @@ func (r *reader) row(line int, row *Row) {
 		r.wrong(line, "has more than %d bans", Max)
 	case r.patterns > PatternsMax:
 		r.wrong(line, "has more than %d patterns, each of which is tried on every client", PatternsMax)
+	case r.size > InstructionsMax:
+		r.wrong(line, "%s", tooLarge(r.size))
 	default:
 		return
 	}

@@ -16,6 +16,7 @@ type Set struct {
 	hosts    map[netip.Addr]*Ban
 	nets     *bart.Table[*Ban]
 	patterns []*Ban
+	size     int // instructions of patterns
 	scoped   int // bans of a client identifier within one identity
 }
 
@@ -56,6 +57,7 @@ func (s *Set) put(b *Ban) (old *Ban) {
 		s.nets.Insert(netip.MustParsePrefix(b.Who), b)
 	case ClientIDRe, UsernameRe:
 		s.patterns = append(s.patterns[:len(s.patterns):len(s.patterns)], b)
+		s.size += b.size
 	}
 	return old
 }
@@ -80,6 +82,7 @@ func (s *Set) remove(b *Ban) {
 			}
 		}
 		s.patterns = left
+		s.size -= b.size
 	}
 }
 

@@ -131,7 +131,7 @@ func (b *Bans) counted() {
 func (b *Bans) Add(list []*Ban, before func(replaced []*Ban)) (replaced []*Ban, err error) {
 	b.ledger.mu.Lock()
 	defer b.ledger.mu.Unlock()
-	fresh, patterns := make(map[key]*Ban, len(list)), 0
+	fresh, patterns, size := make(map[key]*Ban, len(list)), 0, 0
 	values := make([]Kept, 0, len(list))
 	b.mu.RLock()
 	for _, ban := range list {
@@ -143,13 +143,17 @@ func (b *Bans) Add(list []*Ban, before func(replaced []*Ban)) (replaced []*Ban, 
 		old := b.kept.byKey[k]
 		if old != nil {
 			replaced = append(replaced, old)
+			size -= old.size
 		} else if fresh[k] == nil && (ban.As == ClientIDRe || ban.As == UsernameRe) {
 			patterns++
 		}
 		fresh[k] = ban
+		size += ban.size
 	}
+	more := size > 0 // what is there from before this bound may be made less
 	total := b.kept.Len() - len(replaced) + len(fresh)
 	patterns += len(b.kept.patterns)
+	size += b.kept.size
 	b.mu.RUnlock()
 	if len(fresh) != len(list) {
 		return nil, errors.New("the same ban twice")
@@ -159,6 +163,9 @@ func (b *Bans) Add(list []*Ban, before func(replaced []*Ban)) (replaced []*Ban, 
 	}
 	if patterns > PatternsMax {
 		return nil, fmt.Errorf("%w: it would be %d patterns, the most is %d, because each is tried on every client. Join several with |", ErrFull, patterns, PatternsMax)
+	}
+	if more && size > InstructionsMax {
+		return nil, fmt.Errorf("%w: %s", ErrFull, tooLarge(size))
 	}
 	for _, ban := range list {
 		values = append(values, Kept{ban.name(), ban.encode()})

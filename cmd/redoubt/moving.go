@@ -10,6 +10,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/alarm"
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/conn"
 	"github.com/redoubtmq/redoubt/listener"
 )
 
@@ -85,13 +86,45 @@ type moving struct {
 	n       *node
 	added   []*door
 	removed []*door
-	moves   map[*door]*listener.Move // of those that stay, and of added
+	changes map[*door]*rebind // of those that stay, and of added
+}
+
+// rebind is a change of the addresses of a listener, of which nothing can fail any more.
+type rebind struct {
+	*listener.Move
+	opening *conn.Opening // of those that are new
+}
+
+// rebind opens the sockets of c that l does not have, and has the loops ready for them.
+func (n *node) rebind(l *door, c config.Listener, wanted bool) (*rebind, error) {
+	m, err := n.move(l, c, wanted)
+	if err != nil {
+		return nil, err
+	}
+	o, err := n.server.Ready(l.Listener, m.Opened)
+	if err != nil {
+		m.Undo()
+		return nil, err
+	}
+	return &rebind{m, o}, nil
+}
+
+// undo takes it back.
+func (c *rebind) undo() {
+	c.opening.Undo()
+	c.Undo()
+}
+
+// commit lets clients in at what is new, and not at what is old.
+func (c *rebind) commit() {
+	c.Commit()
+	c.opening.Open()
 }
 
 // prepareMoving opens every socket that c has and the node has not. After an error nothing
 // has changed.
 func (n *node) prepareMoving(c *config.Config) (m *moving, err error) {
-	m = &moving{n: n, moves: make(map[*door]*listener.Move)}
+	m = &moving{n: n, changes: make(map[*door]*rebind)}
 	defer func() {
 		if err != nil {
 			m.undo()
@@ -118,7 +151,7 @@ func (n *node) prepareMoving(c *config.Config) (m *moving, err error) {
 			}
 			m.added = append(m.added, l)
 		}
-		if m.moves[l], err = n.move(l, ln, true); err != nil {
+		if m.changes[l], err = n.rebind(l, ln, true); err != nil {
 			return m, fmt.Errorf("%w. Nothing has been reloaded", err)
 		}
 	}
@@ -130,9 +163,9 @@ func (m *moving) undo() {
 	if m == nil {
 		return
 	}
-	for _, move := range m.moves {
-		if move != nil {
-			move.Undo()
+	for _, c := range m.changes {
+		if c != nil {
+			c.undo()
 		}
 	}
 }
@@ -159,33 +192,27 @@ func (m *moving) leave() {
 func (m *moving) enter() {
 	n := m.n
 	for _, l := range m.added {
-		m.moves[l].Commit()
+		m.changes[l].commit()
 		n.setDoors(append(slices.Clone(n.doors()), l))
-		if err := n.server.Serve(l.Listener); err != nil {
-			n.log.Error("a new listener cannot let anybody in", "listener", l.Name, "error", err.Error())
-		}
 		n.tend(l)
 		n.sayBound(l)
 		n.log.Info("a listener was added", "listener", l.Name, "addresses", l.Addresses())
 	}
 	for _, l := range n.doors() {
-		if move := m.moves[l]; move != nil && !slices.Contains(m.added, l) {
-			n.take(l, move)
+		if c := m.changes[l]; c != nil && !slices.Contains(m.added, l) {
+			n.take(l, c)
 		}
 	}
 }
 
 // take puts a change of the addresses of a listener in force. Its clients stay.
-func (n *node) take(l *door, move *listener.Move) {
-	if !move.Changes() {
+func (n *node) take(l *door, c *rebind) {
+	if !c.Changes() {
 		return
 	}
 	before := l.Addresses()
-	n.server.Unserve(move.Closed)
-	move.Commit()
-	if err := n.server.More(l.Listener, move.Opened); err != nil {
-		n.log.Error("a listener cannot let anybody in at new addresses", "listener", l.Name, "error", err.Error())
-	}
+	n.server.Unserve(c.Closed)
+	c.commit()
 	n.sayBound(l)
 	n.log.Info("a listener has other addresses", "listener", l.Name, "before", before, "now", l.Addresses())
 }
@@ -214,10 +241,10 @@ func (n *node) follow(ctx context.Context, l *door) error {
 	if !slices.Contains(n.doors(), l) {
 		return errors.New("it was removed")
 	}
-	move, err := n.move(l, ln, false)
+	c, err := n.rebind(l, ln, false)
 	if err != nil {
 		return err
 	}
-	n.take(l, move)
+	n.take(l, c)
 	return nil
 }
