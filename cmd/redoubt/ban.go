@@ -83,7 +83,7 @@ func banAddCmd(g *globals) *cobra.Command {
 	f.StringVar(&b.Identity, "identity", "", "of a clientid: within this identity `NAME` only")
 	f.DurationVar(&lasts, "for", 0, "how long, as `DURATION` such as 90m or 24h; without it and --until it lasts until it is deleted")
 	f.StringVar(&b.Until, "until", "", "until when, as `TIME` such as 2027-03-31T12:00:00Z")
-	f.BoolVar(&b.Force, "force", false, "also if it would hit nearly everybody, or 127.0.0.1 or ::1")
+	f.BoolVar(&b.Force, "force", false, "also if it would hit nearly everybody, an address of this machine, or a proxy of a listener")
 	return cmd
 }
 
@@ -210,7 +210,7 @@ func banImportCmd(g *globals) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "also with bans that would hit nearly everybody, or 127.0.0.1 or ::1")
+	cmd.Flags().BoolVar(&force, "force", false, "also with bans that would hit nearly everybody, an address of this machine, or a proxy of a listener")
 	return cmd
 }
 
