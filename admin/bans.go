@@ -63,7 +63,7 @@ type BansImported struct {
 // NewBan is a ban to make.
 type NewBan struct {
 	As       string `json:"as" enum:"clientid,username,peerhost,peerhost_net,clientid_re,username_re" doc:"What it goes by. The last two are regular expressions (RE2) that match anywhere; ^ and $ bind them."`
-	Who      string `json:"who" minLength:"1" maxLength:"1024" doc:"Who is shut out."`
+	Who      string `json:"who" minLength:"1" maxLength:"65535" doc:"Who is shut out; at most 1,024 bytes, which the answer explains."`
 	Identity string `json:"identity,omitempty" maxLength:"1024" doc:"Of a clientid: within this identity only."`
 	Reason   string `json:"reason,omitempty" maxLength:"512" doc:"Why, for whoever reads the list or the log. No client sees it."`
 	Until    string `json:"until,omitempty" maxLength:"64" doc:"When it ends, as RFC 3339; infinity or nothing: never."`

@@ -60,6 +60,7 @@ func TestBansOverTheAPI(t *testing.T) {
 		why    string
 	}{
 		{NewBan{As: "peerhost", Who: "127.0.0.1"}, 422, "not banned without --force: it is this machine's own address"},
+		{NewBan{As: "clientid", Who: strings.Repeat("x", 65_535)}, 422, "a name has 65535 bytes, at most 1024 are taken, so that 100000 bans fit into memory; ban the user"},
 		{NewBan{As: "peerhost_net", Who: "198.51.100.0/24"}, 422, "without --force: it holds this machine's own address 198.51.100.7"},
 		{NewBan{As: "peerhost", Who: "10.1.0.2"}, 422, "without --force: it is an address of 10.1.0.0/24, from where proxies bring the clients of listener behind"},
 		{NewBan{As: "clientid_re", Who: "("}, 422, "no regular expression"},
