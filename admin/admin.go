@@ -157,7 +157,7 @@ type ListenerStatus struct {
 	Address     string `json:"address" doc:"Address and port it is bound to."`
 	Protocol    string `json:"protocol" doc:"Protocol spoken there."`
 	ClientCert  string `json:"client_cert,omitempty" enum:"none,optional,required" doc:"Whether clients are asked for a certificate; absent without TLS."`
-	Connections int64  `json:"connections" doc:"Network connections open on it now."`
+	Connections int64  `json:"connections" doc:"Network connections open now on the listener, at all of its addresses together."`
 }
 
 // MemoryStatus is what there is of memory and who keeps it, in bytes.
