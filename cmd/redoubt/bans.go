@@ -119,6 +119,15 @@ func (n *node) DeleteBan(now time.Time, w bans.Wanted, before func(*bans.Ban)) (
 	return n.bans.Delete(now, w, before)
 }
 
+// banCounts are how many there are for status; nil: none.
+func banCounts(b *bans.Bans) *admin.BanCounts {
+	counts := b.Counts()
+	if counts == [len(counts)]int64{} {
+		return nil
+	}
+	return &admin.BanCounts{Operator: counts[bans.FromOperator], File: counts[bans.FromFile], Flapping: counts[bans.FromFlapping]}
+}
+
 // OwnAddresses implements admin.Bans.
 func (n *node) OwnAddresses() []bans.Own { return ownAddresses(n.loaded.Load().Config, localAddrs()) }
 

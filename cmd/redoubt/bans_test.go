@@ -2,8 +2,10 @@ package main
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
+	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/config"
 )
@@ -30,5 +32,21 @@ func TestOwnAddressesOfANode(t *testing.T) {
 		if got := b.Reaches(own); got != want {
 			t.Errorf("%s: %q, want %q", who, got, want)
 		}
+	}
+}
+
+// status counts bans by who made them, and says nothing where there are none.
+func TestStatusCountsBans(t *testing.T) {
+	b, err := bans.Open(noKeeper{})
+	if err != nil || banCounts(b) != nil {
+		t.Errorf("without bans: %+v, %v", banCounts(b), err)
+	}
+	if text := statusText(t, &admin.StatusReport{}); strings.Contains(text, "bans") {
+		t.Errorf("without bans:\n%s", text)
+	}
+	b = someBans(t)
+	b.SetFile([]*bans.Ban{{As: bans.Username, Who: "x"}, {As: bans.Username, Who: "y"}})
+	if text := statusText(t, &admin.StatusReport{EntranceStatus: admin.EntranceStatus{Bans: banCounts(b)}}); !strings.Contains(text, "\nbans               4 by operators, 2 from the file, 1 for flapping\n") {
+		t.Errorf("with bans:\n%s", text)
 	}
 }

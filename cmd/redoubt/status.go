@@ -95,6 +95,9 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	fmt.Fprintf(w, "up\t%s, since %s\n", time.Duration(s.UptimeSeconds)*time.Second, s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
 	printListeners(w, s.Listeners)
 	fmt.Fprintf(w, "connections\t%d\n", s.Connections)
+	if b := s.Bans; b != nil {
+		fmt.Fprintf(w, "bans\t%d by operators, %d from the file, %d for flapping\n", b.Operator, b.File, b.Flapping)
+	}
 	fmt.Fprintf(w, "sessions\t%d\n", s.Sessions)
 	fmt.Fprintf(w, "subscriptions\t%d\n", s.Subscriptions)
 	fmt.Fprintf(w, "retained messages\t%d, and %d of the broker's own under $SYS\n", s.Retained, s.RetainedOwn)
