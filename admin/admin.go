@@ -67,15 +67,27 @@ type StatusReport struct {
 
 	ConnectionsMax int64 `json:"connections_max" doc:"Connections that are let in altogether, as it is in force now (limits.connections_total)."`
 
-	Certificates []CertificateStatus `json:"certificates,omitempty" doc:"What listeners show to clients."`
-
+	EntranceStatus
 	IdleSettings
+}
+
+// EntranceStatus is what clients meet before they are in.
+type EntranceStatus struct {
+	Certificates []CertificateStatus `json:"certificates,omitempty" doc:"What listeners show to clients."`
+	Bans         *BanCounts          `json:"bans,omitempty" doc:"Bans there are, by who made them; absent: none."`
 }
 
 // IdleSettings are those that were changed at run time and do not count now.
 type IdleSettings struct {
 	PendingRestart []string `json:"pending_restart,omitempty" doc:"Settings that were changed at run time and wait for the next start, one line each."`
 	NotInForce     []string `json:"not_in_force,omitempty" doc:"Settings of run time that do not fit and were left out, one line each."`
+}
+
+// BanCounts are how many bans there are.
+type BanCounts struct {
+	Operator int64 `json:"operator" doc:"Made by operators, at run time. One that is over counts until it is forgotten, a minute later at most."`
+	File     int64 `json:"file" doc:"From bans.file. One that is over counts until the file is read again."`
+	Flapping int64 `json:"flapping" doc:"Made by the broker, of clients that connect over and over."`
 }
 
 // CertificateStatus is one that a listener shows to clients.
@@ -157,7 +169,7 @@ type ListenerStatus struct {
 	Address     string `json:"address" doc:"Address and port it is bound to."`
 	Protocol    string `json:"protocol" doc:"Protocol spoken there."`
 	ClientCert  string `json:"client_cert,omitempty" enum:"none,optional,required" doc:"Whether clients are asked for a certificate; absent without TLS."`
-	Connections int64  `json:"connections" doc:"Network connections open on it now."`
+	Connections int64  `json:"connections" doc:"Network connections open now on the listener, at all of its addresses together."`
 }
 
 // MemoryStatus is what there is of memory and who keeps it, in bytes.

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,9 @@ type Bans interface {
 	AddBans(list []*bans.Ban, before func(replaced []*bans.Ban)) (replaced []*bans.Ban, err error)
 	// DeleteBan removes one, and calls before in the same way.
 	DeleteBan(now time.Time, w bans.Wanted, before func(*bans.Ban)) (*bans.Ban, error)
+	// OwnAddresses are those of this machine and of proxies, as they are now, which are banned
+	// by force only.
+	OwnAddresses() []bans.Own
 }
 
 // BanInfo is a ban with where it is from.
@@ -59,11 +63,11 @@ type BansImported struct {
 // NewBan is a ban to make.
 type NewBan struct {
 	As       string `json:"as" enum:"clientid,username,peerhost,peerhost_net,clientid_re,username_re" doc:"What it goes by. The last two are regular expressions (RE2) that match anywhere; ^ and $ bind them."`
-	Who      string `json:"who" minLength:"1" maxLength:"1024" doc:"Who is shut out."`
+	Who      string `json:"who" minLength:"1" maxLength:"65535" doc:"Who is shut out; at most 1,024 bytes, which the answer explains."`
 	Identity string `json:"identity,omitempty" maxLength:"1024" doc:"Of a clientid: within this identity only."`
 	Reason   string `json:"reason,omitempty" maxLength:"512" doc:"Why, for whoever reads the list or the log. No client sees it."`
 	Until    string `json:"until,omitempty" maxLength:"64" doc:"When it ends, as RFC 3339; infinity or nothing: never."`
-	Force    bool   `json:"force,omitempty" doc:"Also if it would hit nearly everybody, or this machine."`
+	Force    bool   `json:"force,omitempty" doc:"Also if it would hit nearly everybody, an address of this machine, or a proxy of a listener (proxy_sources)."`
 }
 
 type (
@@ -86,7 +90,7 @@ type (
 	}
 	importBans struct {
 		Name    string `query:"name" maxLength:"256" default:"import.csv" doc:"What the file is called where it is; JSON if it ends in .json, else CSV."`
-		Force   bool   `query:"force" doc:"Also with bans that would hit nearly everybody, or this machine."`
+		Force   bool   `query:"force" doc:"Also with bans that would hit nearly everybody, an address of this machine, or a proxy of a listener (proxy_sources)."`
 		RawBody []byte `contentType:"application/octet-stream"`
 	}
 	banPageAnswer  struct{ Body BanPage }
@@ -170,7 +174,7 @@ func (r *banRoom) add(ctx context.Context, in *addBan) (*banAnswer, error) {
 	case b.Over(now):
 		return nil, newProblem(http.StatusUnprocessableEntity, "until "+bans.TimeText(b.Until)+" is in the past")
 	}
-	if why := b.Broad(); why != "" && !in.Body.Force {
+	if why := cmp.Or(b.Broad(), b.Reaches(r.bans.OwnAddresses())); why != "" && !in.Body.Force {
 		return nil, newProblem(http.StatusUnprocessableEntity, fmt.Sprintf("%s %q is not banned without --force: %s", b.As, b.Who, why))
 	}
 	replaced, err := r.bans.AddBans([]*bans.Ban{b}, func(replaced []*bans.Ban) {
@@ -183,7 +187,7 @@ func (r *banRoom) add(ctx context.Context, in *addBan) (*banAnswer, error) {
 }
 
 func (r *banRoom) load(ctx context.Context, in *importBans) (*bansImportDone, error) {
-	list, over, err := bans.Read(in.Name, in.RawBody, r.clock.Now(), maker(ctx), in.Force)
+	list, over, err := bans.Read(in.Name, in.RawBody, r.clock.Now(), maker(ctx), in.Force, r.bans.OwnAddresses()...)
 	if err != nil {
 		return nil, newProblem(http.StatusUnprocessableEntity, err.Error())
 	}

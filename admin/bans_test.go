@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,11 @@ import (
 type fakeBans struct {
 	*bans.Bans
 	fail error
+}
+
+// OwnAddresses are an interface's and a proxy's.
+func (*fakeBans) OwnAddresses() []bans.Own {
+	return []bans.Own{bans.OwnAddress(netip.MustParseAddr("198.51.100.7")), bans.OwnProxies("behind", netip.MustParsePrefix("10.1.0.0/24"))}
 }
 
 type noBans struct{}
@@ -54,6 +60,9 @@ func TestBansOverTheAPI(t *testing.T) {
 		why    string
 	}{
 		{NewBan{As: "peerhost", Who: "127.0.0.1"}, 422, "not banned without --force: it is this machine's own address"},
+		{NewBan{As: "clientid", Who: strings.Repeat("x", 65_535)}, 422, "a name has 65535 bytes, at most 1024 are taken, so that 100000 bans fit into memory; ban the user"},
+		{NewBan{As: "peerhost_net", Who: "198.51.100.0/24"}, 422, "without --force: it holds this machine's own address 198.51.100.7"},
+		{NewBan{As: "peerhost", Who: "10.1.0.2"}, 422, "without --force: it is an address of 10.1.0.0/24, from where proxies bring the clients of listener behind"},
 		{NewBan{As: "clientid_re", Who: "("}, 422, "no regular expression"},
 		{NewBan{As: "clientid", Who: "x", Until: "2020-01-01T00:00:00Z"}, 422, "is in the past"},
 		{NewBan{As: "clientid", Who: "x", Until: "soon"}, 422, "is no time"},
@@ -66,6 +75,12 @@ func TestBansOverTheAPI(t *testing.T) {
 	}
 	if _, err := r.client.AddBan(ctx, &NewBan{As: "peerhost", Who: "::1", Force: true}); err != nil {
 		t.Errorf("by force: %v", err)
+	}
+	if _, err := r.client.AddBan(ctx, &NewBan{As: "peerhost", Who: "10.1.0.2", Force: true}); err != nil {
+		t.Errorf("by force: %v", err)
+	}
+	if _, err := r.client.ImportBans(ctx, "x.csv", []byte("as,who\npeerhost,198.51.100.7\n"), false); status(err) != 422 || !strings.Contains(err.Error(), "x.csv:2: ") {
+		t.Errorf("imported: %v", err)
 	}
 	r.bans.fail = fmt.Errorf("disk full")
 	if _, err := r.client.AddBan(ctx, &NewBan{As: "clientid", Who: "x"}); status(err) != http.StatusServiceUnavailable {

@@ -73,6 +73,7 @@ type repeat struct {
 	since time.Time
 	more  int // not written since the line
 	level slog.Level
+	limit string // of the line, if it is of the door: there what and listener say which
 }
 
 // New writes to out and counts what it left out in count.
@@ -131,7 +132,24 @@ func (l *Log) event(c *class, now time.Time, level slog.Level, s subject, build 
 			attrs[i].Value = slog.StringValue(clip(attrs[i].Value.String()))
 		}
 	}
+	if s.listener != "" {
+		c.keepLimit(s, attrs)
+	}
 	l.out.LogAttrs(context.Background(), level, s.event, attrs...)
+}
+
+// keepLimit keeps which limit a line of s named for the line that says how often it came again.
+func (l *class) keepLimit(s subject, attrs []slog.Attr) {
+	for _, a := range attrs {
+		if a.Key != "limit" {
+			continue
+		}
+		l.mu.Lock()
+		if r := l.seen[s]; r != nil {
+			r.limit = a.Value.String()
+		}
+		l.mu.Unlock()
+	}
 }
 
 // prefixOf is the part of an address that a stranger cannot change at will.
@@ -225,6 +243,9 @@ func (l *class) summarise(now time.Time, s subject, r *repeat) {
 	attrs := []slog.Attr{slog.String("who", who), slog.String("what", s.what)}
 	if s.listener != "" {
 		attrs = append(attrs, slog.String("listener", s.listener))
+	}
+	if r.limit != "" {
+		attrs = append(attrs, slog.String("limit", r.limit))
 	}
 	attrs = append(attrs, slog.Int("times", r.more), slog.String("within", now.Sub(r.since).Round(time.Second).String()))
 	l.log.out.LogAttrs(context.Background(), r.level, s.event+", repeated", attrs...)

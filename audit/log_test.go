@@ -106,7 +106,7 @@ func TestRefusalsAreAddedUp(t *testing.T) {
 	refuse := func(now time.Time, a netip.Addr, listener, what string) {
 		l.Refused(now, slog.LevelWarn, "connection refused at the door", a, listener, what, func() []slog.Attr {
 			built++
-			return []slog.Attr{slog.String("limit", what)}
+			return []slog.Attr{slog.String("limit", "limits."+what)}
 		})
 	}
 	a := netip.MustParseAddr("203.0.113.7")
@@ -123,7 +123,7 @@ func TestRefusalsAreAddedUp(t *testing.T) {
 	if n := strings.Count(out.String(), "times=999"); n != 3 {
 		t.Errorf("%d lines say how often it came again:\n%s", n, out)
 	}
-	for _, want := range []string{"who=203.0.113.0/24", "what=connect_rate_per_prefix listener=mqtts", "what=connect_rate_per_prefix listener=wss", "what=handshakes_total listener=mqtts", "within=1m0s"} {
+	for _, want := range []string{"who=203.0.113.0/24", "what=connect_rate_per_prefix listener=mqtts limit=limits.connect_rate_per_prefix times", "listener=wss limit=limits.connect_rate_per_prefix times", "what=handshakes_total listener=mqtts limit=limits.handshakes_total times", "within=1m0s"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("not told: %s\n%s", want, out)
 		}

@@ -111,7 +111,7 @@ func (r *Row) parse(text string) (int64, error) {
 		}
 		return int64(s), err
 	case KindDuration, KindSeconds:
-		t, err := parseDuration(text)
+		t, err := ParseDuration(text)
 		return int64(t), err
 	}
 	if text == "auto" && r.Kind == KindCount {

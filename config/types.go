@@ -101,7 +101,9 @@ func (s Seconds) String() string {
 	return strconv.FormatUint(uint64(s), 10) + "s"
 }
 
-func parseDuration(text string) (time.Duration, error) {
+// ParseDuration reads a length of time, of the configuration or a command line. The error is
+// the rest of a sentence that begins with the text.
+func ParseDuration(text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	switch {
 	case err == nil && (text[len(text)-1] < '0' || text[len(text)-1] > '9'):
@@ -110,7 +112,7 @@ func parseDuration(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("has no unit. Write %ss for seconds (units are ms, s, m, h)", text)
 	case strings.HasSuffix(text, "d"):
 		if n, err := strconv.ParseUint(text[:len(text)-1], 10, 16); err == nil {
-			return 0, fmt.Errorf("has no unit this file knows. Write %dh", n*24)
+			return 0, fmt.Errorf("has no unit that is known here. Write %dh", n*24)
 		}
 	}
 	return 0, errors.New("is not a duration. Write a number with ms, s, m or h, such as 10s, 5m or 24h")

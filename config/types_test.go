@@ -46,11 +46,11 @@ func TestWhatIsWrittenIsReadAgain(t *testing.T) {
 			t.Errorf("%d bytes are written %s and read %d, %v", int64(size), size, int64(got), err)
 		}
 		d := rapid.Int64Range(0, int64(100*24*time.Hour)).Draw(t, "duration")
-		if got, err := parseDuration(Duration(d).String()); err != nil || int64(got) != d {
+		if got, err := ParseDuration(Duration(d).String()); err != nil || int64(got) != d {
 			t.Errorf("%d ns are written %v and read %d, %v", d, Duration(d), got, err)
 		}
 		s := Seconds(rapid.Uint32().Draw(t, "seconds"))
-		if got, err := parseDuration(s.String()); err != nil || got != s.Std() {
+		if got, err := ParseDuration(s.String()); err != nil || got != s.Std() {
 			t.Errorf("%d s are written %v and read %v, %v", uint32(s), s, got, err)
 		}
 	})

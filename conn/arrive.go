@@ -228,8 +228,6 @@ func authnMetric(r *auth.Result) metrics.ID {
 		return metrics.AuthnUnavailableBackend
 	case mqtt.BadUserNameOrPassword, mqtt.NotAuthorized:
 		return metrics.AuthnFailureCredentials
-	case mqtt.Banned:
-		return metrics.AuthnFailureBanned
 	case mqtt.BadAuthenticationMethod:
 		return metrics.AuthnFailureMethod
 	}

@@ -60,8 +60,9 @@ const (
 	// some ten nanoseconds if it begins with ^ and a text, and in microseconds if it begins
 	// with .* and finds much to try.
 	PatternsMax = 1000
-	// WhoBytesMax bounds a name, in bytes. A client with a longer identifier is banned by
-	// its user or by a pattern.
+	// WhoBytesMax bounds a name, in bytes, so that Max of them are 100 MB at the worst and
+	// not the 6.5 GB that limits.client_id_bytes could let in. A client with a longer
+	// identifier is banned by its user or by a pattern.
 	WhoBytesMax = 1024
 	// PatternBytesMax bounds a pattern, in bytes, and patternInstructions what it compiles
 	// to: the time to try one is at most that times the length of what it is tried on.
@@ -119,7 +120,8 @@ func (b *Ban) Check() error {
 	case b.Identity != "" && b.As != ClientID:
 		return errors.New("identity goes with clientid only")
 	case len(b.Who) > WhoBytesMax || len(b.Identity) > WhoBytesMax:
-		return fmt.Errorf("a name has more than %d bytes", WhoBytesMax)
+		return fmt.Errorf("a name has %d bytes, at most %d are taken, so that %d bans fit into memory; ban the user, or the beginning of the name as a pattern such as ^pump-",
+			max(len(b.Who), len(b.Identity)), WhoBytesMax, Max)
 	case len(b.Reason) > TextBytesMax || len(b.By) > TextBytesMax:
 		return fmt.Errorf("a text has more than %d bytes", TextBytesMax)
 	case b.Until < 0, b.At < 0:

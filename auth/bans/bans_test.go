@@ -276,6 +276,22 @@ func TestFlappingHitsNobodyElse(t *testing.T) {
 	}
 }
 
+// Who wants to ban a client with a very long identifier is told how, and a pattern does it.
+func TestLongNameIsBannedByAPattern(t *testing.T) {
+	long := "pump-" + strings.Repeat("x", 65_530)
+	b := &Ban{As: ClientID, Who: long}
+	if err := b.Check(); err == nil || !strings.Contains(err.Error(), "has 65535 bytes, at most 1024 are taken") || !strings.Contains(err.Error(), "as a pattern such as ^pump-") {
+		t.Errorf("%v", err)
+	}
+	p := &Ban{As: ClientIDRe, Who: "^pump-"}
+	if err := p.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if SetOf([]*Ban{p}).Judge(noon, &auth.Principal{ClientID: long}) != p {
+		t.Error("the pattern does not hit it")
+	}
+}
+
 func TestCheckRefuses(t *testing.T) {
 	long := strings.Repeat("x", WhoBytesMax+1)
 	for _, b := range []Ban{

@@ -2,6 +2,7 @@ package bans
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/csv"
 	"encoding/json"
 	"errors"
@@ -71,6 +72,7 @@ type reader struct {
 	now      time.Time
 	by       string
 	force    bool
+	own      []Own
 	list     []*Ban
 	over     int
 	seen     map[key]int // the line
@@ -83,9 +85,9 @@ type reader struct {
 // Read reads a file of bans: JSON if its name ends in .json, else CSV with the names of the
 // columns on its first line. It is all or nothing: the error is a *FileError that has the
 // lines. Rows that are over are left out and counted. With force it may have bans that are
-// Broad.
-func Read(name string, data []byte, now time.Time, by string, force bool) (list []*Ban, over int, err error) {
-	r := &reader{name: name, now: now, by: by, force: force, seen: make(map[key]int)}
+// Broad, or Reach any of own.
+func Read(name string, data []byte, now time.Time, by string, force bool, own ...Own) (list []*Ban, over int, err error) {
+	r := &reader{name: name, now: now, by: by, force: force, own: own, seen: make(map[key]int)}
 	if len(data) > FileBytesMax {
 		return nil, 0, &FileError{[]string{fmt.Sprintf("%s: has more than %d bytes", name, FileBytesMax)}}
 	}
@@ -127,7 +129,7 @@ func (r *reader) row(line int, row *Row) {
 		r.wrong(line, "%s %s stands on line %d already", b.As, shown(b.Who), r.seen[b.key()])
 		return
 	}
-	if why := b.Broad(); why != "" && !r.force {
+	if why := cmp.Or(b.Broad(), b.Reaches(r.own)); why != "" && !r.force {
 		r.wrong(line, "%s %s: %s; redoubt ban add --force or ban import --force takes it", b.As, shown(b.Who), why)
 		return
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/auth/bans"
+	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/clock"
 )
 
@@ -29,7 +30,7 @@ func banCmd(g *globals) *cobra.Command {
 
 func banAddCmd(g *globals) *cobra.Command {
 	var b admin.NewBan
-	var lasts time.Duration
+	var forText string
 	cmd := &cobra.Command{
 		Use:   "add KIND WHO",
 		Short: "Shut somebody out",
@@ -52,6 +53,10 @@ func banAddCmd(g *globals) *cobra.Command {
 			if cmd.Flags().Changed("for") {
 				if cmd.Flags().Changed("until") {
 					return &usageError{errors.New("--for and --until both say when it ends: give one of them")}
+				}
+				lasts, err := config.ParseDuration(forText)
+				if err != nil {
+					return &usageError{fmt.Errorf("--for %q %w", forText, err)}
 				}
 				if lasts <= 0 {
 					return &usageError{fmt.Errorf("--for %v: a ban has to last", lasts)}
@@ -81,9 +86,9 @@ func banAddCmd(g *globals) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&b.Reason, "reason", "", "why, as `TEXT` for whoever reads the list or the log")
 	f.StringVar(&b.Identity, "identity", "", "of a clientid: within this identity `NAME` only")
-	f.DurationVar(&lasts, "for", 0, "how long, as `DURATION` such as 90m or 24h; without it and --until it lasts until it is deleted")
+	f.StringVar(&forText, "for", "", "how long, as `DURATION` such as 90m or 24h; without it and --until it lasts until it is deleted")
 	f.StringVar(&b.Until, "until", "", "until when, as `TIME` such as 2027-03-31T12:00:00Z")
-	f.BoolVar(&b.Force, "force", false, "also if it would hit nearly everybody, or 127.0.0.1 or ::1")
+	f.BoolVar(&b.Force, "force", false, "also if it would hit nearly everybody, an address of this machine, or a proxy of a listener")
 	return cmd
 }
 
@@ -210,7 +215,7 @@ func banImportCmd(g *globals) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "also with bans that would hit nearly everybody, or 127.0.0.1 or ::1")
+	cmd.Flags().BoolVar(&force, "force", false, "also with bans that would hit nearly everybody, an address of this machine, or a proxy of a listener")
 	return cmd
 }
 

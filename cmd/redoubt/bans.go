@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"slices"
 	"time"
@@ -75,6 +76,8 @@ func readBans(c *config.Config, now time.Time) ([]*bans.Ban, error) {
 	if err != nil {
 		return nil, fmt.Errorf("bans.file: %w", err)
 	}
+	// Which addresses are this machine's depends on the hour, and a start must not: bans of
+	// those are taken here.
 	list, _, err := bans.Read(c.Bans.File, data, now, "bans.file", false)
 	if err != nil {
 		return nil, fmt.Errorf("bans.file:\n%w", err)
@@ -114,6 +117,32 @@ func (n *node) AddBans(list []*bans.Ban, before func(replaced []*bans.Ban)) (rep
 // DeleteBan implements admin.Bans.
 func (n *node) DeleteBan(now time.Time, w bans.Wanted, before func(*bans.Ban)) (*bans.Ban, error) {
 	return n.bans.Delete(now, w, before)
+}
+
+// banCounts are how many there are for status; nil: none.
+func banCounts(b *bans.Bans) *admin.BanCounts {
+	counts := b.Counts()
+	if counts == [len(counts)]int64{} {
+		return nil
+	}
+	return &admin.BanCounts{Operator: counts[bans.FromOperator], File: counts[bans.FromFile], Flapping: counts[bans.FromFlapping]}
+}
+
+// OwnAddresses implements admin.Bans.
+func (n *node) OwnAddresses() []bans.Own { return ownAddresses(n.loaded.Load().Config, localAddrs()) }
+
+// ownAddresses are the addresses of a machine, and where the proxies of its listeners are.
+func ownAddresses(c *config.Config, local []netip.Addr) (own []bans.Own) {
+	for _, a := range local {
+		own = append(own, bans.OwnAddress(a))
+	}
+	for _, name := range sortedKeys(c.Listeners) {
+		l := c.Listeners[name]
+		for _, p := range l.ProxyNetworks() {
+			own = append(own, bans.OwnProxies(name, p))
+		}
+	}
+	return own
 }
 
 const (

@@ -103,9 +103,10 @@ func showCmd(g *globals, what string) *cobra.Command {
 		Long:  "Shows " + what + ", with its subscriptions (the first 100).\n\n" + brokerHelp,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withBroker(cmd, g, func(ctx context.Context, c *admin.Client) error {
-				info, err := c.Session(ctx, one.ref(cmd, args[0]))
+				ref := one.ref(cmd, args[0])
+				info, err := c.Session(ctx, ref)
 				if err != nil {
-					return err
+					return orBanned(ctx, c, &ref, err)
 				}
 				d := clientDetail{info, []admin.SubscriptionInfo{}}
 				err = c.EachSubscription(ctx, info.Ref().Filter(), func(s *admin.SubscriptionInfo) error {

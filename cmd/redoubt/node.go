@@ -186,14 +186,18 @@ func ensureRules(c *config.Config) error {
 // localNames are what the built-in certificate is valid for.
 func localNames() pki.Names {
 	host, _ := os.Hostname() // without one, the other names remain
-	var addrs []netip.Addr
+	return pki.LocalNames(host, localAddrs())
+}
+
+// localAddrs are the addresses of this machine now.
+func localAddrs() (addrs []netip.Addr) {
 	found, _ := net.InterfaceAddrs()
 	for _, a := range found {
 		if p, err := netip.ParsePrefix(a.String()); err == nil {
 			addrs = append(addrs, p.Addr())
 		}
 	}
-	return pki.LocalNames(host, addrs)
+	return addrs
 }
 
 // assemble opens the store, makes the broker and opens the listening sockets; nobody is

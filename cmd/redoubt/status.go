@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -52,6 +53,27 @@ func alarmLine(a *admin.AlarmStatus) string {
 	return fmt.Sprintf("%s since %s: %s", name, a.Since.UTC().Format("2006-01-02 15:04:05 UTC"), a.Why)
 }
 
+// printListeners has a line for each listener, with all of its addresses: its connections are
+// counted together.
+func printListeners(w io.Writer, list []admin.ListenerStatus) {
+	for len(list) > 0 {
+		l := list[0]
+		var addresses []string
+		for len(list) > 0 && list[0].Name == l.Name {
+			addresses = append(addresses, list[0].Address)
+			list = list[1:]
+		}
+		kind := l.Protocol
+		switch l.ClientCert {
+		case "required":
+			kind += ", clients need a certificate"
+		case "optional":
+			kind += ", clients may show a certificate"
+		}
+		fmt.Fprintf(w, "listener\t%s %s (%s), %d connections\n", l.Name, strings.Join(addresses, ", "), kind, l.Connections)
+	}
+}
+
 func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	state := s.Status
 	if len(s.NotReady) > 0 {
@@ -71,17 +93,11 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 		fmt.Fprintf(w, "alarm\t%s\n", plain(alarmLine(&a)))
 	}
 	fmt.Fprintf(w, "up\t%s, since %s\n", time.Duration(s.UptimeSeconds)*time.Second, s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
-	for _, l := range s.Listeners {
-		kind := l.Protocol
-		switch l.ClientCert {
-		case "required":
-			kind += ", clients need a certificate"
-		case "optional":
-			kind += ", clients may show a certificate"
-		}
-		fmt.Fprintf(w, "listener\t%s %s (%s), %d connections\n", l.Name, l.Address, kind, l.Connections)
-	}
+	printListeners(w, s.Listeners)
 	fmt.Fprintf(w, "connections\t%d\n", s.Connections)
+	if b := s.Bans; b != nil {
+		fmt.Fprintf(w, "bans\t%d by operators, %d from the file, %d for flapping\n", b.Operator, b.File, b.Flapping)
+	}
 	fmt.Fprintf(w, "sessions\t%d\n", s.Sessions)
 	fmt.Fprintf(w, "subscriptions\t%d\n", s.Subscriptions)
 	fmt.Fprintf(w, "retained messages\t%d, and %d of the broker's own under $SYS\n", s.Retained, s.RetainedOwn)

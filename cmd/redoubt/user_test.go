@@ -16,6 +16,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/internal/clock"
@@ -46,6 +47,7 @@ func command(t *testing.T, stdin string, args ...string) (out string, err error,
 
 type brokerStub struct {
 	reload func() (admin.ReloadReport, error)
+	bans   *bans.Bans // nil: no operations on those, and on clients
 }
 
 func (brokerStub) Status() admin.StatusReport {
@@ -72,8 +74,12 @@ func startAdmin(t *testing.T, dir string, b brokerStub) *builtin.Store {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := admin.New(admin.Options{Version: "9.9", Clock: clk, Log: slog.New(slog.DiscardHandler), Users: admin.BuiltinUsers(store),
-		Policy: auth.NewAuthorizer(policy), Status: b, Reloader: b})
+	o := admin.Options{Version: "9.9", Clock: clk, Log: slog.New(slog.DiscardHandler), Users: admin.BuiltinUsers(store),
+		Policy: auth.NewAuthorizer(policy), Status: b, Reloader: b}
+	if b.bans != nil {
+		o.Clients, o.Bans = noClients{}, &node{identity: identity{bans: b.bans}}
+	}
+	s := admin.New(o)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- s.Serve(ctx, ln) }()
