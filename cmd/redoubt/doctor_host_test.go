@@ -9,8 +9,6 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/redoubtmq/redoubt/harden"
 	"github.com/redoubtmq/redoubt/internal/testkit"
 )
@@ -75,20 +73,12 @@ func judgeHost(t *testing.T, b *testkit.Broker, rep *doctorReport) {
 	if f := strings.Fields(string(out)); !errors.Is(err, exec.ErrNotFound) && (err != nil || len(f) < 4 || rep.actual("backlog of the listening socket") != f[2]) {
 		t.Errorf("a backlog of %s; ss says %q, %v", rep.actual("backlog of the listening socket"), out, err)
 	}
-	var before unix.Rlimit
-	if err := unix.Prlimit(b.Pid(), unix.RLIMIT_NOFILE, nil, &before); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Prlimit(b.Pid(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 512, Max: before.Max}, nil); err != nil {
-		t.Fatal(err)
-	}
+	restore := lowerFiles(t, b.Pid(), 512)
 	low, text2, code := examine(t, b, "--only", "P1.1,P1.2")
 	if code != 1 || low.state("P1.1") != "fail" || low.state("P1.2") != "fail" || !strings.Contains(text2, "512, and") {
 		t.Errorf("exit code %d: the lowered limit is not found\n%s", code, text2)
 	}
-	if err := unix.Prlimit(b.Pid(), unix.RLIMIT_NOFILE, &before, nil); err != nil {
-		t.Fatal(err)
-	}
+	restore()
 }
 
 // actual is what was seen of something, in the first observation that begins so.
