@@ -19,7 +19,7 @@ import (
 // TestSessionAttackRows are the rows about sessions, client identifiers and
 // takeover.
 func TestSessionAttackRows(t *testing.T) {
-	s := besiege(t, testkit.Options{Config: "limits: {publish_rate: {messages: 0, bytes: 0}, sessions_total: 400}\n"})
+	s := besiege(t, testkit.Options{Config: "limits: {publish_rate: {messages: 0, bytes: 0}, client_connect_rate: {connects: 0}, sessions_total: 400}\n"})
 	defer s.report(t)
 	wills := s.armWills(t) // they take their time meanwhile
 	t.Run("A043", func(t *testing.T) { s.foreignSession(t) })

@@ -21,7 +21,7 @@ const wildcardsOnly = "  - {id: all, allow: all, users: [" + other + "], topics:
 
 // TestTopicAttackRows are the rows about topic names and filters.
 func TestTopicAttackRows(t *testing.T) {
-	s := besiege(t, testkit.Options{Rules: rulesOf(wildcardsOnly), Config: "limits: {publish_rate: {messages: 0, bytes: 0}}\n" +
+	s := besiege(t, testkit.Options{Rules: rulesOf(wildcardsOnly), Config: "limits: {publish_rate: {messages: 0, bytes: 0}, subscribe_rate: {filters: 0}}\n" +
 		"mqtt: {sys_interval: 1s, exclusive_subscriptions: true}\n"})
 	defer s.report(t)
 	t.Run("A030", func(t *testing.T) { s.depths(t) })
