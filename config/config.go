@@ -229,7 +229,7 @@ type NodeLimits struct {
 	HandshakesTotal       int            `yaml:"handshakes_total"`
 	ConnectionsPerPrefix  map[string]int `yaml:"connections_per_prefix"`    // "/24": connections; up to /32 is IPv4, beyond IPv6
 	ConnectRatePerPrefix  map[string]int `yaml:"connect_rate_per_prefix"`   // "/24": new connections per second
-	HandshakeRatePrefix   map[string]int `yaml:"handshake_rate_per_prefix"` // "/24": handshakes per second
+	HandshakeRatePrefix   map[string]int `yaml:"handshake_rate_per_prefix"` // "/24": handshakes per second; what is not named follows ConnectRatePerPrefix
 	HandshakeCPU          int            `yaml:"handshake_cpu"`             // percent of the cores
 	KnownShare            int            `yaml:"known_share"`               // percent
 	UnauthenticatedTotal  int            `yaml:"unauthenticated_total"`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"syscall"
 	"time"
 
@@ -82,6 +83,21 @@ func connectionsMax(c *config.Config) (connections int64, sum string, err error)
 	return want, sum, nil
 }
 
+// handshakeRates are those of the configuration, and for the lengths it does not name two
+// fifths of the rate of connections: who lets more in from one network means their handshakes, too.
+func handshakeRates(l *config.Limits) map[string]int {
+	rates := maps.Clone(l.HandshakeRatePrefix)
+	if rates == nil {
+		rates = make(map[string]int)
+	}
+	for length, n := range l.ConnectRatePerPrefix {
+		if _, named := rates[length]; !named {
+			rates[length] = max(1, n*2/5)
+		}
+	}
+	return rates
+}
+
 // gateLimits bound one listener.
 func gateLimits(c *config.Config, name string) listener.GateLimits {
 	l := c.Listeners[name].Limits
@@ -92,7 +108,7 @@ func doorLimits(c *config.Config, connections int64) listener.DoorLimits {
 	l := &c.Limits
 	return listener.DoorLimits{
 		ConnectionsTotal: connections, UnauthenticatedTotal: int64(l.UnauthenticatedTotal), HandshakesTotal: int64(l.HandshakesTotal),
-		PerPrefix: l.ConnectionsPerPrefix, RatePerPrefix: l.ConnectRatePerPrefix, ShakeRatePerPrefix: l.HandshakeRatePrefix, ShakeCPU: l.HandshakeCPU,
+		PerPrefix: l.ConnectionsPerPrefix, RatePerPrefix: l.ConnectRatePerPrefix, ShakeRatePerPrefix: handshakeRates(l), ShakeCPU: l.HandshakeCPU,
 		KnownShare: l.KnownShare, ConnectDeadline: time.Duration(l.ConnectDeadline),
 	}
 }
