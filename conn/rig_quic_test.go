@@ -132,6 +132,7 @@ type quicRig struct {
 	tls    *tls.Config // of clients
 	next   int
 	t      *testing.T
+	wait   sync.WaitGroup // what clients run
 }
 
 // newQUICRig is the portable engine in a bubble with QUIC in front.
@@ -142,6 +143,7 @@ func newQUICRig(t *testing.T, change ...func(*rig)) *rig {
 	q := &quicRig{t: t, net: newQUICNet(), tls: &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: []string{pki.ALPN}, Time: quicNow}}
 	q.server = q.net.host("192.0.2.1:14567")
 	r := &rig{t: t, quic: q}
+	t.Cleanup(q.wait.Wait) // behind all others: a bubble ends with nothing in it
 	secure := &tls.Config{Certificates: []tls.Certificate{*cert}, NextProtos: []string{pki.ALPN}}
 	r.start(NewPortable, clock.System{}, nil, secure, change)
 	return r

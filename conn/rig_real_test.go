@@ -118,15 +118,17 @@ func hardlyBuffers(conn net.Conn) {
 
 // running starts a goroutine of a client, which must end before the test does.
 func (r *rig) running(f func()) {
-	if r.real != nil {
-		r.real.wait.Add(1)
+	var all *sync.WaitGroup
+	switch {
+	case r.real != nil:
+		all = &r.real.wait
+	case r.quic != nil:
+		all = &r.quic.wait
+	default: // a bubble waits by itself
+		go f()
+		return
 	}
-	go func() {
-		if r.real != nil {
-			defer r.real.wait.Done()
-		}
-		f()
-	}()
+	all.Go(f)
 }
 
 // settle returns when nothing moves any more: in a bubble for certain, with real

@@ -2,6 +2,7 @@ package test
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -123,12 +124,16 @@ func TestListenersComeAndGo(t *testing.T) {
 // rowsOfStatus are the listeners in redoubt status: "NAME ADDRESS".
 func rowsOfStatus(t *testing.T, b *testkit.Broker) map[string]int {
 	t.Helper()
-	r := b.Redoubt("", "status")
+	r := b.Redoubt("", "status", "-o", "json")
+	var status struct {
+		Listeners []struct{ Name, Address string }
+	}
+	if err := json.Unmarshal([]byte(r.Stdout), &status); err != nil {
+		t.Fatalf("%v\n%s", err, r.Text())
+	}
 	out := make(map[string]int)
-	for line := range strings.Lines(r.Stdout) {
-		if f := strings.Fields(line); len(f) > 2 && f[0] == "listener" {
-			out[f[1]+" "+f[2]]++
-		}
+	for _, l := range status.Listeners {
+		out[l.Name+" "+l.Address]++
 	}
 	return out
 }

@@ -91,6 +91,9 @@ func Start(t testing.TB, o Options) *Broker {
 		wss += o.Listeners
 		if !strings.Contains(o.Config, "flapping:") { // suites connect with one name as often as they like
 			o.Config = "flapping: {connects: 0}\n" + o.Config
+			if !strings.Contains(o.Config, "limits:") {
+				o.Config = "limits: {client_connect_rate: {connects: 0}}\n" + o.Config
+			}
 		}
 		WriteFile(t, b.Config, fmt.Sprintf("listeners:\n  mqtts:\n    bind: [\"127.0.0.1:%d\"]\n  wss:\n%smetrics:\n  bind: [\"127.0.0.1:%d\"]\n%s", b.Port, wss, b.Metrics, o.Config))
 		argv := b.argv("serve", AllowRoot()...)
