@@ -16,6 +16,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/internal/testkit"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
@@ -107,7 +108,7 @@ func newDuet(t *testing.T, seed uint64) *duet {
 			Versions: versions, Offer: broker.Offer{MaxQoS: 2, WildcardAvailable: true},
 		},
 	})
-	d.server = &Server{broker: b, metrics: d.metrics, count: d.metrics.NewShard(), clock: d.clock, ended: make(chan struct{})}
+	d.server = &Server{broker: b, metrics: d.metrics, count: d.metrics.NewShard(), clock: d.clock, ended: make(chan struct{}), halves: limit.NewTally()}
 	for i := range 2 {
 		l := newLoop(d.server, i)
 		l.home = b.NewHome(i, spy{l, d}, l.count, d.clock.Now())
