@@ -74,6 +74,21 @@ func TestTheKnownHaveAShareOfThePlaces(t *testing.T) {
 	}
 }
 
+// Where all strangers are busy, the next one is refused: a known one who keeps us waiting
+// stays.
+func TestStrangersTakeNoPlaceOfTheKnown(t *testing.T) {
+	c := newLobby(t, 10, 50)
+	for i := range 8 {
+		c.join("stranger", fmt.Sprintf("10.0.%d.1", i), false, true)
+	}
+	for i := range 2 {
+		c.join("known", fmt.Sprintf("198.51.%d.1", i), true, false)
+	}
+	if c.join("late", "192.0.2.1", false, false) != nil || c.x["known"] != 0 {
+		t.Errorf("there are %v, and made room: %v", c.n, c.x)
+	}
+}
+
 // The known who are in a network that floods are not the flood: neither counted
 // with it, nor made room of.
 func TestTheKnownOfAFloodedNetworkStay(t *testing.T) {
