@@ -112,7 +112,6 @@ var (
 	AuthnFailureCredentials   = authnFailure.of("reason", "bad_user_name_or_password")
 	AuthnFailureNoCredentials = authnFailure.of("reason", "no_credentials")
 	AuthnFailureMethod        = authnFailure.of("reason", "bad_authentication_method")
-	AuthnFailureClientID      = authnFailure.of("reason", "client_identifier_not_valid")
 	AuthnFailureOther         = authnFailure.of("reason", "other")
 	authnUnavailable          = family{"redoubt_authn_unavailable_total", "CONNECT packets refused because no verdict could be reached, by reason.", counter}
 	AuthnUnavailableBusy      = authnUnavailable.of("reason", "busy")
