@@ -51,6 +51,9 @@ type Request struct {
 	Addr                         netip.Addr
 	Port                         uint16 // of the remote address; 0 on a unix socket
 	Version                      byte   // protocol level: 3, 4 or 5
+	// Known says that whoever it is has proved who he is lately, or has shown a certificate:
+	// where checks wait for one another, he need not wait for strangers. It proves nothing.
+	Known bool
 	Certificate                  Certificate
 }
 

@@ -118,7 +118,7 @@ var rowsNodeLimits = []Row{
 		Since: release, Reload: Live},
 	{Key: "limits.known_share", Kind: KindInt, Unit: "percent", Default: "20", Min: "0", Max: "50",
 		Note:  "0: nobody is known",
-		Why:   "Share of handshake_cpu, unauthenticated_total, handshakes_total and the last places of connections_total that a flood cannot take from clients who have proved who they are: whose address had a CONNECT accepted and is connected or was so within ten minutes, or who show a certificate that is accepted. It is kept free for nobody: a stranger has it until a known client comes.",
+		Why:   "Share of handshake_cpu, unauthenticated_total, handshakes_total and the last places of connections_total that a flood cannot take from clients who have proved who they are: whose address had a CONNECT accepted and is connected or was so within ten minutes, or who show a certificate that is accepted. It is kept free for nobody: a stranger has it until a known client comes. Where passwords wait to be hashed the known have every second check and half of the places.",
 		Since: release, Reload: Live},
 	{Key: "limits.unauthenticated_total", Kind: KindInt, Unit: "connections", Default: "20000", Min: "1", Max: "1000000",
 		Why:   "Sockets whose client has not been authenticated yet, so that strangers cannot take the places of devices. At the cap, and at that of all connections, the source network that has the most of them gives up its oldest for the next.",

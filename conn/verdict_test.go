@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
@@ -44,5 +45,35 @@ func TestWhyNobodyGotInIsCounted(t *testing.T) {
 		c.send(p.Append(nil, mqtt.V5, 0))
 		time.Sleep(11 * time.Second)
 		counts("no verdict", 1, 2, 1)
+	})
+}
+
+// asks is an authenticator that lets everybody in and remembers whether each was known.
+type asks struct{ known []bool }
+
+func (*asks) Name() string { return "asks" }
+
+func (a *asks) Authenticate(req *auth.Request, done func(auth.Result)) {
+	a.known = append(a.known, req.Known)
+	done(auth.Result{Outcome: auth.Allow, Principal: auth.Principal{Identity: "alice", Username: "alice"}})
+}
+
+// An authenticator is told who has proved who he is lately, unless the known have no share.
+func TestAnAuthenticatorKnowsTheKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		limits := listener.DoorLimits{ConnectionsTotal: 100, UnauthenticatedTotal: 100, HandshakesTotal: 100, ConnectDeadline: 10 * time.Second, KnownShare: 20}
+		r.limits(limits)
+		a := &asks{}
+		r.broker.SetChains(map[string]*auth.Chain{"default": auth.NewChain(a)})
+		for range 2 {
+			r.connectFrom("127.0.0.70", mqtt.V5, "alice/1")
+		}
+		limits.KnownShare = 0
+		r.limits(limits)
+		r.connectFrom("127.0.0.70", mqtt.V5, "alice/1")
+		if len(a.known) != 3 || a.known[0] || !a.known[1] || a.known[2] {
+			t.Errorf("known: %v", a.known)
+		}
 	})
 }
