@@ -53,8 +53,8 @@ type Request struct {
 	Version                      byte   // protocol level: 3, 4 or 5
 	// Known says that whoever it is has proved who he is lately, or has shown a certificate:
 	// where checks wait for one another, he need not wait for strangers. It proves nothing.
-	Known bool
-	Certificate                  Certificate
+	Known       bool
+	Certificate Certificate
 }
 
 // Certificate is one the client has shown and the listener has accepted; the zero
