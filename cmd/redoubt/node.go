@@ -228,7 +228,7 @@ func (n *node) assemble() (err error) {
 	if err := n.openUsers(c, n.durable.view.Wait); err != nil {
 		return err
 	}
-	if n.builtin, err = builtin.New(n.users, n.clock, builtin.Options{Workers: hashers(*n.memory.Load())}); err != nil {
+	if n.builtin, err = builtin.New(n.users, n.clock, builtin.Options{Workers: hashers(*n.memory.Load()), Caught: n.caught}); err != nil {
 		return err
 	}
 	if err := n.openBans(c, n.durable.view.Wait); err != nil {
