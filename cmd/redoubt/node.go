@@ -301,6 +301,9 @@ func (n *node) listen(name string, all *config.Config) error {
 func (n *node) makeDoor(name string, all *config.Config, within time.Duration) (*door, error) {
 	c := all.Listeners[name]
 	l := &door{Listener: &listener.Listener{Name: name, Protocol: c.Protocol, Chain: name, Door: n.door}}
+	if c.SocketMode == config.SocketOwner {
+		l.SocketMode = 0o600
+	}
 	l.Gate.SetLimits(gateLimits(all, name))
 	if !c.Plaintext() {
 		if err := n.secure(l, all, within); err != nil {
