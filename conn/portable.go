@@ -429,6 +429,6 @@ func (w *wire) gone(place *listener.Admission) {
 	delete(w.engine.live, w)
 	w.engine.mu.Unlock()
 	if w.quic != nil {
-		w.quic.guest.entrance.open.Done()
+		w.quic.guest.entrance.leave()
 	}
 }

@@ -39,12 +39,16 @@ type quicEntrance struct {
 	listener *listener.Listener
 	socket   net.PacketConn
 	carrier  *quic.Transport
-	open     sync.WaitGroup // connections, from admission to their end
+	draining
 }
 
 // acceptQUIC lets clients of QUIC in on a UDP socket, until it is closed and the last of
 // them has gone.
 func (p *Portable) acceptQUIC(l *listener.Listener, socket *listener.Datagrams) {
+	if before := socket.Carrier(); before != nil { // it carries connections from before it was closed
+		before.Open()
+		return
+	}
 	e := &quicEntrance{engine: p, listener: l, socket: socket.PacketConn}
 	e.carrier = &quic.Transport{
 		Conn: socket.PacketConn, ConnectionIDLength: quicIDBytes, ConnContext: e.admit,
@@ -53,28 +57,28 @@ func (p *Portable) acceptQUIC(l *listener.Listener, socket *listener.Datagrams) 
 		// was sent. It costs the first connection of a client one round trip.
 		VerifySourceAddress: func(net.Addr) bool { return true },
 	}
-	defer func() {
-		e.open.Wait()
-		_ = e.carrier.Close()
-		_ = e.socket.Close()
-	}()
+	e.begin()
 	accepts, err := e.carrier.ListenEarly(l.TLS, &quic.Config{GetConfigForClient: e.config})
 	if err != nil {
 		e.failed(err)
+		e.finish(nil)
 		return
 	}
-	if !socket.Serve(func() { _ = accepts.Close() }) { // closed just now
-		_ = accepts.Close()
+	defer e.finish(accepts)
+	if !socket.Serve(&e.draining) { // closed just now
+		e.shutNow()
 	}
 	for {
-		c, err := accepts.Accept(context.Background())
-		if err != nil {
-			if !errors.Is(err, quic.ErrServerClosed) {
-				e.failed(err)
-			}
-			return
+		c, err := accepts.Accept(e.until)
+		if err == nil {
+			e.take(c)
+			continue
 		}
-		e.take(c)
+		if e.until.Err() == nil {
+			e.failed(err)
+			e.giveUp()
+		}
+		return
 	}
 }
 
@@ -128,6 +132,7 @@ type guestKey struct{}
 
 var (
 	errQUICRefused = errors.New("refused at the door")
+	errQUICShut    = errors.New("the listener takes no more connections")
 	errQUICEvicted = errors.New("the connection has to make room")
 )
 
@@ -135,9 +140,13 @@ var (
 // the connection.
 func (e *quicEntrance) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
 	l, s := e.listener, e.engine.server
+	if !e.enter() {
+		return nil, errQUICShut
+	}
 	now, from := s.clock.Now(), addrOf(info.RemoteAddr)
 	place, refusal, by := l.Admit(now, from.Addr())
 	if refusal != "" {
+		e.leave()
 		s.keptOut(now, refusal, by, from, l)
 		return nil, errQUICRefused
 	}
@@ -145,12 +154,12 @@ func (e *quicEntrance) admit(ctx context.Context, info *quic.ClientInfo) (contex
 	// the same as that of TCP, and beyond what could be waited for it refuses.
 	if _, refusal = place.Begin(now, true); refusal != "" {
 		place.Leave()
+		e.leave()
 		s.count.Inc(metrics.ConnectionsClosedHandshake)
 		s.handshakeFailed(now, from, l, errHandshakeRate)
 		return nil, errQUICRefused
 	}
 	l.Open.Add(1)
-	e.open.Add(1)
 	e.engine.wait.Add(1)
 	inner, giveUp := context.WithCancelCause(ctx)
 	g := &quicGuest{entrance: e, from: from, accepted: now, trust: l.Clients.Load(), giveUp: giveUp, place: place}
@@ -213,7 +222,7 @@ func (g *quicGuest) ended(why error) {
 	}
 	g.place.Leave()
 	l.Open.Add(-1)
-	g.entrance.open.Done()
+	g.entrance.leave()
 }
 
 // shaken waits for the end of a handshake, and counts it.

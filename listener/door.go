@@ -158,9 +158,13 @@ func (a *Admission) take(now time.Time, shakes bool, g *Gate) (refusal Refusal) 
 			d.count.Add(metrics.Handshakes, 1)
 		}
 	}
-	if refusal != "" && g != nil {
+	switch {
+	case g == nil:
+	case refusal != "":
 		a.guest.Leave()
 		g.total.Release()
+	default:
+		g.waiting.Add(1)
 	}
 	for _, end := range evict {
 		if end != nil {
@@ -212,6 +216,9 @@ func (a *Admission) Handshaken() (kept bool) {
 func (a *Admission) Authenticated() (kept bool) {
 	kept = a.stranger.Leave()
 	kept = a.guest.Leave() && kept
+	if a.gate != nil && a.stranger != nil {
+		a.gate.waiting.Add(-1)
+	}
 	a.stranger, a.guest = nil, nil
 	return kept
 }
