@@ -107,8 +107,8 @@ type (
 		ID string `path:"id" minLength:"1" maxLength:"256" doc:"type:name, or the name. ssl and tcp are mqtts and mqtt."`
 	}
 	stopListener struct {
-		listenerPath
-		Disconnect bool `query:"disconnect" doc:"Disconnect its clients, too (0x98); their wills are sent and their sessions stay."`
+		ID         string `path:"id" minLength:"1" maxLength:"256" doc:"type:name, or the name. ssl and tcp are mqtts and mqtt."`
+		Disconnect bool   `query:"disconnect" doc:"Disconnect its clients, too (0x98); their wills are sent and their sessions stay."`
 	}
 	listenersAnswer      struct{ Body []ListenerInfo }
 	listenerAnswer       struct{ Body ListenerInfo }
