@@ -19,8 +19,6 @@ import (
 // the operator at the administration socket can do it.
 func TestListenersAreStoppedAndStarted(t *testing.T) {
 	t.Parallel()
-	testkit.Need(t, "mosquitto_sub")
-	testkit.Need(t, "mosquitto_pub")
 	plain := testkit.FreePort(t)
 	b := start(t, testkit.Options{Listeners: fmt.Sprintf("  plain:\n    protocol: mqtt\n    bind: [\"127.0.0.1:%d\"]\n", plain)})
 	cli := func(code int, want string, words ...string) string {
@@ -31,18 +29,12 @@ func TestListenersAreStoppedAndStarted(t *testing.T) {
 		}
 		return r.Stdout
 	}
-	flags := []string{"-h", "localhost", "-p", fmt.Sprint(b.Port), "--cafile", b.CA(), "-u", user, "-P", password, "-t", "devices/" + user + "/a"}
-	sub := testkit.Go(t, "", append([]string{"mosquitto_sub", "-d", "-C", "1", "-k", "3600", "-i", "stays"}, flags...)...)
-	if _, ok := sub.Stdout.WaitFor(patience, 0, "received SUBACK"); !ok {
-		t.Fatalf("%s", sub.Stdout)
-	}
-	pub := func() testkit.Run {
-		return testkit.Exec(t, patience, "", append([]string{"mosquitto_pub", "-q", "1", "-m", "x"}, flags...)...)
-	}
+	topic := "devices/" + user + "/a"
+	stays := sub(t, b, "5", topic, "-C", "1", "-k", "3600")
 	cli(0, `(?m)^NAME +TYPE +BIND +ADVERTISED +STATE +CONNECTIONS +NO AUTH YET +TOO FAST +BACKLOG$`, "list")
 	cli(0, fmt.Sprintf(`(?m)^mqtts +mqtts +\S*:%d +- +running +1/- +0 +0 +[0-9]+$`, b.Port), "list")
 	cli(0, `(?m)^mqtts:mqtts is stopped; 1 connections go on$`, "stop", "mqtts")
-	if r := pub(); r.Code == 0 || !strings.Contains(r.Text(), "refused") {
+	if r := pub(t, b, "5", topic, "x", "-q", "1"); r.Code == 0 || !strings.Contains(r.Text(), "refused") {
 		t.Errorf("a listener that is stopped: %s", r.Text())
 	}
 	cli(0, `it was stopped already, at \S+Z by uid [0-9]+`, "stop", "ssl:mqtts")
@@ -69,10 +61,10 @@ func TestListenersAreStoppedAndStarted(t *testing.T) {
 		t.Error("the other listener is stopped")
 	}
 	cli(0, `(?m)^mqtts:mqtts is started: \S+:[0-9]+$`, "start", "mqtts:mqtts")
-	if r := pub(); r.Code != 0 {
+	if r := pub(t, b, "5", topic, "x", "-q", "1"); r.Code != 0 {
 		t.Errorf("a listener that was started: %s", r.Text())
 	}
-	if r := sub.Wait(patience); r.Code != 0 {
+	if r := stays.Wait(patience); r.Code != 0 {
 		t.Errorf("who was there has lost its connection: exit code %d\n%s", r.Code, r.Text())
 	}
 	var done struct {
