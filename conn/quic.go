@@ -45,8 +45,7 @@ type quicEntrance struct {
 // acceptQUIC lets clients of QUIC in on a UDP socket, until it is closed and the last of
 // them has gone.
 func (p *Portable) acceptQUIC(l *listener.Listener, socket *listener.Datagrams) {
-	if before := socket.Carrier(); before != nil { // it carries connections from before it was closed
-		before.Open()
+	if socket.Resume() { // it carries connections from before it was closed
 		return
 	}
 	e := &quicEntrance{engine: p, listener: l, socket: socket.PacketConn}

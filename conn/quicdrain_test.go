@@ -86,6 +86,17 @@ func TestAQUICSocketDrains(t *testing.T) {
 			synctest.Wait()
 		}
 		_ = socket.Close()
+		if !socket.Reserve() {
+			t.Fatal("the socket cannot be had again")
+		}
+		o, err := r.server.Ready(l, []net.Listener{socket})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = socket.Close() // before whoever serves it has come to it
+		o.Open()
+		synctest.Wait()
+		refused()
 		if r.quic.closedSoon() {
 			t.Fatal("the socket is closed, and a client is there")
 		}

@@ -78,11 +78,15 @@ func (d *Datagrams) Serve(c Carrier) (ok bool) {
 	return !d.closed
 }
 
-// Carrier is who serves it; nil: nobody has begun to.
-func (d *Datagrams) Carrier() Carrier {
+// Resume has whoever serves it already take connections again, unless it was closed
+// meanwhile. It is false if nobody does.
+func (d *Datagrams) Resume() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.carrier
+	if d.carrier != nil && !d.closed {
+		d.carrier.Open()
+	}
+	return d.carrier != nil
 }
 
 // Reserve has a socket again that was closed and still carries connections: whoever serves

@@ -34,7 +34,7 @@ func (n *node) StopListener(ctx context.Context, id string, o admin.StopOptions)
 
 // stop answers a channel that is closed when the clients are gone; nil: they stay.
 func (n *node) stop(ctx context.Context, id string, o admin.StopOptions) (c admin.ListenerChange, ending <-chan struct{}, err error) {
-	done, err := n.takeTurn(ctx)
+	done, err := n.takeOpenTurn(ctx)
 	if err != nil {
 		return c, nil, err
 	}
@@ -88,6 +88,16 @@ func (n *node) dismissAll(l *door) (connections int64, ending <-chan struct{}) {
 	return connections, l.ending
 }
 
+// takeOpenTurn is takeTurn of a broker that serves clients: before, who comes would find
+// sessions that have not been read yet.
+func (n *node) takeOpenTurn(ctx context.Context) (done func(), err error) {
+	if done, err = n.takeTurn(ctx); err == nil && !n.ready.Load() {
+		done()
+		return nil, errors.New("the broker does not serve clients yet, or no longer. Try again")
+	}
+	return done, err
+}
+
 // wait is false if it took longer than ctx.
 func wait(ctx context.Context, ending <-chan struct{}) bool {
 	select {
@@ -100,7 +110,7 @@ func wait(ctx context.Context, ending <-chan struct{}) bool {
 
 // StartListener implements admin.Listeners.
 func (n *node) StartListener(ctx context.Context, id string, o admin.StartOptions) (admin.ListenerChange, error) {
-	done, err := n.takeTurn(ctx)
+	done, err := n.takeOpenTurn(ctx)
 	if err != nil {
 		return admin.ListenerChange{}, err
 	}
@@ -156,7 +166,7 @@ func (n *node) explainTaken(l *door, err error) error {
 
 // RestartListener implements admin.Listeners.
 func (n *node) RestartListener(ctx context.Context, id string, o admin.StopOptions) (c admin.ListenerChange, err error) {
-	done, err := n.takeTurn(ctx)
+	done, err := n.takeOpenTurn(ctx)
 	if err != nil {
 		return c, err
 	}

@@ -290,6 +290,10 @@ func TestTheClientsOfAStoppedListenerAreDisconnected(t *testing.T) {
 	if r := n.Status(); len(r.Stopped) != 2 || r.Stopped[1].Connections != 1 || r.Stopped[1].By != "uid 7" || r.Status != "not_ready" || len(r.Listeners) != 0 {
 		t.Errorf("%+v", r)
 	}
+	n.ready.Store(false)
+	if _, err := n.starts("two"); err == nil || !strings.Contains(err.Error(), "does not serve clients yet") {
+		t.Errorf("a listener is opened before the sessions are there: %v", err)
+	}
 	if n.listenBacklog() != -1 {
 		t.Error("a backlog, and no socket")
 	}
