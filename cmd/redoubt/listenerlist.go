@@ -27,7 +27,7 @@ func (n *node) Listener(id string) (admin.ListenerInfo, error) {
 func (n *node) listenerInfo(l *door) admin.ListenerInfo {
 	c := n.loaded.Load().Config.Listeners[l.Name]
 	i := admin.ListenerInfo{
-		ID: l.Protocol + ":" + l.Name, Type: l.Protocol, Name: l.Name, Bind: orNone(c.Bind), Addresses: orNone(l.Addresses()), Advertised: orNone(c.Advertised),
+		ID: l.Protocol + ":" + l.Name, Type: l.Protocol, Name: l.Name, Bind: noNull(c.Bind), Addresses: noNull(l.Addresses()), Advertised: noNull(c.Advertised),
 		Draining: l.Draining(), State: admin.ListenerRunning,
 		Status: admin.ListenerState{CurrentConnections: l.Open.Load(), MaxConnections: int64(c.Limits.Connections)},
 		ListenerCounts: admin.ListenerCounts{
@@ -51,8 +51,8 @@ func (n *node) listenerInfo(l *door) admin.ListenerInfo {
 	return i
 }
 
-// orNone is a list that JSON does not show as null.
-func orNone(list []string) []string {
+// noNull is a list that JSON does not show as null.
+func noNull(list []string) []string {
 	if list == nil {
 		return []string{}
 	}
