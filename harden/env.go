@@ -73,6 +73,8 @@ type BrokerReport struct {
 	// ConnectionsMax is how many connections are let in altogether, as it is in force.
 	ConnectionsMax int64
 	Rates          map[string]Rate // of each listener's clients, by its name
+	Stopped        []StoppedListener
+	Draining       []DrainingSocket
 }
 
 // ListenerReport is one address the broker says it listens on.

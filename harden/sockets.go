@@ -33,6 +33,7 @@ type socket struct {
 	name     string // listener or service that says it is its own; empty: nobody does
 	key      string // of the configuration
 	protocol string // of a listener
+	draining bool   // it takes nobody any more, and carries who came before
 	host     string // by which clients reach it, where it is no socket of ours; see advertised
 }
 
@@ -250,6 +251,7 @@ func (e *Env) recognise(s *socket, b *BrokerReport) {
 		}
 	}
 	if s.network != "tcp" {
+		s.recogniseDraining(b)
 		return
 	}
 	for _, bind := range e.Config.Metrics.Bind {

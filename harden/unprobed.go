@@ -30,7 +30,7 @@ func (e *Env) unprobed(ctx context.Context, c *Check) (out []Result) {
 	}
 	for i := range all {
 		s := &all[i]
-		if s.network == "tcp" || !strings.HasPrefix(s.key, "listeners.") || onTLS && s.network == "unix" {
+		if s.network == "tcp" || s.draining || !strings.HasPrefix(s.key, "listeners.") || onTLS && s.network == "unix" {
 			continue
 		}
 		what := "QUIC"

@@ -6,12 +6,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Vector names a gauge with one series for each thing that the configuration names, such as
-// the certificates of each listener. Nobody who connects can add one.
+// Vector names a gauge, or a counter, with one series for each thing that the configuration
+// names, such as the certificates of each listener. Nobody who connects can add one.
 type Vector int
 
 type vector struct {
 	name, help string
+	kind       kind
 	labels     []string
 }
 
@@ -24,7 +25,13 @@ const vectorSeriesMax = 1024
 
 // levels adds a gauge with these labels.
 func levels(name, help string, labels ...string) Vector {
-	vectors = append(vectors, vector{name, help, labels})
+	vectors = append(vectors, vector{name, help, gauge, labels})
+	return Vector(len(vectors) - 1)
+}
+
+// counts adds a counter with these labels. A series begins again at 0 with the thing it is of.
+func counts(name, help string, labels ...string) Vector {
+	vectors = append(vectors, vector{name, help, counter, labels})
 	return Vector(len(vectors) - 1)
 }
 
@@ -53,7 +60,11 @@ func (r *Registry) collectVectors(ch chan<- prometheus.Metric) {
 				return
 			}
 			seen[key] = true
-			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value), labels...)
+			t := prometheus.GaugeValue
+			if vectors[i].kind == counter {
+				t = prometheus.CounterValue
+			}
+			ch <- prometheus.MustNewConstMetric(d, t, float64(value), labels...)
 		})
 	}
 }

@@ -182,6 +182,12 @@ func (p patient) Report(ctx context.Context) (harden.BrokerReport, error) {
 	for _, x := range s.Listeners {
 		r.Listeners = append(r.Listeners, harden.ListenerReport{Name: x.Name, Address: x.Address, Protocol: x.Protocol})
 	}
+	for _, x := range s.Stopped {
+		r.Stopped = append(r.Stopped, harden.StoppedListener{Name: x.Name, Since: x.Since, By: x.By})
+	}
+	for _, x := range s.Draining {
+		r.Draining = append(r.Draining, harden.DrainingSocket{Name: x.Name, Address: x.Address})
+	}
 	return r, nil
 }
 
