@@ -59,6 +59,7 @@ func (e *Env) judgeReach(ctx context.Context, s *socket) Result {
 	case s.encrypted():
 		q.told(what, "anywhere: clients are meant to reach it", s.addr.String(), where, Pass)
 		e.noPlainText(ctx, q, s)
+		e.proxiesAt(ctx, q, s)
 	case !s.addr.Addr().IsLoopback():
 		q.told(what, "loopback: it is not encrypted", s.addr.String(), where, Fail)
 		q.fixes = append(q.fixes, "bind "+s.key+" to 127.0.0.1, or use a protocol with TLS")
@@ -67,6 +68,7 @@ func (e *Env) judgeReach(ctx context.Context, s *socket) Result {
 		q.see(ReadKernel, "whether something passes it on to others: a proxy, a published port", "nothing does",
 			"can only be seen from another host", Unknown)
 		q.loopbackOnly(s)
+		e.proxiesAt(ctx, q, s)
 	default:
 		good = "bound to loopback"
 		q.told(what, "loopback", s.addr.String(), where, Pass)
@@ -83,10 +85,21 @@ func (e *Env) noPlainText(ctx context.Context, q *inquiry, s *socket) {
 	if s.network != "tcp" {
 		return // QUIC has no form without TLS
 	}
-	for _, a := range s.targets() {
-		if s.addr.Addr().IsUnspecified() && !a.Addr().Is6() && s.addr.Addr().Is6() && e.nobodyAt(ctx, a) {
-			continue // a socket for IPv6 alone
+	var all []spot
+	for _, a := range e.spots(s) {
+		if !e.unheard(s, a) && !e.notServed(ctx, s, a) {
+			all = append(all, a)
 		}
+	}
+	if e.unheardSomewhere(s) {
+		for _, p := range e.entrancesOf(ctx, s.name) {
+			all = append(all, p.addr)
+		}
+		if len(all) == 0 {
+			q.see(Probe, "CONNECT in plain text", "no CONNACK", "not tried: only its proxies are heard, and where clients connect is not known or not reached from here; name it in "+s.key+".advertised", Unknown)
+		}
+	}
+	for _, a := range all {
 		mark := len(q.obs)
 		plain := e.anonymousPlain(ctx, a)
 		state := Pass
@@ -106,6 +119,13 @@ func (e *Env) noPlainText(ctx context.Context, q *inquiry, s *socket) {
 		if state != Pass {
 			q.doubt(mark)
 		}
+	}
+}
+
+// proxiesAt is about a listener that hears proxies only.
+func (e *Env) proxiesAt(ctx context.Context, q *inquiry, s *socket) {
+	if e.behind(s) {
+		q.onlyProxies(ctx, s)
 	}
 }
 
