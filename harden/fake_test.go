@@ -18,7 +18,6 @@ import (
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/mqtt"
-	"github.com/redoubtmq/redoubt/pki/revoke"
 	"github.com/redoubtmq/redoubt/topic"
 )
 
@@ -207,14 +206,6 @@ func (f *fake) serve(conn net.Conn, protocol, named string) {
 		conn = w
 	}
 	f.talkOn(conn, protocol, named, print)
-}
-
-// shownBy is the common name and the fingerprint of a client's certificate.
-func shownBy(s tls.ConnectionState) (named, print string) {
-	if len(s.PeerCertificates) > 0 {
-		return s.PeerCertificates[0].Subject.CommonName, revoke.FingerprintID(s.PeerCertificates[0])
-	}
-	return "", ""
 }
 
 // serverConf is how TLS is spoken.

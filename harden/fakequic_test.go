@@ -15,6 +15,7 @@ import (
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/pki/revoke"
 )
 
 // listenQUIC opens a listener of QUIC, by the library that the broker uses, which knows nothing of
@@ -88,6 +89,14 @@ func (f *fake) serveQUIC(c *quic.Conn) {
 	case <-c.Context().Done():
 	case <-time.After(time.Second):
 	}
+}
+
+// shownBy is the common name and the fingerprint of a client's certificate.
+func shownBy(s tls.ConnectionState) (named, print string) {
+	if len(s.PeerCertificates) > 0 {
+		return s.PeerCertificates[0].Subject.CommonName, revoke.FingerprintID(s.PeerCertificates[0])
+	}
+	return "", ""
 }
 
 // lastWords closes as a test wants it: at once.
