@@ -26,6 +26,9 @@ func reachable(ctx context.Context, e *Env) []Result {
 	for i := range all {
 		if s := &all[i]; s.network != "unix" {
 			out = append(out, e.judgeReach(ctx, s))
+			if e.behind(s) {
+				out = append(out, e.judgeProxies(ctx, s))
+			}
 		}
 	}
 	return append(out, e.judgeSurroundings(ctx, all))
@@ -59,7 +62,6 @@ func (e *Env) judgeReach(ctx context.Context, s *socket) Result {
 	case s.encrypted():
 		q.told(what, "anywhere: clients are meant to reach it", s.addr.String(), where, Pass)
 		e.noPlainText(ctx, q, s)
-		e.proxiesAt(ctx, q, s)
 	case !s.addr.Addr().IsLoopback():
 		q.told(what, "loopback: it is not encrypted", s.addr.String(), where, Fail)
 		q.fixes = append(q.fixes, "bind "+s.key+" to 127.0.0.1, or use a protocol with TLS")
@@ -68,7 +70,6 @@ func (e *Env) judgeReach(ctx context.Context, s *socket) Result {
 		q.see(ReadKernel, "whether something passes it on to others: a proxy, a published port", "nothing does",
 			"can only be seen from another host", Unknown)
 		q.loopbackOnly(s)
-		e.proxiesAt(ctx, q, s)
 	default:
 		good = "bound to loopback"
 		q.told(what, "loopback", s.addr.String(), where, Pass)
@@ -119,13 +120,6 @@ func (e *Env) noPlainText(ctx context.Context, q *inquiry, s *socket) {
 		if state != Pass {
 			q.doubt(mark)
 		}
-	}
-}
-
-// proxiesAt is about a listener that hears proxies only.
-func (e *Env) proxiesAt(ctx context.Context, q *inquiry, s *socket) {
-	if e.behind(s) {
-		q.onlyProxies(ctx, s)
 	}
 }
 

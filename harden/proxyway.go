@@ -115,6 +115,16 @@ func (e *Env) endsBefore(c *Check, s *socket) Result {
 	return q.result(Behavioural, "TLS ends at a proxy: judged where clients connect")
 }
 
+// judgeProxies is a result of its own, so that a waiver for a listener without TLS does not cover it.
+func (e *Env) judgeProxies(ctx context.Context, s *socket) Result {
+	q := e.inquire("proxies:" + s.name + "@" + s.addr.String())
+	q.key = s.key + ".proxy_sources"
+	q.onlyProxies(ctx, s)
+	r := q.result(Behavioural, "hears its proxies and nobody else")
+	r.Demands = Kernel // an outsider could see no more
+	return r
+}
+
 // onlyProxies is the part of row P1.4 about a listener that believes what proxies say: nobody
 // else may be heard, and nobody without a header. Positive control: we are, with one, where our address is
 // that of a proxy.
