@@ -16,7 +16,7 @@ import (
 // waits at a terminal.
 const (
 	ImportMax          = PutMax
-	ImportPasswordsMax = 500
+	ImportPasswordsMax = 300
 	failuresMax        = 100 // that are named; all are counted
 )
 
