@@ -105,10 +105,10 @@ func (s *Store) become(up upgrade) *record {
 // upgrade keeps what the users become whose records are still those that were checked. It
 // answers how many those were; several logins of one are one.
 func (s *Store) upgrade(batch []upgrade) (done int, err error) {
-	next := make(map[string]*record, len(batch))
+	next := make(map[*record]*record, len(batch))
 	for _, up := range batch {
-		if next[up.r.name] == nil && (*s.users.Load())[up.r.name] == up.r {
-			next[up.r.name] = s.become(up)
+		if next[up.r] == nil {
+			next[up.r] = s.become(up) // without the lock: SCRAM keys take their time
 		}
 	}
 	s.mu.Lock()
@@ -117,11 +117,11 @@ func (s *Store) upgrade(batch []upgrade) (done int, err error) {
 	now, ks := maps.Clone(old), *s.kinds.Load()
 	kept := make([]Kept, 0, len(next))
 	for _, up := range batch {
-		r := next[up.r.name]
+		r := next[up.r]
 		if r == nil || old[r.name] != up.r {
 			continue
 		}
-		delete(next, r.name)
+		delete(next, up.r)
 		now[r.name] = r
 		ks = ks.changed(up.r.imported, r.imported)
 		kept = append(kept, Kept{r.name, r.content()})

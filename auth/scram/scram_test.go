@@ -271,6 +271,24 @@ func TestFinalMessagesThatAreRefused(t *testing.T) {
 	}
 }
 
+// Who has the password and answers another nonce than was asked is not of this exchange:
+// somebody may have him answer for somebody else.
+func TestAProofOfAnotherNonce(t *testing.T) {
+	c, p := desk(t)
+	k := p["alice"][SHA256]
+	run := begin(t, c, SHA256)
+	said := string(run.step([]byte("n,,n=alice,r=abc")).Data)
+	nonce := said[2:strings.Index(said, ",")]
+	without := "c=biws,r=" + nonce[:len(nonce)-1] + "x"
+	key := clientKey(t, SHA256, k, password)
+	for i, b := range SHA256.mac(k.Stored, "n=alice,r=abc,"+said+","+without) {
+		key[i] ^= b
+	}
+	if r := run.step([]byte(without + ",p=" + base64.StdEncoding.EncodeToString(key))); r.Outcome != auth.Deny {
+		t.Errorf("%+v", r)
+	}
+}
+
 // What was recorded of one exchange is worth nothing in the next, and not twice in one.
 func TestAReplay(t *testing.T) {
 	c, p := desk(t)
