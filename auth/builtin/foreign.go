@@ -98,17 +98,24 @@ func (a *Authenticator) spendForeign(r *record, password []byte) (fits bool) {
 	for _, k := range *a.store.kinds.Load() {
 		h := k.standIn
 		if own != nil && own.kind == h.kind {
-			h, own = own, nil
-			a.foreign.Add(1)
-			fits = h.Fits(password)
+			fits, own = a.evaluateForeign(own, password), nil
 			continue
 		}
-		a.foreign.Add(1)
-		h.Fits(password)
+		a.evaluateForeign(h, password)
 	}
 	if own != nil { // its last user was changed since r was looked up
-		a.foreign.Add(1)
-		fits = own.Fits(password)
+		fits = a.evaluateForeign(own, password)
 	}
 	return fits
+}
+
+// evaluateForeign spends one. The number of workers was chosen for the memory of our own
+// hash, so those that take more are evaluated one at a time.
+func (a *Authenticator) evaluateForeign(h *foreignHash, password []byte) bool {
+	a.foreign.Add(1)
+	if h.MemoryBytes() > argonMemoryKiB<<10 {
+		a.heavy.Lock()
+		defer a.heavy.Unlock()
+	}
+	return h.Fits(password)
 }
