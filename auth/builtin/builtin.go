@@ -94,7 +94,7 @@ type Authenticator struct {
 
 	argon2id, foreign, sha256, hits, busy atomic.Uint64
 
-	heavy    sync.Mutex // held while a hash is evaluated that takes more memory than ours
+	heavy    heavy
 	caught   func(fault any)
 	upgrades *upgrades
 	workers  sync.WaitGroup

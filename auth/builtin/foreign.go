@@ -3,6 +3,7 @@ package builtin
 import (
 	"fmt"
 	"slices"
+	"sync"
 
 	"github.com/redoubtmq/redoubt/auth/hash"
 )
@@ -109,13 +110,16 @@ func (a *Authenticator) spendForeign(r *record, password []byte) (fits bool) {
 	return fits
 }
 
-// evaluateForeign spends one. The number of workers was chosen for the memory of our own
-// hash, so those that take more are evaluated one at a time.
+// heavy is held while a hash is evaluated that takes more memory than ours, for which the
+// number of workers was chosen: such hashes are evaluated one at a time.
+type heavy struct{ mu sync.Mutex }
+
+// evaluateForeign spends one.
 func (a *Authenticator) evaluateForeign(h *foreignHash, password []byte) bool {
 	a.foreign.Add(1)
 	if h.MemoryBytes() > argonMemoryKiB<<10 {
-		a.heavy.Lock()
-		defer a.heavy.Unlock()
+		a.heavy.mu.Lock()
+		defer a.heavy.mu.Unlock()
 	}
 	return h.Fits(password)
 }
