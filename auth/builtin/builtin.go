@@ -119,7 +119,7 @@ func newWith(random io.Reader, store *Store, clk clock.Clock, opt Options) (*Aut
 		}
 	}
 	store.OnChange(a.cache.drop)
-	a.upgrades = startUpgrades(store)
+	a.upgrades = startUpgrades(store, a.guard)
 	for range opt.Workers {
 		a.workers.Add(1)
 		go a.work()

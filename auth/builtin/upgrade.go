@@ -26,14 +26,15 @@ type upgrade struct {
 // Until a batch is durable the old hash counts; a crash leaves one or the other.
 type upgrades struct {
 	store      *Store
+	guard      func(do, undo func())
 	waiting    chan upgrade
 	closing    atomic.Bool
 	ended      sync.WaitGroup
 	kept, lost atomic.Uint64
 }
 
-func startUpgrades(s *Store) *upgrades {
-	u := &upgrades{store: s, waiting: make(chan upgrade, upgradesMax)}
+func startUpgrades(s *Store, guard func(do, undo func())) *upgrades {
+	u := &upgrades{store: s, guard: guard, waiting: make(chan upgrade, upgradesMax)}
 	u.ended.Add(1)
 	go u.work()
 	return u
@@ -78,13 +79,17 @@ func (u *upgrades) work() {
 				more = false
 			}
 		}
-		done, err := u.store.upgrade(batch)
-		if err != nil {
-			u.lost.Add(uint64(len(batch)))
-			continue
-		}
-		u.kept.Add(uint64(done)) //nolint:gosec // at most upgradesMax
+		u.guard(func() { u.keep(batch) }, func() { u.lost.Add(uint64(len(batch))) })
 	}
+}
+
+func (u *upgrades) keep(batch []upgrade) {
+	done, err := u.store.upgrade(batch)
+	if err != nil {
+		u.lost.Add(uint64(len(batch)))
+		return
+	}
+	u.kept.Add(uint64(done)) //nolint:gosec // at most upgradesMax
 }
 
 // become is the record after the upgrade. Its credential has the same salt, so whoever was
