@@ -112,7 +112,9 @@ func (a *Authenticator) spendForeign(r *record, password []byte) (fits bool) {
 
 // heavy is held while a hash is evaluated that takes more memory than ours, for which the
 // number of workers was chosen: such hashes are evaluated one at a time.
-type heavy struct{ mu sync.Mutex }
+type heavy struct {
+	mu sync.Mutex // guards memory, not a field
+}
 
 // evaluateForeign spends one.
 func (a *Authenticator) evaluateForeign(h *foreignHash, password []byte) bool {
