@@ -26,10 +26,12 @@ type asking struct {
 
 // authenticatorOf answers the section of an authenticator and how it is made; conf nil: its
 // type needs none. The configuration has refused names that nobody has.
-func (n *node) authenticatorOf(_ *config.Config, kind, name string) (conf any, make func() (*asked, error), err error) {
+func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, make func() (*asked, error), err error) {
 	switch kind {
 	case x509.Name:
 		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: x509.Authenticator{}}}, nil }, nil
+	case "scram":
+		return n.scramOf(c)
 	case "builtin":
 		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: n.builtin}}, nil }, nil
 	}
@@ -79,6 +81,7 @@ func (a *asking) undo() {
 func (a *asking) enter(c *config.Config) (chains map[string]*auth.Chain, leave func()) {
 	old := a.n.asked
 	a.n.asked = a.next
+	a.n.users.SetSCRAM(scramSettings(c))
 	return a.n.chains(c), func() {
 		for name, one := range old {
 			if a.next[name] != one {
