@@ -65,6 +65,7 @@ func TestEveryOperationDeclaresRoleAndScope(t *testing.T) {
 		"GET /api/v5/configs", "PUT /api/v5/configs/{key}", "DELETE /api/v5/configs/{key}",
 		"GET /api/v5/banned", "POST /api/v5/banned", "POST /api/v5/banned/import", "DELETE /api/v5/banned/{as}/{who}",
 		"PUT /api/v5/configs/{key}/entries/{entry}", "DELETE /api/v5/configs/{key}/entries/{entry}",
+		"GET /api/v5/tokens/revoked", "POST /api/v5/tokens/revoked", "DELETE /api/v5/tokens/revoked/{as}/{who}",
 	}
 	for _, w := range want {
 		if ops[w] == nil {
