@@ -182,7 +182,7 @@ var rowsAccess = []Row{
 		Why: "Who may connect."},
 	{Key: "authn.chains", Kind: KindNames, Default: "{default: [builtin]}", Form: nameForm, Since: release,
 		Why: "Ordered lists of authenticators, by name. Each answers allow, deny or ignore; the first that does not ignore decides, and the end of a chain is deny."},
-	{Key: "authn.chains.<name>", Kind: KindNameList, Note: "of `builtin` and `x509`",
+	{Key: "authn.chains.<name>", Kind: KindNameList, Note: "of `builtin`, `x509` and the names of others, such as those of authn.jwt",
 		Why:   "An empty chain would let nobody in and is refused.",
 		Since: release, Reload: NewConnections, File: fileAuthn},
 	{Key: "authn.builtin", Kind: KindSection, Since: release,
@@ -196,6 +196,9 @@ var rowsAccess = []Row{
 		Why: "The authenticator named x509: who has shown a certificate that the listener accepted is who that says (listeners.<name>.tls.identity). It ignores who has shown none."},
 	{Key: "authn.x509.type", Kind: KindEnum, Default: "x509", Values: []string{"x509"},
 		Why: "Which kind of authenticator this is.", Since: release, Reload: Restart, File: fileAuthn},
+}
+
+var rowsAuthz = []Row{
 	{Key: "authz", Kind: KindSection, Since: release,
 		Why: "Who may publish and subscribe to what. The last rule is deny and cannot be removed."},
 	{Key: "authz.rules_file", Kind: KindPath, Default: `""`, Note: "`<data_dir>/rules.yaml`, which gives a user `devices/${username}/#` and nothing else",

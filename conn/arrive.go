@@ -209,7 +209,7 @@ func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) (ref audit.Ref) {
 		level = slog.LevelInfo // they do not stay that long
 	}
 	if c.hello != nil {
-		attrs = append(attrs, slog.String("user", c.hello.connect.Username), slog.String("client_id", c.hello.connect.ClientID))
+		attrs = append(attrs, slog.String("user", auth.ShownName(c.hello.connect.Username)), slog.String("client_id", c.hello.connect.ClientID))
 	}
 	if e != nil {
 		msg, level, why = "CONNECT refused", slog.LevelWarn, e.Detail

@@ -59,7 +59,7 @@ type job struct {
 
 // New starts the workers and the goroutine that asks for a key set; Close ends them.
 func New(o Options) (*Authenticator, error) {
-	s, err := o.settle()
+	s, err := o.settle(true)
 	if err != nil {
 		return nil, err
 	}

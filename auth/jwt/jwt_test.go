@@ -325,7 +325,7 @@ func TestLimitsOfOptions(t *testing.T) {
 	} {
 		o := byES(t)
 		change(&o)
-		if err := Check(&o); err == nil || !strings.Contains(err.Error(), name) {
+		if err := CheckForm(&o); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -335,7 +335,7 @@ func FuzzToken(f *testing.F) {
 	s, err := func() (*settled, error) {
 		o := byHS()
 		o.Gives.Superuser, o.Gives.Attributes = true, true
-		return o.settle()
+		return o.settle(true)
 	}()
 	if err != nil {
 		f.Fatal(err)

@@ -97,7 +97,7 @@ type settled struct {
 	checks []check
 }
 
-func (o *Options) settle() (*settled, error) {
+func (o *Options) settle(files bool) (*settled, error) {
 	s := &settled{Options: *o}
 	kinds := 0
 	for _, there := range []bool{!o.Keys.Secret.Empty(), len(o.Keys.Public) > 0, o.Keys.Set != nil} {
@@ -113,7 +113,7 @@ func (o *Options) settle() (*settled, error) {
 	if s.algs, err = checkAlgorithms(o.Algorithms, symmetric); err != nil {
 		return nil, err
 	}
-	if err := s.loadKeys(); err != nil {
+	if err := s.loadKeys(files); err != nil {
 		return nil, err
 	}
 	if s.Gives.Identity == "" {
@@ -142,11 +142,17 @@ func (o *Options) settle() (*settled, error) {
 	return s, err
 }
 
-func (s *settled) loadKeys() error {
+func (s *settled) loadKeys(files bool) error {
 	if !s.Keys.Secret.Empty() {
 		k, err := secretKey(s.Keys.Secret.Reveal(), s.Keys.SecretEncoded, s.Algorithms)
 		s.static = []key{k}
 		return err
+	}
+	if s.Keys.Set != nil {
+		return s.Keys.Set.check()
+	}
+	if !files {
+		return nil
 	}
 	for _, f := range s.Keys.Public {
 		keys, err := readPEM(f.Path, f.Data)
@@ -168,15 +174,13 @@ func (s *settled) loadKeys() error {
 			return fmt.Errorf("algorithms: %s has no key that it could be verified with", a)
 		}
 	}
-	if s.Keys.Set != nil {
-		return s.Keys.Set.check()
-	}
 	return nil
 }
 
-// Check tells what is wrong with options before anything is made of them.
-func Check(o *Options) error {
-	_, err := o.settle()
+// CheckForm tells what is wrong with options before anything is made of them. It does not look
+// into files.
+func CheckForm(o *Options) error {
+	_, err := o.settle(false)
 	return err
 }
 

@@ -78,6 +78,11 @@ func (n *node) RestoreTokens(as, who string, before func(*tokens.Revocation)) er
 	return n.tokens.Restore(as, who, before)
 }
 
+// tokenRevoked is asked about every token, also about one that was verified before.
+func (n *node) tokenRevoked(id, identity string, issued time.Time) string {
+	return n.tokens.Why(n.clock.Now(), id, identity, issued)
+}
+
 // purgeTokens forgets revocations that are over.
 func (n *node) purgeTokens() {
 	purged, err := n.tokens.Purge(n.clock.Now(), purgeBansMax)
