@@ -29,14 +29,19 @@ type remote struct {
 	current atomic.Pointer[fetched] // nil: nothing was had yet
 	wake    chan struct{}
 
-	asking  sync.Mutex // one request at a time; guards said and skipped
-	said    string     // the last failure, which is told once
-	skipped string     // the same of keys that are not good
+	asking asking
 
 	mu      sync.Mutex // guards everything below
 	waiting []job      // for the request that is asked for
 	early   time.Time  // when one was last asked for ahead of time
 	ended   bool
+}
+
+// asking is a request: one at a time, with what was said after the last.
+type asking struct {
+	mu      sync.Mutex // guards everything below; taken before that of remote
+	said    string     // the last failure, which is told once
+	skipped string     // the same of keys that are not good
 }
 
 // fetched is a key set, and when it was last had.
@@ -138,8 +143,8 @@ func (r *remote) release(again func(job) bool, end bool) {
 
 // refresh asks once.
 func (r *remote) refresh(ctx context.Context) bool {
-	r.asking.Lock()
-	defer r.asking.Unlock()
+	r.asking.mu.Lock()
+	defer r.asking.mu.Unlock()
 	data, err := r.get(ctx)
 	if err == nil {
 		err = r.adopt(data)
@@ -150,13 +155,13 @@ func (r *remote) refresh(ctx context.Context) bool {
 	case ctx.Err() != nil:
 		return false
 	case err == nil:
-		if r.said != "" {
+		if r.asking.said != "" {
 			log.Info("the key set can be read again")
 		}
-		r.said = ""
+		r.asking.said = ""
 		return true
-	case err.Error() != r.said:
-		r.said = err.Error()
+	case err.Error() != r.asking.said:
+		r.asking.said = err.Error()
 		what := "no token is taken until it can be read"
 		if f := r.current.Load(); f != nil {
 			what = "the keys that are there are used until " + stamp(f.at.Add(r.set.MaxAge))
@@ -164,7 +169,7 @@ func (r *remote) refresh(ctx context.Context) bool {
 				what = "the keys that were there are too old (jwks.max_age), and no token is taken"
 			}
 		}
-		log.Warn("the key set cannot be read", slog.String("error", r.said), slog.String("so", what))
+		log.Warn("the key set cannot be read", slog.String("error", r.asking.said), slog.String("so", what))
 	}
 	return false
 }
@@ -188,8 +193,8 @@ func (r *remote) adopt(data []byte) error {
 	next.keys = keys
 	r.current.Store(next)
 	r.changed()
-	if all := strings.Join(skipped, "; "); all != r.skipped {
-		if r.skipped = all; all != "" {
+	if all := strings.Join(skipped, "; "); all != r.asking.skipped {
+		if r.asking.skipped = all; all != "" {
 			r.s.Log.Warn("keys of a key set are not good, and left out", slog.String("authenticator", r.s.Name), slog.String("url", r.set.URL), slog.String("keys", all))
 		}
 	}

@@ -132,19 +132,25 @@ func (e *KeepError) Unwrap() error { return e.Err }
 // Revoked is what was revoked on one node. Asking never waits for the disk. It is safe for
 // concurrent use; of a nil *Revoked nothing was.
 type Revoked struct {
+	ledger ledger
 	count  atomic.Int64
-	writes sync.Mutex // guards keeper, and changes of all; taken before mu
-	keeper Keeper
-	max    int
 
 	mu  sync.RWMutex // guards everything below
 	all map[key]*Revocation
 }
 
+// ledger is the Keeper with who may write to it. Its lock is taken before that of Revoked, and
+// held while the Keeper keeps.
+type ledger struct {
+	mu     sync.Mutex // guards keeper, and changes of Revoked.all
+	keeper Keeper
+	max    int
+}
+
 // Open reads what a Keeper has. What cannot be read is refused: without it somebody could
 // come in again.
 func Open(keeper Keeper) (*Revoked, error) {
-	v := &Revoked{keeper: keeper, max: Max, all: map[key]*Revocation{}}
+	v := &Revoked{ledger: ledger{keeper: keeper, max: Max}, all: map[key]*Revocation{}}
 	err := keeper.Tokens(func(content []byte) error {
 		r, err := decode(content)
 		if err != nil {
@@ -188,13 +194,13 @@ func (v *Revoked) Judge(now time.Time, by *auth.Principal) string {
 // Add makes one, in place of one of the same name. before is called when it is durable and
 // before it is in force.
 func (v *Revoked) Add(r *Revocation, before func()) error {
-	v.writes.Lock()
-	defer v.writes.Unlock()
+	v.ledger.mu.Lock()
+	defer v.ledger.mu.Unlock()
 	k := key{r.As, r.Who}
-	if v.all[k] == nil && len(v.all) >= v.max { // changed by who holds writes only
-		return fmt.Errorf("%w: there are %d, which is the most. Restore some, or revoke by subject", ErrFull, v.max)
+	if v.all[k] == nil && len(v.all) >= v.ledger.max { // changed by who holds the ledger only
+		return fmt.Errorf("%w: there are %d, which is the most. Restore some, or revoke by subject", ErrFull, v.ledger.max)
 	}
-	if err := v.keeper.Write(Kept{r.name(), r.encode()}); err != nil {
+	if err := v.ledger.keeper.Write(Kept{r.name(), r.encode()}); err != nil {
 		return &KeepError{err}
 	}
 	before()
@@ -204,14 +210,14 @@ func (v *Revoked) Add(r *Revocation, before func()) error {
 
 // Restore takes one back; before is called as by Add.
 func (v *Revoked) Restore(as, who string, before func(*Revocation)) error {
-	v.writes.Lock()
-	defer v.writes.Unlock()
+	v.ledger.mu.Lock()
+	defer v.ledger.mu.Unlock()
 	k := key{as, who}
 	r := v.all[k]
 	if r == nil {
 		return fmt.Errorf("%w: %s %s", ErrUnknown, as, strconv.Quote(who))
 	}
-	if err := v.keeper.Write(Kept{Name: r.name()}); err != nil {
+	if err := v.ledger.keeper.Write(Kept{Name: r.name()}); err != nil {
 		return &KeepError{err}
 	}
 	before(r)
@@ -221,8 +227,8 @@ func (v *Revoked) Restore(as, who string, before func(*Revocation)) error {
 
 // Purge forgets those that are over, at most max of them.
 func (v *Revoked) Purge(now time.Time, max int) (purged int, err error) {
-	v.writes.Lock()
-	defer v.writes.Unlock()
+	v.ledger.mu.Lock()
+	defer v.ledger.mu.Unlock()
 	var gone []key
 	var values []Kept
 	for k, r := range v.all {
@@ -233,7 +239,7 @@ func (v *Revoked) Purge(now time.Time, max int) (purged int, err error) {
 	if len(gone) == 0 {
 		return 0, nil
 	}
-	if err := v.keeper.Write(values...); err != nil {
+	if err := v.ledger.keeper.Write(values...); err != nil {
 		return 0, &KeepError{err}
 	}
 	v.change(func() {

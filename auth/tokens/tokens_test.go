@@ -138,8 +138,8 @@ func TestRevocationsThatAreRefused(t *testing.T) {
 	}
 	m := &memory{kept: map[string][]byte{}}
 	v := open(t, m)
-	v.max = 3
-	for i := range v.max {
+	v.ledger.max = 3
+	for i := range v.ledger.max {
 		v.all[key{ByID, fmt.Sprint(i)}] = &Revocation{As: ByID, Who: fmt.Sprint(i)}
 	}
 	if err := v.Add(&Revocation{As: ByID, Who: "one more"}, nothing); !errors.Is(err, ErrFull) {
