@@ -233,6 +233,7 @@ type Options struct {
 	LogLevel LogLevel // nil: no operations on the log level
 	Settings Settings // nil: no operations on the configuration in force
 	Bans     Bans     // nil: no operations on bans
+	Tokens   Tokens   // nil: no operations on tokens
 
 	Whys     Whys          // nil: no operations that explain
 	Refusals *audit.Recent // not nil where Whys is not

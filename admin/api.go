@@ -67,6 +67,9 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	if o.Listeners != nil {
 		registerListeners(api, o)
 	}
+	if o.Tokens != nil {
+		registerTokens(api, o)
+	}
 	plainPaths(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {

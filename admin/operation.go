@@ -39,10 +39,11 @@ const (
 	scopeRetained      scope = "retained" // retained messages, payloads included
 	scopeBans          scope = "bans"     // who is shut out
 	scopeListeners     scope = "listeners"
+	scopeTokens        scope = "tokens" // which tokens were revoked
 )
 
 // allScopes are the scopes an operation can have.
-var allScopes = []scope{scopeStatus, scopeConfig, scopeUsers, scopeAuthorization, scopeClients, scopeRetained, scopeBans, scopeListeners}
+var allScopes = []scope{scopeStatus, scopeConfig, scopeUsers, scopeAuthorization, scopeClients, scopeRetained, scopeBans, scopeListeners, scopeTokens}
 
 // Names of the declaration in the OpenAPI document.
 const (

@@ -98,6 +98,7 @@ type rig struct {
 	authz  *auth.Authorizer
 
 	bans     *fakeBans
+	tokens   *fakeTokens
 	retained *retain.Store
 	clock    *clock.Manual
 	log      *syncBuffer
@@ -190,11 +191,11 @@ func newRig(t *testing.T, change func(*Server)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.bans = &fakeBans{Bans: shut}
+	r.bans, r.tokens = &fakeBans{Bans: shut}, newTokens()
 	log := slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.server = New(Options{Version: "1.2.3", Clock: clk, Log: log, Users: BuiltinUsers(store), Policy: r.authz, Status: r.fake, Reloader: r.fake,
 		Probes: NewProbes(store, r.authz, &r.fake.denier, clk, log), Limits: r.fake,
-		Clients: &r.fake.crowd, Retained: r.retained, LogLevel: &r.fake.level, Settings: &r.fake.given, Bans: r.bans, Listeners: &r.fake.doors,
+		Clients: &r.fake.crowd, Retained: r.retained, LogLevel: &r.fake.level, Settings: &r.fake.given, Bans: r.bans, Tokens: r.tokens, Listeners: &r.fake.doors,
 		Whys: &r.fake.crowd, Refusals: &r.refusals})
 	if change != nil {
 		change(r.server)

@@ -23,6 +23,7 @@ type Claims struct {
 	Superuser  bool
 	Until      time.Time // the credential ends then; zero: it does not
 	TokenID    string    // jti
+	Issued     time.Time // of a token: when it was made, 1970 if it does not say; zero: it was no token
 }
 
 // Own are the rules of one client from one source of authz.order: "claims", or the

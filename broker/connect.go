@@ -123,6 +123,9 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 	if e == nil && key != r.s.Key {
 		e = &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "re-authenticated as somebody else"}
 	}
+	if e == nil && (h.b.known != nil && !h.b.known(&by) || over(now, &by)) {
+		e = &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the credential has ended while it was looked at"}
+	}
 	if e == nil {
 		e = h.refuseBanned(now, &by)
 	}
@@ -131,6 +134,7 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 	}
 	h.subject++
 	r.by, r.subject = by, h.subject
+	h.watchCredential(now, r)
 	r.mistrust(now)
 	h.judge(now, r)
 	return nil

@@ -36,7 +36,6 @@ type Home struct {
 	byKey   map[session.Key]uint32
 	keys    shrink.Most // of byKey
 	timers  *wheel.Wheel
-	fired   []uint32
 	cache   *auth.Cache
 	subject uint64 // the last one given out
 	matches router.Matches
@@ -48,6 +47,7 @@ type Home struct {
 	work  work
 	spent int // deliveries so far; it only grows
 
+	credentials credentials
 	keeping
 }
 
@@ -65,6 +65,7 @@ type keeping struct {
 
 // scratch is memory that one call uses and the next one uses again.
 type scratch struct {
+	fired              []uint32
 	outs               []session.Out
 	mounted, rewritten []byte // topic names
 	not                [1]router.Ref
@@ -144,8 +145,8 @@ func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time)
 		b: b, id: uint16(id), wire: wire, count: count,
 		byKey: make(map[session.Key]uint32), timers: wheel.New(now),
 		cache: auth.NewCache(verdictSets), random: rand.NewPCG(uint64(id), uint64(now.UnixNano())),
-		lanes: lanes{to: make([]lane, b.homes)},
-		work:  work{delayed: delay.New[*sender](b.delayed), sysAt: now},
+		lanes: lanes{to: make([]lane, b.homes)}, credentials: credentials{ends: wheel.New(now)},
+		work: work{delayed: delay.New[*sender](b.delayed), sysAt: now},
 	}
 	h.journal.ticket = 1
 	h.Allow(Boundless)
@@ -219,6 +220,7 @@ func (h *Home) vacate(r *resident) {
 	delete(h.byKey, r.s.Key)
 	h.byKey = shrink.Map(h.byKey, &h.keys)
 	h.timers.Clear(r.ref.Slot)
+	h.credentials.ends.Clear(r.ref.Slot)
 	h.slots[r.ref.Slot] = nil
 	h.gens[r.ref.Slot]++ // nobody's reference holds any longer
 	h.free = append(h.free, r.ref.Slot)
@@ -323,8 +325,9 @@ func (h *Home) fitting(r *resident, say *mqtt.Disconnect) *mqtt.Disconnect {
 
 // Tick publishes wills, delayed messages and $SYS, and ends sessions whose time has come.
 func (h *Home) Tick(now time.Time) {
-	h.fired = h.timers.Advance(now, h.fired[:0])
-	for _, slot := range h.fired {
+	h.endCredentials(now)
+	h.scratch.fired = h.timers.Advance(now, h.scratch.fired[:0])
+	for _, slot := range h.scratch.fired {
 		r := h.slots[slot]
 		if r == nil {
 			continue
@@ -344,7 +347,7 @@ func (h *Home) Spent() int { return h.spent }
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time {
 	next := h.timers.Next()
-	for _, at := range [...]time.Time{h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek(), h.nextPace()} {
+	for _, at := range [...]time.Time{h.credentials.ends.Next(), h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek(), h.nextPace()} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
@@ -358,6 +361,8 @@ func (h *Home) Turn(now time.Time) {
 	h.judgeSome(now)
 	h.banSome(now)
 	h.relimitSome(now)
+	h.endSome(now)
+	h.revokeSome(now)
 	h.replaySome(now)
 	if h.kept() {
 		h.saveSome(now)

@@ -103,6 +103,7 @@ func (h *Home) ShutDown(now time.Time) {
 func (h *Home) leave(now time.Time, r *resident, keepWill bool, why Cause) {
 	h.countDrops(r)
 	r.unload()
+	h.credentials.ends.Clear(r.ref.Slot)
 	due := r.s.Detach(now, keepWill)
 	h.tellGroups(r)
 	h.part()

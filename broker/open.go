@@ -102,7 +102,10 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 // examine judges what an arrival asks for, and gives its will the name that it has here.
 func (h *Home) examine(now time.Time, a *Arrival, set *Settings) *mqtt.Error {
 	if h.b.known != nil && !h.b.known(&a.By) {
-		return &mqtt.Error{Reason: mqtt.BadUserNameOrPassword, Detail: "the user was deleted while it connected"}
+		return &mqtt.Error{Reason: mqtt.BadUserNameOrPassword, Detail: "the user was deleted, or the token revoked, while it connected"}
+	}
+	if over(now, &a.By) {
+		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the credential has expired while its client connected"}
 	}
 	if e := h.shutOut(now, a, set); e != nil {
 		return e
@@ -185,6 +188,7 @@ func (h *Home) attach(now time.Time, r *resident, a *Arrival, present bool, set 
 	}, h.scratch.outs)
 	r.terse = !c.RequestProblemInformation
 	h.send(r, outs)
+	h.watchCredential(now, r)
 	h.resumePace(now, r)
 	if r.stalled || r.s.PendingFull() || r.s.Unrouted() { // what an earlier connection published still waits
 		h.wire.Pause(r.conn, time.Time{})

@@ -60,6 +60,7 @@ const (
 	CauseProtocol
 	CauseTooLarge
 	CauseNotAuthorized
+	CauseExpired // the credential has a last second, and that is over
 	CauseTakenOver
 	CauseKicked
 	CauseSlow
@@ -73,7 +74,7 @@ const (
 
 var causeNames = [Causes]string{
 	"client gone", "client disconnect", "handshake failed", "connect deadline", "connect refused",
-	"keep alive timeout", "malformed packet", "protocol error", "packet too large", "not authorized",
+	"keep alive timeout", "malformed packet", "protocol error", "packet too large", "not authorized", "credential expired",
 	"session taken over", "administrative action", "slow reader", "quota exceeded", "evicted", "overload", "server error", "shutting down",
 }
 

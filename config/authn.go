@@ -6,6 +6,8 @@ type Authn struct {
 	Builtin BuiltinAuthenticator `yaml:"builtin"`
 	X509    X509Authenticator    `yaml:"x509"`
 	SCRAM   SCRAMAuthenticator   `yaml:"scram"`
+
+	JWT map[string]JWTAuthenticator `yaml:"jwt"`
 }
 
 // Authenticators are all authenticators there are by name, with the type of each, and the
@@ -15,7 +17,9 @@ func (a *Authn) Authenticators() (types, twice map[string]string) {
 	for _, of := range []struct {
 		kind  string
 		names []string
-	}{} {
+	}{
+		{"jwt", sorted(a.JWT)},
+	} {
 		for _, name := range of.names {
 			if types[name] != "" {
 				twice[name] = of.kind

@@ -144,6 +144,8 @@ func spelled(c *Config, pattern, part string) string {
 		names = sorted(c.Listeners)
 	case "authn.chains":
 		names = sorted(c.Authn.Chains)
+	case "authn.jwt":
+		names = sorted(c.Authn.JWT)
 	}
 	for _, name := range names {
 		if strings.ReplaceAll(name, "-", "_") == part {

@@ -209,7 +209,7 @@ func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) (ref audit.Ref) {
 		level = slog.LevelInfo // they do not stay that long
 	}
 	if c.hello != nil {
-		attrs = append(attrs, slog.String("user", c.hello.connect.Username), slog.String("client_id", c.hello.connect.ClientID))
+		attrs = append(attrs, slog.String("user", auth.ShownName(c.hello.connect.Username)), slog.String("client_id", c.hello.connect.ClientID))
 	}
 	if e != nil {
 		msg, level, why = "CONNECT refused", slog.LevelWarn, e.Detail
@@ -220,7 +220,7 @@ func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) (ref audit.Ref) {
 		}
 		r := audit.Refusal{Event: msg, Listener: c.listener.Name, Address: c.from.Addr(), Reason: e.Reason, Why: e.Detail}
 		if c.hello != nil {
-			r.Username, r.ClientID = c.hello.connect.Username, c.hello.connect.ClientID
+			r.Username, r.ClientID = auth.ShownName(c.hello.connect.Username), c.hello.connect.ClientID
 		}
 		ref = l.server.broker.Log().OfStranger(l.now, r)
 		attrs = append(attrs, slog.String("ref", ref.String()))

@@ -128,6 +128,7 @@ var closedByCause = [broker.Causes]metrics.ID{
 	broker.CauseProtocol:       metrics.ConnectionsClosedProtocol,
 	broker.CauseTooLarge:       metrics.ConnectionsClosedTooLarge,
 	broker.CauseNotAuthorized:  metrics.ConnectionsClosedNotAuthorized,
+	broker.CauseExpired:        metrics.ConnectionsClosedExpired,
 	broker.CauseTakenOver:      metrics.ConnectionsClosedTakenOver,
 	broker.CauseKicked:         metrics.ConnectionsClosedKicked,
 	broker.CauseSlow:           metrics.ConnectionsClosedSlow,

@@ -44,6 +44,7 @@ var (
 	ConnectionsClosedProtocol        = connectionsClosed.of("reason", "protocol_error")
 	ConnectionsClosedTooLarge        = connectionsClosed.of("reason", "packet_too_large")
 	ConnectionsClosedNotAuthorized   = connectionsClosed.of("reason", "not_authorized")
+	ConnectionsClosedExpired         = connectionsClosed.of("reason", "credential_expired")
 	ConnectionsClosedTakenOver       = connectionsClosed.of("reason", "session_taken_over")
 	ConnectionsClosedKicked          = connectionsClosed.of("reason", "administrative_action")
 	ConnectionsClosedSlow            = connectionsClosed.of("reason", "slow_reader")
@@ -222,6 +223,9 @@ var (
 	Bans                  = bansActive.each("source", 0, "operator", "file", "flapping") // At(bans.Source)
 	bansRefused           = family{"redoubt_bans_refused_total", "Clients that had proved who they are and were refused because of a ban, by its kind; addresses are mostly refused at the door (redoubt_connections_refused_total).", counter}
 	BansRefused           = bansRefused.each("kind", 0, "clientid", "username", "peerhost", "peerhost_net", "clientid_re", "username_re", "flapping") // At(bans.As), or after them
+	CredentialsExpired    = count("redoubt_credentials_expired_total", "Connections that were closed because the credential of their client, such as a token, has expired.")
+	TokensRevoked         = level("redoubt_tokens_revoked", "Revocations of tokens there are; those that are over count until they are purged, within a minute.")
+	CredentialsRevoked    = count("redoubt_credentials_revoked_total", "Connections that were closed because the token of their client was revoked.")
 	BansClosed            = count("redoubt_bans_closed_total", "Connections that were closed because their client was banned meanwhile.")
 	BansSilenced          = count("redoubt_bans_silenced_total", "Wills and delayed messages that were not published because their sender is banned.")
 	FlappingDetected      = count("redoubt_flapping_detected_total", "Clients that were banned because they connected too often (flapping).")

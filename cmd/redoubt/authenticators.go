@@ -34,6 +34,8 @@ func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, m
 		return n.scramOf(c)
 	case "builtin":
 		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: n.builtin}}, nil }, nil
+	case "jwt":
+		return n.jwtAuthenticator(c, name)
 	}
 	return nil, nil, fmt.Errorf("authn.%s.%s: there is no authenticator of that type", kind, name)
 }

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/redoubtmq/redoubt/admin"
@@ -34,7 +35,12 @@ var (
 
 // Bans implements bans.Keeper.
 func (k *banRecords) Bans(fn func(name string, content []byte) error) error {
-	return k.view.Values(store.Ban, fn)
+	return k.view.Values(store.Ban, func(name string, content []byte) error {
+		if strings.HasPrefix(name, tokenPrefix) {
+			return nil
+		}
+		return fn(name, content)
+	})
 }
 
 // Write implements bans.Keeper.
@@ -166,6 +172,7 @@ func (n *node) keepBans(ctx context.Context) {
 		} else if purged > 0 {
 			n.log.Info("bans are over", "bans", purged)
 		}
+		n.purgeTokens()
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/auth/rules"
+	"github.com/redoubtmq/redoubt/auth/tokens"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/conn"
@@ -113,6 +114,7 @@ type identity struct {
 	asked   map[string]*asked // in force, by name; changed in one's turn
 	authz   *auth.Authorizer
 	bans    *bans.Bans
+	tokens  *tokens.Revoked
 }
 
 // door is a listener with what a reload may exchange.
@@ -234,6 +236,9 @@ func (n *node) assemble() (err error) {
 		return err
 	}
 	if err := n.openBans(c, n.durable.view.Wait); err != nil {
+		return err
+	}
+	if err := n.openTokens(n.durable.view.Wait); err != nil {
 		return err
 	}
 	asking, err := n.prepareAuthenticators(c)
@@ -434,8 +439,11 @@ func (n *node) close(ctx context.Context) {
 }
 
 // stillKnown is asked when a verdict that took its time arrives: the user may
-// have been deleted or got another password meanwhile.
+// have been deleted or got another password meanwhile, or the token been revoked.
 func (n *node) stillKnown(by *auth.Principal) bool {
+	if n.tokens.Judge(n.clock.Now(), by) != "" {
+		return false
+	}
 	return by.Method != builtin.Name || n.users.StillProves(by.Username, by.Proof)
 }
 

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/jwt"
+	"github.com/redoubtmq/redoubt/config"
+)
+
+// jwtConf is what an authenticator of tokens is made from: with the content of files, so that
+// other keys at the next reload make another one.
+type jwtConf struct{ options jwt.Options }
+
+// jwtAuthenticator reads the files of authn.jwt.<name>, and answers how it is made.
+func (n *node) jwtAuthenticator(c *config.Config, name string) (conf any, make func() (*asked, error), err error) {
+	j := c.Authn.JWT[name]
+	o := j.Options(name)
+	for i := range o.Keys.Public {
+		f := &o.Keys.Public[i]
+		if f.Data, err = readKeyFile(f.Path); err != nil {
+			return nil, nil, fmt.Errorf("authn.jwt.%s.public_keys: %w", name, err)
+		}
+	}
+	if o.Keys.Set != nil {
+		for _, path := range j.JWKS.CA {
+			pem, err := readKeyFile(path)
+			if err != nil {
+				return nil, nil, fmt.Errorf("authn.jwt.%s.jwks.ca: %w", name, err)
+			}
+			o.Keys.Set.CA = append(append(o.Keys.Set.CA, pem...), '\n')
+		}
+	}
+	return &jwtConf{options: o}, func() (*asked, error) {
+		o.Clock, o.Log, o.Workers = n.clock, n.log, max(1, runtime.GOMAXPROCS(0)/2)
+		o.Revoked = n.tokenRevoked
+		a, err := jwt.New(o)
+		if err != nil {
+			return nil, err
+		}
+		return &asked{Link: auth.Link{Authenticator: a}, close: a.Close}, nil
+	}, nil
+}
+
+// readKeyFile reads no more than a file of keys may have, and a byte.
+func readKeyFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, jwt.FileBytesMax+1))
+	if err == nil && len(b) > jwt.FileBytesMax {
+		err = fmt.Errorf("%s has more than %d bytes", path, jwt.FileBytesMax)
+	}
+	return b, err
+}
