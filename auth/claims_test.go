@@ -49,7 +49,7 @@ func TestOnesOwnRulesLookAtUsersThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	for user, want := range map[string]bool{"ann": true, "bob": false, "": false} {
-		if got := own.Rules[0].concerns(who(user, "c")); got != want {
+		if got := own.Rules[0].concerns(&subject{by: who(user, "c")}); got != want {
 			t.Error(fmt.Sprintf("%q", user), got)
 		}
 	}

@@ -309,7 +309,7 @@ func TestRulesThatAreRefused(t *testing.T) {
 		"mixes IPv4 and IPv6":            with(func(s *RuleSpec) { s.Addresses = []netip.Prefix{netip.MustParsePrefix("::ffff:0:0/90")} }),
 		"1001 entries; at most 1000":     with(func(s *RuleSpec) { s.Users = make([]string, 1001) }),
 		`"a/#/b" is not a topic filter`:  with(func(s *RuleSpec) { s.Topics[0].Filter = "a/#/b" }),
-		"there are ${username} and ${cl": with(func(s *RuleSpec) { s.Topics[0].Filter = "${secret}" }),
+		"there are ${username}, ${cl": with(func(s *RuleSpec) { s.Topics[0].Filter = "${secret}" }),
 	} {
 		_, err := Compile([]RuleSpec{allow("x"), s})
 		re, ok := err.(*RuleError)
