@@ -77,6 +77,23 @@ func ownBytes(s *RuleSpec) int {
 // claims could have changed is sure.
 var Unproven = &Claims{}
 
+// certified is c with the common name of the certificate that the listener has accepted,
+// whatever an authenticator says of it.
+func (c *Claims) certified(name string) *Claims {
+	if c == Unproven {
+		c = nil // nobody proves that
+	}
+	if c == nil && name == "" || c != nil && c.CommonName == name {
+		return c
+	}
+	next := &Claims{}
+	if c != nil {
+		*next = *c
+	}
+	next.CommonName = name
+	return next
+}
+
 // setOf answers nil for an empty list, which means any.
 func setOf(names []string) map[string]struct{} {
 	if len(names) == 0 {
