@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"maps"
+	"slices"
 )
 
 const (
@@ -40,6 +41,15 @@ func UserNamed(name string) Subject { return Subject{ofUsers, name} }
 
 // ClientNamed is a client id, whoever uses it.
 func ClientNamed(id string) Subject { return Subject{ofClients, id} }
+
+// IsUser and IsClient tell what Name names; neither: it is everybody.
+func (s Subject) IsUser() bool { return s.kind == ofUsers }
+
+// IsClient is described at IsUser.
+func (s Subject) IsClient() bool { return s.kind == ofClients }
+
+// Name is the user or the client.
+func (s Subject) Name() string { return s.name }
 
 // String is how denials and listings call it.
 func (s Subject) String() string {
@@ -151,4 +161,45 @@ func (b *Book) put(who Subject, specs []RuleSpec, shared bool) error {
 		delete(m, who.name)
 	}
 	return nil
+}
+
+// Rules are the rules of a subject in their order; they are not changed.
+func (b *Book) Rules(who Subject) []Rule {
+	switch {
+	case b == nil:
+		return nil
+	case who.kind == ofUsers:
+		return b.users.of(who.name)
+	case who.kind == ofClients:
+		return b.clients.of(who.name)
+	case b.all == nil:
+		return nil
+	}
+	return b.all.rules
+}
+
+// Users and Clients are the names that have rules, sorted.
+func (b *Book) Users() []string {
+	if b == nil {
+		return nil
+	}
+	return b.users.names()
+}
+
+// Clients is described at Users.
+func (b *Book) Clients() []string {
+	if b == nil {
+		return nil
+	}
+	return b.clients.names()
+}
+
+func (b *branch) names() (out []string) {
+	for _, m := range b {
+		for name := range m {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }

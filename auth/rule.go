@@ -122,3 +122,34 @@ func some[T any](b *strings.Builder, key string, list []T, show func(T) string) 
 	}
 	b.WriteString("]")
 }
+
+// Topics lists the topic filters with how they are compared.
+func (r *Rule) Topics() []TopicSpec {
+	out := make([]TopicSpec, len(r.topics))
+	for i := range r.topics {
+		out[i] = TopicSpec{Filter: r.topics[i].text, Eq: r.topics[i].eq}
+	}
+	return out
+}
+
+// Actions tells what the rule is about.
+func (r *Rule) Actions() (publish, subscribe bool) { return r.publish, r.subscribe }
+
+// QoS lists the QoS the rule is about; nil: any.
+func (r *Rule) QoS() (out []mqtt.QoS) {
+	for q := range mqtt.QoS(3) {
+		if r.qos&(1<<q) != 0 {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// Retain is the retain flag the rule is about; nil: any.
+func (r *Rule) Retain() *bool {
+	if r.retain == retainAny {
+		return nil
+	}
+	b := r.retain == retainTrue
+	return &b
+}
