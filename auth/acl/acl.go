@@ -51,17 +51,24 @@ func (e *KeepError) Unwrap() error { return e.Err }
 // Store is the rules of one Keeper. Reading never blocks; changes are made one at a time
 // and are kept before they are in force. It is safe for concurrent use.
 type Store struct {
-	book atomic.Pointer[auth.Book]
+	book   atomic.Pointer[auth.Book]
+	force  force
+	mu     sync.Mutex // serialises changes; held while keeper keeps
+	keeper Keeper
+}
 
-	mu      sync.Mutex // serialises changes; held while the keeper keeps
-	keeper  Keeper
+// force is what has rules judged by. Its lock is taken after that of the Store, and is never
+// held while something is kept.
+type force struct {
+	mu      sync.Mutex // guards the book of the Store while changed is told of it
 	changed func(*auth.Book)
 }
 
 // Open reads the rules that a Keeper has. A list that cannot be read is refused: without
 // it somebody might do what a rule denies, and nobody would know why.
 func Open(keeper Keeper) (*Store, error) {
-	s := &Store{keeper: keeper, changed: func(*auth.Book) {}}
+	s := &Store{keeper: keeper}
+	s.force.changed = func(*auth.Book) {}
 	var all []auth.RuleSpec // of everybody, whose rules are in several records
 	book, err := auth.Fill(func(add func(auth.Subject, []auth.RuleSpec) error) error {
 		err := keeper.Rules(func(name string, content []byte) error {
@@ -95,11 +102,19 @@ func Open(keeper Keeper) (*Store, error) {
 }
 
 // OnChange has fn called with the rules after each change, from the goroutine that made
-// it, one at a time.
+// it, one at a time. It does not block.
 func (s *Store) OnChange(fn func(*auth.Book)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.changed = fn
+	s.force.mu.Lock()
+	defer s.force.mu.Unlock()
+	s.force.changed = fn
+}
+
+// Hold calls fn with the rules while none are put in force, so that whoever puts a whole
+// policy in force does not lose a change to them. fn does not block.
+func (s *Store) Hold(fn func(*auth.Book)) {
+	s.force.mu.Lock()
+	defer s.force.mu.Unlock()
+	fn(s.Book())
 }
 
 // Book is the rules as they are judged.
@@ -139,8 +154,10 @@ func (s *Store) Change(who auth.Subject, edit func([]Entry) ([]Entry, error), be
 		}
 	}
 	before()
+	s.force.mu.Lock()
+	defer s.force.mu.Unlock()
 	s.book.Store(next)
-	s.changed(next)
+	s.force.changed(next)
 	return nil
 }
 

@@ -37,6 +37,21 @@ func Of(by *auth.Principal) Input {
 	return in
 }
 
+// OfRequest is what a link of a chain may look at.
+func OfRequest(req *auth.Request) Input {
+	in := Input{
+		ClientID: req.ClientID, Peer: req.Addr, PeerPort: req.Port, Listener: req.Listener, Protocol: req.Version,
+		CommonName: req.Certificate.CommonName, Subject: req.Certificate.Subject, Password: req.HasPassword && !req.Password.Empty(),
+	}
+	if req.HasUsername {
+		in.Username = req.Username
+	}
+	return in
+}
+
+// When is a compiled condition of a link, as a chain asks it.
+func (p *Program) When(req *auth.Request) (bool, error) { return p.Eval(OfRequest(req)) }
+
 // variable is one name of the language.
 type variable struct {
 	name    string

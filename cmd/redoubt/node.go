@@ -113,6 +113,7 @@ type identity struct {
 	asked   map[string]*asked // in force, by name; changed in one's turn
 	authz   *auth.Authorizer
 	bans    *bans.Bans
+	rules   ruling
 }
 
 // door is a listener with what a reload may exchange.
@@ -234,6 +235,9 @@ func (n *node) assemble() (err error) {
 		return err
 	}
 	if err := n.openBans(c, n.durable.view.Wait); err != nil {
+		return err
+	}
+	if err := n.openRules(c, n.durable.view.Wait); err != nil {
 		return err
 	}
 	asking, err := n.prepareAuthenticators(c)
