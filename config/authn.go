@@ -5,6 +5,8 @@ type Authn struct {
 	Chains  map[string][]string  `yaml:"chains"`
 	Builtin BuiltinAuthenticator `yaml:"builtin"`
 	X509    X509Authenticator    `yaml:"x509"`
+
+	CInfo map[string]CInfoAuthenticator `yaml:"cinfo"`
 }
 
 // Authenticators are all authenticators there are by name, with the type of each, and the
@@ -14,7 +16,9 @@ func (a *Authn) Authenticators() (types, twice map[string]string) {
 	for _, of := range []struct {
 		kind  string
 		names []string
-	}{} {
+	}{
+		{"cinfo", sorted(a.CInfo)},
+	} {
 		for _, name := range of.names {
 			if types[name] != "" {
 				twice[name] = of.kind

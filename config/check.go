@@ -12,6 +12,7 @@ func (l *loader) check(c *Config) {
 	l.checkListeners(c)
 	l.checkBinds(c)
 	l.checkChains(c)
+	l.checkCInfo(c)
 	l.checkOrder(c)
 	l.checkLimits(c)
 	l.checkOffers(c)

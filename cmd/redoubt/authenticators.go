@@ -26,12 +26,19 @@ type asking struct {
 
 // authenticatorOf answers the section of an authenticator and how it is made; conf nil: its
 // type needs none. The configuration has refused names that nobody has.
-func (n *node) authenticatorOf(_ *config.Config, kind, name string) (conf any, make func() (*asked, error), err error) {
+func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, make func() (*asked, error), err error) {
 	switch kind {
 	case x509.Name:
 		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: x509.Authenticator{}}}, nil }, nil
 	case "builtin":
 		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: n.builtin}}, nil }, nil
+	}
+	if kind == "cinfo" {
+		conf := c.Authn.CInfo[name]
+		return conf, func() (*asked, error) {
+			a, err := conf.Make(name)
+			return &asked{Link: auth.Link{Authenticator: a}}, err
+		}, nil
 	}
 	return nil, nil, fmt.Errorf("authn.%s.%s: there is no authenticator of that type", kind, name)
 }
