@@ -337,6 +337,25 @@ func TestBookIsChangedInPlace(t *testing.T) {
 	}
 }
 
+// A wildcard reaches rules that the index has under more levels than the filter has (A109).
+func TestADenyDeepInsideAWildcardIsFound(t *testing.T) {
+	p := compile(t, deny("a/b/c/d"), deny("x/y"), allow("#"))
+	by := who("u", "c")
+	for filter, check := range map[string]bool{
+		"#": true, "+/#": true, "a/#": true, "a/b/#": true, "a/b/c/#": true, "a/+/c/d": true, "+/b/c/d": true, "+/+": true, "$share/g/a/#": true,
+		"b/#": false, "a/b/c/e": false, "a/b/c": false, "a/b/+": false, "+": false,
+	} {
+		if d := p.DecideSubscribe(by, filter, 0); !d.Allow || d.Check != check {
+			t.Errorf("%s: %+v, want a check: %v", filter, d, check)
+		}
+	}
+	for _, filter := range []string{"a/b/c/d", "x/y", "$share/g/x/y"} {
+		if p.DecideSubscribe(by, filter, 0).Allow {
+			t.Errorf("%s is allowed", filter)
+		}
+	}
+}
+
 // The index and the sources are a way to the rules and not another meaning of them: a list
 // of all rules, asked one after the other, says the same.
 func TestIndexIsTheListOfRules(t *testing.T) {

@@ -57,17 +57,25 @@ func TestTheFirstCheckThatHoldsDecides(t *testing.T) {
 
 // EMQX passes over a deny whose certificate is not there.
 func TestADenyAboutWhatIsNotThereDenies(t *testing.T) {
-	for _, c := range []Check{
-		{Match: []string{"cert_common_name == 'stolen'"}, Result: Deny},
-		{Match: []string{"cert_common_name != 'gate'"}, Result: Ignore},
-		{Match: []string{"username == 'nobody'"}, Result: Allow, Identity: ByUsername},
+	for _, c := range []struct {
+		check Check
+		req   auth.Request // of somebody whom the next check lets in
+		next  string
+	}{
+		{Check{Match: []string{"cert_common_name == 'stolen'"}, Result: Deny}, auth.Request{Username: "u", HasUsername: true}, ByUsername},
+		{Check{Match: []string{"cert_common_name != 'gate'"}, Result: Ignore}, auth.Request{Username: "u", HasUsername: true}, ByUsername},
+		{Check{Match: []string{"username == 'nobody'"}, Result: Allow, Identity: ByUsername}, auth.Request{Certificate: auth.Certificate{CommonName: "gate"}}, ByCertCommonName},
 	} {
-		a, err := New("info", []Check{c, {Match: []string{"true"}, Result: Allow, Identity: ByUsername}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r := ask(t, a, &auth.Request{ClientID: "x"}); r.Outcome != auth.Deny {
-			t.Errorf("%v: %v", c, r.Outcome)
+		open := Check{Match: []string{"true"}, Result: Allow, Identity: c.next}
+		for _, checks := range [][]Check{{c.check, open}, {open}} {
+			a, err := New("info", checks)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := map[int]auth.Outcome{1: auth.Allow, 2: auth.Deny}[len(checks)]
+			if r := ask(t, a, &c.req); r.Outcome != want {
+				t.Errorf("%v: %v, want %v", checks, r.Outcome, want)
+			}
 		}
 	}
 }
