@@ -16,6 +16,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/acl"
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/internal/secret"
@@ -237,6 +238,7 @@ type Options struct {
 
 	Whys     Whys          // nil: no operations that explain
 	Refusals *audit.Recent // not nil where Whys is not
+	Rules    *acl.Store    // nil: no operations on built-in rules
 
 	Listeners Listeners // nil: no operations on listeners
 }

@@ -38,6 +38,9 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	registerReload(api, o)
 	registerUsers(api, o)
 	registerAuthorization(api, o)
+	if o.Rules != nil {
+		registerBuiltinRules(api, o)
+	}
 	if o.Probes != nil {
 		registerProbes(api, o.Probes)
 	}

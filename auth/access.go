@@ -35,4 +35,12 @@ type Decision struct {
 	// Check is set with an allowed Subscribe when some deny rule overlaps the
 	// filter: each delivery must then be judged by DecideDelivery.
 	Check bool
+	// Unsure is set only for a client whose Claims are Unproven: what it has not proved
+	// yet could have changed the answer. Whoever keeps something for that client keeps it
+	// until it has come back.
+	Unsure bool
 }
+
+// Perhaps tells whether the access is allowed, or could be once the client has come back.
+// It is no permission to give a client anything.
+func (d Decision) Perhaps() bool { return d.Allow || d.Unsure }

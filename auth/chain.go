@@ -125,6 +125,7 @@ func settle(a Authenticator, req *Request, r Result) Result {
 		}
 		r.Reason = mqtt.Success
 		r.Principal.ClientID, r.Principal.Listener, r.Principal.Addr = req.ClientID, req.Listener, req.Addr
+		r.Principal.Claims = r.Principal.Claims.certified(req.Certificate.CommonName)
 		if r.Principal.Method == "" {
 			r.Principal.Method = a.Name()
 		}

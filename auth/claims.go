@@ -52,7 +52,7 @@ func CompileOwn(source string, specs []RuleSpec) (Own, error) {
 			err.Rule = i
 			return Own{}, err
 		}
-		r.users = setOf(specs[i].Users) // no index sorts these out
+		r.Source = source
 	}
 	return own, nil
 }
@@ -60,17 +60,39 @@ func CompileOwn(source string, specs []RuleSpec) (Own, error) {
 // ownBytes is about what a rule's lists hold.
 func ownBytes(s *RuleSpec) int {
 	const entry = 32 // of a list, whatever is in it
-	n := entry * (len(s.Topics) + len(s.Users) + len(s.Clients) + len(s.Addresses) + len(s.QoS))
+	n := entry * (len(s.Topics) + len(s.Addresses) + len(s.QoS))
 	for _, t := range s.Topics {
 		n += len(t.Filter)
 	}
-	for _, u := range s.Users {
-		n += len(u)
-	}
-	for _, c := range s.Clients {
-		n += len(c)
+	for _, list := range [][]string{s.Users, s.Clients, s.Listeners, s.CommonNames, s.UsersMatch, s.ClientsMatch} {
+		n += entry * len(list)
+		for _, v := range list {
+			n += len(v)
+		}
 	}
 	return n
+}
+
+// Unproven are the claims of a client that has proved nothing since the process began:
+// its session was read from the disk, which does not know them. No decision about it that
+// claims could have changed is sure.
+var Unproven = &Claims{}
+
+// certified is c with the common name of the certificate that the listener has accepted,
+// whatever an authenticator says of it.
+func (c *Claims) certified(name string) *Claims {
+	if c == Unproven {
+		c = nil // nobody proves that
+	}
+	if c == nil && name == "" || c != nil && c.CommonName == name {
+		return c
+	}
+	next := &Claims{}
+	if c != nil {
+		*next = *c
+	}
+	next.CommonName = name
+	return next
 }
 
 // setOf answers nil for an empty list, which means any.

@@ -49,8 +49,32 @@ func TestOnesOwnRulesLookAtUsersThemselves(t *testing.T) {
 		t.Fatal(err)
 	}
 	for user, want := range map[string]bool{"ann": true, "bob": false, "": false} {
-		if got := own.Rules[0].concerns(who(user, "c")); got != want {
+		if got := own.Rules[0].concerns(&subject{by: who(user, "c")}); got != want {
 			t.Error(fmt.Sprintf("%q", user), got)
 		}
+	}
+}
+
+// Whose certificate it is the listener says, and nobody else.
+func TestTheCommonNameIsTheListeners(t *testing.T) {
+	for what, c := range map[string]struct {
+		claims *Claims
+		shown  string
+		want   string
+	}{
+		"none":                    {nil, "", ""},
+		"shown":                   {nil, "pump", "pump"},
+		"shown, and other claims": {&Claims{Superuser: true}, "pump", "pump"},
+		"made up":                 {&Claims{CommonName: "boss"}, "", ""},
+		"another":                 {&Claims{CommonName: "boss"}, "pump", "pump"},
+		"nothing proved":          {Unproven, "", ""},
+	} {
+		chain := NewChain(link(Result{Outcome: Allow, Principal: Principal{Identity: "x", Claims: c.claims}}))
+		chain.Authenticate(&Request{Certificate: Certificate{CommonName: c.shown}}, func(r Result) {
+			by := r.Principal
+			if by.commonName() != c.want || by.Claims == Unproven || c.claims != nil && c.claims.Superuser && !by.Claims.Superuser {
+				t.Errorf("%s: %+v", what, by.Claims)
+			}
+		})
 	}
 }

@@ -7,40 +7,6 @@ import (
 	"github.com/redoubtmq/redoubt/topic"
 )
 
-// walk visits the rules of one action that can concern a user, in the order they
-// were written.
-type walk struct {
-	rules       []Rule
-	anyone, own []int32
-}
-
-func (p *Policy) walk(a Action, by *Principal) walk {
-	x := &p.index[a]
-	w := walk{rules: p.rules, anyone: x.anyone}
-	if by.Username != "" {
-		w.own = x.user[by.Username]
-	}
-	return w
-}
-
-// next answers nil after the last rule.
-func (w *walk) next() *Rule {
-	var i int32
-	switch {
-	case len(w.anyone) > 0 && (len(w.own) == 0 || w.anyone[0] < w.own[0]):
-		i, w.anyone = w.anyone[0], w.anyone[1:]
-	case len(w.own) > 0:
-		i, w.own = w.own[0], w.own[1:]
-	default:
-		return nil
-	}
-	return &w.rules[i]
-}
-
-func subjectOf(by *Principal) subject {
-	return subject{by: by, userOK: Expandable(by.Username), clientOK: Expandable(by.ClientID)}
-}
-
 // Decide judges one access: the first rule that matches decides. It allocates
 // nothing for Publish. Topic aliases are resolved, mount points applied and the
 // syntax of the topic is checked before (A114).
@@ -52,20 +18,26 @@ func (p *Policy) Decide(by *Principal, a Access) Decision {
 		return Decision{Rule: last}
 	}
 	s := subjectOf(by)
-	w := p.walk(Publish, by)
-	for r := w.next(); r != nil; r = w.next() {
-		if !r.takesQoS(a.QoS) || !r.takesRetain(a.Retain) || !r.concerns(by) {
+	at, w := stemsOf(a.Topic), p.walk(Publish, by)
+	for r := w.next(&s, &at); r != nil; r = w.next(&s, &at) {
+		if !r.takesQoS(a.QoS) || !r.takesRetain(a.Retain) || !r.concerns(&s) {
 			continue
 		}
 		if r.allow {
-			if r.names(&s, a.Topic, true) {
-				return Decision{Allow: true, Rule: r}
+			if r.names(&s, a.Topic, true) && r.holds(&s) {
+				return s.decide(Decision{Allow: true, Rule: r})
 			}
-		} else if r.unreadable(&s) || r.names(&s, a.Topic, false) {
-			return Decision{Rule: r}
+		} else if (r.unreadable(&s) || r.names(&s, a.Topic, false)) && r.holds(&s) {
+			return s.decide(Decision{Rule: r})
 		}
 	}
-	return Decision{Rule: last}
+	return s.decide(Decision{Rule: last})
+}
+
+// decide says how sure the answer is.
+func (s *subject) decide(d Decision) Decision {
+	d.Unsure = s.unsure
+	return d
 }
 
 // isName keeps what is not a topic name from being judged as one.
@@ -105,25 +77,30 @@ func (p *Policy) DecideSubscribe(by *Principal, filter string, qos mqtt.QoS) Dec
 		whole, wanted = wanted, []byte(inner)
 	}
 	s := subjectOf(by)
+	s.unsure = s.perhapsSuper()
 	check := false
-	w := p.walk(Subscribe, by)
-	for r := w.next(); r != nil; r = w.next() {
-		if !r.takesQoS(qos) || !r.concerns(by) {
+	at, w := stemsOf(wanted), p.walk(Subscribe, by)
+	for r := w.next(&s, &at); r != nil; r = w.next(&s, &at) {
+		if !r.takesQoS(qos) || !r.concerns(&s) {
 			continue
 		}
 		if r.allow {
-			if r.covers(&s, wanted) {
-				return Decision{Allow: true, Rule: r, Check: check}
+			if r.covers(&s, wanted) && r.holds(&s) {
+				return s.decide(Decision{Allow: true, Rule: r, Check: check})
 			}
 			continue
 		}
 		denied, partly := r.denies(&s, wanted, whole)
-		if denied || r.unreadable(&s) {
-			return Decision{Rule: r}
+		denied = denied || r.unreadable(&s)
+		switch {
+		case !denied && !partly || !r.holds(&s):
+		case denied:
+			return s.decide(Decision{Rule: r})
+		default:
+			check = true
 		}
-		check = check || partly
 	}
-	return Decision{Rule: last}
+	return s.decide(Decision{Rule: last})
 }
 
 // covers tells whether one topic of an allow rule grants the whole filter.
@@ -176,20 +153,21 @@ func (p *Policy) DecideDelivery(by *Principal, name []byte) Decision {
 		return Decision{Rule: last}
 	}
 	s := subjectOf(by)
-	w := p.walk(Subscribe, by)
-	for r := w.next(); r != nil; r = w.next() {
-		if !r.concerns(by) {
+	s.unsure = s.perhapsSuper()
+	at, w := stemsOf(name), p.walk(Subscribe, by)
+	for r := w.next(&s, &at); r != nil; r = w.next(&s, &at) {
+		if !r.concerns(&s) {
 			continue
 		}
 		if r.allow {
-			if r.delivers(&s, name, true) {
-				return Decision{Allow: true, Rule: r}
+			if r.delivers(&s, name, true) && r.holds(&s) {
+				return s.decide(Decision{Allow: true, Rule: r})
 			}
-		} else if r.unreadable(&s) || r.delivers(&s, name, false) {
-			return Decision{Rule: r}
+		} else if (r.unreadable(&s) || r.delivers(&s, name, false)) && r.holds(&s) {
+			return s.decide(Decision{Rule: r})
 		}
 	}
-	return Decision{Rule: last}
+	return s.decide(Decision{Rule: last})
 }
 
 func (r *Rule) delivers(s *subject, name []byte, allow bool) bool {

@@ -298,18 +298,18 @@ func TestRulesThatAreRefused(t *testing.T) {
 		return s
 	}
 	for says, s := range map[string]RuleSpec{
-		"publish, subscribe or all":      with(func(s *RuleSpec) { s.Publish, s.Subscribe = false, false }),
-		`write the topic filters`:        with(func(s *RuleSpec) { s.Topics = nil }),
-		"about publishing only":          with(func(s *RuleSpec) { s.Retain = &yes }),
-		"matches nobody":                 with(func(s *RuleSpec) { s.Users = []string{"a", ""} }),
-		"an empty client id":             with(func(s *RuleSpec) { s.Clients = []string{""} }),
-		"is not a QoS":                   with(func(s *RuleSpec) { s.QoS = []mqtt.QoS{3} }),
-		"write 10.0.0.0/8, or /32":       with(func(s *RuleSpec) { s.Addresses = []netip.Prefix{netip.MustParsePrefix("10.1.2.3/8")} }),
-		"is not a network":               with(func(s *RuleSpec) { s.Addresses = []netip.Prefix{{}} }),
-		"mixes IPv4 and IPv6":            with(func(s *RuleSpec) { s.Addresses = []netip.Prefix{netip.MustParsePrefix("::ffff:0:0/90")} }),
-		"1001 entries; at most 1000":     with(func(s *RuleSpec) { s.Users = make([]string, 1001) }),
-		`"a/#/b" is not a topic filter`:  with(func(s *RuleSpec) { s.Topics[0].Filter = "a/#/b" }),
-		"there are ${username} and ${cl": with(func(s *RuleSpec) { s.Topics[0].Filter = "${secret}" }),
+		"publish, subscribe or all":     with(func(s *RuleSpec) { s.Publish, s.Subscribe = false, false }),
+		`write the topic filters`:       with(func(s *RuleSpec) { s.Topics = nil }),
+		"about publishing only":         with(func(s *RuleSpec) { s.Retain = &yes }),
+		"matches nobody":                with(func(s *RuleSpec) { s.Users = []string{"a", ""} }),
+		"an empty client id":            with(func(s *RuleSpec) { s.Clients = []string{""} }),
+		"is not a QoS":                  with(func(s *RuleSpec) { s.QoS = []mqtt.QoS{3} }),
+		"write 10.0.0.0/8, or /32":      with(func(s *RuleSpec) { s.Addresses = []netip.Prefix{netip.MustParsePrefix("10.1.2.3/8")} }),
+		"is not a network":              with(func(s *RuleSpec) { s.Addresses = []netip.Prefix{{}} }),
+		"mixes IPv4 and IPv6":           with(func(s *RuleSpec) { s.Addresses = []netip.Prefix{netip.MustParsePrefix("::ffff:0:0/90")} }),
+		"1001 entries; at most 1000":    with(func(s *RuleSpec) { s.Users = make([]string, 1001) }),
+		`"a/#/b" is not a topic filter`: with(func(s *RuleSpec) { s.Topics[0].Filter = "a/#/b" }),
+		"there are ${username}, ${cl":   with(func(s *RuleSpec) { s.Topics[0].Filter = "${secret}" }),
 	} {
 		_, err := Compile([]RuleSpec{allow("x"), s})
 		re, ok := err.(*RuleError)

@@ -2,20 +2,20 @@ package auth
 
 import "fmt"
 
+// GrantsMax bounds the temporary grants that are there at the same time.
+const GrantsMax = 1_000
+
 // Grant puts one allow rule for one user before the rules in force: all on
 // filter. It is a rule like any other, in memory only: Rules lists it, a denial
 // beyond it names the rule that denies, and the next Swap leaves it out.
 func (a *Authorizer) Grant(user, filter string) error {
-	one, err := Compile([]RuleSpec{{
+	one := RuleSpec{
 		ID: grantID(user), Allow: true, Publish: true, Subscribe: true,
 		Users: []string{user}, Topics: []TopicSpec{{Filter: filter}},
-	}})
-	if err != nil {
-		return err
 	}
 	for {
 		old := a.current.Load()
-		next, err := old.with(user, &one.rules[0])
+		next, err := old.with(&one)
 		if err != nil {
 			return err
 		}
@@ -42,63 +42,52 @@ func (a *Authorizer) Revoke(user string) {
 func grantID(user string) string { return "temporary grant for " + user }
 
 // with is p with one more rule, for one user, before the others.
-func (p *Policy) with(user string, r *Rule) (*Policy, error) {
-	var rules []Rule
+func (p *Policy) with(spec *RuleSpec) (*Policy, error) {
+	next := &Policy{epoch: p.Epoch() + 1}
+	var specs []RuleSpec
 	if p != nil {
-		rules = p.rules
-	}
-	if len(rules) >= RulesMax {
-		return nil, fmt.Errorf("there are %d rules already, which is the most one policy holds", len(rules))
-	}
-	next := &Policy{rules: append([]Rule{*r}, rules...), epoch: p.Epoch() + 1}
-	for i := range next.index {
-		next.index[i].user = map[string][]int32{}
-		if p != nil {
-			p.index[i].moved(&next.index[i], func(rule int32) (int32, bool) { return rule + 1, true })
+		next.parts = p.parts
+		if len(p.parts) > 0 && p.parts[0].grants != nil {
+			specs, next.parts = p.parts[0].grants, p.parts[1:]
 		}
-		next.index[i].user[user] = append([]int32{0}, next.index[i].user[user]...)
 	}
-	return next, nil
+	if len(specs) >= GrantsMax {
+		return nil, fmt.Errorf("there are %d temporary grants already, which is the most there can be", len(specs))
+	}
+	return next.granting(append([]RuleSpec{*spec}, specs...))
+}
+
+// granting puts grants before the parts of p, which is nobody else's yet.
+func (p *Policy) granting(specs []RuleSpec) (*Policy, error) {
+	if len(specs) == 0 {
+		return p, nil
+	}
+	grants, err := Compile(specs)
+	if err != nil {
+		return nil, err
+	}
+	grants.parts[0].grants = specs
+	p.parts = append(grants.parts, p.parts...)
+	return p, nil
 }
 
 // without is p without the grant of that id, nil if it has none.
 func (p *Policy) without(id string) *Policy {
-	if p == nil {
+	if p == nil || len(p.parts) == 0 {
 		return nil
 	}
-	for at := range p.rules {
-		if p.rules[at].File != "" || p.rules[at].ID != id {
-			continue
-		}
-		next := &Policy{rules: append(append([]Rule{}, p.rules[:at]...), p.rules[at+1:]...), epoch: p.epoch + 1}
-		for i := range next.index {
-			next.index[i].user = map[string][]int32{}
-			p.index[i].moved(&next.index[i], func(rule int32) (int32, bool) {
-				if rule > int32(at) {
-					return rule - 1, true
-				}
-				return rule, rule != int32(at)
-			})
-		}
-		return next
-	}
-	return nil
-}
-
-// moved fills to with the rules of x under the numbers to gives them.
-func (x *index) moved(to *index, number func(int32) (int32, bool)) {
-	renumber := func(rules []int32) (out []int32) {
-		for _, r := range rules {
-			if n, kept := number(r); kept {
-				out = append(out, n)
-			}
-		}
-		return out
-	}
-	to.anyone = renumber(x.anyone)
-	for user, rules := range x.user {
-		if own := renumber(rules); len(own) > 0 {
-			to.user[user] = own
+	var left []RuleSpec
+	for _, g := range p.parts[0].grants {
+		if g.ID != id {
+			left = append(left, g)
 		}
 	}
+	if len(left) == len(p.parts[0].grants) {
+		return nil
+	}
+	next, err := (&Policy{parts: p.parts[1:], epoch: p.epoch + 1}).granting(left)
+	if err != nil {
+		panic("BUG: auth: a grant that was compiled before: " + err.Error())
+	}
+	return next
 }

@@ -26,6 +26,9 @@ const (
 	anyLevels      // #, always last
 	ofUser         // before + user name + after
 	ofClient       // before + client id + after
+	ofHost         // before + address + after
+	ofCert         // before + common name of the certificate + after
+	ofAttr         // before + client attribute + after
 )
 
 // level is one level of a rule's filter. A placeholder is inserted as text into
@@ -34,6 +37,7 @@ const (
 type level struct {
 	kind          kind
 	before, after string // before alone is the whole text of a literal
+	attr          string // name of the client attribute
 }
 
 // pattern is one topic filter of a rule.
@@ -43,9 +47,6 @@ type pattern struct {
 	eq     bool // compare the filter's text and not what it matches
 	share  bool // a deny on $share/GROUP/FILTER, compared with the whole shared filter
 }
-
-// placeholders are what a rule may write between ${ and }.
-var placeholders = map[string]kind{"username": ofUser, "clientid": ofClient}
 
 // compilePattern reads one filter. Errors say what is wrong and what to write.
 func compilePattern(t TopicSpec, allow, publish, subscribe bool) (pattern, error) {
@@ -98,38 +99,16 @@ func compileLevel(text string) (level, error) {
 	if !closed {
 		return level{}, errors.New("holds ${ without its }")
 	}
-	k, known := placeholders[name]
-	if !known {
-		return level{}, fmt.Errorf("holds the placeholder ${%s}; there are ${username} and ${clientid}", name)
+	k, attr, err := placeholder(name)
+	if err != nil {
+		return level{}, err
 	}
 	if strings.Contains(after, "${") {
 		// alice + b-c and alice-b + c would meet in ${username}-${clientid}, and a
 		// client chooses its client id.
 		return level{}, errors.New("holds two placeholders in one level, which lets two clients mean the same topic; give each a level of its own")
 	}
-	return level{kind: k, before: before, after: after}, nil
-}
-
-// subject is a principal as the patterns see it.
-type subject struct {
-	by               *Principal
-	userOK, clientOK bool // the name can stand inside one level
-}
-
-// Expandable tells whether a user name or client id may stand for its placeholder.
-// One that holds a wildcard or a separator, starts with $, or is empty never may
-// (A094, A097).
-func Expandable(name string) bool {
-	return name != "" && name[0] != '$' && !strings.ContainsAny(name, "+#/\x00")
-}
-
-// value answers the name a placeholder stands for; ok is false if it never
-// expands for this client.
-func (s *subject) value(k kind) (name string, ok bool) {
-	if k == ofUser {
-		return s.by.Username, s.userOK
-	}
-	return s.by.ClientID, s.clientOK
+	return level{kind: k, before: before, after: after, attr: attr}, nil
 }
 
 // is tells whether one level of a name is what l stands for. hide keeps wildcards
@@ -140,8 +119,10 @@ func (l *level) is(s *subject, text []byte, hide bool) bool {
 		return string(text) == l.before
 	case anyLevel:
 		return !hide || !dollar(text)
-	case ofUser, ofClient:
-		v, ok := s.value(l.kind)
+	case ofHost:
+		return s.isHost(l, text)
+	case ofUser, ofClient, ofCert, ofAttr:
+		v, ok := s.value(l)
 		if !ok || len(text) != len(l.before)+len(v)+len(l.after) {
 			return false
 		}

@@ -99,7 +99,7 @@ func TestPatternsThatAreRefused(t *testing.T) {
 		"":                               "no characters",
 		"a/#/b":                          "'#'",
 		"a+":                             "'+'",
-		"a/${user}":                      "there are ${username} and ${clientid}",
+		"a/${user}":                      "there are ${username}, ${clientid}, ${peerhost}",
 		"a/${username":                   "without its }",
 		"${username}-${clientid}":        "two placeholders",
 		"$SYS${username}/x":              "spell the namespace out",

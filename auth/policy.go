@@ -31,10 +31,16 @@ type RuleSpec struct {
 	Allow              bool
 	Publish, Subscribe bool
 	Users, Clients     []string
-	Addresses          []netip.Prefix
-	Topics             []TopicSpec
-	QoS                []mqtt.QoS
-	Retain             *bool
+	// UsersMatch and ClientsMatch are regular expressions (RE2) that the whole name must
+	// match; beside Users and Clients, one of both is enough.
+	UsersMatch, ClientsMatch []string
+	Addresses                []netip.Prefix
+	Listeners                []string
+	CommonNames              []string // of the client's certificate
+	When                     Condition
+	Topics                   []TopicSpec
+	QoS                      []mqtt.QoS
+	Retain                   *bool
 }
 
 // RuleError says which part of which rule cannot be compiled.
@@ -63,19 +69,9 @@ func (e *RuleError) Problem() string {
 // decides; after the last one everything is denied. It is immutable and safe for
 // concurrent use; a nil Policy denies everything.
 type Policy struct {
-	rules []Rule
-	index [2]index // by Action
+	parts []part
 	epoch uint64
 }
-
-// index finds the rules of one action that can concern a user.
-type index struct {
-	anyone []int32            // rules without a users list
-	user   map[string][]int32 // rules that name the user
-}
-
-// last is the rule no file can remove.
-var last = &Rule{ID: "default", Text: "deny: all (the last rule of every policy)"}
 
 // Compile checks and compiles rules. It keeps nothing of the caller's slices. The
 // error is a *RuleError.
@@ -83,36 +79,14 @@ func Compile(specs []RuleSpec) (*Policy, error) {
 	if len(specs) > RulesMax {
 		return nil, &RuleError{Rule: RulesMax, Key: "rules", Reason: fmt.Sprintf("%d rules; at most %d are allowed, use ${username} instead of a rule per user", len(specs), RulesMax)}
 	}
-	p := &Policy{rules: make([]Rule, len(specs))}
-	for i := range p.index {
-		p.index[i].user = map[string][]int32{}
-	}
+	rules := make([]Rule, len(specs))
 	for i := range specs {
-		if err := compileRule(&p.rules[i], &specs[i], i); err != nil {
+		if err := compileRule(&rules[i], &specs[i], i); err != nil {
 			err.Rule = i
 			return nil, err
 		}
-		if specs[i].Publish {
-			p.index[Publish].add(int32(i), specs[i].Users)
-		}
-		if specs[i].Subscribe {
-			p.index[Subscribe].add(int32(i), specs[i].Users)
-		}
 	}
-	return p, nil
-}
-
-func (x *index) add(rule int32, users []string) {
-	if len(users) == 0 {
-		x.anyone = append(x.anyone, rule)
-		return
-	}
-	for _, u := range users {
-		own := x.user[u]
-		if len(own) == 0 || own[len(own)-1] != rule { // a name listed twice counts once
-			x.user[u] = append(own, rule)
-		}
-	}
+	return &Policy{parts: []part{{set: setOfRules(rules, specs)}}}, nil
 }
 
 func compileRule(r *Rule, s *RuleSpec, i int) *RuleError {
@@ -131,12 +105,12 @@ func compileRule(r *Rule, s *RuleSpec, i int) *RuleError {
 	for _, l := range []struct {
 		key string
 		n   int
-	}{{"users", len(s.Users)}, {"clients", len(s.Clients)}, {"addresses", len(s.Addresses)}, {"topics", len(s.Topics)}, {"qos", len(s.QoS)}} {
+	}{{"users", len(s.Users)}, {"clients", len(s.Clients)}, {"addresses", len(s.Addresses)}, {"listeners", len(s.Listeners)}, {"cert_common_names", len(s.CommonNames)}, {"topics", len(s.Topics)}, {"qos", len(s.QoS)}} {
 		if l.n > ListMax {
 			return &RuleError{Key: l.key, Item: ListMax, Reason: fmt.Sprintf("%d entries; at most %d are allowed, split the rule", l.n, ListMax)}
 		}
 	}
-	if err := compileSubjects(r, s); err != nil {
+	if err := compileWho(r, s); err != nil {
 		return err
 	}
 	for j, q := range s.QoS {
@@ -157,35 +131,9 @@ func compileRule(r *Rule, s *RuleSpec, i int) *RuleError {
 			return &RuleError{Key: "topics", Item: j, Value: shorten(t.Filter), Reason: err.Error()}
 		}
 		for _, l := range pat.levels {
-			r.byUser = r.byUser || l.kind == ofUser
-			r.byClient = r.byClient || l.kind == ofClient
+			r.needs |= needOf[l.kind]
 		}
 		r.topics = append(r.topics, pat)
-	}
-	return nil
-}
-
-func compileSubjects(r *Rule, s *RuleSpec) *RuleError {
-	for j, u := range s.Users {
-		if u == "" {
-			return &RuleError{Key: "users", Item: j, Reason: "an empty name matches nobody; remove it, or leave users out to mean everybody"}
-		}
-	}
-	if len(s.Clients) > 0 {
-		r.clients = make(map[string]struct{}, len(s.Clients))
-	}
-	for j, c := range s.Clients {
-		if c == "" {
-			return &RuleError{Key: "clients", Item: j, Reason: "an empty client id matches nobody; remove it, or leave clients out to mean every client"}
-		}
-		r.clients[c] = struct{}{}
-	}
-	for j, a := range s.Addresses {
-		p, err := plainPrefix(a)
-		if err != nil {
-			return &RuleError{Key: "addresses", Item: j, Value: a.String(), Reason: err.Error()}
-		}
-		r.addresses = append(r.addresses, p)
 	}
 	return nil
 }
@@ -226,12 +174,17 @@ func (p *Policy) Epoch() uint64 {
 	return p.epoch
 }
 
-// Rules lists the rules in the order they are judged, the built-in one last.
+// Rules lists the rules that are the same for all clients, in the order they are judged,
+// the one that nobody can remove last. Those of one user or client are asked for by name.
 func (p *Policy) Rules() []*Rule {
 	var out []*Rule
 	if p != nil {
-		for i := range p.rules {
-			out = append(out, &p.rules[i])
+		for i := range p.parts {
+			if set := p.parts[i].set; set != nil {
+				for j := range set.rules {
+					out = append(out, &set.rules[j])
+				}
+			}
 		}
 	}
 	return append(out, last)

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -12,18 +13,17 @@ import (
 // Rule is one compiled rule of a policy, as the operator is shown it. It is
 // immutable.
 type Rule struct {
-	File string // where it was read, "" for the built-in last rule
-	Line int
-	ID   string // given in the file, or its number
-	Text string // the rule on one line, shortened if it lists many things
+	File   string // where it was read, "" if it was not read from a file
+	Line   int
+	ID     string // given in the file, or its number
+	Text   string // the rule on one line, shortened if it lists many things
+	Source string // of authz.order; "" in a policy that has one source only
 
 	allow, publish, subscribe bool
-	users                     map[string]struct{} // nil: any, or the policy's index knows
-	clients                   map[string]struct{} // nil: any
-	addresses                 []netip.Prefix      // nil: any
-	qos                       uint8               // bit per QoS; 0: any
+	qos                       uint8 // bit per QoS; 0: any
 	retain                    retainIs
-	byUser, byClient          bool // some topic holds ${username}, ${clientid}
+	needs                     needs  // placeholders of its topics
+	who                       *whoIs // nil: anybody
 	topics                    []pattern
 }
 
@@ -39,10 +39,10 @@ const (
 // Allows tells an allow rule from a deny rule.
 func (r *Rule) Allows() bool { return r.allow }
 
-// Where is file:line, or "built in".
+// Where is file:line, the name of a source without files, or "built in".
 func (r *Rule) Where() string {
 	if r.File == "" {
-		return "built in"
+		return cmp.Or(r.Source, "built in")
 	}
 	return r.File + ":" + strconv.Itoa(r.Line)
 }
@@ -56,46 +56,12 @@ func (r *Rule) Filters() []string {
 	return out
 }
 
-// concerns tells whether the rule is about this client; the users of a policy's
-// rules are sorted out by its index before.
-func (r *Rule) concerns(by *Principal) bool {
-	if r.users != nil {
-		if _, ok := r.users[by.Username]; !ok {
-			return false
-		}
-	}
-	if r.clients != nil {
-		if _, ok := r.clients[by.ClientID]; !ok {
-			return false
-		}
-	}
-	if r.addresses == nil {
-		return true
-	}
-	// An IPv4 client on a dual-stack socket, or one on a link-local address with a
-	// zone, is the same client.
-	addr := by.Addr.Unmap().WithZone("")
-	for _, p := range r.addresses {
-		if p.Contains(addr) {
-			return true
-		}
-	}
-	return false
-}
-
 // takesQoS tells whether the rule's QoS qualifier lets q through.
 func (r *Rule) takesQoS(q mqtt.QoS) bool { return r.qos == 0 || q < 8 && r.qos&(1<<q) != 0 }
 
 // takesRetain tells whether the rule's retain qualifier lets the flag through.
 func (r *Rule) takesRetain(retain bool) bool {
 	return r.retain == retainAny || (r.retain == retainTrue) == retain
-}
-
-// unreadable tells whether some placeholder of the rule never expands for this
-// client. What a deny rule then protects cannot be known, so it denies; an allow
-// rule simply does not match.
-func (r *Rule) unreadable(s *subject) bool {
-	return r.byUser && !s.userOK || r.byClient && !s.clientOK
 }
 
 // describe writes the rule on one line in the words of the rules file.
@@ -114,7 +80,11 @@ func describe(s *RuleSpec) string {
 	b.WriteString(verb + ": " + action)
 	some(&b, "users", s.Users, strconv.Quote)
 	some(&b, "clients", s.Clients, strconv.Quote)
+	some(&b, "users_match", s.UsersMatch, strconv.Quote)
+	some(&b, "clients_match", s.ClientsMatch, strconv.Quote)
 	some(&b, "addresses", s.Addresses, netip.Prefix.String)
+	some(&b, "listeners", s.Listeners, strconv.Quote)
+	some(&b, "cert_common_names", s.CommonNames, strconv.Quote)
 	some(&b, "topics", s.Topics, func(t TopicSpec) string {
 		if t.Eq {
 			return "{eq: " + strconv.Quote(t.Filter) + "}"
@@ -124,6 +94,9 @@ func describe(s *RuleSpec) string {
 	some(&b, "qos", s.QoS, func(q mqtt.QoS) string { return strconv.Itoa(int(q)) })
 	if s.Retain != nil {
 		fmt.Fprintf(&b, ", retain: %t", *s.Retain)
+	}
+	if s.When != nil {
+		b.WriteString(", when: " + strconv.Quote(shorten(s.When.String())))
 	}
 	return b.String()
 }
@@ -148,4 +121,35 @@ func some[T any](b *strings.Builder, key string, list []T, show func(T) string) 
 		b.WriteString(show(v))
 	}
 	b.WriteString("]")
+}
+
+// Topics lists the topic filters with how they are compared.
+func (r *Rule) Topics() []TopicSpec {
+	out := make([]TopicSpec, len(r.topics))
+	for i := range r.topics {
+		out[i] = TopicSpec{Filter: r.topics[i].text, Eq: r.topics[i].eq}
+	}
+	return out
+}
+
+// Actions tells what the rule is about.
+func (r *Rule) Actions() (publish, subscribe bool) { return r.publish, r.subscribe }
+
+// QoS lists the QoS the rule is about; nil: any.
+func (r *Rule) QoS() (out []mqtt.QoS) {
+	for q := range mqtt.QoS(3) {
+		if r.qos&(1<<q) != 0 {
+			out = append(out, q)
+		}
+	}
+	return out
+}
+
+// Retain is the retain flag the rule is about; nil: any.
+func (r *Rule) Retain() *bool {
+	if r.retain == retainAny {
+		return nil
+	}
+	b := r.retain == retainTrue
+	return &b
 }

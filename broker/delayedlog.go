@@ -119,7 +119,7 @@ func (h *Home) RestoreDelayed(list []*view.Delayed) {
 		by := &sender{
 			by: auth.Principal{
 				Identity: d.Identity, Username: d.Username, ClientID: d.ClientID, Listener: d.Listener, Mountpoint: d.Mountpoint,
-				Method: d.Method, Proof: d.Proof, Addr: d.Addr,
+				Method: d.Method, Proof: d.Proof, Addr: d.Addr, Claims: auth.Unproven,
 			},
 			logged: true, kept: d.SID, seq: d.Seq, at: d.Due,
 		}

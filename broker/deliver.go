@@ -120,9 +120,9 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 // mayReceive judges one delivery to a subscription that a deny rule overlaps.
 func (h *Home) mayReceive(now time.Time, r *resident, f *mqtt.Frame) bool {
 	d := h.cache.DecideDelivery(h.b.authz.Policy(), r.subject, &r.by, f.Topic())
-	if !d.Allow {
+	if !d.Perhaps() {
 		h.count.Inc(metrics.DeliveryDenied)
 		h.b.log.Undelivered(now, &r.by, f.Topic(), d.Rule)
 	}
-	return d.Allow
+	return d.Perhaps()
 }

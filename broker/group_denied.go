@@ -21,7 +21,7 @@ import (
 // stand says who r is to whoever chooses members of groups: what the rules look at.
 func (h *Home) stand(r *resident) {
 	by, b := r.by, h.b
-	r.member.SetJudge(func(name []byte) bool { return b.authz.Policy().DecideDelivery(&by, name).Allow })
+	r.member.SetJudge(func(name []byte) bool { return b.authz.Policy().DecideDelivery(&by, name).Perhaps() })
 }
 
 // noneMay tells that the rules give a message to no member of a group. Members at other
@@ -70,7 +70,7 @@ func (h *Home) deniedShare(r *resident, m *logged, sure bool) *durableSub {
 
 // may tells whether the rules give r a message of that topic name.
 func (h *Home) may(r *resident, name []byte) bool {
-	return h.cache.DecideDelivery(h.b.authz.Policy(), r.subject, &r.by, name).Allow
+	return h.cache.DecideDelivery(h.b.authz.Policy(), r.subject, &r.by, name).Perhaps()
 }
 
 // suspect has whoever chooses r by that subscription ask the rules, also if r was not judged

@@ -10,7 +10,9 @@ import (
 
 // judge looks again at what a session may receive: a subscription the rules no
 // longer allow ends, and deliveries are checked one by one where a deny
-// overlaps (A051).
+// overlaps (A051). What a session that was read from the disk has is not ended for want
+// of what its client proves when it comes back: nothing is sent to it before, and then it
+// is judged.
 func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 	policy := h.b.authz.Policy()
 	if r.member != nil && r.member.Judged() {
@@ -20,11 +22,11 @@ func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 	for _, sub := range r.s.Subscriptions() {
 		d := policy.DecideSubscribe(&r.by, judged(&sub), sub.QoS)
 		switch {
-		case !d.Allow:
+		case !d.Perhaps():
 			gone = append(gone, sub)
 			h.count.Inc(metrics.SubscribeDenied)
 			h.b.log.Denied(now, &r.by, auth.Access{Action: auth.Subscribe, Topic: []byte(judged(&sub)), QoS: sub.QoS}, d.Rule)
-		case d.Check != sub.Check:
+		case d.Check != sub.Check && !d.Unsure: // until it has come back each delivery is checked
 			sub.Check = d.Check
 			r.s.Subscribe(sub)
 			h.insert(r, &sub)
@@ -37,7 +39,7 @@ func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 	h.handOver(now, r)
 	denied := r.s.Purge(func(name []byte) bool {
 		decisions++
-		return h.cache.DecideDelivery(policy, r.subject, &r.by, name).Allow
+		return h.cache.DecideDelivery(policy, r.subject, &r.by, name).Perhaps()
 	})
 	h.count.Add(metrics.DeliveryDenied, int64(denied))
 	return decisions

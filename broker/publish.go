@@ -311,7 +311,9 @@ func (h *Home) retain(now time.Time, a author, m publication) (rc mqtt.ReasonCod
 	return mqtt.Success, w
 }
 
-// mayPublish asks the rules for a client. The broker itself asks nobody.
+// mayPublish asks the rules for a client. The broker itself asks nobody. A will or a delayed
+// message that was read from the disk was allowed, and acknowledged, for what its client had
+// proved then: where only that could tell, it is still allowed.
 func (h *Home) mayPublish(now time.Time, a author, m publication) bool {
 	if a.by == nil {
 		return true
@@ -324,11 +326,11 @@ func (h *Home) mayPublish(now time.Time, a author, m publication) bool {
 	} else {
 		d = h.b.authz.Policy().Decide(a.by, want)
 	}
-	if !d.Allow {
+	if !d.Perhaps() {
 		h.count.Inc(metrics.PublishDenied)
 		h.scratch.denial = h.b.log.Denied(now, a.by, want, d.Rule)
 	}
-	return d.Allow
+	return d.Perhaps()
 }
 
 // frame copies the bytes of a message once, for everybody.

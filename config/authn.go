@@ -7,7 +7,8 @@ type Authn struct {
 	X509    X509Authenticator    `yaml:"x509"`
 	SCRAM   SCRAMAuthenticator   `yaml:"scram"`
 
-	JWT map[string]JWTAuthenticator `yaml:"jwt"`
+	JWT   map[string]JWTAuthenticator   `yaml:"jwt"`
+	CInfo map[string]CInfoAuthenticator `yaml:"cinfo"`
 }
 
 // Authenticators are all authenticators there are by name, with the type of each, and the
@@ -19,6 +20,7 @@ func (a *Authn) Authenticators() (types, twice map[string]string) {
 		names []string
 	}{
 		{"jwt", sorted(a.JWT)},
+		{"cinfo", sorted(a.CInfo)},
 	} {
 		for _, name := range of.names {
 			if types[name] != "" {

@@ -13,6 +13,8 @@ func (l *loader) check(c *Config) {
 	l.checkBinds(c)
 	l.checkChains(c)
 	l.checkJWT(c)
+	l.checkCInfo(c)
+	l.checkOrder(c)
 	l.checkLimits(c)
 	l.checkOffers(c)
 	l.checkMountpoints(c)
@@ -121,6 +123,28 @@ func (l *loader) checkBinds(c *Config) {
 	udp = false
 	add("metrics.bind", c.Metrics.Bind)
 	add("enroll.bind", c.Enroll.Bind)
+}
+
+// checkOrder refuses sources of rules that do not exist.
+func (l *loader) checkOrder(c *Config) {
+	const key = "authz.order"
+	if l.problems.about(key) {
+		return
+	}
+	known := c.Authz.Sources()
+	seen := map[string]bool{}
+	for _, name := range c.Authz.Order {
+		switch {
+		case !slices.Contains(known, name):
+			l.wrong(key, quote(name), "is no source of rules. Write %s.", oneOf(known))
+		case seen[name]:
+			l.wrong(key, quote(name), "is there twice. A source is asked once.")
+		}
+		seen[name] = true
+	}
+	if len(c.Authz.Order) == 0 {
+		l.wrong(key, "", "is empty and would deny everything. Write [rules_file, builtin].")
+	}
 }
 
 func (l *loader) checkChains(c *Config) {

@@ -302,8 +302,9 @@ const (
 
 // Authz is who may publish and subscribe to what.
 type Authz struct {
-	RulesFile  string `yaml:"rules_file"`  // <data_dir>/rules.yaml unless set
-	DenyAction string `yaml:"deny_action"` // DenyReply or DenyDisconnect
+	RulesFile  string   `yaml:"rules_file"`  // <data_dir>/rules.yaml unless set
+	Order      []string `yaml:"order"`       // names of sources of rules
+	DenyAction string   `yaml:"deny_action"` // DenyReply or DenyDisconnect
 }
 
 // ClientCertificates is what holds for certificates of clients on every listener.

@@ -7,6 +7,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/condition"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
@@ -55,7 +56,7 @@ func (r *reader) readFile(doc *yaml.Node) *file {
 }
 
 func (r *reader) readRule(f *file, n *yaml.Node, key string, ids map[string]int) {
-	k := r.fields(n, key, "id", "allow", "deny", "topics", "users", "clients", "addresses", "qos", "retain")
+	k := r.fields(n, key, "id", "allow", "deny", "topics", "users", "clients", "users_match", "clients_match", "addresses", "listeners", "cert_common_names", "qos", "retain", "when")
 	if k == nil {
 		return
 	}
@@ -78,14 +79,35 @@ func (r *reader) readRule(f *file, n *yaml.Node, key string, ids map[string]int)
 	})
 	r.each(k, key, "users", func(item *yaml.Node, at string) { s.Users = append(s.Users, r.text(item, at)) })
 	r.each(k, key, "clients", func(item *yaml.Node, at string) { s.Clients = append(s.Clients, r.text(item, at)) })
+	r.each(k, key, "users_match", func(item *yaml.Node, at string) { s.UsersMatch = append(s.UsersMatch, r.text(item, at)) })
+	r.each(k, key, "clients_match", func(item *yaml.Node, at string) { s.ClientsMatch = append(s.ClientsMatch, r.text(item, at)) })
+	r.each(k, key, "listeners", func(item *yaml.Node, at string) { s.Listeners = append(s.Listeners, r.text(item, at)) })
+	r.each(k, key, "cert_common_names", func(item *yaml.Node, at string) { s.CommonNames = append(s.CommonNames, r.text(item, at)) })
 	r.each(k, key, "addresses", func(item *yaml.Node, at string) { s.Addresses = append(s.Addresses, r.network(item, at)) })
 	r.each(k, key, "qos", func(item *yaml.Node, at string) { s.QoS = append(s.QoS, mqtt.QoS(r.number(item, at, 0, 2))) })
 	if v := k["retain"]; v != nil {
 		b := r.flag(v, key+".retain")
 		s.Retain = &b
 	}
+	if v := k["when"]; v != nil {
+		r.condition(&s, v, key+".when")
+	}
 	f.specs = append(f.specs, s)
 	f.nodes = append(f.nodes, ruleNode{n, k})
+}
+
+// condition compiles the condition of a rule.
+func (r *reader) condition(s *auth.RuleSpec, n *yaml.Node, key string) {
+	text := r.text(n, key)
+	if text == "" {
+		return
+	}
+	c, err := condition.ForRule(text)
+	if err != nil {
+		r.fail(n, key, "%s %v", shown(text), err)
+		return
+	}
+	s.When = c
 }
 
 // readVerb reads allow or deny, of which a rule has exactly one.

@@ -18,7 +18,7 @@ type test struct {
 }
 
 func (r *reader) readTest(f *file, n *yaml.Node, key string) {
-	k := r.fields(n, key, "user", "client", "address", "publish", "subscribe", "receive", "qos", "retain", "expect")
+	k := r.fields(n, key, "user", "client", "address", "listener", "cert_common_name", "client_attrs", "publish", "subscribe", "receive", "qos", "retain", "expect")
 	if k == nil {
 		return
 	}
@@ -30,6 +30,10 @@ func (r *reader) readTest(f *file, n *yaml.Node, key string) {
 	if v := k["client"]; v != nil {
 		t.query.By.ClientID = r.text(v, key+".client")
 	}
+	if v := k["listener"]; v != nil {
+		t.query.By.Listener = r.text(v, key+".listener")
+	}
+	r.readClaims(&t, k, key)
 	if v := k["address"]; v != nil {
 		if text := r.text(v, key+".address"); text != "" {
 			a, err := netip.ParseAddr(text)
@@ -67,6 +71,34 @@ func (r *reader) readTest(f *file, n *yaml.Node, key string) {
 		t.allow = r.word(v, key+".expect", "allow", "deny") == "allow"
 	}
 	f.tests = append(f.tests, t)
+}
+
+// readClaims reads what is known of the client of a test beyond who it is.
+func (r *reader) readClaims(t *test, k map[string]*yaml.Node, key string) {
+	name, attrs := k["cert_common_name"], k["client_attrs"]
+	if name == nil && attrs == nil {
+		return
+	}
+	t.query.By.Claims = &auth.Claims{}
+	if name != nil {
+		t.query.By.Claims.CommonName = r.text(name, key+".cert_common_name")
+	}
+	if attrs == nil {
+		return
+	}
+	if attrs.Kind != yaml.MappingNode {
+		r.fail(attrs, key+".client_attrs", "is %s; write {NAME: value}", kindOf(attrs))
+		return
+	}
+	t.query.By.Claims.Attrs = map[string]string{}
+	for i := 0; i+1 < len(attrs.Content); i += 2 {
+		n := attrs.Content[i]
+		if !auth.AttrName(n.Value) || n.Kind != yaml.ScalarNode {
+			r.fail(n, key+".client_attrs", "%s is no name of an attribute; write letters, digits, _ and -", shown(n.Value))
+			continue
+		}
+		t.query.By.Claims.Attrs[n.Value] = r.text(attrs.Content[i+1], key+".client_attrs."+n.Value)
+	}
 }
 
 // run judges one test; a surprise refuses the file and names the rule behind it.

@@ -12,12 +12,13 @@ import (
 func aclCmd(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "acl",
-		Short: "Ask what the rules say, and show them",
-		Long:  "The rules in force: who may publish and subscribe to what. They are read from authz.rules_file.\n\n" + brokerHelp,
-		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Short: "Ask what the rules say, show them, and change the built-in ones",
+		Long: "The rules in force: who may publish and subscribe to what. They are read from authz.rules_file, and the built-in ones, which\n" +
+			"come after those (authz.order), are made here. docs/ops/rules.md says more.\n\n" + brokerHelp,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(aclTestCmd(g), aclShowCmd(g))
+	cmd.AddCommand(aclTestCmd(g), aclShowCmd(g), aclAddCmd(g), aclListCmd(g), aclDeleteCmd(g))
 	return cmd
 }
 

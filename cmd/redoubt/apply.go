@@ -128,7 +128,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		moving.leave()
 		enforce()
 		n.enrol.apply(enrolling)
-		n.authz.Swap(policy)
+		n.govern(c, policy)
 		for l, p := range certs {
 			l.certs.Store(p)
 			l.adopt()

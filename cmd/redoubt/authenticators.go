@@ -37,6 +37,13 @@ func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, m
 	case "jwt":
 		return n.jwtAuthenticator(c, name)
 	}
+	if kind == "cinfo" {
+		conf := c.Authn.CInfo[name]
+		return conf, func() (*asked, error) {
+			a, err := conf.Make(name)
+			return &asked{Link: auth.Link{Authenticator: a}}, err
+		}, nil
+	}
 	return nil, nil, fmt.Errorf("authn.%s.%s: there is no authenticator of that type", kind, name)
 }
 

@@ -115,6 +115,7 @@ type identity struct {
 	authz   *auth.Authorizer
 	bans    *bans.Bans
 	tokens  *tokens.Revoked
+	rules   ruling
 }
 
 // door is a listener with what a reload may exchange.
@@ -239,6 +240,9 @@ func (n *node) assemble() (err error) {
 		return err
 	}
 	if err := n.openTokens(n.durable.view.Wait); err != nil {
+		return err
+	}
+	if err := n.openRules(c, n.durable.view.Wait); err != nil {
 		return err
 	}
 	asking, err := n.prepareAuthenticators(c)
