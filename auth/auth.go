@@ -39,6 +39,8 @@ type Principal struct {
 	Proof uint64
 	// Addr is the remote address; the zero Addr on a unix socket.
 	Addr netip.Addr
+	// Claims is what else was found out about the client; nil: nothing.
+	Claims *Claims
 }
 
 // Request is what a CONNECT presents.

@@ -18,6 +18,7 @@ type Rule struct {
 	Text string // the rule on one line, shortened if it lists many things
 
 	allow, publish, subscribe bool
+	users                     map[string]struct{} // nil: any, or the policy's index knows
 	clients                   map[string]struct{} // nil: any
 	addresses                 []netip.Prefix      // nil: any
 	qos                       uint8               // bit per QoS; 0: any
@@ -55,9 +56,14 @@ func (r *Rule) Filters() []string {
 	return out
 }
 
-// concerns tells whether the rule is about this client; users are sorted out by
-// the policy's index before.
+// concerns tells whether the rule is about this client; the users of a policy's
+// rules are sorted out by its index before.
 func (r *Rule) concerns(by *Principal) bool {
+	if r.users != nil {
+		if _, ok := r.users[by.Username]; !ok {
+			return false
+		}
+	}
 	if r.clients != nil {
 		if _, ok := r.clients[by.ClientID]; !ok {
 			return false
