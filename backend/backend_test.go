@@ -12,12 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/redoubtmq/redoubt/internal/clock"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // server is a Driver that does as it is told.
 type server struct {
@@ -322,7 +318,10 @@ func TestCache(t *testing.T) {
 	rows := []Row{{{Name: "a", Value: "b"}}}
 	c.Put(now, key("a"), rows)
 	c.Put(now, key("b"), nil)
-	has := func(after time.Duration, args ...string) bool { _, ok := c.Get(now.Add(after), key(args...)); return ok }
+	has := func(after time.Duration, args ...string) bool {
+		_, ok := c.Get(now.Add(after), key(args...))
+		return ok
+	}
 	if !has(59*time.Second, "a") || has(time.Minute, "a") || !has(4*time.Second, "b") || has(5*time.Second, "b") {
 		t.Error("answers are not kept for as long as they should be")
 	}

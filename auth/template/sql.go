@@ -30,14 +30,14 @@ func (s *Statement) Uses(name string) bool { return slices.Contains(s.args, name
 
 // Known is as of Text.
 func (s *Statement) Known(v *Values) bool {
-	return slices.ContainsFunc(s.args, func(name string) bool { return v.get(name) != "" })
+	return slices.ContainsFunc(s.args, func(name string) bool { return v.Get(name) != "" })
 }
 
 // Args are the values of the parameters, in order.
 func (s *Statement) Args(v *Values) []string {
 	out := make([]string, len(s.args))
 	for i, name := range s.args {
-		out[i] = v.get(name)
+		out[i] = v.Get(name)
 	}
 	return out
 }

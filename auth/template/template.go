@@ -64,9 +64,9 @@ func OfPrincipal(p *auth.Principal) *Values {
 	return v
 }
 
-// get is the value of a name that Parse has accepted. Whoever sends a password to the
+// Get is the value of a name that Parse has accepted. Whoever sends a password to the
 // back end reads Values.Password; here it is revealed for the few texts that say so.
-func (v *Values) get(name string) string {
+func (v *Values) Get(name string) string {
 	switch name {
 	case Username:
 		return v.Username
@@ -172,7 +172,7 @@ func (t *Text) Literal() (string, bool) {
 // Known tells whether the client has at least one of the values; without any, the text
 // would be about nobody.
 func (t *Text) Known(v *Values) bool {
-	return slices.ContainsFunc(t.parts, func(p part) bool { return p.name != "" && v.get(p.name) != "" })
+	return slices.ContainsFunc(t.parts, func(p part) bool { return p.name != "" && v.Get(p.name) != "" })
 }
 
 // Render fills the text; escape is applied to each value, and to nothing of the
@@ -185,9 +185,9 @@ func (t *Text) Render(v *Values, escape func(string) string) string {
 		case p.name == "":
 			b.WriteString(p.literal)
 		case escape == nil:
-			b.WriteString(v.get(p.name))
+			b.WriteString(v.Get(p.name))
 		default:
-			b.WriteString(escape(v.get(p.name)))
+			b.WriteString(escape(v.Get(p.name)))
 		}
 	}
 	return b.String()

@@ -126,16 +126,16 @@ func TestValues(t *testing.T) {
 	v := OfRequest(&auth.Request{Username: "u", ClientID: "c", Listener: "l", Addr: netip.MustParseAddr("::ffff:192.0.2.1"), Certificate: auth.Certificate{Name: "n"}, Password: secret.FromString("p")})
 	got := ""
 	for _, name := range names {
-		got += v.get(name) + " "
+		got += v.Get(name) + " "
 	}
 	if want := "u c p 192.0.2.1  n  l "; got != want {
 		t.Errorf("%q", got)
 	}
 	p := OfPrincipal(&auth.Principal{Username: "u", ClientID: "c", Listener: "l", Claims: &auth.Claims{CommonName: "n", Attrs: map[string]string{"a": "b"}}})
-	if p.get("client_attrs.a") != "b" || p.get("client_attrs.c") != "" || p.CommonName != "n" || p.PeerHost != "" {
+	if p.Get("client_attrs.a") != "b" || p.Get("client_attrs.c") != "" || p.CommonName != "n" || p.PeerHost != "" {
 		t.Errorf("%+v", p)
 	}
-	if none := OfRequest(&auth.Request{}); none.PeerHost != "" || none.get(Password) != "" {
+	if none := OfRequest(&auth.Request{}); none.PeerHost != "" || none.Get(Password) != "" {
 		t.Errorf("%+v", none)
 	}
 }
