@@ -63,7 +63,7 @@ var (
 func startPostgres(t *testing.T) {
 	dir := folder(t, "postgres")
 	cert, key, _ := certified(t, dir)
-	run(t, dir, "initdb", "-D", dir+"/data", "-U", "postgres", "-A", "scram-sha-256", "--pwfile", write(t, dir, "pw", "root\n"), "--no-sync", "-E", "UTF8", "--no-locale", "--no-instructions")
+	run(t, dir, "initdb", "-D", dir+"/data", "-U", "postgres", "-A", "scram-sha-256", "--pwfile", write(t, dir, "pw", "root\n"), "--no-sync", "-E", "UTF8", "--no-locale", "--no-instructions", "--wal-segsize=1")
 	postgresPort = freePort(t)
 	serve(t, dir, postgresPort, "postgres", "-D", dir+"/data", "-p", strconv.Itoa(postgresPort), "-c", "listen_addresses=127.0.0.1", "-k", dir,
 		"-c", "fsync=off", "-c", "shared_buffers=1MB", "-c", "max_connections=60", "-c", "autovacuum=off",
