@@ -26,7 +26,10 @@ ALONE := ^Test(RevocationMatrix|QueueAttackRows|RightsAttackRows|SessionAttackRo
 
 # What the detector does not let count, and what plays few seeds with it and all of them
 # without (testkit.Seeds), in the packages that have any.
-UNWATCHED := Alloc|^Test(Seeds|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions)$$
+UNWATCHED := Alloc|^Test(Seeds|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole)$$
+
+# What plays over QUIC with the detector now and then, and without it always (conn's play).
+QUIC = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
 
 .PHONY: help run build build-fips test deps check vuln bench fuzz chaos scan conformance mutants
 
@@ -59,6 +62,7 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   $(TESTSUM) stream race go test -json $(RACE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' ./test ./...; \
 	   $(TESTSUM) stream alone go test -json $(RACE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
 	   $(TESTSUM) stream unwatched go test -json -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
+	   $(TESTSUM) stream quic go test -json -vet=off -count=1 -timeout 5m -run "^($(QUIC))$$/^QUIC$$" ./conn; \
 	 } | $(TESTSUM)
 
 check: ## format, vet (other systems too), house rules and golangci-lint

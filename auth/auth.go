@@ -49,7 +49,8 @@ type Request struct {
 	HasUsername, HasPassword     bool
 	Password                     secret.Value
 	Addr                         netip.Addr
-	Version                      byte // protocol level: 3, 4 or 5
+	Port                         uint16 // of the remote address; 0 on a unix socket
+	Version                      byte   // protocol level: 3, 4 or 5
 	Certificate                  Certificate
 }
 
@@ -58,6 +59,8 @@ type Request struct {
 type Certificate struct {
 	Name        string // by the field of it that the listener goes by; the issuer chose it
 	Fingerprint string // SHA-256, 64 hexadecimal digits; empty where a proxy has seen it and not we
+	CommonName  string // of its subject; empty where it has none
+	Subject     string // RFC 2253; empty where a proxy has seen it and not we
 }
 
 // Outcome is an authenticator's answer.

@@ -2,17 +2,46 @@ package auth
 
 import (
 	"sync/atomic"
+	"time"
 
+	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
+// Link is one authenticator of a chain.
+type Link struct {
+	Authenticator
+	// When tells whether the authenticator is asked about a client; it does not block.
+	// An error denies: what cannot be judged may have been meant to keep somebody out.
+	// nil: always.
+	When func(*Request) (bool, error)
+}
+
 // Chain asks authenticators in order until one does not answer Ignore. It is
 // immutable and safe for concurrent use.
-type Chain struct{ links []Authenticator }
+type Chain struct {
+	links   []Link
+	clock   clock.Clock
+	observe func(by string, r Result, took time.Duration)
+}
 
 // NewChain makes a chain. An empty one denies everybody.
 func NewChain(as ...Authenticator) *Chain {
-	return &Chain{links: append([]Authenticator(nil), as...)}
+	links := make([]Link, len(as))
+	for i, a := range as {
+		links[i].Authenticator = a
+	}
+	return NewChainOf(links...)
+}
+
+// NewChainOf makes a chain of links that have conditions.
+func NewChainOf(links ...Link) *Chain { return &Chain{links: append([]Link(nil), links...)} }
+
+// Observed is the chain with somebody who is told each answer of each authenticator, as
+// the chain acts on it, and how long it took. observe does not block; it is called from
+// wherever the answer comes.
+func (c *Chain) Observed(clk clock.Clock, observe func(by string, r Result, took time.Duration)) *Chain {
+	return &Chain{links: c.links, clock: clk, observe: observe}
 }
 
 // Names lists the authenticators in the order they are asked.
@@ -34,18 +63,55 @@ func (c *Chain) ask(i int, req *Request, done func(Result)) {
 		done(Result{Outcome: Deny, Reason: mqtt.BadUserNameOrPassword, Detail: "no authenticator of the chain knows this client"})
 		return
 	}
-	a := c.links[i]
+	a := &c.links[i]
+	if applies, refusal := a.applies(req); refusal != nil {
+		c.saw(a, *refusal, c.start())
+		done(*refusal)
+		return
+	} else if !applies {
+		c.ask(i+1, req, done)
+		return
+	}
+	began := c.start()
 	var answered atomic.Bool // a back end that answers twice must not connect a client twice
 	a.Authenticate(req, func(r Result) {
 		if !answered.CompareAndSwap(false, true) {
 			return
 		}
 		if r.Outcome == Ignore {
+			c.saw(a, r, began)
 			c.ask(i+1, req, done)
 			return
 		}
-		done(settle(a, req, r))
+		r = settle(a, req, r)
+		c.saw(a, r, began)
+		done(r)
 	})
+}
+
+// applies tells whether a link is about this client.
+func (a *Link) applies(req *Request) (yes bool, refusal *Result) {
+	if a.When == nil {
+		return true, nil
+	}
+	yes, err := a.When(req)
+	if err != nil {
+		return false, &Result{Outcome: Deny, Reason: mqtt.NotAuthorized, Detail: "the condition of authenticator " + a.Name() + " cannot be judged for this client: " + err.Error()}
+	}
+	return yes, nil
+}
+
+func (c *Chain) start() time.Time {
+	if c.observe == nil {
+		return time.Time{}
+	}
+	return c.clock.Now()
+}
+
+func (c *Chain) saw(a Authenticator, r Result, began time.Time) {
+	if c.observe != nil {
+		c.observe(a.Name(), r, c.clock.Now().Sub(began))
+	}
 }
 
 // settle makes an answer fit to act on: whatever is not a complete Allow is a

@@ -1,9 +1,13 @@
 package auth
 
 import (
+	"errors"
 	"net/netip"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
@@ -95,5 +99,44 @@ func TestChainStopsAtTheFirstAnswerAndWaitsForIt(t *testing.T) {
 	}
 	if names := c.Names(); len(names) != 3 || names[0] != "late" {
 		t.Error(names)
+	}
+}
+
+// A condition says whom an authenticator is asked about; one that cannot be judged keeps
+// everybody out, also from what comes after it.
+func TestChainConditions(t *testing.T) {
+	ok := link(Result{Outcome: Allow, Principal: Principal{Identity: "alice"}})
+	says := func(yes bool, err error) func(*Request) (bool, error) {
+		return func(*Request) (bool, error) { return yes, err }
+	}
+	for name, c := range map[string]struct {
+		first, second func(*Request) (bool, error)
+		want          Outcome
+		seen          int
+	}{
+		"none":           {nil, nil, Deny, 0},
+		"no, yes":        {says(false, nil), says(true, nil), Allow, 1},
+		"no, no":         {says(false, nil), says(false, nil), Deny, 0},
+		"yes, not asked": {says(true, nil), says(true, nil), Deny, 0},
+		"error":          {says(true, errors.New("no such key")), nil, Deny, 0},
+		"no, error":      {says(false, nil), says(true, errors.New("no such key")), Deny, 0},
+	} {
+		ok.seen = 0
+		chain := NewChainOf(Link{link(Result{Outcome: Deny}), c.first}, Link{ok, c.second})
+		if r := ask(t, chain); r.Outcome != c.want || ok.seen != c.seen {
+			t.Errorf("%s: %v (%s), asked %d times", name, r.Outcome, r.Detail, ok.seen)
+		}
+	}
+}
+
+// Who observes a chain sees what each authenticator said, as the chain took it, in order.
+func TestChainObserved(t *testing.T) {
+	var seen []string
+	clk := clock.NewManual(time.Unix(0, 0))
+	c := NewChain(link(Result{}), link(Result{Outcome: Allow})).Observed(clk, func(by string, r Result, _ time.Duration) {
+		seen = append(seen, by+" "+r.Outcome.String())
+	})
+	if r := ask(t, c); r.Outcome != Deny || !slices.Equal(seen, []string{"link ignore", "link deny"}) {
+		t.Error(r.Outcome, seen)
 	}
 }

@@ -31,23 +31,59 @@ type Exchange interface {
 // Begin starts an exchange with the chain's mechanism of that method. ok is false
 // if it has none; the client is then refused [MQTT-4.12.0-1].
 func (c *Chain) Begin(method string, req *Request) (e Exchange, ok bool) {
-	for _, a := range c.links {
-		if m, is := a.(Mechanism); is && m.Method() == method {
-			return settled{m, req, m.Begin(req)}, true
+	for i := range c.links {
+		a := &c.links[i]
+		for _, m := range mechanismsOf(a.Authenticator) {
+			if m.Method() != method {
+				continue
+			}
+			applies, refusal := a.applies(req)
+			if refusal != nil {
+				c.saw(a, *refusal, c.start())
+				return refused(*refusal), true
+			}
+			if applies {
+				return settled{c, m, req, m.Begin(req)}, true
+			}
 		}
 	}
 	return nil, false
 }
 
+// Mechanisms is an authenticator that has several, such as SCRAM with SHA-256 and with
+// SHA-512.
+type Mechanisms interface {
+	Authenticator
+	Mechanisms() []Mechanism
+}
+
+func mechanismsOf(a Authenticator) []Mechanism {
+	switch a := a.(type) {
+	case Mechanisms:
+		return a.Mechanisms()
+	case Mechanism:
+		return []Mechanism{a}
+	}
+	return nil
+}
+
+// refused is the exchange with a client whose link's condition cannot be judged.
+type refused Result
+
+// Step implements Exchange.
+func (r refused) Step(_ []byte, done func(Result)) { done(Result(r)) }
+
 // settled is an exchange whose answers are fit to act on.
 type settled struct {
-	by  Mechanism
-	req *Request
-	e   Exchange
+	chain *Chain
+	by    Mechanism
+	req   *Request
+	e     Exchange
 }
 
 // Step implements Exchange.
 func (s settled) Step(data []byte, done func(Result)) {
+	began := s.chain.start()
 	var answered atomic.Bool
 	s.e.Step(data, func(r Result) {
 		if !answered.CompareAndSwap(false, true) {
@@ -61,6 +97,7 @@ func (s settled) Step(data []byte, done func(Result)) {
 		if r = settle(s.by, s.req, r); r.Outcome == Allow {
 			r.Data = given
 		}
+		s.chain.saw(s.by, r, began)
 		done(r)
 	})
 }

@@ -16,6 +16,7 @@ import (
 // Peer is where a CONNECT came from.
 type Peer struct {
 	Addr     netip.Addr
+	Port     uint16 // 0 on a unix socket
 	Listener string
 	Chain    string // authentication chain of the listener
 	// Certificate is what the client has shown and the listener accepted.
@@ -87,7 +88,7 @@ func (b *Broker) Authenticate(c *mqtt.Connect, from Peer, done func(auth.Result)
 	chain.Authenticate(&auth.Request{
 		ClientID: c.ClientID, Username: c.Username, HasUsername: c.HasUsername,
 		HasPassword: c.HasPassword, Password: secret.New(c.Password),
-		Addr: from.Addr, Listener: from.Listener, Version: byte(c.Version), Certificate: from.Certificate,
+		Addr: from.Addr, Port: from.Port, Listener: from.Listener, Version: byte(c.Version), Certificate: from.Certificate,
 	}, done)
 }
 
@@ -98,7 +99,7 @@ func (b *Broker) Begin(c *mqtt.Connect, from Peer) (auth.Exchange, *mqtt.Error) 
 	if chain := (*b.authn.Load())[from.Chain]; chain != nil {
 		e, ok := chain.Begin(c.AuthMethod, &auth.Request{
 			ClientID: c.ClientID, Username: c.Username, HasUsername: c.HasUsername,
-			Addr: from.Addr, Listener: from.Listener, Version: byte(c.Version), Certificate: from.Certificate,
+			Addr: from.Addr, Port: from.Port, Listener: from.Listener, Version: byte(c.Version), Certificate: from.Certificate,
 		})
 		if ok {
 			return e, nil

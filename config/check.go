@@ -123,6 +123,10 @@ func (l *loader) checkBinds(c *Config) {
 }
 
 func (l *loader) checkChains(c *Config) {
+	types, twice := c.Authn.Authenticators()
+	for _, name := range sorted(twice) {
+		l.wrong("authn."+twice[name]+"."+name, "", "has the name of another authenticator (%s). Names are one to each, whatever the type.", types[name])
+	}
 	for _, name := range sorted(c.Authn.Chains) {
 		key := "authn.chains." + name
 		if l.problems.about(key) {
@@ -132,8 +136,8 @@ func (l *loader) checkChains(c *Config) {
 			l.wrong(key, "", "is empty and would let nobody in. Write [builtin].")
 		}
 		for _, a := range c.Authn.Chains[name] {
-			if a != "builtin" && a != "x509" {
-				l.wrong(key, quote(a), "is no authenticator. There are builtin and x509; others join with a later part.")
+			if types[a] == "" {
+				l.wrong(key, quote(a), "is no authenticator. Write %s.", oneOf(sorted(types)))
 			}
 		}
 	}

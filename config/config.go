@@ -286,24 +286,6 @@ type AutoSubscribe struct {
 	RetainHandling    int    `yaml:"retain_handling"` // 0, 1 or 2 as in SUBSCRIBE
 }
 
-// Authn is who may connect: named chains of authenticators, and those.
-type Authn struct {
-	Chains  map[string][]string  `yaml:"chains"`
-	Builtin BuiltinAuthenticator `yaml:"builtin"`
-	X509    X509Authenticator    `yaml:"x509"`
-}
-
-// X509Authenticator knows clients by the certificates that their listener accepted.
-type X509Authenticator struct {
-	Type string `yaml:"type"`
-}
-
-// BuiltinAuthenticator is the user store in the data directory.
-type BuiltinAuthenticator struct {
-	Type     string `yaml:"type"`     // builtin
-	Identity string `yaml:"identity"` // username
-}
-
 // What a version 5 client sees when it may not.
 const (
 	DenyReply      = "reply"      // a reason code in the acknowledgement

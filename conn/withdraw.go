@@ -22,11 +22,11 @@ func (c *Conn) certificate() (shown auth.Certificate) {
 	if len(list) == 0 {
 		return shown
 	}
-	name, err := clients.Name(list[0])
-	if err != nil { // the listener has come to go by another field since the handshake
-		return auth.Certificate{Fingerprint: pki.Fingerprint(list[0])}
+	shown = auth.Certificate{Fingerprint: pki.Fingerprint(list[0]), CommonName: list[0].Subject.CommonName, Subject: list[0].Subject.String()}
+	if name, err := clients.Name(list[0]); err == nil { // or the listener has come to go by another field since the handshake
+		shown.Name = name
 	}
-	return auth.Certificate{Name: name, Fingerprint: pki.Fingerprint(list[0])}
+	return shown
 }
 
 // recheckSome is how many connections a loop judges again before it does something else:

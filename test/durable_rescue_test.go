@@ -43,6 +43,7 @@ func (k *killable) store() storeLine {
 // is busy for others, and its log becomes larger than it may: the oldest of it goes. All of
 // the 100 come, in order, and after kills.
 func TestRescuedMessagesSurviveKills(t *testing.T) {
+	t.Parallel() // each waits for the disk most of the time
 	const waiting = 100
 	k := &killable{t: t, options: testkit.Options{Config: durableConfig + "store:\n  max_bytes: 64MiB\n  segment_bytes: 1MiB\n", Port: steadyPort(t), ListenerTCP: steadyPort(t)}}
 	k.Broker = testkit.Start(t, k.options)
@@ -124,6 +125,7 @@ func TestRescuedMessagesSurviveKills(t *testing.T) {
 // that nothing can go. At store.max_bytes publishes are refused; nothing that was
 // acknowledged is lost; and when the client has come for it, publishes are stored again.
 func TestAFullStoreRefusesAndRecovers(t *testing.T) {
+	t.Parallel() // each waits for the disk most of the time
 	k := &killable{t: t, options: testkit.Options{Config: durableConfig + "store:\n  max_bytes: 64MiB\n  segment_bytes: 1MiB\n", Port: steadyPort(t), ListenerTCP: steadyPort(t)}}
 	k.Broker = testkit.Start(t, k.options)
 	k.options.DataDir, k.secret = k.DataDir, k.generate()

@@ -39,9 +39,11 @@ func (n *node) Reload(ctx context.Context) (admin.ReloadReport, error) {
 // run time stays, unless the file has it now.
 func (n *node) verify() (apply func(), changed []string, err error) {
 	var moving *moving // of sockets, which are open before anything is decided
+	var asking *asking
 	defer func() {
 		if err != nil {
 			moving.undo()
+			asking.undo()
 		}
 	}()
 	old := n.loaded.Load()
@@ -104,6 +106,9 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if moving, err = n.prepareMoving(c); err != nil {
 		return nil, nil, err
 	}
+	if asking, err = n.prepareAuthenticators(c); err != nil {
+		return nil, nil, err
+	}
 	judges := make(map[string]*pki.Clients)
 	for _, l := range moving.added {
 		if clients := l.Clients.Load(); clients != nil {
@@ -129,7 +134,9 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 			l.adopt()
 			n.judgeBy(l, clients[l], c)
 		}
-		n.broker.SetChains(n.chains(c))
+		chains, leave := asking.enter(c)
+		n.broker.SetChains(chains)
+		leave()
 		n.enforceBans(n.bans.SetFile(filed))
 		moving.enter()
 		n.server.Recheck()

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redoubtmq/redoubt/auth"
-	"github.com/redoubtmq/redoubt/auth/x509"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/pki"
 )
@@ -51,22 +49,4 @@ func (d *door) ask(clients *pki.Clients, now func() time.Time) {
 		d.asking.Store(conf)
 	}
 	d.Clients.Store(clients)
-}
-
-// chains are who asks the clients of each listener who they are, by listener.
-func (n *node) chains(c *config.Config) map[string]*auth.Chain {
-	chains := make(map[string]*auth.Chain, len(c.Listeners))
-	for name, ln := range c.Listeners {
-		var as []auth.Authenticator
-		for _, link := range c.Authn.Chains[ln.Authn] {
-			switch link {
-			case x509.Name:
-				as = append(as, x509.Authenticator{})
-			default: // the schema knows no other
-				as = append(as, n.builtin)
-			}
-		}
-		chains[name] = auth.NewChain(as...)
-	}
-	return chains
 }

@@ -110,6 +110,7 @@ type stores struct {
 type identity struct {
 	users   *builtin.Store
 	builtin *builtin.Authenticator
+	asked   map[string]*asked // in force, by name; changed in one's turn
 	authz   *auth.Authorizer
 	bans    *bans.Bans
 }
@@ -233,6 +234,11 @@ func (n *node) assemble() (err error) {
 	if err := n.openBans(c, n.durable.view.Wait); err != nil {
 		return err
 	}
+	asking, err := n.prepareAuthenticators(c)
+	if err != nil {
+		return err
+	}
+	chains, _ := asking.enter(c)
 	n.retained, n.held = retain.New(retainOptions(c, broker.RetainedRows(n.durable.view))), session.NewAccount(int64(c.Limits.MqueueBytesTotal))
 	n.loops = runtime.GOMAXPROCS(0)
 	n.delayed = delay.NewAccount(delayLimits(c))
@@ -240,7 +246,7 @@ func (n *node) assemble() (err error) {
 		Delayed: n.delayed, Sys: n.sysTopics,
 		Durable: n.backing(),
 		Homes:   n.loops, Settings: brokerSettings(c, n.held), Index: router.New(), Retained: n.retained,
-		Authorizer: n.authz, Chains: n.chains(c), Log: n.audit, StillKnown: n.stillKnown, Bans: n.bans,
+		Authorizer: n.authz, Chains: chains, Log: n.audit, StillKnown: n.stillKnown, Bans: n.bans,
 	})
 	n.broker.Report(n.metrics)
 	n.metrics.Gauge(metrics.MqueueBytes, n.held.Held)
@@ -392,6 +398,7 @@ func (n *node) listenBacklog() int64 {
 // dismantle closes what assemble opened.
 func (n *node) dismantle() {
 	n.closeListeners()
+	n.endAuthenticators()
 	if n.builtin != nil {
 		n.builtin.Close()
 	}
@@ -413,6 +420,7 @@ func (n *node) close(ctx context.Context) {
 	n.ready.Store(false)
 	if n.server != nil {
 		n.server.Shutdown(ctx)
+		n.endAuthenticators()
 		n.builtin.Close()
 		n.closeStore()
 	}

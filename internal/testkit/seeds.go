@@ -11,3 +11,7 @@ func Seeds(watched, all int) int {
 	}
 	return all
 }
+
+// Watched tells whether the race detector looks on. A test that asks has another pass of
+// `make test` play what it leaves out then.
+func Watched() bool { return raceEnabled }

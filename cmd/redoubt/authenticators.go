@@ -1,0 +1,115 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/x509"
+	"github.com/redoubtmq/redoubt/config"
+)
+
+// asked is an authenticator that configuration has by name.
+type asked struct {
+	auth.Link
+	conf  any    // what it was made from: one whose section is the same stays, with what it knows
+	close func() // nil: nothing to end
+}
+
+// asking are the authenticators of one configuration, which begin with enter or are given
+// up with undo.
+type asking struct {
+	n    *node
+	next map[string]*asked
+	made []*asked // of these, those that the configuration in force does not have
+}
+
+// authenticatorOf answers the section of an authenticator and how it is made; conf nil: its
+// type needs none. The configuration has refused names that nobody has.
+func (n *node) authenticatorOf(_ *config.Config, kind, name string) (conf any, make func() (*asked, error), err error) {
+	switch kind {
+	case x509.Name:
+		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: x509.Authenticator{}}}, nil }, nil
+	case "builtin":
+		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: n.builtin}}, nil }, nil
+	}
+	return nil, nil, fmt.Errorf("authn.%s.%s: there is no authenticator of that type", kind, name)
+}
+
+// prepareAuthenticators makes the authenticators of c that are not in force already.
+func (n *node) prepareAuthenticators(c *config.Config) (a *asking, err error) {
+	a = &asking{n: n, next: map[string]*asked{}}
+	defer func() {
+		if err != nil {
+			a.undo()
+		}
+	}()
+	types, _ := c.Authn.Authenticators()
+	for name, kind := range types {
+		conf, make, err := n.authenticatorOf(c, kind, name)
+		if err != nil {
+			return a, err
+		}
+		if old := n.asked[name]; old != nil && reflect.DeepEqual(old.conf, conf) {
+			a.next[name] = old
+			continue
+		}
+		one, err := make()
+		if err != nil {
+			return a, fmt.Errorf("authn.%s.%s: %w", kind, name, err)
+		}
+		one.conf = conf
+		a.next[name], a.made = one, append(a.made, one)
+	}
+	return a, nil
+}
+
+// undo gives up what was made.
+func (a *asking) undo() {
+	if a == nil {
+		return
+	}
+	for _, one := range a.made {
+		one.end()
+	}
+}
+
+// enter has the authenticators asked from now on, and ends those that nobody asks any more:
+// a client who is being asked about hears what its authenticator says of its own end.
+func (a *asking) enter(c *config.Config) (chains map[string]*auth.Chain, leave func()) {
+	old := a.n.asked
+	a.n.asked = a.next
+	return a.n.chains(c), func() {
+		for name, one := range old {
+			if a.next[name] != one {
+				one.end()
+			}
+		}
+	}
+}
+
+func (a *asked) end() {
+	if a.close != nil {
+		a.close()
+	}
+}
+
+// endAuthenticators ends those in force.
+func (n *node) endAuthenticators() {
+	for _, one := range n.asked {
+		one.end()
+	}
+}
+
+// chains are who asks the clients of each listener who they are, by listener.
+func (n *node) chains(c *config.Config) map[string]*auth.Chain {
+	chains := make(map[string]*auth.Chain, len(c.Listeners))
+	for name, ln := range c.Listeners {
+		var links []auth.Link
+		for _, link := range c.Authn.Chains[ln.Authn] {
+			links = append(links, n.asked[link].Link)
+		}
+		chains[name] = auth.NewChainOf(links...)
+	}
+	return chains
+}

@@ -1,0 +1,38 @@
+package config
+
+// Authn is who may connect: named chains of authenticators, and those.
+type Authn struct {
+	Chains  map[string][]string  `yaml:"chains"`
+	Builtin BuiltinAuthenticator `yaml:"builtin"`
+	X509    X509Authenticator    `yaml:"x509"`
+}
+
+// Authenticators are all authenticators there are by name, with the type of each, and the
+// names that are there twice, with the other type.
+func (a *Authn) Authenticators() (types, twice map[string]string) {
+	types, twice = map[string]string{"builtin": "builtin", "x509": "x509"}, map[string]string{}
+	for _, of := range []struct {
+		kind  string
+		names []string
+	}{} {
+		for _, name := range of.names {
+			if types[name] != "" {
+				twice[name] = of.kind
+				continue
+			}
+			types[name] = of.kind
+		}
+	}
+	return types, twice
+}
+
+// X509Authenticator knows clients by the certificates that their listener accepted.
+type X509Authenticator struct {
+	Type string `yaml:"type"`
+}
+
+// BuiltinAuthenticator is the user store in the data directory.
+type BuiltinAuthenticator struct {
+	Type     string `yaml:"type"`     // builtin
+	Identity string `yaml:"identity"` // username
+}
