@@ -45,7 +45,10 @@ type Values struct {
 
 // OfRequest are the values of a client that has proved nothing yet.
 func OfRequest(r *auth.Request) *Values {
-	v := &Values{Username: r.Username, ClientID: r.ClientID, CommonName: r.Certificate.Name, Listener: r.Listener, Password: r.Password}
+	v := &Values{Username: r.Username, ClientID: r.ClientID, CommonName: r.Certificate.CommonName, Subject: r.Certificate.Subject, Listener: r.Listener, Password: r.Password}
+	if r.Port != 0 {
+		v.PeerPort = strconv.Itoa(int(r.Port))
+	}
 	if r.Addr.IsValid() {
 		v.PeerHost = r.Addr.Unmap().WithZone("").String()
 	}

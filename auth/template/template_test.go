@@ -123,12 +123,12 @@ func TestEscapeIsForValuesOnly(t *testing.T) {
 }
 
 func TestValues(t *testing.T) {
-	v := OfRequest(&auth.Request{Username: "u", ClientID: "c", Listener: "l", Addr: netip.MustParseAddr("::ffff:192.0.2.1"), Certificate: auth.Certificate{Name: "n"}, Password: secret.FromString("p")})
+	v := OfRequest(&auth.Request{Username: "u", ClientID: "c", Listener: "l", Addr: netip.MustParseAddr("::ffff:192.0.2.1"), Certificate: auth.Certificate{Name: "x", CommonName: "n", Subject: "CN=n"}, Port: 1883, Password: secret.FromString("p")})
 	got := ""
 	for _, name := range names {
 		got += v.Get(name) + " "
 	}
-	if want := "u c p 192.0.2.1  n  l "; got != want {
+	if want := "u c p 192.0.2.1 1883 n CN=n l "; got != want {
 		t.Errorf("%q", got)
 	}
 	p := OfPrincipal(&auth.Principal{Username: "u", ClientID: "c", Listener: "l", Claims: &auth.Claims{CommonName: "n", Attrs: map[string]string{"a": "b"}}})

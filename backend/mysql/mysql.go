@@ -40,11 +40,15 @@ type Options struct {
 // Driver is a backend.Driver.
 type Driver struct {
 	opt     Options
+	clock   clock.Clock
 	servers *backend.Servers
-	db      *sql.DB
 
-	mu       sync.Mutex           // guards prepared
+	mu       sync.Mutex // guards everything below
+	closed   bool
+	db       *sql.DB
 	prepared map[string]*sql.Stmt // by text, which only configurations have
+	until    time.Time            // nobody is connected to before
+	pause    time.Duration        // that it lasts
 }
 
 // idleMax is how long a connection is kept that nobody uses: less than what firewalls and
@@ -53,22 +57,68 @@ const idleMax = 2 * time.Minute
 
 // New connects when it is asked.
 func New(opt Options, clk clock.Clock) *Driver {
-	d := &Driver{opt: opt, servers: backend.NewServers(opt.Servers, clk), prepared: map[string]*sql.Stmt{}}
-	d.db = sql.OpenDB(d)
-	d.db.SetMaxOpenConns(max(opt.Connections, 1))
-	d.db.SetMaxIdleConns(max(opt.Connections, 1))
-	d.db.SetConnMaxIdleTime(idleMax)
+	d := &Driver{opt: opt, clock: clk, servers: backend.NewServers(opt.Servers, clk)}
+	d.open()
 	return d
 }
 
+// open begins with no connections.
+func (d *Driver) open() {
+	d.prepared = map[string]*sql.Stmt{}
+	d.db = sql.OpenDB(d)
+	d.db.SetMaxOpenConns(max(d.opt.Connections, 1))
+	d.db.SetMaxIdleConns(max(d.opt.Connections, 1))
+	d.db.SetConnMaxIdleTime(idleMax)
+}
+
 // Close implements backend.Driver.
-func (d *Driver) Close() { _ = d.db.Close() }
+func (d *Driver) Close() {
+	d.mu.Lock()
+	d.closed = true
+	db := d.db
+	d.mu.Unlock()
+	_ = db.Close()
+}
+
+// Pauses after an answer that has broken the library, which leaves a goroutine behind each
+// time: a server that does it on purpose gets some twenty of them.
+const (
+	pauseMin = 10 * time.Second
+	pauseMax = 24 * time.Hour
+)
+
+// broken makes a panic of the library an error, and has it begin anew after a pause.
+func (d *Driver) broken(err *error, anew bool) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	*err = backend.Failed(backend.Garbage, "the answer broke the library (%v); the next try is in a while", cause)
+	d.mu.Lock()
+	d.pause = min(max(2*d.pause, pauseMin), pauseMax)
+	d.until = d.clock.Now().Add(d.pause)
+	old := d.db
+	if anew = anew && !d.closed; anew {
+		d.open()
+	}
+	d.mu.Unlock()
+	if anew {
+		_ = old.Close()
+	}
+}
 
 // Ping implements backend.Driver.
-func (d *Driver) Ping(ctx context.Context) error { return judge(d.db.PingContext(ctx)) }
+func (d *Driver) Ping(ctx context.Context) (err error) {
+	defer d.broken(&err, true)
+	d.mu.Lock()
+	db := d.db
+	d.mu.Unlock()
+	return judge(db.PingContext(ctx))
+}
 
 // Ask implements backend.Driver.
-func (d *Driver) Ask(ctx context.Context, q backend.Question) ([]backend.Row, error) {
+func (d *Driver) Ask(ctx context.Context, q backend.Question) (_ []backend.Row, err error) {
+	defer d.broken(&err, true)
 	stmt, err := d.statement(ctx, q.Text)
 	if err != nil {
 		return nil, judge(err)
@@ -112,22 +162,24 @@ func (d *Driver) Ask(ctx context.Context, q backend.Question) ([]backend.Row, er
 // statement is prepared once; database/sql prepares it again on each connection.
 func (d *Driver) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 	d.mu.Lock()
-	s := d.prepared[text]
+	s, db := d.prepared[text], d.db
 	d.mu.Unlock()
 	if s != nil {
 		return s, nil
 	}
-	s, err := d.db.PrepareContext(ctx, text)
+	s, err := db.PrepareContext(ctx, text)
 	if err != nil {
 		return nil, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if old := d.prepared[text]; old != nil {
+	if old := d.prepared[text]; old != nil && d.db == db {
 		_ = s.Close()
 		return old, nil
 	}
-	d.prepared[text] = s
+	if d.db == db {
+		d.prepared[text] = s
+	}
 	return s, nil
 }
 
@@ -163,22 +215,55 @@ func judge(err error) error {
 func (d *Driver) Driver() driver.Driver { return mysql.MySQLDriver{} }
 
 // Connect implements driver.Connector: a session at the first server that answers.
+// It may run in a goroutine of database/sql, so it lets no panic out and takes no longer
+// than a question.
 func (d *Driver) Connect(ctx context.Context) (c driver.Conn, err error) {
-	err = d.servers.Connect(ctx, func(ctx context.Context, to backend.Server) error {
-		connector, err := mysql.NewConnector(d.settings(to))
-		if err != nil {
-			return err
-		}
-		if c, err = connector.Connect(ctx); err != nil {
-			return judge(err)
-		}
-		if err := d.prepare(ctx, c); err != nil {
-			_ = c.Close()
-			return judge(err)
-		}
-		return nil
+	d.mu.Lock()
+	paused := d.clock.Now().Before(d.until)
+	d.mu.Unlock()
+	if paused {
+		return nil, backend.Failed(backend.Garbage, "is not connected to: an answer broke the library a while ago")
+	}
+	ctx, cancel := context.WithTimeout(ctx, d.opt.Timeout)
+	defer cancel()
+	err = d.servers.Connect(ctx, func(ctx context.Context, to backend.Server) (err error) {
+		c, err = d.connect(ctx, to)
+		return err
 	})
-	return c, err
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.pause = 0
+	return c, nil
+}
+
+func (d *Driver) connect(ctx context.Context, to backend.Server) (c driver.Conn, err error) {
+	var raw net.Conn
+	defer func() {
+		if err != nil && raw != nil {
+			_ = raw.Close() // for the case that the library has forgotten it
+		}
+	}()
+	defer d.broken(&err, false)
+	cfg := d.settings(to)
+	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		raw, err = (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, network, addr)
+		return raw, err
+	}
+	connector, err := mysql.NewConnector(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if c, err = connector.Connect(ctx); err != nil {
+		return nil, judge(err)
+	}
+	if err := d.prepare(ctx, c); err != nil {
+		_ = c.Close()
+		return nil, judge(err)
+	}
+	return c, nil
 }
 
 // prepare makes the session one that only reads, and that the server ends in time.
@@ -210,9 +295,6 @@ func (d *Driver) settings(to backend.Server) *mysql.Config {
 	cfg.MultiStatements, cfg.InterpolateParams = false, false
 	cfg.CheckConnLiveness = true
 	cfg.Logger = log.New(io.Discard, "", 0) // its errors come back to us
-	cfg.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, network, addr)
-	}
 	return cfg
 }
 
