@@ -5,6 +5,7 @@ type Authn struct {
 	Chains  map[string][]string  `yaml:"chains"`
 	Builtin BuiltinAuthenticator `yaml:"builtin"`
 	X509    X509Authenticator    `yaml:"x509"`
+	Lookup  map[string]Lookup    `yaml:"lookup"`
 }
 
 // Authenticators are all authenticators there are by name, with the type of each, and the
@@ -14,7 +15,7 @@ func (a *Authn) Authenticators() (types, twice map[string]string) {
 	for _, of := range []struct {
 		kind  string
 		names []string
-	}{} {
+	}{{"lookup", sorted(a.Lookup)}} {
 		for _, name := range of.names {
 			if types[name] != "" {
 				twice[name] = of.kind

@@ -125,6 +125,9 @@ func valueSchema(row *Row) object {
 	case KindAccess:
 		return list(object{"type": "string", "pattern": `^(allow|deny) (all|[0-9A-Fa-f.:]+(/[0-9]{1,3})?)$`})
 	case KindSecret:
+		if row.Default == `""` {
+			return object{"type": "string", "pattern": "^$|" + secretForm}
+		}
 		return object{"type": "string", "pattern": secretForm}
 	case KindString:
 		pattern := row.Pattern

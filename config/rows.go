@@ -193,6 +193,9 @@ var rowsAccess = []Row{
 		Why: "The authenticator named x509: who has shown a certificate that the listener accepted is who that says (listeners.<name>.tls.identity). It ignores who has shown none."},
 	{Key: "authn.x509.type", Kind: KindEnum, Default: "x509", Values: []string{"x509"},
 		Why: "Which kind of authenticator this is.", Since: release, Reload: Restart, File: fileAuthn},
+}
+
+var rowsAuthz = []Row{
 	{Key: "authz", Kind: KindSection, Since: release,
 		Why: "Who may publish and subscribe to what. The last rule is deny and cannot be removed."},
 	{Key: "authz.rules_file", Kind: KindPath, Default: `""`, Note: "`<data_dir>/rules.yaml`, which gives a user `devices/${username}/#` and nothing else",

@@ -25,6 +25,9 @@ func (d *decoder) secretAt(n *yaml.Node, row *Row, path string) (Secret, bool) {
 		return Secret{}, false
 	}
 	ref := n.Value
+	if ref == "" && row.Default == `""` { // none, where none is needed
+		return Secret{}, true
+	}
 	name, isFile := strings.CutPrefix(ref, refFile)
 	switch {
 	case isFile && name != "" && !strings.ContainsRune(name, 0):
