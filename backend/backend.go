@@ -126,9 +126,6 @@ type Options struct {
 	Failures int           // one after the other, after which nobody is asked; default 5
 	OpenFor  time.Duration // how long then; default 5 s
 
-	// Observe is told of each question that a driver was asked, from the goroutine
-	// that asked; nil: nobody is.
-	Observe func(took time.Duration, kind Kind)
 	// Changed is told when the breaker opens and why, and when it closes; nil: nobody is.
 	Changed func(now time.Time, down bool, why string)
 }
@@ -158,6 +155,7 @@ type Backend struct {
 	pool    *Pool
 	breaker breaker
 	counts  [8]atomic.Uint64 // by Kind
+	took    [8]atomic.Uint64 // by TookBounds, and the rest
 	ended   chan struct{}    // the one who tends has ended
 	nudge   chan struct{}    // for who tends: the breaker has opened
 	stop    context.CancelFunc
@@ -244,9 +242,7 @@ func (b *Backend) question(ctx context.Context, trial bool, ask func(context.Con
 			kind, err = Closed, Failed(Closed, "it is being closed")
 		}
 	}
-	if b.opt.Observe != nil {
-		b.opt.Observe(now.Sub(began), kind)
-	}
+	b.took[bucket(now.Sub(began))].Add(1)
 	why := ""
 	if kind == Down || kind == Timeout || kind == Garbage {
 		why = plain(err).Error()
@@ -308,12 +304,26 @@ func (b *Backend) tend(ctx context.Context) {
 	}
 }
 
+// TookBounds are the times by which questions that were asked are counted.
+var TookBounds = [7]time.Duration{time.Millisecond, 5 * time.Millisecond, 20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 10 * time.Second}
+
+func bucket(took time.Duration) int {
+	for i, b := range TookBounds {
+		if took <= b {
+			return i
+		}
+	}
+	return len(TookBounds)
+}
+
 // Stats are of now, and counts since New.
 type Stats struct {
 	Waiting, Asking int
 	Open            bool   // the breaker is not closed
 	Why             string // it is not
 	Counts          [8]uint64
+	// Took are the questions that took no longer than each of TookBounds, and at last all.
+	Took [8]uint64
 }
 
 // Stats is what was counted so far.
@@ -323,6 +333,11 @@ func (b *Backend) Stats() (s Stats) {
 	s.Open = s.Why != ""
 	for i := range s.Counts {
 		s.Counts[i] = b.counts[i].Load()
+	}
+	sum := uint64(0)
+	for i := range s.Took {
+		sum += b.took[i].Load()
+		s.Took[i] = sum
 	}
 	return s
 }

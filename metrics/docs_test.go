@@ -58,7 +58,7 @@ func markdown() string {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", s.name, s.kind, labels, s.help)
 	}
 	for _, v := range vectors {
-		fmt.Fprintf(&b, "| `%s` | gauge | `%s` | %s |\n", v.name, strings.Join(v.labels, "`, `"), v.help)
+		fmt.Fprintf(&b, "| `%s` | %s | `%s` | %s |\n", v.name, v.kind, strings.Join(v.labels, "`, `"), v.help)
 	}
 	return b.String()
 }

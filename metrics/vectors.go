@@ -13,6 +13,7 @@ type Vector int
 type vector struct {
 	name, help string
 	labels     []string
+	kind       kind
 }
 
 // vectors holds them all, indexed by Vector; like catalogue.
@@ -24,7 +25,14 @@ const vectorSeriesMax = 1024
 
 // levels adds a gauge with these labels.
 func levels(name, help string, labels ...string) Vector {
-	vectors = append(vectors, vector{name, help, labels})
+	vectors = append(vectors, vector{name, help, labels, gauge})
+	return Vector(len(vectors) - 1)
+}
+
+// totals adds a counter with these labels. It begins again at 0 when what it is about is made
+// anew, which those who read counters expect of them.
+func totals(name, help string, labels ...string) Vector {
+	vectors = append(vectors, vector{name, help, labels, counter})
 	return Vector(len(vectors) - 1)
 }
 
@@ -53,7 +61,11 @@ func (r *Registry) collectVectors(ch chan<- prometheus.Metric) {
 				return
 			}
 			seen[key] = true
-			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(value), labels...)
+			t := prometheus.GaugeValue
+			if vectors[i].kind == counter {
+				t = prometheus.CounterValue
+			}
+			ch <- prometheus.MustNewConstMetric(d, t, float64(value), labels...)
 		})
 	}
 }

@@ -26,12 +26,14 @@ type asking struct {
 
 // authenticatorOf answers the section of an authenticator and how it is made; conf nil: its
 // type needs none. The configuration has refused names that nobody has.
-func (n *node) authenticatorOf(_ *config.Config, kind, name string) (conf any, make func() (*asked, error), err error) {
+func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, make func() (*asked, error), err error) {
 	switch kind {
 	case x509.Name:
 		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: x509.Authenticator{}}}, nil }, nil
 	case "builtin":
 		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: n.builtin}}, nil }, nil
+	case "lookup":
+		return n.lookupOf(c, name)
 	}
 	return nil, nil, fmt.Errorf("authn.%s.%s: there is no authenticator of that type", kind, name)
 }
@@ -44,6 +46,9 @@ func (n *node) prepareAuthenticators(c *config.Config) (a *asking, err error) {
 			a.undo()
 		}
 	}()
+	if err := n.prepareBackends(c); err != nil {
+		return a, err
+	}
 	types, _ := c.Authn.Authenticators()
 	for name, kind := range types {
 		conf, make, err := n.authenticatorOf(c, kind, name)
@@ -72,6 +77,7 @@ func (a *asking) undo() {
 	for _, one := range a.made {
 		one.end()
 	}
+	a.n.undoBackends()
 }
 
 // enter has the authenticators asked from now on, and ends those that nobody asks any more:
@@ -79,7 +85,14 @@ func (a *asking) undo() {
 func (a *asking) enter(c *config.Config) (chains map[string]*auth.Chain, leave func()) {
 	old := a.n.asked
 	a.n.asked = a.next
+	for _, one := range a.next { // a reload is how an operator has answers forgotten
+		if f, ok := one.Authenticator.(interface{ Forget() }); ok {
+			f.Forget()
+		}
+	}
+	leaveBackends := a.n.enterBackends()
 	return a.n.chains(c), func() {
+		defer leaveBackends()
 		for name, one := range old {
 			if a.next[name] != one {
 				one.end()
@@ -99,6 +112,7 @@ func (n *node) endAuthenticators() {
 	for _, one := range n.asked {
 		one.end()
 	}
+	n.closeBackends()
 }
 
 // chains are who asks the clients of each listener who they are, by listener.
