@@ -18,9 +18,9 @@ func (a *Answer) Add(r Row) error {
 	}
 	switch {
 	case len(a.Rows) >= a.Max:
-		return Failed(Garbage, "the answer has more than %d rows", a.Max)
+		return Failed(Excess, "the answer has more than %d rows", a.Max)
 	case a.bytes > AnswerBytesMax:
-		return Failed(Garbage, "the answer is longer than %d bytes", AnswerBytesMax)
+		return Failed(Excess, "the answer is longer than %d bytes", AnswerBytesMax)
 	}
 	a.Rows = append(a.Rows, r)
 	return nil

@@ -33,7 +33,7 @@ type Question struct {
 	Args []string
 	// Secret is a password that the back end itself is to judge; empty: none.
 	Secret secret.Value
-	// RowsMax is how many rows the answer may have; one more is Garbage.
+	// RowsMax is how many rows the answer may have; one more is Excess.
 	RowsMax int
 }
 
@@ -69,14 +69,15 @@ const (
 	Down                  // nobody answers, or somebody who cannot help: refused, reset, no such table
 	Timeout               // not in time, with the waiting
 	Rejected              // the server judged what the client chose, and does not take it
-	Garbage               // an answer that is none: too long, cut off, of a form that is not understood
+	Garbage               // an answer that is none: cut off, or of a form that is not understood
+	Excess                // an answer with more rows or bytes than are taken; of one client, mostly
 	QueueFull             // too many wait, in all or of this network
 	Open                  // not asked: it failed over and over a moment ago
 	Closed                // not asked: shutting down, or the configuration has another now
 )
 
 // KindNames are those of metrics, by Kind.
-var KindNames = []string{"answered", "down", "timeout", "rejected", "garbage", "queue_full", "breaker_open", "closed"}
+var KindNames = []string{"answered", "down", "timeout", "rejected", "garbage", "excess", "queue_full", "breaker_open", "closed"}
 
 // String is the name that metrics have.
 func (k Kind) String() string {
@@ -154,7 +155,7 @@ type Backend struct {
 	opt     Options
 	pool    *Pool
 	breaker breaker
-	counts  [8]atomic.Uint64 // by Kind
+	counts  [9]atomic.Uint64 // by Kind
 	took    [8]atomic.Uint64 // by TookBounds, and the rest
 	ended   chan struct{}    // the one who tends has ended
 	nudge   chan struct{}    // for who tends: the breaker has opened
@@ -195,7 +196,7 @@ func (b *Backend) Ask(from netip.Addr, q Question, done func([]Row, error)) {
 		}
 		rows, err := b.question(ctx, trial, func(ctx context.Context) ([]Row, error) { return b.driver.Ask(ctx, q) })
 		if err == nil && len(rows) > q.RowsMax {
-			err = Failed(Garbage, "the answer has more than %d rows", q.RowsMax)
+			err = Failed(Excess, "the answer has more than %d rows", q.RowsMax)
 		}
 		kind := KindOf(err)
 		b.counts[kind].Add(1)
@@ -319,9 +320,9 @@ func bucket(took time.Duration) int {
 // Stats are of now, and counts since New.
 type Stats struct {
 	Waiting, Asking int
-	Open            bool   // the breaker is not closed
-	Why             string // it is not
-	Counts          [8]uint64
+	Open            bool      // the breaker is not closed
+	Why             string    // it is not
+	Counts          [9]uint64 // by Kind
 	// Took are the questions that took no longer than each of TookBounds, and at last all.
 	Took [8]uint64
 }

@@ -29,7 +29,8 @@ var mariaSystem = &system{
 	driver: func(servers []backend.Server, password string, conf *tls.Config) backend.Driver {
 		return mysql.New(mysql.Options{Servers: servers, Database: "mqtt", Username: "redoubt", Password: secret.FromString(password), TLS: conf, Connections: 8, Timeout: time.Minute}, clock.System{})
 	},
-	users: func(t *testing.T) lookup.Query { return sqlQuery(t, template.Question) },
+	users: func(t *testing.T) lookup.Query { return sqlQuery(t, usersSQL, template.Question) },
+	rules: func(t *testing.T) lookup.Query { return sqlQuery(t, rulesSQL, template.Question) },
 	slow:  backend.Question{Text: "SELECT SLEEP(30)", RowsMax: 1},
 	rotate: func(t *testing.T, password string) {
 		mariaExec(t, "", "ALTER USER redoubt@'%' IDENTIFIED BY '"+password+"'")
@@ -99,7 +100,7 @@ func TestMySQLSession(t *testing.T) {
 		}
 		mariaExec(t, "", "KILL USER redoubt")
 	}
-	if _, err := question(b, backend.Question{Text: "SELECT username FROM mqtt_user", RowsMax: 1}); backend.KindOf(err) != backend.Garbage {
+	if _, err := question(b, backend.Question{Text: "SELECT username FROM mqtt_user", RowsMax: 1}); backend.KindOf(err) != backend.Excess {
 		t.Error("more rows than are wanted: ", err)
 	}
 }

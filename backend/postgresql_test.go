@@ -29,6 +29,8 @@ var schema = []string{
 
 const usersSQL = "SELECT password_hash, salt, is_superuser, site AS client_attrs_site FROM mqtt_user WHERE username = ${username}"
 
+const rulesSQL = "SELECT permission, action, topic, qos, retain FROM mqtt_acl WHERE username = ${username} ORDER BY id"
+
 var postgresSystem = &system{
 	name: "postgresql",
 	start: func(t *testing.T) string {
@@ -38,7 +40,8 @@ var postgresSystem = &system{
 	driver: func(servers []backend.Server, password string, conf *tls.Config) backend.Driver {
 		return postgresql.New(postgresql.Options{Servers: servers, Database: "mqtt", Username: "redoubt", Password: secret.FromString(password), TLS: conf, Timeout: time.Minute}, clock.System{})
 	},
-	users: func(t *testing.T) lookup.Query { return sqlQuery(t, template.Dollar) },
+	users: func(t *testing.T) lookup.Query { return sqlQuery(t, usersSQL, template.Dollar) },
+	rules: func(t *testing.T) lookup.Query { return sqlQuery(t, rulesSQL, template.Dollar) },
 	slow:  backend.Question{Text: "SELECT pg_sleep(30)", RowsMax: 1},
 	rotate: func(t *testing.T, password string) {
 		postgresExec(t, "mqtt", "ALTER ROLE redoubt PASSWORD '"+password+"'")
@@ -46,9 +49,9 @@ var postgresSystem = &system{
 	garbage: [][]byte{[]byte("R\x00\x00\x00\x08\x00\x00\x00\x00Z\x00\x00\x00\x05I"), []byte("R\xff\xff\xff\xff"), []byte("E\x00\x00\x00\x05\x00")},
 }
 
-func sqlQuery(t *testing.T, style template.Style) lookup.Query {
+func sqlQuery(t *testing.T, text string, style template.Style) lookup.Query {
 	t.Helper()
-	q, err := lookup.SQL(usersSQL, style)
+	q, err := lookup.SQL(text, style)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +116,7 @@ func TestPostgreSQLSession(t *testing.T) {
 		}
 		postgresExec(t, "postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'redoubt'")
 	}
-	if _, err := question(b, backend.Question{Text: "SELECT generate_series(1, 1000000)", RowsMax: 5}); backend.KindOf(err) != backend.Garbage {
+	if _, err := question(b, backend.Question{Text: "SELECT generate_series(1, 1000000)", RowsMax: 5}); backend.KindOf(err) != backend.Excess {
 		t.Error("rows without end: ", err)
 	}
 	if _, err := question(b, backend.Question{Text: "SELECT $1::uuid", Args: []string{"secret of a client"}, RowsMax: 1}); backend.KindOf(err) != backend.Rejected || strings.Contains(err.Error(), "secret") {

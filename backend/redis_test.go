@@ -32,6 +32,13 @@ var redisSystem = &system{
 		}
 		return q
 	},
+	rules: func(t *testing.T) lookup.Query {
+		q, err := lookup.Redis("HGETALL mqtt:acl:${username}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return q
+	},
 	rotate: func(t *testing.T, password string) {
 		redisExec(t, "ACL", "SETUSER", "redoubt", "resetpass", ">"+password)
 	},
@@ -55,6 +62,7 @@ func startRedis(t *testing.T) {
 		redisExec(t, "HSET", "mqtt:user:"+u[0], "password_hash", annHash, "salt", "salty", "is_superuser", u[1], "client_attrs_site", "hall 1")
 	}
 	redisExec(t, "HSET", "mqtt:user:odd", "password_hash", "no hash at all")
+	redisExec(t, "HSET", "mqtt:acl:ann", "up/#", "publish", "down/#", "subscribe")
 	redisExec(t, "SET", "mqtt:user:list", "no hash")
 }
 

@@ -36,6 +36,7 @@ type system struct {
 	// driver speaks to servers with the password, over TLS unless that is nil.
 	driver func(servers []backend.Server, password string, tls *tls.Config) backend.Driver
 	users  func(t *testing.T) lookup.Query // of the table of accounts, by user name
+	rules  func(t *testing.T) lookup.Query // of the table of rules, likewise
 	// slow is a question whose answer takes longer than anybody waits; without a text
 	// there is none.
 	slow backend.Question
@@ -138,6 +139,39 @@ func TestLogins(t *testing.T) {
 		}
 		if r := login(a, request("ann", annPassword)); r.Outcome != auth.Allow {
 			t.Errorf("after all this: %+v", r)
+		}
+	})
+}
+
+// The rules of a client come in the order of their rows, and those of nobody are none.
+func TestRules(t *testing.T) {
+	each(t, func(t *testing.T, s *system) {
+		b, _ := s.open(t, s.driver(s.servers(t), ours, trusting("db.test")), backend.Options{Timeout: 10 * time.Second})
+		source := lookup.NewSource(lookup.SourceOptions{Name: "acl", Backend: b, Query: s.rules(t)}, clock.System{})
+		load := func(name string) (own auth.Own, err error) {
+			got := make(chan struct{})
+			source.Load(&auth.Principal{Identity: name, Username: name}, func(o auth.Own, e error) { own, err = o, e; close(got) })
+			<-got
+			return own, err
+		}
+		own, err := load("ann")
+		if err != nil || len(own.Rules) < 2 {
+			t.Fatal(own, err)
+		}
+		text := ""
+		for i := range own.Rules {
+			text += own.Rules[i].Text + "\n"
+		}
+		if !strings.Contains(text, `allow: publish, topics: ["up/#"]`) || !strings.Contains(text, `allow: subscribe, topics: ["down/#"]`) {
+			t.Error(text)
+		}
+		if s != redisSystem && text != "allow: publish, topics: [\"up/#\"], qos: [0, 1]\ndeny: all, topics: [\"down/secret\"]\nallow: subscribe, topics: [\"down/#\"]\n" {
+			t.Error(text)
+		}
+		for _, name := range []string{"bob", "' or 1=1--", "ann\x00", "\xff"} {
+			if own, err := load(name); err != nil || len(own.Rules) != 0 {
+				t.Errorf("%q: %v %v", name, own, err)
+			}
 		}
 	})
 }

@@ -253,7 +253,7 @@ func (c *conn) read(outermost bool) (answer, error) {
 		return answer{kind: a.kind, null: true}, nil
 	case a.kind == '$':
 		if n > c.room {
-			return a, backend.Failed(backend.Garbage, "the answer is longer than %d bytes", backend.AnswerBytesMax)
+			return a, backend.Failed(backend.Excess, "the answer is longer than %d bytes", backend.AnswerBytesMax)
 		}
 		c.room -= n
 		text := make([]byte, n+2)
@@ -265,8 +265,10 @@ func (c *conn) read(outermost bool) (answer, error) {
 		}
 		a.text = string(text[:n])
 		return a, nil
-	case !outermost || n > listMax:
-		return a, backend.Failed(backend.Garbage, "the answer has a list that is too long, or inside of a list")
+	case !outermost:
+		return a, backend.Failed(backend.Garbage, "the answer has a list inside of a list")
+	case n > listMax:
+		return a, backend.Failed(backend.Excess, "the answer has more than %d fields and values", listMax)
 	}
 	a.text, a.list = "", make([]answer, 0, min(n, 64))
 	for range n {
