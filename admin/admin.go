@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/internal/secret"
@@ -225,6 +226,9 @@ type Options struct {
 	LogLevel LogLevel // nil: no operations on the log level
 	Settings Settings // nil: no operations on the configuration in force
 	Bans     Bans     // nil: no operations on bans
+
+	Whys     Whys          // nil: no operations that explain
+	Refusals *audit.Recent // not nil where Whys is not
 }
 
 func (o *Options) check() {

@@ -61,6 +61,9 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	if o.Bans != nil {
 		registerBans(api, o)
 	}
+	if o.Whys != nil && o.Clients != nil {
+		registerWhy(api, o)
+	}
 	plainPaths(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {

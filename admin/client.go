@@ -94,6 +94,25 @@ func (c *Client) Check(ctx context.Context, q AccessQuery) (AccessVerdict, error
 	return call[AccessVerdict](ctx, c, http.MethodPost, "/authorization/check", q)
 }
 
+// Why is POST /authorization/why.
+func (c *Client) Why(ctx context.Context, q WhyQuery) (WhyAnswer, error) {
+	return call[WhyAnswer](ctx, c, http.MethodPost, "/authorization/why", q)
+}
+
+// Refusals is GET /authorization/refusals.
+func (c *Client) Refusals(ctx context.Context, q RefusalQuery) (RefusalList, error) {
+	v := url.Values{}
+	for key, value := range map[string]string{"ref": q.Ref, "username": q.Username, "clientid": q.ClientID, "ip_address": q.IPAddress} {
+		if value != "" {
+			v.Set(key, value)
+		}
+	}
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	return call[RefusalList](ctx, c, http.MethodGet, "/authorization/refusals?"+v.Encode(), nil)
+}
+
 // Rules is GET /authorization/rules.
 func (c *Client) Rules(ctx context.Context) (RuleList, error) {
 	return call[RuleList](ctx, c, http.MethodGet, "/authorization/rules", nil)

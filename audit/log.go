@@ -46,6 +46,7 @@ type Log struct {
 	count *metrics.Shard
 
 	strangers, clients class
+	recent             Recent
 }
 
 // class is the events of one kind of subject.
@@ -85,21 +86,33 @@ func New(out *slog.Logger, count *metrics.Shard) *Log {
 }
 
 // Denied writes down that a rule refused by something, once per client, rule
-// and minute. The topic is cut to 256 bytes; payloads are never seen here.
-func (l *Log) Denied(now time.Time, by *auth.Principal, a auth.Action, topic []byte, rule *auth.Rule) {
-	s := subject{event: a.String() + " denied", who: by.Identity + "\x00" + by.ClientID, what: rule.ID}
+// and minute, keeps it for whoever asks, and answers its reference. The topic is cut to
+// 256 bytes; payloads are never seen here.
+func (l *Log) Denied(now time.Time, by *auth.Principal, a auth.Access, rule *auth.Rule) Ref {
+	return l.denied(now, by, &a, a.Action.String()+" denied", rule)
+}
+
+// Undelivered is Denied of a message on its way to a subscriber.
+func (l *Log) Undelivered(now time.Time, by *auth.Principal, topic []byte, rule *auth.Rule) {
+	l.denied(now, by, &auth.Access{Action: auth.Subscribe, Topic: topic}, "delivery denied", rule)
+}
+
+func (l *Log) denied(now time.Time, by *auth.Principal, a *auth.Access, event string, rule *auth.Rule) Ref {
+	ref := l.recent.Add(now, denial(by, a, event, rule), true)
+	s := subject{event: event, who: clientKey(by.Identity, by.ClientID), what: rule.ID}
 	if !l.clients.speak(now, s, slog.LevelWarn) {
-		return
+		return ref
 	}
 	attrs := []slog.Attr{
 		slog.String("user", by.Username), slog.String("client_id", clip(by.ClientID)),
 		slog.String("address", by.Addr.String()), slog.String("listener", by.Listener),
-		slog.String("topic", clip(string(topic))), slog.String("rule", rule.Text),
+		slog.String("topic", clip(string(a.Topic))), slog.String("ref", ref.String()), slog.String("rule", rule.Text),
 	}
 	if rule.File != "" { // the last rule of every policy stands in no file
 		attrs = append(attrs, slog.String("file", rule.File), slog.Int("line", rule.Line))
 	}
 	l.out.LogAttrs(context.Background(), slog.LevelWarn, s.event, attrs...)
+	return ref
 }
 
 // Stranger writes msg about somebody who has not proved who he is, once per source

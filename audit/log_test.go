@@ -25,11 +25,11 @@ func TestDeniedOncePerClientRuleAndMinute(t *testing.T) {
 	bob := &auth.Principal{Identity: "bob", Username: "bob", ClientID: "c1"}
 	r7, r9 := &auth.Rule{ID: "7", File: "rules.yaml", Line: 12, Text: "deny all"}, &auth.Rule{ID: "9"}
 	for range 1000 {
-		l.Denied(now, alice, auth.Publish, []byte("plant/x"), r7)
+		l.Denied(now, alice, auth.Access{Action: auth.Publish, Topic: []byte("plant/x")}, r7)
 	}
-	l.Denied(now, bob, auth.Publish, []byte("plant/x"), r7)
-	l.Denied(now, alice, auth.Publish, []byte("plant/x"), r9)
-	l.Denied(now, alice, auth.Subscribe, []byte("plant/x"), r7)
+	l.Denied(now, bob, auth.Access{Action: auth.Publish, Topic: []byte("plant/x")}, r7)
+	l.Denied(now, alice, auth.Access{Action: auth.Publish, Topic: []byte("plant/x")}, r9)
+	l.Denied(now, alice, auth.Access{Action: auth.Subscribe, Topic: []byte("plant/x")}, r7)
 	if n := strings.Count(out.String(), "denied"); n != 4 {
 		t.Fatalf("%d lines, want 4:\n%s", n, out)
 	}
@@ -46,7 +46,7 @@ func TestDeniedOncePerClientRuleAndMinute(t *testing.T) {
 	if !strings.Contains(out.String(), "times=999") {
 		t.Errorf("the repetitions were not told:\n%s", out)
 	}
-	l.Denied(now.Add(Window), alice, auth.Publish, []byte("plant/x"), r7)
+	l.Denied(now.Add(Window), alice, auth.Access{Action: auth.Publish, Topic: []byte("plant/x")}, r7)
 	if !strings.Contains(out.String(), "topic=plant/x") {
 		t.Errorf("the next minute is silent:\n%s", out)
 	}
@@ -65,7 +65,7 @@ func TestManySubjectsAreBoundedInMemoryAndLines(t *testing.T) {
 		t.Errorf("%d subjects kept, want at most %d", len(l.strangers.seen), subjectsMax)
 	}
 	out.Reset()
-	l.Denied(now, &auth.Principal{Identity: "alice"}, auth.Publish, []byte("t"), &auth.Rule{ID: "1"})
+	l.Denied(now, &auth.Principal{Identity: "alice"}, auth.Access{Action: auth.Publish, Topic: []byte("t")}, &auth.Rule{ID: "1"})
 	if out.Len() == 0 {
 		t.Error("strangers have silenced what is said of a client")
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/internal/secret"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -138,8 +139,9 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 const comeAgain = "no room at the moment; come again after a pause that doubles with every attempt"
 
 // Refusal is the CONNACK that says no. v3 clients have five reasons only; for
-// what has none, nothing is sent [MQTT-3.2.2-6 of 3.1.1].
-func Refusal(v mqtt.Version, reason mqtt.ReasonCode, max uint32) []byte {
+// what has none, nothing is sent [MQTT-3.2.2-6 of 3.1.1]. ref is what the operator finds
+// the reason by; 0: nothing was kept of it.
+func Refusal(v mqtt.Version, reason mqtt.ReasonCode, max uint32, ref audit.Ref) []byte {
 	if v != mqtt.V5 && (reason == mqtt.MalformedPacket || reason == mqtt.ProtocolError || reason == mqtt.PacketTooLarge || reason == mqtt.TopicNameInvalid) {
 		return nil
 	}
@@ -147,6 +149,12 @@ func Refusal(v mqtt.Version, reason mqtt.ReasonCode, max uint32) []byte {
 	switch reason {
 	case mqtt.ServerBusy, mqtt.ServerUnavailable, mqtt.QuotaExceeded, mqtt.ConnectionRateExceeded: // for devices that all come at once
 		c.ReasonString = comeAgain
+	}
+	if ref != 0 {
+		if c.ReasonString != "" {
+			c.ReasonString += "; "
+		}
+		c.ReasonString += "the operator finds the reason by ref " + ref.String()
 	}
 	b := c.Append(nil, v, max)
 	if max != 0 && len(b) > int(max) { // [MQTT-3.1.2-24]

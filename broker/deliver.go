@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/router"
@@ -123,7 +122,7 @@ func (h *Home) mayReceive(now time.Time, r *resident, f *mqtt.Frame) bool {
 	d := h.cache.DecideDelivery(h.b.authz.Policy(), r.subject, &r.by, f.Topic())
 	if !d.Allow {
 		h.count.Inc(metrics.DeliveryDenied)
-		h.b.log.Denied(now, &r.by, auth.Subscribe, f.Topic(), d.Rule)
+		h.b.log.Undelivered(now, &r.by, f.Topic(), d.Rule)
 	}
 	return d.Allow
 }

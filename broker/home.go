@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/delay"
 	"github.com/redoubtmq/redoubt/internal/shrink"
@@ -76,6 +77,7 @@ type scratch struct {
 	message  fact.Message
 	outbox   fact.Outbox
 	inline   []byte
+	denial   audit.Ref // of the publish that was judged last
 }
 
 // work is what a home does in bounded steps, a part each turn.
@@ -126,6 +128,7 @@ type resident struct {
 	doubt   int64 // Unix milliseconds: a message made before is judged when it is delivered
 	timer   time.Time
 	lost    *session.Drops // counted already; nil: none
+	terse   bool           // the client wants no Reason String [MQTT-3.1.2-29]
 }
 
 // ring is what a session's pending ring waits for beside lanes and the log.

@@ -23,7 +23,7 @@ func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 		case !d.Allow:
 			gone = append(gone, sub)
 			h.count.Inc(metrics.SubscribeDenied)
-			h.b.log.Denied(now, &r.by, auth.Subscribe, []byte(judged(&sub)), d.Rule)
+			h.b.log.Denied(now, &r.by, auth.Access{Action: auth.Subscribe, Topic: []byte(judged(&sub)), QoS: sub.QoS}, d.Rule)
 		case d.Check != sub.Check:
 			sub.Check = d.Check
 			r.s.Subscribe(sub)

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/router"
@@ -150,7 +151,7 @@ func (h *Home) settleRing(now time.Time, r *resident) {
 		if p = r.s.Deferred(); p == nil { // its session has ended by it
 			return
 		}
-		r.s.RoutedAs(p, session.Pending{Wait: w.kind(), Ticket: w.ticket, Reason: rc})
+		r.s.RoutedAs(p, session.Pending{Wait: w.kind(), Ticket: w.ticket, Reason: rc, Denial: uint32(h.scratch.denial)})
 		h.await(r, w)
 	}
 	if h.journal.over() && r.s.Deferred() != nil { // the log takes nothing now
@@ -168,9 +169,9 @@ func (h *Home) settleFront(now time.Time, r *resident) {
 		if p == nil || p.Frame != nil || p.Ticket > h.journal.settled || p.Wait == session.WaitLane && r.stalled {
 			return
 		}
-		q, id, rc := p.QoS, p.ID, p.Reason
+		q, id, rc, denial := p.QoS, p.ID, p.Reason, audit.Ref(p.Denial)
 		r.s.Unpend()
-		h.acknowledge(now, r, q, id, rc)
+		h.acknowledge(now, r, q, id, rc, denial)
 	}
 }
 

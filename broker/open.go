@@ -119,10 +119,11 @@ func (h *Home) examine(now time.Time, a *Arrival, set *Settings) *mqtt.Error {
 			return e
 		}
 	}
-	d := h.b.authz.Policy().Decide(&a.By, auth.Access{Action: auth.Publish, Topic: []byte(w.Topic), QoS: w.QoS, Retain: w.Retain})
+	want := auth.Access{Action: auth.Publish, Topic: []byte(w.Topic), QoS: w.QoS, Retain: w.Retain}
+	d := h.b.authz.Policy().Decide(&a.By, want)
 	if !d.Allow { // the will of A041 is refused here, and judged again when it fires
 		h.count.Inc(metrics.PublishDenied)
-		h.b.log.Denied(now, &a.By, auth.Publish, []byte(w.Topic), d.Rule)
+		h.b.log.Denied(now, &a.By, want, d.Rule)
 		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the rules deny the will topic"}
 	}
 	a.examined = true
@@ -182,6 +183,7 @@ func (h *Home) attach(now time.Time, r *resident, a *Arrival, present bool, set 
 		Version: c.Version, ReceiveMaximum: c.ReceiveMaximum, MaximumPacketSize: c.MaximumPacketSize,
 		AliasMaximum: c.TopicAliasMaximum, ExpirySeconds: expiry, Will: c.Will,
 	}, h.scratch.outs)
+	r.terse = !c.RequestProblemInformation
 	h.send(r, outs)
 	h.resumePace(now, r)
 	if r.stalled || r.s.PendingFull() || r.s.Unrouted() { // what an earlier connection published still waits

@@ -39,7 +39,7 @@ func TestBusyRefusesNewSessionsOnly(t *testing.T) {
 
 // What v3 clients are told is that the server is unavailable.
 func TestBusyInVersion3(t *testing.T) {
-	if b := Refusal(mqtt.V311, mqtt.ServerBusy, 0); !slices.Equal(b, []byte{0x20, 2, 0, 3}) {
+	if b := Refusal(mqtt.V311, mqtt.ServerBusy, 0, 0); !slices.Equal(b, []byte{0x20, 2, 0, 3}) {
 		t.Errorf("% x", b)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -128,9 +129,9 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 	rc, w := h.admit(now, r, m, p.PacketID)
 	switch {
 	case w.none() && !r.s.Busy():
-		h.acknowledge(now, r, m.qos, p.PacketID, rc)
+		h.acknowledge(now, r, m.qos, p.PacketID, rc, h.scratch.denial)
 	case m.qos > 0 || !w.none():
-		r.s.AwaitMore(session.Pending{ID: p.PacketID, QoS: m.qos, Wait: w.kind(), Ticket: w.ticket, Reason: rc})
+		r.s.AwaitMore(session.Pending{ID: p.PacketID, QoS: m.qos, Wait: w.kind(), Ticket: w.ticket, Reason: rc, Denial: uint32(h.scratch.denial)})
 		h.await(r, w)
 	}
 }
@@ -313,6 +314,7 @@ func (h *Home) mayPublish(now time.Time, a author, m publication) bool {
 	if a.by == nil {
 		return true
 	}
+	h.scratch.denial = 0
 	want := auth.Access{Action: auth.Publish, Topic: m.name, QoS: m.qos, Retain: m.retain}
 	var d auth.Decision
 	if a.subject != 0 {
@@ -322,7 +324,7 @@ func (h *Home) mayPublish(now time.Time, a author, m publication) bool {
 	}
 	if !d.Allow {
 		h.count.Inc(metrics.PublishDenied)
-		h.b.log.Denied(now, a.by, auth.Publish, m.name, d.Rule)
+		h.scratch.denial = h.b.log.Denied(now, a.by, want, d.Rule)
 	}
 	return d.Allow
 }
@@ -340,7 +342,7 @@ func (h *Home) frame(now time.Time, a author, m publication) *mqtt.Frame {
 // of a v5 client, or ends it if the operator wants that; a v3 client has no such
 // field, and a positive acknowledgement would be a lie, so its connection closes
 // [MQTT-3.3.5-2 of 3.1.1]. At QoS 0 there is nobody to tell.
-func (h *Home) acknowledge(now time.Time, r *resident, q mqtt.QoS, id uint16, rc mqtt.ReasonCode) {
+func (h *Home) acknowledge(now time.Time, r *resident, q mqtt.QoS, id uint16, rc mqtt.ReasonCode, denial audit.Ref) {
 	if !r.s.Online() {
 		r.s.Acknowledge(q, id, rc, nil)
 		return
@@ -352,7 +354,10 @@ func (h *Home) acknowledge(now time.Time, r *resident, q mqtt.QoS, id uint16, rc
 	}
 	if rc >= 0x80 {
 		if v5 && rc == mqtt.NotAuthorized && h.b.Settings().DenyDisconnect || !v5 && q > 0 {
-			h.fail(now, r, &mqtt.Error{Reason: rc})
+			h.failDenied(now, r, rc, denial)
+			return
+		}
+		if v5 && rc == mqtt.NotAuthorized && q > 0 && h.deny(r, q, id, denial) {
 			return
 		}
 	}

@@ -26,7 +26,7 @@ func TestRefusalsThatPass(t *testing.T) {
 		{mqtt.V5, mqtt.BadUserNameOrPassword, 0, false},
 		{mqtt.V5, mqtt.Banned, 0, false},
 	} {
-		b := Refusal(row.v, row.reason, row.max)
+		b := Refusal(row.v, row.reason, row.max, 0)
 		if len(b) == 0 || bytes.Contains(b, hint) != row.told {
 			t.Errorf("%v %v within %d: % x", row.v, row.reason, row.max, b)
 		}

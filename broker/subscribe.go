@@ -1,9 +1,11 @@
 package broker
 
 import (
+	"cmp"
 	"log/slog"
 	"time"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -23,14 +25,20 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 	}
 	ack := mqtt.Suback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))} // [MQTT-2.2.1-6] [MQTT-3.8.4-2]
 	before := make([]session.Sub, len(p.Filters))                                              // without a Filter: there was none
-	granted := false
+	granted, denial := false, audit.Ref(0)
 	h.part()
 	for i := range p.Filters {
 		before[i], _ = r.s.Subscribed(p.Filters[i].Filter)
+		h.scratch.denial = 0
 		rc, e := h.subscribe(now, r, &p.Filters[i], p.SubscriptionID)
+		denial = cmp.Or(denial, h.scratch.denial)
 		if e == nil && rc >= 0x80 && r.s.Version() == mqtt.V31 {
 			// 3.1 has no word for it, and a granted QoS would be a lie.
 			e = &mqtt.Error{Reason: rc, Detail: "a subscription was refused, which MQTT 3.1 cannot say"}
+		}
+		if e != nil && e.Reason == mqtt.NotAuthorized && e.Detail == "" {
+			h.failDenied(now, r, e.Reason, denial)
+			return
 		}
 		if e != nil {
 			h.fail(now, r, e)
@@ -45,6 +53,7 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 		ack.Reasons[i] = rc
 		granted = granted || rc < 0x80
 	}
+	explainDenied(r, &ack, denial)
 	if r.log != nil && granted {
 		h.subackWhenKept(r, p, &ack, before)
 		return
@@ -126,7 +135,7 @@ func (h *Home) subscribe(now time.Time, r *resident, ask *mqtt.Subscription, id 
 	d := h.b.authz.Policy().DecideSubscribe(&r.by, w.judged(), ask.QoS)
 	if !d.Allow {
 		h.count.Inc(metrics.SubscribeDenied)
-		h.b.log.Denied(now, &r.by, auth.Subscribe, []byte(w.judged()), d.Rule)
+		h.scratch.denial = h.b.log.Denied(now, &r.by, auth.Access{Action: auth.Subscribe, Topic: []byte(w.judged()), QoS: ask.QoS}, d.Rule)
 		if r.s.Version() == mqtt.V5 && set.DenyDisconnect {
 			return 0, &mqtt.Error{Reason: mqtt.NotAuthorized}
 		}

@@ -3,6 +3,7 @@ package conn
 import (
 	"log/slog"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/internal/wheel"
@@ -198,8 +199,9 @@ func (l *Loop) ended(c *Conn, err error) {
 const whyOverdue = "no accepted CONNECT within limits.connect_deadline"
 
 // refused writes down why a connection was not accepted. What can be repeated at
-// will is told once a minute per source prefix.
-func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) {
+// will is told once a minute per source prefix; of what the client is told, all is kept for
+// a while, under the reference that it gets.
+func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) (ref audit.Ref) {
 	attrs := []slog.Attr{slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name)}
 	kind := why
 	msg, level := "connection closed before CONNECT", slog.LevelDebug // port scans and health probes do it
@@ -216,8 +218,15 @@ func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) {
 		if e.Rule != "" {
 			attrs = append(attrs, slog.String("rule", e.Rule))
 		}
+		r := audit.Refusal{Event: msg, Listener: c.listener.Name, Address: c.from.Addr(), Reason: e.Reason, Why: e.Detail}
+		if c.hello != nil {
+			r.Username, r.ClientID = c.hello.connect.Username, c.hello.connect.ClientID
+		}
+		ref = l.server.broker.Log().OfStranger(l.now, r)
+		attrs = append(attrs, slog.String("ref", ref.String()))
 	}
 	l.server.broker.Log().Stranger(l.now, level, msg, c.from.Addr(), kind, append(attrs, slog.String("why", why))...)
+	return ref
 }
 
 func authnMetric(r *auth.Result) metrics.ID {

@@ -110,12 +110,12 @@ func (l *Loop) connect(c *Conn, body []byte) error {
 // DISCONNECT [MQTT-3.14.0-1]. A client whose version
 // was never understood gets the answer all of them read.
 func (l *Loop) refuse(c *Conn, e *mqtt.Error, max uint32) {
-	l.refused(c, "", e)
+	ref := l.refused(c, "", e)
 	v := c.version
 	if v != mqtt.V5 {
 		v = mqtt.V311
 	}
-	if b := broker.Refusal(v, e.Reason, max); b != nil {
+	if b := broker.Refusal(v, e.Reason, max, ref); b != nil {
 		c.out.push(session.Packet(b))
 	}
 	l.part(c, nil, broker.CauseConnectRefused)

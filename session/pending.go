@@ -17,6 +17,7 @@ type Pending struct {
 	QoS    mqtt.QoS
 	Wait   Wait            // of one that was routed
 	Reason mqtt.ReasonCode // of a WaitTurn: its answer
+	Denial uint32          // an audit.Ref, where that is Not authorized
 }
 
 // Wait says what a routed publish waits for.
@@ -130,7 +131,7 @@ func (s *Session) Routed() { s.RoutedAs(s.Deferred(), Pending{}) }
 // of as.
 func (s *Session) RoutedAs(p *Pending, as Pending) {
 	p.Frame.Release()
-	p.Frame, p.Wait, p.Ticket, p.Reason = nil, as.Wait, as.Ticket, as.Reason
+	p.Frame, p.Wait, p.Ticket, p.Reason, p.Denial = nil, as.Wait, as.Ticket, as.Reason, as.Denial
 	if !p.bars() {
 		s.in.barred--
 	}

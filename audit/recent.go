@@ -1,0 +1,196 @@
+package audit
+
+import (
+	"container/list"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// Ref names one refusal: the client gets it in a reason string, the operator's line has
+// it, and Recent finds what it stands for. It is random, so that it tells nobody how
+// often anybody else is refused; 0 is none.
+type Ref uint32
+
+// String is eight hexadecimal digits.
+func (r Ref) String() string { return fmt.Sprintf("%08x", uint32(r)) }
+
+// ParseRef reads what String writes.
+func ParseRef(s string) (Ref, error) {
+	n, err := strconv.ParseUint(strings.TrimPrefix(strings.TrimSpace(s), "ref "), 16, 32)
+	if err != nil || n == 0 || len(s) > 16 {
+		return 0, fmt.Errorf("%q is no reference of a refusal; it has eight hexadecimal digits, such as 7f3a09c2", clip(s))
+	}
+	return Ref(n), nil
+}
+
+func newRef() Ref {
+	for {
+		if r := Ref(rand.Uint32()); r != 0 { //nolint:gosec // it is a name and no secret
+			return r
+		}
+	}
+}
+
+// What Recent keeps: so many refusals of each of so many clients, and as much of
+// strangers by their network. At 256 bytes a topic that is some 8 MiB at most.
+const (
+	recentEach = 8
+	recentWho  = 1024
+)
+
+// Refusal is one thing that was refused, and why. Text that a client chose is cut to 256
+// bytes.
+type Refusal struct {
+	Ref                Ref
+	Event              string    // "publish denied", "CONNECT refused", ...
+	First, Last        time.Time // of the same refusal; they differ where Times > 1
+	Times              int
+	Identity, Username string // as proven; of a stranger what he called himself, and no identity
+	ClientID, Listener string
+	Address            netip.Addr
+	Topic              string // empty where it is not about one
+	QoS                mqtt.QoS
+	Retain             bool
+	Rule, File         string // of the rules; Rule is its text
+	Line               int
+	Reason             mqtt.ReasonCode
+	Why                string // for the operator, in words
+}
+
+// same tells whether r is another time of the same thing.
+func (r *Refusal) same(o *Refusal) bool {
+	return r.Event == o.Event && r.Rule == o.Rule && r.Topic == o.Topic && r.QoS == o.QoS && r.Retain == o.Retain && r.Reason == o.Reason
+}
+
+// Recent keeps the last refusals of each client. It is safe for concurrent use; what it
+// keeps is in memory only.
+type Recent struct {
+	mu      sync.Mutex // guards everything below
+	clients shelf
+	strange shelf
+}
+
+// shelf is the refusals of one kind of subjects: who was refused last is at the front.
+type shelf struct {
+	of    map[string]*list.Element
+	order list.List
+}
+
+type subjectsLast struct {
+	who  string
+	kept []Refusal // in no order; at most recentEach
+}
+
+// Add keeps r and answers its reference. Of a client who proved who he is, one that was
+// kept already is counted and keeps its reference. Of a stranger each has one of its own:
+// if two attempts had the same he would know that they failed alike, and so whether a user
+// exists.
+func (k *Recent) Add(now time.Time, r Refusal, proven bool) Ref {
+	r.Topic, r.ClientID, r.Username, r.Why = clip(r.Topic), clip(r.ClientID), clip(r.Username), clip(r.Why)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	at, who := &k.strange, prefixOf(r.Address).String()
+	if proven {
+		at, who = &k.clients, clientKey(r.Identity, r.ClientID)
+	}
+	s := at.touch(who)
+	if proven {
+		for i := range s.kept {
+			if s.kept[i].same(&r) {
+				s.kept[i].Times++
+				s.kept[i].Last = now
+				return s.kept[i].Ref
+			}
+		}
+	}
+	r.Ref, r.First, r.Last, r.Times = newRef(), now, now, 1
+	if len(s.kept) < recentEach {
+		s.kept = append(s.kept, r)
+		return r.Ref
+	}
+	oldest := 0
+	for i := range s.kept {
+		if s.kept[i].Last.Before(s.kept[oldest].Last) {
+			oldest = i
+		}
+	}
+	s.kept[oldest] = r
+	return r.Ref
+}
+
+// touch finds or makes the place of somebody, and forgets who was not refused for the
+// longest time if there are too many.
+func (k *shelf) touch(who string) *subjectsLast {
+	if e := k.of[who]; e != nil {
+		k.order.MoveToFront(e)
+		return e.Value.(*subjectsLast)
+	}
+	if k.of == nil {
+		k.of = make(map[string]*list.Element)
+	}
+	if k.order.Len() >= recentWho {
+		last := k.order.Back()
+		delete(k.of, last.Value.(*subjectsLast).who)
+		k.order.Remove(last)
+	}
+	s := &subjectsLast{who: who}
+	k.of[who] = k.order.PushFront(s)
+	return s
+}
+
+func clientKey(identity, client string) string { return identity + "\x00" + client }
+
+// Wanted selects refusals; a zero field means any.
+type Wanted struct {
+	Ref      Ref
+	Username string
+	ClientID string
+	Address  netip.Addr
+}
+
+func (w *Wanted) fits(r *Refusal) bool {
+	return (w.Ref == 0 || w.Ref == r.Ref) && (w.Username == "" || w.Username == r.Username || w.Username == r.Identity) &&
+		(w.ClientID == "" || w.ClientID == r.ClientID) && (!w.Address.IsValid() || w.Address == r.Address)
+}
+
+// List is what is kept of those wanted, the last first, at most most of them.
+func (k *Recent) List(w Wanted, most int) []Refusal {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var out []Refusal
+	for _, at := range []*shelf{&k.clients, &k.strange} {
+		for _, e := range at.of {
+			for _, r := range e.Value.(*subjectsLast).kept {
+				if w.fits(&r) {
+					out = append(out, r)
+				}
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b Refusal) int { return b.Last.Compare(a.Last) })
+	return out[:min(len(out), most)]
+}
+
+// OfStranger keeps that a CONNECT was refused, and answers what to tell the client.
+func (l *Log) OfStranger(now time.Time, r Refusal) Ref { return l.recent.Add(now, r, false) }
+
+// Recent is what was refused lately.
+func (l *Log) Recent() *Recent { return &l.recent }
+
+// denial is a refusal by a rule.
+func denial(by *auth.Principal, a *auth.Access, event string, rule *auth.Rule) Refusal {
+	return Refusal{
+		Event: event, Identity: by.Identity, Username: by.Username, ClientID: by.ClientID, Listener: by.Listener, Address: by.Addr,
+		Topic: string(a.Topic), QoS: a.QoS, Retain: a.Retain, Rule: rule.Text, File: rule.File, Line: rule.Line, Reason: mqtt.NotAuthorized,
+		Why: "a rule denies it",
+	}
+}

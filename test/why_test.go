@@ -1,0 +1,63 @@
+package test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/redoubtmq/redoubt/internal/testkit"
+)
+
+var refTold = regexp.MustCompile(`ref ([0-9a-f]{8})`)
+
+// What a client is told with a refusal finds the rule, its file and line, for the operator;
+// so does the client's name, and the question what it could do now (user-pains 20 to 25).
+func TestWhy(t *testing.T) {
+	t.Parallel()
+	b := start(t, testkit.Options{Rules: "version: 1\nrules:\n  - {id: not-this, deny: all, topics: [\"devices/dev1/private\"]}\n  - {allow: all, topics: [\"devices/${username}/#\"]}\n"})
+	usual := []string{testkit.Need(t, "mosquitto_pub"), "-V", "mqttv5", "-h", "localhost", "-p", port(b), "--cafile", b.CA(), "-u", user, "-m", "x", "-q", "1"}
+	why := func(args ...string) testkit.Run {
+		t.Helper()
+		return testkit.Exec(t, patience, "", append([]string{testkit.Binary(t), "--data-dir", b.DataDir}, args...)...)
+	}
+	wants := func(r testkit.Run, code int, parts ...string) {
+		t.Helper()
+		if r.Code != code {
+			t.Errorf("exit code %d, want %d", r.Code, code)
+		}
+		for _, part := range parts {
+			if !strings.Contains(r.Text(), part) {
+				t.Errorf("it does not say %q:\n%s", part, r.Text())
+			}
+		}
+	}
+
+	r := testkit.Exec(t, patience, "", append(usual, "-P", password, "-i", "pump-1", "-t", "devices/dev1/private")...)
+	told := refTold.FindStringSubmatch(r.Text())
+	if told == nil {
+		t.Fatalf("the client is told no reference:\n%s", r.Text())
+	}
+	if strings.Contains(r.Text(), "rules.yaml") || strings.Contains(r.Text(), "not-this") {
+		t.Errorf("the client is told the rule:\n%s", r.Text())
+	}
+	if _, ok := b.Stderr.WaitFor(patience, 0, "publish denied", told[1], "rules.yaml", "\"line\":3"); !ok {
+		t.Errorf("no line of the log has the reference %s:\n%s", told[1], b.Log())
+	}
+	wants(why("why", told[1]), 0, "publish denied", "devices/dev1/private", "rules.yaml:3", "pump-1", user)
+	wants(why("why", "pump-1"), 0, told[1], "rules.yaml:3")
+
+	if r := testkit.Exec(t, patience, "", append(usual, "-P", "wrong", "-i", "pump-9", "-t", "devices/dev1/x")...); r.Code == 0 {
+		t.Error("a wrong password is taken")
+	}
+	wants(why("why", "pump-9"), 0, "CONNECT refused", "wrong password", "pump-9", "127.0.0.1")
+
+	s := sub(t, b, "mqttv5", "devices/"+user+"/#", "-i", "pump-2")
+	wants(why("why", "pump-2", "publish", "devices/"+user+"/t", "--qos", "1"), 0, "allow", "rules.yaml:4", "connected")
+	wants(why("why", "pump-2", "publish", "devices/dev1/private"), 1, "deny: 0x87", "rules.yaml:3 (not-this)")
+	wants(why("why", "pump-2", "subscribe", "#"), 1, "deny: 0x87", "last rule of every policy")
+	wants(why("can-i", "pump-2", "subscribe", "devices/"+user+"/+"), 0, "yes")
+	wants(why("can-i", "pump-2", "subscribe", "other/+"), 1, "no")
+	wants(why("why", "pump-2", "publish", "a/b/c/d/e/f/g/h/i/j/k/l"), 1, "limits.topic_levels")
+	wants(why("why", "nobody-here", "publish", "x"), 1, "no session")
+	s.Stop()
+}
