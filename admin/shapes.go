@@ -92,6 +92,14 @@ type SessionState struct {
 	PendingCnt       int        `json:"pending_cnt" doc:"Publishes received and not settled."`
 	Dropped          Dropped    `json:"dropped" doc:"Messages this session lost, by reason."`
 	Rates            []RateUse  `json:"rates,omitempty" doc:"What the client has spent of its own rates; those without a limit are left out."`
+	User             UserHas    `json:"user_has" doc:"About how much the user has of what all share on the disk (limits.identity_share)."`
+}
+
+// UserHas is what an identity has on the disk, whatever number of clients it has.
+type UserHas struct {
+	RetainedMessages int   `json:"retained_messages" doc:"Retained messages that it has published."`
+	RetainedBytes    int64 `json:"retained_bytes" doc:"Their bytes."`
+	StoredBytes      int64 `json:"stored_bytes" doc:"Bytes that it has published and the store keeps apart for sessions that have not come for them."`
 }
 
 // RateUse is how much of a rate is spent.
@@ -136,6 +144,7 @@ func clientInfo(c *conn.ClientInfo) ClientInfo {
 		MqueueDropped: c.Dropped.Total(), AwaitingRelCnt: f.AwaitingRel, AwaitingRelMax: f.AwaitingRelMax, PendingCnt: f.Pending,
 		Dropped: Dropped{QueueFull: c.Dropped.QueueFull, Expired: c.Dropped.Expired, TooLarge: c.Dropped.TooLarge, Offline: c.Dropped.Offline, Overload: c.Dropped.Overload},
 		Rates:   ratesOf(c),
+		User:    UserHas(c.Has),
 	}, Memory: memoryOf(c)}
 	return out
 }

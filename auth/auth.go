@@ -51,7 +51,10 @@ type Request struct {
 	Addr                         netip.Addr
 	Port                         uint16 // of the remote address; 0 on a unix socket
 	Version                      byte   // protocol level: 3, 4 or 5
-	Certificate                  Certificate
+	// Known says that whoever it is has proved who he is lately, or has shown a certificate:
+	// where checks wait for one another, he need not wait for strangers. It proves nothing.
+	Known       bool
+	Certificate Certificate
 }
 
 // Certificate is one the client has shown and the listener has accepted; the zero

@@ -43,6 +43,7 @@ type Settings struct {
 	Subscriptions         int // per session
 	WildcardSubscriptions int // per session
 	SessionsTotal         int // of the node, offline ones included (A066)
+	IdentityShare         int // percent that one identity may have of what is on the disk, where that is scarce; 0 and 100: all
 	SubscriptionsTotal    int // of the node; 0: not limited
 	Takeovers             int // of one session in a row, then one a second; 0: not limited (A057)
 	Rates
@@ -171,8 +172,9 @@ func New(o Options) *Broker {
 // Settings are those in force.
 func (b *Broker) Settings() *Settings { return b.settings.Load() }
 
-// Apply replaces the settings; s must be nobody else's. Running sessions get the new
-// limits with their next connection; rates and what is judged per packet change at once.
+// Apply replaces the settings; s must be nobody else's. Rates and what is judged per packet
+// change at once; limits of the sessions that are there with Home.SettingsChanged, which is
+// to be called for every home then.
 // One call at a time.
 func (b *Broker) Apply(s *Settings) {
 	s.generation = b.Settings().generation + 1

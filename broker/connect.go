@@ -22,6 +22,8 @@ type Peer struct {
 	Chain    string // authentication chain of the listener
 	// Certificate is what the client has shown and the listener accepted.
 	Certificate auth.Certificate
+	// Known: see auth.Request.
+	Known bool
 }
 
 // Check judges a CONNECT by itself, before anybody is asked who it is, and gives
@@ -89,7 +91,7 @@ func (b *Broker) Authenticate(c *mqtt.Connect, from Peer, done func(auth.Result)
 	chain.Authenticate(&auth.Request{
 		ClientID: c.ClientID, Username: c.Username, HasUsername: c.HasUsername,
 		HasPassword: c.HasPassword, Password: secret.New(c.Password),
-		Addr: from.Addr, Port: from.Port, Listener: from.Listener, Version: byte(c.Version), Certificate: from.Certificate,
+		Addr: from.Addr, Port: from.Port, Listener: from.Listener, Version: byte(c.Version), Certificate: from.Certificate, Known: from.Known,
 	}, done)
 }
 
@@ -100,7 +102,7 @@ func (b *Broker) Begin(c *mqtt.Connect, from Peer) (auth.Exchange, *mqtt.Error) 
 	if chain := (*b.authn.Load())[from.Chain]; chain != nil {
 		e, ok := chain.Begin(c.AuthMethod, &auth.Request{
 			ClientID: c.ClientID, Username: c.Username, HasUsername: c.HasUsername,
-			Addr: from.Addr, Port: from.Port, Listener: from.Listener, Version: byte(c.Version), Certificate: from.Certificate,
+			Addr: from.Addr, Port: from.Port, Listener: from.Listener, Version: byte(c.Version), Certificate: from.Certificate, Known: from.Known,
 		})
 		if ok {
 			return e, nil

@@ -35,19 +35,20 @@ type Durable struct {
 
 // backing is what a broker has beside Durable.
 type backing struct {
-	durable *Durable // nil: nothing outlives the process
-	filters *filters
-	lines   *lines // nil with durable
-	fair    fairTotals
-	origins origins
-	applier applier
-	begun   atomic.Uint64 // messages up to this one may have been given out already
-	told    atomic.Uint64 // and those up to this one have been
-	full    atomic.Bool   // the log is as large as the operator allows
-	gates   []*gate       // by home
-	all     []*Home       // by home; complete before anything is applied
-	abroad  abroad
-	reads   reads // that sessions wait for
+	durable  *Durable // nil: nothing outlives the process
+	filters  *filters
+	lines    *lines // nil with durable
+	fair     fairTotals
+	origins  origins
+	applier  applier
+	begun    atomic.Uint64 // messages up to this one may have been given out already
+	told     atomic.Uint64 // and those up to this one have been
+	full     atomic.Bool   // the log is as large as the operator allows
+	gates    []*gate       // by home
+	all      []*Home       // by home; complete before anything is applied
+	abroad   abroad
+	reads    reads // that sessions wait for
+	scarcity scarcity
 }
 
 func (b *Broker) back(d *Durable, homes int) {
@@ -89,6 +90,8 @@ type Index interface {
 	Read(ctx context.Context, seqs []store.Seq, fn func(seq store.Seq, rec *store.Record, m *fact.Message) error) (lost int, err error)
 	Reached() store.Seq
 	RetainedCount() (messages int, bytes int64)
+	RetainedBy(id fact.AuthorID) (messages int, bytes int64)
+	RescuedBy(id fact.AuthorID) (bytes int64)
 	RetainedFrom(ctx context.Context, atLeast store.Seq, from []byte, fn func(row *view.RetainedRow) (next []byte, done bool, err error)) (asOf store.Seq, err error)
 }
 

@@ -201,11 +201,30 @@ func TestAWillOverACrashAtEachStep(t *testing.T) {
 // A deleted user leaves nothing in the log either: no will speaks for it and nothing
 // waits for who gets the name next.
 func TestADeletedUserLeavesNothingInTheLog(t *testing.T) {
-	for _, online := range []bool{true, false} {
+	for _, delay := range []uint32{0, 60} {
+		deletedUserLeavesNothing(t, true, delay)
+	}
+	deletedUserLeavesNothing(t, false, 60)
+}
+
+// The will is of QoS 1, so that the log has it for the watch if it is sent at any time.
+func deletedUserLeavesNothing(t *testing.T, online bool, delay uint32) {
+	w := mqtt.Will{Topic: "open/will", Payload: []byte("gone"), QoS: 1, DelaySeconds: delay}
+	for _, deleted := range []bool{false, true} {
 		k := newKeptDesk(t, 1)
-		watch, c := k.join(0, "watch", long), k.join(0, "c", will(mqtt.Will{Topic: "open/will", Payload: []byte("gone"), DelaySeconds: 60}))
+		watch, c := k.join(0, "watch", long), k.join(0, "c", will(w))
 		k.hears(watch, "open/will", 1)
 		k.hears(c, "open/#", 1)
+		if !deleted { // the rig would notice one that is sent
+			c.cut()
+			k.rest()
+			k.crash()
+			k.pass(time.Hour / 2)
+			if got := k.drink(k.back("watch", long)); got != "gone" {
+				t.Fatalf("delay %d: of who is only away the watch received %q", delay, got)
+			}
+			continue
+		}
 		if !online {
 			c.cut()
 			k.rest()
@@ -213,15 +232,15 @@ func TestADeletedUserLeavesNothingInTheLog(t *testing.T) {
 		k.homes[0].Revoke(k.now, map[string]bool{"c": true})
 		k.rest()
 		if n := k.sessions(); n != 1 {
-			t.Errorf("online %v: %d sessions", online, n)
+			t.Errorf("online %v, delay %d: %d sessions", online, delay, n)
 		}
 		k.crash()
 		k.pass(time.Hour / 2)
 		if got := k.drink(k.back("watch", long)); got != "" {
-			t.Errorf("online %v: the watch received %q", online, got)
+			t.Errorf("online %v, delay %d: the watch received %q", online, delay, got)
 		}
 		if _, present := k.arrive("c"); present {
-			t.Errorf("online %v: who gets the name next has the session", online)
+			t.Errorf("online %v, delay %d: who gets the name next has the session", online, delay)
 		}
 	}
 }

@@ -60,6 +60,7 @@ type keeping struct {
 	astray   astray
 	queues   map[fact.FilterID]*queue
 	parting  map[store.SID]*parting // sessions that have ended, of which the log has not heard
+	authors  []authorName           // nil: nobody was named
 }
 
 // scratch is memory that one call uses and the next one uses again.
@@ -356,6 +357,7 @@ func (h *Home) NextTick() time.Time {
 func (h *Home) Turn(now time.Time) {
 	h.judgeSome(now)
 	h.banSome(now)
+	h.relimitSome(now)
 	h.replaySome(now)
 	if h.kept() {
 		h.saveSome(now)

@@ -34,6 +34,7 @@ type SessionInfo struct {
 	Conn  ConnRef // means nothing while offline
 	Held  session.Held
 	Rates Spending
+	Has   Belongings // the identity, on the disk
 	session.Info
 }
 
@@ -56,7 +57,7 @@ func (h *Home) Walk(at *Place, want *Selection, effort int, fn func(SessionInfo)
 			continue
 		}
 		effort -= rowEffort
-		if !fn(SessionInfo{Key: r.s.Key, By: r.by, Ref: r.ref, Conn: r.conn, Held: r.s.Held(), Rates: h.spending(r), Info: r.info()}) {
+		if !fn(SessionInfo{Key: r.s.Key, By: r.by, Ref: r.ref, Conn: r.conn, Held: r.s.Held(), Rates: h.spending(r), Has: h.belongings(r.s.Key.Mountpoint, r.s.Key.Identity), Info: r.info()}) {
 			return false
 		}
 	}

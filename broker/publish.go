@@ -205,7 +205,7 @@ func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode
 		h.count.Inc(metrics.MessagesUnmatched)
 		return mqtt.NoMatchingSubscribers, w
 	}
-	if h.b.full.Load() && (wanted || a.logged && h.mayWait()) {
+	if (wanted || a.logged && h.mayWait()) && (h.b.full.Load() || h.hoardsStore(now, &a)) {
 		h.count.Inc(metrics.StoreRefused)
 		return mqtt.QuotaExceeded, w
 	}
@@ -277,22 +277,24 @@ func (h *Home) retain(now time.Time, a author, m publication) (rc mqtt.ReasonCod
 		m.frame = h.frame(now, a, m)
 		defer m.frame.Release()
 	}
+	kind := store.Retain // [MQTT-3.3.1-8]
+	if len(m.frame.Payload()) == 0 {
+		kind = store.Unretain // [MQTT-3.3.1-6]
+	}
+	frees := kind == store.Unretain && h.b.retained.Frees(m.name) // what makes room is taken where there is none
 	switch {
-	case h.b.full.Load():
+	case !frees && h.b.full.Load():
 		h.count.Inc(metrics.StoreRefused)
 		return mqtt.QuotaExceeded, w
-	case !h.b.retained.Room(m.frame):
+	case kind == store.Retain && (!h.b.retained.Room(m.frame) || h.hoardsRetained(now, &a, m.frame)):
 		h.count.Inc(metrics.RetainedRefused)
 		return mqtt.QuotaExceeded, w
 	}
 	h.scratch.to.ids, h.scratch.to.broad = h.scratch.to.ids[:0], false
 	joined := h.b.filters.joined.Load()
-	if m.qos > 0 {
-		h.wanted(m.name)
-	}
-	kind := store.Retain // [MQTT-3.3.1-8]
-	if len(m.frame.Payload()) == 0 {
-		kind = store.Unretain // [MQTT-3.3.1-6]
+	if m.qos > 0 && h.wanted(m.name) && !frees && h.hoardsStore(now, &a) {
+		h.count.Inc(metrics.StoreRefused)
+		return mqtt.QuotaExceeded, w
 	}
 	w = wait{ticket: h.recordMessage(now, a, m.frame, kind, h.scratch.to), retain: true}
 	if m.qos > 0 {

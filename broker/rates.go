@@ -145,6 +145,8 @@ type pacing struct {
 	at      time.Time
 	shares  map[*limit.Fair]*limit.Share
 	ledger  ledger
+
+	relimiting relimiting
 }
 
 // paceEvery is how often those that are held back are looked at.

@@ -137,7 +137,7 @@ func (h *Home) recordMessage(now time.Time, a author, f *mqtt.Frame, kind store.
 	body := &h.scratch.message
 	*body = fact.Message{
 		Topic: f.Topic(), Props: f.Props(), Payload: f.Payload(), QoS: uint8(f.QoS), Retain: f.Retain, ExpiresAt: f.ExpiresAt,
-		Filters: to.ids, Broad: to.broad,
+		Filters: to.ids, Broad: to.broad, By: h.name(&a),
 	}
 	h.journal.body = body.Append(h.journal.body)
 	*body = fact.Message{}

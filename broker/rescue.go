@@ -107,12 +107,7 @@ func (h *Home) Wants(below store.Seq) *Wants {
 		if d.lag.first == 0 || d.lag.first >= below {
 			continue
 		}
-		w.After = min(w.After, d.pos)
-		for i := range d.subs {
-			if s := &d.subs[i]; s.id != 0 && s.start != unknown {
-				w.note(s.id, max(d.pos, s.start))
-			}
-		}
+		w.lags(d)
 	}
 	return w
 }
@@ -169,12 +164,16 @@ type Surplus struct {
 }
 
 // Surplus are the sessions of this home that lag from below below on and are over their
-// limits.
-func (h *Home) Surplus(below store.Seq) (list []*Surplus) {
-	most := h.queueMax()
+// limits, or over those of an identity whose sessions have too much together.
+func (h *Home) Surplus(below store.Seq, hoards Hoards) (list []*Surplus) {
+	all := h.queueMax()
 	for _, r := range h.slots {
 		if r == nil || r.log == nil || r.log.lag.first == 0 || r.log.lag.first >= below {
 			continue
+		}
+		most := all
+		if bytes, less := hoards[hoarderOf(r)]; less {
+			most.bytes = min(most.bytes, bytes)
 		}
 		if d := r.log; d.lag.messages > most.messages || d.lag.bytes > most.bytes {
 			list = append(list, &Surplus{Key: r.s.Key, ref: r.ref, query: d.backlog(), known: d.known, waits: d.lag, limits: most})
@@ -234,12 +233,12 @@ type Each func(fn func(now time.Time, h *Home))
 
 // Enforce makes sessions that lag from below below on forgo what is over their limits, and
 // answers how many messages that were. It waits for the disk and for the homes. Groups do
-// so soon after.
-func Enforce(each Each, ix Index, below store.Seq) (dropped int, err error) {
+// so soon after. hoards are who gets less than the limits say; nil: nobody.
+func Enforce(each Each, ix Index, below store.Seq, hoards Hoards) (dropped int, err error) {
 	var mu sync.Mutex // guards what the homes add to
 	lists := make(map[int][]*Surplus)
 	each(func(now time.Time, h *Home) {
-		list := h.Surplus(below)
+		list := h.Surplus(below, hoards)
 		h.enforceLines(now)
 		mu.Lock()
 		defer mu.Unlock()

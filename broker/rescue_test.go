@@ -36,7 +36,7 @@ func (k *keptDesk) shed() (dropped, rescued int) {
 	k.t.Helper()
 	k.rest()
 	below := k.b.Told() + 1
-	dropped, err := Enforce(k.each, k.view, below)
+	dropped, err := Enforce(k.each, k.view, below, nil)
 	if err != nil {
 		k.t.Fatal(err)
 	}

@@ -225,6 +225,7 @@ type NodeLimits struct {
 	MqueueBytesTotal      Size           `yaml:"mqueue_bytes_total"`
 	RetainedMessagesTotal int            `yaml:"retained_messages_total"`
 	RetainedBytesTotal    Size           `yaml:"retained_bytes_total"`
+	IdentityShare         int            `yaml:"identity_share"`    // percent
 	RetainedMemory        Size           `yaml:"retained_memory"`   // of RetainedBytesTotal; the rest is read from the store
 	ConnectionsTotal      Count          `yaml:"connections_total"` // Auto: from the open file limit
 	HandshakesTotal       int            `yaml:"handshakes_total"`

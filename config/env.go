@@ -1,6 +1,7 @@
 package config
 
 import (
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -49,7 +50,7 @@ func settings(env, ignore []string) []variable {
 func (l *loader) env(vars []variable, c *Config) {
 	for _, v := range vars {
 		at := Origin{Kind: FromEnv, Name: v.name}
-		d := l.layer(func(*yaml.Node) Origin { return at }, "")
+		d := l.layer(func(*yaml.Node) Origin { return at }, here())
 		names, row := findEnv(c, strings.Split(strings.ToLower(strings.TrimPrefix(v.name, EnvPrefix)), "__"))
 		if names == nil {
 			l.problems.add(Problem{Origin: at, What: "This variable sets nothing. " + suggestEnv(c, v.name)})
@@ -65,6 +66,16 @@ func (l *loader) env(vars []variable, c *Config) {
 		n = document(names, n)
 		d.into(n, n, "", "", reflect.ValueOf(c).Elem())
 	}
+}
+
+// here is the directory that relative paths of the environment begin at: what
+// they name must not depend on where somebody stands who asks later. "" where there is none.
+func here() string {
+	dir, err := filepath.Abs("")
+	if err != nil {
+		return ""
+	}
+	return dir
 }
 
 // node is the value of a variable, or of redoubt config set, as a file would have it;

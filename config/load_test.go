@@ -153,3 +153,24 @@ func TestAliasesAreBounded(t *testing.T) {
 	_, err = loadText("limits: {" + strings.Repeat("q"+strings.Repeat("x", 50)+": 1, ", 10_000) + "}")
 	refusal(t, err)
 }
+
+// A relative path of the environment is where the process began, whoever asks later: what
+// is printed and what is stored names one place.
+func TestARelativePathOfTheEnvironmentIsMadeAbsolute(t *testing.T) {
+	dir, err := filepath.Abs("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := []string{"REDOUBT_NODE__DATA_DIR=data", "REDOUBT_ADMIN__SOCKET=/run/x/../admin.sock", "REDOUBT_LISTENERS__MQTTS__TLS__CLIENT_CA=[a.pem, /b.pem]"}
+	l, err := Load(Options{File: write(t, "redoubt.yaml", "listeners: {mqtts: {tls: {client_cert: required}}}\n"), Env: env, Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := l.Config
+	if want := filepath.Join(dir, "data"); c.Node.DataDir != want || c.Admin.Socket != "/run/admin.sock" {
+		t.Errorf("%s and %s", c.Node.DataDir, c.Admin.Socket)
+	}
+	if ca := c.Listeners["mqtts"].TLS.ClientCA; len(ca) != 2 || ca[0] != filepath.Join(dir, "a.pem") || ca[1] != "/b.pem" {
+		t.Errorf("%q", ca)
+	}
+}

@@ -27,7 +27,7 @@ const (
 	KindPrefixes Kind = "numbers by prefix"   // "/24": 500
 	KindString   Kind = "text"                // one line
 	KindName     Kind = "name"                // names an entry of another section
-	KindPath     Kind = "path"                // made absolute when read from a file
+	KindPath     Kind = "path"                // made absolute: beside the file it is in, or where the process began
 	KindSecret   Kind = "secret by reference" // file:PATH or credential:NAME
 	KindEnum     Kind = "choice"
 	KindInt      Kind = "number"
@@ -43,7 +43,7 @@ const (
 	KindBinds    Kind = "list of addresses"
 	KindOrigins  Kind = "list of origins"
 	KindHosts    Kind = "list of host names"
-	KindPaths    Kind = "list of paths" // each made absolute when read from a file
+	KindPaths    Kind = "list of paths" // each made absolute, too
 	KindTexts    Kind = "list of texts" // each of the form of the row
 	KindNetworks Kind = "list of networks"
 	KindAccess   Kind = "list of access rules" // the first that matches decides
@@ -181,7 +181,6 @@ type notBuilt struct{ key, value, part string }
 
 const (
 	partTrust   = "transport trust (client certificates and revocation)"
-	partFlood   = "the listeners that are left (QUIC, unix sockets)"
 	partBackup  = "backup and restore"
 	partControl = "the control plane (HTTPS API and dashboard)"
 	partAudit   = "the audit trail"

@@ -96,7 +96,7 @@ func (l *Loop) verdict(c *Conn, r *auth.Result) {
 		return
 	}
 	if r.Outcome != auth.Allow {
-		l.count.Inc(authnMetric(r))
+		l.count.Inc(c.authnMetric(r))
 		l.refuse(c, &mqtt.Error{Reason: r.Reason, Detail: r.Detail}, c.hello.connect.MaximumPacketSize)
 		return
 	}
@@ -229,13 +229,16 @@ func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) (ref audit.Ref) {
 	return ref
 }
 
-func authnMetric(r *auth.Result) metrics.ID {
+func (c *Conn) authnMetric(r *auth.Result) metrics.ID {
 	switch r.Reason {
 	case mqtt.ServerBusy:
 		return metrics.AuthnUnavailableBusy
 	case mqtt.ServerUnavailable:
 		return metrics.AuthnUnavailableBackend
 	case mqtt.BadUserNameOrPassword, mqtt.NotAuthorized:
+		if c.auth == nil && c.hello != nil && !c.hello.connect.HasPassword && len(c.sock.Shown()) == 0 {
+			return metrics.AuthnFailureNoCredentials
+		}
 		return metrics.AuthnFailureCredentials
 	case mqtt.BadAuthenticationMethod:
 		return metrics.AuthnFailureMethod

@@ -76,7 +76,7 @@ func (c *Conn) listens() bool {
 
 // peer is what the broker is told of where c came from.
 func (c *Conn) peer() broker.Peer {
-	return broker.Peer{Addr: c.from.Addr(), Port: c.from.Port(), Listener: c.listener.Name, Chain: c.listener.Chain, Certificate: c.certificate()}
+	return broker.Peer{Addr: c.from.Addr(), Port: c.from.Port(), Listener: c.listener.Name, Chain: c.listener.Chain, Certificate: c.certificate(), Known: c.place.Known()}
 }
 
 // arrival is a CONNECT on its way to a session.

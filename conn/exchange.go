@@ -129,7 +129,7 @@ func (l *Loop) reauthenticated(c *Conn, r *auth.Result) {
 		l.count.Inc(metrics.AuthnSuccess)
 		return
 	}
-	l.count.Inc(authnMetric(r))
+	l.count.Inc(c.authnMetric(r))
 	l.server.broker.Log().Stranger(l.now, slog.LevelWarn, "re-authentication refused, closed", c.from.Addr(), r.Reason.String(),
 		slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name), slog.String("client_id", x.connect.ClientID),
 		slog.String("method", x.method), slog.String("why", r.Detail))

@@ -119,6 +119,9 @@ func (l *Loop) overdue(c *Conn) {
 		default:
 			l.count.Inc(metrics.HandshakesFailedTimeout)
 		}
+		if c.stage == authenticating && c.hello.until.IsZero() { // it waited for a verdict, and there was none
+			l.count.Inc(metrics.AuthnUnavailableTimeout)
+		}
 		l.refused(c, whyOverdue, nil)
 		l.abort(c, broker.CauseConnectTimeout)
 	case open:

@@ -32,6 +32,7 @@ type Door struct {
 	shakes               *limit.Handshakes
 	turns                *limit.Turns
 	known                *limit.Known
+	sharing              atomic.Bool  // the known have a share
 	seconds              atomic.Int64 // Unix time of the last admission or sweep
 	connectDeadlineNanos atomic.Int64
 	count                *metrics.Shard

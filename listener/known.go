@@ -33,6 +33,12 @@ func (a *Admission) Proven() {
 	a.guest.Prove()
 }
 
+// Known tells whether this client is known, while limits.known_share gives the known
+// anything.
+func (a *Admission) Known() bool {
+	return a.known && a.door != nil && a.door.sharing.Load()
+}
+
 // gone is the end of a connection that was accepted.
 func (a *Admission) gone() {
 	if a.accepted {
@@ -50,6 +56,7 @@ func (d *Door) knows(now time.Time, a *Admission) bool {
 
 // share puts limits.known_share in force.
 func (d *Door) share(percent int) {
+	d.sharing.Store(percent > 0)
 	for _, w := range []*limit.Waiting{d.strangers, d.shakers} {
 		w.SetShare(percent)
 	}

@@ -112,7 +112,6 @@ var (
 	AuthnFailureCredentials   = authnFailure.of("reason", "bad_user_name_or_password")
 	AuthnFailureNoCredentials = authnFailure.of("reason", "no_credentials")
 	AuthnFailureMethod        = authnFailure.of("reason", "bad_authentication_method")
-	AuthnFailureClientID      = authnFailure.of("reason", "client_identifier_not_valid")
 	AuthnFailureOther         = authnFailure.of("reason", "other")
 	authnUnavailable          = family{"redoubt_authn_unavailable_total", "CONNECT packets refused because no verdict could be reached, by reason.", counter}
 	AuthnUnavailableBusy      = authnUnavailable.of("reason", "busy")
@@ -166,6 +165,9 @@ var (
 	RetainedOwn       = level("redoubt_retained_messages_own", "Retained messages of the broker's own, under $SYS; they count against limits.retained_messages_total.")
 	RetainedBytes     = level("redoubt_retained_bytes", "Bytes of retained messages held, with the broker's own (limits.retained_bytes_total).")
 	RetainedRefused   = count("redoubt_retained_refused_total", "Retained messages refused because the store is at its limit.")
+	hoarded           = family{"redoubt_identity_share_refused_total", "Publishes refused because the user has more than limits.identity_share of something that is scarce.", counter}
+	RetainedHoarded   = hoarded.of("of", "retained")
+	StoreHoarded      = hoarded.of("of", "store")
 	DelayedMessages   = level("redoubt_delayed_messages", "Delayed messages waiting for their time.")
 	DelayedPublished  = count("redoubt_delayed_published_total", "Delayed messages whose time came.")
 	DelayedRefused    = count("redoubt_delayed_refused_total", "Delayed messages refused because a limit of theirs is reached.")

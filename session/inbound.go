@@ -19,7 +19,7 @@ func (s *Session) ResolveAlias(p *mqtt.Publish) ([]byte, error) {
 	if !p.HasTopicAlias {
 		return p.Topic, nil
 	}
-	if int(p.TopicAlias) > s.lim.AliasInMax {
+	if p.TopicAlias > s.conn.aliasIn {
 		return nil, &mqtt.Error{Reason: mqtt.TopicAliasInvalid, Rule: "MQTT-3.3.2-9", Detail: "topic alias over the Topic Alias Maximum"}
 	}
 	if len(p.Topic) > 0 {
@@ -47,10 +47,10 @@ func (s *Session) Receive(p *mqtt.Publish) (again bool, err error) {
 		return false, nil // it is counted already, and its caller finds it in the ring
 	}
 	open2 := len(s.in.awaitingRel) + s.in.unsettled[2] // the unsettled ones will await PUBREL
-	if s.conn.version == mqtt.V5 && open2+s.in.unsettled[1] >= s.lim.ReceiveMaximum {
+	if s.conn.version == mqtt.V5 && open2+s.in.unsettled[1] >= int(s.conn.receiveMax) {
 		return false, &mqtt.Error{Reason: mqtt.ReceiveMaximumExceeded, Rule: "MQTT-3.3.4-7", Detail: "more messages under way than the Receive Maximum"}
 	}
-	if p.QoS == 2 && open2 >= s.lim.AwaitingRelMax {
+	if p.QoS == 2 && open2 >= max(s.lim.AwaitingRelMax, int(s.conn.promised)) {
 		return false, &mqtt.Error{Reason: mqtt.ReceiveMaximumExceeded, Detail: "too many QoS 2 messages await their PUBREL"}
 	}
 	return false, nil

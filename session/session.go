@@ -75,10 +75,14 @@ type connState struct {
 	version   mqtt.Version
 	online    bool
 	congested bool // the socket does not take more: queue, do not send
-	window    int  // min(client's Receive Maximum, InflightMax)
-	sizeMax   uint32
-	aliasMax  int      // aliases the client takes from us
-	aliases   aliasOut // told to the client; nil: none yet
+	// What CONNACK has told holds for the connection, whatever the limits become.
+	receiveMax, aliasIn uint16
+	window              int // min(clientMax, InflightMax)
+	sizeMax             uint32
+	clientMax           uint16   // the client's Receive Maximum
+	promised            uint16   // QoS 2 messages that it may have under way by what it was told
+	aliasMax            int      // aliases the client takes from us
+	aliases             aliasOut // told to the client; nil: none yet
 }
 
 // Drops counts messages a session lost, by reason.
@@ -112,6 +116,11 @@ func (s *Session) Attach(now time.Time, a Attachment, out []Out) []Out {
 		window:   min(int(a.ReceiveMaximum), s.lim.InflightMax),
 		sizeMax:  a.MaximumPacketSize,
 		aliasMax: min(int(a.AliasMaximum), s.lim.AliasOutMax),
+
+		clientMax: a.ReceiveMaximum, receiveMax: told(s.lim.ReceiveMaximum), aliasIn: told(s.lim.AliasInMax),
+	}
+	if a.Version == mqtt.V5 {
+		s.conn.promised = told(min(s.lim.ReceiveMaximum, s.lim.AwaitingRelMax))
 	}
 	s.arm(a)
 	s.in.rewind()
@@ -131,10 +140,25 @@ func (s *Session) Fits(bytes int) bool {
 	return s.conn.sizeMax == 0 || bytes <= int(s.conn.sizeMax)
 }
 
-// Limit replaces the limits, after a reload. What is already queued stays; the
-// new numbers bind from the next message on, and the window from the next
-// Attach on.
+// told is a limit as CONNACK tells it, at most 65,535.
+func told(most int) uint16 { return uint16(min(max(most, 0), 65535)) } //nolint:gosec // within the range
+
+// Limit replaces the limits of a session whose client is about to Attach.
 func (s *Session) Limit(lim *Limits) { s.lim = lim }
+
+// Relimit replaces the limits, after a reload, and appends to out what may be sent now.
+// Nothing goes because of it: what is under way in either direction stays until it is
+// acknowledged, and what waits stays until the next message comes to a queue that is over
+// its limits, which then drops as a full one does. What CONNACK has told the client, its
+// Receive Maximum and Topic Alias Maximum, holds until it connects again.
+func (s *Session) Relimit(now time.Time, lim *Limits, out []Out) []Out {
+	s.lim = lim
+	if !s.conn.online {
+		return out
+	}
+	s.conn.window = min(int(s.conn.clientMax), lim.InflightMax)
+	return s.Pump(now, out)
+}
 
 // Congest tells the session that its socket takes no more: messages wait in the
 // mqueue until Writable.

@@ -19,26 +19,53 @@ type job struct {
 // there and not for all that a flood has sent. When the queue is full, the prefix
 // that has the most in it gives one up for one that has less. It never blocks the
 // side that pushes.
+//
+// Clients who have proved who they are lately (auth.Request.Known) have every second
+// check while any of them waits, and half of the places while they want them: from
+// however many networks wrong passwords come, a known client waits behind others who
+// are known and as many checks of strangers. Its prefix counts apart from the strangers in it.
 type queue struct {
 	mu     sync.Mutex // guards everything below
 	ready  sync.Cond  // on mu: there are more jobs, or closed
 	closed bool
 	size   int
 	n      int
-	share  int // most jobs of one prefix, those being hashed included
-	from   map[netip.Prefix]*waiting
-	turn   *waiting // whose turn it is; nil: nobody waits
+	share  int // most jobs of one source, those being hashed included
+	from   map[source]*waiting
+	rings  [2]ring // of strangers and of the known, by source.known
+	last   int     // whose turn it was
 }
 
-// waiting is one prefix.
+// source is who is counted as one.
+type source struct {
+	at    netip.Prefix
+	known int // 1: who is known in it
+}
+
+func sourceOf(req *auth.Request) source {
+	s := source{at: prefixOf(req.Addr)}
+	if req.Known {
+		s.known = 1
+	}
+	return s
+}
+
+// ring is sources that have jobs, in the order of their turns.
+type ring struct {
+	turn *waiting // whose turn it is; nil: nobody waits
+	n    int      // jobs of all of them
+}
+
+// waiting is one source.
 type waiting struct {
 	jobs       []job // oldest first
 	hashed     int   // of it, at the moment
+	of         source
 	next, prev *waiting
 }
 
 func newQueue(size, share int) *queue {
-	q := &queue{size: size, share: share, from: map[netip.Prefix]*waiting{}}
+	q := &queue{size: size, share: share, from: map[source]*waiting{}}
 	q.ready.L = &q.mu
 	return q
 }
@@ -52,10 +79,10 @@ const (
 // push answers why the job was not taken, or "". out is a job that had to make
 // room and is to be refused; its done is nil if there is none.
 func (q *queue) push(j job) (refusal string, out job) {
-	at := prefixOf(j.req.Addr)
+	of := sourceOf(j.req)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w := q.from[at]
+	w := q.from[of]
 	had := 0
 	if w != nil {
 		had = len(w.jobs) + w.hashed
@@ -66,32 +93,55 @@ func (q *queue) push(j job) (refusal string, out job) {
 	case had >= q.share:
 		return prefixFull, job{}
 	case q.n == q.size:
-		heaviest := q.heaviest()
-		if heaviest == nil || len(heaviest.jobs) <= had+1 {
+		v := q.victim(of, had)
+		if v == nil {
 			return queueFull, job{}
 		}
-		last := len(heaviest.jobs) - 1 // it has waited least
-		out, heaviest.jobs[last] = heaviest.jobs[last], job{}
-		heaviest.jobs = heaviest.jobs[:last]
-		q.n--
+		last := len(v.jobs) - 1 // it has waited least
+		out, v.jobs[last] = v.jobs[last], job{}
+		v.jobs = v.jobs[:last]
+		q.less(v)
 	}
 	if w == nil {
-		w = &waiting{}
-		q.from[at] = w
+		w = &waiting{of: of}
+		q.from[of] = w
 	}
+	r := &q.rings[of.known]
 	if len(w.jobs) == 0 {
-		q.enter(w)
+		r.enter(w)
 	}
 	w.jobs = append(w.jobs, j)
 	q.n++
+	r.n++
 	q.ready.Signal()
 	return "", out
 }
 
-// heaviest is the prefix with the most jobs that wait. It looks at all: at most as
+// victim is who gives up a job for one of a source that has had; nil: nobody. A known
+// client takes a stranger's place while the known have less than half of them, and no
+// stranger takes one of that half.
+func (q *queue) victim(of source, had int) *waiting {
+	strangers, known := &q.rings[0], &q.rings[1]
+	within := 2*known.n < q.size
+	most := strangers.heaviest()
+	if of.known == 1 && within && most != nil {
+		return most
+	}
+	if of.known == 1 || !within {
+		if k := known.heaviest(); most == nil || k != nil && len(k.jobs) > len(most.jobs) {
+			most = k
+		}
+	}
+	if most == nil || len(most.jobs) <= had+1 {
+		return nil
+	}
+	return most
+}
+
+// heaviest is the source with the most jobs that wait. It looks at all: at most as
 // many as the queue has places, and only when it is full.
-func (q *queue) heaviest() (most *waiting) {
-	for w, first := q.turn, true; w != nil && (first || w != q.turn); w, first = w.next, false {
+func (r *ring) heaviest() (most *waiting) {
+	for w, first := r.turn, true; w != nil && (first || w != r.turn); w, first = w.next, false {
 		if most == nil || len(w.jobs) > len(most.jobs) {
 			most = w
 		}
@@ -100,14 +150,36 @@ func (q *queue) heaviest() (most *waiting) {
 }
 
 // enter lists w as the last to have its turn.
-func (q *queue) enter(w *waiting) {
-	if q.turn == nil {
+func (r *ring) enter(w *waiting) {
+	if r.turn == nil {
 		w.next, w.prev = w, w
-		q.turn = w
+		r.turn = w
 		return
 	}
-	w.next, w.prev = q.turn, q.turn.prev
+	w.next, w.prev = r.turn, r.turn.prev
 	w.prev.next, w.next.prev = w, w
+}
+
+// less counts a job out that w has no more.
+func (q *queue) less(w *waiting) {
+	r := &q.rings[w.of.known]
+	q.n--
+	r.n--
+	if len(w.jobs) > 0 {
+		return
+	}
+	w.jobs = nil
+	w.next.prev, w.prev.next = w.prev, w.next
+	switch {
+	case w.next == w:
+		r.turn = nil
+	case r.turn == w:
+		r.turn = w.next
+	}
+	w.next, w.prev = nil, nil
+	if w.hashed == 0 {
+		delete(q.from, w.of)
+	}
 }
 
 // pop waits for a job. open is false once the queue is closed: what still waits is
@@ -121,30 +193,28 @@ func (q *queue) pop() (j job, open, ok bool) {
 	if q.n == 0 {
 		return job{}, false, false
 	}
-	w := q.turn
-	q.turn = w.next
+	if q.last = 1 - q.last; q.rings[q.last].turn == nil {
+		q.last = 1 - q.last
+	}
+	r := &q.rings[q.last]
+	w := r.turn
+	r.turn = w.next
 	j = w.jobs[0]
 	w.jobs[0] = job{} // let go of the password
-	if w.jobs = w.jobs[1:]; len(w.jobs) == 0 {
-		w.jobs = nil
-		w.next.prev, w.prev.next = w.prev, w.next
-		if q.turn == w {
-			q.turn = nil
-		}
-	}
+	w.jobs = w.jobs[1:]
 	w.hashed++
-	q.n--
+	q.less(w)
 	return j, !q.closed, true
 }
 
-// finished gives the prefix its place back.
+// finished gives the source its place back.
 func (q *queue) finished(j job) {
-	at := prefixOf(j.req.Addr)
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	w := q.from[at]
+	of := sourceOf(j.req)
+	w := q.from[of]
 	if w.hashed--; w.hashed == 0 && len(w.jobs) == 0 {
-		delete(q.from, at)
+		delete(q.from, of)
 	}
 }
 

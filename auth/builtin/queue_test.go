@@ -65,7 +65,7 @@ func TestEqualsInTheQueue(t *testing.T) {
 		q.finished(j)
 		order += j.req.Username
 	}
-	if order != "0123" || len(q.from) != 0 || q.turn != nil {
+	if order != "0123" || len(q.from) != 0 || q.rings[0].turn != nil {
 		t.Errorf("the order was %s; %d prefixes are left", order, len(q.from))
 	}
 }
@@ -79,7 +79,9 @@ func TestTheQueueLosesNothing(t *testing.T) {
 		switch {
 		case random.IntN(5) < 3:
 			in++
-			refusal, out := q.push(jobOf("x", fmt.Sprintf("10.0.%d.1", random.IntN(8))))
+			j := jobOf("x", fmt.Sprintf("10.0.%d.1", random.IntN(8)))
+			j.req.Known = random.IntN(3) == 0
+			refusal, out := q.push(j)
 			if refusal != "" {
 				gone++
 			}
@@ -100,7 +102,7 @@ func TestTheQueueLosesNothing(t *testing.T) {
 				t.Fatalf("a prefix has %d and %d", len(w.jobs), w.hashed)
 			}
 		}
-		if waiting != q.n || q.n > 20 || in != gone+q.n+len(open) || (q.n == 0) != (q.turn == nil) {
+		if waiting != q.n || q.n > 20 || in != gone+q.n+len(open) || (q.n == 0) != (q.rings[0].turn == nil && q.rings[1].turn == nil) || q.n != q.rings[0].n+q.rings[1].n {
 			t.Fatalf("%d came, %d are gone, %d wait (%d), %d are hashed", in, gone, q.n, waiting, len(open))
 		}
 	}

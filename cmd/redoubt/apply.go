@@ -216,5 +216,8 @@ func (n *node) settle(next layers) (enforce func(), changed []string, err error)
 		}
 		n.guardAll(c)
 		deny()
+		if n.server != nil { // it is there when the settings of the start are replaced by those of run time, or not yet
+			n.server.Each(func(now time.Time, h *broker.Home) { h.SettingsChanged(now) })
+		}
 	}, changed, nil
 }

@@ -199,6 +199,9 @@ func printClient(cmd *cobra.Command, d *clientDetail) error {
 	for _, r := range d.Rates {
 		line("spent", "%d of %d of %s, %d a second come again", r.Spent, r.Burst, r.Limit, r.PerSecond)
 	}
+	if u := &d.User; *u != (admin.UserHas{}) {
+		line("user has", "%d retained messages of %d bytes, %d bytes in the store for those who do not come", u.RetainedMessages, u.RetainedBytes, u.StoredBytes)
+	}
 	line("subscriptions", "%d", d.SubscriptionsCnt)
 	for i := range d.Subscriptions {
 		s := &d.Subscriptions[i]

@@ -61,6 +61,7 @@ func (n *node) tidyStore(ctx context.Context) {
 	stats := d.view.Stats()
 	d.stats.Store(&stats)
 	d.tidied.Store(d.size())
+	n.judgeStored()
 	n.judgeFull(most)
 }
 
@@ -136,8 +137,11 @@ func (n *node) rescue(ctx context.Context, told store.Seq, most int64) {
 	d, began := n.durable, n.clock.Now()
 	_, kept := d.view.Rescued()
 	room := min(told+1, d.log.Within(max(0, most-kept)))
-	dropped, err := broker.Enforce(n.server.Each, d.view, room)
-	rescued, segments := 0, 0
+	hoards, err := n.findHoards(room)
+	dropped, rescued, segments := 0, 0, 0
+	if err == nil {
+		dropped, err = broker.Enforce(n.server.Each, d.view, room, hoards)
+	}
 	if err == nil {
 		rescued, segments, err = n.rescueBelow(ctx, room, most)
 	}
@@ -155,6 +159,32 @@ func (n *node) rescue(ctx context.Context, told store.Seq, most int64) {
 			n.log.Info("the store is above four fifths of store.max_bytes; the oldest segments go, and what sessions want of them is rescued", attrs...)
 		}
 	}
+}
+
+// findHoards are the identities whose sessions have more than their share of the store, if
+// half of it is what sessions have not come for.
+func (n *node) findHoards(below store.Seq) (broker.Hoards, error) {
+	most := n.judgeStored()
+	if most == 0 {
+		return nil, nil
+	}
+	hoards, err := broker.FindHoards(n.server.Each, n.durable.view, below, most)
+	for who, bytes := range hoards {
+		n.log.Warn("sessions of a user have more than limits.identity_share of the store waiting for them, and lose the oldest of it; find those that nobody comes for: redoubt sessions list",
+			"user", who.Identity, "bytes_for_each_session", bytes, "bytes", most)
+	}
+	return hoards, err
+}
+
+// judgeStored says how much one identity may have of what sessions have not come for, and
+// answers it; 0: all it likes, because that is not scarce.
+func (n *node) judgeStored() (most int64) {
+	size := int64(n.loaded.Load().Config.Store.MaxBytes)
+	if _, rescued := n.durable.view.Rescued(); rescued >= size/2 {
+		most = n.broker.Share(size)
+	}
+	n.broker.SetStored(most)
+	return most
 }
 
 // rescueBelow is rescue, segment by segment.

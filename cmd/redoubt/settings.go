@@ -28,7 +28,7 @@ func brokerSettings(c *config.Config, held *session.Account) *broker.Settings {
 			PacketBytes: int(l.PacketBytes), ConnectPacketBytes: int(l.ConnectPacketBytes), UserProperties: l.UserProperties,
 			TopicLevels: l.TopicLevels, TopicBytes: int(l.TopicBytes), ClientIDBytes: int(l.ClientIDBytes),
 		},
-		Subscriptions: l.Subscriptions, WildcardSubscriptions: l.WildcardSubscriptions, SessionsTotal: l.SessionsTotal, SubscriptionsTotal: l.SubscriptionsTotal, Takeovers: broker.TakeoversMax,
+		Subscriptions: l.Subscriptions, WildcardSubscriptions: l.WildcardSubscriptions, SessionsTotal: l.SessionsTotal, SubscriptionsTotal: l.SubscriptionsTotal, IdentityShare: l.IdentityShare, Takeovers: broker.TakeoversMax,
 		KeepAliveMax: uint16(l.KeepAliveMax), KeepAliveMaxV3: uint16(l.KeepAliveMaxV3),
 		SessionExpiryMax: uint32(l.SessionExpiryMax), WillDelayMax: uint32(l.WillDelayMax), MessageExpiryMax: uint32(l.MessageExpiryMax),
 		Rates:    rates(&l.RateLimits),

@@ -24,6 +24,10 @@ import (
 // it verifies the topic.
 type FilterID uint64
 
+// AuthorID names an identity at its mountpoint, of which limits ask how much it has: a
+// keyed hash, as of a filter. Two of one name are taken for one.
+type AuthorID uint64
+
 // FiltersMax is how many filters a Message names; one that matched more is Broad.
 const FiltersMax = 64
 
@@ -39,6 +43,7 @@ type Message struct {
 	ExpiresAt             int64 // Unix milliseconds; 0: never
 	Filters               []FilterID
 	Only                  store.Seq // of an Unretain: it takes away the message of the record with this number and no other; 0: whatever there is
+	By                    AuthorID  // who published it; 0: nobody whom limits are for, or a record of before there was this
 }
 
 // Owner is whose a session is and who it was when it last connected.

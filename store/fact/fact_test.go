@@ -47,6 +47,7 @@ var some = map[string]func(*rapid.T) fact{
 			m.Filters = append(m.Filters, someID(t))
 		}
 		m.Only = store.Seq(rapid.Uint64().Draw(t, "only"))
+		m.By = AuthorID(rapid.Uint64().Draw(t, "by"))
 		return m
 	},
 	"will": func(t *rapid.T) fact {

@@ -35,6 +35,16 @@ func (k *Key) GroupID(share, filter string) FilterID {
 	return 1 // 0 is for messages that are broad
 }
 
+// AuthorID names an identity at its mountpoint.
+func (k *Key) AuthorID(mountpoint, identity string) AuthorID {
+	h := hmac.New(sha256.New, k[:])
+	h.Write(appendString(appendString([]byte("author\x00"), mountpoint), identity))
+	if id := binary.BigEndian.Uint64(h.Sum(nil)); id != 0 {
+		return AuthorID(id)
+	}
+	return 1 // 0 is nobody
+}
+
 // SID names a session. Each part has its length before it, so that no two sessions
 // have the same parts.
 func (k *Key) SID(mountpoint, identity, clientID string) store.SID {

@@ -11,6 +11,7 @@ const (
 	bitRetain  = 1 << 2
 	bitExpiry  = 1 << 3
 	bitBroad   = 1 << 4 // of a Message only
+	bitBy      = 1 << 5 // of a Message only
 	bitOnly    = 1 << 6 // of a Message only
 	willBits   = qosBits | bitRetain | bitExpiry
 	filterSize = 8
@@ -22,12 +23,15 @@ func (m *Message) Append(dst []byte) []byte {
 	if len(m.Filters) > FiltersMax || slices.Contains(m.Filters, 0) {
 		panic(fmt.Sprintf("BUG: a message for %d filters, or for filter 0", len(m.Filters)))
 	}
-	dst = append(dst, format, quality(m.QoS)|flag(m.Retain, bitRetain)|flag(m.ExpiresAt != 0, bitExpiry)|flag(m.Broad, bitBroad)|flag(m.Only != 0, bitOnly))
+	dst = append(dst, format, quality(m.QoS)|flag(m.Retain, bitRetain)|flag(m.ExpiresAt != 0, bitExpiry)|flag(m.Broad, bitBroad)|flag(m.By != 0, bitBy)|flag(m.Only != 0, bitOnly))
 	if m.ExpiresAt != 0 {
 		dst = binary.AppendVarint(dst, m.ExpiresAt)
 	}
 	if m.Only != 0 {
 		dst = binary.AppendUvarint(dst, uint64(m.Only))
+	}
+	if m.By != 0 {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(m.By))
 	}
 	dst = append(dst, byte(len(m.Filters)))
 	for _, id := range m.Filters {
@@ -43,7 +47,7 @@ func (m *Message) Append(dst []byte) []byte {
 // After an error m is no message.
 func (m *Message) Decode(b []byte) error {
 	d, filters := body(b), m.Filters[:0]
-	flags := d.flags(willBits | bitBroad | bitOnly)
+	flags := d.flags(willBits | bitBroad | bitBy | bitOnly)
 	*m = Message{QoS: d.qos(flags), Retain: flags&bitRetain != 0, Broad: flags&bitBroad != 0}
 	if flags&bitExpiry != 0 {
 		m.ExpiresAt = d.signed("the expiry")
@@ -52,6 +56,12 @@ func (m *Message) Decode(b []byte) error {
 	if flags&bitOnly != 0 {
 		m.Only = d.seq("the number it is only for")
 		d.check(m.Only != 0, "the number it is only for")
+	}
+	if flags&bitBy != 0 {
+		if b := d.take(8, "who published it"); b != nil {
+			m.By = AuthorID(binary.BigEndian.Uint64(b))
+		}
+		d.check(m.By != 0, "who published it")
 	}
 	n := int(d.byte("the number of filters"))
 	d.check(n <= FiltersMax, "the number of filters")

@@ -31,7 +31,7 @@ func (v *View) Digest() (sum [sha256.Size]byte, at store.Seq, err error) {
 		switch table {
 		case tablePosting, tablePart, tableSkipped: // which of them are rows is a matter of time
 			continue
-		case tableRescued, tableOwed, tableKept: // what a node keeps of what its log has let go of is its own
+		case tableRescued, tableOwed, tableKept, tableKeptBy: // what a node keeps of what its log has let go of is its own
 			continue
 		}
 		lower, upper := tableBounds(table)

@@ -361,6 +361,7 @@ func someBody(t *rapid.T, k store.Kind) []byte {
 		for range small("filters") {
 			m.Filters = append(m.Filters, someFilter(t))
 		}
+		m.By = fact.AuthorID(small("by")) //nolint:gosec // small
 		return m.Append(nil)
 	case store.Claim:
 		c := fact.Claim{Owner: fact.Owner{ClientID: text()}, Node: "n", Version: 5, ExpirySeconds: uint32(small("expiry"))}

@@ -16,8 +16,11 @@ import (
 // Version 1 had the postings of a block in one row for each filter (tablePosting), and
 // trimmed whole blocks. They are read as they are: see loadSpans. It had no tableCounts, no
 // tableExpiry and no partOwed: what is missing is made.
+//
+// Version 2 did not know who has published what: its rows of tableOwed have 4 bytes, and it
+// had no tableAuthors and no tableKeptBy. What it has is of nobody.
 const (
-	formatVersion = 2
+	formatVersion = 3
 	formatOldest  = 1 // that is read
 )
 
@@ -32,12 +35,14 @@ const (
 	tableRetained = 0x05 // topic with its levels separated by 0x00: number 8, time 8, Message
 	tableValue    = 0x06 // kind 1, name: content
 	tableCounts   = 0x07 // applied number 8: retained messages 8, the bytes of their bodies 8
+	tableAuthors  = 0x09 // place of an author 8: retained messages 8, the bytes of their bodies 8; authorPlaces: applied number 8
 	tableExpiry   = 0x08 // when a retained message expires 8, its key without table and shard: nothing
 
 	tablePart    = 0x10 // number that a part begins with 8, filter id 8: the numbers in the part and the bytes of each
 	tableRescued = 0x11 // number 8: a record, which the log need not have any more
-	tableOwed    = 0x12 // filter id 8, number 8: bytes 4; the postings of what is rescued
+	tableOwed    = 0x12 // filter id 8, number 8: bytes 4, and the place of its author 2 if it has one; the postings of what is rescued
 	tableKept    = 0x13 // kept
+	tableKeptBy  = 0x14 // place of an author 8: bytes of what is rescued 8
 
 	tableGroup = 0x20 // group id 8, part 1, ...: see groups.go
 

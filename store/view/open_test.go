@@ -149,7 +149,7 @@ func TestNewerFormatIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	shutView(t, v)
-	wantText(t, refused(t, Options{Log: l, Folder: "index", FS: fs}), "index in index cannot be read", "its format is 03 and this version reads 1 to 2", "newer broker")
+	wantText(t, refused(t, Options{Log: l, Folder: "index", FS: fs}), "index in index cannot be read", "its format is 04 and this version reads 1 to 3", "newer broker")
 	_ = l.Close()
 }
 

@@ -83,6 +83,9 @@ func (r *rows) rescue(seq store.Seq, rec *store.Record, m *fact.Message) (done b
 	owe := func(id fact.FilterID) error {
 		r.key = appendOwedKey(r.key[:0], id, seq)
 		r.val = binary.BigEndian.AppendUint32(r.val[:0], uint32(len(rec.Body))) //nolint:gosec // at most store.BodyBytesMax
+		if m.By != 0 {
+			r.val = binary.BigEndian.AppendUint16(r.val, uint16(placeOf(m.By))) //nolint:gosec // 14 bits
+		}
 		return r.batch.Set(r.key, r.val, nil)
 	}
 	for _, id := range m.Filters {
@@ -94,7 +97,11 @@ func (r *rows) rescue(seq store.Seq, rec *store.Record, m *fact.Message) (done b
 	case len(m.Filters) == 0:
 		err = errors.Join(err, owe(looseID))
 	}
-	err = errors.Join(err, r.setKept(kept{messages: 1, bytes: int64(len(rec.Body)) + rescueBytes}))
+	size := int64(len(rec.Body)) + rescueBytes
+	err = errors.Join(err, r.setKept(kept{messages: 1, bytes: size}))
+	if m.By != 0 {
+		err = errors.Join(err, r.rescuedBy(placeOf(m.By), size))
+	}
 	if err == nil && r.batch.Len() >= batchBytes {
 		err = r.commitLocked()
 	}
@@ -183,7 +190,7 @@ func (v *View) Forget(ctx context.Context, wanted func(id fact.FilterID, seq sto
 func (v *View) forget(ctx context.Context, gone func(store.Seq) bool) (n int64, err error) {
 	seen := make(map[store.Seq]struct{})
 	r := v.rows
-	err = v.ix.allOwed(1<<64-1, func(id fact.FilterID, p Posting) error {
+	err = v.ix.allOwedBy(1<<64-1, func(id fact.FilterID, p Posting, by int) error {
 		if !gone(p.Seq) {
 			return ctx.Err()
 		}
@@ -195,6 +202,9 @@ func (v *View) forget(ctx context.Context, gone func(store.Seq) bool) (n int64, 
 			seen[p.Seq] = struct{}{}
 			r.key = appendNumberKey(r.key[:0], tableRescued, uint64(p.Seq))
 			err = errors.Join(err, r.batch.Delete(r.key, nil), r.setKept(kept{messages: -1, bytes: -int64(p.Bytes) - rescueBytes}))
+			if by >= 0 {
+				err = errors.Join(err, r.rescuedBy(by, -int64(p.Bytes)-rescueBytes))
+			}
 		}
 		if err == nil && r.batch.Len() >= batchBytes {
 			err = r.commitLocked()
@@ -227,7 +237,7 @@ func (ix *index) owed(q *Query, g *gather, floor store.Seq) error {
 		if after+1 >= end {
 			return nil
 		}
-		err := ix.owedTo(appendOwedKey(nil, id, after+1), appendOwedKey(nil, id, end), func(_ fact.FilterID, p Posting) error {
+		err := ix.owedTo(appendOwedKey(nil, id, after+1), appendOwedKey(nil, id, end), func(_ fact.FilterID, p Posting, _ int) error {
 			if !g.add(p) {
 				return errEnough
 			}
@@ -242,22 +252,33 @@ func (ix *index) owed(q *Query, g *gather, floor store.Seq) error {
 
 // allOwed calls fn for every posting of a rescued message below floor.
 func (ix *index) allOwed(floor store.Seq, fn func(id fact.FilterID, p Posting) error) error {
+	return ix.allOwedBy(floor, func(id fact.FilterID, p Posting, _ int) error { return fn(id, p) })
+}
+
+// allOwedBy is allOwed for who also asks for the place of the author; -1: it has none.
+func (ix *index) allOwedBy(floor store.Seq, fn func(id fact.FilterID, p Posting, by int) error) error {
 	lower, upper := tableBounds(tableOwed)
-	return ix.owedTo(lower, upper, func(id fact.FilterID, p Posting) error {
+	return ix.owedTo(lower, upper, func(id fact.FilterID, p Posting, by int) error {
 		if p.Seq >= floor {
 			return nil
 		}
-		return fn(id, p)
+		return fn(id, p, by)
 	})
 }
 
-func (ix *index) owedTo(lower, upper []byte, fn func(id fact.FilterID, p Posting) error) error {
+func (ix *index) owedTo(lower, upper []byte, fn func(id fact.FilterID, p Posting, by int) error) error {
 	return ix.scan(lower, upper, func(key, value []byte) error {
 		id, seq, err := splitPostingKey(key)
-		if err != nil || len(value) != 4 {
+		by := -1
+		switch {
+		case err != nil || len(value) != 4 && len(value) != 6:
 			return errors.Join(errRow, err)
+		case len(value) == 6:
+			if by = int(binary.BigEndian.Uint16(value[4:])); by >= authorPlaces {
+				return errRow
+			}
 		}
-		return fn(fact.FilterID(id), Posting{Seq: store.Seq(seq), Bytes: binary.BigEndian.Uint32(value)})
+		return fn(fact.FilterID(id), Posting{Seq: store.Seq(seq), Bytes: binary.BigEndian.Uint32(value)}, by)
 	})
 }
 

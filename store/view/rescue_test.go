@@ -30,6 +30,14 @@ func TestRescuedMessagesOutliveTheLog(t *testing.T) {
 		if i%20 == 3 {
 			r := message(fmt.Sprint("m", i), 7, 8)
 			r.SID, r.At = store.SID{}, int64(i)
+			if i > 40 { // the first are of before there were authors
+				var m fact.Message
+				if err := m.Decode(r.Body); err != nil {
+					t.Fatal(err)
+				}
+				m.By = 1<<20 + 5
+				r.Body = m.Append(nil)
+			}
 			wanted = append(wanted, put(t, l, r))
 		}
 		last = put(t, l, message(strings.Repeat("x", 200), 1))
@@ -84,6 +92,9 @@ func TestRescuedMessagesOutliveTheLog(t *testing.T) {
 	if n, b := v.Rescued(); n != int64(len(wanted))-int64(countFrom(wanted, v.Floor())) || b < 100*n || v.Stats().RescueBytes == 0 {
 		t.Errorf("%d messages with %d bytes; %+v", n, b, v.Stats())
 	}
+	if _, all := v.Rescued(); v.RescuedBy(5) == 0 || v.RescuedBy(5) >= all || v.RescuedBy(6) != 0 {
+		t.Errorf("%d bytes of %d are of the author", v.RescuedBy(5), all)
+	}
 	n, err := v.Forget(t.Context(), func(id fact.FilterID, seq store.Seq) bool { return id == 8 && seq > wanted[3] })
 	if err != nil || n != 4 {
 		t.Errorf("forgot %d, %v", n, err)
@@ -93,8 +104,8 @@ func TestRescuedMessagesOutliveTheLog(t *testing.T) {
 	if _, err := v.Forget(t.Context(), func(fact.FilterID, store.Seq) bool { return false }); err != nil {
 		t.Error(err)
 	}
-	if n, b := v.Rescued(); n != 0 || b != 0 {
-		t.Errorf("%d messages with %d bytes are left", n, b)
+	if n, b := v.Rescued(); n != 0 || b != 0 || v.RescuedBy(5) != 0 {
+		t.Errorf("%d messages with %d bytes are left, %d of the author", n, b, v.RescuedBy(5))
 	}
 }
 

@@ -30,6 +30,7 @@ type retainedRow struct {
 	seq     store.Seq // 0: there is none
 	expires int64     // 0: never
 	bytes   int64
+	by      fact.AuthorID
 }
 
 // Every 64 numbers of the log, at most sweepMax retained messages go that have expired by
@@ -51,9 +52,10 @@ func (r *rows) retain(seq store.Seq, rec *store.Record, m *fact.Message) error {
 	if err := r.countOut(old, m.ExpiresAt, r.key); err != nil {
 		return err
 	}
-	row := retainedRow{seq: seq, expires: m.ExpiresAt, bytes: int64(len(rec.Body))}
+	row := retainedRow{seq: seq, expires: m.ExpiresAt, bytes: int64(len(rec.Body)), by: m.By}
 	r.retained.messages++
 	r.retained.bytes += row.bytes
+	r.authors.retained(&row, 1)
 	r.retained.known[string(r.key)] = row
 	if m.ExpiresAt != 0 {
 		r.retained.expires = min(r.retained.expires, m.ExpiresAt)
@@ -93,6 +95,7 @@ func (r *rows) countOut(old retainedRow, expires int64, key []byte) error {
 	}
 	r.retained.messages--
 	r.retained.bytes -= old.bytes
+	r.authors.retained(&old, -1)
 	if old.expires == 0 || old.expires == expires {
 		return nil
 	}
@@ -125,7 +128,7 @@ func (r *rows) decodeRetained(value []byte) (row retainedRow, err error) {
 	if err := r.retained.message.Decode(body); err != nil {
 		return row, err
 	}
-	return retainedRow{seq: seq, expires: r.retained.message.ExpiresAt, bytes: int64(len(body))}, nil
+	return retainedRow{seq: seq, expires: r.retained.message.ExpiresAt, bytes: int64(len(body)), by: r.retained.message.By}, nil
 }
 
 // expireRetained removes what has expired when a record was written, which has no rows
@@ -185,8 +188,8 @@ func (r *rows) appendCounts(dst []byte) []byte {
 
 const countsBytes = 24
 
-// loadRetained reads the counts. An index of format 1 has none and no expiries: both are
-// made, with one look at all retained messages.
+// loadRetained reads the counts. An index of format 1 has none and no expiries, and one of
+// format 2 has none of authors: they are made, with one look at all retained messages.
 func (r *rows) loadRetained() error {
 	known := false
 	lower, upper := tableBounds(tableCounts)
@@ -199,6 +202,11 @@ func (r *rows) loadRetained() error {
 		r.retained.bytes = int64(binary.BigEndian.Uint64(value[16:])) //nolint:gosec // a sum
 		return nil
 	})
+	if err == nil {
+		var authors bool
+		authors, err = r.loadAuthors()
+		known = known && authors
+	}
 	if err == nil && !known {
 		err = r.countRetained()
 	}
@@ -229,6 +237,9 @@ func (r *rows) countRetained() error {
 	if err := b.DeleteRange(lower, upper, nil); err != nil {
 		return err
 	}
+	if err := r.forgetAuthors(b); err != nil {
+		return err
+	}
 	lower, upper = tableBounds(tableRetained)
 	err := r.ix.scan(lower, upper, func(key, value []byte) error {
 		row, err := r.decodeRetained(value)
@@ -237,6 +248,7 @@ func (r *rows) countRetained() error {
 		}
 		r.retained.messages++
 		r.retained.bytes += row.bytes
+		r.authors.retained(&row, 1)
 		if row.expires == 0 {
 			return nil
 		}
@@ -247,6 +259,12 @@ func (r *rows) countRetained() error {
 		}
 		return err
 	})
+	for at := range r.authors.changed {
+		if err == nil {
+			err = r.writeAuthor(b, at)
+		}
+	}
+	clear(r.authors.changed)
 	if err != nil {
 		return err
 	}

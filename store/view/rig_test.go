@@ -263,6 +263,20 @@ func compare(v *View, want *twin, floor store.Seq, rescued ...store.Seq) error {
 	if n, sum := v.RetainedCount(); n != len(want.retained) || sum != size {
 		return fmt.Errorf("%d retained of %d bytes, want %d of %d", n, sum, len(want.retained), size)
 	}
+	messages, sums := make(map[fact.AuthorID]int), make(map[fact.AuthorID]int64)
+	for _, w := range want.retained {
+		var m fact.Message
+		if err := m.Decode([]byte(w.body)); err != nil {
+			return err
+		}
+		messages[m.By]++
+		sums[m.By] += int64(len(w.body))
+	}
+	for by := fact.AuthorID(1); by < 4; by++ {
+		if n, sum := v.RetainedBy(by); n != messages[by] || sum != sums[by] {
+			return fmt.Errorf("%d retained of %d bytes by %d, want %d of %d", n, sum, by, messages[by], sums[by])
+		}
+	}
 	var waits []Delayed
 	err = v.Delayed(func(d *Delayed) error { waits = append(waits, *d); return nil })
 	if err != nil || len(waits)+len(want.delayed) > 0 && !reflect.DeepEqual(waits, want.delayed) {

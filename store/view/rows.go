@@ -32,6 +32,7 @@ type rows struct {
 	bodies   bodies
 	touched  []touched
 	retained retained
+	authors  *authors
 	key, val []byte // scratch
 
 	// What is asked for without mu, because who holds it may wait for the disk.
@@ -42,7 +43,7 @@ type rows struct {
 }
 
 func newRows(ix *index, open *openBlocks) *rows {
-	return &rows{ix: ix, open: open, batch: ix.db.NewBatch(), guards: make(map[store.SID]guard), groups: newGroups(), retained: retained{known: make(map[string]retainedRow)}}
+	return &rows{ix: ix, open: open, batch: ix.db.NewBatch(), guards: make(map[store.SID]guard), groups: newGroups(), retained: retained{known: make(map[string]retainedRow)}, authors: &authors{changed: make(map[int]struct{})}}
 }
 
 // write adds the rows of a batch of records; marks are the positions after each.
@@ -187,6 +188,9 @@ func (r *rows) commitLocked() error {
 	}
 	r.key, r.val = appendTable(r.key[:0], tableCounts), r.appendCounts(r.val[:0])
 	if err := r.batch.Set(r.key, r.val, nil); err != nil {
+		return r.fail(err)
+	}
+	if err := r.writeAuthors(); err != nil {
 		return r.fail(err)
 	}
 	if err := r.ix.db.Apply(r.batch, pebble.NoSync); err != nil {

@@ -209,6 +209,9 @@ func (r *rows) load() error {
 	if err := r.loadKept(); err != nil {
 		return err
 	}
+	if err := r.loadRescuedBy(); err != nil {
+		return err
+	}
 	return r.loadSpans()
 }
 
