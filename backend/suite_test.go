@@ -46,7 +46,7 @@ type system struct {
 	garbage [][]byte
 }
 
-var systems = []*system{postgresSystem, mariaSystem, redisSystem}
+var systems = []*system{postgresSystem, mariaSystem, redisSystem, ldapSystem, starttlsSystem}
 
 // each runs fn for every system.
 func each(t *testing.T, fn func(t *testing.T, s *system)) {
@@ -146,6 +146,9 @@ func TestLogins(t *testing.T) {
 // The rules of a client come in the order of their rows, and those of nobody are none.
 func TestRules(t *testing.T) {
 	each(t, func(t *testing.T, s *system) {
+		if s.rules == nil {
+			return
+		}
 		b, _ := s.open(t, s.driver(s.servers(t), ours, trusting("db.test")), backend.Options{Timeout: 10 * time.Second})
 		source := lookup.NewSource(lookup.SourceOptions{Name: "acl", Backend: b, Query: s.rules(t)}, clock.System{})
 		load := func(name string) (own auth.Own, err error) {
@@ -179,6 +182,9 @@ func TestRules(t *testing.T) {
 // What a database holds in words of its own is refused and named, not dropped.
 func TestRowsThatAreNotUnderstood(t *testing.T) {
 	each(t, func(t *testing.T, s *system) {
+		if s == ldapSystem { // the directory judges itself
+			return
+		}
 		_, a := s.open(t, s.driver(s.servers(t), ours, trusting("db.test")), backend.Options{Timeout: 10 * time.Second})
 		r := login(a, request("odd", annPassword))
 		if r.Outcome != auth.Unavailable || !strings.Contains(r.Detail, "password_hash") {
@@ -194,6 +200,7 @@ func TestTLSIsVerified(t *testing.T) {
 		for name, conf := range map[string]*tls.Config{"other name": trusting("other.test"), "address": trusting(""), "system roots": {ServerName: "db.test"}} {
 			b, _ := s.open(t, s.driver(to, ours, conf), backend.Options{Timeout: 10 * time.Second})
 			q := s.users(t).Question(&template.Values{Username: "ann"})
+			q.RowsMax = 2
 			if rows, err := question(b, q); backend.KindOf(err) != backend.Down || !strings.Contains(err.Error(), "certificate") {
 				t.Errorf("%s: %v %v", name, rows, err)
 			}

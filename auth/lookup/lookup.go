@@ -120,9 +120,17 @@ func (a *Authenticator) judge(req *auth.Request, v *template.Values, rows []back
 		done(denied("the query of " + a.opt.Name + " answers more than one row for a client, so nobody knows which counts"))
 		return
 	}
-	acc, err := readAccount(rows[0])
+	acc, err := readAccount(rows[0], binds(a.opt.Query))
 	if err != nil {
 		done(misread(a.opt.Name, err))
+		return
+	}
+	if binds(a.opt.Query) {
+		if !acc.bound {
+			done(denied("wrong password"))
+			return
+		}
+		done(a.allowed(req, v, acc))
 		return
 	}
 	seen := a.verified.KeyOf(backend.Question{Text: acc.hash, Args: []string{acc.salt}, Secret: req.Password})
@@ -236,14 +244,15 @@ const (
 // account is a row that was understood.
 type account struct {
 	hash, salt, username string
-	superuser            bool
+	superuser, bound     bool
 	attrs                map[string]string
 }
 
 // AttrBytesMax bounds the value of a client attribute, in bytes: it stands in topics.
 const AttrBytesMax = 1024
 
-func readAccount(row backend.Row) (*account, error) {
+// readAccount takes a row; bind tells whether the back end has judged the password.
+func readAccount(row backend.Row, bind bool) (*account, error) {
 	acc := &account{}
 	seen := map[string]bool{}
 	for _, f := range row {
@@ -267,6 +276,11 @@ func readAccount(row backend.Row) (*account, error) {
 				return nil, err
 			}
 			acc.superuser = yes
+		case f.Name == columnBound && bind:
+			if f.Value != "t" && f.Value != "f" {
+				return nil, fmt.Errorf("column %s has %s, which is neither t nor f", columnBound, shown(f.Value))
+			}
+			acc.bound = f.Value == "t"
 		case isAttr && template.ValidAttr(attr):
 			if len(f.Value) > AttrBytesMax {
 				return nil, fmt.Errorf("column %s is longer than %d bytes", shown(f.Name), AttrBytesMax)
@@ -279,7 +293,10 @@ func readAccount(row backend.Row) (*account, error) {
 			return nil, fmt.Errorf("the answer has a column %s, which has no meaning; select %s, %s, %s, %s and %sNAME", shown(f.Name), columnHash, columnSalt, columnSuperuser, columnUsername, columnAttrs)
 		}
 	}
-	if acc.hash == "" {
+	if bind && !seen[columnBound] {
+		return nil, fmt.Errorf("the back end has not judged the password")
+	}
+	if acc.hash == "" && !bind {
 		return nil, fmt.Errorf("column %s is missing or empty", columnHash)
 	}
 	return acc, nil
