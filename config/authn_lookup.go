@@ -12,9 +12,16 @@ import (
 type Lookup struct {
 	Backend string      `yaml:"backend"` // key of Config.Backends
 	Query   string      `yaml:"query"`   // LookupQuery takes it
+	Method  string      `yaml:"method"`  // LookupHashes or LookupBinds
 	Hash    LookupHash  `yaml:"hash"`
 	Cache   LookupCache `yaml:"cache"`
 }
+
+// Who compares a password.
+const (
+	LookupHashes = "hash" // the broker, with the hash that the back end has
+	LookupBinds  = "bind" // the directory
+)
 
 // LookupHash is how the back end has hashed passwords.
 type LookupHash struct {
@@ -39,7 +46,7 @@ type LookupCache struct {
 
 // LookupQuery reads a query in the words of the type of back end. The error is the rest
 // of a sentence that begins with the query.
-func LookupQuery(kind, text string) (lookup.Query, error) {
+func LookupQuery(kind, text string, bind bool) (lookup.Query, error) {
 	switch kind {
 	case BackendPostgreSQL:
 		return lookup.SQL(text, template.Dollar)
@@ -47,6 +54,8 @@ func LookupQuery(kind, text string) (lookup.Query, error) {
 		return lookup.SQL(text, template.Question)
 	case BackendRedis:
 		return lookup.Redis(text)
+	case BackendLDAP:
+		return lookup.LDAP(text, bind)
 	}
 	return nil, errors.New("is for a back end of a type that has no queries")
 }
@@ -55,7 +64,10 @@ func LookupQuery(kind, text string) (lookup.Query, error) {
 func (l *loader) checkLookups(c *Config) {
 	for _, name := range sorted(c.Authn.Lookup) {
 		a, key := c.Authn.Lookup[name], "authn.lookup."+name
-		l.checkQuery(c, key, a.Backend, a.Query)
+		l.checkQuery(c, key, a.Backend, a.Query, a.Method == LookupBinds)
+		if b, exists := c.Backends[a.Backend]; exists && a.Method == LookupBinds && b.Type != "" && b.Type != BackendLDAP {
+			l.wrong(key+".method", quote(a.Method), "is for back ends of type ldap, which judge passwords themselves. Write hash.")
+		}
 		var wrong *hash.Problem
 		if err := a.Hash.Spec().Check(); errors.As(err, &wrong) && !l.problems.about(key+".hash."+wrong.Field) {
 			l.wrong(key+".hash."+wrong.Field, "", "%s.", wrong.Text)
@@ -64,7 +76,7 @@ func (l *loader) checkLookups(c *Config) {
 }
 
 // checkQuery judges the query of an authenticator or a source at a back end.
-func (l *loader) checkQuery(c *Config, key, name, text string) {
+func (l *loader) checkQuery(c *Config, key, name, text string, bind bool) {
 	b, exists := c.Backends[name]
 	switch at := key + ".backend"; {
 	case l.problems.about(at):
@@ -87,7 +99,7 @@ func (l *loader) checkQuery(c *Config, key, name, text string) {
 		l.wrong(key, "", "has no query.")
 		return
 	}
-	q, err := LookupQuery(b.Type, text)
+	q, err := LookupQuery(b.Type, text, bind)
 	switch {
 	case err != nil:
 		l.wrong(at, "", "%v.", err)

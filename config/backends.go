@@ -11,6 +11,7 @@ const (
 	BackendPostgreSQL = "postgresql"
 	BackendMySQL      = "mysql" // MariaDB, too
 	BackendRedis      = "redis"
+	BackendLDAP       = "ldap"
 )
 
 // Backend is a server, or several that are the same, that is asked about clients.
@@ -30,12 +31,13 @@ type Backend struct {
 // Whether what is said to a back end is encrypted.
 const (
 	BackendTLSRequired = "required"
+	BackendTLSStart    = "starttls" // of BackendLDAP only: begins after a word in plain text
 	BackendTLSOff      = "off"
 )
 
 // BackendTLS is how a back end proves who it is, and we to it.
 type BackendTLS struct {
-	Mode        string   `yaml:"mode"`        // BackendTLSRequired or BackendTLSOff
+	Mode        string   `yaml:"mode"`        // BackendTLSRequired and its like
 	CA          []string `yaml:"ca"`          // files; empty: the roots of the system
 	ServerName  string   `yaml:"server_name"` // "": that of servers
 	Certificate string   `yaml:"certificate"` // "": we show none
@@ -95,6 +97,8 @@ func (l *loader) checkBackends(c *Config) {
 		}
 		t := &b.TLS
 		switch {
+		case t.Mode == BackendTLSStart && b.Type != BackendLDAP:
+			l.wrong(key+".tls.mode", quote(t.Mode), "is for type ldap only. Write required.")
 		case t.Mode == BackendTLSOff && (len(t.CA) > 0 || t.ServerName != "" || t.Certificate != "" || t.Key.Ref != ""):
 			l.wrong(key+".tls", "", "has keys that have no effect while mode is off. Set it to required, or remove them.")
 		case (t.Certificate == "") != (t.Key.Ref == ""):
@@ -129,6 +133,12 @@ func (l *loader) checkBackendLogin(b *Backend, key string) {
 	}
 	if sql && b.Username == "" && !l.problems.about(key+".username") {
 		l.wrong(key, "", "has no username. Write the user that may read the tables, and nothing else.")
+	}
+	if b.Type == BackendLDAP && b.Username != "" && b.Password.Ref == "" && !l.problems.about(key+".password") {
+		l.wrong(key+".username", quote(b.Username), "has no password: a directory takes a login without one for nobody in particular. Write one, or remove the name.")
+	}
+	if b.Type == BackendLDAP && b.Database != "" {
+		l.wrong(key+".database", quote(b.Database), "has no meaning for type ldap: the query says where to search. Remove it.")
 	}
 	if b.Type == BackendRedis && b.Username != "" && b.Password.Ref == "" && !l.problems.about(key+".password") {
 		l.wrong(key+".username", quote(b.Username), "has no effect without a password.")

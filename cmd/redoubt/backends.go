@@ -19,6 +19,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/lookup"
 	"github.com/redoubtmq/redoubt/backend"
+	"github.com/redoubtmq/redoubt/backend/ldap"
 	"github.com/redoubtmq/redoubt/backend/mysql"
 	"github.com/redoubtmq/redoubt/backend/postgresql"
 	"github.com/redoubtmq/redoubt/backend/redis"
@@ -94,6 +95,8 @@ func (n *node) openBackend(name string, c config.Backend, secured *tls.Config) *
 	case config.BackendRedis:
 		db, _ := strconv.Atoi(c.Database) // the configuration has judged it
 		d = redis.New(redis.Options{Servers: servers, Database: db, Username: c.Username, Password: passwordLine(c.Password), TLS: secured}, n.clock)
+	case config.BackendLDAP:
+		d = ldap.New(ldap.Options{Servers: servers, Username: c.Username, Password: passwordLine(c.Password), TLS: secured, StartTLS: c.TLS.Mode == config.BackendTLSStart}, n.clock)
 	default:
 		panic("BUG: a back end of type " + c.Type)
 	}
@@ -228,7 +231,7 @@ func (n *node) lookupOf(c *config.Config, name string) (conf any, make func() (*
 	if at == nil {
 		return nil, nil, fmt.Errorf("authn.lookup.%s: there is no back end %s", name, section.Backend)
 	}
-	query, err := config.LookupQuery(at.conf.Type, section.Query)
+	query, err := config.LookupQuery(at.conf.Type, section.Query, section.Method == config.LookupBinds)
 	if err != nil {
 		return nil, nil, fmt.Errorf("authn.lookup.%s.query: %w", name, err)
 	}
