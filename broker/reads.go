@@ -40,11 +40,13 @@ func (b *Broker) ask(r *resident, read func()) {
 
 // read is one turn of a reader.
 func (b *Broker) read() {
+	defer func() { // after a bug in it as well
+		if b.reads.next() {
+			b.durable.Do(b.read)
+		}
+	}()
 	if read := b.reads.take(); read != nil {
 		read()
-	}
-	if b.reads.next() {
-		b.durable.Do(b.read)
 	}
 }
 

@@ -16,6 +16,9 @@ func (l *loader) checkProtocol(ln *Listener, key string) {
 	if ln.Protocol == ProtocolUnix && len(ln.Access) > 0 {
 		l.wrong(key+".access", "", "has no meaning on protocol %s, whose clients have no address. The permissions of the file say who may connect. Remove it.", ln.Protocol)
 	}
+	if ln.Protocol != ProtocolUnix && ln.SocketMode == SocketOwner {
+		l.wrong(key+".socket_mode", quote(ln.SocketMode), "has no meaning on protocol %s, which has no file. Remove it.", ln.Protocol)
+	}
 	if ln.Protocol == "" || l.problems.about(key+".bind") {
 		return
 	}

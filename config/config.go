@@ -65,6 +65,12 @@ const (
 	ProtocolUnix  = "unix"  // MQTT over a unix socket
 )
 
+// Modes of the file of a unix socket.
+const (
+	SocketGroup = "0660" // the broker's user and its group may connect
+	SocketOwner = "0600" // the broker's user, and root
+)
+
 // Listener is one entrance for clients.
 type Listener struct {
 	Protocol string   `yaml:"protocol"` // ProtocolMQTTS and its like
@@ -76,6 +82,7 @@ type Listener struct {
 	ProxyProtocol string   `yaml:"proxy_protocol"` // ProxyOff or ProxyRequired
 	ProxySources  []string `yaml:"proxy_sources"`  // ProxyNetworks takes it
 	ProxyTLS      string   `yaml:"proxy_tls"`      // ProxyTLSIgnore or ProxyTLSTrust
+	SocketMode    string   `yaml:"socket_mode"`    // SocketGroup or SocketOwner, of ProtocolUnix
 	// Mountpoint stands before every topic of a client; template.ParseMountpoint
 	// takes it. Empty: nothing does.
 	Mountpoint string         `yaml:"mountpoint"`

@@ -50,7 +50,7 @@ func (s *Server) dealLater(place listener.Admission, after time.Duration) {
 	s.dealing.Add(1)
 	time.AfterFunc(after, func() {
 		defer s.dealing.Done()
-		s.dealLater(place, place.Deal(s.clock.Now()))
+		s.guard(func() { s.dealLater(place, place.Deal(s.clock.Now())) }, func() {})
 	})
 }
 

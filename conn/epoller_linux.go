@@ -133,8 +133,8 @@ func (p *epoller) dispatch() {
 	p.n = 0
 	if now := p.loop.now; now.Sub(p.swept) >= lingerSweep {
 		p.swept = now
-		p.sweep(now)
-		p.sweepUnnamed(now)
+		p.loop.guard(nil, func() { p.sweep(now) })
+		p.loop.guard(nil, func() { p.sweepUnnamed(now) })
 	}
 }
 

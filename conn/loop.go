@@ -1,7 +1,6 @@
 package conn
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"runtime"
@@ -156,32 +155,7 @@ func (l *Loop) guard(c *Conn, do func()) {
 
 // rescue is guard for what is no connection of the loop yet, or none any more: after a bug,
 // undo closes it and gives its place back, as far as it gets.
-func (l *Loop) rescue(do, undo func()) {
-	defer func() {
-		p := recover()
-		if p == nil {
-			return
-		}
-		l.server.caught(l.count, l.now, p)
-		defer func() { _ = recover() }() // undo trips over it as well
-		undo()
-	}()
-	do()
-}
-
-// errFault ends a handshake that has set off a bug.
-var errFault = errors.New("a bug was caught in the handshake")
-
-// survive is guard for a handshake, which is not on the loop.
-func (s *Server) survive(shake func() (*frames, error)) (ws *frames, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			ws, err = nil, errFault
-			s.caught(s.count, s.clock.Now(), p)
-		}
-	}()
-	return shake()
-}
+func (l *Loop) rescue(do, undo func()) { l.server.rescue(l.count, l.now, do, undo) }
 
 // caught counts a bug and says where it is.
 func (s *Server) caught(count *metrics.Shard, now time.Time, p any) {

@@ -143,23 +143,37 @@ func (p *Portable) accept(l *listener.Listener, socket net.Listener) {
 	}
 }
 
-// admit asks the door and starts the connection's goroutine.
+// admit asks the door and starts the connection's goroutine. A bug ends this connection
+// alone.
 func (p *Portable) admit(l *listener.Listener, nc net.Conn) {
-	now := p.server.clock.Now()
-	from := addrOf(nc.RemoteAddr())
 	if l.Proxy.Load() != nil {
-		p.admitProxy(l, nc, now, from)
+		p.admitProxy(l, nc)
 		return
 	}
-	place, refusal, by := l.Admit(now, from.Addr())
-	if refusal != "" {
-		_ = nc.Close()
-		p.server.keptOut(now, refusal, by, from, l)
-		return
+	var place listener.Admission
+	var w *wire
+	p.server.guard(func() {
+		now, from := p.server.clock.Now(), addrOf(nc.RemoteAddr())
+		var refusal listener.Refusal
+		var by string
+		if place, refusal, by = l.Admit(now, from.Addr()); refusal != "" {
+			_ = nc.Close()
+			p.server.keptOut(now, refusal, by, from, l)
+			return
+		}
+		w = newWire(p, l, nc)
+		w.enter()
+		place.Evictable(func() { _ = nc.Close() }) // whoever reads it learns of it
+		p.begin(w, now, from, place)
+	}, func() { p.undo(w, l, nc, &place) })
+}
+
+// undo closes a connection whose goroutine has not begun; w is nil until it is in.
+func (p *Portable) undo(w *wire, l *listener.Listener, nc net.Conn, place *listener.Admission) {
+	if w == nil {
+		w = newWire(p, l, nc)
 	}
-	l.Open.Add(1)
-	place.Evictable(func() { _ = nc.Close() }) // whoever reads it learns of it
-	p.begin(newWire(p, l, nc), now, from, place)
+	w.gone(place)
 }
 
 func newWire(p *Portable, l *listener.Listener, nc net.Conn) *wire {
@@ -181,6 +195,12 @@ func (p *Portable) begin(w *wire, accepted time.Time, from netip.AddrPort, place
 	}()
 }
 
+// enter counts w at its listener.
+func (w *wire) enter() {
+	w.listener.Open.Add(1)
+	w.entered = true
+}
+
 // addrOf is an address, unmapped; the zero AddrPort if there is none.
 func addrOf(a net.Addr) netip.AddrPort {
 	if a, ok := a.(interface{ AddrPort() netip.AddrPort }); ok { // of TCP, UDP
@@ -198,6 +218,7 @@ type wire struct {
 	nc       net.Conn  // raw, or TLS over it
 	quic     *quicConn // raw, if it is one
 	conn     *Conn
+	entered  bool // counted at the listener
 	handed   bool // to a loop; guarded by engine.mu
 	via      *via // nil unless a proxy has brought it
 
@@ -209,43 +230,53 @@ type wire struct {
 // serve is the connection's goroutine: handshake, then input until the end.
 func (w *wire) serve(accepted time.Time, from netip.AddrPort, place listener.Admission) {
 	defer close(w.readerGone)
+	arrived := false
+	w.engine.server.guard(func() { arrived = w.arrive(accepted, from, &place) }, func() {})
+	if !arrived {
+		w.gone(&place)
+		return
+	}
+	w.read()
+}
+
+// arrive does the handshake and hands the connection to a loop, whose business its place
+// is from then on. false: it is over.
+func (w *wire) arrive(accepted time.Time, from netip.AddrPort, place *listener.Admission) bool {
+	s := w.engine.server
 	trust := w.listener.Clients.Load()
 	if w.quic != nil { // whose handshake began before
 		trust = w.quic.guest.trust
 	}
-	ws, err := w.engine.server.survive(func() (*frames, error) { return w.shake(accepted.Add(w.listener.Door.Patience()), &place) })
+	ws, err := survive(s, func() (*frames, error) { return w.shake(accepted.Add(w.listener.Door.Patience()), place) })
 	if kept := place.Handshaken(); !kept || place.Evicted() {
-		w.engine.server.count.Inc(metrics.ConnectionsClosedEvicted)
+		s.count.Inc(metrics.ConnectionsClosedEvicted)
 		if w.listener.Shakes() {
-			w.engine.server.count.Inc(metrics.HandshakesFailedEvicted)
+			s.count.Inc(metrics.HandshakesFailedEvicted)
 		}
-		w.gone(&place)
-		return
+		return false
 	}
 	if err != nil {
-		w.engine.server.count.Inc(metrics.ConnectionsClosedHandshake)
-		w.engine.server.handshakeFailed(w.engine.server.clock.Now(), from, w.listener, err)
+		s.count.Inc(metrics.ConnectionsClosedHandshake)
+		s.handshakeFailed(s.clock.Now(), from, w.listener, err)
 		if errors.As(err, &tls.RecordHeaderError{}) {
 			_, _ = w.raw.Write(notTLS)
 		}
-		w.gone(&place)
-		return
+		return false
 	}
 	if trust != nil && len(w.Shown()) > 0 {
 		place.Proven()
 	}
 	w.conn = &Conn{
-		sock: w, place: place, listener: w.listener, from: from, via: w.via, trust: trust, ws: ws,
+		sock: w, place: *place, listener: w.listener, from: from, via: w.via, trust: trust, ws: ws,
 	}
 	w.conn.pace.until = w.listener.Door.Deadline(accepted)
-	if !w.engine.hand(w) {
-		w.gone(&place)
-		return
-	}
-	home := w.engine.server.pick()
+	home := s.pick()
 	w.conn.loop = home
+	if !w.engine.hand(w) {
+		return false
+	}
 	home.inbox.post(event{kind: evArrived, conn: w.conn})
-	w.read()
+	return true
 }
 
 // shake does what comes before the first packet.
@@ -305,17 +336,12 @@ func (w *wire) read() {
 			return
 		case <-w.credit:
 		}
-		if w.quic != nil {
-			w.quic.await() // without a buffer
-		}
-		b := getReadBuffer()
-		n, err := w.nc.Read(b)
+		b, err := survive(w.engine.server, w.input)
 		// The loop gave the credit, so it waits for this event and c.loop holds.
-		if n > 0 {
-			w.conn.loop.inbox.post(event{kind: evInput, conn: w.conn, buf: b[:n]})
+		if len(b) > 0 {
+			w.conn.loop.inbox.post(event{kind: evInput, conn: w.conn, buf: b})
 			continue // an error comes again with the next read
 		}
-		putReadBuffer(b)
 		if err != nil {
 			w.conn.loop.inbox.post(event{kind: evEnded, conn: w.conn, err: err})
 			<-w.done
@@ -325,6 +351,20 @@ func (w *wire) read() {
 	}
 }
 
+// input reads once. An error comes without bytes.
+func (w *wire) input() ([]byte, error) {
+	if w.quic != nil {
+		w.quic.await() // without a buffer
+	}
+	b := getReadBuffer()
+	n, err := w.nc.Read(b)
+	if n > 0 {
+		return b[:n], nil
+	}
+	putReadBuffer(b)
+	return nil, err
+}
+
 // drainMax is how much a closing connection may still send us before we stop
 // listening politely, bytes.
 const drainMax = 4 << 20
@@ -332,7 +372,9 @@ const drainMax = 4 << 20
 // drain reads and forgets what a client sends that has not yet seen our last
 // packet: closing with unread bytes would reset the connection and take the
 // DISCONNECT back out of its hands.
-func (w *wire) drain() { _, _ = io.CopyN(io.Discard, w.nc, drainMax) }
+func (w *wire) drain() {
+	_, _ = survive(w.engine.server, func() (int64, error) { return io.CopyN(io.Discard, w.nc, drainMax) })
+}
 
 // Read implements socket.
 func (w *wire) Read() { w.credit <- struct{}{} } // holds one, and is never asked twice
@@ -366,7 +408,7 @@ func (w *wire) Write(b []byte) (done bool) {
 	w.engine.wait.Add(1)
 	go func() {
 		defer w.engine.wait.Done()
-		_, err := w.nc.Write(b)
+		_, err := survive(w.engine.server, func() (int, error) { return w.nc.Write(b) })
 		putBuffer(b)
 		if err != nil {
 			// The reader learns of it too; whoever is first ends the connection.
@@ -388,7 +430,7 @@ func (w *wire) Close(politely bool, place listener.Admission) {
 	go func() {
 		defer w.engine.wait.Done()
 		if politely {
-			w.sayGoodbye()
+			w.engine.server.guard(w.sayGoodbye, w.cut)
 		}
 		<-w.readerGone
 		w.gone(&place)
@@ -420,15 +462,21 @@ func (w *wire) sayGoodbye() {
 	}
 }
 
-// gone closes the transport and gives the place back.
+// gone closes the transport and gives the place back, whatever trips on the way.
 func (w *wire) gone(place *listener.Admission) {
-	_ = w.raw.Close()
-	place.Leave()
-	w.listener.Open.Add(-1)
-	w.engine.mu.Lock()
-	delete(w.engine.live, w)
-	w.engine.mu.Unlock()
-	if w.quic != nil {
-		w.quic.guest.entrance.open.Done()
-	}
+	defer func() {
+		w.engine.mu.Lock()
+		delete(w.engine.live, w)
+		w.engine.mu.Unlock()
+		if w.entered {
+			w.listener.Open.Add(-1)
+		}
+		if w.quic != nil {
+			w.quic.guest.entrance.open.Done()
+		}
+	}()
+	w.engine.server.guard(func() {
+		defer place.Leave()
+		_ = w.raw.Close()
+	}, func() {})
 }

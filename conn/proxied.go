@@ -68,30 +68,48 @@ func (s *Server) misled(now time.Time, proxy netip.AddrPort, l *listener.Listene
 }
 
 // admitProxy is admit where a proxy speaks first.
-func (p *Portable) admitProxy(l *listener.Listener, nc net.Conn, now time.Time, proxy netip.AddrPort) {
-	place, refusal := l.AdmitProxy(proxy.Addr())
-	if refusal != "" {
-		_ = nc.Close()
-		p.server.keptOut(now, refusal, "", proxy, l)
-		return
-	}
-	place.Evictable(func() { _ = nc.Close() })
-	w := &wire{engine: p, listener: l, raw: nc, nc: nc, credit: make(chan struct{}, 1), done: make(chan struct{}), readerGone: make(chan struct{})}
-	p.mu.Lock()
-	p.live[w] = struct{}{}
-	if p.stopped {
-		_ = nc.Close()
-	}
-	p.mu.Unlock()
-	p.wait.Add(1)
-	go func() {
-		defer p.wait.Done()
-		w.serveProxied(now, proxy, place)
-	}()
+func (p *Portable) admitProxy(l *listener.Listener, nc net.Conn) {
+	var place listener.Admission
+	var w *wire
+	p.server.guard(func() {
+		now, proxy := p.server.clock.Now(), addrOf(nc.RemoteAddr())
+		var refusal listener.Refusal
+		if place, refusal = l.AdmitProxy(proxy.Addr()); refusal != "" {
+			_ = nc.Close()
+			p.server.keptOut(now, refusal, "", proxy, l)
+			return
+		}
+		w = newWire(p, l, nc)
+		place.Evictable(func() { _ = nc.Close() })
+		p.mu.Lock()
+		p.live[w] = struct{}{}
+		if p.stopped {
+			_ = nc.Close()
+		}
+		p.mu.Unlock()
+		p.wait.Add(1)
+		go func() {
+			defer p.wait.Done()
+			w.serveProxied(now, proxy, place)
+		}()
+	}, func() { p.undo(w, l, nc, &place) })
 }
 
 // serveProxied is serve once the header is there.
 func (w *wire) serveProxied(accepted time.Time, proxy netip.AddrPort, place listener.Admission) {
+	var client netip.AddrPort
+	named := false
+	w.engine.server.guard(func() { client, named = w.introduced(accepted, proxy, &place) }, func() {})
+	if !named {
+		w.gone(&place)
+		return
+	}
+	w.serve(accepted, client, place)
+}
+
+// introduced reads the header and asks the door about the client. place is the proxy's
+// before and the client's after; false: it is over.
+func (w *wire) introduced(accepted time.Time, proxy netip.AddrPort, place *listener.Admission) (client netip.AddrPort, ok bool) {
 	l, s := w.listener, w.engine.server
 	client, begun, err := w.readHeader(accepted, proxy)
 	evicted := place.Evicted()
@@ -99,31 +117,21 @@ func (w *wire) serveProxied(accepted time.Time, proxy netip.AddrPort, place list
 	now := s.clock.Now()
 	if evicted {
 		s.count.Inc(metrics.ConnectionsClosedEvicted)
-		w.unknown()
-		return
+		return client, false
 	}
 	if err != nil {
 		s.misled(now, proxy, l, err, begun)
-		w.unknown()
-		return
+		return client, false
 	}
-	place, refusal, by := l.Admit(now, client.Addr())
-	if refusal != "" {
+	var refusal listener.Refusal
+	var by string
+	if *place, refusal, by = l.Admit(now, client.Addr()); refusal != "" {
 		s.keptOut(now, refusal, by, client, l)
-		w.unknown()
-		return
+		return client, false
 	}
-	l.Open.Add(1)
+	w.enter()
 	place.Evictable(func() { _ = w.raw.Close() })
-	w.serve(accepted, client, place)
-}
-
-// unknown ends a connection that no client came to have.
-func (w *wire) unknown() {
-	_ = w.raw.Close()
-	w.engine.mu.Lock()
-	delete(w.engine.live, w)
-	w.engine.mu.Unlock()
+	return client, true
 }
 
 // readHeader takes the header off, and not a byte of what is behind it.

@@ -58,7 +58,7 @@ func (p *Portable) acceptQUIC(l *listener.Listener, socket *listener.Datagrams) 
 		_ = e.carrier.Close()
 		_ = e.socket.Close()
 	}()
-	accepts, err := e.carrier.ListenEarly(l.TLS, &quic.Config{GetConfigForClient: e.config})
+	accepts, err := e.carrier.ListenEarly(p.server.guarded(l.TLS), &quic.Config{GetConfigForClient: e.config})
 	if err != nil {
 		e.failed(err)
 		return
@@ -88,6 +88,10 @@ func (e *quicEntrance) failed(err error) {
 // config is the transport of one connection. The handshake has half of the client's
 // patience without a packet, and all of it in the end; CONNECT has what is left.
 func (e *quicEntrance) config(*quic.ClientInfo) (*quic.Config, error) {
+	return survive(e.engine.server, e.transport)
+}
+
+func (e *quicEntrance) transport() (*quic.Config, error) {
 	set := e.engine.server.broker.Settings()
 	window := uint64(min(max(set.PacketBytes, quicWindowMin), quicWindowMax))
 	// The loop ends a connection that is silent for one and a half times its keep alive.
@@ -115,6 +119,7 @@ type quicGuest struct {
 	from     netip.AddrPort
 	accepted time.Time
 	trust    *pki.Clients
+	inner    context.Context // of the connection, for quic-go
 	giveUp   context.CancelCauseFunc
 
 	mu    sync.Mutex         // guards everything below
@@ -132,14 +137,33 @@ var (
 )
 
 // admit asks the door about a connection from an address that is proven. ctx ends with
-// the connection.
+// the connection. It runs on a goroutine of quic-go, as config does.
 func (e *quicEntrance) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+	var place listener.Admission
+	var g *quicGuest
+	e.engine.server.guard(func() { g = e.judge(ctx, info, &place) }, place.Leave)
+	if g == nil {
+		return nil, errQUICRefused
+	}
+	e.listener.Open.Add(1)
+	e.open.Add(1)
+	e.engine.wait.Add(1)
+	context.AfterFunc(ctx, func() {
+		defer e.engine.wait.Done()
+		g.ended(context.Cause(ctx))
+	})
+	return context.WithValue(g.inner, guestKey{}, g), nil
+}
+
+// judge asks the door; nil: the connection is not let in.
+func (e *quicEntrance) judge(ctx context.Context, info *quic.ClientInfo, place *listener.Admission) *quicGuest {
 	l, s := e.listener, e.engine.server
 	now, from := s.clock.Now(), addrOf(info.RemoteAddr)
-	place, refusal, by := l.Admit(now, from.Addr())
-	if refusal != "" {
+	var refusal listener.Refusal
+	var by string
+	if *place, refusal, by = l.Admit(now, from.Addr()); refusal != "" {
 		s.keptOut(now, refusal, by, from, l)
-		return nil, errQUICRefused
+		return nil
 	}
 	// Who is over the rate of handshakes cannot be made to wait here; the account is
 	// the same as that of TCP, and beyond what could be waited for it refuses.
@@ -147,39 +171,43 @@ func (e *quicEntrance) admit(ctx context.Context, info *quic.ClientInfo) (contex
 		place.Leave()
 		s.count.Inc(metrics.ConnectionsClosedHandshake)
 		s.handshakeFailed(now, from, l, errHandshakeRate)
-		return nil, errQUICRefused
+		return nil
 	}
-	l.Open.Add(1)
-	e.open.Add(1)
-	e.engine.wait.Add(1)
-	inner, giveUp := context.WithCancelCause(ctx)
-	g := &quicGuest{entrance: e, from: from, accepted: now, trust: l.Clients.Load(), giveUp: giveUp, place: place}
+	g := &quicGuest{entrance: e, from: from, accepted: now, trust: l.Clients.Load(), place: *place}
+	g.inner, g.giveUp = context.WithCancelCause(ctx)
 	g.place.Evictable(g.evict)
-	context.AfterFunc(ctx, func() {
-		defer e.engine.wait.Done()
-		g.ended(context.Cause(ctx))
-	})
-	return context.WithValue(inner, guestKey{}, g), nil
+	return g
 }
 
 // take begins with a connection whose ClientHello has been answered.
 func (e *quicEntrance) take(c *quic.Conn) {
-	g := c.Context().Value(guestKey{}).(*quicGuest)
-	w := newWire(e.engine, e.listener, nil)
-	w.quic = newQUICConn(c, g)
-	w.raw, w.nc = w.quic, w.quic
-	g.mu.Lock()
-	if g.gone {
+	var w *wire
+	var place listener.Admission
+	e.engine.server.guard(func() {
+		g := c.Context().Value(guestKey{}).(*quicGuest)
+		q := newQUICConn(c, g)
+		in := newWire(e.engine, e.listener, q)
+		in.quic, in.entered = q, true
+		g.mu.Lock()
+		if g.gone {
+			g.mu.Unlock()
+			return
+		}
+		w = in
+		place = g.place
+		g.conn, g.place = q, listener.Admission{}
 		g.mu.Unlock()
-		return
-	}
-	place := g.place
-	g.conn, g.place = w.quic, listener.Admission{}
-	g.mu.Unlock()
-	if place.Evicted() { // before it could be told
-		w.cut()
-	}
-	e.engine.begin(w, g.accepted, g.from, place)
+		if place.Evicted() { // before it could be told
+			w.cut()
+		}
+		e.engine.begin(w, g.accepted, g.from, place)
+	}, func() {
+		if w == nil {
+			_ = c.CloseWithError(0, "") // its end gives the place back
+			return
+		}
+		w.gone(&place)
+	})
 }
 
 // evict ends the connection. Before its ClientHello was answered only the handshake can
@@ -204,16 +232,18 @@ func (g *quicGuest) ended(why error) {
 	}
 	g.gone = true
 	l, s := g.entrance.listener, g.entrance.engine.server
-	if kept := g.place.Handshaken(); !kept || g.place.Evicted() {
-		s.count.Inc(metrics.ConnectionsClosedEvicted)
-		s.count.Inc(metrics.HandshakesFailedEvicted)
-	} else {
+	defer g.entrance.open.Done()
+	defer l.Open.Add(-1)
+	s.guard(func() {
+		defer g.place.Leave()
+		if kept := g.place.Handshaken(); !kept || g.place.Evicted() {
+			s.count.Inc(metrics.ConnectionsClosedEvicted)
+			s.count.Inc(metrics.HandshakesFailedEvicted)
+			return
+		}
 		s.count.Inc(metrics.ConnectionsClosedHandshake)
 		s.handshakeFailed(s.clock.Now(), g.from, l, why)
-	}
-	g.place.Leave()
-	l.Open.Add(-1)
-	g.entrance.open.Done()
+	}, func() {})
 }
 
 // shaken waits for the end of a handshake, and counts it.

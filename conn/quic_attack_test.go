@@ -2,6 +2,7 @@ package conn
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -128,6 +129,62 @@ func TestQUICAnswersAForgedAddressWithLess(t *testing.T) {
 		}
 		_ = tap.Close()
 		_ = victim.Close()
+	})
+}
+
+// Packets with connection identifiers that nobody has, of each form, from addresses nobody
+// has proven, hold no memory and take no place; what is answered is less than what came.
+func TestQUICRandomIDsHoldNothing(t *testing.T) {
+	besieged(t, func(r *rig) {
+		tap := r.quic.net.host("203.0.113.1:1")
+		client := r.quic.net.host("198.51.210.1:4433")
+		carrier := &quic.Transport{Conn: client}
+		go func() { _, _ = carrier.Dial(context.Background(), tap.addr.Load(), r.quic.tls, nil) }()
+		hello := <-tap.queue
+		_, _ = carrier.Close(), client.Close()
+		victim := r.quic.net.host("203.0.113.2:2")
+		accepted, sent, got := r.metrics.Value(metrics.ConnectionsAccepted), 0, 0
+		send := func(n int) {
+			for i := range n {
+				b := append([]byte(nil), hello.b...)
+				_, _ = rand.Read(b[6:14]) // the identifier of an Initial
+				switch i % 4 {
+				case 1: // of a connection that there is not
+					b[0] = 0x40 | b[7]&0x3f
+					_, _ = rand.Read(b[1:9])
+				case 2: // another type of long header
+					b[0] = 0xc0 | b[7]&0x3f
+				case 3: // another version
+					_, _ = rand.Read(b[1:5])
+				}
+				r.quic.server.queue <- quicDatagram{b, &net.UDPAddr{IP: net.IPv4(203, 0, 113, 2), Port: 2}}
+				sent += len(b)
+				if i%64 == 0 {
+					passes(time.Millisecond)
+					for len(victim.queue) > 0 {
+						got += len((<-victim.queue).b)
+					}
+				}
+			}
+			passes(20 * time.Second)
+		}
+		send(500)
+		before := inUse()
+		send(4000)
+		if more := inUse() - before; more > 1<<20 {
+			t.Errorf("4,000 packets with unknown identifiers hold %d KiB", more>>10)
+		}
+		for len(victim.queue) > 0 {
+			got += len((<-victim.queue).b)
+		}
+		t.Logf("%d bytes brought the victim %d", sent, got)
+		if got > sent/3 {
+			t.Errorf("a victim gets %d bytes for %d", got, sent)
+		}
+		if n := r.metrics.Value(metrics.ConnectionsAccepted); n != accepted {
+			t.Errorf("%d connections were admitted", n-accepted)
+		}
+		_, _ = tap.Close(), victim.Close()
 	})
 }
 

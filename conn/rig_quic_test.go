@@ -132,7 +132,8 @@ type quicRig struct {
 	tls    *tls.Config // of clients
 	next   int
 	t      *testing.T
-	wait   sync.WaitGroup // what clients run
+	wait   sync.WaitGroup           // what clients run
+	broken func(*listener.Listener) // changes the entrance; nil: nothing
 }
 
 // newQUICRig is the portable engine in a bubble with QUIC in front.
@@ -155,6 +156,9 @@ func quicNow() time.Time { c, _ := testCertificateOnce(); return c.Leaf.NotBefor
 // serveDatagrams makes l a listener of QUIC.
 func (q *quicRig) entrance(l *listener.Listener) {
 	l.Protocol, l.Sockets = listener.QUIC, []net.Listener{listener.NewDatagrams(q.server)}
+	if q.broken != nil {
+		q.broken(l)
+	}
 }
 
 // quicClient is a client's end.

@@ -48,7 +48,7 @@ func (s *fdSocket) begin() {
 	home.shaking++
 	go func() {
 		defer e.shakes.Done()
-		ws, err := e.server.survive(func() (*frames, error) { return h.run(t) })
+		ws, err := survive(e.server, func() (*frames, error) { return h.run(t) })
 		home.inbox.post(event{kind: evCall, fn: func(l *Loop) {
 			l.shaking--
 			s.shake = nil

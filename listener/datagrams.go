@@ -32,7 +32,7 @@ func (l *Listener) listen(address string) (s net.Listener, granted int, err erro
 		s, err = listenDatagrams(address)
 		return s, backlogUnknown, err
 	case Unix:
-		s, err = listenUnix(address)
+		s, err = listenUnix(address, l.SocketMode)
 		return s, backlogUnknown, err
 	}
 	return listen(address, ListenBacklog)

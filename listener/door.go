@@ -87,10 +87,21 @@ type Admission struct {
 	door             *Door
 	from             netip.Addr
 	known, accepted  bool
+	holds            holds
 	stranger, shaker *limit.Waiter // nil: no more
-	gate             *Gate         // nil: none
+	gate             *Gate         // nil: none; else it counts this one
 	guest            *limit.Waiter // stranger, of the gate
 }
+
+// holds is what an admission has taken: whatever ends it, a bug as well, gives back
+// that and no more.
+type holds uint8
+
+const (
+	holdsPrefix  holds = 1 << iota // of Door.prefixes
+	holdsTotal                     // of Door.total
+	holdsCounted                   // in the gauge of connections
+)
 
 // Admit gives a connection from a its place, or says which limit refused it.
 // shakes: a handshake comes first. At a cap on those who have not said who they
@@ -112,63 +123,91 @@ func (d *Door) admit(now time.Time, a netip.Addr, shakes bool, g *Gate) (Admissi
 	if _, ok := d.connects.Allow(now, a); !ok {
 		return d.refused(OverConnectRate)
 	}
+	place := Admission{door: d, from: a}
+	in := false
+	defer func() { // a bug on the way leaves nothing behind
+		if !in {
+			place.Leave()
+		}
+	}()
 	if _, ok := d.prefixes.Acquire(a); !ok {
 		return d.refused(OverPrefix)
 	}
-	place := Admission{door: d, from: a}
+	place.holds = holdsPrefix
 	place.known = d.knows(now, &place)
 	if refusal := place.take(now, shakes, g); refusal != "" {
-		d.prefixes.Release(a)
 		return d.refused(refusal)
 	}
 	if place.known {
 		d.count.Inc(metrics.ConnectionsKnown)
 	}
 	d.count.Inc(metrics.ConnectionsAccepted)
-	d.count.Add(metrics.Connections, 1)
+	place.counted()
+	in = true
 	return place, ""
 }
 
-// take takes the places that everybody competes for, all or none. Whoever has to
-// make room for it is told.
+// counted puts a in the gauge of connections.
+func (a *Admission) counted() {
+	a.door.count.Add(metrics.Connections, 1)
+	a.holds |= holdsCounted
+}
+
+// take takes the places that everybody competes for. After a refusal a has some of
+// them. Whoever has to make room for it is told.
 func (a *Admission) take(now time.Time, shakes bool, g *Gate) (refusal Refusal) {
-	var evict [3]func()
-	var ok bool
-	d := a.door
 	if g != nil {
-		if a.guest, evict[0], refusal = g.enter(now, a.from, a.known); refusal != "" {
+		evict, refusal := g.enter(now, a)
+		defer tell(evict)
+		if refusal != "" {
 			return refusal
 		}
-		a.gate = g
 	}
+	if refusal = a.among(a.from); refusal != "" || !shakes {
+		return refusal
+	}
+	d := a.door
+	var evict func()
+	var ok bool
+	a.shaker, evict, ok = d.shakers.JoinAs(a.from, false, a.known)
+	defer tell(evict)
+	switch {
+	case !ok:
+		return OverHandshakes
+	case evict == nil: // or else one came, one went
+		d.count.Add(metrics.Handshakes, 1)
+	}
+	return ""
+}
+
+// among takes the place of a stranger of from, and one of all.
+func (a *Admission) among(from netip.Addr) Refusal {
+	d := a.door
 	room := d.total.Acquire()
-	if a.stranger, evict[1], ok = d.strangers.JoinAs(a.from, !room || d.crowded(), a.known); !ok {
-		if refusal = OverTotal; room {
-			d.total.Release()
-			refusal = OverUnauthenticated
-		}
-	} else if !room {
+	if room {
+		a.holds |= holdsTotal
+	}
+	var evict func()
+	var ok bool
+	a.stranger, evict, ok = d.strangers.JoinAs(from, !room || d.crowded(), a.known)
+	defer tell(evict)
+	switch {
+	case !ok && !room:
+		return OverTotal
+	case !ok:
+		return OverUnauthenticated
+	case !room:
 		d.total.Take()
+		a.holds |= holdsTotal
 	}
-	if ok && shakes {
-		if a.shaker, evict[2], ok = d.shakers.JoinAs(a.from, false, a.known); !ok {
-			a.stranger.Leave()
-			d.total.Release()
-			refusal = OverHandshakes
-		} else if evict[2] == nil { // or else one came, one went
-			d.count.Add(metrics.Handshakes, 1)
-		}
+	return ""
+}
+
+// tell ends a connection that has to make room; nil: there is none.
+func tell(evict func()) {
+	if evict != nil {
+		evict()
 	}
-	if refusal != "" && g != nil {
-		a.guest.Leave()
-		g.total.Release()
-	}
-	for _, end := range evict {
-		if end != nil {
-			end()
-		}
-	}
-	return refusal
 }
 
 // Evictable says how the connection is ended if it has to make room. end is called
@@ -211,32 +250,44 @@ func (a *Admission) Handshaken() (kept bool) {
 // Authenticated gives back the place among those who have not said who they are.
 // kept is false when another has it already: the connection is to be closed.
 func (a *Admission) Authenticated() (kept bool) {
-	kept = a.stranger.Leave()
-	kept = a.guest.Leave() && kept
+	stranger, guest := a.stranger, a.guest
 	a.stranger, a.guest = nil, nil
-	return kept
+	kept = stranger.Leave()
+	return guest.Leave() && kept
 }
 
 // Closing gives back what may be given back while the socket is still there.
 func (a *Admission) Closing() {
+	defer a.Authenticated()
 	a.Handshaken()
-	a.Authenticated()
 }
 
-// Leave gives everything back.
+// Leave gives everything back, whatever trips on the way.
 func (a *Admission) Leave() {
-	if a.door == nil {
+	d := a.door
+	if d == nil {
 		return
 	}
+	defer d.left(a)
+	defer a.gone()
 	a.Closing()
-	a.gone()
+}
+
+// left is the last part of Leave.
+func (d *Door) left(a *Admission) {
+	a.door = nil
 	if a.gate != nil {
 		a.gate.total.Release()
 	}
-	a.door.total.Release()
-	a.door.prefixes.Release(a.from)
-	a.door.count.Add(metrics.Connections, -1)
-	a.door = nil
+	if a.holds&holdsTotal != 0 {
+		d.total.Release()
+	}
+	if a.holds&holdsPrefix != 0 {
+		d.prefixes.Release(a.from)
+	}
+	if a.holds&holdsCounted != 0 {
+		d.count.Add(metrics.Connections, -1)
+	}
 }
 
 // Sweep forgets rates that have recovered; somebody calls it every few seconds.

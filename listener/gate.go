@@ -1,7 +1,6 @@
 package listener
 
 import (
-	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,28 +50,32 @@ func (g *Gate) SetLimits(l GateLimits) {
 	g.max.Store(l.Connections)
 }
 
-// enter gives a connection its place at this gate, or says why not.
-func (g *Gate) enter(now time.Time, a netip.Addr, known bool) (guest *limit.Waiter, evict func(), refusal Refusal) {
-	if !g.inTime(now, known) {
-		return nil, nil, OverListenerRate
+// enter gives a connection its place at this gate, or says why not; then a may have
+// part of it.
+func (g *Gate) enter(now time.Time, a *Admission) (evict func(), refusal Refusal) {
+	if !g.inTime(now, a.known) {
+		return nil, OverListenerRate
 	}
 	w := g.strangers.Load()
 	if g.max.Load() == 0 || w == nil {
 		g.total.Take()
-		return nil, nil, ""
+		a.gate = g
+		return nil, ""
 	}
 	room := g.total.Acquire()
-	guest, evict, ok := w.JoinAs(a, !room, known)
+	if room {
+		a.gate = g
+	}
+	var ok bool
+	a.guest, evict, ok = w.JoinAs(a.from, !room, a.known)
 	switch {
-	case !ok && room:
-		g.total.Release()
-		fallthrough
 	case !ok:
-		return nil, nil, OverListener
+		return nil, OverListener
 	case !room:
 		g.total.Take()
+		a.gate = g
 	}
-	return guest, evict, ""
+	return evict, ""
 }
 
 // inTime takes one connection from the rate. Strangers leave what of the burst is

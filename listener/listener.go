@@ -8,6 +8,7 @@ package listener
 import (
 	"crypto/tls"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -26,6 +27,8 @@ type Listener struct {
 	Gate      Gate
 	Access    atomic.Pointer[Access] // who may open a connection; nil: everybody
 	Proxy     atomic.Pointer[Proxy]  // who speaks for clients first; nil: clients come by themselves
+
+	SocketMode os.FileMode // of files of unix sockets, at most 0770; 0: UnixMode
 
 	// Gone says that the listener was removed: nobody gets in any more.
 	Gone atomic.Bool

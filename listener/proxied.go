@@ -57,23 +57,19 @@ func (d *Door) admitUnnamed(proxy netip.Addr) (Admission, Refusal) {
 	if d.shut() {
 		return d.refused(OverMemory)
 	}
-	room := d.total.Acquire()
-	stranger, evict, ok := d.strangers.Join(proxy, !room || d.crowded())
-	if !ok {
-		if !room {
-			return d.refused(OverTotal)
+	place := Admission{door: d}
+	in := false
+	defer func() {
+		if !in {
+			place.Leave()
 		}
-		d.total.Release()
-		return d.refused(OverUnauthenticated)
+	}()
+	if refusal := place.among(proxy); refusal != "" {
+		return d.refused(refusal)
 	}
-	if !room {
-		d.total.Take()
-	}
-	if evict != nil {
-		evict()
-	}
-	d.count.Add(metrics.Connections, 1)
-	return Admission{door: d, stranger: stranger}, ""
+	place.counted()
+	in = true
+	return place, ""
 }
 
 // ProxyDeadline is when the header of a connection accepted now must be there.

@@ -15,8 +15,9 @@ func TestAUnixSocketTakesOnlyWhatIsStale(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := func(name string) string { return filepath.Join(dir, name) }
+	mode := os.FileMode(0)
 	bind := func(path string) (*Listener, error) {
-		l := &Listener{Name: "local", Protocol: Unix}
+		l := &Listener{Name: "local", Protocol: Unix, SocketMode: mode}
 		return l, l.Bind([]string{path})
 	}
 	first, err := bind(at("s"))
@@ -30,7 +31,7 @@ func TestAUnixSocketTakesOnlyWhatIsStale(t *testing.T) {
 	if a := first.Addresses(); len(a) != 1 || a[0] != at("s") {
 		t.Errorf("addresses %q", a)
 	}
-	if _, err := bind(at("s")); err == nil || !strings.Contains(err.Error(), "another process listens on it") {
+	if _, err := bind(at("s")); err == nil || !strings.Contains(err.Error(), "another process answers on it") {
 		t.Errorf("a socket in use: %v", err)
 	}
 	if c, err := net.Dial("unix", at("s")); err != nil {
@@ -45,9 +46,13 @@ func TestAUnixSocketTakesOnlyWhatIsStale(t *testing.T) {
 	}
 	left.(*net.UnixListener).SetUnlinkOnClose(false)
 	_ = left.Close()
+	mode = 0o600
 	again, err := bind(at("stale"))
 	if err != nil {
 		t.Fatalf("a stale socket: %v", err)
+	}
+	if info, err := os.Lstat(at("stale")); err != nil || info.Mode() != os.ModeSocket|mode {
+		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	again.Close()
 	if _, err := os.Lstat(at("stale")); !os.IsNotExist(err) {

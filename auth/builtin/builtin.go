@@ -45,6 +45,9 @@ type Options struct {
 	// CacheFor is how long a verified credential needs no new argon2id. Default
 	// one hour.
 	CacheFor time.Duration
+	// Caught is told of a bug in a check, by the worker that it would have ended. Default:
+	// nobody is.
+	Caught func(fault any)
 }
 
 func (o Options) withDefaults() Options {
@@ -86,6 +89,7 @@ type Authenticator struct {
 
 	argon2id, sha256, hits, busy atomic.Uint64
 
+	caught  func(fault any)
 	workers sync.WaitGroup
 	once    sync.Once
 }
@@ -97,7 +101,7 @@ func New(store *Store, clk clock.Clock, opt Options) (*Authenticator, error) {
 
 func newWith(random io.Reader, store *Store, clk clock.Clock, opt Options) (*Authenticator, error) {
 	opt = opt.withDefaults()
-	a := &Authenticator{store: store, clock: clk, queue: newQueue(opt.Queue, opt.QueuePerPrefix)}
+	a := &Authenticator{store: store, clock: clk, queue: newQueue(opt.Queue, opt.QueuePerPrefix), caught: opt.Caught}
 	var err error
 	if a.cache, err = newCache(random, opt.CacheEntries, opt.CacheFor); err != nil {
 		return nil, err
@@ -175,11 +179,25 @@ func (a *Authenticator) work() {
 		}
 		res := auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerUnavailable, Detail: shuttingDown}
 		if open {
-			res = a.check(j.req, chosen)
+			a.guard(func() { res = a.check(j.req, chosen) }, func() { res.Detail = "a bug was caught in the check" })
 		}
 		a.queue.finished(j)
-		j.done(res)
+		a.guard(func() { j.done(res) }, func() {})
 	}
+}
+
+// guard runs do, and undo after a bug in it: one check must not end all of them, and the
+// process.
+func (a *Authenticator) guard(do, undo func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			undo()
+			if a.caught != nil {
+				a.caught(p)
+			}
+		}
+	}()
+	do()
 }
 
 // userOf answers nil for a user that does not exist.

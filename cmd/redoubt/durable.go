@@ -79,7 +79,7 @@ func (n *node) openStore(c *config.Config) error {
 	if applying.end(); err != nil {
 		return errors.Join(fmt.Errorf("store: %w", err), l.Close())
 	}
-	d.readers = readers.New(readersMax)
+	d.readers = readers.New(readersMax, n.caught)
 	d.ran = time.UnixMilli(d.view.Alive())
 	n.durable = d
 	if took := n.clock.Now().Sub(began); took > time.Second {

@@ -229,7 +229,7 @@ func (n *node) assemble() (err error) {
 	if err := n.openUsers(c, n.durable.view.Wait); err != nil {
 		return err
 	}
-	if n.builtin, err = builtin.New(n.users, n.clock, builtin.Options{Workers: hashers(*n.memory.Load())}); err != nil {
+	if n.builtin, err = builtin.New(n.users, n.clock, builtin.Options{Workers: hashers(*n.memory.Load()), Caught: n.caught}); err != nil {
 		return err
 	}
 	if err := n.openBans(c, n.durable.view.Wait); err != nil {
@@ -303,6 +303,9 @@ func (n *node) listen(name string, all *config.Config) error {
 func (n *node) makeDoor(name string, all *config.Config, within time.Duration) (*door, error) {
 	c := all.Listeners[name]
 	l := &door{Listener: &listener.Listener{Name: name, Protocol: c.Protocol, Chain: name, Door: n.door}}
+	if c.SocketMode == config.SocketOwner {
+		l.SocketMode = 0o600
+	}
 	l.Gate.SetLimits(gateLimits(all, name))
 	if !c.Plaintext() {
 		if err := n.secure(l, all, within); err != nil {

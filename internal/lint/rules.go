@@ -13,6 +13,7 @@ var Rules = []Rule{
 	{"known-dependencies", knownDependencies},
 	{"banned-calls", bannedCalls},
 	{"go-statements", goStatements},
+	{"peer-goroutines", peerGoroutines},
 	{"file-size", fileSize},
 	{"struct-size", structSize},
 	{"mutexes", mutexes},

@@ -84,6 +84,14 @@ var samples = []sample{
 		"conn/a.go": src("conn", nil, "func f() { go f() }\n"), "auth/builtin/a.go": src("builtin", nil, "func f() { go f() }\n"),
 		"broker/a_test.go": src("broker", nil, "func f() { go f() }\n")}, ""},
 
+	{"nobody guards", "peer-goroutines", map[string]string{"conn/a.go": src("conn", nil, "func f() { go func() { g() }() }\nfunc g() { f() }\n")}, "guarded against a bug of ours"},
+	{"nobody guards a method", "peer-goroutines", map[string]string{"auth/builtin/a.go": src("builtin", nil, "type T struct{}\nfunc (t T) f() { go t.work() }\nfunc (t T) work() {}\n")}, "guarded against a bug of ours"},
+	{"nobody guards a timer", "peer-goroutines", map[string]string{"conn/a.go": src("conn", []string{"context"}, "func f(c context.Context) { context.AfterFunc(c, func() {}) }\n")}, "guarded against a bug of ours"},
+	{"a guard elsewhere", "peer-goroutines", map[string]string{"conn/a.go": src("conn", nil, "func f() { guard(func() {}); go func() {}() }\nfunc guard(f func()) { f() }\n")}, "guarded against a bug of ours"},
+	{"guarded", "peer-goroutines", map[string]string{
+		"conn/a.go":   src("conn", nil, "func f() { go g(); go func() { guard(g) }() }\nfunc g() { h() }\nfunc h() { guard(f) }\nfunc guard(f func()) { f() }\n"),
+		"broker/a.go": src("broker", nil, "func f() { go f() }\n")}, ""},
+
 	{"long", "file-size", map[string]string{"broker/a.go": src("broker", nil, strings.Repeat("\n", linesMax))}, "look for the second subject"},
 	{"short", "file-size", map[string]string{"broker/a.go": src("broker", nil, strings.Repeat("\n", linesMax-10))}, ""},
 

@@ -9,6 +9,7 @@ import "sync"
 // Pool is the goroutines and the line before them. It is safe for concurrent use.
 type Pool struct {
 	running sync.WaitGroup
+	caught  func(fault any) // nil: nobody is told
 
 	mu     sync.Mutex // guards everything below
 	some   sync.Cond
@@ -16,9 +17,10 @@ type Pool struct {
 	closed bool
 }
 
-// New starts a pool of n goroutines; Close ends them.
-func New(n int) *Pool {
-	p := &Pool{}
+// New starts a pool of n goroutines; Close ends them. caught, if it is not nil, is told of a
+// bug in a read, by the goroutine that it would have ended.
+func New(n int, caught func(fault any)) *Pool {
+	p := &Pool{caught: caught}
 	p.some.L = &p.mu
 	for range n {
 		p.running.Add(1)
@@ -54,8 +56,18 @@ func (p *Pool) run() {
 		if read == nil {
 			return
 		}
-		read()
+		p.guard(read)
 	}
+}
+
+// guard runs a read: what one session has asked for must not end the process.
+func (p *Pool) guard(read func()) {
+	defer func() {
+		if fault := recover(); fault != nil && p.caught != nil {
+			p.caught(fault)
+		}
+	}()
+	read()
 }
 
 // next waits for a read; nil after Close.
