@@ -32,6 +32,7 @@ import (
 type askable struct {
 	// Changed in one's turn.
 	next    map[string]*askedServer // of the configuration that is being prepared
+	made    uint64                  // back ends so far
 	hashers *backend.Pool           // of all lookups; nil: none yet
 
 	replaced sync.WaitGroup // by a reload; they answer what they were asked
@@ -44,8 +45,9 @@ type askable struct {
 // its connections and what its breaker knows.
 type askedServer struct {
 	*backend.Backend
-	conf  config.Backend
-	files [sha256.Size]byte // of certificates
+	conf   config.Backend
+	files  [sha256.Size]byte // of certificates
+	number uint64            // of those that were made
 }
 
 // inForce are the back ends by name; nobody changes the map.
@@ -78,7 +80,8 @@ func (n *node) prepareBackends(c *config.Config) (err error) {
 			a.next[name] = old
 			continue
 		}
-		a.next[name] = &askedServer{n.openBackend(name, conf, secured), conf, files}
+		a.made++
+		a.next[name] = &askedServer{n.openBackend(name, conf, secured), conf, files, a.made}
 	}
 	return nil
 }
@@ -221,7 +224,7 @@ func (n *node) closeBackends() {
 // lookupConf is what an authenticator that asks a back end is made from.
 type lookupConf struct {
 	config.Lookup
-	at *backend.Backend
+	at uint64 // number of the back end
 }
 
 // lookupOf answers the section of such an authenticator, and how it is made.
@@ -239,7 +242,7 @@ func (n *node) lookupOf(c *config.Config, name string) (conf any, make func() (*
 		Name: name, Backend: at.Backend, Query: query, Hash: section.Hash.Spec(), Hashers: n.askable.hashers,
 		Cache: backend.CacheOptions{Entries: section.Cache.Entries, Positive: section.Cache.Positive.Std(), Negative: section.Cache.Negative.Std()},
 	}
-	return lookupConf{section, at.Backend}, func() (*asked, error) {
+	return lookupConf{section, at.number}, func() (*asked, error) {
 		return &asked{Link: auth.Link{Authenticator: lookup.New(opt, n.clock)}}, nil
 	}, nil
 }
