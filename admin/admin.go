@@ -87,9 +87,25 @@ type BackendStatus struct {
 
 // EntranceStatus is what clients meet before they are in.
 type EntranceStatus struct {
+	Stopped      []StoppedListener   `json:"stopped_listeners,omitempty" doc:"Listeners that operators have stopped."`
+	Draining     []DrainingAddress   `json:"draining,omitempty" doc:"Addresses that take nobody any more and carry connections of QUIC."`
 	Certificates []CertificateStatus `json:"certificates,omitempty" doc:"What listeners show to clients."`
 	Backends     []BackendStatus     `json:"backends,omitempty" doc:"Servers of others that are asked about clients."`
 	Bans         *BanCounts          `json:"bans,omitempty" doc:"Bans there are, by who made them; absent: none."`
+}
+
+// StoppedListener is one that an operator has stopped: nobody can connect there.
+type StoppedListener struct {
+	Name        string    `json:"name" doc:"Name of the listener."`
+	Since       time.Time `json:"since" doc:"Since when."`
+	By          string    `json:"by" doc:"Who has stopped it."`
+	Connections int64     `json:"connections" doc:"Connections open now that came in there before."`
+}
+
+// DrainingAddress is a socket that lives for who came in there before.
+type DrainingAddress struct {
+	Name    string `json:"name" doc:"Name of the listener."`
+	Address string `json:"address" doc:"Address and port it is bound to."`
 }
 
 // IdleSettings are those that were changed at run time and do not count now.
@@ -229,6 +245,8 @@ type Options struct {
 
 	Whys     Whys          // nil: no operations that explain
 	Refusals *audit.Recent // not nil where Whys is not
+
+	Listeners Listeners // nil: no operations on listeners
 }
 
 func (o *Options) check() {

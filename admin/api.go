@@ -64,6 +64,9 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	if o.Whys != nil && o.Clients != nil {
 		registerWhy(api, o)
 	}
+	if o.Listeners != nil {
+		registerListeners(api, o)
+	}
 	plainPaths(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {

@@ -38,10 +38,11 @@ const (
 	scopeClients       scope = "clients"  // connections, sessions, subscriptions
 	scopeRetained      scope = "retained" // retained messages, payloads included
 	scopeBans          scope = "bans"     // who is shut out
+	scopeListeners     scope = "listeners"
 )
 
 // allScopes are the scopes an operation can have.
-var allScopes = []scope{scopeStatus, scopeConfig, scopeUsers, scopeAuthorization, scopeClients, scopeRetained, scopeBans}
+var allScopes = []scope{scopeStatus, scopeConfig, scopeUsers, scopeAuthorization, scopeClients, scopeRetained, scopeBans, scopeListeners}
 
 // Names of the declaration in the OpenAPI document.
 const (

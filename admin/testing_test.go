@@ -60,6 +60,7 @@ type fake struct {
 	crowd fakeClients
 	level fakeLevel
 	given fakeSettings
+	doors fakeListeners
 
 	denier fakeDenier
 }
@@ -190,7 +191,7 @@ func newRig(t *testing.T, change func(*Server)) *rig {
 	log := slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.server = New(Options{Version: "1.2.3", Clock: clk, Log: log, Users: BuiltinUsers(store), Policy: r.authz, Status: r.fake, Reloader: r.fake,
 		Probes: NewProbes(store, r.authz, &r.fake.denier, clk, log), Limits: r.fake,
-		Clients: &r.fake.crowd, Retained: r.retained, LogLevel: &r.fake.level, Settings: &r.fake.given, Bans: r.bans})
+		Clients: &r.fake.crowd, Retained: r.retained, LogLevel: &r.fake.level, Settings: &r.fake.given, Bans: r.bans, Listeners: &r.fake.doors})
 	if change != nil {
 		change(r.server)
 	}

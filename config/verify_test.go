@@ -43,7 +43,7 @@ func TestDiff(t *testing.T) {
 		{"listeners.new.limits.publish_rate_total.messages", "", "0", Live},
 		{"listeners.new.limits.publish_rate_total.bytes", "", "0", Live},
 		{"listeners.new.limits.publish_rate_total.burst", "", "2s", Live},
-		{"limits.inflight", "5", "32", NewConnections},
+		{"limits.inflight", "5", "32", Live},
 		{"limits.connections_per_prefix", "{/24: 20000, /32: 2000, /56: 20000, /64: 2000}", "{/24: 7, /32: 2000, /56: 20000, /64: 2000}", NewConnections},
 		{"listeners.old.protocol", "mqtt", "", Restart},
 		{"listeners.old.bind", `["127.0.0.1:1883"]`, "", Live},

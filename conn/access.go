@@ -72,7 +72,7 @@ func (l *Loop) outlaw(c *Conn, by string) {
 // changed while it was on its way.
 func (c *Conn) stillWelcome() *mqtt.Error {
 	if c.listener.Gone.Load() {
-		return &mqtt.Error{Reason: mqtt.ServerUnavailable, Detail: "its listener was removed"}
+		return &mqtt.Error{Reason: mqtt.ServerUnavailable, Detail: "its listener was removed or stopped"}
 	}
 	if ok, by := c.listener.Access.Load().Judge(c.from.Addr()); !ok {
 		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "refused by an access rule: " + by}

@@ -25,6 +25,7 @@ var notTLS = []byte{0x15, 3, 1, 0, 2, 2, 10}
 // client sees an alert or a closed connection, so the words are for the
 // operator.
 func (s *Server) handshakeFailed(now time.Time, from netip.AddrPort, l *listener.Listener, err error) {
+	l.Tally.Failed()
 	var failed *upgradeError
 	if errors.As(err, &failed) {
 		s.upgradeFailed(now, from, l, failed)
@@ -35,6 +36,9 @@ func (s *Server) handshakeFailed(now time.Time, from netip.AddrPort, l *listener
 		id, why = explainHandshake(inner)
 	}
 	s.count.Inc(id)
+	if id == metrics.HandshakesFailedRate {
+		l.Tally.Refuse(listener.OverHandshakeRate)
+	}
 	level := slog.LevelWarn
 	if id == metrics.HandshakesFailedGone {
 		level = slog.LevelDebug // port scans and health probes

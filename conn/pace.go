@@ -115,8 +115,10 @@ func (l *Loop) overdue(c *Conn) {
 		switch {
 		case c.stage != greeting && c.stage != shaking:
 		case c.listener.TLS == nil:
+			c.listener.Tally.Failed()
 			l.count.Inc(metrics.UpgradesFailedTimeout)
 		default:
+			c.listener.Tally.Failed()
 			l.count.Inc(metrics.HandshakesFailedTimeout)
 		}
 		if c.stage == authenticating && c.hello.until.IsZero() { // it waited for a verdict, and there was none

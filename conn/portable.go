@@ -472,7 +472,7 @@ func (w *wire) gone(place *listener.Admission) {
 			w.listener.Open.Add(-1)
 		}
 		if w.quic != nil {
-			w.quic.guest.entrance.open.Done()
+			w.quic.guest.entrance.leave()
 		}
 	}()
 	w.engine.server.guard(func() {

@@ -39,12 +39,15 @@ type quicEntrance struct {
 	listener *listener.Listener
 	socket   net.PacketConn
 	carrier  *quic.Transport
-	open     sync.WaitGroup // connections, from admission to their end
+	draining
 }
 
 // acceptQUIC lets clients of QUIC in on a UDP socket, until it is closed and the last of
 // them has gone.
 func (p *Portable) acceptQUIC(l *listener.Listener, socket *listener.Datagrams) {
+	if socket.Resume() { // it carries connections from before it was closed
+		return
+	}
 	e := &quicEntrance{engine: p, listener: l, socket: socket.PacketConn}
 	e.carrier = &quic.Transport{
 		Conn: socket.PacketConn, ConnectionIDLength: quicIDBytes, ConnContext: e.admit,
@@ -53,28 +56,28 @@ func (p *Portable) acceptQUIC(l *listener.Listener, socket *listener.Datagrams) 
 		// was sent. It costs the first connection of a client one round trip.
 		VerifySourceAddress: func(net.Addr) bool { return true },
 	}
-	defer func() {
-		e.open.Wait()
-		_ = e.carrier.Close()
-		_ = e.socket.Close()
-	}()
+	e.begin()
 	accepts, err := e.carrier.ListenEarly(p.server.guarded(l.TLS), &quic.Config{GetConfigForClient: e.config})
 	if err != nil {
 		e.failed(err)
+		e.finish(nil)
 		return
 	}
-	if !socket.Serve(func() { _ = accepts.Close() }) { // closed just now
-		_ = accepts.Close()
+	defer e.finish(accepts)
+	if !socket.Serve(&e.draining) { // closed just now
+		e.shutNow()
 	}
 	for {
-		c, err := accepts.Accept(context.Background())
-		if err != nil {
-			if !errors.Is(err, quic.ErrServerClosed) {
-				e.failed(err)
-			}
-			return
+		c, err := accepts.Accept(e.until)
+		if err == nil {
+			e.take(c)
+			continue
 		}
-		e.take(c)
+		if e.until.Err() == nil {
+			e.failed(err)
+			e.giveUp()
+		}
+		return
 	}
 }
 
@@ -133,20 +136,24 @@ type guestKey struct{}
 
 var (
 	errQUICRefused = errors.New("refused at the door")
+	errQUICShut    = errors.New("the listener takes no more connections")
 	errQUICEvicted = errors.New("the connection has to make room")
 )
 
 // admit asks the door about a connection from an address that is proven. ctx ends with
 // the connection. It runs on a goroutine of quic-go, as config does.
 func (e *quicEntrance) admit(ctx context.Context, info *quic.ClientInfo) (context.Context, error) {
+	if !e.enter() {
+		return nil, errQUICShut
+	}
 	var place listener.Admission
 	var g *quicGuest
 	e.engine.server.guard(func() { g = e.judge(ctx, info, &place) }, place.Leave)
 	if g == nil {
+		e.leave()
 		return nil, errQUICRefused
 	}
 	e.listener.Open.Add(1)
-	e.open.Add(1)
 	e.engine.wait.Add(1)
 	context.AfterFunc(ctx, func() {
 		defer e.engine.wait.Done()
@@ -232,7 +239,7 @@ func (g *quicGuest) ended(why error) {
 	}
 	g.gone = true
 	l, s := g.entrance.listener, g.entrance.engine.server
-	defer g.entrance.open.Done()
+	defer g.entrance.leave()
 	defer l.Open.Add(-1)
 	s.guard(func() {
 		defer g.place.Leave()

@@ -17,19 +17,23 @@ import (
 // end TLS. What they meet there is what counts for them, so that it is tried like a
 // socket of the broker.
 
-// eachSocket judges every TCP socket of the broker at each of its addresses, and where
+// eachSocket judges every socket of the broker on which TLS may be spoken, at each of its addresses, and where
 // clients are told to connect. judged is false where there is nothing to judge.
-func (e *Env) eachSocket(ctx context.Context, judge func(context.Context, *socket, netip.AddrPort) (r Result, judged bool)) (out []Result) {
+func (e *Env) eachSocket(ctx context.Context, judge func(context.Context, *socket, spot) (r Result, judged bool)) (out []Result) {
 	all, err := e.listening(ctx)
 	if err != nil {
 		out = unknown(e, err.Error())
 	}
 	for i := range all {
-		if all[i].network != "tcp" {
+		s := &all[i]
+		if s.network != "tcp" && !s.isQUIC() {
 			continue
 		}
-		for _, a := range all[i].targets() {
-			if r, judged := judge(ctx, &all[i], a); judged {
+		for _, a := range e.spots(s) {
+			if e.unheard(s, a) { // see unprobed
+				continue
+			}
+			if r, judged := judge(ctx, s, a); judged {
 				out = append(out, r)
 			}
 		}
@@ -54,8 +58,11 @@ type advert struct {
 func (e *Env) adverts() (all []advert) {
 	for name, l := range e.Config.Listeners {
 		protocol := config.ProtocolMQTTS
-		if l.WebSocket() {
+		switch {
+		case l.WebSocket():
 			protocol = config.ProtocolWSS
+		case l.Protocol == config.ProtocolQUIC:
+			protocol = config.ProtocolQUIC
 		}
 		for _, text := range l.Advertised {
 			if a, err := config.ParseAdvertised(text); err == nil {
@@ -79,7 +86,7 @@ const addressesMax = 4
 
 // eachAddress judges those that a name has from here. Where nobody can be reached the
 // verdict is unknown: from where clients are it may be different.
-func (e *Env) eachAddress(ctx context.Context, x advert, judge func(context.Context, *socket, netip.AddrPort) (Result, bool)) (out []Result) {
+func (e *Env) eachAddress(ctx context.Context, x advert, judge func(context.Context, *socket, spot) (Result, bool)) (out []Result) {
 	q := e.inquire("advertised:" + x.text)
 	q.key = x.key
 	addrs, err := e.lookup(ctx, x.Host)
@@ -92,7 +99,10 @@ func (e *Env) eachAddress(ctx context.Context, x advert, judge func(context.Cont
 			q.see(Probe, "addresses of "+x.Host, fmt.Sprintf("each is tried, up to %d", addressesMax), fmt.Sprintf("%d more were not", len(addrs)-i), Unknown)
 			return append(out, q.result("", ""))
 		}
-		a := netip.AddrPortFrom(addr, x.Port)
+		a := spot{AddrPort: netip.AddrPortFrom(addr, x.Port), network: "tcp"}
+		if x.protocol == config.ProtocolQUIC {
+			a.network = networkUDP
+		}
 		c, err := e.dial(ctx, a)
 		if err != nil {
 			r := e.inquire(q.scope + "@" + addr.String())
@@ -102,7 +112,7 @@ func (e *Env) eachAddress(ctx context.Context, x advert, judge func(context.Cont
 			continue
 		}
 		_ = c.Close()
-		s := &socket{network: "tcp", addr: a, name: x.listener, key: x.key, protocol: x.protocol, host: x.Host}
+		s := &socket{network: a.network, addr: a.AddrPort, name: x.listener, key: x.key, protocol: x.protocol, host: x.Host}
 		if r, judged := judge(ctx, s, a); judged {
 			out = append(out, r)
 		}
@@ -136,7 +146,7 @@ func (e *Env) lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 }
 
 // scope is what a result about one address of a socket is filed under.
-func (s *socket) scope(a netip.AddrPort) string {
+func (s *socket) scope(a spot) string {
 	switch {
 	case s.host != "":
 		return "advertised:" + net.JoinHostPort(s.host, strconv.Itoa(int(a.Port()))) + "@" + a.Addr().String()

@@ -3,7 +3,6 @@ package harden
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"time"
 )
 
@@ -36,7 +35,7 @@ func authentication(ctx context.Context, e *Env) []Result {
 	for i := range eps {
 		p := &eps[i]
 		if p.byCert {
-			q := e.inquire(p.scope())
+			q := e.at(p.scope(), p.addr)
 			q.key = p.key
 			q.see(ReadConfig, "clients", "", "known by their certificates: rows P3.4 and P3.5", NotApplicable)
 			out = append(out, q.result(Behavioural, "clients are known by their certificates: rows P3.4 and P3.5"))
@@ -99,7 +98,7 @@ func strangersFor(level byte, u *ProbeUser) []stranger {
 // is the positive control, before and after: a listener that refuses everybody,
 // or began to on the way, proves nothing.
 func (e *Env) judgeEntrance(ctx context.Context, p *endpoint, u *ProbeUser) Result {
-	q := e.inquire(p.scope())
+	q := e.at(p.scope(), p.addr)
 	q.key = p.key
 	offered := 0
 	for _, level := range []byte{level5, level4} {
@@ -171,7 +170,7 @@ func (e *Env) judgeStranger(ctx context.Context, s *socket) Result {
 	q := e.inquire("socket:" + s.String())
 	q.see(ReadKernel, "listening socket "+s.String(), "a listener or a service of the configuration", "nobody knows about it", Fail)
 	if s.network == "tcp" {
-		for _, a := range s.targets() {
+		for _, a := range q.e.spots(s) {
 			q.anonymous(ctx, a)
 		}
 	}
@@ -184,7 +183,7 @@ func (e *Env) judgeStranger(ctx context.Context, s *socket) Result {
 func (e *Env) judgeService(ctx context.Context, s *socket) Result {
 	q := e.inquire("service:" + s.name + "@" + s.addr.String())
 	q.key = s.key
-	for _, a := range s.targets() {
+	for _, a := range e.spots(s) {
 		q.anonymous(ctx, a)
 	}
 	return q.result(Behavioural, "is not an entrance for MQTT clients")
@@ -192,7 +191,7 @@ func (e *Env) judgeService(ctx context.Context, s *socket) Result {
 
 // anonymous sends a CONNECT without a name, in plain text, and inside TLS where
 // that is spoken.
-func (q *inquiry) anonymous(ctx context.Context, a netip.AddrPort) {
+func (q *inquiry) anonymous(ctx context.Context, a spot) {
 	state, what := Pass, fmt.Sprintf("CONNECT without a user name at %s", a)
 	s := q.e.anonymousPlain(ctx, a)
 	if s.ok(typeConnack) {
@@ -214,7 +213,7 @@ func (q *inquiry) anonymous(ctx context.Context, a netip.AddrPort) {
 
 // anonymousPlain puts an empty line behind the CONNECT, so that a server of HTTP
 // need not be waited for.
-func (e *Env) anonymousPlain(ctx context.Context, a netip.AddrPort) said {
+func (e *Env) anonymousPlain(ctx context.Context, a spot) said {
 	conn, err := e.dial(ctx, a)
 	if err != nil {
 		return said{other: "no connection: " + shortened(err.Error())}

@@ -34,7 +34,7 @@ func authorization(ctx context.Context, e *Env) []Result {
 	defer e.endProbe(ctx, &one)
 	var out []Result
 	for i := range eps {
-		q := e.inquire(eps[i].scope())
+		q := e.at(eps[i].scope(), eps[i].addr)
 		q.key = eps[i].key
 		t := trial{q: q, p: &eps[i], none: &none, one: &one, offers: (&packet{}).offers()}
 		offered := false

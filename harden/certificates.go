@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -20,11 +19,11 @@ import (
 // them and as it shows them.
 func certificates(ctx context.Context, e *Env) []Result {
 	keys := map[string][]*presented{} // by public key
-	out := e.eachSocket(ctx, func(ctx context.Context, s *socket, a netip.AddrPort) (Result, bool) {
-		if !s.speaksTLS() || s.addr.Addr() != a.Addr() && e.nobodyAt(ctx, a) { // or the socket does not serve this family
+	out := e.eachSocket(ctx, func(ctx context.Context, s *socket, a spot) (Result, bool) {
+		if !s.speaksTLS() || e.notServed(ctx, s, a) { // or the socket does not serve this family
 			return Result{}, false
 		}
-		j := &certJudge{inquiry: e.inquire(s.scope(a)), ctx: ctx, s: s, a: a}
+		j := &certJudge{inquiry: e.at(s.scope(a), a), ctx: ctx, s: s, a: a}
 		if j.key = s.key; s.host != "" {
 			j.advertised()
 			return j.result(Behavioural, "valid for the name clients use, and whole"), true
@@ -97,7 +96,7 @@ type certJudge struct {
 	*inquiry
 	ctx    context.Context
 	s      *socket
-	a      netip.AddrPort
+	a      spot
 	chains map[string][]*x509.Certificate // by file; what could not be read is nil
 	shown  *shown
 }
@@ -307,7 +306,11 @@ func (j *certJudge) life(c *x509.Certificate) {
 // more than a library offers.
 func (j *certJudge) otherKey(file string, chain []*x509.Certificate) {
 	names := append(hostNames(chain[0]), "")
-	for _, suites := range [][]uint16{{0xc02b, 0xc02c, 0xcca9}, {0xc02f, 0xc030, 0xcca8}} {
+	kinds := [][]uint16{{0xc02b, 0xc02c, 0xcca9}, {0xc02f, 0xc030, 0xcca8}}
+	if j.a.network == networkUDP {
+		kinds = nil // nobody has TLS 1.2 there
+	}
+	for _, suites := range kinds {
 		for _, name := range names[:min(len(names), 4)] {
 			p, err := j.e.present(j.ctx, j.a, handshakeAs{name: name, version: tls12, suites: suites})
 			if err == nil && sameChain(p.chain, chain) {
@@ -320,7 +323,7 @@ func (j *certJudge) otherKey(file string, chain []*x509.Certificate) {
 		}
 	}
 	state, words := Warn, "nobody is shown it"
-	if j.e.Config.Listeners[j.s.name].TLS.Profile == config.ProfileModern {
+	if j.e.Config.Listeners[j.s.name].TLS.Profile == config.ProfileModern || j.a.network == networkUDP {
 		state, words = NotApplicable, "not shown to a client that knows every kind of key; one that does not was not tried, because there is no TLS 1.2"
 	}
 	j.see(Probe, pki.Describe(chain[0]), "shown to somebody", words, state)

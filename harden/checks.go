@@ -1,6 +1,9 @@
 package harden
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Checks is the checklist as far as it is built: one value for each row. Ids,
 // severities and weights are those of the checklist and never change meaning.
@@ -22,7 +25,8 @@ var Checks = slices.Concat(hostChecks, []*Check{
 		Standards: []string{"RFC8996", "IEC62443-4-2:CR4.3", "ASVS5:12.1.1", "CRA:I.2.e", "CWE-326"},
 		Why:       "SSL 3.0, TLS 1.0 and 1.1 have no authenticated encryption and fall to known attacks; RFC 8996 retired them. One socket that still accepts them is enough for a downgrade.",
 		How: "Sends a hand-written ClientHello for SSL 3.0, TLS 1.0 and 1.1, without a server name and with each name of the listener's certificates, as its files have them and as it shows them, and a TLS 1.2 hello that lists only old versions, to every listening socket of the process as the kernel lists it, in both address families, and to where clients connect (listeners.<name>.advertised, --target), which may be a balancer that ends TLS. " +
-			"Each must be refused with an alert. Positive control: the same hello with TLS 1.2 or 1.3 is answered with a ServerHello.",
+			"Each must be refused with an alert. Positive control: the same hello with TLS 1.2 or 1.3 is answered with a ServerHello. " +
+			"On QUIC the hello comes in Initial packets that are made by hand, too: TLS 1.2 and older must be refused there, and 1.3 answered.",
 		Fix: "listeners.<name>.tls.profile is intermediate (1.2 and 1.3) or modern (1.3 only); something else must be answering",
 		Run: tlsVersions,
 	},
@@ -35,6 +39,7 @@ var Checks = slices.Concat(hostChecks, []*Check{
 		How: "Sends hand-written ClientHellos to every listening socket of the process that speaks TLS, in both address families, and to where clients connect (listeners.<name>.advertised, --target). Each class of bad suites of TLS 1.2 (CBC, RSA key exchange, DHE, fixed DH, DES and 3DES, RC4, NULL, export, anonymous, PSK) is offered by itself, and all of them for each name of the certificates; " +
 			"what is accepted is taken off the list until nothing is. Groups are found by answers to a hello that has keys for none; X25519MLKEM768 has to be chosen when X25519 is offered before it. TLS compression, a curve that is too small, and an application protocol nobody speaks must not be accepted. " +
 			"A client begins a second handshake inside the connection (renegotiation, CVE-2011-1473), which must be answered with an alert; where nobody gets to the end of the first one without a certificate, this is not tried and not counted. Session tickets live for 7 days at most, which TLS 1.3 demands and TLS 1.2 tells. " +
+			"On QUIC the same is tried of TLS 1.3, and a session that is resumed must not take data before its handshake is over (0-RTT): who saw them could send them again. " +
 			"Positive control: the same hello with a good suite behind the bad ones is answered with that one.",
 		Fix: "listeners.<name>.tls.profile has the suites of the checklist and no others; something else must be answering",
 		Run: ciphers,
@@ -57,9 +62,9 @@ var Checks = slices.Concat(hostChecks, []*Check{
 		Standards: []string{"IEC62443-4-2:CR1.2", "IEC62443-4-2:CR1.9", "ASVS5:12.3.5", "CRA:I.2.d", "CWE-295"},
 		Why: "A listener that asks for certificates and does not judge them lets in whoever makes one for himself. A name that looks like the CA's, a certificate of the server's, or one of last year has let people into brokers, " +
 			"and a check that holds on one listener and not on the next is found by those who look for it.",
-		How: "At every listener that asks, in TLS 1.3 and 1.2: shows no certificate, one of another CA, one of a self-signed copy of the name of each CA of client_ca, one that has expired, one that is not valid yet, and one for servers, and says CONNECT behind it. Each must be refused before anything is answered, which in TLS 1.3 is known from the first read and not from the handshake. " +
+		How: "At every listener that asks, in TLS 1.3 and 1.2, and on QUIC: shows no certificate, one of another CA, one of a self-signed copy of the name of each CA of client_ca, one that has expired, one that is not valid yet, and one for servers, and says CONNECT behind it. Each must be refused before anything is answered, which in TLS 1.3 is known from the first read and not from the handshake. " +
 			"Another user name beside a good certificate must not make another user, by what the broker then says of the client. Positive control: a good certificate gets an answer. What the CA of devices has to sign is made with its key for the run, lasts a minute, stays in memory and is not recorded. " +
-			"Where the key of no CA of the listener is here, --client-cert FILE brings the good certificate, and what only the CA could make is unknown. A listener that asks for none is not judged.",
+			"Where the key of no CA of the listener is here, --client-cert FILE brings the good certificate, and what only the CA could make is unknown. A listener that asks for none is not judged; where TLS ends at a proxy that is believed (proxy_tls: trust), the proxy alone judges certificates, and the row is unknown.",
 		Fix: "set listeners.<name>.tls.client_cert to required, and client_ca to the CA of your devices alone",
 		Run: clientCerts,
 	},
@@ -118,5 +123,18 @@ var Checks = slices.Concat(hostChecks, []*Check{
 			"Each must be refused with its reason code, or in MQTT 3.1.1 by closing. Positive control: exactly the limit is accepted. The limits are those the running process holds, and are compared with the checklist.",
 		Fix: "set the limits.* named in the finding to the value of the checklist or lower",
 		Run: quotas,
+	},
+	{
+		ID: "P4.4", Slug: "flapping", Phase: 4, Severity: Low, Weight: 3, Demands: Behavioural,
+		Title:     "Who connects over and over is shut out, and nobody else",
+		Standards: []string{"IEC62443-4-2:CR7.1", "CRA:I.2.h", "CWE-770"},
+		Why: "A client that connects over and over costs a handshake and a password check each time, because it is broken or on purpose. A defence that goes by names is a weapon: " +
+			"whoever knows the client identifier of a device, which is no secret, has it banned.",
+		How: "At every listener with addresses, a user of the run connects with one client identifier as often as flapping.connects allows, and once more, which must be answered with 0x8A (0x05 in MQTT 3.1.1). " +
+			"While that ban is in force, another user with the same client identifier must get in. Then the ban is lifted over the administration socket and the client must get in again. " +
+			"Somebody without the secret uses the names of another client once too often; that client must get in all the same. The values are those the running process holds, and are compared with the checklist: 15 connects in a minute, five minutes. " +
+			"Positive control: every connect up to the limit is accepted. More than " + fmt.Sprint(flappingProbeMax) + " are not tried, and the row is unknown. Should the run be cut short, what is left is the ban of an identifier that nobody has, for flapping.ban at most. The alarm flapping may come and go.",
+		Fix: "set flapping.connects to 15, flapping.window to 1m and flapping.ban to 5m, or near",
+		Run: flappings,
 	},
 })

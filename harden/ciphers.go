@@ -3,7 +3,6 @@ package harden
 import (
 	"context"
 	"fmt"
-	"net/netip"
 	"slices"
 	"strings"
 
@@ -24,7 +23,7 @@ func ciphers(ctx context.Context, e *Env) []Result {
 type cipherProbe struct {
 	*inquiry
 	ctx      context.Context
-	a        netip.AddrPort
+	a        spot
 	listener string
 	name     string // of the server
 	has12    bool
@@ -35,8 +34,8 @@ type cipherProbe struct {
 
 // judgeCiphers enumerates at one address. judged is false where nobody meant TLS
 // and none is spoken.
-func (e *Env) judgeCiphers(ctx context.Context, s *socket, a netip.AddrPort) (r Result, judged bool) {
-	p := &cipherProbe{inquiry: e.inquire(s.scope(a)), ctx: ctx, a: a, listener: s.name, name: s.serverName()}
+func (e *Env) judgeCiphers(ctx context.Context, s *socket, a spot) (r Result, judged bool) {
+	p := &cipherProbe{inquiry: e.at(s.scope(a), a), ctx: ctx, a: a, listener: s.name, name: s.serverName()}
 	p.key = s.key
 	nobody := connectPacket{level: level4, clientID: "probe-" + randomText()}
 	if p.words = nobody.encode(); s.protocol != config.ProtocolMQTTS {
@@ -44,7 +43,7 @@ func (e *Env) judgeCiphers(ctx context.Context, s *socket, a netip.AddrPort) (r 
 	}
 	modern, err := e.greet(ctx, a, hello{legacy: tls12, supported: []uint16{tls13}, name: p.name}, s.speaksTLS())
 	if err != nil {
-		if s.addr.Addr() != a.Addr() && e.nobodyAt(ctx, a) {
+		if e.notServed(ctx, s, a) {
 			return r, false // the socket does not serve this family
 		}
 		p.see(Probe, "connection", "accepted", err.Error(), Unknown)
@@ -77,6 +76,9 @@ func (e *Env) judgeCiphers(ctx context.Context, s *socket, a netip.AddrPort) (r 
 		p.groups12()
 	}
 	p.applicationProtocol(s)
+	if a.network == networkUDP {
+		p.early()
+	}
 	return p.result(Behavioural, "suites and groups of the checklist only"), true
 }
 
@@ -244,7 +246,7 @@ func (p *cipherProbe) groups12() {
 // applicationProtocol offers one that no broker speaks: a connection that was meant
 // for another service must not end here.
 func (p *cipherProbe) applicationProtocol(s *socket) {
-	own := map[string]string{config.ProtocolMQTTS: "mqtt", config.ProtocolWSS: "http/1.1"}[s.protocol]
+	own := map[string]string{config.ProtocolMQTTS: "mqtt", config.ProtocolQUIC: quicALPN, config.ProtocolWSS: "http/1.1"}[s.protocol]
 	if own == "" {
 		return
 	}

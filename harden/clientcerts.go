@@ -60,7 +60,7 @@ type asking struct {
 // ask looks at what a listener wants. nil: the result says why there is nothing to
 // judge.
 func (e *Env) ask(ctx context.Context, p *endpoint) (*asking, Result) {
-	j := &asking{inquiry: e.inquire(p.scope()), ctx: ctx, p: p}
+	j := &asking{inquiry: e.at(p.scope(), p.addr), ctx: ctx, p: p}
 	j.key = p.key
 	l, known := e.Config.Listeners[p.name]
 	j.tls, j.chain = l.TLS, e.Config.Authn.Chains[l.Authn]
@@ -73,6 +73,8 @@ func (e *Env) ask(ctx context.Context, p *endpoint) (*asking, Result) {
 		j.see(ReadConfig, "client_cert", "known to the configuration", "the configuration has no such listener: is this the one the broker runs with?", Unknown)
 	case !asks && declared:
 		j.see(Probe, "certificate of the client", "asked for, as client_cert is "+l.TLS.ClientCert, "the server asks for none", Fail)
+	case asks && l.Plaintext():
+		j.see(Probe, "certificate of the client", "", "asked for by what stands in front of the broker, which alone judges it: the broker never sees it", Unknown)
 	case asks && !declared:
 		j.see(Probe, "certificate of the client", "not asked for: client_cert is none", "the server asks for one: is this the configuration it runs with?", Unknown)
 	case !asks:
@@ -93,16 +95,14 @@ func chainWords(chain []string) string {
 
 // asksFor tells whether a server asks clients for a certificate.
 func (e *Env) asksFor(ctx context.Context, p *endpoint) (asks bool, err error) {
-	c, err := e.dial(ctx, p.addr)
-	if err != nil {
-		return false, err
-	}
-	defer c.Close()
-	err = tls.Client(c, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12, ServerName: "localhost",
+	c, err := e.secure(ctx, p.addr, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12, ServerName: "localhost",
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			asks = true
 			return &tls.Certificate{}, nil
-		}}).HandshakeContext(ctx)
+		}})
+	if err == nil {
+		_ = c.Close()
+	}
 	if asks {
 		return true, nil // whatever it says of one that shows none
 	}
@@ -183,6 +183,11 @@ func (e *Env) proberFor(clientCA []string) *pki.Prober {
 // withCert is the endpoint with a certificate that says the client is user, where one
 // is needed and can be made; nil: somebody nobody knows. A user has one for the run.
 func (e *Env) withCert(p *endpoint, user *string) *endpoint {
+	if p.addr.proxied && p.byCert && user != nil { // whom a proxy vouches for
+		with := *p
+		with.addr.vouches = *user
+		return &with
+	}
 	if p.prober == nil || p.cert != nil {
 		return p
 	}

@@ -31,15 +31,15 @@ func (j *asking) shows(cert *tls.Certificate, version uint16) verdict {
 
 // tries is shows for any client of TLS.
 func (j *asking) tries(as *tls.Config) verdict {
-	c, err := j.e.dial(j.ctx, j.p.addr)
-	if err != nil {
+	t, err := j.e.secure(j.ctx, j.p.addr, as)
+	var handshake *handshakeError
+	switch {
+	case errors.As(err, &handshake):
+		return refusal(handshake.error, "in the handshake")
+	case err != nil:
 		return verdict{words: "no connection: " + shortened(err.Error())}
 	}
-	defer c.Close()
-	t := tls.Client(c, as)
-	if err := t.HandshakeContext(j.ctx); err != nil {
-		return refusal(err, "in the handshake")
-	}
+	defer t.Close()
 	nobody := connectPacket{level: level4, clientID: "probe-" + randomText()}
 	words := nobody.encode()
 	if j.p.ws {
@@ -79,7 +79,7 @@ func refusal(err error, where string) verdict {
 
 // versions are those of TLS that the listener offers.
 func (j *asking) versions() []uint16 {
-	if j.tls.Profile == "modern" {
+	if j.tls.Profile == "modern" || j.p.addr.network == networkUDP {
 		return []uint16{tls13}
 	}
 	return []uint16{tls13, tls12}

@@ -27,8 +27,7 @@ func (t *trial) deny(ctx context.Context) {
 		t.ended(t.subscribeDenied(m, f, "without a grant"))
 	}
 	t.exactly(ctx)
-	t.eavesdrop(ctx)
-	t.silence(ctx)
+	t.silence(ctx, t.eavesdrop(ctx))
 	t.outcast.leave()
 	t.outcast = nil
 }
@@ -186,10 +185,12 @@ func (t *trial) exactly(ctx context.Context) {
 
 // eavesdrop publishes as the user with the grant and makes sure that the other,
 // whose subscriptions were all refused, gets nothing.
-func (t *trial) eavesdrop(ctx context.Context) {
+//
+// It answers whether it has waited as long as it takes.
+func (t *trial) eavesdrop(ctx context.Context) (waited bool) {
 	m := t.out(ctx)
 	if m == nil {
-		return // told by subscribeDenied
+		return false // told by subscribeDenied
 	}
 	m.take()
 	t.watcher.publish(publishPacket{topic: t.one.Topic + "/denied", payload: []byte("probe")})
@@ -204,13 +205,18 @@ func (t *trial) eavesdrop(ctx context.Context) {
 	default:
 		t.see("messages to a client whose subscriptions were refused", "none", said{other: "none"}, Pass)
 	}
+	return err == nil
 }
 
 // silence is the verdict on all that was published without a grant: the watcher,
 // who may read all of it, got none, live or retained.
-func (t *trial) silence(ctx context.Context) {
+func (t *trial) silence(ctx context.Context, waited bool) {
 	const what = "what was published without a grant"
-	err := t.watcher.settled()
+	wait := t.watcher.settled
+	if waited { // since the last of it was published
+		wait = t.watcher.lives
+	}
+	err := wait()
 	if got := t.denied(t.watcher); len(got) > 0 {
 		var list []string
 		for _, topic := range got {

@@ -19,7 +19,7 @@ import (
 type endpoint struct {
 	name string // listener
 	key  string // of the configuration
-	addr netip.AddrPort
+	addr spot
 	tls  bool
 	ws   bool
 	path string           // of the WebSocket's request
@@ -28,10 +28,13 @@ type endpoint struct {
 	// the client is, and who makes one; nil: nobody here can.
 	byCert bool
 	prober *pki.Prober
+	host   string // by which clients reach it, through what stands in front; empty: it is a socket of ours
 }
 
 // scope is what a result about the endpoint is filed under.
-func (p *endpoint) scope() string { return "listener:" + p.name + "@" + p.addr.String() }
+func (p *endpoint) scope() string {
+	return (&socket{name: p.name, host: p.host}).scope(p.addr)
+}
 
 // targets are the addresses by which a socket is reached from this host, in both
 // families where it serves both.
@@ -60,53 +63,53 @@ func (e *Env) endpoints(ctx context.Context) (eps []endpoint, strangers []socket
 			strangers = append(strangers, *s)
 			continue
 		}
-		if s.protocol == "" || s.network != "tcp" { // see unprobed
+		if s.protocol == "" {
 			continue
 		}
-		for _, a := range s.targets() {
-			if s.addr.Addr().IsUnspecified() && !a.Addr().Is6() && s.addr.Addr().Is6() && e.nobodyAt(ctx, a) {
-				continue // a socket for IPv6 alone
+		for _, a := range e.spots(s) {
+			if e.notServed(ctx, s, a) || e.unheard(s, a) { // see unprobed
+				continue
 			}
-			p := endpoint{name: s.name, key: s.key, addr: a, path: wsPath,
-				tls: s.protocol == config.ProtocolMQTTS || s.protocol == config.ProtocolWSS,
-				ws:  s.protocol == config.ProtocolWS || s.protocol == config.ProtocolWSS}
-			l := e.Config.Listeners[s.name]
-			if l.Path != "" {
-				p.path = l.Path
-			}
-			if p.tls && l.TLS.ClientCert == string(pki.ClientCertRequired) {
-				p.byCert = slices.Contains(e.Config.Authn.Chains[l.Authn], "x509")
-				p.prober = e.proberFor(l.TLS.ClientCA)
-			}
-			eps = append(eps, p)
+			eps = append(eps, e.entrance(s, a))
 		}
 	}
-	return eps, strangers, nil
+	return append(eps, e.entrancesBefore(ctx, all)...), strangers, nil
+}
+
+// entrance is one spot of a listener's socket.
+func (e *Env) entrance(s *socket, a spot) endpoint {
+	p := endpoint{name: s.name, key: s.key, addr: a, path: wsPath, host: s.host,
+		tls: s.speaksTLS(),
+		ws:  s.protocol == config.ProtocolWS || s.protocol == config.ProtocolWSS}
+	l := e.Config.Listeners[s.name]
+	if l.Path != "" {
+		p.path = l.Path
+	}
+	known := slices.Contains(e.Config.Authn.Chains[l.Authn], "x509")
+	switch {
+	case p.tls && l.TLS.ClientCert == string(pki.ClientCertRequired):
+		p.byCert = known
+		p.prober = e.proberFor(l.TLS.ClientCA)
+	case l.ProxyTLS == config.ProxyTLSTrust && a.proxied:
+		p.byCert = slices.Equal(e.Config.Authn.Chains[l.Authn], []string{"x509"})
+	}
+	return p
 }
 
 // nobodyAt tells whether the kernel refuses connections at a.
-func (e *Env) nobodyAt(ctx context.Context, a netip.AddrPort) bool {
+func (e *Env) nobodyAt(ctx context.Context, a spot) bool {
+	a.proxied = false // nobody needs to hear us
 	c, err := e.dial(ctx, a)
 	if err == nil {
+		if a.network == networkUDP { // the kernel tells who writes
+			_ = c.SetDeadline(e.Clock.Now().Add(min(e.step(), nobodyWithin)))
+			if _, err = c.Write([]byte{0}); err == nil {
+				_, err = c.Read(make([]byte, 1))
+			}
+		}
 		_ = c.Close()
 	}
 	return errors.Is(err, syscall.ECONNREFUSED)
-}
-
-func (e *Env) dial(ctx context.Context, a netip.AddrPort) (net.Conn, error) {
-	if err := e.pace(ctx); err != nil {
-		return nil, err
-	}
-	d := net.Dialer{Deadline: e.deadline(ctx)}
-	c, err := d.DialContext(ctx, "tcp", a.String())
-	if err != nil {
-		return nil, err
-	}
-	if err := c.SetDeadline(e.deadline(ctx)); err != nil {
-		_ = c.Close()
-		return nil, err
-	}
-	return c, nil
 }
 
 // dialBurst is how many connections may come at once before pace holds them back.
@@ -147,25 +150,23 @@ func (e *Env) pace(ctx context.Context) error {
 // open makes a connection on which MQTT can be spoken: TCP, TLS above it where
 // the listener wants that, WebSocket above that.
 func (e *Env) open(ctx context.Context, p *endpoint) (net.Conn, error) {
-	c, err := e.dial(ctx, p.addr)
-	if err != nil {
-		return nil, err
-	}
+	var c net.Conn
+	var err error
 	if p.tls {
 		// Who answers is known from the kernel: the socket is in the broker's table
 		// of descriptors. What the certificate says is row P3.3.
-		t := tls.Client(c, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12, ServerName: "localhost",
+		c, err = e.secure(ctx, p.addr, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12, ServerName: p.serverName(),
 			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 				if p.cert != nil {
 					return p.cert, nil
 				}
 				return &tls.Certificate{}, nil
 			}})
-		if err := t.HandshakeContext(ctx); err != nil {
-			_ = c.Close()
-			return nil, fmt.Errorf("TLS handshake: %w", err)
-		}
-		c = t
+	} else {
+		c, err = e.dial(ctx, p.addr)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if p.ws {
 		w, err := upgrade(c, p.addr.String(), p.path)
@@ -177,6 +178,9 @@ func (e *Env) open(ctx context.Context, p *endpoint) (net.Conn, error) {
 	}
 	return c, nil
 }
+
+// serverName is what a client of TLS asks for there.
+func (p *endpoint) serverName() string { return (&socket{host: p.host}).serverName() }
 
 // wsPath is where brokers serve MQTT over WebSocket by convention.
 const wsPath = "/mqtt"

@@ -59,6 +59,8 @@ type Broker interface {
 	// DenyProbe has the broker deny certificates, by what revoke.FingerprintID says of them,
 	// for a minute: new connections are judged so when it returns, and those there are, soon.
 	DenyProbe(ctx context.Context, fingerprints []string) error
+	// EndBan lifts the ban of a client identifier.
+	EndBan(ctx context.Context, clientID string) error
 	// ClientUser is who the broker takes a connected client for.
 	ClientUser(ctx context.Context, clientID string) (string, error)
 }
@@ -73,13 +75,16 @@ type BrokerReport struct {
 	// ConnectionsMax is how many connections are let in altogether, as it is in force.
 	ConnectionsMax int64
 	Rates          map[string]Rate // of each listener's clients, by its name
+	Stopped        []StoppedListener
+	Draining       []DrainingSocket
+	Flapping       Flapping
 }
 
 // ListenerReport is one address the broker says it listens on.
 type ListenerReport struct {
 	Name     string
-	Address  string // host:port
-	Protocol string // mqtts, mqtt, wss, ws
+	Address  string // host:port; the path of a unix socket
+	Protocol string // as the configuration has it; https: of enrolment
 }
 
 // Limits are the limits in force, as the running process holds them.

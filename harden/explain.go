@@ -51,7 +51,11 @@ func Markdown() string {
 		"if that is here: it lasts a minute, is kept in memory and recorded nowhere. Connections are made at half of the lowest\n" +
 		"`limits.connect_rate_per_prefix` at most.\n\n" +
 		"Probes go to every listening socket of the process, in both address families, as the kernel lists them. A socket that is\n" +
-		"neither a listener nor a service of the configuration is a finding.\n\n" +
+		"neither a listener nor a service of the configuration is a finding. QUIC listeners are probed by the same MQTT on a stream, unix sockets by their\n" +
+		"path. A listener with `proxy_protocol: required` is probed with a PROXY header of version 2 before everything else, if our own\n" +
+		"address is in its `proxy_sources`; the header says what is true, that the client is the doctor at that address, so that rates, caps,\n" +
+		"access rules and bans for it hold. If it is not, the broker has to close our connections, and the way of clients is probed, by\n" +
+		"`listeners.<name>.advertised`; without that, the rows are unknown. The evidence of each scope says which way its probes went.\n\n" +
 		"| Id | Severity | Weight | Demands | What is true when it passes |\n|---|---|---|---|---|\n")
 	for _, c := range Checks {
 		fmt.Fprintf(&b, "| [%s](#%s) | %s | %d | %s | %s |\n", c.ID, anchor(c), c.Severity, c.Weight, c.Demands, c.Title)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +18,6 @@ import (
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/mqtt"
-	"github.com/redoubtmq/redoubt/pki/revoke"
 	"github.com/redoubtmq/redoubt/topic"
 )
 
@@ -32,6 +32,8 @@ type fake struct {
 	web    *tls.Config                // of wss; nil: as conf
 	config map[string]config.Listener // in the configuration
 
+	flapping Flapping
+
 	mu        sync.Mutex // guards what follows
 	flaws     flaws
 	listeners []ListenerReport
@@ -42,6 +44,8 @@ type fake struct {
 	conns     map[*fakeConn]bool
 	retained  map[string]bool
 	denied    []string // fingerprints
+	connects  map[string]int
+	banned    map[string]bool
 	wait      sync.WaitGroup
 }
 
@@ -74,6 +78,11 @@ const (
 	noPacketLimit, waitsForBody, noConnectLimit, noLevels flaw = "noPacketLimit", "waitsForBody", "noConnectLimit", "noLevels"
 	noLevelsSubscribe, noSubscriptions, noReleases, early flaw = "noLevelsSubscribe", "noSubscriptions", "noReleases", "early"
 	silentCut, noRate, rateElsewhere                      flaw = "silentCut", "noRate", "rateElsewhere"
+	// P4.4
+	countsNobody, bansNames, countsFailures, bansEarly flaw = "countsNobody", "bansNames", "countsFailures", "bansEarly"
+	keepsBan, cannotLift                               flaw = "keepsBan", "cannotLift"
+	// Listeners behind proxies and on QUIC.
+	believesAnybody, needsNoHeader, takesEarlyData flaw = "believesAnybody", "needsNoHeader", "takesEarlyData"
 	// Differences that are no flaws.
 	only4, noRetain, noWildcards, noShared, qos1 flaw = "only4", "noRetain", "noWildcards", "noShared", "qos1"
 	unlimited, overEnds                          flaw = "unlimited", "overEnds"
@@ -109,7 +118,7 @@ type fakeConn struct {
 
 func newFake(t *testing.T, fl flaws) *fake {
 	t.Helper()
-	f := &fake{t: t, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
+	f := &fake{t: t, flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
 		limits: Limits{PacketBytes: 2000, ConnectPacketBytes: 1000, TopicLevels: 4, TopicBytes: 100, ClientIDBytes: 100, Inflight: 3, AwaitingRel: 5, Subscriptions: 30, TopicAliases: 2}}
 	if f.has(only4) {
 		f.limits.Inflight = 9
@@ -132,13 +141,20 @@ func (f *fake) stop() {
 // listen opens a listener of a protocol that the broker reports, or of none.
 func (f *fake) listen(name, protocol, address string) netip.AddrPort {
 	f.t.Helper()
-	l, err := net.Listen("tcp", address)
+	if protocol == "quic" {
+		return f.listenQUIC(name, address)
+	}
+	network := "tcp"
+	if protocol == "unix" {
+		network = "unix"
+	}
+	l, err := net.Listen(network, address)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { _ = l.Close() })
 	f.mu.Lock()
-	f.inodes = append(f.inodes, inodeOf(f.t, l.(*net.TCPListener)))
+	f.inodes = append(f.inodes, inodeOf(f.t, l.(interface{ File() (*os.File, error) })))
 	f.addrs = append(f.addrs, l.Addr().String())
 	if name != "" {
 		f.listeners = append(f.listeners, ListenerReport{name, l.Addr().String(), protocol})
@@ -155,43 +171,22 @@ func (f *fake) listen(name, protocol, address string) netip.AddrPort {
 			f.wait.Add(1)
 			go func() {
 				defer f.wait.Done()
-				f.serve(c, protocol)
+				if c, named := f.behindProxy(c, name); c != nil {
+					f.serve(c, protocol, named)
+				}
 			}()
 		}
 	}()
-	return netip.MustParseAddrPort(l.Addr().String())
+	addr, _ := netip.ParseAddrPort(l.Addr().String())
+	return addr
 }
 
-func (f *fake) serve(conn net.Conn, protocol string) {
+func (f *fake) serve(conn net.Conn, protocol, named string) {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(time.Minute))
-	named, print := "", ""
+	print := ""
 	if protocol == "mqtts" || protocol == "wss" {
-		conf := &tls.Config{Certificates: []tls.Certificate{f.cert}, MinVersion: tls.VersionTLS12}
-		if f.has(oldTLS) {
-			conf.MinVersion = tls.VersionTLS10
-			conf.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
-		}
-		if f.has(oldTLSByName) {
-			old := conf.Clone()
-			old.MinVersion, old.CipherSuites = tls.VersionTLS11, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
-			conf.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-				if h.ServerName == "old.example" {
-					return old, nil
-				}
-				return nil, nil
-			}
-		}
-		conf.NextProtos = map[string][]string{"mqtts": {"mqtt"}, "wss": {"http/1.1"}}[protocol]
-		f.spoilTLS(conf)
-		if f.conf != nil {
-			f.mu.Lock()
-			if conf = f.conf; protocol == "wss" && f.web != nil {
-				conf = f.web
-			}
-			f.mu.Unlock()
-			conf = f.denying(conf, protocol)
-		}
+		conf := f.serverConf(protocol)
 		var done bool
 		if conn, done = f.meddle(conn); done {
 			return
@@ -200,9 +195,7 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 		if t.HandshakeContext(context.Background()) != nil {
 			return
 		}
-		if shown := t.ConnectionState().PeerCertificates; len(shown) > 0 {
-			named, print = shown[0].Subject.CommonName, revoke.FingerprintID(shown[0])
-		}
+		named, print = shownBy(t.ConnectionState())
 		conn = t
 	}
 	if protocol == "ws" || protocol == "wss" {
@@ -212,6 +205,41 @@ func (f *fake) serve(conn net.Conn, protocol string) {
 		}
 		conn = w
 	}
+	f.talkOn(conn, protocol, named, print)
+}
+
+// serverConf is how TLS is spoken.
+func (f *fake) serverConf(protocol string) *tls.Config {
+	conf := &tls.Config{Certificates: []tls.Certificate{f.cert}, MinVersion: tls.VersionTLS12}
+	if f.has(oldTLS) {
+		conf.MinVersion = tls.VersionTLS10
+		conf.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256}
+	}
+	if f.has(oldTLSByName) {
+		old := conf.Clone()
+		old.MinVersion, old.CipherSuites = tls.VersionTLS11, []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
+		conf.GetConfigForClient = func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			if h.ServerName == "old.example" {
+				return old, nil
+			}
+			return nil, nil
+		}
+	}
+	conf.NextProtos = map[string][]string{"mqtts": {"mqtt"}, "quic": {"mqtt"}, "wss": {"http/1.1"}}[protocol]
+	f.spoilTLS(conf)
+	if f.conf != nil {
+		f.mu.Lock()
+		if conf = f.conf; protocol == "wss" && f.web != nil {
+			conf = f.web
+		}
+		f.mu.Unlock()
+		conf = f.denying(conf, protocol)
+	}
+	return conf
+}
+
+// talkOn speaks MQTT until the connection ends.
+func (f *fake) talkOn(conn net.Conn, protocol, named, print string) {
 	c := &fakeConn{f: f, conn: conn, protocol: protocol, named: named, shown: print, r: bufio.NewReader(conn), subs: map[string]bool{}, alias: map[uint16]string{}, open2: map[uint16]bool{}}
 	f.mu.Lock()
 	f.conns[c] = true
@@ -314,6 +342,9 @@ func (c *fakeConn) connect(body []byte) bool {
 	}
 	if c.f.has(only4) && p.Version == mqtt.V5 {
 		ack.Reason = mqtt.UnsupportedProtocolVersion
+	}
+	if c.f.flaps(&p, ack.Reason == mqtt.Success) {
+		ack.Reason = mqtt.Banned
 	}
 	if p.Version == mqtt.V5 {
 		ack.ReceiveMaximum, ack.TopicAliasMaximum = uint16(c.f.limits.Inflight), uint16(c.f.limits.TopicAliases)

@@ -22,7 +22,7 @@ import (
 func (f *fake) Report(context.Context) (BrokerReport, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return BrokerReport{Node: "fake", Version: "0", PID: os.Getpid(), UID: os.Geteuid(), Listeners: f.listeners, Limits: f.limits, Rates: f.rates()}, nil
+	return BrokerReport{Node: "fake", Flapping: f.flapping, Version: "0", PID: os.Getpid(), UID: os.Geteuid(), Listeners: f.listeners, Limits: f.limits, Rates: f.rates()}, nil
 }
 
 // AddProbe implements Broker.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 	"time"
 )
@@ -40,7 +39,10 @@ func (g greeting) String() string {
 // greet sends one hello and reads the answer. Where nobody meant TLS, whoever
 // answers is not waited for: the end of our words makes a server of something
 // else say what it has to say.
-func (e *Env) greet(ctx context.Context, a netip.AddrPort, h hello, meant bool) (greeting, error) {
+func (e *Env) greet(ctx context.Context, a spot, h hello, meant bool) (greeting, error) {
+	if a.network == networkUDP {
+		return e.greetQUIC(ctx, a, h)
+	}
 	c, err := e.dial(ctx, a)
 	if err != nil {
 		return greeting{}, err

@@ -50,6 +50,7 @@ type hello struct {
 	shares    []uint16 // key_share, where supported is set; nil: X25519. Empty leaves the choice of a group to the server
 	deflate   bool     // TLS compression is offered before none
 	alpn      string   // one protocol; empty: without the extension
+	transport []byte   // parameters of QUIC; nil: it is not for that
 	verify    []byte   // of the handshake before, for one that renegotiates; nil: this is the first
 }
 
@@ -75,6 +76,20 @@ const (
 
 // encode writes the hello as one record.
 func (h *hello) encode() ([]byte, error) {
+	msg, err := h.message()
+	if err != nil {
+		return nil, err
+	}
+	record := uint16(tls10)
+	if h.legacy == ssl30 {
+		record = ssl30
+	}
+	out := binary.BigEndian.AppendUint16([]byte{22}, record)
+	return vector16(out, msg), nil
+}
+
+// message writes the hello as a message of the handshake.
+func (h *hello) message() ([]byte, error) {
 	body := binary.BigEndian.AppendUint16(nil, h.legacy)
 	var random [32]byte
 	_, _ = rand.Read(random[:]) // never fails: it ends the program instead
@@ -100,13 +115,7 @@ func (h *hello) encode() ([]byte, error) {
 		}
 		body = vector16(body, ext)
 	}
-	msg := append([]byte{1, byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))}, body...)
-	record := uint16(tls10)
-	if h.legacy == ssl30 {
-		record = ssl30
-	}
-	out := binary.BigEndian.AppendUint16([]byte{22}, record)
-	return vector16(out, msg), nil
+	return append([]byte{1, byte(len(body) >> 16), byte(len(body) >> 8), byte(len(body))}, body...), nil
 }
 
 func (h *hello) extensions() ([]byte, error) {
@@ -130,6 +139,9 @@ func (h *hello) extensions() ([]byte, error) {
 	}
 	if h.alpn != "" {
 		add(16, vector16(nil, append([]byte{byte(len(h.alpn))}, h.alpn...)))
+	}
+	if h.transport != nil {
+		add(57, h.transport) // quic_transport_parameters
 	}
 	if h.supported == nil {
 		return out, nil

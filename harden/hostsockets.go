@@ -26,6 +26,9 @@ func reachable(ctx context.Context, e *Env) []Result {
 	for i := range all {
 		if s := &all[i]; s.network != "unix" {
 			out = append(out, e.judgeReach(ctx, s))
+			if e.behind(s) {
+				out = append(out, e.judgeProxies(ctx, s))
+			}
 		}
 	}
 	return append(out, e.judgeSurroundings(ctx, all))
@@ -83,10 +86,21 @@ func (e *Env) noPlainText(ctx context.Context, q *inquiry, s *socket) {
 	if s.network != "tcp" {
 		return // QUIC has no form without TLS
 	}
-	for _, a := range s.targets() {
-		if s.addr.Addr().IsUnspecified() && !a.Addr().Is6() && s.addr.Addr().Is6() && e.nobodyAt(ctx, a) {
-			continue // a socket for IPv6 alone
+	var all []spot
+	for _, a := range e.spots(s) {
+		if !e.unheard(s, a) && !e.notServed(ctx, s, a) {
+			all = append(all, a)
 		}
+	}
+	if e.unheardSomewhere(s) {
+		for _, p := range e.entrancesOf(ctx, s.name) {
+			all = append(all, p.addr)
+		}
+		if len(all) == 0 {
+			q.see(Probe, "CONNECT in plain text", "no CONNACK", "not tried: only its proxies are heard, and where clients connect is not known or not reached from here; name it in "+s.key+".advertised", Unknown)
+		}
+	}
+	for _, a := range all {
 		mark := len(q.obs)
 		plain := e.anonymousPlain(ctx, a)
 		state := Pass

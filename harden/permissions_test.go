@@ -33,6 +33,7 @@ type account struct {
 }
 
 func (a account) Report(context.Context) (BrokerReport, error) { return a.BrokerReport, a.err }
+func (account) EndBan(context.Context, string) error           { return errors.New("no") }
 func (account) AddProbe(context.Context, bool) (ProbeUser, error) {
 	return ProbeUser{}, errors.New("no probe users here")
 }

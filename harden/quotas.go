@@ -59,7 +59,7 @@ func quotas(ctx context.Context, e *Env) []Result {
 	defer e.endProbe(ctx, &u)
 	var out []Result
 	for i := range eps {
-		q := e.inquire(eps[i].scope())
+		q := e.at(eps[i].scope(), eps[i].addr)
 		q.key = eps[i].key
 		t := measure{q: q, p: &eps[i], u: &u, limits: &b.Limits, offers: (&packet{}).offers()}
 		offered := false

@@ -55,7 +55,7 @@ func TestRenegotiationIsNoticed(t *testing.T) {
 			}
 		}
 		e := &Env{Clock: clock.System{}, Config: &config.Config{}, Step: 20 * time.Second}
-		p := &cipherProbe{inquiry: e.inquire("x"), ctx: t.Context(), a: at, accepted: []uint16{0xc02b, 0xc02c}}
+		p := &cipherProbe{inquiry: e.inquire("x"), ctx: t.Context(), a: spot{AddrPort: at}, accepted: []uint16{0xc02b, 0xc02c}}
 		p.renegotiation()
 		if o := p.obs[1]; o.State != want {
 			t.Errorf("%s: %s: %s", flag, o.State, o.Actual)

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,12 +37,7 @@ type handshakeAs struct {
 
 // present has a server show its certificate, and prove that it has the key. Whether the server then wants one of
 // the client does not matter: it comes first. Nothing of it is judged here.
-func (e *Env) present(ctx context.Context, a netip.AddrPort, as handshakeAs) (*presented, error) {
-	conn, err := e.dial(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close()
+func (e *Env) present(ctx context.Context, a spot, as handshakeAs) (*presented, error) {
 	out := &presented{name: as.name}
 	conf := &tls.Config{
 		InsecureSkipVerify: true, // the caller judges
@@ -56,7 +50,10 @@ func (e *Env) present(ctx context.Context, a netip.AddrPort, as handshakeAs) (*p
 	if as.version != 0 {
 		conf.MinVersion, conf.MaxVersion = as.version, as.version
 	}
-	err = tls.Client(conn, conf).HandshakeContext(ctx)
+	conn, err := e.secure(ctx, a, conf)
+	if err == nil {
+		_ = conn.Close()
+	}
 	// What the server then has against us comes behind its own proof.
 	var theirs *net.OpError
 	if err != nil && !(errors.As(err, &theirs) && theirs.Op == "remote error") {
@@ -82,13 +79,13 @@ const namesMax = 24
 
 // servedKey is who was asked what it shows.
 type servedKey struct {
-	addr netip.AddrPort
+	addr spot
 	host string // of a socket
 }
 
 // shownAt asks an address for no name, for those of its listener's files, and for
 // all that are in the certificates it shows. Asked for once a run.
-func (e *Env) shownAt(ctx context.Context, s *socket, a netip.AddrPort) *shown {
+func (e *Env) shownAt(ctx context.Context, s *socket, a spot) *shown {
 	key := servedKey{a, s.host}
 	if known := e.seen.served[key]; known != nil {
 		return known
@@ -173,7 +170,7 @@ func (e *Env) fileNames(s *socket) (names []string) {
 
 // speaksTLS are the addresses of a socket that was meant for TLS.
 func (s *socket) speaksTLS() bool {
-	return s.protocol == config.ProtocolMQTTS || s.protocol == config.ProtocolWSS
+	return s.protocol == config.ProtocolMQTTS || s.protocol == config.ProtocolWSS || s.protocol == config.ProtocolQUIC
 }
 
 // certBytesMax bounds a certificate file.

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/redoubtmq/redoubt/config"
 )
 
 // sockets is what the kernel says the broker listens on, which is what probes go
@@ -33,6 +35,7 @@ type socket struct {
 	name     string // listener or service that says it is its own; empty: nobody does
 	key      string // of the configuration
 	protocol string // of a listener
+	draining bool   // it takes nobody any more, and carries who came before
 	host     string // by which clients reach it, where it is no socket of ours; see advertised
 }
 
@@ -221,9 +224,6 @@ func parseUnix(text []byte) []socket {
 // enrolment is the protocol that the broker gives for the port of enroll.bind.
 const enrolment = "https"
 
-// overUDP is the one protocol of listeners that is not over TCP.
-const overUDP = "quic"
-
 // recognise finds who says that a socket is its own.
 func (e *Env) recognise(s *socket, b *BrokerReport) {
 	if s.network == "unix" {
@@ -235,7 +235,7 @@ func (e *Env) recognise(s *socket, b *BrokerReport) {
 		return
 	}
 	for _, l := range b.Listeners {
-		if (l.Protocol == overUDP) != (s.network == "udp") {
+		if (l.Protocol == config.ProtocolQUIC) != (s.network == networkUDP) {
 			continue
 		}
 		if a, err := netip.ParseAddrPort(l.Address); err == nil && sameAddr(a, s.addr) {
@@ -243,13 +243,12 @@ func (e *Env) recognise(s *socket, b *BrokerReport) {
 			switch l.Protocol {
 			case enrolment:
 				s.key, s.protocol = "enroll", "" // no client of MQTT has business there
-			case overUDP:
-				s.protocol = "" // nor one that dials TCP
 			}
 			return
 		}
 	}
 	if s.network != "tcp" {
+		s.recogniseDraining(b)
 		return
 	}
 	for _, bind := range e.Config.Metrics.Bind {

@@ -256,6 +256,11 @@ func (m *client) settled() error {
 	if err := m.quiet(quietTime); err != nil {
 		return err
 	}
+	return m.lives()
+}
+
+// lives notes what the broker has delivered until now.
+func (m *client) lives() error {
 	if s := m.ask([]byte{typePingreq << 4, 0}, typePingresp); !s.ok(typePingresp) {
 		return fmt.Errorf("the connection did not live on: %s", s)
 	}

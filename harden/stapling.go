@@ -17,25 +17,14 @@ import (
 // stapling is row P3.6: who checks whether the broker's certificate was revoked is
 // told by the broker, with a word of the CA that is valid now.
 func stapling(ctx context.Context, e *Env) []Result {
-	all, err := e.listening(ctx)
-	if err != nil {
-		return unknown(e, err.Error())
-	}
-	var out []Result
-	for i := range all {
-		s := &all[i]
-		if !s.speaksTLS() {
-			continue
+	out := e.eachSocket(ctx, func(ctx context.Context, s *socket, a spot) (Result, bool) {
+		if !s.speaksTLS() || e.notServed(ctx, s, a) {
+			return Result{}, false
 		}
-		for _, a := range s.targets() {
-			if s.addr.Addr() != a.Addr() && e.nobodyAt(ctx, a) {
-				continue // the socket does not serve this family
-			}
-			j := &certJudge{inquiry: e.inquire("listener:" + s.name + "@" + a.String()), ctx: ctx, s: s, a: a}
-			j.key = s.key
-			out = append(out, j.staples())
-		}
-	}
+		j := &certJudge{inquiry: e.at(s.scope(a), a), ctx: ctx, s: s, a: a}
+		j.key = s.key
+		return j.staples(), true
+	})
 	if len(out) == 0 {
 		return []Result{{Scope: "node", State: NotApplicable, Summary: "no listener speaks TLS", Confidence: Behavioural}}
 	}
@@ -64,7 +53,7 @@ func (j *certJudge) staples() Result {
 			continue
 		}
 		j.staple(p)
-		if p.version != tls12 {
+		if p.version != tls12 && j.a.network != networkUDP {
 			if older, err := j.e.present(j.ctx, j.a, handshakeAs{name: p.name, version: tls12}); err == nil && older.leaf().Equal(p.leaf()) {
 				j.staple(older)
 			}

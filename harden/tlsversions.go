@@ -3,7 +3,6 @@ package harden
 import (
 	"context"
 	"fmt"
-	"net/netip"
 )
 
 // tlsVersions is row P3.1: every socket that speaks TLS, whatever it is for,
@@ -30,13 +29,17 @@ var retired = []struct {
 
 // judgeVersions offers every version at one address. judged is false where
 // nobody meant TLS and none is spoken.
-func (e *Env) judgeVersions(ctx context.Context, s *socket, a netip.AddrPort) (r Result, judged bool) {
+func (e *Env) judgeVersions(ctx context.Context, s *socket, a spot) (r Result, judged bool) {
 	meant := s.speaksTLS()
-	q := e.inquire(s.scope(a))
+	q := e.at(s.scope(a), a)
 	q.key = s.key
+	if a.network == networkUDP {
+		q.quicVersions(ctx, s, a)
+		return q.result(Behavioural, "accepts TLS 1.3 only"), true
+	}
 	modern, err := e.greet(ctx, a, hello{legacy: tls12, supported: []uint16{tls13}, name: s.serverName()}, meant)
 	if err != nil {
-		if s.addr.Addr() != a.Addr() && e.nobodyAt(ctx, a) {
+		if e.notServed(ctx, s, a) {
 			return r, false // the socket does not serve this family
 		}
 		q.see(Probe, "connection", "accepted", err.Error(), Unknown)
@@ -77,7 +80,7 @@ func (e *Env) judgeVersions(ctx context.Context, s *socket, a netip.AddrPort) (r
 // versionRefused offers one retired version. An alert that names the version
 // proves why it was refused; another one does so where the same hello with TLS 1.2
 // was accepted.
-func (q *inquiry) versionRefused(ctx context.Context, a netip.AddrPort, what string, h hello, control12 bool) {
+func (q *inquiry) versionRefused(ctx context.Context, a spot, what string, h hello, control12 bool) {
 	g, err := q.e.greet(ctx, a, h, true)
 	if err != nil {
 		g.other = err.Error()

@@ -17,8 +17,8 @@ func (s *socket) recogniseFile(b *BrokerReport) {
 	}
 }
 
-// unprobed are the entrances for clients that no probe speaks to yet. What holds at the
-// others is likely to hold there, and was not seen: unknown.
+// unprobed are the sockets of listeners at which a row has no probe: those that hear proxies
+// only, and in phase 3 those without TLS of their own.
 func (e *Env) unprobed(ctx context.Context, c *Check) (out []Result) {
 	onTLS, onMQTT := strings.HasPrefix(c.ID, "P3."), strings.HasPrefix(c.ID, "P4.")
 	if c.Demands != Behavioural || !onTLS && !onMQTT {
@@ -30,17 +30,24 @@ func (e *Env) unprobed(ctx context.Context, c *Check) (out []Result) {
 	}
 	for i := range all {
 		s := &all[i]
-		if s.network == "tcp" || !strings.HasPrefix(s.key, "listeners.") || onTLS && s.network == "unix" {
+		switch {
+		case s.draining || !strings.HasPrefix(s.key, "listeners."):
+			continue
+		case onTLS && s.network == networkUnix:
+			q := e.inquire("listener:" + s.name + "@" + s.String())
+			q.key = s.key
+			q.see(ReadKernel, "TLS", "", "none is spoken on a unix socket: what is said there does not leave the host", NotApplicable)
+			out = append(out, q.result(Behavioural, "no TLS on a unix socket: what is said there does not leave the host"))
+			continue
+		case onTLS && e.behind(s) && !s.speaksTLS():
+			out = append(out, e.endsBefore(c, s))
 			continue
 		}
-		what := "QUIC"
-		if s.network == "unix" {
-			what = "a unix socket"
+		for _, a := range e.spots(s) {
+			if e.unheard(s, a) && !e.notServed(ctx, s, a) {
+				out = append(out, e.notHeard(ctx, s, a))
+			}
 		}
-		q := e.inquire("listener:" + s.name + "@" + s.String())
-		q.key = s.key
-		q.see(Probe, what, "a probe", "there is none for it", Unknown)
-		out = append(out, q.result(Behavioural, "not probed: the probes of this row speak TCP, and this listener is "+what))
 	}
 	return out
 }

@@ -14,8 +14,10 @@ func (l *Listener) Admit(now time.Time, a netip.Addr) (place Admission, refusal 
 	ok, by := l.Access.Load().Judge(a)
 	if !ok {
 		l.Door.count.Inc(metrics.ConnectionsRefusedAccess)
+		l.Tally.Refuse(Denied)
 		return Admission{}, Denied, by
 	}
 	place, refusal = l.Door.admit(now, a, l.Shakes(), &l.Gate)
+	l.Tally.Refuse(refusal)
 	return place, refusal, ""
 }

@@ -101,6 +101,7 @@ const (
 	holdsPrefix  holds = 1 << iota // of Door.prefixes
 	holdsTotal                     // of Door.total
 	holdsCounted                   // in the gauge of connections
+	holdsWaiting                   // in Gate.waiting
 )
 
 // Admit gives a connection from a its place, or says which limit refused it.
@@ -151,6 +152,10 @@ func (d *Door) admit(now time.Time, a netip.Addr, shakes bool, g *Gate) (Admissi
 func (a *Admission) counted() {
 	a.door.count.Add(metrics.Connections, 1)
 	a.holds |= holdsCounted
+	if a.gate != nil {
+		a.gate.waiting.Add(1)
+		a.holds |= holdsWaiting
+	}
 }
 
 // take takes the places that everybody competes for. After a refusal a has some of
@@ -252,6 +257,10 @@ func (a *Admission) Handshaken() (kept bool) {
 func (a *Admission) Authenticated() (kept bool) {
 	stranger, guest := a.stranger, a.guest
 	a.stranger, a.guest = nil, nil
+	if a.holds&holdsWaiting != 0 {
+		a.holds &^= holdsWaiting
+		a.gate.waiting.Add(-1)
+	}
 	kept = stranger.Leave()
 	return guest.Leave() && kept
 }

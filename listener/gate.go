@@ -26,11 +26,15 @@ type Gate struct {
 	total     limit.Total
 	max       atomic.Int64
 	strangers atomic.Pointer[limit.Waiting] // nil: there was never a cap
+	waiting   atomic.Int64                  // who has not said who he is
 
 	mu    sync.Mutex // guards everything below
 	rate  limit.Bucket
 	share int64
 }
+
+// Waiting is how many came in here and have not said who they are.
+func (g *Gate) Waiting() int64 { return g.waiting.Load() }
 
 // SetLimits changes the limits; who is inside stays.
 func (g *Gate) SetLimits(l GateLimits) {

@@ -30,16 +30,19 @@ type Listener struct {
 
 	SocketMode os.FileMode // of files of unix sockets, at most 0770; 0: UnixMode
 
-	// Gone says that the listener was removed: nobody gets in any more.
+	// Gone says that the listener was removed, or stopped with its clients: nobody gets in
+	// any more, not even who had begun to.
 	Gone atomic.Bool
 
 	// Open is how many connections came in here and have not ended.
-	Open atomic.Int64
+	Open  atomic.Int64
+	Tally Tally
 
 	mu       sync.Mutex // guards everything below, once others know the listener
 	Sockets  []net.Listener
 	backlogs []int    // of each socket that Bind opened: what the kernel granted
 	bound    []string // of each: the address as Bind was given it
+	drains   []draining
 }
 
 // Shakes tells whether something comes before the first packet that takes the

@@ -81,6 +81,9 @@ func (m *Move) Commit() {
 	for i, s := range l.Sockets {
 		if slices.Contains(m.Closed, s) {
 			_ = s.Close()
+			if i < len(l.bound) {
+				l.drain(l.bound[i], s)
+			}
 			continue
 		}
 		sockets, backlogs, bound = append(sockets, s), append(backlogs, l.backlogs[i]), append(bound, l.bound[i])

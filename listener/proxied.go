@@ -47,9 +47,14 @@ func (l *Listener) AdmitProxy(from netip.Addr) (Admission, Refusal) {
 	d := l.Door
 	if p := l.Proxy.Load(); p == nil || !p.Hears(from) { // nil: a reload has just taken PROXY away
 		d.count.Inc(metrics.ConnectionsRefusedProxySource)
+		l.Tally.Refuse(NoProxy)
 		return Admission{}, NoProxy
 	}
-	return d.admitUnnamed(from)
+	place, refusal := d.admitUnnamed(from)
+	if refusal != "" {
+		l.Tally.Refuse(refusal)
+	}
+	return place, refusal
 }
 
 // admitUnnamed is Admit for somebody whose own address is not known yet.
@@ -79,6 +84,7 @@ func (l *Listener) ProxyDeadline(now time.Time) time.Time {
 
 // Misled counts a connection whose header never came, or was none.
 func (l *Listener) Misled(r Refusal) {
+	l.Tally.Refuse(r)
 	if r == NoHeader {
 		l.Door.count.Inc(metrics.ConnectionsRefusedProxyWait)
 	} else {

@@ -231,8 +231,8 @@ var (
 	CertificateFilesRefused = level("redoubt_certificate_files_refused", "Listeners whose certificate, key, client CA or revocation list has changed to something that is refused; they go on with what they had.")
 
 	CertificateNotAfter = levels("redoubt_certificate_not_after_timestamp_seconds", "When a server certificate that a listener serves expires, as Unix time, by listener and place in tls.certificates, from 0.", "listener", "certificate")
-	BackendQuestions    = totals("redoubt_backend_questions_total", "Questions about clients for a back end, by what came of them: answered (also: nobody of that name), down, timeout, rejected (a name that cannot be one there), garbage, excess (more rows than are taken); and those that were not asked: queue_full, breaker_open, closed.", "backend", "outcome")
-	BackendTook         = totals("redoubt_backend_question_seconds_bucket", "Questions that a back end was asked, by how long they took at most, without the waiting; as the buckets of a histogram.", "backend", "le")
+	BackendQuestions    = counts("redoubt_backend_questions_total", "Questions about clients for a back end, by what came of them: answered (also: nobody of that name), down, timeout, rejected (a name that cannot be one there), garbage, excess (more rows than are taken); and those that were not asked: queue_full, breaker_open, closed.", "backend", "outcome")
+	BackendTook         = counts("redoubt_backend_question_seconds_bucket", "Questions that a back end was asked, by how long they took at most, without the waiting; as the buckets of a histogram.", "backend", "le")
 	BackendWaiting      = levels("redoubt_backend_waiting", "Questions that wait for a connection to the back end (backends.<name>.queue).", "backend")
 	BackendAsking       = levels("redoubt_backend_asking", "Questions that the back end is asked now, each on a connection (backends.<name>.pool).", "backend")
 	BackendBreakerOpen  = levels("redoubt_backend_breaker_open", "1 while the back end is left alone because it failed (backends.<name>.breaker), else 0.", "backend")

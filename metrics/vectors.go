@@ -6,14 +6,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Vector names a gauge with one series for each thing that the configuration names, such as
-// the certificates of each listener. Nobody who connects can add one.
+// Vector names a gauge, or a counter, with one series for each thing that the configuration
+// names, such as the certificates of each listener. Nobody who connects can add one.
 type Vector int
 
 type vector struct {
 	name, help string
-	labels     []string
 	kind       kind
+	labels     []string
 }
 
 // vectors holds them all, indexed by Vector; like catalogue.
@@ -25,14 +25,13 @@ const vectorSeriesMax = 1024
 
 // levels adds a gauge with these labels.
 func levels(name, help string, labels ...string) Vector {
-	vectors = append(vectors, vector{name, help, labels, gauge})
+	vectors = append(vectors, vector{name, help, gauge, labels})
 	return Vector(len(vectors) - 1)
 }
 
-// totals adds a counter with these labels. It begins again at 0 when what it is about is made
-// anew, which those who read counters expect of them.
-func totals(name, help string, labels ...string) Vector {
-	vectors = append(vectors, vector{name, help, labels, counter})
+// counts adds a counter with these labels. A series begins again at 0 with the thing it is of.
+func counts(name, help string, labels ...string) Vector {
+	vectors = append(vectors, vector{name, help, counter, labels})
 	return Vector(len(vectors) - 1)
 }
 

@@ -73,7 +73,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if err := n.refuseUnsafe(next); err != nil {
 		return nil, nil, err
 	}
-	changed = append(changed, nowPinned(old, next.now)...)
+	changed = append(append(changed, nowPinned(old, next.now)...), n.stillHalted(old.Config, c)...)
 	policy, err := rules.Load(c.Authz.RulesFile)
 	if err != nil {
 		return nil, nil, err

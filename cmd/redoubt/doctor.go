@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -117,6 +119,10 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 	if err := errors.Join(clientPair(f.good, &e.GoodCert), clientPair(f.revoked, &e.RevokedCert)); err != nil {
 		return doctorError{err}
 	}
+	// How large the buffers of a socket for probes are is nobody's concern.
+	if err := os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true"); err != nil {
+		return doctorError{err}
+	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), doctorWithin)
 	defer cancel()
 	client := admin.NewClient(loaded.Config.Admin.Socket)
@@ -182,7 +188,43 @@ func (p patient) Report(ctx context.Context) (harden.BrokerReport, error) {
 	for _, x := range s.Listeners {
 		r.Listeners = append(r.Listeners, harden.ListenerReport{Name: x.Name, Address: x.Address, Protocol: x.Protocol})
 	}
-	return r, nil
+	for _, x := range s.Stopped {
+		r.Stopped = append(r.Stopped, harden.StoppedListener{Name: x.Name, Since: x.Since, By: x.By})
+	}
+	for _, x := range s.Draining {
+		r.Draining = append(r.Draining, harden.DrainingSocket{Name: x.Name, Address: x.Address})
+	}
+	r.Flapping, err = p.flapping(ctx)
+	return r, err
+}
+
+// flapping is what the process holds of it.
+func (p patient) flapping(ctx context.Context) (f harden.Flapping, err error) {
+	all, err := p.client.Settings(ctx)
+	if err != nil {
+		return f, err
+	}
+	for i := range all.Data {
+		var wrong error
+		switch s := &all.Data[i]; s.Key {
+		case "flapping.connects":
+			f.Connects, wrong = strconv.Atoi(s.Text)
+		case "flapping.window":
+			f.Window, wrong = config.ParseDuration(s.Text)
+		case "flapping.ban":
+			f.Ban, wrong = config.ParseDuration(s.Text)
+		}
+		err = errors.Join(err, wrong)
+	}
+	if err == nil && (f.Window <= 0 || f.Ban <= 0) {
+		err = errors.New("the broker does not say what flapping is")
+	}
+	return f, err
+}
+
+// EndBan implements harden.Broker.
+func (p patient) EndBan(ctx context.Context, clientID string) error {
+	return p.client.DeleteBan(ctx, "clientid", clientID, admin.Filter{})
 }
 
 // AddProbe implements harden.Broker.

@@ -29,7 +29,7 @@ func withDevices(t *testing.T, crl bool) *testkit.Broker {
 	return testkit.Start(t, testkit.Options{
 		DataDir: data, WebSocket: true,
 		Listeners: fmt.Sprintf("  devices:\n    protocol: mqtts\n    bind: [\"127.0.0.1:%d\"]\n%s  gateways:\n    protocol: wss\n    bind: [\"127.0.0.1:%d\"]\n%s", testkit.FreePort(t), section, testkit.FreePort(t), section),
-		Config:    "authn: {chains: {default: [builtin], certificates: [x509]}}\n",
+		Config:    "flapping: {connects: 15}\nauthn: {chains: {default: [builtin], certificates: [x509]}}\n",
 	})
 }
 

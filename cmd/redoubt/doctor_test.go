@@ -82,7 +82,7 @@ func (r *doctorReport) state(id string) string {
 // probe user behind, and no secret in any output or log.
 func TestDoctorOnTheRealBroker(t *testing.T) {
 	withoutSecrets(t)
-	b := testkit.Start(t, testkit.Options{WebSocket: true})
+	b := testkit.Start(t, testkit.Options{WebSocket: true, Config: "flapping: {connects: 15}\n"})
 	b.AddUser("device1", "canary-5up3r-53cr37")
 	users := b.Redoubt("", "user", "list", "-o", "json")
 	began := time.Now()
@@ -107,7 +107,7 @@ func TestDoctorOnTheRealBroker(t *testing.T) {
 			t.Errorf("%s %s: %s by %s evidence: %s", f.ID, f.Scope, f.State, f.Confidence, f.Summary)
 		}
 	}
-	if len(rows) != len(harden.Checks) || entrances["listener:mqtts"] != 9 || entrances["listener:wss"] != 9 {
+	if len(rows) != len(harden.Checks) || entrances["listener:mqtts"] != 10 || entrances["listener:wss"] != 10 {
 		t.Errorf("rows %v, entrances %v", rows, entrances)
 	}
 	c := admin.NewClient(filepath.Join(b.DataDir, "admin.sock"))
@@ -119,7 +119,7 @@ func TestDoctorOnTheRealBroker(t *testing.T) {
 		t.Errorf("the users have changed: %s", now.Text())
 	}
 	plain := b.Redoubt("", append([]string{"doctor", "--evidence"}, beyondTheHost()...)...)
-	if !strings.Contains(plain.Stdout, "[success]") || strings.Contains(plain.Stdout, "[failure]") || !strings.HasSuffix(plain.Stdout, "score 100/100  7 pass 0 fail 0 unknown 3 not applicable\n") {
+	if !strings.Contains(plain.Stdout, "[success]") || strings.Contains(plain.Stdout, "[failure]") || !strings.HasSuffix(plain.Stdout, "score 100/100  8 pass 0 fail 0 unknown 3 not applicable\n") {
 		t.Errorf("%s", plain.Text())
 	}
 	for name, out := range map[string]string{"json": text, "text": plain.Text(), "the broker's log": b.Log()} {

@@ -150,6 +150,8 @@ func (n *node) prepareMoving(c *config.Config) (m *moving, err error) {
 				return m, err
 			}
 			m.added = append(m.added, l)
+		case l.halted.Load() != nil: // and stays so
+			continue
 		}
 		if m.changes[l], err = n.rebind(l, ln, true); err != nil {
 			return m, fmt.Errorf("%w. Nothing has been reloaded", err)
@@ -221,7 +223,7 @@ func (n *node) take(l *door, c *rebind) {
 func (n *node) followInterfaces(ctx context.Context) {
 	for _, l := range n.doors() {
 		ln := n.loaded.Load().Config.Listeners[l.Name]
-		if !slices.ContainsFunc(ln.Bind, func(text string) bool { b, err := config.ParseBind(text); return err == nil && b.Interface != "" }) {
+		if l.halted.Load() != nil || !slices.ContainsFunc(ln.Bind, func(text string) bool { b, err := config.ParseBind(text); return err == nil && b.Interface != "" }) {
 			continue
 		}
 		if err := n.follow(ctx, l); err != nil && ctx.Err() == nil {
@@ -238,8 +240,11 @@ func (n *node) follow(ctx context.Context, l *door) error {
 	}
 	defer done()
 	ln := n.loaded.Load().Config.Listeners[l.Name]
-	if !slices.Contains(n.doors(), l) {
+	switch {
+	case !slices.Contains(n.doors(), l):
 		return errors.New("it was removed")
+	case l.halted.Load() != nil:
+		return nil
 	}
 	c, err := n.rebind(l, ln, false)
 	if err != nil {

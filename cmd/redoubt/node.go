@@ -123,6 +123,8 @@ type door struct {
 	certs  atomic.Pointer[pki.Provider] // of each handshake; nil on plaintext
 	asking atomic.Pointer[tls.Config]   // likewise, where clients are asked for certificates
 	untend context.CancelFunc           // ends what tend began; nil: nothing
+	halted atomic.Pointer[halt]         // by an operator; nil: it was not, or was started again
+	ending <-chan struct{}              // closed when its clients of then are gone, see dismissAll; of whose turn it is
 	online                              // what is asked of others about certificates of clients
 
 	staple     atomic.Pointer[stapled] // nil: nothing is stapled
@@ -266,6 +268,7 @@ func (n *node) assemble() (err error) {
 		}
 	}
 	n.reportCertificates()
+	n.reportListeners()
 	if err := n.openEnroll(c); err != nil {
 		return err
 	}
@@ -386,7 +389,7 @@ func (n *node) open() error {
 func (n *node) listenBacklog() int64 {
 	least := int64(-1)
 	for _, l := range n.doors() {
-		if l.Protocol == config.ProtocolQUIC || l.Protocol == config.ProtocolUnix { // which have none that is known
+		if l.Protocol == config.ProtocolQUIC || l.Protocol == config.ProtocolUnix || len(l.Bound()) == 0 { // which have none that is known, or none
 			continue
 		}
 		granted, known := l.Backlog()

@@ -58,7 +58,7 @@ func rootCmd() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
 		serveCmd(g), initCmd(g), statusCmd(g), reloadCmd(g), doctorCmd(g), userCmd(g), certCmd(g), aclCmd(g), whyCmd(g), canICmd(g), configCmd(g),
-		clientsCmd(g), sessionsCmd(g), subsCmd(g), retainedCmd(g), banCmd(g), logCmd(g), storeCmd(g),
+		listenersCmd(g), clientsCmd(g), sessionsCmd(g), subsCmd(g), retainedCmd(g), banCmd(g), logCmd(g), storeCmd(g),
 		pubCmd(g), subCmd(g), versionCmd(g),
 	)
 	asUsage(root)

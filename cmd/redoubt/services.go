@@ -47,7 +47,7 @@ func (n *node) startServices() (*services, error) {
 	s := &services{cancel: cancel}
 	api := admin.New(admin.Options{Version: version, Clock: n.clock, Log: n.log, Users: admin.BuiltinUsers(n.users), Policy: n.authz, Status: n, Reloader: n,
 		Probes: admin.NewProbes(n.users, n.authz, n, n.clock, n.log), Limits: n,
-		Clients: n.server, Retained: n.broker.Retained(), LogLevel: n, Settings: n, Bans: n, Whys: n.server, Refusals: n.audit.Recent()})
+		Clients: n.server, Retained: n.broker.Retained(), LogLevel: n, Settings: n, Bans: n, Listeners: n, Whys: n.server, Refusals: n.audit.Recent()})
 	s.run(func() error { return api.Serve(ctx, socket) }, n)
 	s.run(func() error { n.keepMemory(ctx); return nil }, n)
 	s.run(func() error { n.keepBans(ctx); return nil }, n)
@@ -78,6 +78,9 @@ func (s *services) run(serve func() error, n *node) {
 func (n *node) notReady() []string {
 	if !n.ready.Load() {
 		return []string{"the listeners are not open yet, or no longer"}
+	}
+	if l := n.doors(); len(l) > 0 && !slices.ContainsFunc(l, func(l *door) bool { return l.halted.Load() == nil }) {
+		return []string{"every listener was stopped by an operator (redoubt listeners start)"}
 	}
 	if err := n.durable.log.Err(); err != nil {
 		return []string{"the store acknowledges nothing more until the broker is started again: " + err.Error()}
@@ -114,6 +117,12 @@ func (n *node) Status() admin.StatusReport {
 		r.Status = "not_ready"
 	}
 	for _, l := range n.doors() {
+		if h := l.halted.Load(); h != nil {
+			r.Stopped = append(r.Stopped, admin.StoppedListener{Name: l.Name, Since: h.since, By: h.by, Connections: l.Open.Load()})
+		}
+		for _, a := range l.Draining() {
+			r.Draining = append(r.Draining, admin.DrainingAddress{Name: l.Name, Address: a})
+		}
 		for _, a := range l.Addresses() {
 			s := admin.ListenerStatus{Name: l.Name, Address: a, Protocol: l.Protocol, Connections: l.Open.Load()}
 			if l.TLS != nil {

@@ -103,6 +103,9 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	}
 	fmt.Fprintf(w, "up\t%s, since %s\n", time.Duration(s.UptimeSeconds)*time.Second, s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
 	printListeners(w, s.Listeners)
+	for _, l := range s.Stopped {
+		fmt.Fprintf(w, "listener\t%s is stopped since %s by %s, %d connections\n", l.Name, l.Since.UTC().Format("2006-01-02 15:04:05 UTC"), plain(l.By), l.Connections)
+	}
 	fmt.Fprintf(w, "connections\t%d\n", s.Connections)
 	for _, b := range s.Backends {
 		fmt.Fprintf(w, "back end\t%s\n", plain(backendLine(&b)))
