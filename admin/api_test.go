@@ -42,7 +42,7 @@ func TestEveryOperationDeclaresRoleAndScope(t *testing.T) {
 		if !slices.Contains(allScopes, scope(about)) {
 			t.Errorf("%s declares no scope", name)
 		}
-		reads := op.Method == http.MethodGet || op.OperationID == "checkAccess"
+		reads := op.Method == http.MethodGet || op.OperationID == "checkAccess" || op.OperationID == "whyAccess"
 		if !reads && role(need) != administrator {
 			t.Errorf("%s changes something and is open to %q", name, need)
 		}
@@ -65,6 +65,8 @@ func TestEveryOperationDeclaresRoleAndScope(t *testing.T) {
 		"GET /api/v5/configs", "PUT /api/v5/configs/{key}", "DELETE /api/v5/configs/{key}",
 		"GET /api/v5/banned", "POST /api/v5/banned", "POST /api/v5/banned/import", "DELETE /api/v5/banned/{as}/{who}",
 		"PUT /api/v5/configs/{key}/entries/{entry}", "DELETE /api/v5/configs/{key}/entries/{entry}",
+		"GET /api/v5/listeners", "GET /api/v5/listeners/{id}", "POST /api/v5/listeners/{id}/stop", "POST /api/v5/listeners/{id}/start", "POST /api/v5/listeners/{id}/restart",
+		"GET /api/v5/authorization/refusals", "POST /api/v5/authorization/why",
 	}
 	for _, w := range want {
 		if ops[w] == nil {

@@ -24,14 +24,15 @@ import (
 
 // fakeClients are sessions in a slice: a place is an index.
 type fakeClients struct {
-	mu    sync.Mutex // guards all below
-	rows  []conn.ClientInfo
-	subs  []broker.SubscriptionInfo
-	want  broker.Selection // of the last question
-	wants broker.SubscriptionSelection
-	limit int
-	err   error
-	ended []broker.Ref
+	mu     sync.Mutex // guards all below
+	rows   []conn.ClientInfo
+	subs   []broker.SubscriptionInfo
+	want   broker.Selection // of the last question
+	wants  broker.SubscriptionSelection
+	limit  int
+	err    error
+	ended  []broker.Ref
+	policy *auth.Authorizer
 }
 
 func (f *fakeClients) Clients(_ context.Context, at *conn.Place, want *broker.Selection, limit int) (rows []conn.ClientInfo, done bool, err error) {

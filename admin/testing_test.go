@@ -20,6 +20,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/auth/builtin"
@@ -102,6 +103,8 @@ type rig struct {
 	log      *syncBuffer
 	stop     context.CancelFunc
 	stopped  chan error
+
+	refusals audit.Recent
 }
 
 type syncBuffer struct {
@@ -191,7 +194,8 @@ func newRig(t *testing.T, change func(*Server)) *rig {
 	log := slog.New(slog.NewJSONHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	r.server = New(Options{Version: "1.2.3", Clock: clk, Log: log, Users: BuiltinUsers(store), Policy: r.authz, Status: r.fake, Reloader: r.fake,
 		Probes: NewProbes(store, r.authz, &r.fake.denier, clk, log), Limits: r.fake,
-		Clients: &r.fake.crowd, Retained: r.retained, LogLevel: &r.fake.level, Settings: &r.fake.given, Bans: r.bans, Listeners: &r.fake.doors})
+		Clients: &r.fake.crowd, Retained: r.retained, LogLevel: &r.fake.level, Settings: &r.fake.given, Bans: r.bans, Listeners: &r.fake.doors,
+		Whys: &r.fake.crowd, Refusals: &r.refusals})
 	if change != nil {
 		change(r.server)
 	}
