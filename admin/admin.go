@@ -16,6 +16,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/internal/secret"
 )
@@ -27,10 +28,14 @@ type Users interface {
 	List(ctx context.Context, q UserQuery) (UserPage, error)
 	// Add makes a user. With an empty password a secret is generated and
 	// answered, this once, in User.Password.
-	Add(ctx context.Context, name string, password secret.Value) (User, error)
+	Add(ctx context.Context, name string, password secret.Value, with ...builtin.Extra) (User, error)
 	// SetPassword replaces a user's password, in the same way.
-	SetPassword(ctx context.Context, name string, password secret.Value) (User, error)
+	SetPassword(ctx context.Context, name string, password secret.Value, with ...builtin.Extra) (User, error)
 	Delete(ctx context.Context, name string) error
+	// Import adds the users of a file. Users that fail are in the report.
+	Import(ctx context.Context, q *UserImport, file []byte) (builtin.ImportReport, error)
+	// Export answers one page of users as a file has them, sorted by name.
+	Export(ctx context.Context, q UserExport) (ExportPage, error)
 }
 
 // Policy is where the rules in force are; *auth.Authorizer is one.

@@ -46,7 +46,7 @@ func TestEveryOperationDeclaresRoleAndScope(t *testing.T) {
 		if !reads && role(need) != administrator {
 			t.Errorf("%s changes something and is open to %q", name, need)
 		}
-		if most := bodyMax(op.Method + " " + op.Path); op.MaxBodyBytes != most || most != bodyBytesMax && op.OperationID != "importBans" {
+		if most := bodyMax(op.Method + " " + op.Path); op.MaxBodyBytes != most || most != bodyBytesMax && op.OperationID != "importBans" && op.OperationID != "importUsers" {
 			t.Errorf("%s takes %d bytes", name, op.MaxBodyBytes)
 		}
 		if op.Summary == "" || op.OperationID == "" || len(op.Tags) == 0 {
@@ -64,6 +64,7 @@ func TestEveryOperationDeclaresRoleAndScope(t *testing.T) {
 		"GET /api/v5/log/level", "PUT /api/v5/log/level",
 		"GET /api/v5/configs", "PUT /api/v5/configs/{key}", "DELETE /api/v5/configs/{key}",
 		"GET /api/v5/banned", "POST /api/v5/banned", "POST /api/v5/banned/import", "DELETE /api/v5/banned/{as}/{who}",
+		"POST /api/v5/authentication/{id}/import_users", "GET /api/v5/authentication/{id}/export_users",
 		"PUT /api/v5/configs/{key}/entries/{entry}", "DELETE /api/v5/configs/{key}/entries/{entry}",
 		"GET /api/v5/listeners", "GET /api/v5/listeners/{id}", "POST /api/v5/listeners/{id}/stop", "POST /api/v5/listeners/{id}/start", "POST /api/v5/listeners/{id}/restart",
 		"GET /api/v5/authorization/refusals", "POST /api/v5/authorization/why",

@@ -32,20 +32,20 @@ func (s storeUsers) List(_ context.Context, q UserQuery) (UserPage, error) {
 }
 
 // Add implements Users.
-func (s storeUsers) Add(_ context.Context, name string, p secret.Value) (User, error) {
+func (s storeUsers) Add(_ context.Context, name string, p secret.Value, with ...builtin.Extra) (User, error) {
 	if p.Empty() {
-		return withSecret(s.store.AddGenerated(name))
+		return withSecret(s.store.AddGenerated(name, with...))
 	}
-	u, err := s.store.Add(name, p)
+	u, err := s.store.Add(name, p, with...)
 	return shown(u), err
 }
 
 // SetPassword implements Users.
-func (s storeUsers) SetPassword(_ context.Context, name string, p secret.Value) (User, error) {
+func (s storeUsers) SetPassword(_ context.Context, name string, p secret.Value, with ...builtin.Extra) (User, error) {
 	if p.Empty() {
-		return withSecret(s.store.SetGenerated(name))
+		return withSecret(s.store.SetGenerated(name, with...))
 	}
-	u, err := s.store.SetPassword(name, p)
+	u, err := s.store.SetPassword(name, p, with...)
 	return shown(u), err
 }
 
@@ -53,7 +53,7 @@ func (s storeUsers) SetPassword(_ context.Context, name string, p secret.Value) 
 func (s storeUsers) Delete(_ context.Context, name string) error { return s.store.Delete(name) }
 
 func shown(u builtin.User) User {
-	return User{UserID: u.Name, PasswordKind: u.Kind, CreatedAt: u.Created, ChangedAt: u.Changed}
+	return User{UserID: u.Name, PasswordKind: u.Kind, HashAlgorithm: u.Hash, SCRAM: u.SCRAM, CreatedAt: u.Created, ChangedAt: u.Changed}
 }
 
 func withSecret(u builtin.User, p secret.Value, err error) (User, error) {

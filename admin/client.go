@@ -140,10 +140,15 @@ func (c *Client) List(ctx context.Context, q UserQuery) (UserPage, error) {
 type userBody struct {
 	UserID   string  `json:"user_id,omitempty"`
 	Password *string `json:"password,omitempty"`
+	SCRAM    *bool   `json:"scram,omitempty"`
 }
 
-func newUserBody(name string, p secret.Value) userBody {
+func newUserBody(name string, p secret.Value, with []builtin.Extra) userBody {
 	b := userBody{UserID: name}
+	for _, w := range with {
+		on := w == builtin.WithSCRAM
+		b.SCRAM = &on
+	}
 	if !p.Empty() {
 		s := string(p.Reveal())
 		b.Password = &s
@@ -152,13 +157,13 @@ func newUserBody(name string, p secret.Value) userBody {
 }
 
 // Add implements Users.
-func (c *Client) Add(ctx context.Context, name string, p secret.Value) (User, error) {
-	return call[User](ctx, c, http.MethodPost, usersPath, newUserBody(name, p))
+func (c *Client) Add(ctx context.Context, name string, p secret.Value, with ...builtin.Extra) (User, error) {
+	return call[User](ctx, c, http.MethodPost, usersPath, newUserBody(name, p, with))
 }
 
 // SetPassword implements Users.
-func (c *Client) SetPassword(ctx context.Context, name string, p secret.Value) (User, error) {
-	return call[User](ctx, c, http.MethodPut, usersPath+"/"+segment(name), newUserBody("", p))
+func (c *Client) SetPassword(ctx context.Context, name string, p secret.Value, with ...builtin.Extra) (User, error) {
+	return call[User](ctx, c, http.MethodPut, usersPath+"/"+segment(name), newUserBody("", p, with))
 }
 
 // Delete implements Users.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/auth/bans"
+	"github.com/redoubtmq/redoubt/auth/builtin/userfile"
 	"github.com/redoubtmq/redoubt/internal/clock"
 )
 
@@ -124,6 +125,9 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func bodyMax(pattern string) int64 {
 	if pattern == http.MethodPost+" "+importPath {
 		return bans.FileBytesMax
+	}
+	if pattern == http.MethodPost+" "+importUsersPath {
+		return userfile.BytesMax
 	}
 	return bodyBytesMax
 }

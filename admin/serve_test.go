@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/internal/secret"
 )
 
@@ -197,7 +198,9 @@ func TestEndDoesNotWaitForever(t *testing.T) {
 // panicUsers is a bug.
 type panicUsers struct{ Users }
 
-func (panicUsers) Add(context.Context, string, secret.Value) (User, error) { panic("boom") }
+func (panicUsers) Add(context.Context, string, secret.Value, ...builtin.Extra) (User, error) {
+	panic("boom")
+}
 
 func TestBugCostsOneRequest(t *testing.T) {
 	r := newRig(t, func(s *Server) {

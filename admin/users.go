@@ -13,12 +13,14 @@ import (
 
 // User is a user of the built-in authenticator, in EMQX's shape.
 type User struct {
-	UserID       string     `json:"user_id" doc:"User name."`
-	IsSuperuser  bool       `json:"is_superuser" doc:"Always false: nobody is above the rules."`
-	PasswordKind string     `json:"password_kind" enum:"chosen,generated" doc:"How the password was made."`
-	CreatedAt    time.Time  `json:"created_at" doc:"When the user was added."`
-	ChangedAt    time.Time  `json:"password_changed_at" doc:"When the password was set."`
-	Password     *ShownOnce `json:"generated_password,omitempty"`
+	UserID        string     `json:"user_id" doc:"User name."`
+	IsSuperuser   bool       `json:"is_superuser" doc:"Always false: nobody is above the rules."`
+	PasswordKind  string     `json:"password_kind" enum:"chosen,generated,imported" doc:"How the password was made. imported: with the hash of another program, until the next login."`
+	HashAlgorithm string     `json:"password_hash_algorithm" doc:"What the password is checked against: the algorithm, with its cost where it varies."`
+	SCRAM         string     `json:"scram,omitempty" doc:"The mechanisms of SCRAM that the user has keys for, or 'at next login'; absent: none."`
+	CreatedAt     time.Time  `json:"created_at" doc:"When the user was added."`
+	ChangedAt     time.Time  `json:"password_changed_at" doc:"When the password was set, or imported."`
+	Password      *ShownOnce `json:"generated_password,omitempty"`
 }
 
 // UserPage is one page of users.
@@ -62,6 +64,7 @@ type (
 			UserID      string   `json:"user_id" minLength:"1" maxLength:"256" doc:"User name."`
 			Password    password `json:"password,omitempty"`
 			IsSuperuser bool     `json:"is_superuser,omitempty" doc:"Only false is accepted."`
+			SCRAM       *bool    `json:"scram,omitempty" doc:"Whether the user gets keys for SCRAM. Left out: as before."`
 		}
 	}
 	putUser struct {
@@ -70,6 +73,7 @@ type (
 		Body   struct {
 			Password    password `json:"password,omitempty"`
 			IsSuperuser bool     `json:"is_superuser,omitempty" doc:"Only false is accepted."`
+			SCRAM       *bool    `json:"scram,omitempty" doc:"Whether the user gets keys for SCRAM. Left out: as before."`
 		}
 	}
 	deleteUser struct {
@@ -98,7 +102,7 @@ func registerUsers(api huma.API, o *Options) {
 		summary: "Add a user", status: http.StatusCreated, errors: []int{http.StatusNotFound, http.StatusConflict},
 	}, func(ctx context.Context, in *addUser) (*userAnswer, error) {
 		return setUser(in.AuthnPath, in.Body.IsSuperuser, in.Body.Password, func(p secret.Value) (User, error) {
-			return o.Users.Add(ctx, in.Body.UserID, p)
+			return o.Users.Add(ctx, in.Body.UserID, p, extras(in.Body.SCRAM)...)
 		})
 	})
 	register(api, endpoint{
@@ -106,7 +110,7 @@ func registerUsers(api huma.API, o *Options) {
 		summary: "Give a user another password", errors: []int{http.StatusNotFound},
 	}, func(ctx context.Context, in *putUser) (*userAnswer, error) {
 		return setUser(in.AuthnPath, in.Body.IsSuperuser, in.Body.Password, func(p secret.Value) (User, error) {
-			return o.Users.SetPassword(ctx, in.UserID, p)
+			return o.Users.SetPassword(ctx, in.UserID, p, extras(in.Body.SCRAM)...)
 		})
 	})
 	register(api, endpoint{
@@ -118,6 +122,18 @@ func registerUsers(api huma.API, o *Options) {
 		}
 		return nil, refusal(o.Users.Delete(ctx, in.UserID))
 	})
+	registerUserFiles(api, o)
+}
+
+// extras are what a body says of SCRAM.
+func extras(scram *bool) []builtin.Extra {
+	switch {
+	case scram == nil:
+		return nil
+	case *scram:
+		return []builtin.Extra{builtin.WithSCRAM}
+	}
+	return []builtin.Extra{builtin.WithoutSCRAM}
 }
 
 // setUser is what adding a user and changing a password have in common.

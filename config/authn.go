@@ -5,13 +5,14 @@ type Authn struct {
 	Chains  map[string][]string  `yaml:"chains"`
 	Builtin BuiltinAuthenticator `yaml:"builtin"`
 	X509    X509Authenticator    `yaml:"x509"`
+	SCRAM   SCRAMAuthenticator   `yaml:"scram"`
 	Lookup  map[string]Lookup    `yaml:"lookup"`
 }
 
 // Authenticators are all authenticators there are by name, with the type of each, and the
 // names that are there twice, with the other type.
 func (a *Authn) Authenticators() (types, twice map[string]string) {
-	types, twice = map[string]string{"builtin": "builtin", "x509": "x509"}, map[string]string{}
+	types, twice = map[string]string{"builtin": "builtin", "x509": "x509", "scram": "scram"}, map[string]string{}
 	for _, of := range []struct {
 		kind  string
 		names []string

@@ -129,6 +129,9 @@ func (l *loader) checkChains(c *Config) {
 	for _, name := range sorted(twice) {
 		l.wrong("authn."+twice[name]+"."+name, "", "has the name of another authenticator (%s). Names are one to each, whatever the type.", types[name])
 	}
+	if key := "authn.scram.algorithms"; len(c.Authn.SCRAM.Algorithms) == 0 && !l.problems.about(key) {
+		l.wrong(key, "", "is empty and would offer nothing. Write [sha256, sha512].")
+	}
 	for _, name := range sorted(c.Authn.Chains) {
 		key := "authn.chains." + name
 		if l.problems.about(key) {

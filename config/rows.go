@@ -182,7 +182,7 @@ var rowsAccess = []Row{
 		Why: "Who may connect."},
 	{Key: "authn.chains", Kind: KindNames, Default: "{default: [builtin]}", Form: nameForm, Since: release,
 		Why: "Ordered lists of authenticators, by name. Each answers allow, deny or ignore; the first that does not ignore decides, and the end of a chain is deny."},
-	{Key: "authn.chains.<name>", Kind: KindNameList, Note: "of `builtin` and `x509`",
+	{Key: "authn.chains.<name>", Kind: KindNameList, Note: "of `builtin`, `x509` and `scram`",
 		Why:   "An empty chain would let nobody in and is refused.",
 		Since: release, Reload: NewConnections, File: fileAuthn},
 	{Key: "authn.builtin", Kind: KindSection, Since: release,

@@ -6,7 +6,9 @@
 // What a check costs depends only on the form of the presented password, so that
 // neither time nor load tells who exists (checklist row P4.1): a generated secret
 // is one SHA-256, anything else is one argon2id, and stand-ins are hashed where a
-// user is missing or has the other kind. No password costs nothing at all.
+// user is missing or has the other kind. No password costs nothing at all. While there are
+// users whose hashes other programs made, the second case costs one of each such hash
+// beside it, for everybody; foreign.go says more.
 //
 // Rules: MQTT 5.0 §3.1.3.5, §5.4.1; RFC 9106 (argon2); NIST SP 800-63B §5.1.1.
 package builtin
@@ -72,8 +74,11 @@ func (o Options) withDefaults() Options {
 // Stats counts since New.
 type Stats struct {
 	Argon2id  uint64 // evaluations of a check
+	Foreign   uint64 // evaluations of other programs' hashes, beside those
 	SHA256    uint64 // evaluations of a check
 	CacheHits uint64 // checks that needed no evaluation
+	Upgraded  uint64 // users who have an argon2id or SCRAM keys since a login
+	NotKept   uint64 // users who should have, and the log did not take it; the next login tries again
 	Busy      uint64 // checks refused because the queue was full
 	Queued    int    // checks waiting or being hashed now
 }
@@ -87,11 +92,13 @@ type Authenticator struct {
 	queue  *queue
 	noUser [2]credential // stand-ins by kind
 
-	argon2id, sha256, hits, busy atomic.Uint64
+	argon2id, foreign, sha256, hits, busy atomic.Uint64
 
-	caught  func(fault any)
-	workers sync.WaitGroup
-	once    sync.Once
+	heavy    heavy
+	caught   func(fault any)
+	upgrades *upgrades
+	workers  sync.WaitGroup
+	once     sync.Once
 }
 
 // New starts the workers; Close ends them.
@@ -112,6 +119,7 @@ func newWith(random io.Reader, store *Store, clk clock.Clock, opt Options) (*Aut
 		}
 	}
 	store.OnChange(a.cache.drop)
+	a.upgrades = startUpgrades(store, a.guard)
 	for range opt.Workers {
 		a.workers.Add(1)
 		go a.work()
@@ -124,13 +132,20 @@ func (a *Authenticator) Name() string { return Name }
 
 // Stats is what was counted so far.
 func (a *Authenticator) Stats() Stats {
-	return Stats{a.argon2id.Load(), a.sha256.Load(), a.hits.Load(), a.busy.Load(), a.queue.len()}
+	return Stats{
+		Argon2id: a.argon2id.Load(), Foreign: a.foreign.Load(), SHA256: a.sha256.Load(), CacheHits: a.hits.Load(),
+		Upgraded: a.upgrades.kept.Load(), NotKept: a.upgrades.lost.Load(), Busy: a.busy.Load(), Queued: a.queue.len(),
+	}
 }
 
 // Close refuses what waits and what comes, and returns once every worker has
 // ended. It must not be called from a done function.
 func (a *Authenticator) Close() {
-	a.once.Do(func() { a.queue.close() })
+	a.once.Do(func() {
+		a.queue.close()
+		a.workers.Wait()
+		a.upgrades.close()
+	})
 	a.workers.Wait()
 }
 
@@ -208,14 +223,23 @@ func (a *Authenticator) userOf(req *auth.Request) *record {
 	return a.store.lookup(req.Username)
 }
 
-// check evaluates exactly one hash of kind k, whoever the user is.
+// check evaluates exactly one hash of kind k, whoever the user is, and, with one that a
+// person chose, what spendForeign does.
 func (a *Authenticator) check(req *auth.Request, k kind) auth.Result {
 	r := a.userOf(req)
 	cred := &a.noUser[k]
-	if r != nil && r.cred.kind == k {
+	if r != nil && (r.cred.kind == k || r.cred.kind == foreign && k == chosen) {
 		cred = &r.cred
 	}
-	return a.answer(req, r, k, a.evaluate(cred, req.Password.Reveal()))
+	sum, fits := a.evaluate(cred, req.Password.Reveal())
+	if k == chosen {
+		fits = a.spendForeign(r, req.Password.Reveal()) || fits
+	}
+	res := a.answer(req, r, k, fits)
+	if res.Outcome == auth.Allow && k == chosen {
+		a.upgrades.offer(r, sum, req.Password)
+	}
+	return res
 }
 
 // answer judges what check found out about r, the user as it was before the hash.
@@ -225,13 +249,15 @@ func (a *Authenticator) answer(req *auth.Request, r *record, k kind, fits bool) 
 		return denied("a password was given without a user name")
 	case r == nil:
 		return denied("there is no such user")
+	case r.cred.kind == foreign && k == generated:
+		return denied("wrong password: a generated secret was presented, the user has an imported password")
 	case r.cred.kind != k && k == generated:
 		return denied("wrong password: a generated secret was presented, the user has a chosen password")
-	case r.cred.kind != k:
+	case r.cred.kind == generated && k == chosen:
 		return denied("wrong password: the user has a generated secret, something else was presented")
 	case !fits:
 		return denied("wrong password")
-	case a.store.lookup(r.name) != r:
+	case !a.store.lookup(r.name).sameAs(r):
 		return denied("the user was changed while the password was checked")
 	}
 	if k == chosen {
@@ -242,13 +268,13 @@ func (a *Authenticator) answer(req *auth.Request, r *record, k kind, fits bool) 
 
 // evaluate is the one place that spends a hash on a check, so that the counters
 // count what was really spent.
-func (a *Authenticator) evaluate(cred *credential, password []byte) bool {
+func (a *Authenticator) evaluate(cred *credential, password []byte) (sum [sumBytes]byte, fits bool) {
 	if cred.kind == generated {
 		a.sha256.Add(1)
 	} else {
 		a.argon2id.Add(1)
 	}
-	return cred.fits(password)
+	return cred.try(password)
 }
 
 func allowed(req *auth.Request, r *record) auth.Result {

@@ -17,7 +17,7 @@ import (
 // guess at without the key beside it, and nothing of it is ever on disk.
 //
 // An entry holds the record it was verified against and counts only while the
-// store still holds that very record. A change of password therefore kills it
+// store still holds that credential. A change of password therefore kills it
 // even when the check that made it was in flight during the change.
 type cache struct {
 	key  [sha256.Size]byte
@@ -67,7 +67,7 @@ func (c *cache) has(now time.Time, user *record, name string, password secret.Va
 	if !ok {
 		return false
 	}
-	if v.user != user || !now.Before(v.until) {
+	if !user.sameAs(v.user) || !now.Before(v.until) {
 		delete(c.entries, key)
 		return false
 	}

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/redoubtmq/redoubt/auth/scram"
 )
 
 // formatVersion is the version of users.json this code reads.
@@ -28,6 +30,10 @@ type record struct {
 	name             string
 	cred             credential
 	created, changed time.Time
+
+	imported *foreignHash  // what the password is checked against; nil but for kind foreign
+	keys     []*scram.Keys // of the same password, by algorithm
+	wants    bool          // keys are to be made at the next login with a password
 }
 
 // table is every user by name. It is immutable once shared.

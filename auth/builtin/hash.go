@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/redoubtmq/redoubt/internal/secret"
 )
 
 // The argon2id parameters are OWASP's for a login service: 19 MiB, two passes, one
@@ -37,12 +39,16 @@ type kind uint8
 const (
 	chosen    kind = iota // by a person: argon2id
 	generated             // by us, 160 bits: one SHA-256
+	foreign               // by another program, in one of its hashes, until the next login makes it chosen
 )
 
 // String is the word lists and the API use.
 func (k kind) String() string {
-	if k == generated {
+	switch k {
+	case generated:
 		return "generated"
+	case foreign:
+		return "imported"
 	}
 	return "chosen"
 }
@@ -55,7 +61,8 @@ func kindOf(password []byte) kind {
 	return chosen
 }
 
-// credential is a stored hash.
+// credential is a stored hash. A foreign one has its hash in the record, and here the salt
+// that its argon2id will have: what names it stays the same.
 type credential struct {
 	kind kind
 	salt [saltBytes]byte
@@ -102,8 +109,15 @@ func (c *credential) derive(password []byte) (out [sumBytes]byte) {
 
 // fits evaluates the hash once and compares in constant time.
 func (c *credential) fits(password []byte) bool {
-	got := c.derive(password)
-	return subtle.ConstantTimeCompare(got[:], c.sum[:]) == 1
+	_, fits := c.try(password)
+	return fits
+}
+
+// try also answers what it evaluated. Nothing fits a foreign credential here: its sum is
+// not known yet.
+func (c *credential) try(password []byte) (got [sumBytes]byte, fits bool) {
+	got = c.derive(password)
+	return got, subtle.ConstantTimeCompare(got[:], c.sum[:]) == 1 && c.kind != foreign
 }
 
 // decodeCredential reads the form it has in a users file. Errors never show it.
@@ -126,4 +140,14 @@ func decodeCredential(s string) (credential, error) {
 func decodeExact(dst []byte, s string) bool {
 	b, err := base64.RawStdEncoding.Strict().DecodeString(s)
 	return err == nil && copy(dst, b) == len(dst) && len(b) == len(dst)
+}
+
+// stored is the form that decodeCredential reads. A foreign one has none.
+func (c *credential) stored() secret.Value {
+	head := argonHead
+	if c.kind == generated {
+		head = sha256Head
+	}
+	b64 := base64.RawStdEncoding.EncodeToString
+	return secret.FromString(head + b64(c.salt[:]) + "$" + b64(c.sum[:]))
 }

@@ -8,3 +8,9 @@ func (s *Store) StillProves(name string, proof uint64) bool {
 	r := s.lookup(name)
 	return r != nil && r.cred.proof() == proof
 }
+
+// sameAs tells whether two records are of the same user with the same credential. A foreign
+// one that has become argon2id since is the same.
+func (r *record) sameAs(o *record) bool {
+	return r == o || r != nil && o != nil && r.name == o.name && r.cred.salt == o.cred.salt
+}

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/redoubtmq/redoubt/auth/hash"
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/internal/secret"
 )
@@ -35,7 +38,9 @@ func (e *KeepError) Unwrap() error { return e.Err }
 // User is what may be shown of a user.
 type User struct {
 	Name    string    `json:"name"`
-	Kind    string    `json:"kind"` // chosen | generated
+	Kind    string    `json:"kind"`            // chosen | generated | imported
+	Hash    string    `json:"hash"`            // the algorithm, with its cost where it varies
+	SCRAM   string    `json:"scram,omitempty"` // the mechanisms it has keys for, with spaces; or SCRAMLater
 	Created time.Time `json:"created"`
 	Changed time.Time `json:"changed"` // of the password
 }
@@ -48,10 +53,13 @@ type Store struct {
 	random io.Reader // crypto/rand but for tests
 
 	users     atomic.Pointer[table]
+	kinds     atomic.Pointer[foreignKinds] // of users
+	scram     atomic.Pointer[scramSettings]
 	temporary temporaries
 	audience  audience
 
-	mu sync.Mutex // serialises changes; held while users is replaced, and while the keeper keeps
+	mu     sync.Mutex // serialises changes; held while users is replaced, and while the keeper keeps
+	secret *[32]byte  // of SCRAMSecret; nil: not made yet
 }
 
 // Open reads the users a Keeper has. None means that nobody is admitted. One that
@@ -61,6 +69,9 @@ func Open(keeper Keeper, clk clock.Clock) (*Store, error) {
 	s := &Store{keeper: keeper, clock: clk, random: rand.Reader}
 	t := table{}
 	err := keeper.Users(func(name string, content []byte) error {
+		if name == secretName {
+			return s.readSecret(content)
+		}
 		r, err := decodeKept(name, content)
 		if err != nil {
 			return fmt.Errorf("user %s cannot be read from the log: %w. Start the version of redoubt that wrote it, or restore the data directory from a backup", shownName(name), err)
@@ -74,7 +85,9 @@ func Open(keeper Keeper, clk clock.Clock) (*Store, error) {
 	if len(t) > UsersMax {
 		return nil, fmt.Errorf("the log has %d users; at most %d are allowed. Start the version of redoubt that wrote them, or restore the data directory from a backup", len(t), UsersMax)
 	}
+	ks := kindsOf(t)
 	s.users.Store(&t)
+	s.kinds.Store(&ks)
 	return s, nil
 }
 
@@ -132,7 +145,34 @@ func (s *Store) List() []User {
 	return out
 }
 
-func (r *record) user() User { return User{r.name, r.cred.kind.String(), r.created, r.changed} }
+func (r *record) user() User {
+	u := User{Name: r.name, Kind: r.cred.kind.String(), Hash: hash.Argon2id, Created: r.created, Changed: r.changed}
+	switch r.cred.kind {
+	case generated:
+		u.Hash = hash.SHA256 // of 160 random bits
+	case foreign:
+		u.Hash = r.imported.kind
+	}
+	for _, k := range r.keys {
+		u.SCRAM = strings.TrimPrefix(u.SCRAM+" "+k.Algorithm.Method(), " ")
+	}
+	if r.wants {
+		u.SCRAM = SCRAMLater
+	}
+	return u
+}
+
+// SCRAMLater says that a user gets keys at the next login with a password.
+const SCRAMLater = "at next login"
+
+// Extra is what a new password brings with it.
+type Extra uint8
+
+// The extras. Without one a user keeps having SCRAM keys, or having none.
+const (
+	WithSCRAM Extra = iota + 1
+	WithoutSCRAM
+)
 
 func (s *Store) lookup(name string) *record {
 	if r := (*s.users.Load())[name]; r != nil {
@@ -143,38 +183,38 @@ func (s *Store) lookup(name string) *record {
 
 // Add makes a user with a password a person chose. It evaluates one argon2id in
 // the calling goroutine (19 MiB, tens of milliseconds).
-func (s *Store) Add(name string, password secret.Value) (User, error) {
-	return s.set(name, password, true)
+func (s *Store) Add(name string, password secret.Value, with ...Extra) (User, error) {
+	return s.set(name, password, true, with)
 }
 
 // SetPassword gives a user another chosen password. Verified credentials of the
 // old one are worthless from here on.
-func (s *Store) SetPassword(name string, password secret.Value) (User, error) {
-	return s.set(name, password, false)
+func (s *Store) SetPassword(name string, password secret.Value, with ...Extra) (User, error) {
+	return s.set(name, password, false, with)
 }
 
 // AddGenerated makes a user with a generated secret, which is returned this once
 // and stored nowhere.
-func (s *Store) AddGenerated(name string) (User, secret.Value, error) {
-	return s.setGenerated(name, true)
+func (s *Store) AddGenerated(name string, with ...Extra) (User, secret.Value, error) {
+	return s.setGenerated(name, true, with)
 }
 
 // SetGenerated gives a user a new generated secret.
-func (s *Store) SetGenerated(name string) (User, secret.Value, error) {
-	return s.setGenerated(name, false)
+func (s *Store) SetGenerated(name string, with ...Extra) (User, secret.Value, error) {
+	return s.setGenerated(name, false, with)
 }
 
-func (s *Store) set(name string, password secret.Value, add bool) (User, error) {
+func (s *Store) set(name string, password secret.Value, add bool, with []Extra) (User, error) {
 	if err := CheckName(name); err != nil {
 		return User{}, err
 	}
 	if err := checkPassword(password); err != nil {
 		return User{}, err
 	}
-	return s.put(name, chosen, password, add)
+	return s.put(name, chosen, password, add, with)
 }
 
-func (s *Store) setGenerated(name string, add bool) (User, secret.Value, error) {
+func (s *Store) setGenerated(name string, add bool, with []Extra) (User, secret.Value, error) {
 	if err := CheckName(name); err != nil {
 		return User{}, secret.Value{}, err
 	}
@@ -182,14 +222,14 @@ func (s *Store) setGenerated(name string, add bool) (User, secret.Value, error) 
 	if err != nil {
 		return User{}, secret.Value{}, err
 	}
-	u, err := s.put(name, generated, v, add)
+	u, err := s.put(name, generated, v, add, with)
 	if err != nil {
 		return User{}, secret.Value{}, err
 	}
 	return u, v, nil
 }
 
-func (s *Store) put(name string, k kind, password secret.Value, add bool) (User, error) {
+func (s *Store) put(name string, k kind, password secret.Value, add bool, with []Extra) (User, error) {
 	now := s.clock.Now().UTC().Truncate(time.Second)
 	r := &record{name: name, created: now, changed: now}
 	err := s.change(name, func(t table) (*record, error) {
@@ -205,6 +245,11 @@ func (s *Store) put(name string, k kind, password secret.Value, add bool) (User,
 			r.created = old.created
 		}
 		var err error
+		if slices.Contains(with, WithSCRAM) || old.hasSCRAM() && !slices.Contains(with, WithoutSCRAM) {
+			if r.keys, err = s.deriveKeys(password); err != nil {
+				return nil, err
+			}
+		}
 		r.cred, err = newCredential(s.random, k, password.Reveal())
 		return r, err
 	})
@@ -244,6 +289,10 @@ func (s *Store) changeLocked(name string, judge func(table) (*record, error)) (w
 		return false, err
 	}
 	now := maps.Clone(old)
+	ks := *s.kinds.Load()
+	if gone := old[name]; gone != nil && gone.imported != nil {
+		ks = ks.changed(gone.imported, nil)
+	}
 	if r == nil {
 		err = s.keeper.Delete(name)
 		delete(now, name)
@@ -255,5 +304,9 @@ func (s *Store) changeLocked(name string, judge func(table) (*record, error)) (w
 		return false, &KeepError{name, err}
 	}
 	s.users.Store(&now)
+	s.kinds.Store(&ks)
 	return old[name] != nil, nil
 }
+
+// hasSCRAM tells whether a user has keys, or is to have them.
+func (r *record) hasSCRAM() bool { return r != nil && (len(r.keys) > 0 || r.wants) }

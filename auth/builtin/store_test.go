@@ -156,7 +156,7 @@ func TestARecordThatCannotBeReadIsRefused(t *testing.T) {
 		says    string
 	}{
 		"nothing":       {"alice", nil, `user "alice" cannot be read from the log: its record is empty`},
-		"newer format":  {"alice", change(0, 2), "format 2 and this version reads 1"},
+		"newer format":  {"alice", change(0, 3), "format 3 and this version reads 1 and 2"},
 		"no format":     {"alice", change(0, 0), "format 0"},
 		"another kind":  {"alice", change(1, 2), "kind 2"},
 		"short":         {"alice", good[:len(good)-1], "65 bytes, want 66"},

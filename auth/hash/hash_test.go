@@ -70,6 +70,23 @@ func TestVectors(t *testing.T) {
 	}
 }
 
+// What was hashed of nothing lets nobody in who has nothing.
+func TestAnEmptyPasswordFitsNothing(t *testing.T) {
+	for _, c := range []struct {
+		spec   Spec
+		stored string
+	}{
+		{Spec{Algorithm: MD5}, "d41d8cd98f00b204e9800998ecf8427e"},
+		{Spec{Algorithm: SHA256, SaltPosition: Disable}, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"},
+	} {
+		for _, p := range [][]byte{nil, {}} {
+			if ok, err := c.spec.Verify(p, c.stored, ""); ok || err != nil {
+				t.Errorf("%+v: %v %v", c.spec, ok, err)
+			}
+		}
+	}
+}
+
 // A salt that is not used where the spec says so, or a spec of another algorithm, must
 // not fit by accident.
 func TestTheSpecDecides(t *testing.T) {
@@ -213,6 +230,19 @@ func TestNoVerbShowsAHash(t *testing.T) {
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 		if s := fmt.Sprintf(verb, h); s != "[hash of plain]" {
 			t.Errorf("%s shows %s", verb, s)
+		}
+	}
+}
+
+func TestWhatAnEvaluationTakes(t *testing.T) {
+	for _, v := range vectors {
+		h, err := v.spec.Parse(v.hash, v.salt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]int{Argon2id: 256 << 10, Scrypt: 1 << 20}[h.Algorithm()]
+		if got := h.MemoryBytes(); got != want || got > ScryptMemoryMax {
+			t.Errorf("%s: %d bytes, want %d", v.name, got, want)
 		}
 	}
 }

@@ -48,6 +48,17 @@ func (h *Hash) Cost() string {
 	return h.alg
 }
 
+// MemoryBytes is what an evaluation takes for itself; 0: nothing to speak of.
+func (h *Hash) MemoryBytes() int {
+	switch h.alg {
+	case Argon2id:
+		return h.n << 10
+	case Scrypt:
+		return 128 * h.r << h.n
+	}
+	return 0
+}
+
 // Format implements fmt.Formatter, so that no verb shows more than the algorithm.
 func (h *Hash) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "[hash of %s]", h.alg) }
 

@@ -30,6 +30,8 @@ func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, m
 	switch kind {
 	case x509.Name:
 		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: x509.Authenticator{}}}, nil }, nil
+	case "scram":
+		return n.scramOf(c)
 	case "builtin":
 		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: n.builtin}}, nil }, nil
 	case "lookup":
@@ -91,6 +93,7 @@ func (a *asking) enter(c *config.Config) (chains map[string]*auth.Chain, leave f
 		}
 	}
 	leaveBackends := a.n.enterBackends()
+	a.n.users.SetSCRAM(scramSettings(c))
 	return a.n.chains(c), func() {
 		defer leaveBackends()
 		for name, one := range old {

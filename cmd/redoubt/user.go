@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/redoubtmq/redoubt/admin"
+	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/internal/secret"
@@ -32,13 +34,13 @@ const passwordBytesMax = 4096
 func userCmd(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "user",
-		Short: "Add, list and delete users, set their passwords",
+		Short: "Add, list, delete, import and export users, set their passwords",
 		Long: "Users of the built-in authenticator: who may connect. What they may do is in the rules file.\n" +
 			"Without a running broker these commands work on the data directory itself, as its owner.\n\n" + brokerHelp,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(userAddCmd(g), userListCmd(g), userPasswdCmd(g), userDeleteCmd(g))
+	cmd.AddCommand(userAddCmd(g), userListCmd(g), userPasswdCmd(g), userDeleteCmd(g), userImportCmd(g), userExportCmd(g))
 	return cmd
 }
 
@@ -47,7 +49,8 @@ func userAddCmd(g *globals) *cobra.Command {
 		Use:   "add NAME",
 		Short: "Add a user",
 		Long: "Adds a user. Without --password-stdin a secret of 160 random bits is generated, shown once and stored as a hash:\n" +
-			"the right choice for devices. People choose a password, which is stored as argon2id.\n\n" + brokerHelp,
+			"the right choice for devices. People choose a password, which is stored as argon2id. With --scram the user gets keys for SCRAM,\n" +
+			"with which clients of MQTT 5 log in without sending the password.\n\n" + brokerHelp,
 		Example: "  redoubt user add thermometer-7\n  pass show mqtt/alice | redoubt user add alice --password-stdin",
 	}, "is added", admin.Users.Add)
 }
@@ -56,16 +59,18 @@ func userPasswdCmd(g *globals) *cobra.Command {
 	return userSetCmd(g, &cobra.Command{
 		Use:   "passwd NAME",
 		Short: "Give a user another password",
-		Long: "Replaces a user's password, as user add sets it. What the user has open with the old one is closed.\n\n" +
+		Long: "Replaces a user's password, as user add sets it. What the user has open with the old one is closed. Who has keys for SCRAM gets\n" +
+			"new ones, unless --scram=false takes them away.\n\n" +
 			brokerHelp,
 	}, "has a new password", admin.Users.SetPassword)
 }
 
 // userSetCmd is what adding a user and changing a password have in common.
-func userSetCmd(g *globals, cmd *cobra.Command, done string, set func(admin.Users, context.Context, string, secret.Value) (admin.User, error)) *cobra.Command {
-	var stdin bool
+func userSetCmd(g *globals, cmd *cobra.Command, done string, set func(admin.Users, context.Context, string, secret.Value, ...builtin.Extra) (admin.User, error)) *cobra.Command {
+	var stdin, scram bool
 	cmd.Args = cobra.ExactArgs(1)
 	cmd.Flags().BoolVar(&stdin, "password-stdin", false, "take the password from standard input (its first line) instead of generating one")
+	cmd.Flags().BoolVar(&scram, "scram", false, "with keys for SCRAM-SHA-256 and SCRAM-SHA-512, as authn.scram says")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		var p secret.Value
 		if stdin {
@@ -74,8 +79,15 @@ func userSetCmd(g *globals, cmd *cobra.Command, done string, set func(admin.User
 				return err
 			}
 		}
+		var with []builtin.Extra
+		if cmd.Flags().Changed("scram") {
+			with = []builtin.Extra{builtin.WithoutSCRAM}
+			if scram {
+				with[0] = builtin.WithSCRAM
+			}
+		}
 		return withUsers(cmd, g, func(users admin.Users, c *config.Config) error {
-			u, err := set(users, cmd.Context(), args[0], p)
+			u, err := set(users, cmd.Context(), args[0], p, with...)
 			if err != nil {
 				return err
 			}
@@ -92,8 +104,9 @@ func userListCmd(g *globals) *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the users",
-		Long:  "Lists the users by name, and how and when their passwords were made.\n\n" + brokerHelp,
-		Args:  cobra.NoArgs,
+		Long: "Lists the users by name, and how and when their passwords were made. One that is imported has the hash of another program until\n" +
+			"its next login; SCRAM says for which mechanisms there are keys.\n\n" + brokerHelp,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return withUsers(cmd, g, func(users admin.Users, _ *config.Config) error {
 				all, err := admin.AllUsers(cmd.Context(), users)
@@ -104,9 +117,9 @@ func userListCmd(g *globals) *cobra.Command {
 					return writeConfigJSON(cmd.OutOrStdout(), map[string]any{"data": all})
 				}
 				w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-				fmt.Fprintln(w, "NAME\tPASSWORD\tADDED\tPASSWORD SET")
+				fmt.Fprintln(w, "NAME\tPASSWORD\tHASH\tSCRAM\tADDED\tPASSWORD SET")
 				for _, u := range all {
-					fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", u.UserID, u.PasswordKind, u.CreatedAt.UTC().Format("2006-01-02 15:04"), u.ChangedAt.UTC().Format("2006-01-02 15:04"))
+					fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", u.UserID, u.PasswordKind, u.HashAlgorithm, cmp.Or(u.SCRAM, "-"), u.CreatedAt.UTC().Format("2006-01-02 15:04"), u.ChangedAt.UTC().Format("2006-01-02 15:04"))
 				}
 				return w.Flush()
 			})

@@ -121,9 +121,17 @@ func (n *node) openUsers(c *config.Config, applied func(context.Context, store.S
 		n.log.Info("the users of the users file are in the log now; nobody reads the file any more, and it can be deleted",
 			"users", users, "file", filepath.Join(c.Node.DataDir, builtin.MigratedName))
 	}
+	if n.users, err = builtin.Open(k, n.clock); err != nil {
+		return err
+	}
+	n.users.SetSCRAM(scramSettings(c))
+	if scramUsed(c) { // now, because nobody applies records while a node starts
+		if _, err := n.users.SCRAMSecret(); err != nil {
+			return err
+		}
+	}
 	k.applied = applied
-	n.users, err = builtin.Open(k, n.clock)
-	return err
+	return nil
 }
 
 // offlineUsers opens the users of a data directory that no broker uses, and keeps
