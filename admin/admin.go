@@ -78,11 +78,25 @@ type StatusReport struct {
 	IdleSettings
 }
 
+// BackendStatus is a server of somebody else's that is asked about clients.
+type BackendStatus struct {
+	Name     string   `json:"name" doc:"Its key in backends."`
+	Type     string   `json:"type" doc:"What it speaks."`
+	Servers  []string `json:"servers" doc:"Where it is."`
+	State    string   `json:"state" enum:"closed,open" doc:"Of its breaker: open while it is left alone because it failed."`
+	Why      string   `json:"why,omitempty" doc:"Why the breaker is open."`
+	Waiting  int      `json:"waiting" doc:"Questions that wait for a connection."`
+	Asking   int      `json:"asking" doc:"Questions under way."`
+	Answered int64    `json:"answered" doc:"Questions that had an answer."`
+	Failed   int64    `json:"failed" doc:"Questions that had none, those that were not asked included."`
+}
+
 // EntranceStatus is what clients meet before they are in.
 type EntranceStatus struct {
 	Stopped      []StoppedListener   `json:"stopped_listeners,omitempty" doc:"Listeners that operators have stopped."`
 	Draining     []DrainingAddress   `json:"draining,omitempty" doc:"Addresses that take nobody any more and carry connections of QUIC."`
 	Certificates []CertificateStatus `json:"certificates,omitempty" doc:"What listeners show to clients."`
+	Backends     []BackendStatus     `json:"backends,omitempty" doc:"Servers of others that are asked about clients."`
 	Bans         *BanCounts          `json:"bans,omitempty" doc:"Bans there are, by who made them; absent: none."`
 }
 

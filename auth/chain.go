@@ -21,6 +21,7 @@ type Link struct {
 // immutable and safe for concurrent use.
 type Chain struct {
 	links   []Link
+	sources []Loader // asked about those who are let in
 	clock   clock.Clock
 	observe func(by string, r Result, took time.Duration)
 }
@@ -41,7 +42,9 @@ func NewChainOf(links ...Link) *Chain { return &Chain{links: append([]Link(nil),
 // the chain acts on it, and how long it took. observe does not block; it is called from
 // wherever the answer comes.
 func (c *Chain) Observed(clk clock.Clock, observe func(by string, r Result, took time.Duration)) *Chain {
-	return &Chain{links: c.links, clock: clk, observe: observe}
+	next := *c
+	next.clock, next.observe = clk, observe
+	return &next
 }
 
 // Names lists the authenticators in the order they are asked.
@@ -85,7 +88,7 @@ func (c *Chain) ask(i int, req *Request, done func(Result)) {
 		}
 		r = settle(a, req, r)
 		c.saw(a, r, began)
-		done(r)
+		c.enter(r, done)
 	})
 }
 

@@ -98,6 +98,6 @@ func (s settled) Step(data []byte, done func(Result)) {
 			r.Data = given
 		}
 		s.chain.saw(s.by, r, began)
-		done(r)
+		s.chain.enter(r, done)
 	})
 }

@@ -7,8 +7,9 @@ type Authn struct {
 	X509    X509Authenticator    `yaml:"x509"`
 	SCRAM   SCRAMAuthenticator   `yaml:"scram"`
 
-	JWT   map[string]JWTAuthenticator   `yaml:"jwt"`
-	CInfo map[string]CInfoAuthenticator `yaml:"cinfo"`
+	JWT    map[string]JWTAuthenticator   `yaml:"jwt"`
+	CInfo  map[string]CInfoAuthenticator `yaml:"cinfo"`
+	Lookup map[string]Lookup             `yaml:"lookup"`
 }
 
 // Authenticators are all authenticators there are by name, with the type of each, and the
@@ -21,6 +22,7 @@ func (a *Authn) Authenticators() (types, twice map[string]string) {
 	}{
 		{"jwt", sorted(a.JWT)},
 		{"cinfo", sorted(a.CInfo)},
+		{"lookup", sorted(a.Lookup)},
 	} {
 		for _, name := range of.names {
 			if types[name] != "" {

@@ -11,6 +11,8 @@ import (
 func (l *loader) check(c *Config) {
 	l.checkListeners(c)
 	l.checkBinds(c)
+	l.checkBackends(c)
+	l.checkLookups(c)
 	l.checkChains(c)
 	l.checkJWT(c)
 	l.checkCInfo(c)
@@ -229,6 +231,9 @@ func (l *loader) checkWaivers(c *Config) {
 		case !slices.Contains(scopes, w.Scope):
 			l.wrong(key+".scope", quote(w.Scope), "waives nothing: %s. Remove the waiver.", dangling(c, w.Scope))
 			continue
+		case !slices.ContainsFunc(needs, func(e exposure) bool { return e.scope == w.Scope && e.id == w.ID }):
+			l.wrong(key+".id", quote(w.ID), "is another row than the one that %s does not keep. Write the id that the message without the waiver has.", w.Scope)
+			continue
 		case judged[w.Scope]:
 			l.wrong(key+".scope", quote(w.Scope), "is waived twice. Keep one of the two.")
 		}
@@ -242,8 +247,8 @@ func (l *loader) checkWaivers(c *Config) {
 	}
 	for _, e := range needs {
 		if !judged[e.scope] && !l.problems.about(e.key) {
-			l.wrong(e.key, quote(e.bind), "%s (row P1.4). %s, or waive it: waivers: [{id: P1.4, scope: %s, reason: ..., owner: ..., expires: %v}].",
-				e.danger, e.fix, e.scope, today.AddDays(WaiverDaysMax/2))
+			l.wrong(e.key, quote(e.bind), "%s (row %s). %s, or waive it: waivers: [{id: %s, scope: %s, reason: ..., owner: ..., expires: %v}].",
+				e.danger, e.id, e.fix, e.id, e.scope, today.AddDays(WaiverDaysMax/2))
 		}
 	}
 }

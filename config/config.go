@@ -30,6 +30,7 @@ type Config struct {
 	Listeners    map[string]Listener `yaml:"listeners"`
 	Limits       Limits              `yaml:"limits"`
 	MQTT         MQTT                `yaml:"mqtt"`
+	Backends     map[string]Backend  `yaml:"backends"`
 	Authn        Authn               `yaml:"authn"`
 	Authz        Authz               `yaml:"authz"`
 	Certificates ClientCertificates  `yaml:"certificates"`

@@ -25,7 +25,7 @@ func (d *decoder) secretAt(n *yaml.Node, row *Row, path string) (Secret, bool) {
 		return Secret{}, false
 	}
 	ref := n.Value
-	if ref == "" && row.Default == `""` {
+	if ref == "" && row.Default == `""` { // none, where none is needed
 		return Secret{}, true
 	}
 	name, isFile := strings.CutPrefix(ref, refFile)

@@ -6,16 +6,17 @@ import "strings"
 const WaiverDaysMax = 180
 
 // waivable are the rows of the hardening checklist that this file can leave
-// unkept. P1.4: only encrypted ports are reachable by clients.
-var waivable = []string{"P1.4"}
+// unkept. P1.4: only encrypted ports are reachable by clients. P4.1: passwords are hashed
+// so that a thief has work. P4.4: back ends prove who they are.
+var waivable = []string{"P1.4", "P4.1", "P4.4"}
 
 // exposure is something that is refused without a waiver.
 type exposure struct {
-	scope, key, bind string
-	danger, fix      string
+	id, scope, key, bind string
+	danger, fix          string
 }
 
-// exposures lists what P1.4 is about: plain text where others can reach it.
+// exposures lists what needs a waiver, such as plain text where others can reach it.
 func exposures(c *Config) []exposure {
 	var out []exposure
 	for _, name := range sorted(c.Listeners) {
@@ -24,15 +25,16 @@ func exposures(c *Config) []exposure {
 			continue
 		}
 		if text := exposed(ln.Bind); text != "" {
-			out = append(out, exposure{"listeners." + name, "listeners." + name + ".bind", text,
+			out = append(out, exposure{"P1.4", "listeners." + name, "listeners." + name + ".bind", text,
 				"would let passwords cross the network in plain text", "Bind it to 127.0.0.1, use protocol " + encrypted(ln.Protocol)})
 		}
 	}
 	if text := exposed(c.Metrics.Bind); text != "" {
-		out = append(out, exposure{"metrics", "metrics.bind", text,
+		out = append(out, exposure{"P1.4", "metrics", "metrics.bind", text,
 			"would show metrics to the network, in plain text and without a password", "Bind it to 127.0.0.1"})
 	}
-	return out
+	out = append(out, openBackends(c)...)
+	return append(out, weakHashes(c)...)
 }
 
 // encrypted is the protocol to use instead of one in plain text.
@@ -57,6 +59,19 @@ func exposed(binds []string) string {
 func dangling(c *Config, scope string) string {
 	name, isListener := strings.CutPrefix(scope, "listeners.")
 	ln, exists := c.Listeners[name]
+	lookup, isLookup := strings.CutPrefix(scope, "authn.lookup.")
+	if _, exists := c.Authn.Lookup[lookup]; isLookup {
+		if !exists {
+			return "there is no such authenticator"
+		}
+		return "its hashes are no plain text already"
+	}
+	if back, isBackend := strings.CutPrefix(scope, "backends."); isBackend {
+		if _, exists := c.Backends[back]; !exists {
+			return "there is no such back end"
+		}
+		return "the back end is on this host, or encrypted, already"
+	}
 	switch {
 	case scope == "metrics":
 		return "metrics are on loopback already"
@@ -69,6 +84,6 @@ func dangling(c *Config, scope string) string {
 	case isListener:
 		return "the listener is on loopback already"
 	default:
-		return "a scope is listeners.<name> or metrics"
+		return "a scope is listeners.<name>, backends.<name>, authn.lookup.<name> or metrics"
 	}
 }

@@ -231,10 +231,15 @@ var (
 	FlappingDetected      = count("redoubt_flapping_detected_total", "Clients that were banned because they connected too often (flapping).")
 
 	alarms                  = family{"redoubt_alarms", "Alarms that last now, by what they are about; docs/alarms.md says what each means.", gauge}
-	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked", "ocsp_unavailable", "ocsp_forged", "memory_pressure", "loop_lag", "commit_latency", "acme_failed", "flapping") // At(index in alarm.Kinds)
+	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked", "ocsp_unavailable", "ocsp_forged", "memory_pressure", "loop_lag", "commit_latency", "acme_failed", "backend_down", "flapping") // At(index in alarm.Kinds)
 	CertificateFilesRefused = level("redoubt_certificate_files_refused", "Listeners whose certificate, key, client CA or revocation list has changed to something that is refused; they go on with what they had.")
 
 	CertificateNotAfter = levels("redoubt_certificate_not_after_timestamp_seconds", "When a server certificate that a listener serves expires, as Unix time, by listener and place in tls.certificates, from 0.", "listener", "certificate")
+	BackendQuestions    = counts("redoubt_backend_questions_total", "Questions about clients for a back end, by what came of them: answered (also: nobody of that name), down, timeout, rejected (a name that cannot be one there), garbage, excess (more rows than are taken); and those that were not asked: queue_full, breaker_open, closed.", "backend", "outcome")
+	BackendTook         = counts("redoubt_backend_question_seconds_bucket", "Questions that a back end was asked, by how long they took at most, without the waiting; as the buckets of a histogram.", "backend", "le")
+	BackendWaiting      = levels("redoubt_backend_waiting", "Questions that wait for a connection to the back end (backends.<name>.queue).", "backend")
+	BackendAsking       = levels("redoubt_backend_asking", "Questions that the back end is asked now, each on a connection (backends.<name>.pool).", "backend")
+	BackendBreakerOpen  = levels("redoubt_backend_breaker_open", "1 while the back end is left alone because it failed (backends.<name>.breaker), else 0.", "backend")
 	StapleNextUpdate    = levels("redoubt_ocsp_staple_next_update_timestamp_seconds", "Until when the OCSP answer counts that goes with a server certificate, as Unix time, by listener and place in tls.certificates, from 0; 0: there is none. Only for certificates that name a responder.", "listener", "certificate")
 )
 

@@ -36,8 +36,9 @@ func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, m
 		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: n.builtin}}, nil }, nil
 	case "jwt":
 		return n.jwtAuthenticator(c, name)
-	}
-	if kind == "cinfo" {
+	case "lookup":
+		return n.lookupOf(c, name)
+	case "cinfo":
 		conf := c.Authn.CInfo[name]
 		return conf, func() (*asked, error) {
 			a, err := conf.Make(name)
@@ -55,6 +56,9 @@ func (n *node) prepareAuthenticators(c *config.Config) (a *asking, err error) {
 			a.undo()
 		}
 	}()
+	if err := n.prepareBackends(c); err != nil {
+		return a, err
+	}
 	types, _ := c.Authn.Authenticators()
 	for name, kind := range types {
 		conf, make, err := n.authenticatorOf(c, kind, name)
@@ -83,6 +87,7 @@ func (a *asking) undo() {
 	for _, one := range a.made {
 		one.end()
 	}
+	a.n.undoBackends()
 }
 
 // enter has the authenticators asked from now on, and ends those that nobody asks any more:
@@ -90,8 +95,15 @@ func (a *asking) undo() {
 func (a *asking) enter(c *config.Config) (chains map[string]*auth.Chain, leave func()) {
 	old := a.n.asked
 	a.n.asked = a.next
+	for _, one := range a.next { // a reload is how an operator has answers forgotten
+		if f, ok := one.Authenticator.(interface{ Forget() }); ok {
+			f.Forget()
+		}
+	}
+	leaveBackends := a.n.enterBackends()
 	a.n.users.SetSCRAM(scramSettings(c))
 	return a.n.chains(c), func() {
+		defer leaveBackends()
 		for name, one := range old {
 			if a.next[name] != one {
 				one.end()
@@ -111,6 +123,7 @@ func (n *node) endAuthenticators() {
 	for _, one := range n.asked {
 		one.end()
 	}
+	n.closeBackends()
 }
 
 // chains are who asks the clients of each listener who they are, by listener.

@@ -112,6 +112,7 @@ type identity struct {
 	users   *builtin.Store
 	builtin *builtin.Authenticator
 	asked   map[string]*asked // in force, by name; changed in one's turn
+	askable askable
 	authz   *auth.Authorizer
 	bans    *bans.Bans
 	tokens  *tokens.Revoked
@@ -245,6 +246,7 @@ func (n *node) assemble() (err error) {
 	if err := n.openRules(c, n.durable.view.Wait); err != nil {
 		return err
 	}
+	n.reportBackends()
 	asking, err := n.prepareAuthenticators(c)
 	if err != nil {
 		return err

@@ -109,6 +109,7 @@ func (n *node) Status() admin.StatusReport {
 	for _, a := range n.alarms.Active() {
 		r.Alarms = append(r.Alarms, admin.AlarmStatus{Name: a.Kind.Name, Subject: a.Subject, Why: a.Why, Since: a.Since})
 	}
+	r.Backends = n.backendStatus()
 	r.Bans = banCounts(n.bans)
 	for _, a := range n.enrol.addresses() {
 		r.Listeners = append(r.Listeners, admin.ListenerStatus{Name: n.enrol.entrance.Name, Address: a, Protocol: n.enrol.entrance.Protocol})

@@ -53,6 +53,15 @@ func alarmLine(a *admin.AlarmStatus) string {
 	return fmt.Sprintf("%s since %s: %s", name, a.Since.UTC().Format("2006-01-02 15:04:05 UTC"), a.Why)
 }
 
+// backendLine is a back end in a line.
+func backendLine(b *admin.BackendStatus) string {
+	line := fmt.Sprintf("%s %s (%s): %d answers, %d failures, %d waiting", b.Name, strings.Join(b.Servers, ", "), b.Type, b.Answered, b.Failed, b.Waiting)
+	if b.State == "open" {
+		line += "; " + b.Why
+	}
+	return line
+}
+
 // printListeners has a line for each listener, with all of its addresses: its connections are
 // counted together.
 func printListeners(w io.Writer, list []admin.ListenerStatus) {
@@ -98,6 +107,9 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 		fmt.Fprintf(w, "listener\t%s is stopped since %s by %s, %d connections\n", l.Name, l.Since.UTC().Format("2006-01-02 15:04:05 UTC"), plain(l.By), l.Connections)
 	}
 	fmt.Fprintf(w, "connections\t%d\n", s.Connections)
+	for _, b := range s.Backends {
+		fmt.Fprintf(w, "back end\t%s\n", plain(backendLine(&b)))
+	}
 	if b := s.Bans; b != nil {
 		fmt.Fprintf(w, "bans\t%d by operators, %d from the file, %d for flapping\n", b.Operator, b.File, b.Flapping)
 	}

@@ -35,6 +35,7 @@ var house = []room{
 	{"auth", 3, "auth answers 'may this client...?' as a value; back ends that call out live in auth/<backend>"},
 	{"limit", 3, "limit answers 'how much, how often?' as a value"},
 	{"pki", 2, "pki makes and watches keys and certificates; who uses them is not its business"},
+	{"backend", 2, "backend asks servers of others, and may wait for them; who decides what an answer means must not"},
 	{"metrics", 2, "metrics counts; it must never be a reason for another import"},
 	{"alarm", 2, "alarm says what is wrong now; it must never be a reason for another import"},
 	{"mqtt", 1, "mqtt is bytes and packets with the standard library only, so that a decoder bug is a decoder bug"},

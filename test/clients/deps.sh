@@ -3,7 +3,8 @@
 # mosquitto_pub and mosquitto_sub, paho for Debian's Python, MQTT.js, the modules of
 # paho for Go, the Mosquitto broker that Redoubt is compared with, what tries the
 # TLS of a broker from outside: openssl, curl and sslscan, pebble, an ACME server, and
-# HAProxy, which stands in front of one.
+# HAProxy, which stands in front of one; and PostgreSQL, MariaDB, Redis and slapd, where
+# clients are looked up.
 # Packages need root; as anybody else it only looks, and says the one command.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -16,6 +17,11 @@ command -v openssl >/dev/null || missing+=(openssl)
 command -v sslscan >/dev/null || missing+=(sslscan)
 command -v pebble >/dev/null && command -v pebble-challtestsrv >/dev/null || missing+=(pebble)
 [[ -x /usr/sbin/haproxy ]] || missing+=(haproxy)
+[[ -x /usr/local/bin/initdb ]] || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || missing+=(postgresql)
+[[ -x /usr/sbin/mariadbd ]] || missing+=(mariadb-server)
+[[ -x /usr/sbin/slapd ]] || missing+=(slapd)
+command -v ldapmodify >/dev/null || missing+=(ldap-utils)
+command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing+=(redis-server)
 command -v curl >/dev/null || missing+=(curl)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
@@ -26,10 +32,10 @@ if ((${#missing[@]})); then
     exit 1
   fi
   export DEBIAN_FRONTEND=noninteractive
-  # The packages of the broker and of HAProxy start a service; the tests start their own
+  # Most of these packages start a service; the tests start their own
   # and want none. Whoever had one keeps it: then nothing is missing here.
-  for service in mosquitto haproxy; do
-    if [[ " ${missing[*]} " == *" $service "* && -d /run/systemd/system ]]; then
+  for service in mosquitto haproxy postgresql mariadb redis-server slapd; do
+    if [[ " ${missing[*]} " == *" $service"[\ -]* && -d /run/systemd/system ]]; then
       systemctl mask --quiet "$service.service"
     fi
   done

@@ -1,0 +1,85 @@
+package lookup
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/redoubtmq/redoubt/auth/template"
+	"github.com/redoubtmq/redoubt/backend"
+)
+
+// Query makes the question about a client. It is immutable.
+type Query interface {
+	Question(v *template.Values) backend.Question
+	Uses(placeholder string) bool
+}
+
+// sqlQuery is one statement with parameters.
+type sqlQuery struct{ *template.Statement }
+
+// SQL reads a statement. The error is the rest of a sentence that begins with it.
+func SQL(text string, style template.Style) (Query, error) {
+	s, err := template.SQL(text, style)
+	if err != nil {
+		return nil, err
+	}
+	return sqlQuery{s}, nil
+}
+
+// Question implements Query.
+func (s sqlQuery) Question(v *template.Values) backend.Question {
+	return backend.Question{Text: s.Text(), Args: s.Args(v)}
+}
+
+// redisQuery is one command of which the key is different from client to client.
+type redisQuery struct {
+	command string
+	words   []*template.Text
+}
+
+// redisCommands are those that read a hash.
+var redisCommands = []string{"HMGET", "HGETALL"}
+
+// Redis reads a command such as HMGET mqtt:user:${username} password_hash salt. Its words
+// are arguments of their own whatever a client calls itself. The error is the rest of a
+// sentence that begins with it.
+func Redis(text string) (Query, error) {
+	words, err := template.Words(text)
+	if err != nil {
+		return nil, err
+	}
+	command, _ := words[0].Literal()
+	command = strings.ToUpper(command)
+	switch {
+	case !slices.Contains(redisCommands, command):
+		return nil, fmt.Errorf("is none of the commands that are taken: %s", strings.Join(redisCommands, ", "))
+	case len(words) < 2 || command == "HMGET" && len(words) < 3 || command == "HGETALL" && len(words) != 2:
+		return nil, errors.New("has the wrong number of words. Write HMGET KEY FIELD..., or HGETALL KEY")
+	}
+	if _, literal := words[1].Literal(); literal {
+		return nil, errors.New("has the same key for every client. Write a placeholder into it, such as mqtt:user:${username}")
+	}
+	for i, w := range words[1:] {
+		if w.Uses(template.Password) {
+			return nil, errors.New("has ${password}, which the back end does not need: its hash is read and compared here")
+		}
+		if _, literal := w.Literal(); !literal && i > 0 {
+			return nil, errors.New("has a placeholder in the name of a field. Only the key may differ from client to client")
+		}
+	}
+	return redisQuery{command, words[1:]}, nil
+}
+
+// Question implements Query.
+func (r redisQuery) Question(v *template.Values) backend.Question {
+	args := make([]string, len(r.words))
+	for i, w := range r.words {
+		args[i] = w.Render(v, nil)
+	}
+	return backend.Question{Text: r.command, Args: args}
+}
+
+// Uses implements Query.
+func (r redisQuery) Uses(name string) bool { return r.words[0].Uses(name) }
