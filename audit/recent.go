@@ -164,9 +164,15 @@ func (w *Wanted) fits(r *Refusal) bool {
 
 // List is what is kept of those wanted, the last first, at most most of them.
 func (k *Recent) List(w Wanted, most int) []Refusal {
+	out := k.those(&w)
+	slices.SortFunc(out, func(a, b Refusal) int { return b.Last.Compare(a.Last) })
+	return out[:min(len(out), most)]
+}
+
+// those are all that fit, in no order: nobody who is refused waits for more than that.
+func (k *Recent) those(w *Wanted) (out []Refusal) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var out []Refusal
 	for _, at := range []*shelf{&k.clients, &k.strange} {
 		for _, e := range at.of {
 			for _, r := range e.Value.(*subjectsLast).kept {
@@ -176,8 +182,7 @@ func (k *Recent) List(w Wanted, most int) []Refusal {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b Refusal) int { return b.Last.Compare(a.Last) })
-	return out[:min(len(out), most)]
+	return out
 }
 
 // OfStranger keeps that a CONNECT was refused, and answers what to tell the client.
