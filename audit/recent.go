@@ -47,6 +47,9 @@ const (
 	recentWho  = 1024
 )
 
+// undelivered is the event of a message that its subscriber may not have.
+const undelivered = "delivery denied"
+
 // Refusal is one thing that was refused, and why. Text that a client chose is cut to 256
 // bytes.
 type Refusal struct {
@@ -66,9 +69,11 @@ type Refusal struct {
 	Why                string // for the operator, in words
 }
 
-// same tells whether r is another time of the same thing.
+// same tells whether r is another time of the same thing. Of deliveries the topic does not
+// count: others choose it, and with many they would take the places of what the client was
+// told a reference of.
 func (r *Refusal) same(o *Refusal) bool {
-	return r.Event == o.Event && r.Rule == o.Rule && r.Topic == o.Topic && r.QoS == o.QoS && r.Retain == o.Retain && r.Reason == o.Reason
+	return r.Event == o.Event && r.Rule == o.Rule && (r.Topic == o.Topic || r.Event == undelivered) && r.QoS == o.QoS && r.Retain == o.Retain && r.Reason == o.Reason
 }
 
 // Recent keeps the last refusals of each client. It is safe for concurrent use; what it
