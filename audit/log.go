@@ -94,7 +94,7 @@ func (l *Log) Denied(now time.Time, by *auth.Principal, a auth.Access, rule *aut
 
 // Undelivered is Denied of a message on its way to a subscriber.
 func (l *Log) Undelivered(now time.Time, by *auth.Principal, topic []byte, rule *auth.Rule) {
-	l.denied(now, by, &auth.Access{Action: auth.Subscribe, Topic: topic}, "delivery denied", rule)
+	l.denied(now, by, &auth.Access{Action: auth.Subscribe, Topic: topic}, undelivered, rule)
 }
 
 func (l *Log) denied(now time.Time, by *auth.Principal, a *auth.Access, event string, rule *auth.Rule) Ref {

@@ -47,6 +47,9 @@ const (
 	recentWho  = 1024
 )
 
+// undelivered is the event of a message that its subscriber may not have.
+const undelivered = "delivery denied"
+
 // Refusal is one thing that was refused, and why. Text that a client chose is cut to 256
 // bytes.
 type Refusal struct {
@@ -66,9 +69,11 @@ type Refusal struct {
 	Why                string // for the operator, in words
 }
 
-// same tells whether r is another time of the same thing.
+// same tells whether r is another time of the same thing. Of deliveries the topic does not
+// count: others choose it, and with many they would take the places of what the client was
+// told a reference of.
 func (r *Refusal) same(o *Refusal) bool {
-	return r.Event == o.Event && r.Rule == o.Rule && r.Topic == o.Topic && r.QoS == o.QoS && r.Retain == o.Retain && r.Reason == o.Reason
+	return r.Event == o.Event && r.Rule == o.Rule && (r.Topic == o.Topic || r.Event == undelivered) && r.QoS == o.QoS && r.Retain == o.Retain && r.Reason == o.Reason
 }
 
 // Recent keeps the last refusals of each client. It is safe for concurrent use; what it
@@ -164,9 +169,15 @@ func (w *Wanted) fits(r *Refusal) bool {
 
 // List is what is kept of those wanted, the last first, at most most of them.
 func (k *Recent) List(w Wanted, most int) []Refusal {
+	out := k.those(&w)
+	slices.SortFunc(out, func(a, b Refusal) int { return b.Last.Compare(a.Last) })
+	return out[:min(len(out), most)]
+}
+
+// those are all that fit, in no order: nobody who is refused waits for more than that.
+func (k *Recent) those(w *Wanted) (out []Refusal) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	var out []Refusal
 	for _, at := range []*shelf{&k.clients, &k.strange} {
 		for _, e := range at.of {
 			for _, r := range e.Value.(*subjectsLast).kept {
@@ -176,8 +187,7 @@ func (k *Recent) List(w Wanted, most int) []Refusal {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b Refusal) int { return b.Last.Compare(a.Last) })
-	return out[:min(len(out), most)]
+	return out
 }
 
 // OfStranger keeps that a CONNECT was refused, and answers what to tell the client.

@@ -88,6 +88,22 @@ func TestRecentIsBounded(t *testing.T) {
 	}
 }
 
+// Others choose the topics of what a subscriber may not have: with many of them they do not
+// push out what it was told a reference of.
+func TestDeliveriesDoNotPushOutWhatAClientWasTold(t *testing.T) {
+	l, _, _ := newLog()
+	now := time.Unix(1000, 0)
+	rule := &auth.Rule{ID: "7"}
+	c := &auth.Principal{Identity: "c", ClientID: "c"}
+	told := l.Denied(now, c, auth.Access{Topic: []byte("once")}, rule)
+	for i := range 10 * recentEach {
+		l.Undelivered(now.Add(time.Duration(i+1)), c, fmt.Append(nil, i), rule)
+	}
+	if got := l.Recent().List(Wanted{ClientID: "c"}, 10); len(got) != 2 || got[0].Times != 10*recentEach || got[1].Ref != told {
+		t.Errorf("%+v", got)
+	}
+}
+
 func TestParseRef(t *testing.T) {
 	for _, s := range []string{"", "0", "00000000", "xyz", "123456789", "7f3a09c2 and more text", "-1"} {
 		if r, err := ParseRef(s); err == nil {

@@ -20,6 +20,26 @@ import (
 // scarcity is what homes know of it.
 type scarcity struct {
 	stored atomic.Int64 // bytes that one identity may have among what was rescued; 0: that is not scarce
+	freed  atomic.Int64 // bytes of removals that were taken since the log became full
+}
+
+// What removes a retained message takes room in the log before it makes some. While the
+// log is full removals have freeMost bytes of it: that is well below what the disk has left
+// then, and it is less than somebody could send who removes what is not there (memory may
+// not know), or puts much beside nothing.
+const (
+	freeMost = 8 << 20
+	freeEach = 128 // of a record beside its message, about
+)
+
+// mayFree takes the room for a removal while the log is full.
+func (s *scarcity) mayFree(f *mqtt.Frame) bool {
+	size := int64(f.Size()) + freeEach
+	if s.freed.Add(size) <= freeMost {
+		return true
+	}
+	s.freed.Add(-size)
+	return false
 }
 
 // SetStored says how many bytes one identity may have of what was rescued from the log,

@@ -125,6 +125,40 @@ func TestAFullStoreTakesWhatMakesRoom(t *testing.T) {
 	}
 }
 
+// Removals are no way to fill a store that is full: neither of what memory does not know,
+// which may not be there at all, nor with much beside the nothing.
+func TestRemovalsDoNotFillAFullStore(t *testing.T) {
+	k := newKeptDeskWith(t, 1, retain.Options{MessagesMax: 1000, BytesMax: 64 << 20, MemoryMax: 1})
+	c := k.join(0, "c")
+	for i := range 3 {
+		k.retains(c, fmt.Sprint("open/", i), "v")
+	}
+	if _, _, all := k.b.retained.InMemory(); all {
+		t.Fatal("all of it is in memory")
+	}
+	k.b.SetFull(true)
+	most := freeMost / 60_000
+	taken, beside := 0, func(p *mqtt.Publish) {
+		p.Retain, p.Props = true, append([]byte{0x03, 0xEA, 0x60}, strings.Repeat("x", 60_000)...) // a content type
+	}
+	for i := range most + 20 {
+		c.words()
+		c.publish(fmt.Sprint("open/none/", i), "", 1, 1, beside)
+		k.rest()
+		if !strings.Contains(c.words(), " 97") {
+			taken++
+		}
+	}
+	if taken < 10 || taken > most {
+		t.Errorf("%d of %d were taken", taken, most+20)
+	}
+	k.b.SetFull(false)
+	k.b.SetFull(true)
+	if rc := k.retains(c, "open/0", ""); rc != "" {
+		t.Errorf("after there was room again: %q", rc)
+	}
+}
+
 // Sessions of one user, each within its limits, do not fill the store for all others: where
 // they have more than their share they lose the oldest, and nobody else loses anything (A067). What many of
 // them wait for counts once.

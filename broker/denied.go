@@ -36,8 +36,13 @@ func (h *Home) deny(r *resident, q mqtt.QoS, id uint16, ref audit.Ref) (answered
 	return true
 }
 
-// failDenied ends the connection of a client that the rules have refused something.
+// failDenied ends the connection of a client that was refused something. Where it was not
+// the rules nothing has been written down, and ref is of something else.
 func (h *Home) failDenied(now time.Time, r *resident, rc mqtt.ReasonCode, ref audit.Ref) {
+	if rc != mqtt.NotAuthorized {
+		h.fail(now, r, &mqtt.Error{Reason: rc})
+		return
+	}
 	h.disconnect(now, r, &mqtt.Disconnect{Reason: rc, ReasonString: deniedText(ref)}, CauseOf(&mqtt.Error{Reason: rc}))
 }
 

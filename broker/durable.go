@@ -69,8 +69,13 @@ func (b *Broker) back(d *Durable, homes int) {
 }
 
 // SetFull says whether the log is as large as the operator allows: then publishes that
-// it must have are refused.
-func (b *Broker) SetFull(full bool) { b.full.Store(full) }
+// it must have are refused, but for removals of some bytes.
+func (b *Broker) SetFull(full bool) {
+	if !full {
+		b.scarcity.freed.Store(0)
+	}
+	b.full.Store(full)
+}
 
 // Room tells that the log takes records again after it refused some. Any goroutine
 // may call it.

@@ -59,9 +59,12 @@ func FindHoards(each Each, ix Index, below store.Seq, most int64) (Hoards, error
 		return nil, nil
 	}
 	each(func(_ time.Time, h *Home) {
+		mine := h.collect(below, all) // a home does not wait while another looks through its sessions
 		mu.Lock()
 		defer mu.Unlock()
-		h.collect(below, all)
+		for who, w := range mine {
+			all[who].wants.Add(w)
+		}
 	})
 	hoards := make(Hoards)
 	for who, c := range all {
@@ -91,16 +94,23 @@ func (h *Home) claims(below store.Seq) map[Hoarder]claimed {
 	return sums
 }
 
-// collect notes what the sessions of some identities want.
-func (h *Home) collect(below store.Seq, of map[Hoarder]*claimed) {
+// collect is what the sessions of some identities want that are at this home.
+func (h *Home) collect(below store.Seq, of map[Hoarder]*claimed) map[Hoarder]*Wants {
+	all := make(map[Hoarder]*Wants)
 	for _, r := range h.slots {
 		if r == nil || r.log == nil || r.log.lag.first == 0 || r.log.lag.first >= below {
 			continue
 		}
-		if c := of[hoarderOf(r)]; c != nil {
-			c.wants.lags(r.log)
+		who := hoarderOf(r)
+		if of[who] == nil {
+			continue
 		}
+		if all[who] == nil {
+			all[who] = NewWants()
+		}
+		all[who].lags(r.log)
 	}
+	return all
 }
 
 // lags adds what a session wants that is behind.

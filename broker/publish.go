@@ -283,7 +283,7 @@ func (h *Home) retain(now time.Time, a author, m publication) (rc mqtt.ReasonCod
 	}
 	frees := kind == store.Unretain && h.b.retained.Frees(m.name) // what makes room is taken where there is none
 	switch {
-	case !frees && h.b.full.Load():
+	case h.b.full.Load() && !(frees && h.b.scarcity.mayFree(m.frame)):
 		h.count.Inc(metrics.StoreRefused)
 		return mqtt.QuotaExceeded, w
 	case kind == store.Retain && (!h.b.retained.Room(m.frame) || h.hoardsRetained(now, &a, m.frame)):

@@ -124,7 +124,7 @@ func whyText(a *admin.WhyAnswer) string {
 	}
 	b.WriteString("\n")
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "  %-9s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "  %-9s %s\n", name, plain(fmt.Sprintf(format, args...)))
 	}
 	if a.Limit != "" {
 		line("limit", "%s", a.Limit)
@@ -173,19 +173,26 @@ func whyRefused(cmd *cobra.Command, g *globals, client *admin.Client, what strin
 			"from the start of the broker on; older ones are in its log. What decides now: redoubt why %s publish TOPIC\n", what, what)
 		return nil
 	}
-	for i := range list.Data {
-		r := &list.Data[i]
-		fmt.Fprintf(out, "%s\n  why       %s\n", refusalLine(r), r.Why)
+	_, err = io.WriteString(out, refusedText(list.Data))
+	return err
+}
+
+// refusedText is what was refused, as a person reads it. Strangers have chosen some of it.
+func refusedText(list []admin.RefusalInfo) string {
+	var b strings.Builder
+	for i := range list {
+		r := &list[i]
+		fmt.Fprintf(&b, "%s\n  why       %s\n", plain(refusalLine(r)), plain(r.Why))
 		if r.Rule != "" {
 			where := "built in"
 			if r.File != "" {
 				where = fmt.Sprintf("%s:%d", r.File, r.Line)
 			}
-			fmt.Fprintf(out, "  rule      %s: %s\n", where, r.Rule)
+			fmt.Fprintf(&b, "  rule      %s\n", plain(where+": "+r.Rule))
 		}
-		fmt.Fprintf(out, "  client    %s of %s, address %s, listener %s\n", orNone(r.ClientID), orNone(r.Username), orNone(r.IPAddress), r.Listener)
+		fmt.Fprintf(&b, "  client    %s\n", plain(fmt.Sprintf("%s of %s, address %s, listener %s", orNone(r.ClientID), orNone(r.Username), orNone(r.IPAddress), r.Listener)))
 	}
-	return nil
+	return b.String()
 }
 
 // refusalLine is when, what and how often.
