@@ -45,7 +45,7 @@ var (
 	LoopLag = kind("loop_lag",
 		"Event loops have come to their work more than a second late for five seconds: the processors are too few for what clients ask, or something else on the host uses them. Nobody gets a new session meanwhile. It ends when they have been on time for ten seconds.")
 	CommitLatency = kind("commit_latency",
-		"What must be on disk before it is acknowledged has waited for more than two seconds, for five: the disk of the store is too slow, or something else uses it. Publishers at QoS 1 and 2 wait for it, and nobody gets a new session. It ends when commits have been quick for ten seconds.")
+		"What must be on disk before it is acknowledged has waited for more than two seconds, for five: the disk of the store is too slow, or something else uses it. Publishers at QoS 1 and 2 wait for it, and nobody gets a new session that outlives its connection. It ends when commits have been quick for ten seconds.")
 	ACMEFailed = kind("acme_failed",
 		"A server certificate for the name could not be got or renewed by ACME; the reason has the CA's words. It is tried again, less and less often. The name has to lead to this host, and the CA has to reach `tls.acme.challenge_bind` at port 80 of it.")
 	BackendDown = kind("backend_down",

@@ -66,7 +66,7 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 			return Opened{}, e
 		}
 	}
-	if e := h.busy(present || a.admitted); e != nil {
+	if e := h.busy(present || a.admitted, a.Connect, set); e != nil {
 		return Opened{}, e
 	}
 	a.admitted = true

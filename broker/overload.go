@@ -20,7 +20,8 @@ type overload struct {
 	soon  atomic.Pointer[func()]
 }
 
-// Short is what there is too little of for new sessions.
+// Short is what there is too little of for new sessions. Where several things are, it is
+// not the store: see lacks.
 type Short struct {
 	Of  load.Shortage
 	Why string // in words, for the log
@@ -49,17 +50,28 @@ func (b *Broker) LookSoon(fn func()) { b.soon.Store(&fn) }
 
 // full tells whether a client is to be refused because there is no room for one more
 // session at the moment. That is not its fault: it is told to come again.
-func (h *Home) full(by *auth.Principal, clientID string, set *Settings) bool {
-	if _, present := h.lookup(keyOf(by, clientID)); present {
+func (h *Home) full(by *auth.Principal, c *mqtt.Connect, set *Settings) bool {
+	if _, present := h.lookup(keyOf(by, c.ClientID)); present {
 		return false
 	}
-	return h.b.short.Load() != nil || h.b.sessions.Load()+h.b.unsaid.Load() >= int64(set.SessionsTotal)
+	return h.lacks(c, set) != nil || h.b.sessions.Load()+h.b.unsaid.Load() >= int64(set.SessionsTotal)
 }
 
-// busy refuses who would get a new session while something is short. Who has one comes
-// back to it: what that costs is here already, and it was promised.
-func (h *Home) busy(present bool) *mqtt.Error {
+// lacks answers what there is too little of for the new session that a client asks for;
+// nil: nothing. A store that is too slow is no reason to refuse a session that ends with its
+// connection: nothing of it is ever written down.
+func (h *Home) lacks(c *mqtt.Connect, set *Settings) *Short {
 	short := h.b.short.Load()
+	if short != nil && short.Of == load.OfStore && set.expiry(c) == 0 {
+		return nil
+	}
+	return short
+}
+
+// busy refuses who would get a new session while something that it needs is short. Who has
+// one comes back to it: what that costs is here already, and it was promised.
+func (h *Home) busy(present bool, c *mqtt.Connect, set *Settings) *mqtt.Error {
+	short := h.lacks(c, set)
 	if short == nil || present {
 		return nil
 	}

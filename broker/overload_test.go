@@ -23,7 +23,7 @@ func TestBusyRefusesNewSessionsOnly(t *testing.T) {
 	known := d.sit(0, "known")
 	known.h().Gone(d.now, known.ref)
 	d.b.Press(load.Strangers, &Short{Of: load.OfStore, Why: "the store is too slow"})
-	by, c := principal("new"), &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 9}
+	by, c := principal("new"), &mqtt.Connect{Version: mqtt.V5, ClientID: "c", ReceiveMaximum: 9, SessionExpiry: 9}
 	_, e := d.homes[0].Open(d.now, &Arrival{Conn: ConnRef{Slot: 50, Gen: 1}, Connect: c, By: by})
 	if e == nil || e.Reason != mqtt.ServerBusy || e.Detail != "the store is too slow" {
 		t.Errorf("a new session: %v", e)

@@ -24,6 +24,11 @@ type publication struct {
 	retain bool
 }
 
+// size is that of a message that has a packet.
+func (m *publication) size() session.Size {
+	return session.SizeOf(len(m.name) + len(m.packet.Props) + len(m.packet.Payload))
+}
+
 // author is for whom a message is published: a client, or the broker itself.
 type author struct {
 	by      *auth.Principal // nil: the broker
@@ -131,7 +136,7 @@ func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
 	case w.none() && !r.s.Busy():
 		h.acknowledge(now, r, m.qos, p.PacketID, rc, h.scratch.denial)
 	case m.qos > 0 || !w.none():
-		r.s.AwaitMore(session.Pending{ID: p.PacketID, QoS: m.qos, Wait: w.kind(), Ticket: w.ticket, Reason: rc, Denial: uint32(h.scratch.denial)})
+		r.s.AwaitMore(session.Pending{ID: p.PacketID, QoS: m.qos, Wait: w.kind(), Ticket: w.ticket, Reason: rc, Denial: uint32(h.scratch.denial), Size: m.size()})
 		h.await(r, w)
 	}
 }

@@ -9,6 +9,7 @@ type inbound struct {
 	pending     ring[Pending]
 	unsettled   [3]int // entries of pending, by QoS
 	barred      int    // entries of pending that nothing may pass
+	size        int    // of all entries of pending together, as Size
 }
 
 // ResolveAlias returns the topic name p is about, and remembers a new alias. It

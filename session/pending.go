@@ -8,7 +8,7 @@ import "github.com/redoubtmq/redoubt/mqtt"
 // it [MQTT-4.6.0-2]. A later publish is routed while earlier ones wait for nothing
 // but the log, which keeps their order itself; behind one that bars the way it
 // joins the ring unrouted. Its length is bounded by what one read of the socket
-// brings and by PendingMax, because past either the connection is not read.
+// brings, by PendingMax and by PendingMaxBytes, because past any the connection is not read.
 type Pending struct {
 	Frame  *mqtt.Frame // nil once routed
 	Ticket uint64      // of the commit that a WaitLog or WaitRetain waits for
@@ -17,7 +17,8 @@ type Pending struct {
 	QoS    mqtt.QoS
 	Wait   Wait            // of one that was routed
 	Reason mqtt.ReasonCode // of a WaitTurn: its answer
-	Denial uint32          // an audit.Ref, where that is Not authorized
+	Size   Size
+	Denial uint32 // an audit.Ref, where that is Not authorized
 }
 
 // Wait says what a routed publish waits for.
@@ -35,6 +36,22 @@ const (
 // v5 keeps to its Receive Maximum; one of v3 knows no bound.
 const PendingMax = 256
 
+// PendingMaxBytes is how many bytes of them may, and one message more. All publishers
+// share one way to the disk, whose queue takes four times that: whoever fills it waits
+// himself, and what others say does not wait behind all that he has to say.
+const PendingMaxBytes = 2 << 20
+
+// Size is how large a message is, in steps of 256 bytes so that it costs a Pending no
+// room; all over PendingMaxBytes are alike.
+type Size uint16
+
+const sizeStep = 256
+
+// SizeOf is the size of a message of so many bytes.
+func SizeOf(bytes int) Size {
+	return Size((min(bytes, PendingMaxBytes) + sizeStep - 1) / sizeStep) //nolint:gosec // at most 8192
+}
+
 // bars tells whether later publishes must wait behind p unrouted.
 func (p *Pending) bars() bool { return p.Frame != nil || p.Wait == WaitLane || p.Wait == WaitRetain }
 
@@ -46,7 +63,9 @@ func (s *Session) Busy() bool { return s.in.pending.len() > 0 }
 func (s *Session) Barred() bool { return s.in.barred > 0 }
 
 // PendingFull tells whether the client is to be read no further for now.
-func (s *Session) PendingFull() bool { return s.in.pending.len() >= PendingMax }
+func (s *Session) PendingFull() bool {
+	return s.in.pending.len() >= PendingMax || s.in.size >= PendingMaxBytes/sizeStep
+}
 
 // Await adds a message that was routed and waits for a lane.
 func (s *Session) Await(q mqtt.QoS, id uint16) { s.pend(Pending{ID: id, QoS: q}) }
@@ -60,6 +79,7 @@ func (s *Session) Defer(p Pending) { s.pend(p) }
 
 func (s *Session) pend(p Pending) {
 	s.in.unsettled[p.QoS]++
+	s.in.size += int(p.Size)
 	if p.bars() {
 		s.in.barred++
 	}
@@ -176,7 +196,7 @@ func (s *Session) Fail(ticket uint64, reason mqtt.ReasonCode) {
 // message under the same identifier. QoS 2 that was routed stays, so that its
 // repetition is known. QoS 0 does not come again, and stays.
 func (i *inbound) rewind() {
-	i.unsettled, i.barred = [3]int{}, 0
+	i.unsettled, i.barred, i.size = [3]int{}, 0, 0
 	for n := i.pending.len(); n > 0; n-- {
 		p := i.pending.pop()
 		switch {
@@ -187,6 +207,7 @@ func (i *inbound) rewind() {
 			p.QoS = 0
 		}
 		i.unsettled[p.QoS]++
+		i.size += int(p.Size)
 		if p.bars() {
 			i.barred++
 		}
@@ -200,7 +221,7 @@ func (i *inbound) discard() {
 			p.Frame.Release()
 		}
 	}
-	i.barred = 0
+	i.barred, i.size = 0, 0
 }
 
 // Unpend takes the oldest pending message out without an answer: the caller
@@ -208,6 +229,7 @@ func (i *inbound) discard() {
 func (s *Session) Unpend() {
 	p := s.in.pending.pop()
 	s.in.unsettled[p.QoS]--
+	s.in.size -= int(p.Size)
 	if p.bars() {
 		s.in.barred--
 	}

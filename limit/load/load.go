@@ -166,7 +166,9 @@ func (j *Judge) See(now time.Time, in Input) State {
 	}
 	if j.commit.on {
 		s.CommitAlarm = fmt.Sprintf("what must be on disk before it is acknowledged has waited for longer than %v, for %v or more: the disk of the store is too slow, or something else uses it", commitAlarm, sustained)
-		s.Busy, s.Of = "the store is too slow at the moment", OfStore
+		if s.Busy == "" { // those who need no store are let in, which they must not be for want of anything else
+			s.Busy, s.Of = "the store is too slow at the moment", OfStore
+		}
 	}
 	if j.lag.on {
 		s.LagAlarm = fmt.Sprintf("event loops come to their work more than %v late, for %v or more: the processors are too few for what clients ask, or something else uses them", lagAlarm, sustained)

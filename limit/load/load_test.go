@@ -179,3 +179,29 @@ func TestLatenessIsJudgedOverTime(t *testing.T) {
 		}
 	}
 }
+
+// Where the store is too slow and memory or the loops are short, too, it is the others that
+// are said: who needs no store comes in where only the store is short.
+func TestTheStoreIsTheLeastOfShortages(t *testing.T) {
+	for name, c := range map[string]struct {
+		memory uint64
+		lag    time.Duration
+		want   Shortage
+	}{
+		"alone":      {10, 0, OfStore},
+		"and memory": {78, 0, OfMemory},
+		"and loops":  {10, 2 * lagAlarm, OfLoops},
+	} {
+		var j Judge
+		now, s := noon, State{}
+		for i := range 10 {
+			in := percent(c.memory, uint64(i+1))
+			in.CommitWait, in.LoopLag = 2*commitAlarm, c.lag
+			now = now.Add(time.Second)
+			s = j.See(now, in)
+		}
+		if s.Of != c.want || s.Busy == "" || s.CommitAlarm == "" {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}
