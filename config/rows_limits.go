@@ -95,7 +95,7 @@ var rowsNodeLimits = []Row{
 		Why:   "What one identity may have of retained_messages_total and retained_bytes_total once three quarters of them are in use, and of store.max_bytes once half of it is what sessions have not come for: over it its publishes are answered 0x97, and its sessions lose the oldest of what waits. Until then nobody is counted, so one gateway may have three quarters of everything. To remove a retained message, or to replace one by none that is larger, is always allowed.",
 		Since: release, Reload: Live},
 	{Key: "limits.retained_memory", Kind: KindSize, Default: "512MiB", Min: "1MiB", Max: "1TiB",
-		Why:   "What of the retained messages is in memory. While all fit they all are; a million small ones take half of the default. Beyond it those that nobody asks for are on disk only, and a subscription with wildcards reads them from there, a portion at a time.",
+		Why:   "What of the retained messages is in memory, and at most a quarter of limits.memory. While all fit they all are; a million small ones take half of the default. Beyond it those that nobody asks for are on disk only, and a subscription with wildcards reads them from there, a portion at a time.",
 		Since: release, Reload: Restart},
 	{Key: "limits.connections_total", Kind: KindCount, Unit: "connections", Default: "auto", Min: "1", Max: "10000000",
 		Note:  "auto: the least of 850000 and (open file limit - reserve) / 1.2; the start prints the sum",

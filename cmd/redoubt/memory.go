@@ -33,7 +33,7 @@ func (n *node) bindMemory(c *config.Config) error {
 		return err
 	}
 	n.limitMemory(budget)
-	if queues := int64(c.Limits.MqueueBytesTotal) + int64(c.Limits.RetainedMemory); queues > budget.Bytes {
+	if queues := int64(c.Limits.MqueueBytesTotal) + retainedMemory(c, budget); queues > budget.Bytes {
 		n.log.Warn("limits.mqueue_bytes_total and limits.retained_memory together pass the memory limit: full queues would end the process; lower them",
 			"together", memory.Text(queues), "memory", budget.Sum)
 	}

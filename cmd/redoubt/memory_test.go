@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"testing"
 
+	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/memory"
 )
 
@@ -23,5 +24,16 @@ func TestHashersFitTheMemory(t *testing.T) {
 	runtime.GOMAXPROCS(1)
 	if got := hashers(memory.Budget{Bytes: 64 << 30}); got != 1 {
 		t.Errorf("%d at a time on one processor", got)
+	}
+}
+
+// A small budget bounds what of the retained messages is in memory, whatever the limit says.
+func TestRetainedMemoryFollowsTheBudget(t *testing.T) {
+	c := &config.Config{}
+	c.Limits.RetainedMemory = 512 << 20
+	for budget, want := range map[int64]int64{1 << 40: 512 << 20, 1 << 30: 256 << 20, 64 << 20: 16 << 20, memory.Unlimited: 512 << 20} {
+		if got := retainOptions(c, memory.Budget{Bytes: budget}, nil).MemoryMax; got != want {
+			t.Errorf("with %d bytes: %d, want %d", budget, got, want)
+		}
 	}
 }

@@ -252,7 +252,7 @@ func (n *node) assemble() (err error) {
 		return err
 	}
 	chains, _ := asking.enter(c)
-	n.retained, n.held = retain.New(retainOptions(c, broker.RetainedRows(n.durable.view))), session.NewAccount(int64(c.Limits.MqueueBytesTotal))
+	n.retained, n.held = retain.New(retainOptions(c, *n.memory.Load(), broker.RetainedRows(n.durable.view))), session.NewAccount(int64(c.Limits.MqueueBytesTotal))
 	n.loops = runtime.GOMAXPROCS(0)
 	n.delayed = delay.NewAccount(delayLimits(c))
 	n.broker = broker.New(broker.Options{

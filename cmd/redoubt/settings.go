@@ -8,6 +8,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/memory"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/retain"
@@ -50,10 +51,16 @@ func versions(names []string) (out []mqtt.Version) {
 	return out
 }
 
-func retainOptions(c *config.Config, rows retain.Rows) retain.Options {
+// retainedMemory is what of the retained messages is in memory: never more than a quarter of
+// what the process may have, because more would be shed from clients who are connected.
+func retainedMemory(c *config.Config, b memory.Budget) int64 {
+	return min(int64(c.Limits.RetainedMemory), max(b.Bytes/4, 1))
+}
+
+func retainOptions(c *config.Config, b memory.Budget, rows retain.Rows) retain.Options {
 	return retain.Options{
 		MessagesMax: c.Limits.RetainedMessagesTotal, BytesMax: int64(c.Limits.RetainedBytesTotal),
-		Rows: rows, MemoryMax: int64(c.Limits.RetainedMemory),
+		Rows: rows, MemoryMax: retainedMemory(c, b),
 	}
 }
 
