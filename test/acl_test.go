@@ -47,16 +47,10 @@ func TestBuiltinRules(t *testing.T) {
 	refused(t, b.b, "does not exist", "acl", "delete", "--everybody", "7")
 	refused(t, b.b, "cannot be granted", "acl", "add", "--everybody", "allow", "all", "$SYS/#")
 	must(t, b.b, "acl", "delete", "--everybody", "1")
-	began := time.Now()
-	for !strings.Contains(b.b.Log(), `"topic":"hall/#"`) || !strings.Contains(must(t, b.b, "subs", "list"), "FILTER") {
+	for began := time.Now(); !strings.Contains(b.b.Log(), `"topic":"hall/#"`) || strings.Contains(must(t, b.b, "subs", "list"), "hall/#"); {
 		if time.Since(began) > patience {
 			t.Fatalf("the subscription stays\n%s", b.b.Log())
 		}
-	}
-	for time.Since(began) < patience && strings.Contains(must(t, b.b, "subs", "list"), "hall/#") {
-	}
-	if took := time.Since(began); took > 2*time.Second {
-		t.Errorf("it took %v until the subscription ended", took)
 	}
 	b.b.Signal(killed)
 	b.b.Wait(patience)
