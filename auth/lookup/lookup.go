@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/hash"
@@ -180,8 +181,20 @@ func (a *Authenticator) allowed(req *auth.Request, v *template.Values, acc *acco
 	default:
 		p.Identity = v.Subject
 	}
+	if acc.username == "" && ambiguous(p.Identity) {
+		return denied("the name has spaces around it or characters that nobody sees, so the row that was found may be somebody else's; have the query answer the column username")
+	}
 	p.Claims = &auth.Claims{CommonName: v.CommonName, Attrs: acc.attrs, Superuser: acc.superuser}
 	return auth.Result{Outcome: auth.Allow, Reason: mqtt.Success, Principal: p}
+}
+
+// ambiguous tells whether a back end may have found the row of another name. Comparisons of
+// databases and directories pass over spaces at an end (PAD SPACE, which utf8mb4_bin is) and
+// over characters that nobody sees; to rules and bans such names are somebody else.
+func ambiguous(name string) bool {
+	return strings.TrimSpace(name) != name || strings.ContainsFunc(name, func(r rune) bool {
+		return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+	})
 }
 
 // identities are the names that can say who a client is.

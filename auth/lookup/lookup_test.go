@@ -134,6 +134,25 @@ func TestWhoIsProved(t *testing.T) {
 	}
 }
 
+// A database may find the row of ann by a name that rules and bans do not know.
+func TestNobodyIsAnotherByTheRowOfSomebody(t *testing.T) {
+	row := []string{"password_hash", hashOf("right"), "salt", "salt"}
+	for _, name := range []string{"ann ", " ann", "ann\t", "a\u200bnn", "ann\u202e", "\u0001ann"} {
+		d := newDesk(t, usersQuery)
+		d.table.rows = []backend.Row{fields(row...)}
+		for range 2 { // the second time without a hash
+			if r := d.login(name, "right"); r.Outcome != auth.Deny || r.Reason != mqtt.BadUserNameOrPassword || !strings.Contains(r.Detail, "column username") {
+				t.Errorf("%q: %+v", name, r)
+			}
+		}
+		d.Forget()
+		d.table.rows = []backend.Row{fields(append(row, "username", "ann")...)}
+		if r := d.login(name, "right"); r.Outcome != auth.Allow || r.Principal.Identity != "ann" {
+			t.Errorf("%q, which the row calls ann: %+v", name, r)
+		}
+	}
+}
+
 // What is remembered is the row, for a minute, and that a password fits its hash, and no
 // other.
 func TestWhatIsRemembered(t *testing.T) {
