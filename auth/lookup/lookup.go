@@ -156,13 +156,23 @@ func (a *Authenticator) judge(req *auth.Request, v *template.Values, rows []back
 
 // hashing has check run by a worker.
 func (a *Authenticator) hashing(req *auth.Request, done func(auth.Result), check func() auth.Result) {
-	a.opt.Hashers.Do(req.Addr, func(context.Context) { done(check()) }, func(kind backend.Kind) {
+	a.opt.Hashers.Do(req.Addr, func(context.Context) { done(guarded(check)) }, func(kind backend.Kind) {
 		r := auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerBusy, Detail: "the password was not checked: too many password checks are waiting"}
 		if kind == backend.Closed {
 			r.Reason, r.Detail = mqtt.ServerUnavailable, "the password was not checked: the server is shutting down"
 		}
 		done(r)
 	})
+}
+
+// guarded makes a bug that a row or a password finds a refusal, and not the end of all.
+func guarded(check func() auth.Result) (r auth.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			r = auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerUnavailable, Detail: "BUG: the password was not checked: a bug was caught in the check"}
+		}
+	}()
+	return check()
 }
 
 // allowed is who the client is: who the row says, or who the query asked for. A name that

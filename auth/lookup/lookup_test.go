@@ -153,6 +153,22 @@ func TestNobodyIsAnotherByTheRowOfSomebody(t *testing.T) {
 	}
 }
 
+// A bug in a check refuses one client; the worker goes on.
+func TestABugLetsNobodyIn(t *testing.T) {
+	d := newDesk(t, usersQuery)
+	for range 3 {
+		got := make(chan auth.Result, 1)
+		d.hashing(&auth.Request{Addr: netip.MustParseAddr("192.0.2.1")}, func(r auth.Result) { got <- r }, func() auth.Result { panic("a bug") })
+		if r := <-got; r.Outcome != auth.Unavailable || !strings.Contains(r.Detail, "BUG") {
+			t.Errorf("%+v", r)
+		}
+	}
+	d.table.rows = []backend.Row{fields("password_hash", hashOf("right"), "salt", "salt")}
+	if r := d.login("ann", "right"); r.Outcome != auth.Allow {
+		t.Errorf("after it: %+v", r)
+	}
+}
+
 // What is remembered is the row, for a minute, and that a password fits its hash, and no
 // other.
 func TestWhatIsRemembered(t *testing.T) {
