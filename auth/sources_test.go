@@ -287,6 +287,29 @@ func TestUnprovenIsUnsureAndNothingElse(t *testing.T) {
 	}
 }
 
+// A user of this broker has no rules that came with authentication, so a place for them in
+// the order is no doubt about what rules behind it deny: a will or a delayed message of before a
+// restart is not published in spite of them.
+func TestNobodyIsDoubtedForClaimsThatNobodyBrings(t *testing.T) {
+	p := Compose(Source{Name: SourceClaims}, Source{Name: SourceRules, Rules: compile(t, deny("secret/#"), allow("a/#"))})
+	by := who("u", "c")
+	by.Claims = Unproven
+	for method, want := range map[string]bool{"builtin": false, "x509": false, "tokens": true} {
+		by.Method = method
+		for _, name := range []string{"secret/x", "z"} {
+			if d := p.Decide(by, Access{Topic: []byte(name)}); d.Perhaps() != want {
+				t.Errorf("%s: publish %s: %+v", method, name, d)
+			}
+			if d := p.DecideDelivery(by, []byte(name)); d.Perhaps() != want {
+				t.Errorf("%s: deliver %s: %+v", method, name, d)
+			}
+		}
+		if d := p.Decide(by, Access{Topic: []byte("a/b")}); !d.Allow {
+			t.Errorf("%s: %+v", method, d)
+		}
+	}
+}
+
 func TestBookIsChangedInPlace(t *testing.T) {
 	a := NewAuthorizer(Compose(Source{Name: SourceRules, Rules: compile(t, deny("secret"))}, Source{Name: SourceBuiltin}))
 	if err := a.Grant("tmp", "t/#"); err != nil {

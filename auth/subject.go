@@ -70,11 +70,12 @@ func subjectOf(by *Principal) subject {
 	return subject{by: by, userOK: Expandable(by.Username), clientOK: Expandable(by.ClientID)}
 }
 
-// perhapsSuper tells whether the client could turn out to be a superuser. The methods
-// of this broker itself never say so.
-func (s *subject) perhapsSuper() bool {
-	return s.by.Claims == Unproven && s.by.Method != "builtin" && s.by.Method != "x509"
-}
+// perhapsSuper tells whether the client could turn out to be a superuser.
+func (s *subject) perhapsSuper() bool { return s.by.Claims == Unproven && !s.claimless() }
+
+// claimless tells whether the client came by a method of this broker itself, none of which
+// brings rules or makes a superuser: what those could say is known of it at any time.
+func (s *subject) claimless() bool { return s.by.Method == "builtin" || s.by.Method == "x509" }
 
 // commonName is empty without a certificate.
 func (by *Principal) commonName() string {

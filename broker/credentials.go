@@ -144,6 +144,12 @@ func (h *Home) revokeSome(now time.Time) {
 	}
 }
 
+// revoked tells whether a client had a token that was taken back since. A will that waits for
+// its delay is not sent then, as one of a connected client is not.
+func (h *Home) revoked(by *auth.Principal) bool {
+	return by.Claims != nil && !by.Claims.Issued.IsZero() && h.b.known != nil && !h.b.known(by)
+}
+
 func (h *Home) withdraw(now time.Time, r *resident, why string) {
 	h.count.Inc(metrics.CredentialsRevoked)
 	h.b.log.Event(now, slog.LevelWarn, "client closed: its token was revoked", r.by.Identity+"\x00"+r.by.ClientID, append(h.whose(r), slog.String("why", why))...)

@@ -188,6 +188,23 @@ func TestARevokedTokenClosesItsClients(t *testing.T) {
 	}
 }
 
+// A will that waits for its delay is not sent once the token of its client was revoked.
+func TestARevokedTokenHasNoWill(t *testing.T) {
+	d := newDesk(t, 1)
+	watch := d.sit(0, "watch", named("w"))
+	watch.subscribe("open/will", 0)
+	later := func(_ *auth.Principal, c *mqtt.Connect) { willed(c); c.Will.DelaySeconds = 5 }
+	for _, id := range []string{"bad", "good"} {
+		s := d.sit(0, "bob", named(id), d.token(time.Hour, id), later)
+		s.h().Gone(d.now, s.ref)
+	}
+	d.b.known = func(by *auth.Principal) bool { return by.Claims == nil || by.Claims.TokenID != "bad" }
+	d.tick(10)
+	if got := watch.payloads(); len(got) != 1 {
+		t.Errorf("wills that were sent: %q", got)
+	}
+}
+
 // A pass by what was revoked is cut into turns, and one that comes meanwhile is not lost.
 func TestRevocationTakesTurns(t *testing.T) {
 	d := newDesk(t, 1)

@@ -206,7 +206,7 @@ func (a *Authenticator) judge(j job) {
 			return
 		}
 	}
-	v, r := a.s.verify(now, j.token, keys)
+	v, r := a.guarded(now, j.token, keys)
 	switch {
 	case r == nil:
 		a.cache.put(now, epoch, j.hash, v)
@@ -215,6 +215,18 @@ func (a *Authenticator) judge(j job) {
 	default:
 		j.done(deny(r))
 	}
+}
+
+// guarded is verify, of which a bug ends neither the worker nor the process: what it looks at
+// comes from people who have proved nothing.
+func (a *Authenticator) guarded(now time.Time, token []byte, keys []key) (v *verified, r *refusal) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.s.Log.Error("a bug was caught while a token was verified", slog.String("authenticator", a.s.Name), slog.Any("panic", p))
+			v, r = nil, bad("was not judged: a bug was caught")
+		}
+	}()
+	return a.s.verify(now, token, keys)
 }
 
 // verify reads a token and verifies it with the keys that may.

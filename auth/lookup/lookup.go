@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/hash"
@@ -155,13 +156,23 @@ func (a *Authenticator) judge(req *auth.Request, v *template.Values, rows []back
 
 // hashing has check run by a worker.
 func (a *Authenticator) hashing(req *auth.Request, done func(auth.Result), check func() auth.Result) {
-	a.opt.Hashers.Do(req.Addr, func(context.Context) { done(check()) }, func(kind backend.Kind) {
+	a.opt.Hashers.Do(req.Addr, func(context.Context) { done(guarded(check)) }, func(kind backend.Kind) {
 		r := auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerBusy, Detail: "the password was not checked: too many password checks are waiting"}
 		if kind == backend.Closed {
 			r.Reason, r.Detail = mqtt.ServerUnavailable, "the password was not checked: the server is shutting down"
 		}
 		done(r)
 	})
+}
+
+// guarded makes a bug that a row or a password finds a refusal, and not the end of all.
+func guarded(check func() auth.Result) (r auth.Result) {
+	defer func() {
+		if p := recover(); p != nil {
+			r = auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerUnavailable, Detail: "BUG: the password was not checked: a bug was caught in the check"}
+		}
+	}()
+	return check()
 }
 
 // allowed is who the client is: who the row says, or who the query asked for. A name that
@@ -180,8 +191,20 @@ func (a *Authenticator) allowed(req *auth.Request, v *template.Values, acc *acco
 	default:
 		p.Identity = v.Subject
 	}
+	if acc.username == "" && ambiguous(p.Identity) {
+		return denied("the name has spaces around it or characters that nobody sees, so the row that was found may be somebody else's; have the query answer the column username")
+	}
 	p.Claims = &auth.Claims{CommonName: v.CommonName, Attrs: acc.attrs, Superuser: acc.superuser}
 	return auth.Result{Outcome: auth.Allow, Reason: mqtt.Success, Principal: p}
+}
+
+// ambiguous tells whether a back end may have found the row of another name. Comparisons of
+// databases and directories pass over spaces at an end (PAD SPACE, which utf8mb4_bin is) and
+// over characters that nobody sees; to rules and bans such names are somebody else.
+func ambiguous(name string) bool {
+	return strings.TrimSpace(name) != name || strings.ContainsFunc(name, func(r rune) bool {
+		return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+	})
 }
 
 // identities are the names that can say who a client is.

@@ -134,6 +134,41 @@ func TestWhoIsProved(t *testing.T) {
 	}
 }
 
+// A database may find the row of ann by a name that rules and bans do not know.
+func TestNobodyIsAnotherByTheRowOfSomebody(t *testing.T) {
+	row := []string{"password_hash", hashOf("right"), "salt", "salt"}
+	for _, name := range []string{"ann ", " ann", "ann\t", "a\u200bnn", "ann\u202e", "\u0001ann"} {
+		d := newDesk(t, usersQuery)
+		d.table.rows = []backend.Row{fields(row...)}
+		for range 2 { // the second time without a hash
+			if r := d.login(name, "right"); r.Outcome != auth.Deny || r.Reason != mqtt.BadUserNameOrPassword || !strings.Contains(r.Detail, "column username") {
+				t.Errorf("%q: %+v", name, r)
+			}
+		}
+		d.Forget()
+		d.table.rows = []backend.Row{fields(append(row, "username", "ann")...)}
+		if r := d.login(name, "right"); r.Outcome != auth.Allow || r.Principal.Identity != "ann" {
+			t.Errorf("%q, which the row calls ann: %+v", name, r)
+		}
+	}
+}
+
+// A bug in a check refuses one client; the worker goes on.
+func TestABugLetsNobodyIn(t *testing.T) {
+	d := newDesk(t, usersQuery)
+	for range 3 {
+		got := make(chan auth.Result, 1)
+		d.hashing(&auth.Request{Addr: netip.MustParseAddr("192.0.2.1")}, func(r auth.Result) { got <- r }, func() auth.Result { panic("a bug") })
+		if r := <-got; r.Outcome != auth.Unavailable || !strings.Contains(r.Detail, "BUG") {
+			t.Errorf("%+v", r)
+		}
+	}
+	d.table.rows = []backend.Row{fields("password_hash", hashOf("right"), "salt", "salt")}
+	if r := d.login("ann", "right"); r.Outcome != auth.Allow {
+		t.Errorf("after it: %+v", r)
+	}
+}
+
 // What is remembered is the row, for a minute, and that a password fits its hash, and no
 // other.
 func TestWhatIsRemembered(t *testing.T) {

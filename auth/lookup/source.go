@@ -62,10 +62,7 @@ func (s *Source) load(by *auth.Principal, remembered bool, done func(auth.Own, e
 		return
 	}
 	s.opt.Backend.Ask(by.Addr, q, func(rows []backend.Row, err error) {
-		if backend.KindOf(err) == backend.Rejected { // no row can be his, either
-			rows, err = nil, nil
-		}
-		if err != nil {
+		if err != nil { // Rejected too: another value of the question could have found a deny
 			done(auth.Own{}, err)
 			return
 		}

@@ -146,7 +146,21 @@ func TestSourceAsks(t *testing.T) {
 		t.Error("after them: ", err)
 	}
 	b.err = backend.Failed(backend.Rejected, "a value of the client is none")
-	if own, err := load(s, ann); err != nil || len(own.Rules) != 0 {
-		t.Error("a name that cannot be in the table: ", own, err)
+	if own, err := load(s, ann); backend.KindOf(err) != backend.Rejected || len(own.Rules) != 0 {
+		t.Error("a value that the back end does not take: ", own, err)
+	}
+}
+
+// A client chooses its identifier, and must not lose the rules of its user by one that the
+// back end does not take.
+func TestNobodyChoosesToHaveNoRules(t *testing.T) {
+	b := &table{rows: []backend.Row{fields("permission", "deny", "action", "all", "topic", "secret/#")}}
+	s, _ := sourceOf(t, b, "SELECT permission, action, topic FROM acl WHERE username = ${username} OR device = ${clientid}")
+	if own, err := load(s, ann); err != nil || len(own.Rules) != 1 {
+		t.Fatal(own, err)
+	}
+	b.rows, b.err = nil, backend.Failed(backend.Rejected, "a value of the client is none that the query takes (SQLSTATE 22P02)")
+	if own, err := load(s, &auth.Principal{Identity: "ann", Username: "ann", ClientID: "no number"}); err == nil {
+		t.Error("without the deny of its user: ", own)
 	}
 }

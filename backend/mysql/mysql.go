@@ -189,6 +189,8 @@ const (
 	errTimeoutMariaDB  = 1969
 	errTimeoutMySQL    = 3024
 	errCollation       = 1267 // illegal mix, of what a client sent
+	errCollation3      = 1270 // the same of three values
+	errCollationN      = 1271 // the same of many, as in IN
 	errBadText         = 1366 // incorrect string value
 	errConvert         = 3988
 )
@@ -203,7 +205,7 @@ func judge(err error) error {
 	switch said.Number {
 	case errTimeoutMariaDB, errTimeoutMySQL:
 		return backend.Failed(backend.Timeout, "the statement was cancelled: it took too long")
-	case errCollation, errBadText, errConvert:
+	case errCollation, errCollation3, errCollationN, errBadText, errConvert:
 		return backend.Failed(backend.Rejected, "a value of the client is none that the query takes (error %d)", said.Number)
 	case 1040, 1044, 1045, 1049, 1053, 1054, 1064, 1129, 1130, 1142, 1143, 1146, 1203, 1226, 1290, 1305, 1370, 1698, 1792, 3159, 4031:
 		return backend.Failed(backend.Down, "%s (error %d)", said.Message, said.Number)
