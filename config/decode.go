@@ -204,7 +204,7 @@ func (d *decoder) items(n *yaml.Node, row *Row, path string, v reflect.Value) {
 
 // list decodes a list of scalars, which replaces the one before.
 func (d *decoder) list(n *yaml.Node, row *Row, path string, v reflect.Value) {
-	if !d.isList(n, path, "a list ("+row.listExample()+")", entriesMax) {
+	if !d.isList(n, path, row.listWords(), entriesMax) {
 		return
 	}
 	out := []string{}

@@ -81,6 +81,14 @@ func (r *Row) describe() string {
 	}
 }
 
+// listWords is a list for people, with an example if there is one.
+func (r *Row) listWords() string {
+	if example := r.listExample(); example != "" {
+		return "a list (" + example + ")"
+	}
+	return `a list, written ["...", "..."],`
+}
+
 // listExample shows how a list is written.
 func (r *Row) listExample() string {
 	switch {

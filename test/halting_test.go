@@ -46,7 +46,7 @@ func TestListenersAreStoppedAndStarted(t *testing.T) {
 		t.Errorf("doctor: %s", r.Text())
 	}
 	cli(1, `there is no listener "nobody"; there is mqtts:mqtts, mqtt:plain`, "stop", "nobody")
-	cli(2, `accepts 1 arg`, "stop")
+	cli(2, `name one listener`, "stop")
 	// A client that says so, or whoever reaches the pages, stops nothing.
 	if w := plainAt(t, fmt.Sprintf("127.0.0.1:%d", plain)); w == nil || w.enters("listeners/mqtt:plain/stop", true) != mqtt.Success {
 		t.Fatal("nobody gets in at the other listener")

@@ -184,6 +184,12 @@ func CheckForm(o *Options) error {
 	return err
 }
 
+// CheckFiles is CheckForm, and looks into files, too: what New would refuse. It asks no issuer.
+func CheckFiles(o *Options) error {
+	_, err := o.settle(true)
+	return err
+}
+
 // check is one of Demands.Claims.
 type check struct {
 	claim string

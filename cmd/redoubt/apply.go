@@ -27,6 +27,7 @@ func (n *node) Reload(ctx context.Context) (admin.ReloadReport, error) {
 	apply, changed, err := n.verify()
 	if err != nil {
 		n.count.Inc(metrics.ReloadsRefused)
+		n.log.Error("reload refused, nothing has changed", "error", err.Error())
 		return admin.ReloadReport{}, err
 	}
 	apply()

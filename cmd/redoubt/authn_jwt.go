@@ -45,6 +45,18 @@ func (n *node) jwtAuthenticator(c *config.Config, name string) (conf any, make f
 	}, nil
 }
 
+// jwtFiles judges the keys of authn.jwt.<name> as a start does, and asks no issuer for any.
+func (n *node) jwtFiles(c *config.Config, name string) error {
+	conf, _, err := n.jwtAuthenticator(c, name)
+	if err != nil {
+		return err
+	}
+	if err := jwt.CheckFiles(&conf.(*jwtConf).options); err != nil {
+		return fmt.Errorf("authn.jwt.%s: %w", name, err)
+	}
+	return nil
+}
+
 // readKeyFile reads no more than a file of keys may have, and a byte.
 func readKeyFile(path string) ([]byte, error) {
 	f, err := os.Open(path)

@@ -74,7 +74,7 @@ func (n *node) prepareBackends(c *config.Config) (err error) {
 	for name, conf := range c.Backends {
 		secured, files, err := backendTLS(&conf)
 		if err != nil {
-			return fmt.Errorf("backends.%s.tls: %w", name, err)
+			return fmt.Errorf("backends.%s.tls.%w", name, err)
 		}
 		if old := force[name]; old != nil && old.files == files && reflect.DeepEqual(old.conf, conf) {
 			a.next[name] = old
@@ -135,24 +135,24 @@ func backendTLS(c *config.Backend) (conf *tls.Config, files [sha256.Size]byte, e
 	for _, path := range c.TLS.CA {
 		pem, err := readCertificates(path)
 		if err != nil {
-			return nil, files, err
+			return nil, files, fmt.Errorf("ca: %w", err)
 		}
 		if conf.RootCAs == nil {
 			conf.RootCAs = x509.NewCertPool()
 		}
 		if !conf.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, files, fmt.Errorf("%s has no certificate in PEM", path)
+			return nil, files, fmt.Errorf("ca: %s has no certificate in PEM", path)
 		}
 		sum.Write(pem)
 	}
 	if c.TLS.Certificate != "" {
 		pem, err := readCertificates(c.TLS.Certificate)
 		if err != nil {
-			return nil, files, err
+			return nil, files, fmt.Errorf("certificate: %w", err)
 		}
 		pair, err := tls.X509KeyPair(pem, c.TLS.Key.Value.Reveal())
 		if err != nil {
-			return nil, files, fmt.Errorf("%s and %s: %w", c.TLS.Certificate, c.TLS.Key.Ref, err)
+			return nil, files, fmt.Errorf("certificate: %s and %s: %w", c.TLS.Certificate, c.TLS.Key.Ref, err)
 		}
 		conf.Certificates = []tls.Certificate{pair}
 		sum.Write(pem)

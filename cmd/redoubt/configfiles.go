@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -14,7 +15,7 @@ import (
 	"github.com/redoubtmq/redoubt/pki"
 )
 
-// checkFiles judges the certificates, CAs, lists and bans that a configuration names as a start
+// checkFiles judges the certificates, CAs, keys of tokens, lists and bans that a configuration names as a start
 // does, which is when they would be read. It opens nothing else, and makes nothing.
 // Its error is a *config.Errors.
 func checkFiles(loaded *config.Loaded) error {
@@ -26,7 +27,7 @@ func checkFiles(loaded *config.Loaded) error {
 			return
 		}
 		key, what, cut := strings.Cut(err.Error(), ": ")
-		if !cut || !strings.HasPrefix(key, "listeners.") && !strings.HasPrefix(key, "enroll.") {
+		if !cut || !slices.ContainsFunc([]string{"listeners.", "enroll.", "backends.", "authn."}, func(p string) bool { return strings.HasPrefix(key, p) }) {
 			key, what = "", err.Error()
 		}
 		origin := loaded.Origin(key)
@@ -50,6 +51,16 @@ func checkFiles(loaded *config.Loaded) error {
 			judges[name] = clients
 		}
 		note(err)
+	}
+	for _, name := range sortedKeys(c.Backends) {
+		b := c.Backends[name]
+		_, _, err := backendTLS(&b)
+		if err != nil {
+			note(fmt.Errorf("backends.%s.tls.%w", name, err))
+		}
+	}
+	for _, name := range sortedKeys(c.Authn.JWT) {
+		note(n.jwtFiles(c, name))
 	}
 	_, err := n.enrolPolicy(c, judges)
 	note(err)

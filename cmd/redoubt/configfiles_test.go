@@ -64,6 +64,31 @@ func TestConfigCheckReadsWhatListenersName(t *testing.T) {
 	}
 }
 
+// So are the keys of tokens and the CAs of back ends: each with its place in the file.
+func TestConfigCheckReadsKeysOfTokensAndBackEnds(t *testing.T) {
+	dir := t.TempDir()
+	file, key := filepath.Join(dir, "redoubt.yaml"), filepath.Join(dir, "key.pem")
+	if err := os.WriteFile(key, []byte("no key\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none := filepath.Join(dir, "none.pem")
+	for _, row := range []struct{ text, want string }{
+		{"authn:\n  jwt:\n    t:\n      algorithms: [ES256]\n      public_keys: [" + none + "]\n      issuer: me\n", file + ":6:7: authn.jwt.t.public_keys: open " + none},
+		{"authn:\n  jwt:\n    t:\n      algorithms: [ES256]\n      public_keys: [" + key + "]\n      issuer: me\n", file + ":4:5: authn.jwt.t: " + key},
+		{"backends:\n  db:\n    type: redis\n    servers: [\"127.0.0.1:6379\"]\n    tls: {ca: [" + none + "]}\n", file + ":6:11: backends.db.tls.ca: open " + none},
+		{"backends:\n  db:\n    type: redis\n    servers: [\"127.0.0.1:6379\"]\n    tls: {ca: [" + key + "]}\n", file + ":6:11: backends.db.tls.ca: " + key + " has no certificate in PEM"},
+		{"backends:\n  db:\n    type: redis\n    servers: [\"127.0.0.1:6379\"]\n", ""},
+	} {
+		if err := os.WriteFile(file, []byte(fmt.Sprintf("node: {data_dir: %s}\n%s", dir, row.text)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err, code := command(t, "", "config", "check", file)
+		if row.want == "" && (err != nil || code != 0) || row.want != "" && (err == nil || code != 1 || !strings.Contains(err.Error(), row.want)) {
+			t.Errorf("%q: exit code %d, %v, want %q\n%s", row.text, code, err, row.want, out)
+		}
+	}
+}
+
 // What bans.file has is judged as well.
 func TestConfigCheckReadsTheBans(t *testing.T) {
 	dir := t.TempDir()

@@ -98,6 +98,14 @@ func changeListener(cmd *cobra.Command, g *globals, done, not string, change fun
 	})
 }
 
+// oneListener says what is missing in the words of who is at work.
+func oneListener(_ *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
+	}
+	return &usageError{fmt.Errorf("name one listener; redoubt listeners list shows them")}
+}
+
 func listenersStopCmd(g *globals) *cobra.Command {
 	var disconnect bool
 	cmd := &cobra.Command{
@@ -106,7 +114,7 @@ func listenersStopCmd(g *globals) *cobra.Command {
 		Long: "Closes the sockets of a listener: who connects is refused, who is connected stays. It stays stopped until redoubt listeners start\n" +
 			"or a start of the broker. Who did it is in the broker's log. " + listenerNames + "\n\n" + brokerHelp,
 		Example: "  redoubt listeners stop public\n  redoubt listeners stop mqtts:public --disconnect",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneListener,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return changeListener(cmd, g, "is stopped", "is stopped", func(ctx context.Context, c *admin.Client) (admin.ListenerChange, error) {
 				return c.StopListener(ctx, args[0], disconnect)
@@ -124,7 +132,7 @@ func listenersStartCmd(g *globals) *cobra.Command {
 		Long: "Opens the sockets of a listener that was stopped, all of them or none, with the configuration that is in force now.\n" +
 			listenerNames + "\n\n" + brokerHelp,
 		Example: "  redoubt listeners start public",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneListener,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return changeListener(cmd, g, "is started", "is as it was", func(ctx context.Context, c *admin.Client) (admin.ListenerChange, error) {
 				return c.StartListener(ctx, args[0])
@@ -141,7 +149,7 @@ func listenersRestartCmd(g *globals) *cobra.Command {
 		Long: "Stops a listener and starts it, with the configuration that is in force now. If it cannot be opened again it is stopped.\n" +
 			listenerNames + "\n\n" + brokerHelp,
 		Example: "  redoubt listeners restart public --disconnect",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneListener,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return changeListener(cmd, g, "is started again", "is as it was", func(ctx context.Context, c *admin.Client) (admin.ListenerChange, error) {
 				return c.RestartListener(ctx, args[0], disconnect)

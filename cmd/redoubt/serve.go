@@ -146,9 +146,7 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 		case <-ctx.Done():
 			return
 		case <-hup:
-			if _, err := n.Reload(ctx); err != nil {
-				n.log.Error("reload refused, nothing has changed", "error", err.Error())
-			}
+			_, _ = n.Reload(ctx) // which has it in the log when it is refused
 		case <-files.C:
 			n.look(ctx)
 			n.withdrawRevoked(ctx)

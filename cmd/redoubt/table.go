@@ -57,6 +57,7 @@ func (r *rows) add(v any, cells ...string) error {
 // must not take it for the whole.
 func (r *rows) end(whole bool) error {
 	switch {
+	case !r.json && !whole && r.n == 0: // no list at all: the error says why
 	case !r.json:
 		if err := r.writeFirst(); err != nil {
 			return err

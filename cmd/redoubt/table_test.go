@@ -24,6 +24,17 @@ func TestPlainNames(t *testing.T) {
 	}
 }
 
+// Where there is no list there is no head of one either: the error stands alone. An empty list
+// has it.
+func TestTableWithoutAList(t *testing.T) {
+	for whole, want := range map[bool]string{false: "", true: "NAME  N\n"} {
+		var out bytes.Buffer
+		if err := newRows(&out, false, "NAME", "N").end(whole); err != nil || out.String() != want {
+			t.Errorf("whole %v: %q, %v", whole, out.String(), err)
+		}
+	}
+}
+
 // A table of any length is written while it comes: what is kept back are the first
 // rows, by which the columns are set.
 func TestTableStreams(t *testing.T) {
