@@ -30,7 +30,7 @@ type sourcing struct {
 
 	changed chan struct{} // others are in force, or they are to be asked at once
 
-	asking sync.Mutex // held by who reads rules because somebody says so
+	asking chan struct{} // has a place for who reads rules because somebody says so
 
 	mu    sync.Mutex // guards everything below
 	force []*ruleSource
@@ -50,7 +50,7 @@ func (n *node) prepareSources(c *config.Config) error {
 	s := &n.sourcing
 	s.next = make(map[string]*ruleSource)
 	if s.changed == nil { // nobody waits yet
-		s.changed = make(chan struct{}, 1)
+		s.changed, s.asking = make(chan struct{}, 1), make(chan struct{}, 1)
 	}
 	old := make(map[string]*ruleSource)
 	for _, o := range s.inForce() {
@@ -205,9 +205,13 @@ func (n *node) sayPass(what string, r *lookup.Report) {
 // RefreshRules implements admin.RuleReader.
 func (n *node) RefreshRules(ctx context.Context, clientID string) (admin.RefreshReport, error) {
 	s := &n.sourcing
-	s.asking.Lock()
-	defer s.asking.Unlock()
 	out := admin.RefreshReport{}
+	select {
+	case s.asking <- struct{}{}:
+		defer func() { <-s.asking }()
+	case <-ctx.Done():
+		return out, ctx.Err()
+	}
 	for _, one := range s.inForce() {
 		// A keeper of its own forgets when rules were read, so it takes none away for
 		// being old: that is the business of the other.
