@@ -254,7 +254,8 @@ type Options struct {
 	Refusals *audit.Recent // not nil where Whys is not
 	Rules    *acl.Store    // nil: no operations on built-in rules
 
-	Listeners Listeners // nil: no operations on listeners
+	Listeners  Listeners  // nil: no operations on listeners
+	RuleReader RuleReader // nil: no operation that reads rules again
 }
 
 func (o *Options) check() {

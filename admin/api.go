@@ -41,6 +41,9 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	if o.Rules != nil {
 		registerBuiltinRules(api, o)
 	}
+	if o.RuleReader != nil {
+		registerRefresh(api, o)
+	}
 	if o.Probes != nil {
 		registerProbes(api, o.Probes)
 	}

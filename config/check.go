@@ -13,6 +13,7 @@ func (l *loader) check(c *Config) {
 	l.checkBinds(c)
 	l.checkBackends(c)
 	l.checkLookups(c)
+	l.checkSources(c)
 	l.checkChains(c)
 	l.checkJWT(c)
 	l.checkCInfo(c)

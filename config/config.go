@@ -306,6 +306,8 @@ type Authz struct {
 	RulesFile  string   `yaml:"rules_file"`  // <data_dir>/rules.yaml unless set
 	Order      []string `yaml:"order"`       // names of sources of rules
 	DenyAction string   `yaml:"deny_action"` // DenyReply or DenyDisconnect
+
+	Lookup map[string]AuthzLookup `yaml:"lookup"`
 }
 
 // ClientCertificates is what holds for certificates of clients on every listener.

@@ -25,6 +25,7 @@ type fakeRedis struct {
 	mu       sync.Mutex // guards everything below
 	password string     // that the broker logs in with
 	stalled  chan struct{}
+	rules    map[string][]string // topic filters and what is allowed there, by user
 }
 
 func newFakeRedis(t *testing.T, password string) *fakeRedis {
@@ -75,7 +76,7 @@ func (f *fakeRedis) serve(c net.Conn) {
 			return
 		}
 		f.mu.Lock()
-		stalled, password := f.stalled, f.password
+		stalled, password, rules := f.stalled, f.password, f.rules
 		f.mu.Unlock()
 		if stalled != nil {
 			<-stalled
@@ -90,6 +91,12 @@ func (f *fakeRedis) serve(c net.Conn) {
 		default:
 			if words[0] == "HMGET" {
 				answer = "*2\r\n$-1\r\n$-1\r\n"
+			} else if words[0] == "HGETALL" {
+				fields := rules[words[1]]
+				answer = fmt.Sprintf("*%d\r\n", len(fields))
+				for _, f := range fields {
+					answer += fmt.Sprintf("$%d\r\n%s\r\n", len(f), f)
+				}
 			} else if words[0] == "AUTH" {
 				answer = "-WRONGPASS invalid username-password pair\r\n"
 			}

@@ -81,6 +81,9 @@ func (k *Keeper) Pass(ctx context.Context, within time.Duration, only func(*auth
 	}
 	for i := range all {
 		c := &all[i]
+		if ctx.Err() != nil { // select would choose either
+			break
+		}
 		select {
 		case places <- struct{}{}:
 		case <-ctx.Done():

@@ -59,6 +59,9 @@ func (n *node) prepareAuthenticators(c *config.Config) (a *asking, err error) {
 	if err := n.prepareBackends(c); err != nil {
 		return a, err
 	}
+	if err := n.prepareSources(c); err != nil {
+		return a, err
+	}
 	types, _ := c.Authn.Authenticators()
 	for name, kind := range types {
 		conf, make, err := n.authenticatorOf(c, kind, name)
@@ -100,6 +103,7 @@ func (a *asking) enter(c *config.Config) (chains map[string]*auth.Chain, leave f
 			f.Forget()
 		}
 	}
+	a.n.enterSources(c)
 	leaveBackends := a.n.enterBackends()
 	a.n.users.SetSCRAM(scramSettings(c))
 	return a.n.chains(c), func() {
@@ -128,13 +132,13 @@ func (n *node) endAuthenticators() {
 
 // chains are who asks the clients of each listener who they are, by listener.
 func (n *node) chains(c *config.Config) map[string]*auth.Chain {
-	chains := make(map[string]*auth.Chain, len(c.Listeners))
+	chains, loaders := make(map[string]*auth.Chain, len(c.Listeners)), n.loaders()
 	for name, ln := range c.Listeners {
 		var links []auth.Link
 		for _, link := range c.Authn.Chains[ln.Authn] {
 			links = append(links, n.asked[link].Link)
 		}
-		chains[name] = auth.NewChainOf(links...)
+		chains[name] = auth.NewChainOf(links...).Sourced(loaders...)
 	}
 	return chains
 }

@@ -117,6 +117,8 @@ type identity struct {
 	bans    *bans.Bans
 	tokens  *tokens.Revoked
 	rules   ruling
+
+	sourcing sourcing
 }
 
 // door is a listener with what a reload may exchange.

@@ -47,11 +47,12 @@ func (n *node) startServices() (*services, error) {
 	s := &services{cancel: cancel}
 	api := admin.New(admin.Options{Version: version, Clock: n.clock, Log: n.log, Users: admin.BuiltinUsers(n.users), Policy: n.authz, Status: n, Reloader: n,
 		Probes: admin.NewProbes(n.users, n.authz, n, n.clock, n.log), Limits: n,
-		Clients: n.server, Retained: n.broker.Retained(), LogLevel: n, Settings: n, Bans: n, Tokens: n, Rules: n.rules.Store, Listeners: n, Whys: n.server, Refusals: n.audit.Recent()})
+		Clients: n.server, Retained: n.broker.Retained(), LogLevel: n, Settings: n, Bans: n, Tokens: n, Rules: n.rules.Store, RuleReader: n, Listeners: n, Whys: n.server, Refusals: n.audit.Recent()})
 	s.run(func() error { return api.Serve(ctx, socket) }, n)
 	s.run(func() error { n.keepMemory(ctx); return nil }, n)
 	s.run(func() error { n.keepBans(ctx); return nil }, n)
 	s.run(func() error { n.keepRules(ctx); return nil }, n)
+	s.run(func() error { n.keepSources(ctx); return nil }, n)
 	s.run(func() error { n.overseer.run(ctx, n.soon); return nil }, n)
 	n.fetchLists(ctx, s)
 	s.run(func() error { n.keepStaples(ctx); return nil }, n)
