@@ -146,6 +146,14 @@ func spelled(c *Config, pattern, part string) string {
 		names = sorted(c.Authn.Chains)
 	case "authn.jwt":
 		names = sorted(c.Authn.JWT)
+	case "authn.lookup":
+		names = sorted(c.Authn.Lookup)
+	case "authn.cinfo":
+		names = sorted(c.Authn.CInfo)
+	case "authz.lookup":
+		names = sorted(c.Authz.Lookup)
+	case "backends":
+		names = sorted(c.Backends)
 	}
 	for _, name := range names {
 		if strings.ReplaceAll(name, "-", "_") == part {
