@@ -119,7 +119,7 @@ func command(t *testing.T, dir, name string, args ...string) *exec.Cmd {
 	cmd := exec.Command(path, args...)
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/bin", "HOME=" + dir, "LC_ALL=C"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: servant(t), Pdeathsig: syscall.SIGTERM}
+	cmd.SysProcAttr = as(servant(t))
 	return cmd
 }
 
