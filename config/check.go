@@ -26,6 +26,7 @@ func (l *loader) check(c *Config) {
 	l.checkEnroll(c)
 	l.checkSocket(c)
 	l.checkWaivers(c)
+	l.checkUnused(c)
 }
 
 // wrong records a problem where key was written; if it was not, at key's

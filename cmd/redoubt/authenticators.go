@@ -106,7 +106,7 @@ func (a *asking) enter(c *config.Config) (chains map[string]*auth.Chain, leave f
 	a.n.enterSources(c)
 	leaveBackends := a.n.enterBackends()
 	a.n.users.SetSCRAM(scramSettings(c))
-	return a.n.chains(c), func() {
+	return a.chains(c), func() {
 		defer leaveBackends()
 		for name, one := range old {
 			if a.next[name] != one {
@@ -131,12 +131,12 @@ func (n *node) endAuthenticators() {
 }
 
 // chains are who asks the clients of each listener who they are, by listener.
-func (n *node) chains(c *config.Config) map[string]*auth.Chain {
-	chains, loaders := make(map[string]*auth.Chain, len(c.Listeners)), n.loaders()
+func (a *asking) chains(c *config.Config) map[string]*auth.Chain {
+	chains, loaders := make(map[string]*auth.Chain, len(c.Listeners)), a.n.loaders()
 	for name, ln := range c.Listeners {
 		var links []auth.Link
 		for _, link := range c.Authn.Chains[ln.Authn] {
-			links = append(links, n.asked[link].Link)
+			links = append(links, a.next[link].Link)
 		}
 		chains[name] = auth.NewChainOf(links...).Sourced(loaders...)
 	}

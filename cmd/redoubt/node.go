@@ -254,6 +254,9 @@ func (n *node) assemble() (err error) {
 		return err
 	}
 	chains, _ := asking.enter(c)
+	if err := errors.Join(tryChains(c, chains), tryPolicy(n.authz.Policy())); err != nil {
+		return err
+	}
 	n.retained, n.held = retain.New(retainOptions(c, *n.memory.Load(), broker.RetainedRows(n.durable.view))), session.NewAccount(int64(c.Limits.MqueueBytesTotal))
 	n.loops = runtime.GOMAXPROCS(0)
 	n.delayed = delay.NewAccount(delayLimits(c))
