@@ -17,6 +17,7 @@ func (l *loader) check(c *Config) {
 	l.checkChains(c)
 	l.checkJWT(c)
 	l.checkCInfo(c)
+	l.checkHTTP(c)
 	l.checkOrder(c)
 	l.checkLimits(c)
 	l.checkOffers(c)
@@ -169,7 +170,7 @@ func (l *loader) checkChains(c *Config) {
 		}
 		for _, a := range c.Authn.Chains[name] {
 			if types[a] == "" {
-				l.wrong(key, quote(a), "is no authenticator. Write %s, or describe it in authn.lookup, authn.jwt or authn.cinfo.", oneOf(sorted(types)))
+				l.wrong(key, quote(a), "is no authenticator. Write %s, or describe it in authn.lookup, authn.http, authn.jwt or authn.cinfo.", oneOf(sorted(types)))
 			}
 		}
 	}

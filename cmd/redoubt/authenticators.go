@@ -38,6 +38,8 @@ func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, m
 		return n.jwtAuthenticator(c, name)
 	case "lookup":
 		return n.lookupOf(c, name)
+	case "http":
+		return n.serviceOf(c, name)
 	case "cinfo":
 		conf := c.Authn.CInfo[name]
 		return conf, func() (*asked, error) {
