@@ -102,6 +102,7 @@ func (h *Home) ShutDown(now time.Time) {
 // leave detaches the session of a connection that is ending.
 func (h *Home) leave(now time.Time, r *resident, keepWill bool, why Cause) {
 	h.countDrops(r)
+	h.uncount(r)
 	r.unload()
 	h.credentials.ends.Clear(r.ref.Slot)
 	due := r.s.Detach(now, keepWill)

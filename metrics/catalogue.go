@@ -158,6 +158,8 @@ var (
 	SessionsResumed   = count("redoubt_sessions_resumed_total", "CONNECT packets that found their session present.")
 	SessionsExpired   = count("redoubt_sessions_expired_total", "Sessions that ended because their Session Expiry Interval passed.")
 	SessionsTakenOver = count("redoubt_sessions_taken_over_total", "Connections replaced by a newer one of the same identity and client identifier.")
+	newcomersRefused  = family{"redoubt_newcomers_refused_total", "CONNECT packets refused because of others of the same identity that are connected, by which limit: limits.same_client, or limits.connections_per_identity.", counter}
+	NewcomersRefused  = newcomersRefused.each("limit", 0, "same_client", "connections_per_identity") // At(index)
 	Subscriptions     = level("redoubt_subscriptions", "Subscriptions held.")
 	MqueueBytes       = level("redoubt_mqueue_bytes", "Bytes that all sessions hold for their clients, waiting or unacknowledged (limits.mqueue_bytes_total); a message that many share counts once for each.")
 	WillsPublished    = count("redoubt_wills_published_total", "Will messages published.")
