@@ -135,6 +135,21 @@ func TestConnectionsByAttribute(t *testing.T) {
 // Loops that are asked at once let in as many as there may be together.
 func TestConnectionsOfAnIdentityAtOnce(t *testing.T) {
 	const loops, most = 4, 7
+	var c crowds
+	var taken atomic.Int64
+	var takers sync.WaitGroup
+	for range loops {
+		takers.Go(func() {
+			for range 100 {
+				if c.take(Hoarder{Identity: "bob"}, most) {
+					taken.Add(1)
+				}
+			}
+		})
+	}
+	if takers.Wait(); taken.Load() != most {
+		t.Errorf("%d of %d places were taken", taken.Load(), most)
+	}
 	d := newDesk(t, loops, func(s *Settings) { s.Newcomers.Most = most })
 	var in atomic.Int64
 	var wg sync.WaitGroup
