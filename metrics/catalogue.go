@@ -227,6 +227,7 @@ var (
 	BansRefused           = bansRefused.each("kind", 0, "clientid", "username", "peerhost", "peerhost_net", "clientid_re", "username_re", "flapping") // At(bans.As), or after them
 	CredentialsExpired    = count("redoubt_credentials_expired_total", "Connections that were closed because the credential of their client, such as a token, has expired.")
 	TokensRevoked         = level("redoubt_tokens_revoked", "Revocations of tokens there are; those that are over count until they are purged, within a minute.")
+	CredentialsSilenced   = count("redoubt_credentials_silenced_total", "Wills and delayed messages that were not published because the token of their sender was revoked.")
 	CredentialsRevoked    = count("redoubt_credentials_revoked_total", "Connections that were closed because the token of their client was revoked.")
 	BansClosed            = count("redoubt_bans_closed_total", "Connections that were closed because their client was banned meanwhile.")
 	BansSilenced          = count("redoubt_bans_silenced_total", "Wills and delayed messages that were not published because their sender is banned.")
