@@ -24,6 +24,8 @@ type Claims struct {
 	Until      time.Time // the credential ends then; zero: it does not
 	TokenID    string    // jti
 	Issued     time.Time // of a token: when it was made, 1970 if it does not say; zero: it was no token
+
+	unproven bool
 }
 
 // Own are the rules of one client from one source of authz.order: "claims", or the
@@ -76,12 +78,21 @@ func ownBytes(s *RuleSpec) int {
 // Unproven are the claims of a client that has proved nothing since the process began:
 // its session was read from the disk, which does not know them. No decision about it that
 // claims could have changed is sure.
-var Unproven = &Claims{}
+var Unproven = &Claims{unproven: true}
+
+// UnprovenToken is Unproven of a client whose disk knows which token it had shown: it gives
+// nothing, and what was sent with it is not believed once that is revoked.
+func UnprovenToken(id string, issued time.Time) *Claims {
+	return &Claims{unproven: true, TokenID: id, Issued: issued}
+}
+
+// unsure tells whether what was found out about a client is not known.
+func (c *Claims) unsure() bool { return c != nil && c.unproven }
 
 // certified is c with the common name of the certificate that the listener has accepted,
 // whatever an authenticator says of it.
 func (c *Claims) certified(name string) *Claims {
-	if c == Unproven {
+	if c.unsure() {
 		c = nil // nobody proves that
 	}
 	if c == nil && name == "" || c != nil && c.CommonName == name {

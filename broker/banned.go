@@ -20,7 +20,7 @@ func (h *Home) shutOut(now time.Time, a *Arrival, set *Settings) *mqtt.Error {
 	if e := h.refuseBanned(now, &a.By); e != nil {
 		return e
 	}
-	if a.counted || h.full(&a.By, a.Connect, set) { // it had to wait, and is here again; or it is told to come again
+	if a.counted || h.full(&a.By, a.Connect, set) || h.turnAway(&a.By, a.Connect.ClientID, set) != nil { // it had to wait, and is here again; or it is told to come again
 		return nil
 	}
 	a.counted = true

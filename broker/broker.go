@@ -81,6 +81,8 @@ type Extensions struct {
 	Events              bool          // $events/ is published
 	ServerReference     string        // where clients are sent when this broker stops; empty: nowhere
 	ResponseInformation string        // told to v5 clients that ask for it; empty: nothing
+	Newcomers
+	MostAttribute string // the client attribute that says another Most; empty: none does
 }
 
 // PacketLimits bound a packet, before anything of it is kept.
@@ -123,6 +125,7 @@ type totals struct {
 	subscribed atomic.Int64 // subscriptions
 
 	had, heardOf *limit.Tally // sessions and subscriptions by identity
+	crowds       crowds       // connected clients, where those are limited
 }
 
 // entrants is how clients prove who they are, and who of those may not come in all the same.

@@ -132,8 +132,10 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 	if e != nil {
 		return e
 	}
+	before := tokenOf(&r.by)
 	h.subject++
 	r.by, r.subject = by, h.subject
+	h.renewWill(now, r, before)
 	h.watchCredential(now, r)
 	r.mistrust(now)
 	h.judge(now, r)

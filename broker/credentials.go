@@ -144,8 +144,7 @@ func (h *Home) revokeSome(now time.Time) {
 	}
 }
 
-// revoked tells whether a client had a token that was taken back since. A will that waits for
-// its delay is not sent then, as one of a connected client is not.
+// revoked tells whether a client had a token that was taken back since.
 func (h *Home) revoked(by *auth.Principal) bool {
 	return by.Claims != nil && !by.Claims.Issued.IsZero() && h.b.known != nil && !h.b.known(by)
 }

@@ -101,7 +101,7 @@ func (h *Home) publishDelayed(now time.Time) {
 		h.work.due = h.work.delayed.Due(now, 1, h.work.due[:0])
 		m := h.work.due[0]
 		h.work.due[0] = delay.Message[*sender]{}
-		if !m.By.gone && h.silenced(now, &m.By.by) {
+		if !m.By.gone && (h.silenced(now, &m.By.by) || h.withdrawn(&m.By.by)) {
 			m.By.gone = true
 		}
 		if m.By.logged {

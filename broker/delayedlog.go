@@ -41,6 +41,7 @@ func (h *Home) recordDelay(now time.Time, a author, f *mqtt.Frame, id uint64, by
 		},
 		Node: h.b.durable.Node, Due: by.at,
 		Message: fact.Message{Topic: f.Topic(), Props: f.Props(), Payload: f.Payload(), QoS: uint8(f.QoS), Retain: f.Retain, ExpiresAt: f.ExpiresAt},
+		By:      tokenOf(p),
 	}
 	h.journal.body = body.Append(h.journal.body)
 	ticket, _ = h.record(now, store.Delay, a.kept, a.epoch)
@@ -119,7 +120,7 @@ func (h *Home) RestoreDelayed(list []*view.Delayed) {
 		by := &sender{
 			by: auth.Principal{
 				Identity: d.Identity, Username: d.Username, ClientID: d.ClientID, Listener: d.Listener, Mountpoint: d.Mountpoint,
-				Method: d.Method, Proof: d.Proof, Addr: d.Addr, Claims: auth.Unproven,
+				Method: d.Method, Proof: d.Proof, Addr: d.Addr, Claims: claimsOf(&d.By),
 			},
 			logged: true, kept: d.SID, seq: d.Seq, at: d.Due,
 		}

@@ -22,6 +22,8 @@ type Entrance struct {
 	Mountpoint template.Template
 	// Rates are those of its clients; nil: everybody's.
 	Rates *EntranceRates
+	// Newcomers is what holds for its clients; nil: what holds for everybody.
+	Newcomers *Newcomers
 }
 
 // offer is what the clients of a listener may use.

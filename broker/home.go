@@ -216,6 +216,7 @@ func (h *Home) vacate(r *resident) {
 		h.b.reads.drop(r)
 	}
 	h.countDrops(r)
+	h.uncount(r)
 	r.s.Discard()
 	delete(h.byKey, r.s.Key)
 	h.byKey = shrink.Map(h.byKey, &h.keys)

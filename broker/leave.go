@@ -102,6 +102,7 @@ func (h *Home) ShutDown(now time.Time) {
 // leave detaches the session of a connection that is ending.
 func (h *Home) leave(now time.Time, r *resident, keepWill bool, why Cause) {
 	h.countDrops(r)
+	h.uncount(r)
 	r.unload()
 	h.credentials.ends.Clear(r.ref.Slot)
 	due := r.s.Detach(now, keepWill)
@@ -146,7 +147,7 @@ func (h *Home) due(now time.Time, r *resident, d session.Due, timed bool) {
 // now. A will does not wait for anything: what it cannot do is dropped and
 // counted.
 func (h *Home) publishWill(now time.Time, r *resident, w *mqtt.Will) {
-	if h.silenced(now, &r.by) || h.revoked(&r.by) {
+	if h.silenced(now, &r.by) || h.withdrawn(&r.by) {
 		return
 	}
 	f := mqtt.NewFrame([]byte(w.Topic), w.Props, w.Payload)

@@ -58,6 +58,9 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 		h.due(now, old, old.s.Tick(now), true)
 		old, present = h.lookup(key)
 	}
+	if e := h.refuseNewcomer(a, set); e != nil {
+		return Opened{}, e
+	}
 	if !present && h.b.sessions.Load()+h.b.unsaid.Load() >= int64(set.SessionsTotal) {
 		return Opened{}, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.sessions_total is reached"}
 	}
@@ -71,10 +74,13 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	}
 	a.admitted = true
 	var war *limit.Bucket
-	if present && old.s.Online() {
+	var place room // among the connected clients of its identity
+	takesOver := present && old.s.Online()
+	if takesOver {
 		if war = old.fought(set.Takeovers); !war.Take(now, 1) {
 			return Opened{}, &mqtt.Error{Reason: mqtt.ConnectionRateExceeded, Detail: "the session was taken over too often; do two clients have this client id?"}
 		}
+		place = h.inherit(old)
 		h.takeOver(now, old, &a.By)
 		old, present = h.lookup(key) // it may have ended with its connection
 	}
@@ -87,8 +93,12 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	}
 	if !present {
 		if later, e := h.awaitEnd(key, a); later || e != nil {
+			h.vacateRoom(place)
 			return Opened{Later: later}, e
 		}
+	}
+	if e := h.takeRoom(&place, a, takesOver, set); e != nil {
+		return Opened{}, e
 	}
 	r := old      // [MQTT-3.1.2-5]
 	if !present { // [MQTT-3.1.2-6]
@@ -96,6 +106,7 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 		r.war = h.work.wars.take(now, key) // it has fought as often as the one before
 		h.recall(r)
 	}
+	r.rates.counted = place.counted
 	return h.attach(now, r, a, present, set), nil
 }
 

@@ -123,6 +123,7 @@ type rates struct {
 	generation   uint32
 	held         Quota
 	listed       bool // in pacing.held
+	counted      bool // in crowds, while it is connected
 }
 
 // retainedSpent is what a client was sent because it subscribed.

@@ -33,10 +33,7 @@ func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, ex
 	}
 	h.say(now, d, store.Claim, body.Append)
 	if w := c.Will; w != nil {
-		will := fact.Will{
-			Topic: []byte(w.Topic), Props: w.Props, Payload: w.Payload, QoS: uint8(w.QoS), Retain: w.Retain,
-			HasExpiry: w.HasMessageExpiry, ExpirySeconds: w.MessageExpiry, DelaySeconds: w.DelaySeconds,
-		}
+		will := willFact(w, &r.by)
 		h.say(now, d, store.Will, will.Append)
 	}
 	h.reenlist(r)

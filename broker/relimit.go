@@ -12,7 +12,7 @@ type relimiting struct {
 const relimitsPerTurn = 10_000
 
 // SettingsChanged puts limits.inflight, mqueue_* and awaiting_rel in force for the sessions
-// that are there: a part at once, so that with few sessions all is done when it returns,
+// that are there, and counts those that are connected where that is limited now: a part at once, so that with few sessions all is done when it returns,
 // and the rest in turns. The broker must have the new settings.
 func (h *Home) SettingsChanged(now time.Time) {
 	h.work.pacing.relimiting = relimiting{going: true}
@@ -24,13 +24,15 @@ func (h *Home) relimitSome(now time.Time) {
 	if !w.going {
 		return
 	}
-	lim := h.b.Settings().Session
+	set := h.b.Settings()
+	lim, crowding := set.Session, set.crowding()
 	for left := relimitsPerTurn; left > 0 && int(w.slot) < len(h.slots); w.slot++ {
 		left--
 		r := h.slots[w.slot]
 		if r == nil {
 			continue
 		}
+		h.recount(r, crowding)
 		before := h.spent
 		h.send(r, r.s.Relimit(now, lim, h.scratch.outs))
 		if h.at(r.ref) == r {

@@ -61,7 +61,7 @@ func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) {
 	key := keyOfSession(v)
 	by := auth.Principal{
 		Identity: v.Identity, Username: v.Username, ClientID: v.ClientID, Listener: v.Listener, Mountpoint: v.Mountpoint,
-		Method: v.Method, Proof: v.Proof, Addr: v.Addr, Claims: auth.Unproven,
+		Method: v.Method, Proof: v.Proof, Addr: v.Addr, Claims: restoredClaims(v.Will),
 	}
 	s := session.New(key, h.b.lastSID.Add(1), set.Session)
 	s.Keep()

@@ -183,6 +183,7 @@ type Certificate struct {
 type Limits struct {
 	PacketLimits  `yaml:",inline"`
 	SessionLimits `yaml:",inline"`
+	Newcomers     `yaml:",inline"`
 	RateLimits    `yaml:",inline"`
 	DelayLimits   `yaml:",inline"`
 	NodeLimits    `yaml:",inline"`

@@ -59,6 +59,8 @@ type ListenerLimits struct {
 	PublishRate      PublishRate      `yaml:"publish_rate"`
 	SubscribeRate    SubscribeRate    `yaml:"subscribe_rate"`
 	PublishRateTotal PublishRateTotal `yaml:"publish_rate_total"`
+	SameClient       string           `yaml:"same_client"`              // as Newcomers
+	PerIdentity      int              `yaml:"connections_per_identity"` // as Newcomers
 }
 
 // inherit gives a listener everybody's rates where it has none of its own.
@@ -70,6 +72,8 @@ func (l *loader) inherit(key string, o *ListenerLimits, all *Limits) {
 	take(l, key+".subscribe_rate.filters", &o.SubscribeRate.Filters, all.SubscribeRate.Filters)
 	take(l, key+".subscribe_rate.burst", &o.SubscribeRate.Burst, all.SubscribeRate.Burst)
 	take(l, key+".subscribe_rate.excess", &o.SubscribeRate.Excess, all.SubscribeRate.Excess)
+	take(l, key+".same_client", &o.SameClient, all.SameClient)
+	take(l, key+".connections_per_identity", &o.PerIdentity, all.PerIdentity)
 }
 
 // take sets what nobody wrote.

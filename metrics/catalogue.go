@@ -158,6 +158,8 @@ var (
 	SessionsResumed   = count("redoubt_sessions_resumed_total", "CONNECT packets that found their session present.")
 	SessionsExpired   = count("redoubt_sessions_expired_total", "Sessions that ended because their Session Expiry Interval passed.")
 	SessionsTakenOver = count("redoubt_sessions_taken_over_total", "Connections replaced by a newer one of the same identity and client identifier.")
+	newcomersRefused  = family{"redoubt_newcomers_refused_total", "CONNECT packets refused because of others of the same identity that are connected, by which limit: limits.same_client, or limits.connections_per_identity.", counter}
+	NewcomersRefused  = newcomersRefused.each("limit", 0, "same_client", "connections_per_identity") // At(index)
 	Subscriptions     = level("redoubt_subscriptions", "Subscriptions held.")
 	MqueueBytes       = level("redoubt_mqueue_bytes", "Bytes that all sessions hold for their clients, waiting or unacknowledged (limits.mqueue_bytes_total); a message that many share counts once for each.")
 	WillsPublished    = count("redoubt_wills_published_total", "Will messages published.")
@@ -225,6 +227,7 @@ var (
 	BansRefused           = bansRefused.each("kind", 0, "clientid", "username", "peerhost", "peerhost_net", "clientid_re", "username_re", "flapping") // At(bans.As), or after them
 	CredentialsExpired    = count("redoubt_credentials_expired_total", "Connections that were closed because the credential of their client, such as a token, has expired.")
 	TokensRevoked         = level("redoubt_tokens_revoked", "Revocations of tokens there are; those that are over count until they are purged, within a minute.")
+	CredentialsSilenced   = count("redoubt_credentials_silenced_total", "Wills and delayed messages that were not published because the token of their sender was revoked.")
 	CredentialsRevoked    = count("redoubt_credentials_revoked_total", "Connections that were closed because the token of their client was revoked.")
 	BansClosed            = count("redoubt_bans_closed_total", "Connections that were closed because their client was banned meanwhile.")
 	BansSilenced          = count("redoubt_bans_silenced_total", "Wills and delayed messages that were not published because their sender is banned.")

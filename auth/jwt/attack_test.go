@@ -135,6 +135,8 @@ func TestClaimsThatAreRefused(t *testing.T) {
 		"sub is invisible":     {map[string]any{"sub": "a\u202eb"}, "invisible"},
 		"sub is long":          {map[string]any{"sub": strings.Repeat("a", 257)}, "at most 256"},
 		"jti is a number":      {map[string]any{"jti": 7}, "jti that is no text"},
+		"jti has a newline":    {map[string]any{"jti": "a\n"}, "jti with control characters"},
+		"jti has a C1 control": {map[string]any{"jti": "a\u0085"}, "jti with control characters"},
 		"jti is long":          {map[string]any{"jti": strings.Repeat("a", 1025)}, "jti of 1025 bytes"},
 	} {
 		claims := with(base)

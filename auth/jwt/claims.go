@@ -6,7 +6,9 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/builtin"
@@ -54,6 +56,9 @@ func (s *settled) read(payload []byte) (*verified, *refusal) {
 	}
 	if v.id, r = s.text(o, "jti", false); r != nil {
 		return nil, r
+	}
+	if strings.ContainsFunc(v.id, unicode.IsControl) { // as package tokens takes them
+		return nil, unfit("has a jti with control characters: it could not be revoked")
 	}
 	if r := s.parties(o); r != nil {
 		return nil, r

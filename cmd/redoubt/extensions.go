@@ -41,6 +41,8 @@ func entrances(c *config.Config) map[string]*broker.Entrance {
 	out := make(map[string]*broker.Entrance, len(c.Listeners))
 	for name, l := range c.Listeners {
 		e := &broker.Entrance{Offer: offer(&l.MQTT), Rates: entranceRates(&l.Limits)}
+		arrivals := newcomers(l.Limits.SameClient, l.Limits.PerIdentity)
+		e.Newcomers = &arrivals
 		if l.Mountpoint != "" {
 			e.Mountpoint = judged(template.ParseMountpoint(l.Mountpoint))
 		}
@@ -55,6 +57,7 @@ func extensions(c *config.Config) broker.Extensions {
 		SharedStrategy: strategies[m.SharedStrategy], Exclusive: m.ExclusiveSubscriptions,
 		ResponseInformation: m.ResponseInformation, ServerReference: m.ServerReference,
 		SysInterval: time.Duration(m.SysInterval) * time.Second, Events: m.Events,
+		Newcomers: newcomers(c.Limits.SameClient, c.Limits.PerIdentity), MostAttribute: c.Limits.MostAttribute,
 	}
 	if m.Delayed {
 		x.DelayMax = uint32(c.Limits.DelayedMax)

@@ -77,3 +77,7 @@ func excess(disconnect bool) string {
 	}
 	return config.ExcessPause
 }
+
+func newcomers(same string, most int) broker.Newcomers {
+	return broker.Newcomers{Refuse: same == config.SameClientRefuse, Most: most}
+}

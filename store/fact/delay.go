@@ -15,7 +15,12 @@ type Delay struct {
 	Node    string // which took it, and publishes it
 	Due     int64
 	Message Message
+	By      Token
 }
+
+// delayFormat is of a Delay whose sender had shown a token; one of anybody else has the format
+// of before.
+const delayFormat = 2
 
 // DelayEnd is the body of store.DelayEnd: the delayed message that record Seq holds waits
 // no more. It stands in one batch with what the message became.
@@ -30,18 +35,29 @@ func (l *Delay) Append(dst []byte) []byte {
 	if !l.Message.open() {
 		panic("BUG: a delayed message that says who wants it")
 	}
-	dst = binary.AppendVarint(append(dst, format), l.Due)
-	dst = appendString(l.appendFields(dst), l.Node)
+	is := byte(format)
+	if l.By.Shown {
+		is = delayFormat
+	}
+	dst = binary.AppendVarint(append(dst, is), l.Due)
+	dst = appendString(l.Owner.appendFields(dst), l.Node)
+	if l.By.Shown {
+		dst = l.By.appendFields(dst)
+	}
 	return l.Message.Append(dst)
 }
 
 // Decode reads a whole body into l, of which the slices of Message are parts of b. After
 // an error l is no delay.
 func (l *Delay) Decode(b []byte) error {
-	d, filters := body(b), l.Message.Filters
+	d, is := bodyOf(b, delayFormat)
+	filters := l.Message.Filters
 	*l = Delay{Due: d.signed("the time")}
 	l.takeFields(&d)
 	l.Node = d.string("the node")
+	if is == delayFormat {
+		l.By = d.token()
+	}
 	if d.bad == "" {
 		l.Message.Filters = filters
 		if err := l.Message.Decode(d.rest); err != nil {

@@ -92,6 +92,7 @@ type Will struct {
 	HasExpiry             bool
 	ExpirySeconds         uint32 // of the message
 	DelaySeconds          uint32
+	By                    Token
 }
 
 // Subscription is the body of store.Subscribe. A subscription brings what comes after

@@ -55,6 +55,7 @@ var some = map[string]func(*rapid.T) fact{
 		if w.HasExpiry {
 			w.ExpirySeconds = rapid.Uint32().Draw(t, "expiry")
 		}
+		w.By = someToken(t)
 		return w
 	},
 	"claim": func(t *rapid.T) fact {
@@ -117,13 +118,20 @@ var some = map[string]func(*rapid.T) fact{
 		return k
 	},
 	"delay": func(t *rapid.T) fact {
-		d := &Delay{Owner: someOwner(t), Node: someString(t), Due: rapid.Int64().Draw(t, "due")}
+		d := &Delay{Owner: someOwner(t), Node: someString(t), Due: rapid.Int64().Draw(t, "due"), By: someToken(t)}
 		d.Message = Message{Topic: someBytes(t), Props: someBytes(t), Payload: someBytes(t), QoS: someQoS(t), Retain: someBool(t), ExpiresAt: rapid.Int64().Draw(t, "expires")}
 		return d
 	},
 	"delayend": func(t *rapid.T) fact {
 		return &DelayEnd{Due: rapid.Int64().Draw(t, "due"), Seq: store.Seq(rapid.Uint64Min(1).Draw(t, "seq"))}
 	},
+}
+
+func someToken(t *rapid.T) Token {
+	if !someBool(t) {
+		return Token{}
+	}
+	return Token{Shown: true, ID: someString(t), Issued: rapid.Int64().Draw(t, "issued")}
 }
 
 func someOwner(t *rapid.T) Owner {

@@ -13,6 +13,7 @@ const (
 	bitBroad   = 1 << 4 // of a Message only
 	bitBy      = 1 << 5 // of a Message only
 	bitOnly    = 1 << 6 // of a Message only
+	bitToken   = 1 << 5 // of a Will only
 	willBits   = qosBits | bitRetain | bitExpiry
 	filterSize = 8
 )
@@ -81,7 +82,10 @@ func (m *Message) Decode(b []byte) error {
 // Append appends the encoding to dst. A QoS above 2 is the caller's mistake.
 // ExpirySeconds counts with HasExpiry only.
 func (w *Will) Append(dst []byte) []byte {
-	dst = append(dst, format, quality(w.QoS)|flag(w.Retain, bitRetain)|flag(w.HasExpiry, bitExpiry))
+	dst = append(dst, format, quality(w.QoS)|flag(w.Retain, bitRetain)|flag(w.HasExpiry, bitExpiry)|flag(w.By.Shown, bitToken))
+	if w.By.Shown {
+		dst = w.By.appendFields(dst)
+	}
 	if w.HasExpiry {
 		dst = binary.AppendUvarint(dst, uint64(w.ExpirySeconds))
 	}
@@ -95,8 +99,11 @@ func (w *Will) Append(dst []byte) []byte {
 // error w is no will.
 func (w *Will) Decode(b []byte) error {
 	d := body(b)
-	flags := d.flags(willBits)
+	flags := d.flags(willBits | bitToken)
 	*w = Will{QoS: d.qos(flags), Retain: flags&bitRetain != 0, HasExpiry: flags&bitExpiry != 0}
+	if flags&bitToken != 0 {
+		w.By = d.token()
+	}
 	if w.HasExpiry {
 		w.ExpirySeconds = d.seconds("the expiry")
 	}
