@@ -69,12 +69,16 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	}
 	if o.Whys != nil && o.Clients != nil {
 		registerWhy(api, o)
+		registerEffective(api, o)
 	}
 	if o.Listeners != nil {
 		registerListeners(api, o)
 	}
 	if o.Tokens != nil {
 		registerTokens(api, o)
+	}
+	if o.Logins != nil {
+		registerLogins(api, o)
 	}
 	plainPaths(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())

@@ -59,5 +59,29 @@ func TestWhy(t *testing.T) {
 	wants(why("can-i", "pump-2", "subscribe", "other/+"), 1, "no")
 	wants(why("why", "pump-2", "publish", "a/b/c/d/e/f/g/h/i/j/k/l"), 1, "limits.topic_levels")
 	wants(why("why", "nobody-here", "publish", "x"), 1, "no session")
+	wants(why("can-i", "nobody-here", "publish", "x"), 2, "unknown", "no session")
+
+	// What is in force for one client, and whether another would be let in.
+	wants(why("acl", "show", "pump-2"), 0, "client    pump-2 of "+user, "rules_file: 2 about this client", "rules.yaml:3", "allow all devices/"+user+"/#", "deny all #")
+	wants(why("acl", "show", "nobody-here"), 1, "no session")
+	try := func(stdin string, args ...string) testkit.Run {
+		t.Helper()
+		return testkit.Exec(t, patience, stdin, append([]string{testkit.Binary(t), "--data-dir", b.DataDir, "authn", "test", "--listener", "mqtts"}, args...)...)
+	}
+	for range 2 {
+		wants(try("marker-wrong\n", "--username", user, "--password-file", "-", "--client-id", "pump-2", "--peer", "127.0.0.1"), 1, "deny: 0x86", "wrong password", "builtin  denied")
+	}
+	wants(try(password+"\n", "--username", user, "--password-file", "-"), 0, "allow", user+", by authenticator builtin")
+	wants(try("", "--username", user), 1, "no password was given")
+	wants(try("", "--username", user, "--listener", "nowhere"), 1, "there is no listener")
+	if log := b.Log(); strings.Contains(log, "marker-wrong") || strings.Count(log, "login tried by an operator") != 4 || strings.Contains(log, "ban") && strings.Contains(log, "flapping") {
+		t.Errorf("trials in the log:\n%s", log)
+	}
+	if out := why("ban", "list"); strings.Contains(out.Text(), user) || strings.Contains(out.Text(), "127.0.0.1") {
+		t.Errorf("trials have banned somebody:\n%s", out.Text())
+	}
+	if r := testkit.Exec(t, patience, "", append(usual, "-P", password, "-i", "pump-1", "-t", "devices/"+user+"/t")...); r.Code != 0 {
+		t.Errorf("after failed trials: %s", r.Text())
+	}
 	s.Stop()
 }
