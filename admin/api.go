@@ -70,6 +70,7 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	if o.Whys != nil && o.Clients != nil {
 		registerWhy(api, o)
 		registerEffective(api, o)
+		registerLint(api, o)
 	}
 	if o.Listeners != nil {
 		registerListeners(api, o)

@@ -64,6 +64,7 @@ func TestWhy(t *testing.T) {
 	// What is in force for one client, and whether another would be let in.
 	wants(why("acl", "show", "pump-2"), 0, "client    pump-2 of "+user, "rules_file: 2 about this client", "rules.yaml:3", "allow all devices/"+user+"/#", "deny all #")
 	wants(why("acl", "show", "nobody-here"), 1, "no session")
+	wants(why("acl", "lint"), 0, "2 rules, 0 errors")
 	try := func(stdin string, args ...string) testkit.Run {
 		t.Helper()
 		return testkit.Exec(t, patience, stdin, append([]string{testkit.Binary(t), "--data-dir", b.DataDir, "authn", "test", "--listener", "mqtts"}, args...)...)
