@@ -263,6 +263,8 @@ type Explaining struct {
 	Whys     Whys          // nil: no operations that explain
 	Refusals *audit.Recent // not nil where Whys is not
 	Logins   Logins        // nil: no operation that tries a login
+
+	Candidates Candidates // nil: no operations on rules that are tried
 }
 
 func (o *Options) check() {

@@ -81,6 +81,9 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	if o.Logins != nil {
 		registerLogins(api, o)
 	}
+	if o.Candidates != nil {
+		registerDifferences(api, o)
+	}
 	plainPaths(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {

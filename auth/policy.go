@@ -205,6 +205,9 @@ func NewAuthorizer(p *Policy) *Authorizer {
 // Swap.
 func (a *Authorizer) Policy() *Policy { return a.current.Load() }
 
+// Clear takes the policy away: Policy is nil again.
+func (a *Authorizer) Clear() { a.current.Store(nil) }
+
 // Swap puts p in force under the next epoch; nil puts "deny everything" in force.
 // Verdicts already given stand until their holders see the new epoch.
 func (a *Authorizer) Swap(p *Policy) {

@@ -130,6 +130,8 @@ type entrants struct {
 	authn atomic.Pointer[map[string]*auth.Chain] // by Peer.Chain
 	known func(*auth.Principal) bool
 	bans  *bans.Bans
+
+	candidate *Candidate // nil: none is tried
 }
 
 // Options are what cmd puts together.
@@ -151,13 +153,15 @@ type Options struct {
 	StillKnown func(*auth.Principal) bool
 	// Bans are who is shut out; nil: nobody is.
 	Bans *bans.Bans
+	// Candidate is a policy that is tried beside the one in force; nil: none ever is.
+	Candidate *Candidate
 }
 
 // New makes a broker; NewHome adds its halves.
 func New(o Options) *Broker {
 	b := &Broker{
 		index: o.Index, groups: router.NewGroups(o.Index), only: router.NewExclusive(), retained: o.Retained, authz: o.Authorizer,
-		log: o.Log, entrants: entrants{known: o.StillKnown, bans: o.Bans}, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(), totals: newTotals(),
+		log: o.Log, entrants: entrants{known: o.StillKnown, bans: o.Bans, candidate: o.Candidate}, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(), totals: newTotals(),
 	}
 	if b.delayed == nil {
 		b.delayed = delay.NewAccount(delay.Limits{})

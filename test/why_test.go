@@ -1,6 +1,8 @@
 package test
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -14,7 +16,15 @@ var refTold = regexp.MustCompile(`ref ([0-9a-f]{8})`)
 // so does the client's name, and the question what it could do now (user-pains 20 to 25).
 func TestWhy(t *testing.T) {
 	t.Parallel()
-	b := start(t, testkit.Options{Rules: "version: 1\nrules:\n  - {id: not-this, deny: all, topics: [\"devices/dev1/private\"]}\n  - {allow: all, topics: [\"devices/${username}/#\"]}\n"})
+	next := filepath.Join(t.TempDir(), "next.yaml") // rules that are tried
+	write := func(rule string) {
+		t.Helper()
+		if err := os.WriteFile(next, []byte("version: 1\nrules:\n  - "+rule+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("{allow: all, topics: [\"devices/${username}/+\"]}")
+	b := start(t, testkit.Options{Config: "authz: {report_only: {rules_file: " + next + "}}\n", Rules: "version: 1\nrules:\n  - {id: not-this, deny: all, topics: [\"devices/dev1/private\"]}\n  - {allow: all, topics: [\"devices/${username}/#\"]}\n"})
 	usual := []string{testkit.Need(t, "mosquitto_pub"), "-V", "mqttv5", "-h", "localhost", "-p", port(b), "--cafile", b.CA(), "-u", user, "-m", "x", "-q", "1"}
 	why := func(args ...string) testkit.Run {
 		t.Helper()
@@ -85,4 +95,12 @@ func TestWhy(t *testing.T) {
 		t.Errorf("after failed trials: %s", r.Text())
 	}
 	s.Stop()
+
+	// What rules that are only tried would have changed, and rules that cannot be read.
+	wants(why("acl", "diff"), 1, "1 would be denied, 1 would be allowed", "deny", "devices/${username}/#", "allow", "devices/${username}/private", "next.yaml:3", "rules.yaml:3 (not-this)")
+	write("{allow: all, topics: [\"devices/#\"]")
+	wants(why("reload"), 1, "next.yaml")
+	write("{allow: all, topics: [\"devices/#\"]}")
+	wants(why("reload"), 0, "rules that are tried: 1 from "+next)
+	wants(why("acl", "diff"), 0, "0 would be denied")
 }
