@@ -265,6 +265,7 @@ type Explaining struct {
 	Logins   Logins        // nil: no operation that tries a login
 
 	Candidates Candidates // nil: no operations on rules that are tried
+	Observers  Observers  // nil: no operations that watch and suggest rules
 }
 
 func (o *Options) check() {

@@ -84,6 +84,9 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	if o.Candidates != nil {
 		registerDifferences(api, o)
 	}
+	if o.Observers != nil {
+		registerObservation(api, o)
+	}
 	plainPaths(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {

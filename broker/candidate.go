@@ -24,9 +24,12 @@ const (
 	askedReceive   = "receive"
 )
 
-// compare has the candidate judge what the rules in force have just judged, and not
-// remembered. Whatever it does has no effect on the client: a bug in it is counted.
+// compare tells who observes what the rules in force have just judged, and not remembered, and
+// has the candidate judge it. Whatever it does has no effect on the client: a bug in it is counted.
 func (h *Home) compare(now time.Time, by *auth.Principal, event string, a auth.Access, is auth.Decision) {
+	if o := h.b.observer; o != nil && event != askedReceive && o.Active() {
+		o.Saw(now, by, a.Action, string(a.Topic), is.Allow)
+	}
 	c := h.b.candidate
 	if c == nil {
 		return
@@ -63,7 +66,7 @@ func (h *Home) compare(now time.Time, by *auth.Principal, event string, a auth.A
 
 // compareSubscribe is compare for a subscription, which nobody remembers.
 func (h *Home) compareSubscribe(now time.Time, by *auth.Principal, filter string, q mqtt.QoS, is auth.Decision) {
-	if h.b.candidate != nil && h.b.candidate.Rules.Policy() != nil {
+	if h.b.candidate != nil && h.b.candidate.Rules.Policy() != nil || h.b.observer != nil && h.b.observer.Active() {
 		h.compare(now, by, askedSubscribe, auth.Access{Action: auth.Subscribe, Topic: []byte(filter), QoS: q}, is)
 	}
 }

@@ -5,9 +5,11 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/observe"
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -103,5 +105,27 @@ func TestCandidateWithABug(t *testing.T) {
 	}
 	if got := c.Differences.List(1); got.Failed != 2 || got.Deny+got.Allow != 0 || d.metrics.Value(metrics.ReportOnlyFailures) != 2 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// Who watches sees what was subscribed to before, and topics whose verdict is remembered.
+func TestWhoWatchesSeesWhatWasThereBefore(t *testing.T) {
+	d := newDesk(t, 1)
+	d.b.observer = &observe.Observer{}
+	sub, pub := d.sit(0, "sub"), d.sit(0, "pub")
+	sub.subscribe("open/#", 0)
+	pub.publish("open/a", "m", 0, 0)
+	d.b.observer.Start(d.now, time.Hour)
+	d.b.authz.Renew()
+	d.homes[0].PolicyChanged(d.now)
+	for range 3 {
+		pub.publish("open/a", "m", 0, 0)
+		pub.publish("shut/a", "m", 0, 0)
+	}
+	s, _ := d.b.observer.Suggest(d.now)
+	for _, part := range []string{"allow: subscribe\n    users: [\"sub\"]\n    topics:\n      - \"open/#\" # 1\n", "allow: publish\n    users: [\"pub\"]\n    topics:\n      - \"open/a\" # 1\n", `publish "shut/a" of user "pub": it was refused`} {
+		if !strings.Contains(s.Text, part) {
+			t.Errorf("it does not say %q\n%s", part, s.Text)
+		}
 	}
 }

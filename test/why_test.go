@@ -94,10 +94,13 @@ func TestWhy(t *testing.T) {
 	if r := testkit.Exec(t, patience, "", append(usual, "-P", password, "-i", "pump-1", "-t", "devices/"+user+"/t")...); r.Code != 0 {
 		t.Errorf("after failed trials: %s", r.Text())
 	}
+	wants(why("acl", "suggest", "--for", "1s"), 0, "users: [\""+user+"\"]", "- \"devices/${username}/#\" # 1", "clients that did not come in this time")
+	wants(why("acl", "suggest", "--forget"), 0)
+	wants(why("acl", "suggest"), 1, "nobody has watched yet")
 	s.Stop()
 
 	// What rules that are only tried would have changed, and rules that cannot be read.
-	wants(why("acl", "diff"), 1, "1 would be denied, 1 would be allowed", "deny", "devices/${username}/#", "allow", "devices/${username}/private", "next.yaml:3", "rules.yaml:3 (not-this)")
+	wants(why("acl", "diff"), 1, "2 would be denied, 1 would be allowed", "deny", "devices/${username}/#", "allow", "devices/${username}/private", "next.yaml:3", "rules.yaml:3 (not-this)")
 	write("{allow: all, topics: [\"devices/#\"]")
 	wants(why("reload"), 1, "next.yaml")
 	write("{allow: all, topics: [\"devices/#\"]}")

@@ -10,7 +10,12 @@ import (
 // out: levels that are its names become placeholders, and levels of digits and of identifiers
 // such as 3f2504e0-4f89-41d3-9a0c-0305e82c3301 become +. Wildcards stay. It is what many
 // topics of one kind have in common, and not wider than that: a level of words stays.
-func Pattern(by *auth.Principal, topic string) string {
+func Pattern(by *auth.Principal, topic string) string { return shape(by, topic, true) }
+
+// Named is Pattern without the +: only the names of the client are taken out.
+func Named(by *auth.Principal, topic string) string { return shape(by, topic, false) }
+
+func shape(by *auth.Principal, topic string, vary bool) string {
 	levels := strings.Split(topic, "/")
 	for i, l := range levels {
 		switch {
@@ -19,7 +24,7 @@ func Pattern(by *auth.Principal, topic string) string {
 			levels[i] = "${username}"
 		case l == by.ClientID && auth.Expandable(by.ClientID):
 			levels[i] = "${clientid}"
-		case i > 0 && Varies(l): // "+/..." would be far wider than what was seen
+		case vary && i > 0 && Varies(l): // "+/..." would be far wider than what was seen
 			levels[i] = "+"
 		}
 	}

@@ -4,19 +4,23 @@ import (
 	"errors"
 	"io/fs"
 	"sync/atomic"
+	"time"
 
 	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/observe"
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
 )
 
-// trying is a policy that is tried beside the one in force.
+// trying is a policy that is tried beside the one in force, and who watches what one would
+// have to allow.
 type trying struct {
 	broker.Candidate
-	why atomic.Pointer[string] // it is not tried though the configuration names one; nil: it is
+	observer observe.Observer
+	why      atomic.Pointer[string] // it is not tried though the configuration names one; nil: it is
 }
 
 func newTrying() *trying {
@@ -73,3 +77,20 @@ func (n *node) Candidate(most int) (admin.CandidateState, audit.Compared) {
 
 // ForgetDifferences implements admin.Candidates.
 func (n *node) ForgetDifferences() { n.tried.Differences.Clear(n.clock.Now()) }
+
+// Observe implements admin.Observers. What was remembered is judged again, and what clients
+// have subscribed to already, so that all of it is seen.
+func (n *node) Observe(d time.Duration) (started bool) {
+	if !n.tried.observer.Start(n.clock.Now(), d) {
+		return false
+	}
+	n.authz.Renew()
+	n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
+	return true
+}
+
+// Observed implements admin.Observers.
+func (n *node) Observed() (observe.Suggestion, bool) { return n.tried.observer.Suggest(n.clock.Now()) }
+
+// EndObservation implements admin.Observers.
+func (n *node) EndObservation(forget bool) { n.tried.observer.Stop(n.clock.Now(), forget) }

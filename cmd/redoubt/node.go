@@ -266,7 +266,7 @@ func (n *node) assemble() (err error) {
 		Delayed: n.delayed, Sys: n.sysTopics,
 		Durable: n.backing(),
 		Homes:   n.loops, Settings: brokerSettings(c, n.held), Index: router.New(), Retained: n.retained,
-		Authorizer: n.authz, Chains: chains, Log: n.audit, StillKnown: n.stillKnown, Bans: n.bans, Candidate: &n.tried.Candidate,
+		Authorizer: n.authz, Chains: chains, Log: n.audit, StillKnown: n.stillKnown, Bans: n.bans, Candidate: &n.tried.Candidate, Observer: &n.tried.observer,
 	})
 	n.broker.Report(n.metrics)
 	n.metrics.Gauge(metrics.MqueueBytes, n.held.Held)
