@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/redoubtmq/redoubt/audit"
@@ -27,6 +28,9 @@ const (
 // compare tells who observes what the rules in force have just judged, and not remembered, and
 // has the candidate judge it. Whatever it does has no effect on the client: a bug in it is counted.
 func (h *Home) compare(now time.Time, by *auth.Principal, event string, a auth.Access, is auth.Decision) {
+	if is.Rule.Temporary() { // of a probe
+		return
+	}
 	if o := h.b.observer; o != nil && event != askedReceive && o.Active() {
 		o.Saw(now, by, a.Action, string(a.Topic), is.Allow)
 	}
@@ -39,9 +43,10 @@ func (h *Home) compare(now time.Time, by *auth.Principal, event string, a auth.A
 		return
 	}
 	defer func() {
-		if recover() != nil {
+		if bug := recover(); bug != nil {
 			h.count.Inc(metrics.ReportOnlyFailures)
 			c.Differences.Fail()
+			h.b.log.Event(now, slog.LevelError, "a bug was caught in rules that are only tried; it has no effect", "", slog.Any("bug", bug))
 		}
 	}()
 	var would auth.Decision

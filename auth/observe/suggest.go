@@ -3,7 +3,6 @@ package observe
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,45 +40,66 @@ func (o *Observer) Suggest(now time.Time) (s Suggestion, ok bool) {
 	if w == nil {
 		return s, false
 	}
+	s, seen := w.copied(now)
+	list, skipped := proposals(&s, seen)
+	s.write(list, skipped)
+	return s, true
+}
+
+// seen is one kind of one user.
+type seen struct {
+	user string
+	key
+	topics         []string
+	times, refused int
+}
+
+// copied is what there is now: who publishes waits for no more than that.
+func (w *observation) copied(now time.Time) (s Suggestion, list []seen) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s = Suggestion{From: w.from, Until: w.until, Active: w.ended.IsZero() && now.Before(w.until), Users: len(w.users), Kinds: w.kinds, Left: w.left, Odd: w.odd}
 	if !w.ended.IsZero() {
 		s.Until = w.ended
 	}
-	list, skipped := w.proposals(&s)
-	s.write(list, skipped)
-	return s, true
+	list = make([]seen, 0, w.kinds)
+	for name, u := range w.users {
+		for at, k := range u.kinds {
+			list = append(list, seen{name, at, k.topics[:len(k.topics):len(k.topics)], k.times, k.refused}) // what is there does not change
+		}
+	}
+	return s, list
 }
 
 // proposals are what was allowed, by filter, and the lines about what is not proposed.
-func (w *observation) proposals(s *Suggestion) (list []proposal, skipped []string) {
+func proposals(s *Suggestion, all []seen) (list []proposal, skipped []string) {
+	slices.SortFunc(all, func(a, b seen) int {
+		return cmp.Or(cmp.Compare(a.user, b.user), cmp.Compare(a.action, b.action), cmp.Compare(a.pattern, b.pattern))
+	})
 	found := map[key]*proposal{}
-	for _, name := range slices.Sorted(maps.Keys(w.users)) {
-		for at, k := range w.users[name].kinds {
-			s.Refused += k.refused
-			filters := k.topics
-			if len(filters) > variants {
-				filters = []string{at.pattern}
+	for _, k := range all {
+		s.Refused += k.refused
+		filters := k.topics
+		if len(filters) > variants {
+			filters = []string{k.pattern}
+		}
+		for _, f := range filters {
+			if why := unfit(k.action, f); why != "" {
+				skipped = append(skipped, fmt.Sprintf("%s %s of user %s: %s", k.action, quoted(f), quoted(k.user), why))
+				continue
 			}
-			for _, f := range filters {
-				if why := unfit(at.action, f); why != "" {
-					skipped = append(skipped, fmt.Sprintf("%s %s of user %s: %s", at.action, quoted(f), quoted(name), why))
-					continue
-				}
-				p := found[key{at.action, f}]
-				if p == nil {
-					p = &proposal{action: at.action, filter: f}
-					found[key{at.action, f}] = p
-				}
-				p.times += k.times - k.refused
-				if !slices.Contains(p.users, name) {
-					p.users = append(p.users, name)
-				}
+			p := found[key{k.action, f}]
+			if p == nil {
+				p = &proposal{action: k.action, filter: f}
+				found[key{k.action, f}] = p
 			}
-			if len(k.topics) == 0 && k.refused > 0 {
-				skipped = append(skipped, fmt.Sprintf("%s %s of user %s: it was refused", at.action, quoted(at.pattern), quoted(name)))
+			p.times += k.times - k.refused
+			if n := len(p.users); n == 0 || p.users[n-1] != k.user { // they come by user
+				p.users = append(p.users, k.user)
 			}
+		}
+		if len(k.topics) == 0 && k.refused > 0 {
+			skipped = append(skipped, fmt.Sprintf("%s %s of user %s: it was refused", k.action, quoted(k.pattern), quoted(k.user)))
 		}
 	}
 	for _, p := range found {
