@@ -7,6 +7,7 @@
 package advice
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -40,15 +41,16 @@ type Finding struct {
 const (
 	// FindingsMax bounds what is listed; the rest is counted.
 	FindingsMax = 1000
-	// comparisonsMax bounds the pairs of filters that are compared, at some tens of
-	// nanoseconds each.
-	comparisonsMax = 1_000_000
+	// comparisonsMax bounds the pairs of filters that are compared, at half a
+	// microsecond each at the most.
+	comparisonsMax = 500_000
 )
 
 // Options say what is known of the broker.
 type Options struct {
 	TopicLevels int      // limits.topic_levels; 0: not known
 	Listeners   []string // names; nil: not known
+	Comparisons int      // pairs of filters that are compared at most; 0: 500,000
 }
 
 // Report is everything that was found.
@@ -71,7 +73,9 @@ type Checker struct {
 }
 
 // New is a checker that has seen no rule.
-func New(opt Options) *Checker { return &Checker{opt: opt, left: comparisonsMax, before: index{}} }
+func New(opt Options) *Checker {
+	return &Checker{opt: opt, left: cmp.Or(opt.Comparisons, comparisonsMax), before: index{}}
+}
 
 // Report is what was found so far.
 func (c *Checker) Report() Report {
