@@ -250,12 +250,22 @@ type Options struct {
 	Bans     Bans     // nil: no operations on bans
 	Tokens   Tokens   // nil: no operations on tokens
 
-	Whys     Whys          // nil: no operations that explain
-	Refusals *audit.Recent // not nil where Whys is not
-	Rules    *acl.Store    // nil: no operations on built-in rules
+	Rules *acl.Store // nil: no operations on built-in rules
 
 	Listeners  Listeners  // nil: no operations on listeners
 	RuleReader RuleReader // nil: no operation that reads rules again
+
+	Explaining
+}
+
+// Explaining is what Options have for operators who ask why, or what would be.
+type Explaining struct {
+	Whys     Whys          // nil: no operations that explain
+	Refusals *audit.Recent // not nil where Whys is not
+	Logins   Logins        // nil: no operation that tries a login
+
+	Candidates Candidates // nil: no operations on rules that are tried
+	Observers  Observers  // nil: no operations that watch and suggest rules
 }
 
 func (o *Options) check() {

@@ -69,12 +69,23 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	}
 	if o.Whys != nil && o.Clients != nil {
 		registerWhy(api, o)
+		registerEffective(api, o)
+		registerLint(api, o)
 	}
 	if o.Listeners != nil {
 		registerListeners(api, o)
 	}
 	if o.Tokens != nil {
 		registerTokens(api, o)
+	}
+	if o.Logins != nil {
+		registerLogins(api, o)
+	}
+	if o.Candidates != nil {
+		registerDifferences(api, o)
+	}
+	if o.Observers != nil {
+		registerObservation(api, o)
 	}
 	plainPaths(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())

@@ -75,7 +75,10 @@ func TestEveryOperationDeclaresRoleAndScope(t *testing.T) {
 		"DELETE /api/v5/authorization/sources/built_in_database/rules/all", "PATCH /api/v5/authorization/sources/built_in_database/rules",
 		"PUT /api/v5/configs/{key}/entries/{entry}", "DELETE /api/v5/configs/{key}/entries/{entry}",
 		"GET /api/v5/listeners", "GET /api/v5/listeners/{id}", "POST /api/v5/listeners/{id}/stop", "POST /api/v5/listeners/{id}/start", "POST /api/v5/listeners/{id}/restart",
-		"GET /api/v5/authorization/refusals", "POST /api/v5/authorization/why", "POST /api/v5/authorization/refresh",
+		"GET /api/v5/authorization/refusals", "POST /api/v5/authorization/why", "POST /api/v5/authorization/refresh", "GET /api/v5/authorization/effective", "GET /api/v5/authorization/lint",
+		"GET /api/v5/authorization/differences", "DELETE /api/v5/authorization/differences",
+		"GET /api/v5/authorization/observation", "POST /api/v5/authorization/observation", "DELETE /api/v5/authorization/observation",
+		"POST /api/v5/authentication/test",
 		"GET /api/v5/tokens/revoked", "POST /api/v5/tokens/revoked", "DELETE /api/v5/tokens/revoked/{as}/{who}",
 	}
 	for _, w := range want {

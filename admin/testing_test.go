@@ -106,6 +106,9 @@ type rig struct {
 	stopped  chan error
 
 	refusals audit.Recent
+	logins   fakeLogins
+	tried    fakeCandidates
+	watch    fakeObservers
 }
 
 type syncBuffer struct {
@@ -196,7 +199,8 @@ func newRig(t *testing.T, change func(*Server)) *rig {
 	r.server = New(Options{Version: "1.2.3", Clock: clk, Log: log, Users: BuiltinUsers(store), Policy: r.authz, Status: r.fake, Reloader: r.fake,
 		Probes: NewProbes(store, r.authz, &r.fake.denier, clk, log), Limits: r.fake,
 		Clients: &r.fake.crowd, Retained: r.retained, LogLevel: &r.fake.level, Settings: &r.fake.given, Bans: r.bans, Tokens: r.tokens, Listeners: &r.fake.doors,
-		Whys: &r.fake.crowd, Refusals: &r.refusals, Rules: newRules(t, r.authz), RuleReader: r.fake})
+		Rules: newRules(t, r.authz), RuleReader: r.fake,
+		Explaining: Explaining{Whys: &r.fake.crowd, Refusals: &r.refusals, Logins: &r.logins, Candidates: &r.tried, Observers: &r.watch}})
 	if change != nil {
 		change(r.server)
 	}

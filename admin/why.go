@@ -156,10 +156,7 @@ func (r *clientRoom) why(ctx context.Context, o *Options, q *WhyQuery) (*whyAnsw
 	}
 	out := &WhyAnswer{
 		Result: "deny", Partly: a.Decision.Check, Judged: a.Judged, Limit: a.Limit, Reason: int(a.Refused),
-		Client: WhyClient{
-			ClientID: a.By.ClientID, Username: a.By.Username, Identity: a.By.Identity, IPAddress: addrText(a.By.Addr),
-			Listener: a.By.Listener, Method: a.By.Method, Connected: c.Online,
-		},
+		Client:   whyClient(&a.By, c.Online),
 		Refusals: refusalInfos(o.Refusals.List(audit.Wanted{ClientID: a.By.ClientID, Username: a.By.Identity}, 8)),
 	}
 	if a.Decision.Rule != nil {
@@ -174,6 +171,13 @@ func (r *clientRoom) why(ctx context.Context, o *Options, q *WhyQuery) (*whyAnsw
 		out.Reason = int(mqtt.NotAuthorized)
 	}
 	return &whyAnswered{*out}, nil
+}
+
+func whyClient(by *auth.Principal, online bool) WhyClient {
+	return WhyClient{
+		ClientID: by.ClientID, Username: by.Username, Identity: by.Identity, IPAddress: addrText(by.Addr),
+		Listener: by.Listener, Method: by.Method, Connected: online,
+	}
 }
 
 // addrText is empty where there is no address: on a unix socket.

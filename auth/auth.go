@@ -105,6 +105,9 @@ type Result struct {
 	// Detail is for the operator's log: the true reason, never a credential and
 	// never text the client chose.
 	Detail string
+	// Cached says that something remembered has spared a question or a hash. It is for
+	// operators who try a login.
+	Cached bool
 	// Data is what a step of an Exchange has for the client; nil: nothing.
 	Data []byte
 }

@@ -25,6 +25,7 @@ type Cache struct {
 	gen    uint64       // of those verdicts; others are stale
 	hits   uint64
 	misses uint64
+	missed bool // the last verdict was not remembered
 }
 
 type cacheSet struct {
@@ -61,7 +62,7 @@ func NewCache(sets int) *Cache {
 // in by: the caller never uses a number again for a principal that differs.
 func (c *Cache) Decide(p *Policy, subject uint64, by *Principal, a Access) Decision {
 	v, hit := c.find(p, subject, asked(a, false), a.Topic)
-	if hit {
+	if c.missed = !hit; hit {
 		return v.decision
 	}
 	d := p.Decide(by, a)
@@ -73,13 +74,17 @@ func (c *Cache) Decide(p *Policy, subject uint64, by *Principal, a Access) Decis
 func (c *Cache) DecideDelivery(p *Policy, subject uint64, by *Principal, name []byte) Decision {
 	ask := asked(Access{Action: Subscribe}, true)
 	v, hit := c.find(p, subject, ask, name)
-	if hit {
+	if c.missed = !hit; hit {
 		return v.decision
 	}
 	d := p.DecideDelivery(by, name)
 	c.keep(v, subject, ask, name, d)
 	return d
 }
+
+// Missed tells whether the last verdict had to be judged: whoever wants to know what is asked,
+// and not how often, looks at those.
+func (c *Cache) Missed() bool { return c.missed }
 
 // Counts tells how often a verdict was found and how often not.
 func (c *Cache) Counts() (hits, misses uint64) { return c.hits, c.misses }

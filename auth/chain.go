@@ -24,6 +24,7 @@ type Chain struct {
 	sources []Loader // asked about those who are let in
 	clock   clock.Clock
 	observe func(by string, r Result, took time.Duration)
+	passed  func(by string) // told of links whose condition does not hold; nil: nobody is
 }
 
 // NewChain makes a chain. An empty one denies everybody.
@@ -72,6 +73,9 @@ func (c *Chain) ask(i int, req *Request, done func(Result)) {
 		done(*refusal)
 		return
 	} else if !applies {
+		if c.passed != nil {
+			c.passed(a.Name())
+		}
 		c.ask(i+1, req, done)
 		return
 	}

@@ -32,7 +32,8 @@ type Claims struct {
 // name of the source.
 type Own struct {
 	Source string
-	Rules  []Rule // made by CompileOwn
+	Rules  []Rule     // made by CompileOwn
+	Read   *Freshness // when they were read; nil: they came with authentication
 }
 
 // CompileOwn checks and compiles the rules one source has for one client: at most

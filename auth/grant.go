@@ -1,6 +1,9 @@
 package auth
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // GrantsMax bounds the temporary grants that are there at the same time.
 const GrantsMax = 1_000
@@ -39,7 +42,14 @@ func (a *Authorizer) Revoke(user string) {
 
 // grantID names the rule of a grant. A rule of a file has a file, and so cannot be
 // taken for one whatever its id is.
-func grantID(user string) string { return "temporary grant for " + user }
+func grantID(user string) string { return grantPrefix + user }
+
+const grantPrefix = "temporary grant for "
+
+// Temporary tells whether the rule is one that Grant has made, which is nobody's policy.
+func (r *Rule) Temporary() bool {
+	return r.File == "" && r.Source == "" && strings.HasPrefix(r.ID, grantPrefix)
+}
 
 // with is p with one more rule, for one user, before the others.
 func (p *Policy) with(spec *RuleSpec) (*Policy, error) {

@@ -205,6 +205,25 @@ func NewAuthorizer(p *Policy) *Authorizer {
 // Swap.
 func (a *Authorizer) Policy() *Policy { return a.current.Load() }
 
+// Clear takes the policy away: Policy is nil again.
+func (a *Authorizer) Clear() { a.current.Store(nil) }
+
+// Renew puts the policy in force again, under the next epoch: what was remembered of its
+// verdicts is judged anew.
+func (a *Authorizer) Renew() {
+	for {
+		old := a.current.Load()
+		if old == nil {
+			return
+		}
+		next := *old
+		next.epoch++
+		if a.current.CompareAndSwap(old, &next) {
+			return
+		}
+	}
+}
+
 // Swap puts p in force under the next epoch; nil puts "deny everything" in force.
 // Verdicts already given stand until their holders see the new epoch.
 func (a *Authorizer) Swap(p *Policy) {

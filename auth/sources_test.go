@@ -436,7 +436,12 @@ func TestIndexIsTheListOfRules(t *testing.T) {
 		}
 		list = append(list, mine[Everybody()]...)
 		plain := &Policy{parts: []part{{set: listed(t, list)}}}
+		effective := map[*Rule]Effect{}
+		indexed.Effective(by, func(st Standing) bool { effective[st.Rule] = st.Effect; return true })
 		same := func(what string, got, want Decision) {
+			if e, there := effective[got.Rule]; !there || e == NeverMatches || e == NotSure {
+				t.Errorf("%s by %q, %q: %s decides, of which the operator is told: %v (listed: %v)", what, user, client, got.Rule.Text, e, there)
+			}
 			if got.Allow != want.Allow || got.Check != want.Check || got.Rule.Text != want.Rule.Text || got.Unsure || want.Unsure {
 				t.Errorf("%s by %q, %q: %+v (%s), the list says %+v (%s)", what, user, client, got, got.Rule.Text, want, want.Rule.Text)
 			}

@@ -7,6 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redoubtmq/redoubt/audit"
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/observe"
 	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
@@ -29,6 +32,7 @@ func TestAllocPublish(t *testing.T) {
 			s.PublishRate = PublishRate{Messages: 1e6, Bytes: 1 << 30, Burst: time.Minute}
 			s.PublishRateTotal = limit.FairRate{Messages: 1e8, Bytes: 1 << 40, Burst: time.Minute}
 		})
+		d.b.candidate, d.b.observer = &Candidate{Rules: &auth.Authorizer{}, Differences: &audit.Differences{}}, &observe.Observer{} // there, and off
 		d.wires[0].drop = true
 		pub := d.sit(0, "pub")
 		for i := range row.subs {

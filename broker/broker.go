@@ -24,6 +24,7 @@ import (
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/bans"
+	"github.com/redoubtmq/redoubt/auth/observe"
 	"github.com/redoubtmq/redoubt/delay"
 	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/metrics"
@@ -133,6 +134,9 @@ type entrants struct {
 	authn atomic.Pointer[map[string]*auth.Chain] // by Peer.Chain
 	known func(*auth.Principal) bool
 	bans  *bans.Bans
+
+	candidate *Candidate        // nil: none is tried
+	observer  *observe.Observer // nil: nobody ever watches
 }
 
 // Options are what cmd puts together.
@@ -154,13 +158,17 @@ type Options struct {
 	StillKnown func(*auth.Principal) bool
 	// Bans are who is shut out; nil: nobody is.
 	Bans *bans.Bans
+	// Candidate is a policy that is tried beside the one in force; nil: none ever is.
+	Candidate *Candidate
+	// Observer is told what is judged while somebody watches; nil: nobody ever does.
+	Observer *observe.Observer
 }
 
 // New makes a broker; NewHome adds its halves.
 func New(o Options) *Broker {
 	b := &Broker{
 		index: o.Index, groups: router.NewGroups(o.Index), only: router.NewExclusive(), retained: o.Retained, authz: o.Authorizer,
-		log: o.Log, entrants: entrants{known: o.StillKnown, bans: o.Bans}, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(), totals: newTotals(),
+		log: o.Log, entrants: entrants{known: o.StillKnown, bans: o.Bans, candidate: o.Candidate, observer: o.Observer}, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(), totals: newTotals(),
 	}
 	if b.delayed == nil {
 		b.delayed = delay.NewAccount(delay.Limits{})

@@ -80,6 +80,9 @@ func (s *Settings) topicFits(t []byte) bool {
 // the one it began with.
 func (b *Broker) SetChains(chains map[string]*auth.Chain) { b.authn.Store(&chains) }
 
+// Chain is what Authenticate asks, by Peer.Chain; nil: there is none of that name.
+func (b *Broker) Chain(name string) *auth.Chain { return (*b.authn.Load())[name] }
+
 // Authenticate asks the listener's chain who c is. done is called exactly once,
 // possibly before Authenticate returns, possibly from another goroutine.
 func (b *Broker) Authenticate(c *mqtt.Connect, from Peer, done func(auth.Result)) {

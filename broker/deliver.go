@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/router"
@@ -129,6 +130,9 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 // mayReceive judges one delivery to a subscription that a deny rule overlaps.
 func (h *Home) mayReceive(now time.Time, r *resident, f *mqtt.Frame) bool {
 	d := h.cache.DecideDelivery(h.b.authz.Policy(), r.subject, &r.by, f.Topic())
+	if h.cache.Missed() {
+		h.compare(now, &r.by, askedReceive, auth.Access{Action: auth.Subscribe, Topic: f.Topic()}, d)
+	}
 	if !d.Perhaps() {
 		h.count.Inc(metrics.DeliveryDenied)
 		h.b.log.Undelivered(now, &r.by, f.Topic(), d.Rule)

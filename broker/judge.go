@@ -21,6 +21,7 @@ func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 	var gone []session.Sub
 	for _, sub := range r.s.Subscriptions() {
 		d := policy.DecideSubscribe(&r.by, judged(&sub), sub.QoS)
+		h.compareSubscribe(now, &r.by, judged(&sub), sub.QoS, d)
 		switch {
 		case !d.Perhaps():
 			gone = append(gone, sub)

@@ -135,6 +135,7 @@ func (h *Home) examine(now time.Time, a *Arrival, set *Settings) *mqtt.Error {
 	}
 	want := auth.Access{Action: auth.Publish, Topic: []byte(w.Topic), QoS: w.QoS, Retain: w.Retain}
 	d := h.b.authz.Policy().Decide(&a.By, want)
+	h.compare(now, &a.By, askedPublish, want, d)
 	if !d.Allow { // the will of A041 is refused here, and judged again when it fires
 		h.count.Inc(metrics.PublishDenied)
 		h.b.log.Denied(now, &a.By, want, d.Rule)

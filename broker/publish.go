@@ -327,9 +327,12 @@ func (h *Home) mayPublish(now time.Time, a author, m publication) bool {
 	want := auth.Access{Action: auth.Publish, Topic: m.name, QoS: m.qos, Retain: m.retain}
 	var d auth.Decision
 	if a.subject != 0 {
-		d = h.cache.Decide(h.b.authz.Policy(), a.subject, a.by, want)
+		if d = h.cache.Decide(h.b.authz.Policy(), a.subject, a.by, want); h.cache.Missed() {
+			h.compare(now, a.by, askedPublish, want, d)
+		}
 	} else {
 		d = h.b.authz.Policy().Decide(a.by, want)
+		h.compare(now, a.by, askedPublish, want, d)
 	}
 	if !d.Perhaps() {
 		h.count.Inc(metrics.PublishDenied)

@@ -133,6 +133,7 @@ func (h *Home) subscribe(now time.Time, r *resident, ask *mqtt.Subscription, id 
 		return rc, nil
 	}
 	d := h.b.authz.Policy().DecideSubscribe(&r.by, w.judged(), ask.QoS)
+	h.compareSubscribe(now, &r.by, w.judged(), ask.QoS, d)
 	if !d.Allow {
 		h.count.Inc(metrics.SubscribeDenied)
 		h.scratch.denial = h.b.log.Denied(now, &r.by, auth.Access{Action: auth.Subscribe, Topic: []byte(w.judged()), QoS: ask.QoS}, d.Rule)

@@ -74,6 +74,7 @@ func explainConnack(o *Options, a *mqtt.Connack) error {
 			"a ban for connecting too often ends by itself: keep one connection (redoubt pub -l), or leave out -i",
 		}
 	}
+	e.Help = append(whyRef(a.ReasonString), e.Help...)
 	if a.ServerReference != "" {
 		e.Details = append(e.Details, "it refers to the server "+quote(a.ServerReference))
 	}
@@ -96,6 +97,7 @@ func (c *Client) explainDisconnect(d *mqtt.Disconnect) error {
 			e.Help = []string{fmt.Sprintf("the server takes packets of at most %d bytes", limit)}
 		}
 	}
+	e.Help = append(whyRef(d.ReasonString), e.Help...)
 	if d.ServerReference != "" {
 		e.Details = append(e.Details, "it refers to the server "+quote(d.ServerReference))
 	}
@@ -181,7 +183,7 @@ func (c *Client) refusedPublish(topic string, a *mqtt.Ack) error {
 	e := &Error{Kind: KindPublishRefused, Reason: a.Reason, Details: serverSays(a.ReasonString)}
 	if a.Reason == mqtt.NotAuthorized {
 		e.What = "not authorized to publish to " + quote(topic)
-		e.Help = []string{c.aclTest("publish", topic)}
+		e.Help = append(whyRef(a.ReasonString), c.aclTest("publish", topic))
 		return e
 	}
 	e.What = fmt.Sprintf("the server refused the message to %s: %s (%s 0x%02X)", quote(topic), a.Reason, a.Type, byte(a.Reason))
@@ -203,7 +205,7 @@ func (c *Client) refusedSubscription(filter string, reason mqtt.ReasonCode, reas
 		}
 	case reason == mqtt.NotAuthorized:
 		e.What = "not authorized to subscribe to " + quote(filter)
-		e.Help = []string{c.aclTest("subscribe", filter)}
+		e.Help = append(whyRef(reasonString), c.aclTest("subscribe", filter))
 	default:
 		e.What = fmt.Sprintf("the server refused the subscription to %s: %s (SUBACK 0x%02X)", quote(filter), reason, byte(reason))
 	}

@@ -361,6 +361,12 @@ var connackErrors = []errorCase{
 	{"bad password, 5.0", func(t *testing.T) error {
 		return refusing(t, mqtt.V5, mqtt.Connack{Reason: mqtt.BadUserNameOrPassword, ReasonString: "see log entry 7f3a"}, withPassword)
 	}},
+	{"bad password, with a reference", func(t *testing.T) error {
+		return refusing(t, mqtt.V5, mqtt.Connack{Reason: mqtt.BadUserNameOrPassword, ReasonString: "the operator finds the reason by ref 7f3a09c2"}, withPassword)
+	}},
+	{"bad password, with a reference that is none", func(t *testing.T) error {
+		return refusing(t, mqtt.V5, mqtt.Connack{Reason: mqtt.BadUserNameOrPassword, ReasonString: "the operator finds the reason by ref $(rm x)"}, withPassword)
+	}},
 	{"bad password, 3.1.1", func(t *testing.T) error {
 		return refusing(t, mqtt.V311, mqtt.Connack{Reason: mqtt.BadUserNameOrPassword}, withPassword)
 	}},

@@ -17,6 +17,11 @@ type AuthzLookup struct {
 	StaleMax Duration `yaml:"stale_max"` // how long they count when they cannot be read
 }
 
+// ReportOnly is a policy that is tried beside the one in force.
+type ReportOnly struct {
+	RulesFile string `yaml:"rules_file"` // in the place of Authz.RulesFile; empty: none is tried
+}
+
 // Sources are the names that authz.order may have.
 func (a *Authz) Sources() []string { return append(slices.Clone(fixedSources), sorted(a.Lookup)...) }
 

@@ -309,7 +309,8 @@ type Authz struct {
 	Order      []string `yaml:"order"`       // names of sources of rules
 	DenyAction string   `yaml:"deny_action"` // DenyReply or DenyDisconnect
 
-	Lookup map[string]AuthzLookup `yaml:"lookup"`
+	ReportOnly ReportOnly             `yaml:"report_only"`
+	Lookup     map[string]AuthzLookup `yaml:"lookup"`
 }
 
 // ClientCertificates is what holds for certificates of clients on every listener.

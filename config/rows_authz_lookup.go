@@ -3,6 +3,11 @@ package config
 const fileAuthz = "who may do what is decided where it can be reviewed"
 
 var rowsAuthzLookup = []Row{
+	{Key: "authz.report_only", Kind: KindSection, Since: release,
+		Why: "Rules that are tried and decide nothing. redoubt acl diff shows what would be different."},
+	{Key: "authz.report_only.rules_file", Kind: KindPath, Default: `""`, Note: "none is tried",
+		Why:   "A rules file that takes the place of authz.rules_file in what is tried; the other sources of authz.order are the same. What the rules in force have to judge it judges, too, and what it would decide otherwise is counted and kept for redoubt acl diff. It has no effect on any client, and a file that cannot be read at the start is only reported.",
+		Since: release, Reload: Live, File: "the rules are a file themselves"},
 	{Key: "authz.lookup", Kind: KindNames, Default: "{}", Form: nameForm, Since: release,
 		Why: "Sources of rules in back ends, by name; authz.order names them, and one that it does not name is not asked. All rows of a client are read when it connects, and a source that cannot be asked refuses the client: what it would have denied is not known. docs/ops/backends.md has tables to copy."},
 	{Key: "authz.lookup.<name>.backend", Kind: KindName, Need: true,

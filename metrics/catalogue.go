@@ -119,6 +119,11 @@ var (
 	AuthnUnavailableTimeout   = authnUnavailable.of("reason", "timeout")
 	AuthnUnavailableBackend   = authnUnavailable.of("reason", "backend_error")
 
+	reportOnly         = family{"redoubt_report_only_differences_total", "Judgements that authz.report_only would have made otherwise. What is remembered of a client is judged once.", counter}
+	WouldDeny          = reportOnly.of("kind", "would_deny")
+	WouldAllow         = reportOnly.of("kind", "would_allow")
+	ReportOnlyFailures = count("redoubt_report_only_failures_total", "Judgements that authz.report_only could not make because of a bug; they have no effect.")
+
 	PublishDenied    = count("redoubt_publish_denied_total", "PUBLISH packets and wills the rules refused.")
 	SubscribeDenied  = count("redoubt_subscribe_denied_total", "Topic filters of SUBSCRIBE packets the rules refused.")
 	SubscribeRefused = count("redoubt_subscribe_refused_total", "Topic filters of SUBSCRIBE packets refused for their form, a limit, or because the entrance does not offer them.")

@@ -166,7 +166,9 @@ func (a *Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) 
 	r := a.userOf(req)
 	if a.cache.has(a.clock.Now(), r, req.Username, req.Password) {
 		a.hits.Add(1)
-		done(allowed(req, r))
+		res := allowed(req, r)
+		res.Cached = true
+		done(res)
 		return
 	}
 	refusal, out := a.queue.push(job{req, done})

@@ -40,6 +40,7 @@ const (
 type Program struct {
 	source  string
 	program cel.Program
+	blind   bool // it looks at nothing
 }
 
 // Compile reads a condition about a client that connects; it may use all of Input.
@@ -82,7 +83,7 @@ func compile(source string, in *environment) (*Program, error) {
 	if err != nil {
 		return nil, fmt.Errorf("is no condition: %w", err)
 	}
-	return &Program{source: source, program: program}, nil
+	return &Program{source: source, program: program, blind: blind(tree)}, nil
 }
 
 // inOneLine is what is wrong, without the picture of it.
@@ -120,6 +121,25 @@ func checkPatterns(tree *cel.Ast) (err error) {
 		}
 	}))
 	return err
+}
+
+// blind tells whether an expression names nothing that is known of a client.
+func blind(tree *cel.Ast) bool {
+	is := true
+	ast.PostOrderVisit(tree.NativeRep().Expr(), ast.NewExprVisitor(func(e ast.Expr) {
+		is = is && e.Kind() != ast.IdentKind
+	}))
+	return is
+}
+
+// Constant tells whether the condition is the same for everybody, and what it says then. One
+// that fails for everybody holds for a deny rule only, and is not called constant.
+func (p *Program) Constant() (holds, is bool) {
+	if !p.blind {
+		return false, false
+	}
+	holds, err := p.Eval(Input{})
+	return holds, err == nil
 }
 
 // String is the condition as written.

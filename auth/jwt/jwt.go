@@ -155,7 +155,9 @@ func (a *Authenticator) take(token []byte, req *auth.Request, done func(auth.Res
 	j := job{token: token, hash: sha256.Sum256(token), req: req, done: done}
 	now := a.s.Clock.Now()
 	if v := a.cache.find(now, j.hash); v != nil && (a.remote == nil || a.remote.keys(now) != nil) {
-		done(a.answer(now, v, req))
+		r := a.answer(now, v, req)
+		r.Cached = true
+		done(r)
 		return
 	}
 	if !a.push(j) {

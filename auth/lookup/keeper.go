@@ -176,6 +176,7 @@ func (p *pass) settle(at of, staleMax time.Duration, claims *auth.Claims, own au
 		case had < 0:
 			claims.Rules = append(claims.Rules, own)
 		case reflect.DeepEqual(claims.Rules[had].Rules, own.Rules):
+			claims.Rules[had].Read.Confirm(now)
 			return false
 		default:
 			claims.Rules[had] = own

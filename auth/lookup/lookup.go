@@ -94,7 +94,10 @@ func (a *Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) 
 	q.RowsMax = 2 // two are one too many, and worth saying so
 	key := a.rows.KeyOf(q)
 	if rows, ok := a.rows.Get(a.clock.Now(), key); ok {
-		a.judge(req, v, rows, done)
+		a.judge(req, v, rows, func(r auth.Result) {
+			r.Cached = true
+			done(r)
+		})
 		return
 	}
 	a.opt.Backend.Ask(req.Addr, q, func(rows []backend.Row, err error) {
@@ -136,7 +139,9 @@ func (a *Authenticator) judge(req *auth.Request, v *template.Values, rows []back
 	}
 	seen := a.verified.KeyOf(backend.Question{Text: acc.hash, Args: []string{acc.salt}, Secret: req.Password})
 	if _, ok := a.verified.Get(a.clock.Now(), seen); ok {
-		done(a.allowed(req, v, acc))
+		r := a.allowed(req, v, acc)
+		r.Cached = true
+		done(r)
 		return
 	}
 	stored, err := a.opt.Hash.Parse(acc.hash, acc.salt)

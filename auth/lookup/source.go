@@ -70,8 +70,11 @@ func (s *Source) load(by *auth.Principal, remembered bool, done func(auth.Own, e
 			done(auth.Own{}, err)
 			return
 		}
-		s.rows.Put(s.clock.Now(), key, rows)
-		done(s.compile(rows))
+		now := s.clock.Now()
+		s.rows.Put(now, key, rows)
+		own, err := s.compile(rows)
+		own.Read = auth.FreshAt(now)
+		done(own, err)
 	})
 }
 

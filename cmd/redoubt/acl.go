@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +17,7 @@ func aclCmd(g *globals) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(aclTestCmd(g), aclShowCmd(g), aclAddCmd(g), aclListCmd(g), aclDeleteCmd(g), aclRefreshCmd(g))
+	cmd.AddCommand(aclTestCmd(g), aclShowCmd(g), aclLintCmd(g), aclDiffCmd(g), aclSuggestCmd(g), aclAddCmd(g), aclListCmd(g), aclDeleteCmd(g), aclRefreshCmd(g))
 	return cmd
 }
 
@@ -102,32 +101,4 @@ func printVerdict(cmd *cobra.Command, g *globals, v *admin.AccessVerdict) error 
 	}
 	_, err := fmt.Fprint(out, text)
 	return err
-}
-
-func aclShowCmd(g *globals) *cobra.Command {
-	return &cobra.Command{
-		Use:   "show",
-		Short: "Show the rules in force, in the order they are judged",
-		Long:  "Shows the rules in force; the first that matches decides, and the last one denies everything.\n\n" + brokerHelp,
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, err := adminClient(g)
-			if err != nil {
-				return err
-			}
-			list, err := client.Rules(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if g.Output == "json" {
-				return writeConfigJSON(cmd.OutOrStdout(), list)
-			}
-			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 8, 2, ' ', 0)
-			fmt.Fprintln(w, "WHERE\tID\tRULE")
-			for _, r := range list.Data {
-				fmt.Fprintf(w, "%s\t%s\t%s\n", r.Where, r.ID, r.Text)
-			}
-			return w.Flush()
-		},
-	}
 }

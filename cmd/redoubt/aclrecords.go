@@ -50,8 +50,9 @@ func (n *node) openRules(c *config.Config, applied func(context.Context, store.S
 		return err
 	}
 	n.rules = ruling{s, make(chan struct{}, 1)}
-	n.govern(c, n.authz.Policy())
+	n.govern(c, n.authz.Policy(), n.firstCandidate(c))
 	s.OnChange(func(b *auth.Book) {
+		n.tried.Rules.SetBook(b)
 		n.authz.SetBook(b)
 		select {
 		case n.rules.changed <- struct{}{}:
@@ -61,22 +62,28 @@ func (n *node) openRules(c *config.Config, applied func(context.Context, store.S
 	return nil
 }
 
-// govern puts the sources of authz.order in force, with the rules that the file has now.
-func (n *node) govern(c *config.Config, file *auth.Policy) {
+// govern puts the sources of authz.order in force, with the rules that the file has now, and
+// has those of tried judged beside them; nil: none.
+func (n *node) govern(c *config.Config, file, tried *auth.Policy) {
 	n.rules.Hold(func(book *auth.Book) {
-		var order []auth.Source
-		for _, name := range c.Authz.Order {
-			s := auth.Source{Name: name}
-			switch name {
-			case auth.SourceRules:
-				s.Rules = file
-			case auth.SourceBuiltin:
-				s.Book = book
-			}
-			order = append(order, s)
-		}
-		n.authz.Swap(auth.Compose(order...))
+		n.try(c, tried, book)
+		n.authz.Swap(auth.Compose(sourcesOf(c, file, book)...))
 	})
+}
+
+// sourcesOf are the places of authz.order.
+func sourcesOf(c *config.Config, file *auth.Policy, book *auth.Book) (order []auth.Source) {
+	for _, name := range c.Authz.Order {
+		s := auth.Source{Name: name}
+		switch name {
+		case auth.SourceRules:
+			s.Rules = file
+		case auth.SourceBuiltin:
+			s.Book = book
+		}
+		order = append(order, s)
+	}
+	return order
 }
 
 // rejudgeEvery is how often at most all sessions are judged because built-in rules change:

@@ -79,6 +79,13 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	tried, err := candidateRules(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	if tried != nil {
+		changed = append(changed, fmt.Sprintf("rules that are tried: %d from %s", len(tried.Rules())-1, c.Authz.ReportOnly.RulesFile))
+	}
 	filed, err := readBans(c, n.clock.Now())
 	if err != nil {
 		return nil, nil, err
@@ -132,7 +139,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		moving.leave()
 		enforce()
 		n.enrol.apply(enrolling)
-		n.govern(c, policy)
+		n.govern(c, policy, tried)
 		for l, p := range certs {
 			l.certs.Store(p)
 			l.adopt()

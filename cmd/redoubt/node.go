@@ -117,6 +117,7 @@ type identity struct {
 	bans    *bans.Bans
 	tokens  *tokens.Revoked
 	rules   ruling
+	tried   *trying
 
 	sourcing sourcing
 }
@@ -166,7 +167,7 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 	if err != nil {
 		return nil, err
 	}
-	n.authz = auth.NewAuthorizer(policy)
+	n.authz, n.tried = auth.NewAuthorizer(policy), newTrying()
 	if err = harden.RefuseStart(c, clk); err != nil {
 		return nil, err
 	}
@@ -265,7 +266,7 @@ func (n *node) assemble() (err error) {
 		Delayed: n.delayed, Sys: n.sysTopics,
 		Durable: n.backing(),
 		Homes:   n.loops, Settings: brokerSettings(c, n.held), Index: router.New(), Retained: n.retained,
-		Authorizer: n.authz, Chains: chains, Log: n.audit, StillKnown: n.stillKnown, Bans: n.bans,
+		Authorizer: n.authz, Chains: chains, Log: n.audit, StillKnown: n.stillKnown, Bans: n.bans, Candidate: &n.tried.Candidate, Observer: &n.tried.observer,
 	})
 	n.broker.Report(n.metrics)
 	n.metrics.Gauge(metrics.MqueueBytes, n.held.Held)

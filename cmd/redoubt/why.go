@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strings"
 	"time"
 
@@ -48,8 +49,9 @@ func canICmd(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "can-i CLIENT publish|subscribe TOPIC",
 		Short: "Say yes or no: would a client be allowed to do something now",
-		Long: "The question of `redoubt why` for scripts: prints yes or no.\n" +
-			"Exit code 0: yes, 1: no.\n\n" + brokerHelp,
+		Long: "The question of `redoubt why` for scripts: prints yes or no, and unknown where there is no session of that client identifier, or\n" +
+			"several: then what it could do is not known. `redoubt acl test` asks the rules for somebody who has no session.\n" +
+			"Exit code 0: yes, 1: no, 2: unknown.\n\n" + brokerHelp,
 		Example: "  redoubt can-i pump-1 subscribe 'plant/+/valve' && echo fine",
 		Args:    cobra.ExactArgs(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -57,12 +59,25 @@ func canICmd(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return whyAccess(cmd, g, client, &q, args, false)
+			err = whyAccess(cmd, g, client, &q, args, false)
+			var p *admin.Problem
+			if errors.As(err, &p) && (p.Status == http.StatusNotFound || p.Status == http.StatusConflict) {
+				if g.Output != "json" {
+					fmt.Fprintln(cmd.OutOrStdout(), "unknown")
+				}
+				return unknown{err}
+			}
+			return err
 		},
 	}
 	whyFlags(cmd, &q)
 	return cmd
 }
+
+// unknown is the exit code of a question that nobody can answer.
+type unknown struct{ error }
+
+func (unknown) ExitCode() int { return 2 }
 
 func oneOrThree(_ *cobra.Command, args []string) error {
 	switch len(args) {
