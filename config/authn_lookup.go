@@ -60,11 +60,19 @@ func LookupQuery(kind, text string, bind bool) (lookup.Query, error) {
 	return nil, errors.New("is for a back end of a type that has no queries")
 }
 
+// RulesQuery is LookupQuery for a source of rules.
+func RulesQuery(kind, text string) (lookup.Query, error) {
+	if kind == BackendLDAP {
+		return lookup.LDAPRules(text)
+	}
+	return LookupQuery(kind, text, false)
+}
+
 // checkLookups judges authenticators that ask back ends.
 func (l *loader) checkLookups(c *Config) {
 	for _, name := range sorted(c.Authn.Lookup) {
 		a, key := c.Authn.Lookup[name], "authn.lookup."+name
-		l.checkQuery(c, key, a.Backend, a.Query, a.Method == LookupBinds)
+		l.checkQuery(c, key, a.Backend, a.Query, func(kind, text string) (lookup.Query, error) { return LookupQuery(kind, text, a.Method == LookupBinds) })
 		if b, exists := c.Backends[a.Backend]; exists && a.Method == LookupBinds && b.Type != "" && b.Type != BackendLDAP {
 			l.wrong(key+".method", quote(a.Method), "is for back ends of type ldap, which judge passwords themselves. Write hash.")
 		}
@@ -76,7 +84,7 @@ func (l *loader) checkLookups(c *Config) {
 }
 
 // checkQuery judges the query of an authenticator or a source at a back end.
-func (l *loader) checkQuery(c *Config, key, name, text string, bind bool) {
+func (l *loader) checkQuery(c *Config, key, name, text string, read func(kind, text string) (lookup.Query, error)) {
 	b, exists := c.Backends[name]
 	switch at := key + ".backend"; {
 	case l.problems.about(at):
@@ -99,7 +107,7 @@ func (l *loader) checkQuery(c *Config, key, name, text string, bind bool) {
 		l.wrong(key, "", "has no query.")
 		return
 	}
-	q, err := LookupQuery(b.Type, text, bind)
+	q, err := read(b.Type, text)
 	switch {
 	case err != nil:
 		l.wrong(at, "", "%v.", err)

@@ -8,7 +8,7 @@ var rowsAuthzLookup = []Row{
 	{Key: "authz.lookup.<name>.backend", Kind: KindName, Need: true,
 		Why: "Which of backends is asked.", Since: release, Reload: Live, File: fileAuthz},
 	{Key: "authz.lookup.<name>.query", Kind: KindString, Need: true, Pattern: queryPattern, Form: queryForm,
-		Why:   "What it is asked about a client: columns permission, action and topic, and, if there are, qos, retain and ipaddr; for Redis HGETALL of a hash whose fields are topic filters, with publish, subscribe or all. Rows are judged in their order, at most 100. One that is not understood makes all of them of no use, and the client is refused: it may have been a deny. ${username} and its like become parameters, so they stand without quotes.",
+		Why:   "What it is asked about a client: columns permission, action and topic, and, if there are, qos, retain and ipaddr; for Redis HGETALL of a hash whose fields are topic filters, with publish, subscribe or all; for a directory base?attributes?scope?filter with mqttPublishTopic, mqttSubscriptionTopic, mqttPubSubTopic and mqttAclRule, or attributes with publish:, subscribe:, all: or rule: before them. Rows are judged in their order, at most 100. One that is not understood makes all of them of no use, and the client is refused: it may have been a deny. ${username} and its like become parameters, so they stand without quotes.",
 		Since: release, Reload: Live, File: fileAuthz},
 	{Key: "authz.lookup.<name>.refresh", Kind: KindDuration, Default: "60s", Min: "1s", Max: "24h",
 		Why:   "How often the rules of who is connected are read again, spread over half of that time, at most 30 s. redoubt acl refresh and redoubt reload do it at once. What a client has subscribed to and may not any more ends.",

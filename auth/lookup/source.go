@@ -56,6 +56,9 @@ func (s *Source) load(by *auth.Principal, remembered bool, done func(auth.Own, e
 	}
 	q := s.opt.Query.Question(v)
 	q.RowsMax = auth.OwnMax
+	if _, ofEntry := s.opt.Query.(ldapRules); ofEntry {
+		q.RowsMax = 2 // two are one too many, and worth saying so
+	}
 	key := s.rows.KeyOf(q)
 	if rows, ok := s.rows.Get(s.clock.Now(), key); ok && remembered {
 		done(s.compile(rows))
@@ -74,8 +77,9 @@ func (s *Source) load(by *auth.Principal, remembered bool, done func(auth.Own, e
 // compile makes rules of rows. One that is not understood makes all of them of no use: it
 // may have been a deny.
 func (s *Source) compile(rows []backend.Row) (auth.Own, error) {
-	if byTopic, ok := s.opt.Query.(redisQuery); ok && byTopic.command == "HGETALL" {
-		rows = rowsOfTopics(rows)
+	rows, err := s.rules(rows)
+	if err != nil {
+		return auth.Own{}, fmt.Errorf("%s: %w", s.opt.Name, err)
 	}
 	specs := make([]auth.RuleSpec, len(rows))
 	for i, row := range rows {
@@ -96,6 +100,25 @@ func (s *Source) compile(rows []backend.Row) (auth.Own, error) {
 		return auth.Own{}, fmt.Errorf("%s: %w", s.opt.Name, err)
 	}
 	return own, nil
+}
+
+// rules are the rows with one rule in each, where a back end keeps them in another shape.
+func (s *Source) rules(rows []backend.Row) ([]backend.Row, error) {
+	switch q := s.opt.Query.(type) {
+	case redisQuery:
+		if q.command == "HGETALL" {
+			return rowsOfTopics(rows), nil
+		}
+	case ldapRules:
+		switch len(rows) {
+		case 0:
+			return nil, nil
+		case 1:
+			return rowsOfEntry(rows[0])
+		}
+		return nil, errTwoEntries
+	}
+	return rows, nil
 }
 
 // Columns of a rule.
