@@ -187,7 +187,7 @@ func TestRulesInADirectory(t *testing.T) {
 	if own, err := rules("(|(uid=${username})(uid=a*)(uid=r*)(uid=o*))", "ann"); backend.KindOf(err) != backend.Excess {
 		t.Error("many entries: ", own, err)
 	}
-	if own, err := rules("(uid=${username})", "large"); backend.KindOf(err) != backend.Excess || !strings.Contains(err.Error(), "longer than") {
+	if own, err := rules("(uid=${username})", "large"); backend.KindOf(err) != backend.Excess || !strings.Contains(err.Error(), "longer than 2097152") {
 		t.Error("more than anybody has: ", own, err)
 	}
 	if own, err := rules("(uid=${username})", "ann"); err != nil || len(own.Rules) != 3 {
