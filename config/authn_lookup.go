@@ -10,6 +10,7 @@ import (
 
 // Lookup is an authenticator that compares passwords with what a back end has.
 type Lookup struct {
+	When    string      `yaml:"when"`    // a condition; empty: always
 	Backend string      `yaml:"backend"` // key of Config.Backends
 	Query   string      `yaml:"query"`   // LookupQuery takes it
 	Method  string      `yaml:"method"`  // LookupHashes or LookupBinds

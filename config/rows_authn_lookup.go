@@ -9,6 +9,7 @@ const (
 var rowsLookup = []Row{
 	{Key: "authn.lookup", Kind: KindNames, Default: "{}", Form: nameForm, Since: release,
 		Why: "Authenticators that compare the password of a client with the hash in a row of a back end, by name; authn.chains names them. No row: the next one is asked. A wrong password ends the chain; a back end that cannot be asked refuses the client."},
+	whenRow("authn.lookup.<name>"),
 	{Key: "authn.lookup.<name>.backend", Kind: KindName, Need: true,
 		Why: "Which of backends is asked.", Since: release, Reload: NewConnections, File: fileAuthn},
 	{Key: "authn.lookup.<name>.query", Kind: KindString, Need: true, Pattern: queryPattern, Form: queryForm,

@@ -11,7 +11,7 @@ import (
 
 // asked is an authenticator that configuration has by name.
 type asked struct {
-	auth.Link
+	auth.Authenticator
 	conf  any    // what it was made from: one whose section is the same stays, with what it knows
 	close func() // nil: nothing to end
 }
@@ -21,7 +21,8 @@ type asked struct {
 type asking struct {
 	n    *node
 	next map[string]*asked
-	made []*asked // of these, those that the configuration in force does not have
+	when map[string]func(*auth.Request) (bool, error) // who is about only some clients
+	made []*asked                                     // of these, those that the configuration in force does not have
 }
 
 // authenticatorOf answers the section of an authenticator and how it is made; conf nil: its
@@ -29,20 +30,21 @@ type asking struct {
 func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, make func() (*asked, error), err error) {
 	switch kind {
 	case x509.Name:
-		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: x509.Authenticator{}}}, nil }, nil
+		return nil, func() (*asked, error) { return &asked{Authenticator: x509.Authenticator{}}, nil }, nil
 	case "scram":
 		return n.scramOf(c)
 	case "builtin":
-		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: n.builtin}}, nil }, nil
+		return nil, func() (*asked, error) { return &asked{Authenticator: n.builtin}, nil }, nil
 	case "jwt":
 		return n.jwtAuthenticator(c, name)
 	case "lookup":
 		return n.lookupOf(c, name)
 	case "cinfo":
 		conf := c.Authn.CInfo[name]
+		conf.When = "" // is the chain's
 		return conf, func() (*asked, error) {
 			a, err := conf.Make(name)
-			return &asked{Link: auth.Link{Authenticator: a}}, err
+			return &asked{Authenticator: a}, err
 		}, nil
 	}
 	return nil, nil, fmt.Errorf("authn.%s.%s: there is no authenticator of that type", kind, name)
@@ -50,7 +52,7 @@ func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, m
 
 // prepareAuthenticators makes the authenticators of c that are not in force already.
 func (n *node) prepareAuthenticators(c *config.Config) (a *asking, err error) {
-	a = &asking{n: n, next: map[string]*asked{}}
+	a = &asking{n: n, next: map[string]*asked{}, when: map[string]func(*auth.Request) (bool, error){}}
 	defer func() {
 		if err != nil {
 			a.undo()
@@ -67,6 +69,9 @@ func (n *node) prepareAuthenticators(c *config.Config) (a *asking, err error) {
 		conf, make, err := n.authenticatorOf(c, kind, name)
 		if err != nil {
 			return a, err
+		}
+		if a.when[name], err = c.Authn.Condition(kind, name); err != nil {
+			return a, fmt.Errorf("%s.when: %w", config.SectionOf(kind, name), err)
 		}
 		if old := n.asked[name]; old != nil && reflect.DeepEqual(old.conf, conf) {
 			a.next[name] = old
@@ -106,7 +111,7 @@ func (a *asking) enter(c *config.Config) (chains map[string]*auth.Chain, leave f
 	a.n.enterSources(c)
 	leaveBackends := a.n.enterBackends()
 	a.n.users.SetSCRAM(scramSettings(c))
-	return a.n.chains(c), func() {
+	return a.n.chains(c, a.when), func() {
 		defer leaveBackends()
 		for name, one := range old {
 			if a.next[name] != one {
@@ -131,12 +136,12 @@ func (n *node) endAuthenticators() {
 }
 
 // chains are who asks the clients of each listener who they are, by listener.
-func (n *node) chains(c *config.Config) map[string]*auth.Chain {
+func (n *node) chains(c *config.Config, when map[string]func(*auth.Request) (bool, error)) map[string]*auth.Chain {
 	chains, loaders := make(map[string]*auth.Chain, len(c.Listeners)), n.loaders()
 	for name, ln := range c.Listeners {
 		var links []auth.Link
 		for _, link := range c.Authn.Chains[ln.Authn] {
-			links = append(links, n.asked[link].Link)
+			links = append(links, auth.Link{Authenticator: n.asked[link].Authenticator, When: when[link]})
 		}
 		chains[name] = auth.NewChainOf(links...).Sourced(loaders...)
 	}

@@ -6,7 +6,6 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/jwt"
 	"github.com/redoubtmq/redoubt/config"
 )
@@ -41,7 +40,7 @@ func (n *node) jwtAuthenticator(c *config.Config, name string) (conf any, make f
 		if err != nil {
 			return nil, err
 		}
-		return &asked{Link: auth.Link{Authenticator: a}, close: a.Close}, nil
+		return &asked{Authenticator: a, close: a.Close}, nil
 	}, nil
 }
 

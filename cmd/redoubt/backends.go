@@ -16,7 +16,6 @@ import (
 
 	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/alarm"
-	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/lookup"
 	"github.com/redoubtmq/redoubt/backend"
 	"github.com/redoubtmq/redoubt/backend/ldap"
@@ -242,8 +241,9 @@ func (n *node) lookupOf(c *config.Config, name string) (conf any, make func() (*
 		Name: name, Backend: at.Backend, Query: query, Hash: section.Hash.Spec(), Hashers: n.askable.hashers,
 		Cache: backend.CacheOptions{Entries: section.Cache.Entries, Positive: section.Cache.Positive.Std(), Negative: section.Cache.Negative.Std()},
 	}
+	section.When = "" // is the chain's
 	return lookupConf{section, at.number}, func() (*asked, error) {
-		return &asked{Link: auth.Link{Authenticator: lookup.New(opt, n.clock)}}, nil
+		return &asked{Authenticator: lookup.New(opt, n.clock)}, nil
 	}, nil
 }
 
