@@ -95,6 +95,7 @@ func (a *asking) undo() {
 	for _, one := range a.made {
 		one.end()
 	}
+	a.n.keepKeySetAlarms(a.n.asked)
 	a.n.undoBackends()
 }
 
@@ -118,6 +119,7 @@ func (a *asking) enter(c *config.Config) (chains map[string]*auth.Chain, leave f
 				one.end()
 			}
 		}
+		a.n.keepKeySetAlarms(a.next)
 	}
 }
 
@@ -137,13 +139,13 @@ func (n *node) endAuthenticators() {
 
 // chains are who asks the clients of each listener who they are, by listener.
 func (n *node) chains(c *config.Config, when map[string]func(*auth.Request) (bool, error)) map[string]*auth.Chain {
-	chains, loaders := make(map[string]*auth.Chain, len(c.Listeners)), n.loaders()
+	chains, loaders, saw := make(map[string]*auth.Chain, len(c.Listeners)), n.loaders(), n.countAnswers(c)
 	for name, ln := range c.Listeners {
 		var links []auth.Link
 		for _, link := range c.Authn.Chains[ln.Authn] {
 			links = append(links, auth.Link{Authenticator: n.asked[link].Authenticator, When: when[link]})
 		}
-		chains[name] = auth.NewChainOf(links...).Sourced(loaders...)
+		chains[name] = auth.NewChainOf(links...).Sourced(loaders...).Observed(n.clock, saw)
 	}
 	return chains
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"log/slog"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -87,8 +88,24 @@ func TestConditionsOfAuthenticators(t *testing.T) {
 			t.Errorf("%v: %s, want %s", who, got, want)
 		}
 	}
+	n.reportAnswers()
+	page := httptest.NewRecorder()
+	n.metrics.Handler().ServeHTTP(page, httptest.NewRequest("GET", "/metrics", nil))
+	for _, want := range []string{`{authenticator="gate",outcome="allow"} 1`, `{authenticator="gate",outcome="deny"} 1`, `{authenticator="late",outcome="deny"} 2`, `{authenticator="late",outcome="ignore"} 0`,
+		`redoubt_authn_answer_seconds_bucket{authenticator="gate",le="+Inf"} 2`, `redoubt_authn_answer_seconds_bucket{authenticator="users",le="+Inf"} 0`} {
+		if !strings.Contains(page.Body.String(), want) {
+			t.Errorf("there is no %s", want)
+		}
+	}
+	if strings.Contains(page.Body.String(), `authenticator="x509"`) {
+		t.Error("who no listener asks has series")
+	}
+	n.alarms.Raise(n.clock.Now(), alarm.KeySetUnavailable, "gone", "it cannot be read")
 	gate, users := n.asked["gate"].Authenticator, n.asked["users"].Authenticator
 	enter("false", "username == 'ann'")
+	if n.alarms.Count(alarm.KeySetUnavailable) != 0 {
+		t.Error("an alarm about an authenticator that is gone lasts")
+	}
 	if n.asked["gate"].Authenticator != gate || n.asked["users"].Authenticator != users {
 		t.Error("an authenticator is another one because of its condition")
 	}

@@ -118,7 +118,8 @@ type identity struct {
 	tokens  *tokens.Revoked
 	rules   ruling
 
-	sourcing sourcing
+	sourcing  sourcing
+	answering answering
 }
 
 // door is a listener with what a reload may exchange.
@@ -249,6 +250,7 @@ func (n *node) assemble() (err error) {
 		return err
 	}
 	n.reportBackends()
+	n.reportAnswers()
 	asking, err := n.prepareAuthenticators(c)
 	if err != nil {
 		return err
