@@ -46,7 +46,7 @@ type system struct {
 	garbage [][]byte
 }
 
-var systems = []*system{postgresSystem, mariaSystem, redisSystem, ldapSystem, starttlsSystem}
+var systems = []*system{postgresSystem, mariaSystem, redisSystem, ldapSystem, starttlsSystem, mongoSystem}
 
 // each runs fn for every system.
 func each(t *testing.T, fn func(t *testing.T, s *system)) {

@@ -57,14 +57,19 @@ func LookupQuery(kind, text string, bind bool) (lookup.Query, error) {
 		return lookup.Redis(text)
 	case BackendLDAP:
 		return lookup.LDAP(text, bind)
+	case BackendMongoDB:
+		return lookup.Mongo(text)
 	}
 	return nil, errors.New("is for a back end of a type that has no queries")
 }
 
 // RulesQuery is LookupQuery for a source of rules.
 func RulesQuery(kind, text string) (lookup.Query, error) {
-	if kind == BackendLDAP {
+	switch kind {
+	case BackendLDAP:
 		return lookup.LDAPRules(text)
+	case BackendMongoDB:
+		return lookup.MongoRules(text)
 	}
 	return LookupQuery(kind, text, false)
 }

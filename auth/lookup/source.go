@@ -109,6 +109,18 @@ func (s *Source) rules(rows []backend.Row) ([]backend.Row, error) {
 		if q.command == "HGETALL" {
 			return rowsOfTopics(rows), nil
 		}
+	case mongoRules:
+		var out []backend.Row
+		for i, row := range rows {
+			of, err := spread(row)
+			if err != nil {
+				return nil, fmt.Errorf("document %d %w", i+1, err)
+			}
+			if out = append(out, of...); len(out) > auth.OwnMax {
+				return nil, fmt.Errorf("the documents have more than %d rules", auth.OwnMax)
+			}
+		}
+		return out, nil
 	case ldapRules:
 		switch len(rows) {
 		case 0:

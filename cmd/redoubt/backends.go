@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,6 +20,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth/lookup"
 	"github.com/redoubtmq/redoubt/backend"
 	"github.com/redoubtmq/redoubt/backend/ldap"
+	"github.com/redoubtmq/redoubt/backend/mongodb"
 	"github.com/redoubtmq/redoubt/backend/mysql"
 	"github.com/redoubtmq/redoubt/backend/postgresql"
 	"github.com/redoubtmq/redoubt/backend/redis"
@@ -99,6 +101,8 @@ func (n *node) openBackend(name string, c config.Backend, secured *tls.Config) *
 		d = redis.New(redis.Options{Servers: servers, Database: db, Username: c.Username, Password: passwordLine(c.Password), TLS: secured}, n.clock)
 	case config.BackendLDAP:
 		d = ldap.New(ldap.Options{Servers: servers, Username: c.Username, Password: passwordLine(c.Password), TLS: secured, StartTLS: c.TLS.Mode == config.BackendTLSStart}, n.clock)
+	case config.BackendMongoDB:
+		d = mongodb.New(mongodb.Options{Servers: servers, Database: c.Database, Username: c.Username, Source: cmp.Or(c.Source, "admin"), Password: passwordLine(c.Password), TLS: secured}, n.clock)
 	default:
 		panic("BUG: a back end of type " + c.Type)
 	}
