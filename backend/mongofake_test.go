@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"path/filepath"
 	"reflect"
 	"sync"
 	"testing"
@@ -308,22 +307,23 @@ func matches(d, filter bson.D) bool {
 
 var (
 	mongoOnce sync.Once
-	mongo     *fakeMongo
+	mongoPair tls.Certificate
+	mongo     *fakeMongo // nil: the test has none yet
 )
 
-// startMongo is the one that all tests share.
+// startMongo starts one for this test.
 func startMongo(t *testing.T) string {
 	mongoOnce.Do(func() {
 		dir := folder(t, "mongodb")
 		cert, key, _ := certified(t, dir)
-		pair, err := tls.LoadX509KeyPair(filepath.Clean(cert), filepath.Clean(key))
-		if err != nil {
+		var err error
+		if mongoPair, err = tls.LoadX509KeyPair(cert, key); err != nil {
 			t.Fatal(err)
 		}
-		mongo = newFakeMongo(t, &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12})
-		real.mu.Lock()
-		real.stop = append(real.stop, mongo.stop)
-		real.mu.Unlock()
+	})
+	if mongo == nil {
+		mongo = newFakeMongo(t, &tls.Config{Certificates: []tls.Certificate{mongoPair}, MinVersion: tls.VersionTLS12})
+		t.Cleanup(func() { mongo.stop(); mongo = nil })
 		user := func(name string, superuser any) bson.D {
 			return bson.D{{Key: "_id", Value: bson.NewObjectID()}, {Key: "username", Value: name}, {Key: "password_hash", Value: annHash}, {Key: "salt", Value: "salty"}, {Key: "admin", Value: superuser}, {Key: "site", Value: "hall 1"}}
 		}
@@ -343,6 +343,6 @@ func startMongo(t *testing.T) string {
 				rule("permission", "allow", "action", "subscribe", "topics", bson.A{"down/#"}, "retain", nil),
 			}
 		})
-	})
+	}
 	return mongo.Addr().String()
 }

@@ -291,6 +291,9 @@ func TestDownInAStorm(t *testing.T) {
 			if most > before+40 { // a question whose time is over has one that hangs up
 				t.Errorf("%s: %d goroutines more", name, most-before)
 			}
+			if n := strings.Count(b.Stats().Why, address); name == "gone" && n != 1 {
+				t.Errorf("the address stands %d times in %q", n, b.Stats().Why)
+			}
 			if !b.Stats().Open {
 				t.Errorf("%s: the breaker is closed: %+v", name, b.Stats())
 			}
