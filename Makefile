@@ -19,7 +19,7 @@ TESTSUM    := bin/testsum
 # says why and builds the broker with the same flags.
 RACE := -race $(foreach pkg,golang.org/x/crypto/argon2 crypto/internal/fips140/mlkem crypto/internal/fips140/edwards25519/field,-gcflags=$(pkg)=-race=false)
 
-# Package test is mostly waiting: it begins first, beside all the others. Those of its
+# Package test is mostly waiting: it begins first, beside two others. Those of its
 # tests that judge how long a bystander waits, or must write much in a time, have the
 # machine to themselves afterwards.
 ALONE := ^Test(RevocationMatrix|QueueAttackRows|RightsAttackRows|SessionAttackRows|TopicAttackRows|RescuedMessagesSurviveKills|AFullStoreRefusesAndRecovers)$$
@@ -59,9 +59,9 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   $(TESTSUM) step vet go vet ./...; \
 	   $(TESTSUM) step build go build $(RACE) -o bin/watched/redoubt ./cmd/redoubt; \
 	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt GORACE=atexit_sleep_ms=20; \
-	   $(TESTSUM) stream race go test -json $(RACE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' ./test ./...; \
+	   $(TESTSUM) stream race go test -p 3 -json $(RACE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' ./test ./...; \
 	   $(TESTSUM) stream alone go test -json $(RACE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
-	   $(TESTSUM) stream unwatched go test -json -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
+	   $(TESTSUM) stream unwatched go test -json -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
 	   $(TESTSUM) stream quic go test -json -vet=off -count=1 -timeout 5m -run "^($(QUIC))$$/^QUIC$$" ./conn; \
 	 } | $(TESTSUM)
 

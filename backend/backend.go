@@ -31,7 +31,8 @@ type Question struct {
 	Text string
 	// Args are what fills the places, in order, as it came from clients.
 	Args []string
-	// Secret is a password that the back end itself is to judge; empty: none.
+	// Secret is a password that the back end itself is to judge, or a text that has one in
+	// it; empty: none.
 	Secret secret.Value
 	// RowsMax is how many rows the answer may have; one more is Excess.
 	RowsMax int

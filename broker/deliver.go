@@ -10,6 +10,9 @@ import (
 	"github.com/redoubtmq/redoubt/session"
 )
 
+// broadMin is from how many subscriptions on a message is for many.
+const broadMin = 64
+
 // fan gives f to every session in h.matches: at once to those that live here, by
 // the lanes to the others. settled is false when one of the lanes is blocked.
 func (h *Home) fan(now time.Time, a author, f *mqtt.Frame) (settled bool) {
@@ -25,6 +28,11 @@ func (h *Home) fan(now time.Time, a author, f *mqtt.Frame) (settled bool) {
 		})
 	}
 	settled = true
+	broad := len(subs) >= broadMin
+	if broad {
+		h.wire.Broad(true)
+		defer h.wire.Broad(false)
+	}
 	for len(subs) > 0 {
 		n := 1
 		for n < len(subs) && subs[n].Ref == subs[0].Ref {
@@ -44,6 +52,7 @@ func (h *Home) fan(now time.Time, a author, f *mqtt.Frame) (settled bool) {
 		}
 		self := to.Home == h.id && to.Slot == a.ref.Slot && to.Gen == a.ref.Gen
 		if w, any := merge(subs[:n], f, self); any && !(a.logged && w.durable && w.qos > 0) { // those come from the log
+			w.broad = broad
 			if to.Home == h.id {
 				h.deliver(now, to, f, w)
 			} else {

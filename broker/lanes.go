@@ -83,10 +83,18 @@ func (h *Home) shed(b *Batch) {
 
 // Receive delivers a batch from another home.
 func (h *Home) Receive(now time.Time, b *Batch) {
+	broad := false
 	for i := range b.items {
 		it := &b.items[i]
+		if it.want.broad != broad {
+			broad = !broad
+			h.wire.Broad(broad)
+		}
 		h.deliver(now, it.to, it.frame, it.want)
 		it.frame.Release()
+	}
+	if broad {
+		h.wire.Broad(false)
 	}
 	clear(b.items)
 	b.items, b.bytes = b.items[:0], 0

@@ -66,6 +66,7 @@ func (w *fakeWire) Close(c ConnRef, say *mqtt.Disconnect, _ Cause) {
 
 func (w *fakeWire) Resume(c ConnRef) { delete(w.paused, c) }
 func (w *fakeWire) Again()           { w.asked++ }
+func (w *fakeWire) Broad(bool)       {}
 
 func (w *fakeWire) Pause(c ConnRef, until time.Time) {
 	w.until[c] = until

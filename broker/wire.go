@@ -31,6 +31,9 @@ type Wire interface {
 	Forward(home int, batch *Batch) bool
 	// Holds is what the connection itself keeps; the zero Holding where it has gone.
 	Holds(c ConnRef) Holding
+	// Broad tells whether what is sent from now on is one message for many connections:
+	// each has it when others had their turns, too. It is false at first.
+	Broad(on bool)
 	// Again asks for another turn soon, without waiting for input.
 	Again()
 	// Post runs fn on the loop's goroutine, in the order of the calls. It is the only
@@ -125,6 +128,7 @@ type want struct {
 	retain bool  // Retain As Published
 	check  bool  // judge the delivery
 
+	broad    bool // it is one of many
 	durable  bool // one of them is served by the log
 	promised bool // the member has room for it
 }

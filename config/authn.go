@@ -10,6 +10,7 @@ type Authn struct {
 	JWT    map[string]JWTAuthenticator   `yaml:"jwt"`
 	CInfo  map[string]CInfoAuthenticator `yaml:"cinfo"`
 	Lookup map[string]Lookup             `yaml:"lookup"`
+	HTTP   map[string]HTTPAuthenticator  `yaml:"http"`
 }
 
 // Authenticators are all authenticators there are by name, with the type of each, and the
@@ -23,6 +24,7 @@ func (a *Authn) Authenticators() (types, twice map[string]string) {
 		{"jwt", sorted(a.JWT)},
 		{"cinfo", sorted(a.CInfo)},
 		{"lookup", sorted(a.Lookup)},
+		{"http", sorted(a.HTTP)},
 	} {
 		for _, name := range of.names {
 			if types[name] != "" {

@@ -59,6 +59,8 @@ func LookupQuery(kind, text string, bind bool) (lookup.Query, error) {
 		return lookup.LDAP(text, bind)
 	case BackendMongoDB:
 		return lookup.Mongo(text)
+	case BackendHTTP:
+		return rulesCall(text)
 	}
 	return nil, errors.New("is for a back end of a type that has no queries")
 }
@@ -78,6 +80,10 @@ func RulesQuery(kind, text string) (lookup.Query, error) {
 func (l *loader) checkLookups(c *Config) {
 	for _, name := range sorted(c.Authn.Lookup) {
 		a, key := c.Authn.Lookup[name], "authn.lookup."+name
+		if b := c.Backends[a.Backend]; b.Type == BackendHTTP {
+			l.wrong(key+".backend", quote(a.Backend), "is of type http, which judges passwords itself. Describe the authenticator in authn.http.")
+			continue
+		}
 		l.checkQuery(c, key, a.Backend, a.Query, func(kind, text string) (lookup.Query, error) { return LookupQuery(kind, text, a.Method == LookupBinds) })
 		if b, exists := c.Backends[a.Backend]; exists && a.Method == LookupBinds && b.Type != "" && b.Type != BackendLDAP {
 			l.wrong(key+".method", quote(a.Method), "is for back ends of type ldap, which judge passwords themselves. Write hash.")
@@ -89,22 +95,29 @@ func (l *loader) checkLookups(c *Config) {
 	}
 }
 
-// checkQuery judges the query of an authenticator or a source at a back end.
-func (l *loader) checkQuery(c *Config, key, name, text string, read func(kind, text string) (lookup.Query, error)) {
-	b, exists := c.Backends[name]
+// checkBackendName tells whether there is the back end that somebody at key asks.
+func (l *loader) checkBackendName(c *Config, key, name string) bool {
+	_, exists := c.Backends[name]
 	switch at := key + ".backend"; {
 	case l.problems.about(at):
-		return
 	case name == "":
 		l.wrong(key, "", "has no backend. Write the name of one of backends.")
-		return
 	case !exists && len(c.Backends) == 0:
 		l.wrong(at, quote(name), "is no back end: there are none. Describe it in backends.")
-		return
 	case !exists:
 		l.wrong(at, quote(name), "is no back end. There is %s.", oneOf(sorted(c.Backends)))
+	default:
+		return true
+	}
+	return false
+}
+
+// checkQuery judges the query of an authenticator or a source at a back end.
+func (l *loader) checkQuery(c *Config, key, name, text string, read func(kind, text string) (lookup.Query, error)) {
+	if !l.checkBackendName(c, key, name) {
 		return
 	}
+	b := c.Backends[name]
 	at := key + ".query"
 	if l.problems.about(at) || b.Type == "" {
 		return

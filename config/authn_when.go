@@ -24,6 +24,8 @@ func (a *Authn) When(kind, name string) string {
 		return a.SCRAM.When
 	case "jwt":
 		return a.JWT[name].When
+	case "http":
+		return a.HTTP[name].When
 	case "cinfo":
 		return a.CInfo[name].When
 	case "lookup":

@@ -13,21 +13,24 @@ const (
 	BackendRedis      = "redis"
 	BackendLDAP       = "ldap"
 	BackendMongoDB    = "mongodb"
+	BackendHTTP       = "http"
 )
 
 // Backend is a server, or several that are the same, that is asked about clients.
 type Backend struct {
-	Type     string         `yaml:"type"`
-	Servers  []string       `yaml:"servers"`  // backend.ParseServer takes each
-	Database string         `yaml:"database"` // of Redis a number
-	Username string         `yaml:"username"`
-	Source   string         `yaml:"auth_source"` // of BackendMongoDB: the database that has the user
-	Password Secret         `yaml:"password"`    // the zero Secret: none
-	TLS      BackendTLS     `yaml:"tls"`
-	Pool     int            `yaml:"pool"` // connections
-	Timeout  Duration       `yaml:"timeout"`
-	Queue    int            `yaml:"queue"`
-	Breaker  BackendBreaker `yaml:"breaker"`
+	Type     string          `yaml:"type"`
+	Servers  []string        `yaml:"servers"`  // backend.ParseServer takes each
+	URL      string          `yaml:"url"`      // of BackendHTTP, in place of Servers; ServiceURL takes it
+	Headers  []BackendHeader `yaml:"headers"`  // of BackendHTTP
+	Database string          `yaml:"database"` // of Redis a number
+	Username string          `yaml:"username"`
+	Source   string          `yaml:"auth_source"` // of BackendMongoDB: the database that has the user
+	Password Secret          `yaml:"password"`    // the zero Secret: none
+	TLS      BackendTLS      `yaml:"tls"`
+	Pool     int             `yaml:"pool"` // connections
+	Timeout  Duration        `yaml:"timeout"`
+	Queue    int             `yaml:"queue"`
+	Breaker  BackendBreaker  `yaml:"breaker"`
 }
 
 // Whether what is said to a back end is encrypted.
@@ -54,6 +57,12 @@ type BackendBreaker struct {
 
 // BackendServers are those of Servers, in order.
 func (b *Backend) BackendServers() (list []backend.Server) {
+	if b.Type == BackendHTTP {
+		if s, _, _, err := b.ServiceURL(); err == nil {
+			list = append(list, s)
+		}
+		return list
+	}
 	for _, text := range b.Servers {
 		if s, err := backend.ParseServer(text); err == nil { // check has judged it
 			list = append(list, s)
@@ -92,6 +101,7 @@ func (l *loader) checkBackends(c *Config) {
 			l.wrong(key, "", "has no type. A back end needs one: %s.", rowOf["backends.<name>.type"].Range())
 			continue
 		}
+		l.checkService(&b, key)
 		l.checkServers(&b, key)
 		l.checkBackendLogin(&b, key)
 		if b.Timeout >= c.Limits.ConnectDeadline && !l.problems.about(key+".timeout") {
@@ -114,7 +124,7 @@ func (l *loader) checkServers(b *Backend, key string) {
 	if l.problems.about(at) {
 		return
 	}
-	if len(b.Servers) == 0 {
+	if len(b.Servers) == 0 && b.Type != BackendHTTP {
 		l.wrong(key, "", `has no servers. Write one, such as ["127.0.0.1:5432"].`)
 	}
 	for _, text := range b.Servers {

@@ -17,6 +17,7 @@ func (l *loader) check(c *Config) {
 	l.checkChains(c)
 	l.checkJWT(c)
 	l.checkCInfo(c)
+	l.checkHTTP(c)
 	l.checkWhen(c)
 	l.checkOrder(c)
 	l.checkLimits(c)
@@ -27,6 +28,7 @@ func (l *loader) check(c *Config) {
 	l.checkEnroll(c)
 	l.checkSocket(c)
 	l.checkWaivers(c)
+	l.checkUnused(c)
 }
 
 // wrong records a problem where key was written; if it was not, at key's
@@ -169,7 +171,7 @@ func (l *loader) checkChains(c *Config) {
 		}
 		for _, a := range c.Authn.Chains[name] {
 			if types[a] == "" {
-				l.wrong(key, quote(a), "is no authenticator. Write %s, or describe it in authn.lookup, authn.jwt or authn.cinfo.", oneOf(sorted(types)))
+				l.wrong(key, quote(a), "is no authenticator. Write %s, or describe it in authn.lookup, authn.http, authn.jwt or authn.cinfo.", oneOf(sorted(types)))
 			}
 		}
 	}

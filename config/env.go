@@ -148,6 +148,8 @@ func spelled(c *Config, pattern, part string) string {
 		names = sorted(c.Authn.JWT)
 	case "authn.lookup":
 		names = sorted(c.Authn.Lookup)
+	case "authn.http":
+		names = sorted(c.Authn.HTTP)
 	case "authn.cinfo":
 		names = sorted(c.Authn.CInfo)
 	case "authz.lookup":

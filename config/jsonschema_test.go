@@ -85,7 +85,7 @@ func TestJSONSchemaAgreesWithTheLoader(t *testing.T) {
 		"limits: {packet_bytes: 2097152, connections_total: 5000}",
 		"listeners: {edge-1: {protocol: mqtts, bind: ['[::1]:8884'], tls: {certificates: [{cert: a, key: file:b}, {cert: a, key: credential:c}]}}}",
 		"metrics: {bind: [':1']}\nwaivers: [{id: P1.4, scope: metrics, reason: behind a firewall, owner: ops, expires: 2026-12-31}]",
-		"authn: {chains: {other: [builtin]}}",
+		"authn: {chains: {other: [builtin]}}\nlisteners: {mqtts: {authn: other}}",
 		"listeners: {mqtts: {mountpoint: 't/${username}/', mqtt: {max_qos: 1, retain: false}}}",
 		"mqtt: {rewrite: [{action: all, source: 'a/#', re: 'a/(.*)', dest: 'b/$1'}], auto_subscribe: [{topic: 'a/${clientid}', qos: 1}], sys_interval: 0s}",
 	}

@@ -181,7 +181,7 @@ func (p *epoller) stop() {
 }
 
 // acceptsPerTurn bounds what a storm of connections takes of a turn.
-const acceptsPerTurn = 64
+const acceptsPerTurn = 16
 
 func (p *epoller) accept(in *entrance) {
 	for range acceptsPerTurn {

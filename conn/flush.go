@@ -11,7 +11,8 @@ import (
 
 // flush gives the socket what it will take, once a turn.
 func (l *Loop) flush(c *Conn) {
-	c.out.dirty = false
+	broad := c.out.broad
+	c.out.dirty, c.out.broad = false, false
 	if c.stage == gone || c.out.writing {
 		return
 	}
@@ -24,7 +25,11 @@ func (l *Loop) flush(c *Conn) {
 		}
 		if !c.out.writing && !c.out.empty() { // the rest has its turn when others had theirs
 			c.out.dirty = true
-			l.later = append(l.later, c)
+			if c.out.broad = broad; broad {
+				l.broad.add(c)
+			} else {
+				l.later = append(l.later, c)
+			}
 		}
 	}
 	if c.stage == closing {

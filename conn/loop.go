@@ -49,7 +49,8 @@ type Loop struct {
 // round is who has something to do at the end of a turn, or in the next one.
 type round struct {
 	dirty   []*Conn          // have something to write
-	greedy  []*Conn          // have packets left for the next turn
+	broad   broad            // have something to write that many others have as well
+	greedy  []deferred       // have packets left for a later turn
 	later   []*Conn          // have more to write than one turn allows
 	again   bool             // another turn is wanted without waiting
 	resumed []broker.ConnRef // scratch
@@ -115,9 +116,13 @@ func (l *Loop) turn() {
 	l.poll.dispatch()
 	greedy := l.greedy
 	l.greedy = nil
-	for _, c := range greedy {
-		if c.loop == l {
-			l.guard(c, func() { l.goOn(c) })
+	for _, d := range greedy {
+		switch {
+		case d.conn.loop != l:
+		case d.after > l.broad.written:
+			l.greedy = append(l.greedy, d)
+		default:
+			l.guard(d.conn, func() { l.goOn(d.conn) })
 		}
 	}
 	l.guard(nil, l.tick)
@@ -130,8 +135,9 @@ func (l *Loop) turn() {
 		l.guard(c, func() { l.flush(c) })
 		l.dirty[i] = nil
 	}
+	l.flushBroad(max(broadPerTurn, len(l.dirty)))
 	l.dirty = l.dirty[:0]
-	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0
+	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0 || !l.broad.empty()
 	if l.shaking > 0 || l.home.Outstanding() {
 		runtime.Gosched() // a core of its own is not promised to a handshake, nor to the log
 	}
@@ -145,6 +151,7 @@ func (l *Loop) guard(c *Conn, do func()) {
 		if p == nil {
 			return
 		}
+		l.broad.on = false
 		l.server.caught(l.count, l.now, p)
 		if c != nil && c.loop == l && c.stage != gone {
 			l.endFaulty(c)
@@ -246,7 +253,12 @@ func (l *Loop) at(ref broker.ConnRef) *Conn {
 
 // mark lists c for the writes at the end of the turn.
 func (l *Loop) mark(c *Conn) {
-	if !c.out.dirty {
+	switch {
+	case c.out.dirty:
+	case l.broad.on:
+		c.out.dirty, c.out.broad = true, true
+		l.broad.add(c)
+	default:
 		c.out.dirty = true
 		l.dirty = append(l.dirty, c)
 	}

@@ -26,7 +26,8 @@ type outQueue struct {
 	writing bool
 	since   time.Time // when the write began that the system has not finished
 	full    bool      // the session was told that there is no room
-	dirty   bool      // listed in Loop.dirty
+	dirty   bool      // listed in Loop.dirty, or, if broad, in Loop.broad
+	broad   bool
 }
 
 // roomMax is how much may wait before the session queues, and answersMax how

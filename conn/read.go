@@ -23,8 +23,8 @@ func (l *Loop) input(c *Conn, b []byte) {
 }
 
 // deliveriesPerTurn is how much work for others one connection may cause in a
-// turn. Past it the packets it has sent wait until everybody had theirs; a packet
-// that is begun is finished, whatever it costs.
+// turn. Past it, or past a message for many, the packets it has sent wait until everybody
+// had theirs; a packet that is begun is finished, whatever it costs.
 const deliveriesPerTurn = 4096
 
 // goOn takes up what a connection had to leave for this turn.
@@ -39,11 +39,11 @@ func (l *Loop) goOn(c *Conn) {
 // packets handles the whole packets in b, as far as the turn allows, and answers
 // the rest.
 func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
-	spent := l.home.Spent()
+	spent, broad := l.home.Spent(), l.broad.listed
 	for c.listens() {
-		if l.home.Spent()-spent > deliveriesPerTurn && !c.pace.greedy {
+		if (l.home.Spent()-spent > deliveriesPerTurn || l.broad.listed > broad) && !c.pace.greedy {
 			c.pace.greedy = true
-			l.greedy = append(l.greedy, c)
+			l.greedy = append(l.greedy, deferred{c, l.broad.listed})
 		}
 		if c.pace.greedy || c.pace.timed { // who is over a rate is not, by what one read brought
 			return b

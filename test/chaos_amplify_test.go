@@ -218,8 +218,7 @@ func TestChaosAmplification(t *testing.T) {
 	var table strings.Builder
 	fmt.Fprintf(&table, "\n%-28s %9s %9s %9s %7s  %s\n", "one user", "p50", "p99", "worst", "p99 x", "what it did")
 	b := start(t, testkit.Options{})
-	p := &bystanders{pub: connectAs(t, b, user, password, "pub"), sub: connectAs(t, b, user, password, "sub")}
-	p.sub.subscribeTo("devices/"+user+"/#", 1)
+	p := standBy(t, b)
 	p.roundTrips(chaosWindow / 4) // warm
 	before := p.roundTrips(chaosWindow)
 	was := quantile(before, 0.99)

@@ -336,8 +336,7 @@ func TestChaosFloods(t *testing.T) {
 // judge plays one flood at a broker of its own.
 func (kind *flooding) judge(t *testing.T) figures {
 	s := besiege(t, testkit.Options{})
-	p := &bystanders{pub: connectAs(t, s.b, user, password, "pub"), sub: connectAs(t, s.b, user, password, "sub")}
-	p.sub.subscribeTo("devices/"+user+"/x", 1)
+	p := standBy(t, s.b)
 	p.roundTrips(chaosWindow / 2) // warm
 	before := p.roundTrips(chaosWindow)
 	rss, logged, cpu := resident(t, s.b), s.b.Stderr.Len(), s.cpu(t)

@@ -42,8 +42,7 @@ func TestChaosStorm(t *testing.T) {
 	}
 	each := min(stormClients, int(min(files.Cur, 1<<30))/4)
 	s := besiege(t, testkit.Options{})
-	p := &bystanders{pub: connectAs(t, s.b, user, password, "pub"), sub: connectAs(t, s.b, user, password, "sub")}
-	p.sub.subscribeTo("devices/"+user+"/x", 1)
+	p := standBy(t, s.b)
 	p.roundTrips(chaosWindow / 2) // warm
 	before := p.roundTrips(chaosWindow)
 	overflows, drops := listenOverflows(t)

@@ -48,36 +48,6 @@ func (w *wire) subscribeTo(filter string, qos mqtt.QoS) {
 	}
 }
 
-// bystanders are a publisher and its subscriber.
-type bystanders struct {
-	pub, sub *wire
-	id       uint16
-}
-
-// roundTrips publishes at QoS 1 for a while; each figure is the time until the
-// message and its acknowledgement have both come.
-func (p *bystanders) roundTrips(d time.Duration) []time.Duration {
-	var out []time.Duration
-	pace := time.NewTicker(chaosEvery)
-	defer pace.Stop()
-	for end := time.Now().Add(d); time.Now().Before(end); <-pace.C {
-		p.id = p.id%60_000 + 1
-		m := mqtt.Publish{Topic: []byte("devices/" + user + "/x"), Payload: []byte("ping"), QoS: 1, PacketID: p.id}
-		begun := time.Now()
-		p.pub.send(m.Append(nil, mqtt.V5))
-		got := p.sub.want(mqtt.PUBLISH)
-		p.pub.want(mqtt.PUBACK)
-		out = append(out, time.Since(begun))
-		var in mqtt.Publish
-		if err := mqtt.DecodePublishClient(got.Body, got.Header, mqtt.V5, mqtt.Limits{}, &in); err != nil {
-			p.sub.t.Fatal(err)
-		}
-		p.sub.send((&mqtt.Ack{Type: mqtt.PUBACK, PacketID: in.PacketID}).Append(nil, mqtt.V5, 0))
-	}
-	slices.Sort(out)
-	return out
-}
-
 // flood publishes at QoS 0 until its connection ends, and counts.
 func flood(w *wire, payload int) (sent *atomic.Int64) {
 	sent = new(atomic.Int64)
@@ -148,8 +118,7 @@ func TestChaos(t *testing.T) {
 		{"no publish_rate", "limits:\n  publish_rate: {messages: 0, bytes: 0}\n", false},
 	} {
 		b := start(t, testkit.Options{Config: setting.config})
-		p := &bystanders{pub: connectAs(t, b, user, password, "pub"), sub: connectAs(t, b, user, password, "sub")}
-		p.sub.subscribeTo("devices/"+user+"/#", 1)
+		p := standBy(t, b)
 		p.roundTrips(chaosWindow / 4) // warm
 		before := p.roundTrips(chaosWindow)
 		was := quantile(before, 0.99)

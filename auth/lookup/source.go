@@ -54,6 +54,10 @@ func (s *Source) load(by *auth.Principal, remembered bool, done func(auth.Own, e
 		done(auth.Own{Source: s.opt.Name}, nil)
 		return
 	}
+	if err := refused(s.opt.Query, v); err != nil {
+		done(auth.Own{}, fmt.Errorf("%s: %w", s.opt.Name, err))
+		return
+	}
 	q := s.opt.Query.Question(v)
 	q.RowsMax = auth.OwnMax
 	if _, ofEntry := s.opt.Query.(ldapRules); ofEntry {
@@ -77,6 +81,9 @@ func (s *Source) load(by *auth.Principal, remembered bool, done func(auth.Own, e
 // compile makes rules of rows. One that is not understood makes all of them of no use: it
 // may have been a deny.
 func (s *Source) compile(rows []backend.Row) (auth.Own, error) {
+	if _, ok := s.opt.Query.(*Call); ok {
+		return rulesOfService(s.opt.Name, rows)
+	}
 	rows, err := s.rules(rows)
 	if err != nil {
 		return auth.Own{}, fmt.Errorf("%s: %w", s.opt.Name, err)

@@ -110,6 +110,9 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if asking, err = n.prepareAuthenticators(c); err != nil {
 		return nil, nil, err
 	}
+	if err := tryChains(c, asking.chains(c)); err != nil {
+		return nil, nil, err
+	}
 	judges := make(map[string]*pki.Clients)
 	for _, l := range moving.added {
 		if clients := l.Clients.Load(); clients != nil {

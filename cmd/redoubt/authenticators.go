@@ -39,6 +39,8 @@ func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, m
 		return n.jwtAuthenticator(c, name)
 	case "lookup":
 		return n.lookupOf(c, name)
+	case "http":
+		return n.serviceOf(c, name)
 	case "cinfo":
 		conf := c.Authn.CInfo[name]
 		conf.When = "" // is the chain's
@@ -112,7 +114,11 @@ func (a *asking) enter(c *config.Config) (chains map[string]*auth.Chain, leave f
 	a.n.enterSources(c)
 	leaveBackends := a.n.enterBackends()
 	a.n.users.SetSCRAM(scramSettings(c))
-	return a.n.chains(c, a.when), func() {
+	chains, saw := a.chains(c), a.n.countAnswers(c)
+	for name, chain := range chains {
+		chains[name] = chain.Observed(a.n.clock, saw)
+	}
+	return chains, func() {
 		defer leaveBackends()
 		for name, one := range old {
 			if a.next[name] != one {
@@ -138,14 +144,14 @@ func (n *node) endAuthenticators() {
 }
 
 // chains are who asks the clients of each listener who they are, by listener.
-func (n *node) chains(c *config.Config, when map[string]func(*auth.Request) (bool, error)) map[string]*auth.Chain {
-	chains, loaders, saw := make(map[string]*auth.Chain, len(c.Listeners)), n.loaders(), n.countAnswers(c)
+func (a *asking) chains(c *config.Config) map[string]*auth.Chain {
+	chains, loaders := make(map[string]*auth.Chain, len(c.Listeners)), a.n.loaders()
 	for name, ln := range c.Listeners {
 		var links []auth.Link
 		for _, link := range c.Authn.Chains[ln.Authn] {
-			links = append(links, auth.Link{Authenticator: n.asked[link].Authenticator, When: when[link]})
+			links = append(links, auth.Link{Authenticator: a.next[link].Authenticator, When: a.when[link]})
 		}
-		chains[name] = auth.NewChainOf(links...).Sourced(loaders...).Observed(n.clock, saw)
+		chains[name] = auth.NewChainOf(links...).Sourced(loaders...)
 	}
 	return chains
 }

@@ -32,15 +32,15 @@ func (a *answers) add(o auth.Outcome, took time.Duration) {
 	a.took[at].Add(1)
 }
 
-// answering are the counts of who is asked now, by name; nobody changes the map.
-type answering struct {
+// authnCounting are the counts of who is asked now, by name; nobody changes the map.
+type authnCounting struct {
 	counts atomic.Pointer[map[string]*answers]
 }
 
 // countAnswers begins with who the chains of listeners name, and answers what adds to it. Names that
 // stay have the counts that they had.
 func (n *node) countAnswers(c *config.Config) func(by string, r auth.Result, took time.Duration) {
-	old, next := n.answering.counts.Load(), map[string]*answers{}
+	old, next := n.counting.counts.Load(), map[string]*answers{}
 	for _, ln := range c.Listeners {
 		for _, name := range c.Authn.Chains[ln.Authn] {
 			if next[name] != nil {
@@ -51,7 +51,7 @@ func (n *node) countAnswers(c *config.Config) func(by string, r auth.Result, too
 			}
 		}
 	}
-	n.answering.counts.Store(&next)
+	n.counting.counts.Store(&next)
 	return func(by string, r auth.Result, took time.Duration) {
 		if a := next[by]; a != nil {
 			a.add(r.Outcome, took)
@@ -62,7 +62,7 @@ func (n *node) countAnswers(c *config.Config) func(by string, r auth.Result, too
 // reportAnswers gives the series of authenticators to the registry.
 func (n *node) reportAnswers() {
 	each := func(fn func(name string, a *answers)) {
-		if now := n.answering.counts.Load(); now != nil {
+		if now := n.counting.counts.Load(); now != nil {
 			for _, name := range sortedKeys(*now) {
 				fn(name, (*now)[name])
 			}

@@ -13,7 +13,6 @@ import (
 	"reflect"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/alarm"
@@ -90,6 +89,7 @@ func (n *node) prepareBackends(c *config.Config) (err error) {
 // openBackend makes one.
 func (n *node) openBackend(name string, c config.Backend, secured *tls.Config) *backend.Backend {
 	var d backend.Driver
+	down := &downAlarm{n: n, name: name}
 	servers, timeout := c.BackendServers(), c.Timeout.Std()
 	switch c.Type {
 	case config.BackendPostgreSQL:
@@ -103,18 +103,14 @@ func (n *node) openBackend(name string, c config.Backend, secured *tls.Config) *
 		d = ldap.New(ldap.Options{Servers: servers, Username: c.Username, Password: passwordLine(c.Password), TLS: secured, StartTLS: c.TLS.Mode == config.BackendTLSStart}, n.clock)
 	case config.BackendMongoDB:
 		d = mongodb.New(mongodb.Options{Servers: servers, Database: c.Database, Username: c.Username, Source: cmp.Or(c.Source, "admin"), Password: passwordLine(c.Password), TLS: secured}, n.clock)
+	case config.BackendHTTP:
+		d = n.openService(&c, secured, down.ofDriver)
 	default:
 		panic("BUG: a back end of type " + c.Type)
 	}
 	return backend.New(name, d, n.clock, backend.Options{
 		Workers: c.Pool, Queue: c.Queue, Timeout: timeout, Failures: c.Breaker.Failures, OpenFor: c.Breaker.Open.Std(),
-		Changed: func(now time.Time, down bool, why string) {
-			if down {
-				n.alarms.Raise(now, alarm.BackendDown, name, why)
-			} else {
-				n.alarms.Clear(now, alarm.BackendDown, name)
-			}
-		},
+		Changed: down.ofBreaker,
 	})
 }
 
@@ -292,6 +288,9 @@ func (n *node) backendStatus() (list []admin.BackendStatus) {
 	for _, name := range sortedKeys(force) {
 		s := force[name].Stats()
 		b := admin.BackendStatus{Name: name, Type: force[name].conf.Type, Servers: force[name].conf.Servers, State: "closed", Waiting: s.Waiting, Asking: s.Asking, Answered: int64(s.Counts[backend.Answered])}
+		if b.Type == config.BackendHTTP {
+			b.Servers = []string{force[name].conf.URL}
+		}
 		if s.Open {
 			b.State, b.Why = "open", s.Why
 		}

@@ -73,8 +73,8 @@ func TestConfigCheckReadsKeysOfTokensAndBackEnds(t *testing.T) {
 	}
 	none := filepath.Join(dir, "none.pem")
 	for _, row := range []struct{ text, want string }{
-		{"authn:\n  jwt:\n    t:\n      algorithms: [ES256]\n      public_keys: [" + none + "]\n      issuer: me\n", file + ":6:7: authn.jwt.t.public_keys: open " + none},
-		{"authn:\n  jwt:\n    t:\n      algorithms: [ES256]\n      public_keys: [" + key + "]\n      issuer: me\n", file + ":4:5: authn.jwt.t: " + key},
+		{"authn:\n  chains: {default: [t]}\n  jwt:\n    t:\n      algorithms: [ES256]\n      public_keys: [" + none + "]\n      issuer: me\n", file + ":7:7: authn.jwt.t.public_keys: open " + none},
+		{"authn:\n  chains: {default: [t]}\n  jwt:\n    t:\n      algorithms: [ES256]\n      public_keys: [" + key + "]\n      issuer: me\n", file + ":5:5: authn.jwt.t: " + key},
 		{"backends:\n  db:\n    type: redis\n    servers: [\"127.0.0.1:6379\"]\n    tls: {ca: [" + none + "]}\n", file + ":6:11: backends.db.tls.ca: open " + none},
 		{"backends:\n  db:\n    type: redis\n    servers: [\"127.0.0.1:6379\"]\n    tls: {ca: [" + key + "]}\n", file + ":6:11: backends.db.tls.ca: " + key + " has no certificate in PEM"},
 		{"backends:\n  db:\n    type: redis\n    servers: [\"127.0.0.1:6379\"]\n", ""},

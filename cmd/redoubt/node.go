@@ -118,8 +118,8 @@ type identity struct {
 	tokens  *tokens.Revoked
 	rules   ruling
 
-	sourcing  sourcing
-	answering answering
+	sourcing sourcing
+	counting authnCounting
 }
 
 // door is a listener with what a reload may exchange.
@@ -256,6 +256,9 @@ func (n *node) assemble() (err error) {
 		return err
 	}
 	chains, _ := asking.enter(c)
+	if err := errors.Join(tryChains(c, chains), tryPolicy(n.authz.Policy())); err != nil {
+		return err
+	}
 	n.retained, n.held = retain.New(retainOptions(c, *n.memory.Load(), broker.RetainedRows(n.durable.view))), session.NewAccount(int64(c.Limits.MqueueBytesTotal))
 	n.loops = runtime.GOMAXPROCS(0)
 	n.delayed = delay.NewAccount(delayLimits(c))

@@ -57,7 +57,11 @@ type Repo struct {
 	Go    []*GoFile
 	Texts []*TextFile     // every file worth reading, the Go files included
 	Paths map[string]bool // every file and folder
+	Large []string        // files of more than largest bytes
 }
+
+// largest is the most that a file may have which somebody wrote, bytes.
+const largest = 1 << 20
 
 // skipDirs are never entered: other people's code, and what a run leaves behind.
 var skipDirs = map[string]bool{".git": true, "node_modules": true, "var": true, "bin": true, "testdata": true}
@@ -79,7 +83,13 @@ func Load(root fs.FS) (*Repo, error) {
 			}
 			return nil
 		}
-		if !d.Type().IsRegular() || !isText(p) {
+		if !d.Type().IsRegular() {
+			return nil
+		}
+		if info, err := d.Info(); err == nil && info.Size() > largest {
+			r.Large = append(r.Large, p)
+		}
+		if !isText(p) {
 			return nil
 		}
 		data, err := fs.ReadFile(root, p)

@@ -15,6 +15,7 @@ var Rules = []Rule{
 	{"go-statements", goStatements},
 	{"peer-goroutines", peerGoroutines},
 	{"file-size", fileSize},
+	{"written-by-hand", writtenByHand},
 	{"struct-size", structSize},
 	{"mutexes", mutexes},
 	{"package-comments", packageComments},

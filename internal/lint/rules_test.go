@@ -55,6 +55,9 @@ var samples = []sample{
 		"internal/clock/tick.go": src("clock", []string{"time"}, ""),
 	}, ""},
 
+	{"a program", "written-by-hand", map[string]string{"redoubt": strings.Repeat("\x7f", largest+1)}, "what is built belongs into bin/"},
+	{"a program where it belongs", "written-by-hand", map[string]string{"bin/redoubt": strings.Repeat("\x7f", largest+1)}, ""},
+
 	{"nobody said why", "known-dependencies", map[string]string{"conn/a.go": src("conn", []string{"example.org/fast/net"}, "")}, "no page in docs/adr/ names"},
 	{"somebody said why", "known-dependencies", map[string]string{
 		"conn/a.go": src("conn", []string{"example.org/fast/net"}, ""), "docs/adr/0002.md": "`example.org/fast`: without it nothing works."}, ""},

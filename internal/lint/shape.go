@@ -25,6 +25,16 @@ var longFiles = map[string]exception{}
 // wideStructs are the structs that may pass fieldsMax, by folder and name.
 var wideStructs = map[string]exception{}
 
+// writtenByHand keeps what was built out of the repository: a program that was once added
+// stays in its history for ever.
+func writtenByHand(r *Repo) []Finding {
+	var out []Finding
+	for _, p := range r.Large {
+		out = append(out, Finding{Path: p, Text: "more than 1 MiB, so nobody wrote it; what is built belongs into bin/ (make build)"})
+	}
+	return out
+}
+
 // fileSize: a file has one subject.
 func fileSize(r *Repo) []Finding { return checkFileSize(r, longFiles) }
 

@@ -1,0 +1,165 @@
+package lookup
+
+import (
+	"fmt"
+
+	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/template"
+	"github.com/redoubtmq/redoubt/backend"
+	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// ServiceOptions make a Service. Name, Backend and Call are needed.
+type ServiceOptions struct {
+	Name    string
+	Backend Asker
+	Call    *Call
+	// NoContent has status 204 mean that the client may come in; else it is no answer.
+	NoContent bool
+	// Superuser and Attributes have is_superuser and client_attrs of an answer believed.
+	Superuser, Attributes bool
+	Cache                 backend.CacheOptions
+}
+
+// Service is an authenticator that has somebody else judge a client, over HTTP. What is no
+// answer, whatever it is, refuses the client: it is never an allow, and never passes the
+// client on to the next authenticator.
+type Service struct {
+	opt     ServiceOptions
+	clock   clock.Clock
+	allowed *backend.Cache // answers that let in, apart so that strangers push none out
+	others  *backend.Cache
+}
+
+// NewService starts nothing; what it is given is closed by who made it.
+func NewService(opt ServiceOptions, clk clock.Clock) *Service {
+	return &Service{
+		opt: opt, clock: clk,
+		allowed: backend.NewCache(backend.CacheOptions{Entries: opt.Cache.Entries, Positive: opt.Cache.Positive}),
+		others:  backend.NewCache(backend.CacheOptions{Entries: opt.Cache.Entries, Positive: opt.Cache.Negative}),
+	}
+}
+
+// Name implements auth.Authenticator.
+func (s *Service) Name() string { return s.opt.Name }
+
+// Forget drops everything that is remembered of answers.
+func (s *Service) Forget() {
+	s.allowed.Clear()
+	s.others.Clear()
+}
+
+// cachedBytesMax bounds an answer that is remembered: most are a hundred bytes, and there may
+// be ten thousand.
+const cachedBytesMax = 4 << 10
+
+// Authenticate implements auth.Authenticator.
+func (s *Service) Authenticate(req *auth.Request, done func(auth.Result)) {
+	c := s.opt.Call
+	if c.Uses(template.Password) && (!req.HasPassword || req.Password.Empty()) {
+		done(denied("no password was given"))
+		return
+	}
+	v := template.OfRequest(req)
+	if !about(c, v) {
+		done(auth.Result{Outcome: auth.Ignore})
+		return
+	}
+	if !c.Uses(template.Password) && v.CommonName == "" && v.Subject == "" { // nothing that proves anything
+		done(auth.Result{Outcome: auth.Ignore})
+		return
+	}
+	if err := c.refuse(v); err != nil {
+		done(denied(err.Error()))
+		return
+	}
+	q := c.Question(v)
+	q.RowsMax = 1
+	now, key, other := s.clock.Now(), s.allowed.KeyOf(q), s.others.KeyOf(q)
+	rows, known := s.allowed.Get(now, key)
+	if !known {
+		rows, known = s.others.Get(now, other)
+	}
+	if known {
+		done(s.judge(req, v, rows))
+		return
+	}
+	s.opt.Backend.Ask(req.Addr, q, func(rows []backend.Row, err error) {
+		if err != nil {
+			r := unavailable(err)
+			r.Outcome = auth.Unavailable // a status that is no answer does not say no, either
+			if r.Reason == mqtt.BadUserNameOrPassword {
+				r.Reason = mqtt.ServerUnavailable
+			}
+			done(r)
+			return
+		}
+		r := s.judge(req, v, rows)
+		if len(rows) == 1 && len(rows[0][1].Value) <= cachedBytesMax {
+			switch r.Outcome {
+			case auth.Allow:
+				s.allowed.Put(s.clock.Now(), key, rows)
+			case auth.Deny, auth.Ignore:
+				s.others.Put(s.clock.Now(), other, rows)
+			}
+		}
+		done(r)
+	})
+}
+
+// judge decides about the client by the answer there is.
+func (s *Service) judge(req *auth.Request, v *template.Values, rows []backend.Row) auth.Result {
+	return guarded(func() auth.Result {
+		verdict := &verdict{}
+		status, body, err := httpAnswer(rows)
+		switch {
+		case err != nil:
+		case status == "204" && s.opt.NoContent:
+			verdict.result = "allow"
+		case status == "204":
+			err = fmt.Errorf("the service answers 204 (No Content), which lets nobody in: see no_content")
+		default:
+			verdict, err = s.read(body)
+		}
+		if err != nil {
+			return misread(s.opt.Name, err)
+		}
+		switch now := s.clock.Now(); {
+		case verdict.result == "ignore":
+			return auth.Result{Outcome: auth.Ignore}
+		case verdict.result == "deny":
+			return denied("the service says no")
+		case !verdict.claims.Until.IsZero() && !now.Before(verdict.claims.Until):
+			return denied("the service says yes until a time that has passed (expire_at, in seconds since 1970)")
+		}
+		return s.enter(req, v, verdict)
+	})
+}
+
+// enter is who the client is: who the answer says, or whom a password was asked for, or whose
+// certificate the listener has accepted.
+func (s *Service) enter(req *auth.Request, v *template.Values, d *verdict) auth.Result {
+	p := auth.Principal{ClientID: req.ClientID, Listener: req.Listener, Method: s.opt.Name, Addr: req.Addr}
+	byPassword := s.opt.Call.Uses(template.Password)
+	switch c := s.opt.Call; {
+	case d.username != "":
+		p.Identity, p.Username = d.username, d.username
+	case byPassword && c.Uses(template.Username):
+		p.Identity, p.Username = v.Username, v.Username
+	case byPassword && c.Uses(template.ClientID):
+		p.Identity = v.ClientID
+	case c.Uses(template.CommonName):
+		p.Identity = v.CommonName
+	default:
+		p.Identity = v.Subject
+	}
+	if ambiguous(p.Identity) {
+		return denied("the name has spaces around it or characters that nobody sees, so the service may have judged somebody else; have it answer username")
+	}
+	d.claims.CommonName = v.CommonName
+	p.Claims = &d.claims
+	return auth.Result{Outcome: auth.Allow, Reason: mqtt.Success, Principal: p}
+}
+
+var _ auth.Authenticator = (*Service)(nil)
