@@ -31,7 +31,7 @@ UNWATCHED := Alloc|^Test(Seeds|Model|TwoLoops|RandomHistories|RandomGroupHistori
 # What plays over QUIC with the detector now and then, and without it always (conn's play).
 QUIC = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
 
-.PHONY: help run build build-fips test deps check vuln bench fuzz chaos scan conformance mutants
+.PHONY: help run build build-fips test deps check vuln bench cost fuzz chaos scan conformance mutants
 
 help: ## what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -78,6 +78,9 @@ vuln: ## look for known vulnerabilities in what we build on
 
 bench: ## every benchmark, with allocations
 	go test -run '^$$' -bench . -benchmem ./...
+
+cost: ## what a login costs the broker, by who judges it
+	go test -tags cost -run '^TestCost' -count=1 -v ./test
 
 fuzz: ## every fuzz target for FUZZTIME (30s); an input that breaks one lands in testdata/fuzz
 	@for pkg in $$(go list ./...); do \

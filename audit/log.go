@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redoubtmq/redoubt/auth"
@@ -45,8 +46,9 @@ type Log struct {
 	out   *slog.Logger
 	count *metrics.Shard
 
-	strangers, clients class
-	recent             Recent
+	strangers, clients, admitted class
+	recent                       Recent
+	shown                        atomic.Bool // admitted
 }
 
 // class is the events of one kind of subject.
@@ -81,6 +83,7 @@ type repeat struct {
 func New(out *slog.Logger, count *metrics.Shard) *Log {
 	l := &Log{out: out, count: count}
 	l.strangers = class{log: l, who: "strangers", seen: make(map[subject]*repeat), tokens: linesBurst}
+	l.admitted = class{log: l, who: "clients that were let in", seen: make(map[subject]*repeat), tokens: linesBurst}
 	l.clients = class{log: l, who: "clients and ourselves", seen: make(map[subject]*repeat), tokens: linesBurst}
 	return l
 }
@@ -215,6 +218,7 @@ func (l *class) token(now time.Time) bool {
 func (l *Log) Sweep(now time.Time) {
 	l.strangers.sweep(now)
 	l.clients.sweep(now)
+	l.admitted.sweep(now)
 }
 
 func (l *class) sweep(now time.Time) {

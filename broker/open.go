@@ -171,6 +171,7 @@ func (h *Home) attach(now time.Time, r *resident, a *Arrival, present bool, set 
 	keepAlive := set.keepAlive(c)
 	expiry := set.expiry(c)
 	h.wire.Send(r.conn, session.Packet(connack(a, set, r.offer, present, keepAlive, expiry)))
+	h.b.log.Admitted(now, &r.by, present)
 	if c.Will != nil {
 		c.Will.DelaySeconds = min(c.Will.DelaySeconds, set.WillDelayMax)
 	}

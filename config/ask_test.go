@@ -12,7 +12,7 @@ func TestLacks(t *testing.T) {
 		"log.level":           "log.level has no value: write debug, info, warn or error; the default is info",
 		"limits.inflght":      "limits.inflght is no key. Did you mean limits.inflight?",
 		"limits.publish_rate": "limits.publish_rate is a section. Set its keys one by one; redoubt config explain limits.publish_rate lists them",
-		"x\x1b[1m":            `"x\x1b[1m" is no key. The sections are node, log, listeners, limits, mqtt, backends, authn, authz, certificates, flapping, bans, store, enroll, admin, metrics, waivers`,
+		"x\x1b[1m":            `"x\x1b[1m" is no key. The sections are node, log, listeners, limits, mqtt, backends, authn, authz, certificates, flapping, bans, store, enroll, audit, admin, metrics, waivers`,
 	} {
 		if err := Lacks(key); err == nil || err.Error() != want {
 			t.Errorf("%s: %v\nwant %s", key, err, want)

@@ -38,6 +38,7 @@ type Config struct {
 	Bans         Bans                `yaml:"bans"`
 	Store        Store               `yaml:"store"`
 	Enroll       Enroll              `yaml:"enroll"`
+	Audit        Audit               `yaml:"audit"`
 	Admin        Admin               `yaml:"admin"`
 	Metrics      Metrics             `yaml:"metrics"`
 	Waivers      []Waiver            `yaml:"waivers"`

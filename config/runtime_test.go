@@ -88,7 +88,7 @@ func TestWhatNoLongerFits(t *testing.T) {
 		"limits false: is a section. Set its keys one by one; redoubt config explain limits lists them",
 		"limits.awaiting_rel false: the value has 8193 bytes; the most is 8192",
 		"limits.delayed_max false: its record cannot be read: its format is 2, and this version reads 1",
-		"limits.gone false: is no key. The sections are node, log, listeners, limits, mqtt, backends, authn, authz, certificates, flapping, bans, store, enroll, admin, metrics, waivers",
+		"limits.gone false: is no key. The sections are node, log, listeners, limits, mqtt, backends, authn, authz, certificates, flapping, bans, store, enroll, audit, admin, metrics, waivers",
 		"limits.handshakes_total false: its record cannot be read: invalid character '\\x00' looking for beginning of value",
 		"limits.packet_bytes false: limits.packet_bytes (2MiB) must not pass limits.mqueue_bytes (1MiB): a packet would never fit its queue. Lower the one or raise the other",
 		`limits.topic_aliases false: "many" is not a whole number in decimal digits`,

@@ -126,7 +126,7 @@ func (r *Row) Range() string {
 // Rows is the table, in the order of the reference page.
 func Rows() []Row { return slices.Clone(table) }
 
-var table = slices.Concat(rowsNode, rowsListeners, rowsListenerLimits, rowsLimits, rowsRates, rowsNodeLimits, rowsMQTT, rowsBackends, rowsAccess, rowsSCRAM, rowsAuthnJWT, rowsCInfo, rowsLookup, rowsAuthnHTTP, rowsAuthz, rowsAuthzLookup, rowsTrust, rowsBans, rowsStore, rowsEnroll, rowsAdmin)
+var table = slices.Concat(rowsNode, rowsListeners, rowsListenerLimits, rowsLimits, rowsRates, rowsNodeLimits, rowsMQTT, rowsBackends, rowsAccess, rowsSCRAM, rowsAuthnJWT, rowsCInfo, rowsLookup, rowsAuthnHTTP, rowsAuthz, rowsAuthzLookup, rowsTrust, rowsBans, rowsStore, rowsEnroll, rowsAudit, rowsAdmin)
 
 // rowOf finds a row by its pattern.
 var rowOf = func() map[string]*Row {
@@ -190,7 +190,7 @@ const (
 var later = []notBuilt{
 	{"backup", "", partBackup},
 	{"admin.bind", "", partControl},
-	{"audit", "", partAudit},
+	{"audit.sinks", "", partAudit},
 }
 
 // partOf tells with which part a key or value joins; "" means it is in no plan.

@@ -62,7 +62,7 @@ func logLevel(cmd *cobra.Command, g *globals, ask func(*admin.Client, context.Co
 
 const logLevelKey = "log.level"
 
-// configureLevel puts the configuration's level in force, unless the configuration
+// configureLevel puts into force what the configuration says of the log; its level unless it
 // leaves it to the API and that said one.
 func (n *node) configureLevel(l *config.Loaded) {
 	n.mu.Lock()
@@ -70,6 +70,7 @@ func (n *node) configureLevel(l *config.Loaded) {
 	if n.levelChosen = n.levelChosen && !l.Origin(logLevelKey).Pinned(); !n.levelChosen {
 		setLevel(n.level, l.Config)
 	}
+	n.audit.ShowLogins(l.Config.Audit.DataPlane == config.AuditAll)
 }
 
 // LogLevel implements admin.LogLevel.

@@ -174,6 +174,7 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 	n.metrics.SetBuild(version, revision())
 	n.count, n.commits = n.metrics.NewShard(), n.metrics.NewShard()
 	n.audit = audit.New(log, n.count)
+	n.audit.ShowLogins(c.Audit.DataPlane == config.AuditAll)
 	for i, kind := range alarm.Kinds {
 		n.metrics.Gauge(metrics.Alarms.At(i), func() int64 { return n.alarms.Count(kind) })
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/redoubtmq/redoubt/admin"
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/memory"
 	"github.com/redoubtmq/redoubt/store/fact"
@@ -58,7 +59,7 @@ func settingsNode(t *testing.T, dir, file string) (*node, *bytes.Buffer) {
 	t.Helper()
 	var out bytes.Buffer
 	n := quietNode(t, dir, slog.New(slog.NewTextHandler(&out, nil)))
-	n.count, n.level, n.environment, n.turn = n.metrics.NewShard(), &slog.LevelVar{}, memory.Unlimited, make(chan struct{}, 1)
+	n.count, n.level, n.environment, n.turn, n.audit = n.metrics.NewShard(), &slog.LevelVar{}, memory.Unlimited, make(chan struct{}, 1), audit.New(n.log, n.metrics.NewShard())
 	path := filepath.Join(t.TempDir(), "redoubt.yaml")
 	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 		t.Fatal(err)
