@@ -50,6 +50,8 @@ var (
 		"A server certificate for the name could not be got or renewed by ACME; the reason has the CA's words. It is tried again, less and less often. The name has to lead to this host, and the CA has to reach `tls.acme.challenge_bind` at port 80 of it.")
 	BackendDown = kind("backend_down",
 		"A server that is asked about clients fails, and is left alone for `breaker.open` at a time; the reason has its last error. Or a service over HTTP is there and has no good answer for anybody (wrong credential, wrong path, a fault of its own), and is asked all the same. Clients who need it are refused with Server unavailable; those who are connected stay. It ends by itself with the first answer. docs/ops/backends.md says what to look at.")
+	KeySetUnavailable = kind("key_set_unavailable",
+		"The key set (JWKS) of an authenticator of tokens cannot be read from the server of its issuer, or is none; the reason has the address, what came of it and until when the keys that are there count (`jwks.max_age`). After that no token is taken and clients are told to try again. It ends by itself when the set can be read. docs/ops/jwt.md.")
 	Flapping = kind("flapping",
 		"Clients that prove who they are connect over and over, and are banned for a while. Mostly it is a device that fails right after connecting, or two that have one client identifier; `redoubt ban list --by flapping` says which. It is cleared when no such ban is left.")
 )

@@ -45,6 +45,10 @@ type Field struct {
 	Null  bool
 }
 
+// ManyValues stands behind the name of a column in the text of a question where a driver may
+// find several values in one place: the row then has a field of that name for each.
+const ManyValues = "+"
+
 // Row is one of an answer, in the order of its columns.
 type Row []Field
 

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +28,9 @@ type Key [sha256.Size]byte
 type Cache struct {
 	opt CacheOptions
 	key [sha256.Size]byte
+	// era counts what Clear has done. It is part of each key, so that an answer that was
+	// under way then is put where nobody looks any more.
+	era atomic.Uint64
 
 	mu      sync.Mutex // guards everything below
 	entries map[Key]cached
@@ -60,6 +64,8 @@ func (c *Cache) KeyOf(q Question) (k Key) {
 		h.Write(n[:])
 		io.WriteString(h, s)
 	}
+	binary.BigEndian.PutUint64(n[:], c.era.Load())
+	h.Write(n[:])
 	add(q.Text)
 	for _, a := range q.Args {
 		add(a)
@@ -126,8 +132,9 @@ func (c *Cache) Drop(k Key) {
 	delete(c.entries, k)
 }
 
-// Clear forgets everything.
+// Clear forgets everything, and what is put under a key that was made before.
 func (c *Cache) Clear() {
+	c.era.Add(1)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	clear(c.entries)

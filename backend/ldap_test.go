@@ -3,6 +3,7 @@ package backend_test
 import (
 	"crypto/tls"
 	"encoding/base64"
+	"net"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ var ldapSystem = &system{
 	},
 	driver:  directoryDriver(false),
 	users:   func(t *testing.T) lookup.Query { return ldapQuery(t, "", true) },
+	rules:   func(t *testing.T) lookup.Query { return ldapRules(t, "(uid=${username})") },
 	rotate:  rotateDirectory,
 	garbage: [][]byte{[]byte("\x30\x0c\x02\x01\x01\x61\x07\x0a\x01\x00\x04\x00\x04\x00"), []byte("\x30\x84\xff\xff\xff\xff"), []byte("\x30\x80")},
 }
@@ -60,6 +62,18 @@ func ldapQuery(t *testing.T, attributes string, bind bool) lookup.Query {
 	return q
 }
 
+// rulesOfEMQX are attributes as EMQX calls them.
+const rulesOfEMQX = "ou=people,dc=test?mqttPublishTopic,mqttSubscriptionTopic,mqttPubSubTopic,mqttAclRule?sub?"
+
+func ldapRules(t *testing.T, filter string) lookup.Query {
+	t.Helper()
+	q, err := lookup.LDAPRules(rulesOfEMQX + filter)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return q
+}
+
 var (
 	directory           sync.Once
 	ldapPort, ldapsPort int
@@ -71,18 +85,26 @@ func startDirectory(t *testing.T) {
 	ldapPort, ldapsPort = freePort(t), freePort(t)
 	conf := write(t, dir, "slapd.conf", lines(
 		"include /etc/ldap/schema/core.schema", "include /etc/ldap/schema/cosine.schema", "include /etc/ldap/schema/inetorgperson.schema",
+		"attributetype ( 1.3.6.1.4.1.32473.1 NAME ( 'mqttPublishTopic' ) EQUALITY caseExactMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )",
+		"attributetype ( 1.3.6.1.4.1.32473.2 NAME ( 'mqttSubscriptionTopic' ) EQUALITY caseExactMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )",
+		"attributetype ( 1.3.6.1.4.1.32473.3 NAME ( 'mqttPubSubTopic' ) EQUALITY caseExactMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )",
+		"attributetype ( 1.3.6.1.4.1.32473.4 NAME ( 'mqttAclRule' ) EQUALITY caseExactMatch SYNTAX 1.3.6.1.4.1.1466.115.121.1.15 )",
+		"objectclass ( 1.3.6.1.4.1.32473.5 NAME 'mqttUser' AUXILIARY MAY ( mqttPublishTopic $ mqttSubscriptionTopic $ mqttPubSubTopic $ mqttAclRule ) )",
 		"modulepath /usr/lib/ldap", "moduleload back_mdb", "pidfile "+dir+"/pid",
 		"TLSCertificateFile "+cert, "TLSCertificateKeyFile "+key, "TLSCACertificateFile "+ca, "TLSVerifyClient never",
 		"database mdb", "maxsize 16777216", "suffix dc=test", "rootdn cn=admin,dc=test", "rootpw root", "directory "+dir, "dbnosync",
 		"access to attrs=userPassword by anonymous auth by * none", `access to * by dn.exact="`+readerDN+`" read by anonymous auth by * none`))
 	person := func(uid, hash, superuser string) string {
-		return lines("", "dn: uid="+uid+",ou=people,dc=test", "objectClass: inetOrgPerson", "uid: "+uid, "cn: "+uid, "sn: "+uid, "l: hall 1",
+		return lines("", "dn: uid="+uid+",ou=people,dc=test", "objectClass: inetOrgPerson", "objectClass: mqttUser", "uid: "+uid, "cn: "+uid, "sn: "+uid, "l: hall 1",
 			"userPassword: "+annPassword, "description: "+hash, "st: salty", "employeeType: "+superuser)
 	}
 	entries := lines("dn: dc=test", "objectClass: dcObject", "objectClass: organization", "o: test", "dc: test", "",
 		"dn: ou=people,dc=test", "objectClass: organizationalUnit", "ou: people", "",
 		"dn: "+readerDN, "objectClass: person", "cn: redoubt", "sn: redoubt", "userPassword: "+ours) +
-		person("ann", annHash, "0") + person("root", annHash, "1") + person("odd", "no hash at all", "0") + person("locked", annHash, "0")
+		person("ann", annHash, "0") +
+		lines(`mqttAclRule: [{"permission":"allow","action":"publish","topic":"up/#","qos":[0,1]},{"permission":"deny","action":"all","topic":"down/secret"}]`, "mqttSubscriptionTopic: down/#") +
+		person("large", annHash, "0") + lines("mqttAclRule: "+strings.Repeat("x", 3<<20)) +
+		person("root", annHash, "1") + person("odd", "no hash at all", "0") + person("locked", annHash, "0")
 	run(t, dir, "slapadd", "-f", conf, "-q", "-l", write(t, dir, "entries.ldif", entries))
 	serve(t, dir, ldapsPort, "slapd", "-f", conf, "-h", "ldap://"+at(ldapPort)+"/ ldaps://"+at(ldapsPort)+"/", "-d", "0")
 	modifyDirectory(t, "uid=locked,ou=people,dc=test", "{SSHA}"+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 24))))
@@ -92,8 +114,13 @@ func rotateDirectory(t *testing.T, password string) { modifyDirectory(t, readerD
 
 func modifyDirectory(t *testing.T, dn, password string) {
 	t.Helper()
+	changeDirectory(t, "dn: "+dn, "changetype: modify", "replace: userPassword", "userPassword: "+password)
+}
+
+func changeDirectory(t *testing.T, ldif ...string) {
+	t.Helper()
 	cmd := exec.Command("ldapmodify", "-x", "-H", "ldap://127.0.0.1:"+strconv.Itoa(ldapPort), "-D", "cn=admin,dc=test", "-w", "root")
-	cmd.Stdin = strings.NewReader(lines("dn: "+dn, "changetype: modify", "replace: userPassword", "userPassword: "+password))
+	cmd.Stdin = strings.NewReader(lines(ldif...))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("ldapmodify: %v\n%s", err, out)
 	}
@@ -120,5 +147,55 @@ func TestDirectoryBinds(t *testing.T) {
 	q.Text = "ou=gone,dc=test??sub"
 	if _, err := question(b, q); backend.KindOf(err) != backend.Down || !strings.Contains(err.Error(), "No Such Object") {
 		t.Error("a base that is not there: ", err)
+	}
+}
+
+// The rules of a client are those of its one entry: nobody else's by a name with wildcards,
+// none of two entries, none of a directory that this one refers to, and none that are
+// longer than anybody's. None of it is a fault of the directory's.
+func TestRulesInADirectory(t *testing.T) {
+	s := ldapSystem
+	b, _ := s.open(t, s.driver(s.servers(t), ours, trusting("db.test")), backend.Options{Timeout: 10 * time.Second, Failures: 1})
+	elsewhere, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer elsewhere.Close()
+	changeDirectory(t, "dn: uid=away,ou=people,dc=test", "changetype: add", "objectClass: referral", "objectClass: extensibleObject", "uid: away",
+		"ref: ldap://"+elsewhere.Addr().String()+"/uid=away,ou=people,dc=test")
+	rules := func(filter, name string) (own auth.Own, err error) {
+		source := lookup.NewSource(lookup.SourceOptions{Name: "acl", Backend: b, Query: ldapRules(t, filter)}, clock.System{})
+		got := make(chan struct{})
+		source.Load(&auth.Principal{Identity: name, Username: name}, func(o auth.Own, e error) { own, err = o, e; close(got) })
+		<-got
+		return own, err
+	}
+	if own, err := rules("(uid=${username})", "ann"); err != nil || len(own.Rules) != 3 {
+		t.Error(own, err)
+	}
+	for _, name := range []string{"bob", "*", "an*", "*)(uid=*", "ann)(l=*", "root", "away", `ann\00`} { // root has an entry, and no rules
+		if own, err := rules("(uid=${username})", name); err != nil || len(own.Rules) != 0 {
+			t.Errorf("%q: %v %v", name, own, err)
+		}
+	}
+	if own, err := rules("(&(uid=${username})(l=${client_attrs.site}))", "ann"); err != nil || len(own.Rules) != 0 {
+		t.Error("a value that the client does not have: ", own, err)
+	}
+	if own, err := rules("(|(uid=${username})(uid=root))", "ann"); err == nil || !strings.Contains(err.Error(), "more than one entry") {
+		t.Error("two entries: ", own, err)
+	}
+	if own, err := rules("(|(uid=${username})(uid=a*)(uid=r*)(uid=o*))", "ann"); backend.KindOf(err) != backend.Excess {
+		t.Error("many entries: ", own, err)
+	}
+	if own, err := rules("(uid=${username})", "large"); backend.KindOf(err) != backend.Excess || !strings.Contains(err.Error(), "longer than 2097152") {
+		t.Error("more than anybody has: ", own, err)
+	}
+	if own, err := rules("(uid=${username})", "ann"); err != nil || len(own.Rules) != 3 {
+		t.Error("after all this: ", own, err)
+	}
+	_ = elsewhere.(*net.TCPListener).SetDeadline(time.Now())
+	if c, err := elsewhere.Accept(); err == nil {
+		_ = c.Close()
+		t.Error("the directory that this one refers to was asked")
 	}
 }

@@ -70,6 +70,15 @@ type Servers struct {
 // NewServers has at least one.
 func NewServers(list []Server, clk clock.Clock) *Servers { return &Servers{list: list, clock: clk} }
 
+// dialling drops from the error of a dial the address, which libraries say once or twice more.
+func dialling(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" && op.Err != nil {
+		return op.Err
+	}
+	return err
+}
+
 // Connect calls try with one after the other until it answers nil; each has its part of
 // the time that is left. The error names all.
 func (s *Servers) Connect(ctx context.Context, try func(ctx context.Context, to Server) error) error {
@@ -87,7 +96,7 @@ func (s *Servers) Connect(ctx context.Context, try func(ctx context.Context, to 
 			s.good.Store(int64(at))
 			return nil
 		}
-		failed = append(failed, fmt.Sprintf("%s: %v", s.list[at], err))
+		failed = append(failed, fmt.Sprintf("%s: %v", s.list[at], dialling(err)))
 		if ctx.Err() != nil {
 			break
 		}

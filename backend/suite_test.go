@@ -46,7 +46,7 @@ type system struct {
 	garbage [][]byte
 }
 
-var systems = []*system{postgresSystem, mariaSystem, redisSystem, ldapSystem, starttlsSystem}
+var systems = []*system{postgresSystem, mariaSystem, redisSystem, ldapSystem, starttlsSystem, mongoSystem}
 
 // each runs fn for every system.
 func each(t *testing.T, fn func(t *testing.T, s *system)) {
@@ -290,6 +290,9 @@ func TestDownInAStorm(t *testing.T) {
 			}
 			if most > before+40 { // a question whose time is over has one that hangs up
 				t.Errorf("%s: %d goroutines more", name, most-before)
+			}
+			if n := strings.Count(b.Stats().Why, address); name == "gone" && n != 1 {
+				t.Errorf("the address stands %d times in %q", n, b.Stats().Why)
 			}
 			if !b.Stats().Open {
 				t.Errorf("%s: the breaker is closed: %+v", name, b.Stats())

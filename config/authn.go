@@ -40,10 +40,12 @@ func (a *Authn) Authenticators() (types, twice map[string]string) {
 // X509Authenticator knows clients by the certificates that their listener accepted.
 type X509Authenticator struct {
 	Type string `yaml:"type"`
+	When string `yaml:"when"`
 }
 
 // BuiltinAuthenticator is the user store in the data directory.
 type BuiltinAuthenticator struct {
 	Type     string `yaml:"type"`     // builtin
 	Identity string `yaml:"identity"` // username
+	When     string `yaml:"when"`
 }

@@ -4,6 +4,7 @@ import "github.com/redoubtmq/redoubt/auth/cinfo"
 
 // CInfoAuthenticator goes by what is known of a client before it is asked for a secret.
 type CInfoAuthenticator struct {
+	When   string       `yaml:"when"`
 	Checks []CInfoCheck `yaml:"checks"`
 }
 

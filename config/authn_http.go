@@ -14,6 +14,7 @@ import (
 
 // HTTPAuthenticator has a service judge clients.
 type HTTPAuthenticator struct {
+	When          string      `yaml:"when"`    // a condition; empty: always
 	Backend       string      `yaml:"backend"` // key of Config.Backends, of BackendHTTP
 	Query         string      `yaml:"query"`   // lookup.HTTP takes it
 	Headers       []string    `yaml:"headers"` // NAME=VALUE

@@ -18,6 +18,7 @@ const (
 
 // JWTAuthenticator knows clients by signed tokens; package auth/jwt has the meaning.
 type JWTAuthenticator struct {
+	When               string   `yaml:"when"` // a condition; empty: always
 	From               string   `yaml:"from"` // FromPassword or FromUsername
 	Algorithms         []string `yaml:"algorithms"`
 	Secret             Secret   `yaml:"secret"`

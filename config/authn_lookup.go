@@ -10,6 +10,7 @@ import (
 
 // Lookup is an authenticator that compares passwords with what a back end has.
 type Lookup struct {
+	When    string      `yaml:"when"`    // a condition; empty: always
 	Backend string      `yaml:"backend"` // key of Config.Backends
 	Query   string      `yaml:"query"`   // LookupQuery takes it
 	Method  string      `yaml:"method"`  // LookupHashes or LookupBinds
@@ -56,10 +57,23 @@ func LookupQuery(kind, text string, bind bool) (lookup.Query, error) {
 		return lookup.Redis(text)
 	case BackendLDAP:
 		return lookup.LDAP(text, bind)
+	case BackendMongoDB:
+		return lookup.Mongo(text)
 	case BackendHTTP:
 		return rulesCall(text)
 	}
 	return nil, errors.New("is for a back end of a type that has no queries")
+}
+
+// RulesQuery is LookupQuery for a source of rules.
+func RulesQuery(kind, text string) (lookup.Query, error) {
+	switch kind {
+	case BackendLDAP:
+		return lookup.LDAPRules(text)
+	case BackendMongoDB:
+		return lookup.MongoRules(text)
+	}
+	return LookupQuery(kind, text, false)
 }
 
 // checkLookups judges authenticators that ask back ends.
@@ -70,7 +84,7 @@ func (l *loader) checkLookups(c *Config) {
 			l.wrong(key+".backend", quote(a.Backend), "is of type http, which judges passwords itself. Describe the authenticator in authn.http.")
 			continue
 		}
-		l.checkQuery(c, key, a.Backend, a.Query, a.Method == LookupBinds)
+		l.checkQuery(c, key, a.Backend, a.Query, func(kind, text string) (lookup.Query, error) { return LookupQuery(kind, text, a.Method == LookupBinds) })
 		if b, exists := c.Backends[a.Backend]; exists && a.Method == LookupBinds && b.Type != "" && b.Type != BackendLDAP {
 			l.wrong(key+".method", quote(a.Method), "is for back ends of type ldap, which judge passwords themselves. Write hash.")
 		}
@@ -99,7 +113,7 @@ func (l *loader) checkBackendName(c *Config, key, name string) bool {
 }
 
 // checkQuery judges the query of an authenticator or a source at a back end.
-func (l *loader) checkQuery(c *Config, key, name, text string, bind bool) {
+func (l *loader) checkQuery(c *Config, key, name, text string, read func(kind, text string) (lookup.Query, error)) {
 	if !l.checkBackendName(c, key, name) {
 		return
 	}
@@ -112,7 +126,7 @@ func (l *loader) checkQuery(c *Config, key, name, text string, bind bool) {
 		l.wrong(key, "", "has no query.")
 		return
 	}
-	q, err := LookupQuery(b.Type, text, bind)
+	q, err := read(b.Type, text)
 	switch {
 	case err != nil:
 		l.wrong(at, "", "%v.", err)

@@ -4,6 +4,7 @@ package config
 // passwords.
 type SCRAMAuthenticator struct {
 	Type       string   `yaml:"type"`       // scram
+	When       string   `yaml:"when"`       // a condition; empty: always
 	Algorithms []string `yaml:"algorithms"` // sha256, sha512
 	Iterations int      `yaml:"iterations"` // of new keys
 }

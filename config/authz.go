@@ -33,7 +33,7 @@ func (l *loader) checkSources(c *Config) {
 			l.wrong(key, "", "has the name of another source of rules. Choose one that is not %s.", oneOf(fixedSources))
 			continue
 		}
-		l.checkQuery(c, key, s.Backend, s.Query, false)
+		l.checkQuery(c, key, s.Backend, s.Query, RulesQuery)
 		if s.StaleMax < s.Refresh && !l.problems.about(key+".stale_max") && !l.problems.about(key+".refresh") {
 			l.wrong(key+".stale_max", "", "(%v) is less than refresh (%v): rules would be too old before they are read again. Raise the one or lower the other.", s.StaleMax, s.Refresh)
 		}

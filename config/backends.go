@@ -12,6 +12,7 @@ const (
 	BackendMySQL      = "mysql" // MariaDB, too
 	BackendRedis      = "redis"
 	BackendLDAP       = "ldap"
+	BackendMongoDB    = "mongodb"
 	BackendHTTP       = "http"
 )
 
@@ -23,7 +24,8 @@ type Backend struct {
 	Headers  []BackendHeader `yaml:"headers"`  // of BackendHTTP
 	Database string          `yaml:"database"` // of Redis a number
 	Username string          `yaml:"username"`
-	Password Secret          `yaml:"password"` // the zero Secret: none
+	Source   string          `yaml:"auth_source"` // of BackendMongoDB: the database that has the user
+	Password Secret          `yaml:"password"`    // the zero Secret: none
 	TLS      BackendTLS      `yaml:"tls"`
 	Pool     int             `yaml:"pool"` // connections
 	Timeout  Duration        `yaml:"timeout"`
@@ -133,10 +135,10 @@ func (l *loader) checkServers(b *Backend, key string) {
 }
 
 func (l *loader) checkBackendLogin(b *Backend, key string) {
-	sql := slices.Contains([]string{BackendPostgreSQL, BackendMySQL}, b.Type)
+	sql, named := slices.Contains([]string{BackendPostgreSQL, BackendMySQL}, b.Type), slices.Contains([]string{BackendPostgreSQL, BackendMySQL, BackendMongoDB}, b.Type)
 	switch at := key + ".database"; {
 	case l.problems.about(at):
-	case sql && b.Database == "":
+	case named && b.Database == "":
 		l.wrong(key, "", "has no database. Write the name of the one to connect to.")
 	case b.Type == BackendRedis && !shape(`^([0-9]{1,4})?$`).MatchString(b.Database):
 		l.wrong(at, quote(b.Database), "is no number. Databases of Redis are numbers; the first is 0.")
@@ -149,6 +151,12 @@ func (l *loader) checkBackendLogin(b *Backend, key string) {
 	}
 	if b.Type == BackendLDAP && b.Database != "" {
 		l.wrong(key+".database", quote(b.Database), "has no meaning for type ldap: the query says where to search. Remove it.")
+	}
+	if b.Type == BackendMongoDB && (b.Username == "") != (b.Password.Ref == "") && !l.problems.about(key+".username") && !l.problems.about(key+".password") {
+		l.wrong(key, "", "has one of username and password. Write both, or none.")
+	}
+	if b.Source != "" && (b.Type != BackendMongoDB || b.Username == "") && !l.problems.about(key+".auth_source") {
+		l.wrong(key+".auth_source", quote(b.Source), "has no meaning without a username of type mongodb. Remove it.")
 	}
 	if b.Type == BackendRedis && b.Username != "" && b.Password.Ref == "" && !l.problems.about(key+".password") {
 		l.wrong(key+".username", quote(b.Username), "has no effect without a password.")

@@ -18,6 +18,7 @@ func (l *loader) check(c *Config) {
 	l.checkJWT(c)
 	l.checkCInfo(c)
 	l.checkHTTP(c)
+	l.checkWhen(c)
 	l.checkOrder(c)
 	l.checkLimits(c)
 	l.checkOffers(c)

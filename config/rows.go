@@ -192,10 +192,12 @@ var rowsAccess = []Row{
 	{Key: "authn.builtin.identity", Kind: KindEnum, Default: "username", Values: []string{"username"},
 		Why:   "What a session belongs to: two users never share one, whatever client identifiers they choose.",
 		Since: release, Reload: Restart, File: fileAuthn},
+	whenRow("authn.builtin"),
 	{Key: "authn.x509", Kind: KindSection, Since: release,
 		Why: "The authenticator named x509: who has shown a certificate that the listener accepted is who that says (listeners.<name>.tls.identity). It ignores who has shown none."},
 	{Key: "authn.x509.type", Kind: KindEnum, Default: "x509", Values: []string{"x509"},
 		Why: "Which kind of authenticator this is.", Since: release, Reload: Restart, File: fileAuthn},
+	whenRow("authn.x509"),
 }
 
 var rowsAuthz = []Row{

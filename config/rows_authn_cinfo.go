@@ -3,6 +3,7 @@ package config
 var rowsCInfo = []Row{
 	{Key: "authn.cinfo", Kind: KindNames, Default: "{}", Form: nameForm, Since: release,
 		Why: "Authenticators that go by what is known of a client without asking for a secret: names, address, listener, certificate. A name stands in authn.chains."},
+	whenRow("authn.cinfo.<name>"),
 	{Key: "authn.cinfo.<name>.checks", Kind: KindItems, Default: "[]", Max: "100", Since: release, Reload: NewConnections, File: fileAuthn,
 		Note: `such as {is_match: ["cert_common_name == 'gate'"], result: allow, identity: cert_common_name}`,
 		Why:  "The checks, in order; the first that holds decides. A condition that looks at what is not known of a client denies it, whatever the check says: EMQX passes over a deny about a certificate that is not there."},

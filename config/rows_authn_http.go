@@ -3,6 +3,7 @@ package config
 var rowsAuthnHTTP = []Row{
 	{Key: "authn.http", Kind: KindNames, Default: "{}", Form: nameForm, Since: release,
 		Why: "Authenticators that have a service of yours judge clients over HTTP, by name; authn.chains names them. It answers 200 with {\"result\": \"allow\"}, deny or ignore; whatever else comes lets nobody in, and nobody past. docs/ops/backends.md has an example."},
+	whenRow("authn.http.<name>"),
 	{Key: "authn.http.<name>.backend", Kind: KindName, Need: true,
 		Why: "Which of backends is asked, one of type http.", Since: release, Reload: NewConnections, File: fileAuthn},
 	{Key: "authn.http.<name>.query", Kind: KindString, Need: true, Pattern: queryPattern, Form: queryForm,

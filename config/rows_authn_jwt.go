@@ -3,6 +3,7 @@ package config
 var rowsAuthnJWT = []Row{
 	{Key: "authn.jwt", Kind: KindNames, Default: "{}", Form: nameForm, Since: release,
 		Why: "Authenticators that know clients by a signed token (JWT), by name. Who a client is comes from the token and from nothing else. What is no token is left to the next authenticator of the chain; what looks like one and is bad is refused. A v5 client can also prove itself, and renew its token while it is connected, by the Authentication Method JWT. docs/ops/jwt.md."},
+	whenRow("authn.jwt.<name>"),
 	{Key: "authn.jwt.<name>.from", Kind: KindEnum, Default: FromPassword, Values: []string{FromPassword, FromUsername},
 		Why: "Where the token is in CONNECT. In the user name it may turn up in logs of clients and proxies; ours do not show it.", Since: release, Reload: NewConnections, File: fileAuthn},
 	{Key: "authn.jwt.<name>.algorithms", Kind: KindEnums, Need: true, Values: []string{"HS256", "HS384", "HS512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"},

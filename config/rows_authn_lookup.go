@@ -9,10 +9,11 @@ const (
 var rowsLookup = []Row{
 	{Key: "authn.lookup", Kind: KindNames, Default: "{}", Form: nameForm, Since: release,
 		Why: "Authenticators that compare the password of a client with the hash in a row of a back end, by name; authn.chains names them. No row: the next one is asked. A wrong password ends the chain; a back end that cannot be asked refuses the client."},
+	whenRow("authn.lookup.<name>"),
 	{Key: "authn.lookup.<name>.backend", Kind: KindName, Need: true,
 		Why: "Which of backends is asked.", Since: release, Reload: NewConnections, File: fileAuthn},
 	{Key: "authn.lookup.<name>.query", Kind: KindString, Need: true, Pattern: queryPattern, Form: queryForm,
-		Why:   "What it is asked: for SQL a statement that answers the columns password_hash and, if there are, salt, is_superuser, username and client_attrs_NAME; for Redis HMGET or HGETALL with such fields; for a directory base?attributes?scope?filter, as in an LDAP URL. ${username} and its like become parameters, so they stand without quotes. Of another column, or a value that is not understood, nobody guesses: the client is refused, and the log says which.",
+		Why:   "What it is asked: for SQL a statement that answers the columns password_hash and, if there are, salt, is_superuser, username and client_attrs_NAME; for Redis HMGET or HGETALL with such fields; for a directory base?attributes?scope?filter, as in an LDAP URL; for MongoDB collection?fields?filter, with a filter in JSON. ${username} and its like become parameters, so they stand without quotes. Of another column, or a value that is not understood, nobody guesses: the client is refused, and the log says which.",
 		Since: release, Reload: NewConnections, File: fileAuthn},
 	{Key: "authn.lookup.<name>.method", Kind: KindEnum, Default: LookupHashes, Values: []string{LookupHashes, LookupBinds},
 		Why:   "Who compares the password: hash is the broker, with what the query answers. bind has a directory judge it, as the one entry that the query finds; for type ldap.",

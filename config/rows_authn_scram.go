@@ -5,6 +5,7 @@ var rowsSCRAM = []Row{
 		Why: "The authenticator named scram: clients of MQTT 5 that say SCRAM-SHA-256 or SCRAM-SHA-512 in CONNECT prove that they know the password, and the broker that it knows the user, and the password is not sent. Users are those of builtin that have keys (`redoubt user add --scram`). It ignores who brings a password."},
 	{Key: "authn.scram.type", Kind: KindEnum, Default: "scram", Values: []string{"scram"},
 		Why: "Which kind of authenticator this is.", Since: release, Reload: Restart, File: fileAuthn},
+	whenRow("authn.scram"),
 	{Key: "authn.scram.algorithms", Kind: KindEnums, Default: "[sha256, sha512]", Values: []string{"sha256", "sha512"},
 		Why:   "What is offered, and what new keys are made for. There is no sha1, and no channel binding.",
 		Since: release, Reload: NewConnections, File: fileAuthn},

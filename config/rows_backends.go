@@ -5,7 +5,7 @@ const fileBackend = "who is asked about clients is decided where it can be revie
 var rowsBackends = []Row{
 	{Key: "backends", Kind: KindNames, Default: "{}", Form: nameForm, Since: release,
 		Why: "Servers of others that are asked about clients, by name. Whoever refers to one shares its connections, its queue and its breaker. docs/ops/backends.md has tables to copy."},
-	{Key: "backends.<name>.type", Kind: KindEnum, Need: true, Values: []string{BackendPostgreSQL, BackendMySQL, BackendRedis, BackendLDAP, BackendHTTP},
+	{Key: "backends.<name>.type", Kind: KindEnum, Need: true, Values: []string{BackendPostgreSQL, BackendMySQL, BackendRedis, BackendLDAP, BackendMongoDB, BackendHTTP},
 		Why: "What the server speaks; mysql is MariaDB, too.", Since: release, Reload: NewConnections, File: fileBackend},
 	{Key: "backends.<name>.servers", Kind: KindTexts, Default: "[]", Note: "none, which only type http can be without", Pattern: `^[^ ]{1,255}$`, Form: "host:port, or the path of a socket",
 		Why:   "Where it is. Of several the one that answered last is asked, and the next when it does not; each has its part of the timeout.",
@@ -26,6 +26,8 @@ var rowsBackends = []Row{
 		Why: "Which database of the server.", Since: release, Reload: NewConnections, File: fileBackend},
 	{Key: "backends.<name>.username", Kind: KindString, Default: `""`, Note: "none", Pattern: `^[^ ].{0,254}$`, Form: "a name; of a directory a distinguished name",
 		Why: "Whom the broker logs in as; of type http with Basic. That user needs to read the tables of the queries, and nothing else.", Since: release, Reload: NewConnections, File: fileBackend},
+	{Key: "backends.<name>.auth_source", Kind: KindString, Default: `""`, Note: "admin", Pattern: `^[A-Za-z0-9_-]{1,63}$`, Form: "the name of a database",
+		Why: "Which database of MongoDB has that user.", Since: release, Reload: NewConnections, File: fileBackend},
 	{Key: "backends.<name>.password", Kind: KindSecret, Default: `""`, Note: "none",
 		Why:   "Its password, by reference; of type http without a username a token (Bearer). The file is read again at every reload: after a change the connections there are answer what they were asked and are replaced.",
 		Since: release, Reload: NewConnections, File: fileBackend},

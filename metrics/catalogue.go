@@ -239,10 +239,12 @@ var (
 	FlappingDetected      = count("redoubt_flapping_detected_total", "Clients that were banned because they connected too often (flapping).")
 
 	alarms                  = family{"redoubt_alarms", "Alarms that last now, by what they are about; docs/alarms.md says what each means.", gauge}
-	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked", "ocsp_unavailable", "ocsp_forged", "memory_pressure", "loop_lag", "commit_latency", "acme_failed", "backend_down", "flapping") // At(index in alarm.Kinds)
+	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked", "ocsp_unavailable", "ocsp_forged", "memory_pressure", "loop_lag", "commit_latency", "acme_failed", "backend_down", "key_set_unavailable", "flapping") // At(index in alarm.Kinds)
 	CertificateFilesRefused = level("redoubt_certificate_files_refused", "Listeners whose certificate, key, client CA or revocation list has changed to something that is refused; they go on with what they had.")
 
 	CertificateNotAfter = levels("redoubt_certificate_not_after_timestamp_seconds", "When a server certificate that a listener serves expires, as Unix time, by listener and place in tls.certificates, from 0.", "listener", "certificate")
+	AuthnAnswers        = counts("redoubt_authn_answers_total", "Answers of an authenticator that a chain of a listener names, about clients: allow, deny, ignore (the next one was asked), unavailable (no verdict could be reached, so the client was refused). Conditions that do not hold are no answer.", "authenticator", "outcome")
+	AuthnTook           = counts("redoubt_authn_answer_seconds_bucket", "Answers of an authenticator, by how long they took at most, with all waiting; as the buckets of a histogram.", "authenticator", "le")
 	BackendQuestions    = counts("redoubt_backend_questions_total", "Questions about clients for a back end, by what came of them: answered (also: nobody of that name), down, timeout, rejected (a name that cannot be one there), garbage, excess (more rows than are taken); and those that were not asked: queue_full, breaker_open, closed.", "backend", "outcome")
 	BackendTook         = counts("redoubt_backend_question_seconds_bucket", "Questions that a back end was asked, by how long they took at most, without the waiting; as the buckets of a histogram.", "backend", "le")
 	BackendWaiting      = levels("redoubt_backend_waiting", "Questions that wait for a connection to the back end (backends.<name>.queue).", "backend")

@@ -119,7 +119,7 @@ func (a *Authenticator) judge(req *auth.Request) auth.Result {
 		for _, p := range c.match {
 			ok, err := p.Eval(in)
 			if err != nil {
-				return denied(fmt.Sprintf("check %d cannot be judged for this client: %v", i+1, err))
+				return a.denied(fmt.Sprintf("check %d cannot be judged for this client: %v", i+1, err))
 			}
 			if holds = ok; !holds {
 				break
@@ -128,9 +128,9 @@ func (a *Authenticator) judge(req *auth.Request) auth.Result {
 		switch {
 		case !holds:
 		case c.outcome == auth.Allow:
-			return allowed(req, i, c.byCert)
+			return a.allowed(req, i, c.byCert)
 		case c.outcome == auth.Deny:
-			return denied(fmt.Sprintf("check %d denies", i+1))
+			return a.denied(fmt.Sprintf("check %d denies", i+1))
 		default:
 			return auth.Result{Outcome: auth.Ignore}
 		}
@@ -138,19 +138,19 @@ func (a *Authenticator) judge(req *auth.Request) auth.Result {
 	return auth.Result{Outcome: auth.Ignore}
 }
 
-func allowed(req *auth.Request, i int, byCert bool) auth.Result {
+func (a *Authenticator) allowed(req *auth.Request, i int, byCert bool) auth.Result {
 	who := req.Username
 	if byCert {
 		who = req.Certificate.CommonName
 	}
 	if err := builtin.CheckName(who); err != nil {
-		return denied(fmt.Sprintf("check %d allows, but the name is none: %v", i+1, err))
+		return a.denied(fmt.Sprintf("check %d allows, but the name is none: %v", i+1, err))
 	}
 	return auth.Result{Outcome: auth.Allow, Principal: auth.Principal{Identity: who, Username: who}}
 }
 
-func denied(detail string) auth.Result {
-	return auth.Result{Outcome: auth.Deny, Reason: mqtt.NotAuthorized, Detail: detail}
+func (a *Authenticator) denied(detail string) auth.Result {
+	return auth.Result{Outcome: auth.Deny, Reason: mqtt.NotAuthorized, Detail: a.name + ": " + detail}
 }
 
 var _ auth.Authenticator = (*Authenticator)(nil)

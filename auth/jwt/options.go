@@ -52,6 +52,9 @@ type Options struct {
 
 	Clock clock.Clock
 	Log   *slog.Logger
+	// Outage is told after each time the key set was asked for: why it cannot be had, and what
+	// follows of that; empty where it could be. nil: nobody is. It does not block.
+	Outage func(now time.Time, why string)
 	// Revoked says why a token is not good any more, by its jti, its identity and its iat (1970
 	// if it has none); empty: it is. It must not block. nil: none is revoked.
 	Revoked func(id, identity string, issued time.Time) string

@@ -155,23 +155,38 @@ func (r *remote) refresh(ctx context.Context) bool {
 	case ctx.Err() != nil:
 		return false
 	case err == nil:
+		r.tell(now, "")
 		if r.asking.said != "" {
 			log.Info("the key set can be read again")
 		}
 		r.asking.said = ""
 		return true
-	case err.Error() != r.asking.said:
+	}
+	what := r.follows(now)
+	r.tell(now, "the key set at "+r.set.URL+" cannot be read: "+err.Error()+"; "+what)
+	if err.Error() != r.asking.said {
 		r.asking.said = err.Error()
-		what := "no token is taken until it can be read"
-		if f := r.current.Load(); f != nil {
-			what = "the keys that are there are used until " + stamp(f.at.Add(r.set.MaxAge))
-			if now.Sub(f.at) > r.set.MaxAge {
-				what = "the keys that were there are too old (jwks.max_age), and no token is taken"
-			}
-		}
 		log.Warn("the key set cannot be read", slog.String("error", r.asking.said), slog.String("so", what))
 	}
 	return false
+}
+
+// follows is what it means for tokens that the key set cannot be had.
+func (r *remote) follows(now time.Time) string {
+	what := "no token is taken until it can be read"
+	if f := r.current.Load(); f != nil {
+		what = "the keys that are there are used until " + stamp(f.at.Add(r.set.MaxAge))
+		if now.Sub(f.at) > r.set.MaxAge {
+			what = "the keys that were there are too old (jwks.max_age), and no token is taken"
+		}
+	}
+	return what
+}
+
+func (r *remote) tell(now time.Time, why string) {
+	if r.s.Outage != nil {
+		r.s.Outage(now, why)
+	}
 }
 
 // adopt puts what came in force. A set without a good key is one: nobody is let in then.

@@ -229,3 +229,32 @@ func FuzzSet(f *testing.F) {
 		}
 	})
 }
+
+// Who keeps alarms is told each time that a set cannot be had, until it can.
+func TestKeySetOutageIsTold(t *testing.T) {
+	iss := newIssuer(t, jwk("a", ecKey.Public()))
+	o := iss.options()
+	told := make(chan string, 16)
+	o.Outage = func(_ time.Time, why string) { told <- why }
+	d := newDesk(t, o)
+	if why := <-told; why != "" {
+		t.Error(why)
+	}
+	for range 2 {
+		iss.answer(503, "")
+		d.refresh()
+		if why := <-told; !strings.Contains(why, "status 503") || !strings.Contains(why, "are used until") {
+			t.Error(why)
+		}
+	}
+	d.clock.Advance(25 * time.Hour)
+	d.refresh()
+	if why := <-told; !strings.Contains(why, "too old") {
+		t.Error(why)
+	}
+	iss.serve(jwk("a", ecKey.Public()))
+	d.refresh()
+	if why := <-told; why != "" {
+		t.Error(why)
+	}
+}

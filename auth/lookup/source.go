@@ -60,6 +60,9 @@ func (s *Source) load(by *auth.Principal, remembered bool, done func(auth.Own, e
 	}
 	q := s.opt.Query.Question(v)
 	q.RowsMax = auth.OwnMax
+	if _, ofEntry := s.opt.Query.(ldapRules); ofEntry {
+		q.RowsMax = 2 // two are one too many, and worth saying so
+	}
 	key := s.rows.KeyOf(q)
 	if rows, ok := s.rows.Get(s.clock.Now(), key); ok && remembered {
 		done(s.compile(rows))
@@ -84,8 +87,9 @@ func (s *Source) compile(rows []backend.Row) (auth.Own, error) {
 	if _, ok := s.opt.Query.(*Call); ok {
 		return rulesOfService(s.opt.Name, rows)
 	}
-	if byTopic, ok := s.opt.Query.(redisQuery); ok && byTopic.command == "HGETALL" {
-		rows = rowsOfTopics(rows)
+	rows, err := s.rules(rows)
+	if err != nil {
+		return auth.Own{}, fmt.Errorf("%s: %w", s.opt.Name, err)
 	}
 	specs := make([]auth.RuleSpec, len(rows))
 	for i, row := range rows {
@@ -106,6 +110,37 @@ func (s *Source) compile(rows []backend.Row) (auth.Own, error) {
 		return auth.Own{}, fmt.Errorf("%s: %w", s.opt.Name, err)
 	}
 	return own, nil
+}
+
+// rules are the rows with one rule in each, where a back end keeps them in another shape.
+func (s *Source) rules(rows []backend.Row) ([]backend.Row, error) {
+	switch q := s.opt.Query.(type) {
+	case redisQuery:
+		if q.command == "HGETALL" {
+			return rowsOfTopics(rows), nil
+		}
+	case mongoRules:
+		var out []backend.Row
+		for i, row := range rows {
+			of, err := spread(row)
+			if err != nil {
+				return nil, fmt.Errorf("document %d %w", i+1, err)
+			}
+			if out = append(out, of...); len(out) > auth.OwnMax {
+				return nil, fmt.Errorf("the documents have more than %d rules", auth.OwnMax)
+			}
+		}
+		return out, nil
+	case ldapRules:
+		switch len(rows) {
+		case 0:
+			return nil, nil
+		case 1:
+			return rowsOfEntry(rows[0])
+		}
+		return nil, errTwoEntries
+	}
+	return rows, nil
 }
 
 // Columns of a rule.

@@ -164,3 +164,52 @@ func TestNobodyChoosesToHaveNoRules(t *testing.T) {
 		t.Error("without the deny of its user: ", own)
 	}
 }
+
+// late is an Asker whose answers come when the test says so.
+type late struct {
+	table
+	answer []func()
+}
+
+func (b *late) Ask(from netip.Addr, q backend.Question, done func([]backend.Row, error)) {
+	rows := b.rows
+	b.asked = append(b.asked, q)
+	b.answer = append(b.answer, func() { done(rows, nil) })
+}
+
+// An answer belongs to who it was asked for, and one from before everything was forgotten is
+// not remembered after it.
+func TestRulesAreRememberedForWhoAsked(t *testing.T) {
+	b := &late{table: table{rows: []backend.Row{fields("permission", "allow", "action", "publish", "topic", "a")}}}
+	s, _ := sourceOf(t, &b.table, aclQuery)
+	s.opt.Backend = b
+	ask := func(by *auth.Principal) (own *auth.Own) {
+		own = &auth.Own{}
+		s.Load(by, func(o auth.Own, err error) { *own = o })
+		return own
+	}
+	own := ask(ann)
+	b.answer[0]()
+	if again := ask(ann); len(own.Rules) != 1 || len(again.Rules) != 1 || len(b.answer) != 1 {
+		t.Fatal("what was remembered is asked again")
+	}
+	b.rows = nil
+	bob := ask(&auth.Principal{Identity: "bob", Username: "bob"})
+	if len(b.answer) != 2 {
+		t.Fatal("rules of somebody else: ", bob)
+	}
+	b.answer[1]()
+	b.rows = []backend.Row{fields("permission", "allow", "action", "publish", "topic", "old")}
+	s.Forget()
+	old := ask(ann)
+	b.rows = nil
+	s.Forget()
+	b.answer[2]()
+	now := ask(ann)
+	if len(old.Rules) != 1 || len(b.answer) != 4 {
+		t.Fatal("what was asked before everything was forgotten is remembered")
+	}
+	if b.answer[3](); len(now.Rules) != 0 {
+		t.Error(now)
+	}
+}

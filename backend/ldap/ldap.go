@@ -5,7 +5,8 @@
 //
 // Question: Text is base?attributes?scope, Args is the filter, in which values are escaped.
 // An entry is a row; attributes have the names of columns (column:attribute) or their own.
-// With Secret the row has a column bound, t or f.
+// With Secret the row has a column bound, t or f. An attribute has one value, or where the
+// name of its column ends with backend.ManyValues any number of them.
 package ldap
 
 import (
@@ -16,6 +17,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -39,13 +41,13 @@ type Driver struct {
 	opt     Options
 	clock   clock.Clock
 	servers *backend.Servers
-	idle    backend.Idle[*ldap.Conn]
+	idle    backend.Idle[*session]
 }
 
 // New connects when it is asked.
 func New(opt Options, clk clock.Clock) *Driver {
 	d := &Driver{opt: opt, clock: clk, servers: backend.NewServers(opt.Servers, clk)}
-	d.idle.End = func(c *ldap.Conn) { _ = c.Close() }
+	d.idle.End = func(c *session) { _ = c.Close() }
 	return d
 }
 
@@ -88,8 +90,38 @@ func (d *Driver) Ask(ctx context.Context, q backend.Question) ([]backend.Row, er
 	return answer.Rows, nil
 }
 
+// session is a connection, and what is under it.
+type session struct {
+	*ldap.Conn
+	raw *bounded
+}
+
+// readMax bounds what one answer may have on the wire, in bytes, with TLS around it and what
+// is not wanted in it: its library keeps all of an answer before we see any.
+const readMax = 2 * backend.AnswerBytesMax
+
+// bounded is a connection that ends after so many bytes.
+type bounded struct {
+	net.Conn
+	left atomic.Int64
+}
+
+// Read implements net.Conn.
+func (b *bounded) Read(p []byte) (int, error) {
+	left := b.left.Load()
+	if left <= 0 {
+		return 0, errors.New("the answer is too long")
+	}
+	n, err := b.Conn.Read(p[:min(int64(len(p)), left)])
+	b.left.Add(-int64(n))
+	return n, err
+}
+
 // column is an attribute and what the row calls it.
-type column struct{ name, attribute string }
+type column struct {
+	name, attribute string
+	many            bool // it may have several values, each of which is a field
+}
 
 func request(q *backend.Question) (*ldap.SearchRequest, []column, error) {
 	parts := strings.Split(q.Text, "?")
@@ -112,7 +144,8 @@ func request(q *backend.Question) (*ldap.SearchRequest, []column, error) {
 		if !found {
 			name, attribute = usual(text), text
 		}
-		columns = append(columns, column{name, attribute})
+		name, many := strings.CutSuffix(name, backend.ManyValues)
+		columns = append(columns, column{name, attribute, many && found})
 		req.Attributes = append(req.Attributes, attribute)
 	}
 	if len(req.Attributes) == 0 {
@@ -136,6 +169,11 @@ func rowOf(e *ldap.Entry, columns []column) (row backend.Row, err error) {
 	for _, c := range columns {
 		values := e.GetEqualFoldAttributeValues(c.attribute)
 		switch {
+		case c.many:
+			for _, v := range values {
+				row = append(row, backend.Field{Name: c.name, Value: v})
+			}
+			continue
 		case len(values) > 1:
 			return nil, backend.Failed(backend.Excess, "an entry has %d values of %s, and nobody knows which counts", len(values), c.attribute)
 		case len(values) == 0:
@@ -162,11 +200,15 @@ func (d *Driver) search(ctx context.Context, req *ldap.SearchRequest) (*ldap.Sea
 				return nil, err
 			}
 		}
-		found, err := within(ctx, d.clock, c, func() (*ldap.SearchResult, error) { return c.Search(req) })
+		c.raw.left.Store(readMax)
+		found, err := within(ctx, d.clock, c.Conn, func() (*ldap.SearchResult, error) { return c.Search(req) })
 		switch {
 		case err == nil:
 			d.idle.Put(c)
 			return found, nil
+		case c.raw.left.Load() <= 0:
+			_ = c.Close()
+			return nil, backend.Failed(backend.Excess, "the answer is longer than %d bytes", readMax)
 		case ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded):
 			_ = c.Close()
 			return nil, backend.Failed(backend.Excess, "the answer has more entries than are wanted")
@@ -213,13 +255,16 @@ var aboutTheEntry = []uint16{
 
 // connect opens a connection at the first server that answers, as dn. A login that is
 // refused by one is refused.
-func (d *Driver) connect(ctx context.Context, dn string, password secret.Value) (c *ldap.Conn, err error) {
+func (d *Driver) connect(ctx context.Context, dn string, password secret.Value) (c *session, err error) {
 	refused := uint16(0)
 	err = d.servers.Connect(ctx, func(ctx context.Context, to backend.Server) error {
-		raw, err := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, to.Network, to.Address)
+		dialled, err := (&net.Dialer{KeepAlive: 30 * time.Second}).DialContext(ctx, to.Network, to.Address)
 		if err != nil {
 			return err
 		}
+		bound := &bounded{Conn: dialled}
+		bound.left.Store(readMax)
+		var raw net.Conn = bound
 		conf := d.opt.TLS
 		if to.Network == "unix" {
 			conf = nil
@@ -232,9 +277,9 @@ func (d *Driver) connect(ctx context.Context, dn string, password secret.Value) 
 			}
 			raw = secured
 		}
-		c = ldap.NewConn(raw, conf != nil && !d.opt.StartTLS)
+		c = &session{ldap.NewConn(raw, conf != nil && !d.opt.StartTLS), bound}
 		c.Start()
-		_, err = within(ctx, d.clock, c, func() (*struct{}, error) {
+		_, err = within(ctx, d.clock, c.Conn, func() (*struct{}, error) {
 			if conf != nil && d.opt.StartTLS {
 				if err := c.StartTLS(to.TLS(conf)); err != nil {
 					return nil, err

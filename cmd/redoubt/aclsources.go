@@ -71,7 +71,7 @@ func (n *node) prepareSources(c *config.Config) error {
 			s.next[name] = o
 			continue
 		}
-		query, err := config.LookupQuery(at.conf.Type, conf.Query, false)
+		query, err := config.RulesQuery(at.conf.Type, conf.Query)
 		if err != nil {
 			return fmt.Errorf("authz.lookup.%s.query: %w", name, err)
 		}

@@ -11,7 +11,7 @@ import (
 
 // asked is an authenticator that configuration has by name.
 type asked struct {
-	auth.Link
+	auth.Authenticator
 	conf  any    // what it was made from: one whose section is the same stays, with what it knows
 	close func() // nil: nothing to end
 }
@@ -21,7 +21,8 @@ type asked struct {
 type asking struct {
 	n    *node
 	next map[string]*asked
-	made []*asked // of these, those that the configuration in force does not have
+	when map[string]func(*auth.Request) (bool, error) // who is about only some clients
+	made []*asked                                     // of these, those that the configuration in force does not have
 }
 
 // authenticatorOf answers the section of an authenticator and how it is made; conf nil: its
@@ -29,11 +30,11 @@ type asking struct {
 func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, make func() (*asked, error), err error) {
 	switch kind {
 	case x509.Name:
-		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: x509.Authenticator{}}}, nil }, nil
+		return nil, func() (*asked, error) { return &asked{Authenticator: x509.Authenticator{}}, nil }, nil
 	case "scram":
 		return n.scramOf(c)
 	case "builtin":
-		return nil, func() (*asked, error) { return &asked{Link: auth.Link{Authenticator: n.builtin}}, nil }, nil
+		return nil, func() (*asked, error) { return &asked{Authenticator: n.builtin}, nil }, nil
 	case "jwt":
 		return n.jwtAuthenticator(c, name)
 	case "lookup":
@@ -42,9 +43,10 @@ func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, m
 		return n.serviceOf(c, name)
 	case "cinfo":
 		conf := c.Authn.CInfo[name]
+		conf.When = "" // is the chain's
 		return conf, func() (*asked, error) {
 			a, err := conf.Make(name)
-			return &asked{Link: auth.Link{Authenticator: a}}, err
+			return &asked{Authenticator: a}, err
 		}, nil
 	}
 	return nil, nil, fmt.Errorf("authn.%s.%s: there is no authenticator of that type", kind, name)
@@ -52,7 +54,7 @@ func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, m
 
 // prepareAuthenticators makes the authenticators of c that are not in force already.
 func (n *node) prepareAuthenticators(c *config.Config) (a *asking, err error) {
-	a = &asking{n: n, next: map[string]*asked{}}
+	a = &asking{n: n, next: map[string]*asked{}, when: map[string]func(*auth.Request) (bool, error){}}
 	defer func() {
 		if err != nil {
 			a.undo()
@@ -69,6 +71,9 @@ func (n *node) prepareAuthenticators(c *config.Config) (a *asking, err error) {
 		conf, make, err := n.authenticatorOf(c, kind, name)
 		if err != nil {
 			return a, err
+		}
+		if a.when[name], err = c.Authn.Condition(kind, name); err != nil {
+			return a, fmt.Errorf("%s.when: %w", config.SectionOf(kind, name), err)
 		}
 		if old := n.asked[name]; old != nil && reflect.DeepEqual(old.conf, conf) {
 			a.next[name] = old
@@ -92,6 +97,7 @@ func (a *asking) undo() {
 	for _, one := range a.made {
 		one.end()
 	}
+	a.n.keepKeySetAlarms(a.n.asked)
 	a.n.undoBackends()
 }
 
@@ -108,13 +114,18 @@ func (a *asking) enter(c *config.Config) (chains map[string]*auth.Chain, leave f
 	a.n.enterSources(c)
 	leaveBackends := a.n.enterBackends()
 	a.n.users.SetSCRAM(scramSettings(c))
-	return a.chains(c), func() {
+	chains, saw := a.chains(c), a.n.countAnswers(c)
+	for name, chain := range chains {
+		chains[name] = chain.Observed(a.n.clock, saw)
+	}
+	return chains, func() {
 		defer leaveBackends()
 		for name, one := range old {
 			if a.next[name] != one {
 				one.end()
 			}
 		}
+		a.n.keepKeySetAlarms(a.next)
 	}
 }
 
@@ -138,7 +149,7 @@ func (a *asking) chains(c *config.Config) map[string]*auth.Chain {
 	for name, ln := range c.Listeners {
 		var links []auth.Link
 		for _, link := range c.Authn.Chains[ln.Authn] {
-			links = append(links, a.next[link].Link)
+			links = append(links, auth.Link{Authenticator: a.next[link].Authenticator, When: a.when[link]})
 		}
 		chains[name] = auth.NewChainOf(links...).Sourced(loaders...)
 	}

@@ -5,8 +5,9 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"time"
 
-	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/alarm"
 	"github.com/redoubtmq/redoubt/auth/jwt"
 	"github.com/redoubtmq/redoubt/config"
 )
@@ -37,12 +38,30 @@ func (n *node) jwtAuthenticator(c *config.Config, name string) (conf any, make f
 	return &jwtConf{options: o}, func() (*asked, error) {
 		o.Clock, o.Log, o.Workers = n.clock, n.log, max(1, runtime.GOMAXPROCS(0)/2)
 		o.Revoked = n.tokenRevoked
+		o.Outage = func(now time.Time, why string) {
+			if why == "" {
+				n.alarms.Clear(now, alarm.KeySetUnavailable, name)
+			} else {
+				n.alarms.Raise(now, alarm.KeySetUnavailable, name, why)
+			}
+		}
 		a, err := jwt.New(o)
 		if err != nil {
 			return nil, err
 		}
-		return &asked{Link: auth.Link{Authenticator: a}, close: a.Close}, nil
+		return &asked{Authenticator: a, close: a.Close}, nil
 	}, nil
+}
+
+// keepKeySetAlarms ends the alarms about key sets that none of these asks for.
+func (n *node) keepKeySetAlarms(asked map[string]*asked) {
+	var names []string
+	for name, one := range asked {
+		if conf, is := one.conf.(*jwtConf); is && conf.options.Keys.Set != nil {
+			names = append(names, name)
+		}
+	}
+	n.alarms.Keep(n.clock.Now(), alarm.KeySetUnavailable, names...)
 }
 
 // jwtFiles judges the keys of authn.jwt.<name> as a start does, and asks no issuer for any.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/alarm"
-	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/lookup"
 	"github.com/redoubtmq/redoubt/backend"
 	"github.com/redoubtmq/redoubt/backend/web"
@@ -83,7 +82,8 @@ func (n *node) serviceOf(c *config.Config, name string) (conf any, make func() (
 		Superuser: section.Superuser == config.Honoured, Attributes: section.Attributes == config.Honoured,
 		Cache: backend.CacheOptions{Entries: section.Cache.Entries, Positive: section.Cache.Positive.Std(), Negative: section.Cache.Negative.Std()},
 	}
+	section.When = "" // is the chain's
 	return serviceConf{section, at.number}, func() (*asked, error) {
-		return &asked{Link: auth.Link{Authenticator: lookup.NewService(opt, n.clock)}}, nil
+		return &asked{Authenticator: lookup.NewService(opt, n.clock)}, nil
 	}, nil
 }

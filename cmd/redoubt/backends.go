@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,10 +16,10 @@ import (
 
 	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/alarm"
-	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/lookup"
 	"github.com/redoubtmq/redoubt/backend"
 	"github.com/redoubtmq/redoubt/backend/ldap"
+	"github.com/redoubtmq/redoubt/backend/mongodb"
 	"github.com/redoubtmq/redoubt/backend/mysql"
 	"github.com/redoubtmq/redoubt/backend/postgresql"
 	"github.com/redoubtmq/redoubt/backend/redis"
@@ -100,6 +101,8 @@ func (n *node) openBackend(name string, c config.Backend, secured *tls.Config) *
 		d = redis.New(redis.Options{Servers: servers, Database: db, Username: c.Username, Password: passwordLine(c.Password), TLS: secured}, n.clock)
 	case config.BackendLDAP:
 		d = ldap.New(ldap.Options{Servers: servers, Username: c.Username, Password: passwordLine(c.Password), TLS: secured, StartTLS: c.TLS.Mode == config.BackendTLSStart}, n.clock)
+	case config.BackendMongoDB:
+		d = mongodb.New(mongodb.Options{Servers: servers, Database: c.Database, Username: c.Username, Source: cmp.Or(c.Source, "admin"), Password: passwordLine(c.Password), TLS: secured}, n.clock)
 	case config.BackendHTTP:
 		d = n.openService(&c, secured, down.ofDriver)
 	default:
@@ -238,8 +241,9 @@ func (n *node) lookupOf(c *config.Config, name string) (conf any, make func() (*
 		Name: name, Backend: at.Backend, Query: query, Hash: section.Hash.Spec(), Hashers: n.askable.hashers,
 		Cache: backend.CacheOptions{Entries: section.Cache.Entries, Positive: section.Cache.Positive.Std(), Negative: section.Cache.Negative.Std()},
 	}
+	section.When = "" // is the chain's
 	return lookupConf{section, at.number}, func() (*asked, error) {
-		return &asked{Link: auth.Link{Authenticator: lookup.New(opt, n.clock)}}, nil
+		return &asked{Authenticator: lookup.New(opt, n.clock)}, nil
 	}, nil
 }
 

@@ -120,6 +120,7 @@ type identity struct {
 	tried   *trying
 
 	sourcing sourcing
+	counting authnCounting
 }
 
 // door is a listener with what a reload may exchange.
@@ -251,6 +252,7 @@ func (n *node) assemble() (err error) {
 		return err
 	}
 	n.reportBackends()
+	n.reportAnswers()
 	asking, err := n.prepareAuthenticators(c)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package main
 import (
 	"slices"
 
-	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/auth/scram"
 	"github.com/redoubtmq/redoubt/config"
@@ -39,6 +38,7 @@ func scramUsed(c *config.Config) bool {
 // before somebody needs it.
 func (n *node) scramOf(c *config.Config) (conf any, make func() (*asked, error), err error) {
 	used := scramConf{c.Authn.SCRAM, scramUsed(c)}
+	used.section.When = "" // is the chain's
 	return used, func() (*asked, error) {
 		algorithms, iterations := scramSettings(c)
 		opt := scram.Options{Name: "scram", Method: builtin.Name, Algorithms: algorithms, Iterations: iterations, Users: n.users}
@@ -47,6 +47,6 @@ func (n *node) scramOf(c *config.Config) (conf any, make func() (*asked, error),
 				return nil, err
 			}
 		}
-		return &asked{Link: auth.Link{Authenticator: scram.New(opt)}}, nil
+		return &asked{Authenticator: scram.New(opt)}, nil
 	}, nil
 }
