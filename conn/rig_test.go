@@ -20,6 +20,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/delay"
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/internal/testkit"
 	"github.com/redoubtmq/redoubt/listener"
@@ -46,6 +47,7 @@ type rig struct {
 	web     *listener.WebSocket // nil: packets travel as they are
 	policy  string              // empty: policyText
 	durable *broker.Durable
+	delayed *delay.Account // nil: no delayed messages
 	ended   bool
 	proxy   func() net.Conn // makes connections; nil: nothing special
 
@@ -128,7 +130,7 @@ func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listene
 	r.broker = broker.New(broker.Options{
 		Homes: 2, Settings: &r.set, Index: router.New(), Retained: retain.New(retain.Options{MessagesMax: 1000, BytesMax: 1 << 20}),
 		Authorizer: r.authz, Chains: map[string]*auth.Chain{"default": auth.NewChain(passwords{}, challenge{})}, Log: audit.New(log, r.metrics.NewShard()),
-		Durable: r.durable,
+		Durable: r.durable, Delayed: r.delayed,
 	})
 	r.broker.Report(r.metrics)
 	if r.server, err = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clk, Engine: engine}); err != nil {
