@@ -46,10 +46,9 @@ type rig struct {
 	sess    session.Limits
 	web     *listener.WebSocket // nil: packets travel as they are
 	policy  string              // empty: policyText
-	durable *broker.Durable
-	delayed *delay.Account // nil: no delayed messages
-	ended   bool
-	proxy   func() net.Conn // makes connections; nil: nothing special
+	stores
+	ended bool
+	proxy func() net.Conn // makes connections; nil: nothing special
 
 	entrance  *listener.Listener
 	strangers int64 // who may be inside without having said who he is; 0: 5000
@@ -59,6 +58,12 @@ type rig struct {
 	real  *realSockets  // engine of this system
 	clock *clock.Manual // engine of this system
 	heard atomic.Int64  // packets that clients have read
+}
+
+// stores are what a rig's broker keeps more than sessions in; nil: none.
+type stores struct {
+	durable *broker.Durable
+	delayed *delay.Account
 }
 
 // policyText lets everybody use open/#, keeps secret/# closed below it, and gives

@@ -12,6 +12,12 @@ import (
 	"github.com/redoubtmq/redoubt/internal/secret"
 )
 
+// fakeChain is who gets in at a fake beside its users, and how often.
+type fakeChain struct {
+	flapping Flapping
+	tokens   func(token string) bool // which are taken; nil: none
+}
+
 // A broker that takes tokens it should not is found, whatever is wrong with them; one that
 // takes none of them passes. The fourth and the fifth try to fool: they refuse what is badly
 // signed, and look no further.
