@@ -37,7 +37,8 @@ func authorization(ctx context.Context, e *Env) []Result {
 	for i := range eps {
 		all[i] = &eps[i]
 	}
-	return each(all, func(p *endpoint) Result { return e.judgeRights(ctx, p, &none, &one) })
+	out := each(all, func(p *endpoint) Result { return e.judgeRights(ctx, p, &none, &one) })
+	return append(out, e.judgeGrants(ctx, &one))
 }
 
 // judgeRights is one entrance. Several are judged at the same time with the same users: each

@@ -110,7 +110,8 @@ var Checks = slices.Concat(hostChecks, []*Check{
 		Why:       "One device that may read # reads every other, and one that may publish everywhere commands them all. Wills, retained messages, aliases and shared subscriptions are ways around a rule that looks at topics alone.",
 		How: "A user without grants publishes at QoS 0, 1 and 2, retained, by topic alias and as a will, and subscribes to a topic, #, +/#, $SYS/# and $share filters, on MQTT 3.1, 3.1.1 and 5.0. " +
 			"Each must be refused with the right code, nothing may reach a watcher who may read all of it, live or retained, and nothing the watcher publishes may reach the user. " +
-			"Positive control: a second user with one grant does all of it within the grant, and nothing beyond.",
+			"Positive control: a second user with one grant does all of it within the grant, and nothing beyond. " +
+			"The rules in force are asked what they let clients that nobody knows, from addresses of this host, of private networks and of the internet: neither # nor +/#, $SYS/# or $share of them, nor a publish to any topic. Who is named by a rule that lets him read everything is listed, and so is what can make superusers.",
 		Fix: "look for a rule that is too broad: redoubt acl test --user NAME publish TOPIC says which one allows it",
 		Run: authorization,
 	},

@@ -64,6 +64,11 @@ type Broker interface {
 	EndBan(ctx context.Context, clientID string) error
 	// ClientUser is who the broker takes a connected client for.
 	ClientUser(ctx context.Context, clientID string) (string, error)
+	// Access asks the rules in force, and does nothing.
+	Access(ctx context.Context, q AccessQuestion) (AccessAnswer, error)
+	// Rules are those in force that are the same for all clients, in the order in which they
+	// are judged, each on one line in the words of a rules file, with where it stands.
+	Rules(ctx context.Context) ([]string, error)
 }
 
 // BrokerReport is a running broker's own account, and the kernel's about it.

@@ -15,7 +15,9 @@ import (
 // fakeChain is who gets in at a fake beside its users, and how often.
 type fakeChain struct {
 	flapping Flapping
-	tokens   func(token string) bool // which are taken; nil: none
+	tokens   func(token string) bool             // which are taken; nil: none
+	access   func(q AccessQuestion) AccessAnswer // beside what a grant allows; nil: nothing
+	rules    []string
 }
 
 // A broker that takes tokens it should not is found, whatever is wrong with them; one that
