@@ -241,10 +241,17 @@ func denied(detail string) auth.Result {
 	return auth.Result{Outcome: auth.Deny, Reason: mqtt.BadUserNameOrPassword, Detail: detail}
 }
 
+// misread refuses a client about whom the answer is not understood.
+func misread(name string, err error) auth.Result {
+	return auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerUnavailable, Detail: name + ": " + err.Error()}
+}
+
 // misread refuses a client whose row is not understood. To the client that is a wrong
 // password, and takes as long: any other answer would say that there is a row.
 func (a *Authenticator) misread(req *auth.Request, err error, done func(auth.Result)) {
-	a.asWrong(req, auth.Result{Outcome: auth.Unavailable, Reason: mqtt.BadUserNameOrPassword, Detail: a.opt.Name + ": " + err.Error()}, done)
+	r := misread(a.opt.Name, err)
+	r.Reason = mqtt.BadUserNameOrPassword
+	a.asWrong(req, r, done)
 }
 
 // asWrong answers r when a wrong password would have been answered.

@@ -25,6 +25,7 @@ var unguarded = map[string]string{
 	"admin.Server.Serve":     "it ends probes of an operator when their time is over",
 	"backend/ldap.within":    "it closes a connection",
 	"backend/redis.conn.say": "it ends the wait for a connection",
+	"backend/web.conn.say":   "it ends the wait for a connection",
 }
 
 const guardWhy = "a goroutine in which a peer's bytes are worked on is guarded against a bug of ours, or one client takes all others down with it: run the work by one of guard, rescue and survive of the room (conn/rescue.go)"
