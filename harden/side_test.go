@@ -58,21 +58,25 @@ func TestALimitOfTheRunsOwnSaysSo(t *testing.T) {
 	}
 }
 
-// Two spans of time are apart when nothing of the one is in the other, by more than noise.
+// Two spans of time are apart when the fastest of the one is slower than most of the other.
 func TestSpans(t *testing.T) {
-	ms := func(least, most float64) span {
-		return span{time.Duration(least * float64(time.Millisecond)), time.Duration(most * float64(time.Millisecond))}
+	ms := func(all ...float64) (s span) {
+		for _, x := range all {
+			s = append(s, time.Duration(x*float64(time.Millisecond)))
+		}
+		return s
 	}
 	for _, c := range []struct {
 		a, b  span
 		apart bool
 	}{
-		{ms(30, 34), ms(30.5, 33), false},
-		{ms(30, 34), ms(33, 60), false},  // some of the one is as fast as some of the other
-		{ms(30, 34), ms(35, 38), false},  // a sixth more: noise
-		{ms(30, 34), ms(60, 70), true},   // two hashes
-		{ms(0.1, 0.4), ms(30, 34), true}, // none
-		{ms(0.1, 0.2), ms(0.9, 1), false},
+		{ms(30, 31, 34), ms(30.5, 32, 33), false},
+		{ms(30, 40, 60), ms(33, 34, 60), false},     // noise
+		{ms(30, 32, 34), ms(35, 36, 38), false},     // a sixth more: noise
+		{ms(30, 32, 34), ms(60, 65, 70), true},      // two hashes
+		{ms(1, 2, 36), ms(30, 50, 102), true},       // on a busy machine
+		{ms(0.1, 0.2, 0.4), ms(30, 31, 34), true},   // none
+		{ms(0.1, 0.1, 0.2), ms(0.9, 1, 1.1), false}, // nobody can measure that
 	} {
 		if c.a.apartFrom(c.b) != c.apart || c.b.apartFrom(c.a) != c.apart {
 			t.Errorf("%v and %v: apart %v, want %v", c.a, c.b, !c.apart, c.apart)
