@@ -26,7 +26,7 @@ ALONE := ^Test(RevocationMatrix|QueueAttackRows|RightsAttackRows|SessionAttackRo
 
 # What the detector does not let count, and what plays few seeds with it and all of them
 # without (testkit.Seeds), in the packages that have any.
-UNWATCHED := Alloc|^Test(Seeds|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole)$$
+UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole)$$
 
 # What plays over QUIC with the detector now and then, and without it always (conn's play).
 QUIC = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')

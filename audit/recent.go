@@ -2,6 +2,7 @@ package audit
 
 import (
 	"container/list"
+	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -100,12 +101,13 @@ type subjectsLast struct {
 // if two attempts had the same he would know that they failed alike, and so whether a user
 // exists.
 func (k *Recent) Add(now time.Time, r Refusal, proven bool) Ref {
-	r.Topic, r.ClientID, r.Username, r.Why = clip(r.Topic), clip(r.ClientID), clip(r.Username), clip(r.Why)
+	client := clientKey(r.Identity, r.ClientID)
+	r.Topic, r.ClientID, r.Identity, r.Username, r.Why = clip(r.Topic), clip(r.ClientID), clip(r.Identity), clip(r.Username), clip(r.Why)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	at, who := &k.strange, prefixOf(r.Address).String()
 	if proven {
-		at, who = &k.clients, clientKey(r.Identity, r.ClientID)
+		at, who = &k.clients, client
 	}
 	s := at.touch(who)
 	if proven {
@@ -152,7 +154,16 @@ func (k *shelf) touch(who string) *subjectsLast {
 	return s
 }
 
-func clientKey(identity, client string) string { return identity + "\x00" + client }
+// clientKey is a key of a client, of few bytes however long its names are: a thousand of
+// them are kept.
+func clientKey(identity, client string) string {
+	key := identity + "\x00" + client
+	if len(key) <= textMax {
+		return key
+	}
+	sum := sha256.Sum256([]byte(key))
+	return "\x00" + string(sum[:]) // no identity begins so
+}
 
 // Wanted selects refusals; a zero field means any.
 type Wanted struct {
@@ -163,8 +174,8 @@ type Wanted struct {
 }
 
 func (w *Wanted) fits(r *Refusal) bool {
-	return (w.Ref == 0 || w.Ref == r.Ref) && (w.Username == "" || w.Username == r.Username || w.Username == r.Identity) &&
-		(w.ClientID == "" || w.ClientID == r.ClientID) && (!w.Address.IsValid() || w.Address == r.Address)
+	return (w.Ref == 0 || w.Ref == r.Ref) && (w.Username == "" || clip(w.Username) == r.Username || clip(w.Username) == r.Identity) &&
+		(w.ClientID == "" || clip(w.ClientID) == r.ClientID) && (!w.Address.IsValid() || w.Address == r.Address)
 }
 
 // List is what is kept of those wanted, the last first, at most most of them.

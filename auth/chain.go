@@ -92,6 +92,10 @@ func (c *Chain) ask(i int, req *Request, done func(Result)) {
 		}
 		r = settle(a, req, r)
 		c.saw(a, r, began)
+		if secretly(a, &r) {
+			c.spend(i+1, req, r, done)
+			return
+		}
 		c.enter(r, done)
 	})
 }

@@ -134,6 +134,8 @@ type Options struct {
 
 	// Changed is told when the breaker opens and why, and when it closes; nil: nobody is.
 	Changed func(now time.Time, down bool, why string)
+	// Caught is told of a bug in what is done with an answer; nil: nobody is.
+	Caught func(fault any)
 }
 
 func (o Options) withDefaults() Options {
@@ -173,7 +175,7 @@ func New(name string, driver Driver, clk clock.Clock, opt Options) *Backend {
 	ctx, stop := context.WithCancel(context.Background())
 	b := &Backend{
 		name: name, driver: driver, clock: clk, opt: opt,
-		pool:    NewPool(clk, PoolOptions{Workers: opt.Workers, Queue: opt.Queue, Share: opt.Share, Timeout: opt.Timeout}),
+		pool:    NewPool(clk, PoolOptions{Workers: opt.Workers, Queue: opt.Queue, Share: opt.Share, Timeout: opt.Timeout, Caught: opt.Caught}),
 		breaker: breaker{failures: opt.Failures, openFor: opt.OpenFor},
 		ended:   make(chan struct{}), nudge: make(chan struct{}, 1), stop: stop,
 	}

@@ -13,6 +13,10 @@ import (
 type PoolOptions struct {
 	Workers, Queue, Share int
 	Timeout               time.Duration // from Do to the end of the work
+
+	// Caught is told of a bug that the work or its refusal had; nil: nobody is. Whom it was
+	// for hears nothing any more, and what waits for that has a deadline of its own.
+	Caught func(fault any)
 }
 
 // Pool is a fixed number of goroutines and a bounded queue before them, in which
@@ -23,6 +27,7 @@ type Pool struct {
 	timeout time.Duration
 	queue   *queue
 	nudge   chan struct{} // somebody waits again
+	caught  func(fault any)
 	ctx     context.Context
 	cancel  context.CancelFunc
 	workers sync.WaitGroup
@@ -31,7 +36,7 @@ type Pool struct {
 
 // NewPool starts the workers; Close ends them.
 func NewPool(clk clock.Clock, opt PoolOptions) *Pool {
-	p := &Pool{clock: clk, timeout: opt.Timeout, queue: newQueue(opt.Queue, opt.Share), nudge: make(chan struct{}, 1)}
+	p := &Pool{clock: clk, timeout: opt.Timeout, queue: newQueue(opt.Queue, opt.Share), nudge: make(chan struct{}, 1), caught: opt.Caught}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	for range opt.Workers {
 		p.workers.Add(1)
@@ -77,7 +82,18 @@ func (p *Pool) run(j *job) {
 	defer p.queue.finished(j)
 	ctx, cancel := context.WithTimeout(p.ctx, j.deadline.Sub(p.clock.Now()))
 	defer cancel()
-	j.run(ctx)
+	p.guard(func() { j.run(ctx) })
+}
+
+// guard keeps a bug that the bytes of a client or of a server set off from ending the worker,
+// and the process with it.
+func (p *Pool) guard(do func()) {
+	defer func() {
+		if fault := recover(); fault != nil && p.caught != nil {
+			p.caught(fault)
+		}
+	}()
+	do()
 }
 
 // expire refuses those whose time passes while they wait: workers that hang must not
@@ -88,7 +104,7 @@ func (p *Pool) expire() {
 		now := p.clock.Now()
 		late, next := p.queue.late(now)
 		for _, j := range late {
-			j.refuse(Timeout)
+			p.guard(func() { j.refuse(Timeout) })
 		}
 		var due <-chan time.Time
 		var timer *time.Timer

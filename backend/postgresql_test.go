@@ -122,4 +122,16 @@ func TestPostgreSQLSession(t *testing.T) {
 	if _, err := question(b, backend.Question{Text: "SELECT $1::uuid", Args: []string{"secret of a client"}, RowsMax: 1}); backend.KindOf(err) != backend.Rejected || strings.Contains(err.Error(), "secret") {
 		t.Error("a value of a client that is none: ", err)
 	}
+	for text, want := range map[string]backend.Kind{ // with the codes of statements that are wrong
+		"SELECT $1::regclass":                               backend.Rejected,
+		"SELECT to_tsquery($1)":                             backend.Rejected,
+		"SELECT nothing FROM mqtt_user WHERE username = $1": backend.Down,
+		"SELECT FROM FROM mqtt_user WHERE username = $1":    backend.Down,
+		"SELECT pg_read_file($1)":                           backend.Down, // a right that we do not have
+	} {
+		_, err := question(b, backend.Question{Text: text, Args: []string{"x y &"}, RowsMax: 1})
+		if got := backend.KindOf(err); err == nil || got != want {
+			t.Errorf("%s: %v (%v), want %v", text, err, got, want)
+		}
+	}
 }

@@ -85,6 +85,11 @@ func (l *loader) checkLookups(c *Config) {
 			continue
 		}
 		l.checkQuery(c, key, a.Backend, a.Query, func(kind, text string) (lookup.Query, error) { return LookupQuery(kind, text, a.Method == LookupBinds) })
+		if q, err := LookupQuery(c.Backends[a.Backend].Type, a.Query, a.Method == LookupBinds); err == nil && !l.problems.about(key+".query") {
+			if err := lookup.AccountFields(q); err != nil {
+				l.wrong(key+".query", "", "%v.", err)
+			}
+		}
 		if b, exists := c.Backends[a.Backend]; exists && a.Method == LookupBinds && b.Type != "" && b.Type != BackendLDAP {
 			l.wrong(key+".method", quote(a.Method), "is for back ends of type ldap, which judge passwords themselves. Write hash.")
 		}

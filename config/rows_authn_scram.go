@@ -10,6 +10,6 @@ var rowsSCRAM = []Row{
 		Why:   "What is offered, and what new keys are made for. There is no sha1, and no channel binding.",
 		Since: release, Reload: NewConnections, File: fileAuthn},
 	{Key: "authn.scram.iterations", Kind: KindInt, Unit: "iterations", Default: "32768", Min: "4096", Max: "1000000",
-		Why:   "Work that new keys make of a guess at a password, and of a login for the client: a microcontroller does about 10,000 in a second. RFC 7677 has the least. Keys that are there keep theirs; a name that nobody has seems to have this, so set it before the first user.",
+		Why:   "Work that new keys make of a guess at a password, and of a login for the client: a microcontroller does about 10,000 in a second. RFC 7677 has the least. Keys that are there keep theirs; names that nobody has seem to have what users have, each number as often.",
 		Since: release, Reload: NewConnections, File: fileAuthn},
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/delay"
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/internal/testkit"
 	"github.com/redoubtmq/redoubt/listener"
@@ -45,9 +46,9 @@ type rig struct {
 	sess    session.Limits
 	web     *listener.WebSocket // nil: packets travel as they are
 	policy  string              // empty: policyText
-	durable *broker.Durable
-	ended   bool
-	proxy   func() net.Conn // makes connections; nil: nothing special
+	stores
+	ended bool
+	proxy func() net.Conn // makes connections; nil: nothing special
 
 	entrance  *listener.Listener
 	strangers int64 // who may be inside without having said who he is; 0: 5000
@@ -57,6 +58,12 @@ type rig struct {
 	real  *realSockets  // engine of this system
 	clock *clock.Manual // engine of this system
 	heard atomic.Int64  // packets that clients have read
+}
+
+// stores are what a rig's broker keeps more than sessions in; nil: none.
+type stores struct {
+	durable *broker.Durable
+	delayed *delay.Account
 }
 
 // policyText lets everybody use open/#, keeps secret/# closed below it, and gives
@@ -128,7 +135,7 @@ func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listene
 	r.broker = broker.New(broker.Options{
 		Homes: 2, Settings: &r.set, Index: router.New(), Retained: retain.New(retain.Options{MessagesMax: 1000, BytesMax: 1 << 20}),
 		Authorizer: r.authz, Chains: map[string]*auth.Chain{"default": auth.NewChain(passwords{}, challenge{})}, Log: audit.New(log, r.metrics.NewShard()),
-		Durable: r.durable,
+		Durable: r.durable, Delayed: r.delayed,
 	})
 	r.broker.Report(r.metrics)
 	if r.server, err = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clk, Engine: engine}); err != nil {

@@ -3,6 +3,7 @@ package harden
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -32,21 +33,28 @@ func authorization(ctx context.Context, e *Env) []Result {
 		return unknown(e, "no probe user with a grant could be made: "+err.Error())
 	}
 	defer e.endProbe(ctx, &one)
-	var out []Result
+	all := make([]*endpoint, len(eps))
 	for i := range eps {
-		q := e.at(eps[i].scope(), eps[i].addr)
-		q.key = eps[i].key
-		t := trial{q: q, p: &eps[i], none: &none, one: &one, offers: (&packet{}).offers()}
-		offered := false
-		for _, t.level = range []byte{level5, level4} {
-			offered = t.run(ctx) || offered
-		}
-		if !offered {
-			q.see(Probe, "protocol levels", "at least one is offered", "none", Unknown)
-		}
-		out = append(out, q.result(Behavioural, "denies what no rule allows, and delivers none of it"))
+		all[i] = &eps[i]
 	}
-	return out
+	out := each(all, func(p *endpoint) Result { return e.judgeRights(ctx, p, &none, &one) })
+	return append(out, e.judgeGrants(ctx, &one))
+}
+
+// judgeRights is one entrance. Several are judged at the same time with the same users: each
+// has topics of its own beneath the one that was granted, and its watcher hears of all.
+func (e *Env) judgeRights(ctx context.Context, p *endpoint, none, one *ProbeUser) Result {
+	q := e.at(p.scope(), p.addr)
+	q.key = p.key
+	t := trial{q: q, p: p, none: none, one: one, tag: "-" + randomText()[:8], offers: (&packet{}).offers()}
+	offered := false
+	for _, t.level = range levels {
+		offered = t.run(ctx) || offered
+	}
+	if !offered {
+		q.see(Probe, "protocol levels", "at least one is offered", "none", Unknown)
+	}
+	return q.result(Behavioural, "denies what no rule allows, and delivers none of it")
 }
 
 // trial is one round at one entrance on one protocol level.
@@ -55,6 +63,7 @@ type trial struct {
 	p         *endpoint
 	level     byte
 	none, one *ProbeUser
+	tag       string // of the topics of this entrance
 
 	offers  offers  // what MQTT 5.0 said is offered holds for 3.1.1 too
 	watcher *client // of the user with the grant, subscribed to all of it
@@ -83,13 +92,22 @@ func (t *trial) watched() (filters []string) {
 	if t.offers.wildcards {
 		return []string{t.one.Topic + "/#"}
 	}
-	for _, f := range []string{"before", "after", "denied", "granted/will", "granted/alias", "denied/will", "denied/alias"} {
-		filters = append(filters, t.one.Topic+"/"+f)
+	for _, f := range []string{"granted/before", "granted/after", "denied", "granted/will", "granted/alias", "denied/will", "denied/alias"} {
+		filters = append(filters, t.mine(f))
 	}
 	for i := range ways {
-		filters = append(filters, fmt.Sprintf("%s/granted/%d", t.one.Topic, i), fmt.Sprintf("%s/denied/%d", t.one.Topic, i))
+		filters = append(filters, t.mine(fmt.Sprint("granted/", i)), t.mine(fmt.Sprint("denied/", i)))
 	}
 	return filters
+}
+
+// mine is a topic of this trial: granted/x or denied/x beneath the one that was granted.
+func (t *trial) mine(what string) string {
+	kind, rest, deeper := strings.Cut(what, "/")
+	if deeper {
+		rest = "/" + rest
+	}
+	return t.one.Topic + "/" + kind + t.tag + rest
 }
 
 func (t *trial) see(what, expected string, s said, state State) {
@@ -135,7 +153,7 @@ func (t *trial) control(ctx context.Context) bool {
 		if !t.offered(&p) {
 			continue
 		}
-		p.topic, p.payload = fmt.Sprintf("%s/granted/%d", t.one.Topic, i), []byte("probe")
+		p.topic, p.payload = t.mine(fmt.Sprint("granted/", i)), []byte("probe")
 		s := t.watcher.publish(p)
 		ok := t.answered(s, p.qos) && t.watcher.await(p.topic)
 		t.see("publish "+w.name+" what was granted (positive control)", "accepted and delivered", s, passIf(ok, Unknown))
@@ -172,7 +190,7 @@ func (t *trial) answered(s said, qos byte) bool {
 // delivers publishes as the user with the grant and waits for the message: what
 // was let through before it would have come before it.
 func (t *trial) delivers(when string) bool {
-	p := publishPacket{topic: t.one.Topic + "/" + when, qos: min(1, t.offers.maxQoS)}
+	p := publishPacket{topic: t.mine("granted/" + when), qos: min(1, t.offers.maxQoS)}
 	s := t.watcher.publish(p)
 	ok := t.answered(s, p.qos) && t.watcher.await(p.topic)
 	t.see("a granted message arrives "+when+" the denials (positive control)", "accepted and delivered", s, passIf(ok, Unknown))
@@ -183,7 +201,7 @@ func (t *trial) delivers(when string) bool {
 // its will.
 func (t *trial) willControl(ctx context.Context) bool {
 	c := t.one.as(t.level)
-	c.will = &publishPacket{topic: t.one.Topic + "/granted/will", payload: []byte("probe")}
+	c.will = &publishPacket{topic: t.mine("granted/will"), payload: []byte("probe")}
 	m, s := t.q.e.connect(ctx, t.p, c)
 	ok := false
 	if m != nil {
@@ -199,7 +217,7 @@ func (t *trial) aliasControl() bool {
 	if t.level != level5 || t.offers.aliases == 0 {
 		return true
 	}
-	topic := t.one.Topic + "/granted/alias"
+	topic := t.mine("granted/alias")
 	t.watcher.publish(publishPacket{topic: topic, alias: 1})
 	first := t.watcher.await(topic)
 	s := t.watcher.publish(publishPacket{alias: 1, qos: min(1, t.offers.maxQoS)})

@@ -195,6 +195,8 @@ func (e *Env) withCert(p *endpoint, user *string) *endpoint {
 	if user != nil && *user != "" {
 		name = *user
 	}
+	e.seen.mu.Lock()
+	defer e.seen.mu.Unlock()
 	own := e.seen.certs[name]
 	if own == nil {
 		now := e.Clock.Now()

@@ -131,10 +131,14 @@ func (e *Env) pace(ctx context.Context) error {
 	every := 2 * time.Second / time.Duration(slowest)
 	now := e.Clock.Now()
 	burst := min(dialBurst, max(slowest/2, 1))
+	e.seen.mu.Lock()
 	if least := now.Add(-time.Duration(burst-1) * every); e.seen.nextDial.Before(least) {
 		e.seen.nextDial = least
 	}
-	if wait := e.seen.nextDial.Sub(now); wait > 0 {
+	wait := e.seen.nextDial.Sub(now)
+	e.seen.nextDial = e.seen.nextDial.Add(every)
+	e.seen.mu.Unlock()
+	if wait > 0 {
 		timer := time.NewTimer(wait)
 		defer timer.Stop()
 		select {
@@ -143,7 +147,6 @@ func (e *Env) pace(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	e.seen.nextDial = e.seen.nextDial.Add(every)
 	return nil
 }
 

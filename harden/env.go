@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/redoubtmq/redoubt/config"
@@ -11,8 +12,8 @@ import (
 	"github.com/redoubtmq/redoubt/internal/secret"
 )
 
-// Env is what checks look at. It belongs to one run and is not safe for
-// concurrent use.
+// Env is what checks look at. It belongs to one run. Entrances are judged several at a
+// time; all else is done one after the other.
 type Env struct {
 	Clock  clock.Clock
 	Config *config.Config // as the broker would load it
@@ -63,6 +64,11 @@ type Broker interface {
 	EndBan(ctx context.Context, clientID string) error
 	// ClientUser is who the broker takes a connected client for.
 	ClientUser(ctx context.Context, clientID string) (string, error)
+	// Access asks the rules in force, and does nothing.
+	Access(ctx context.Context, q AccessQuestion) (AccessAnswer, error)
+	// Rules are those in force that are the same for all clients, in the order in which they
+	// are judged, each on one line in the words of a rules file, with where it stands.
+	Rules(ctx context.Context) ([]string, error)
 }
 
 // BrokerReport is a running broker's own account, and the kernel's about it.
@@ -119,8 +125,10 @@ type seen struct {
 	reportErr error
 	sockets   *sockets
 	served    map[servedKey]*shown
-	nextDial  time.Time                   // not before; see pace
-	certs     map[string]*tls.Certificate // of users of the run; see withCert
+
+	mu       sync.Mutex                  // guards what follows
+	nextDial time.Time                   // not before; see pace
+	certs    map[string]*tls.Certificate // of users of the run; see withCert
 }
 
 func (e *Env) proc() string {

@@ -32,7 +32,7 @@ type fake struct {
 	web    *tls.Config                // of wss; nil: as conf
 	config map[string]config.Listener // in the configuration
 
-	flapping Flapping
+	fakeChain
 
 	mu        sync.Mutex // guards what follows
 	flaws     flaws
@@ -70,10 +70,12 @@ const (
 	everybody, noPassword, emptyPassword, anyUser flaw = "everybody", "noPassword", "emptyPassword", "anyUser"
 	prefixOfSecret, anyMethod                     flaw = "prefixOfSecret", "anyMethod"
 	nobody, noneAfter, closesOnly, keepsDeleted   flaw = "nobody", "noneAfter", "closesOnly", "keepsDeleted"
+	everybody3, tellsByTime                       flaw = "everybody3", "tellsByTime"
 	// P4.2
 	deliversDenied, acceptsDenied, acceptsQoS0, keepsRetained flaw = "deliversDenied", "acceptsDenied", "acceptsQoS0", "keepsRetained"
 	lateAlias, freeWill, freeSubscribe, freeShare             flaw = "lateAlias", "freeWill", "freeSubscribe", "freeShare"
 	leaksRefused, masterGrant, loses, wrongCode               flaw = "leaksRefused", "masterGrant", "loses", "wrongCode"
+	freeSubscribe3                                            flaw = "freeSubscribe3"
 	// P4.3
 	noPacketLimit, waitsForBody, noConnectLimit, noLevels flaw = "noPacketLimit", "waitsForBody", "noConnectLimit", "noLevels"
 	noLevelsSubscribe, noSubscriptions, noReleases, early flaw = "noLevelsSubscribe", "noSubscriptions", "noReleases", "early"
@@ -118,7 +120,7 @@ type fakeConn struct {
 
 func newFake(t *testing.T, fl flaws) *fake {
 	t.Helper()
-	f := &fake{t: t, flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
+	f := &fake{t: t, fakeChain: fakeChain{flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}}, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
 		limits: Limits{PacketBytes: 2000, ConnectPacketBytes: 1000, TopicLevels: 4, TopicBytes: 100, ClientIDBytes: 100, Inflight: 3, AwaitingRel: 5, Subscriptions: 30, TopicAliases: 2}}
 	if f.has(only4) {
 		f.limits.Inflight = 9
@@ -383,6 +385,9 @@ func (f *fake) admit(p *mqtt.Connect) mqtt.ReasonCode {
 	f.mu.Unlock()
 	own := string(u.Secret.Reveal())
 	right := known && p.HasPassword && own == string(p.Password)
+	if f.has(tellsByTime) && known && !right {
+		<-time.After(25 * time.Millisecond)
+	}
 	switch {
 	case f.has(nobody), f.has(noneAfter) && p.HasAuthMethod:
 		if f.has(noneAfter) {
@@ -391,7 +396,9 @@ func (f *fake) admit(p *mqtt.Connect) mqtt.ReasonCode {
 			f.mu.Unlock()
 		}
 		return mqtt.BadUserNameOrPassword
-	case f.has(everybody),
+	case f.tokens != nil && (f.tokens(string(p.Password)) || f.tokens(p.Username)),
+		f.has(everybody),
+		f.has(everybody3) && p.Version == mqtt.V31,
 		f.has(noPassword) && known && !p.HasPassword,
 		f.has(emptyPassword) && known && p.HasPassword && len(p.Password) == 0,
 		f.has(anyUser) && p.HasUsername && p.Username != "" && len(p.Password) > 0 && !known,
@@ -478,7 +485,7 @@ func (c *fakeConn) subscribe(p *mqtt.Subscribe) {
 			rc = mqtt.SharedSubscriptionsNotSupported
 		case topic.HasWildcard(s.Filter) && c.f.has(noWildcards):
 			rc = mqtt.WildcardSubscriptionsNotSupported
-		case !c.f.may(c.user, s.Filter) && !c.f.has(freeSubscribe) && !(shared && c.f.has(freeShare)):
+		case !c.f.may(c.user, s.Filter) && !(c.f.has(freeSubscribe) || c.f.has(freeSubscribe3) && c.v == mqtt.V31) && !(shared && c.f.has(freeShare)):
 			rc = mqtt.NotAuthorized
 			if c.f.has(wrongCode) {
 				rc = mqtt.QuotaExceeded

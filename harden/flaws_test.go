@@ -119,6 +119,8 @@ var mutants = []struct {
 	{"refuses everybody", "P4.1", flaws{nobody}, Unknown, "(positive control)"},
 	{"refuses everybody after a while", "P4.1", flaws{noneAfter}, Unknown, "after the others (positive control)"},
 	{"closes without saying why", "P4.1", flaws{closesOnly}, Unknown, "connection closed"},
+	{"lets anybody in on MQTT 3.1", "P4.1", flaws{everybody3}, Fail, "MQTT 3.1: no user name, no password: CONNACK 0x00"},
+	{"answers faster about who does not exist", "P4.1", flaws{tellsByTime}, Fail, "how long a wrong password takes"},
 	{"a deleted user stays", "P4.1", flaws{keepsDeleted}, Fail, "still open"},
 
 	{"refuses and delivers", "P4.2", flaws{deliversDenied}, Fail, "delivered: a watched topic/denied/0"},
@@ -128,6 +130,7 @@ var mutants = []struct {
 	{"judges before it resolves the alias", "P4.2", flaws{lateAlias}, Fail, "by topic alias without a grant: PUBACK 0x00"},
 	{"sends any will", "P4.2", flaws{freeWill}, Fail, "denied/will"},
 	{"grants every subscription", "P4.2", flaws{freeSubscribe}, Fail, "subscribe to # without a grant: SUBACK 0x02"},
+	{"grants every subscription on MQTT 3.1", "P4.2", flaws{freeSubscribe3}, Fail, "MQTT 3.1: subscribe to # without a grant: SUBACK 0x02"},
 	{"a group is a way around", "P4.2", flaws{freeShare}, Fail, "subscribe to $share/g/# without a grant: SUBACK 0x02"},
 	{"refuses a subscription and serves it", "P4.2", flaws{leaksRefused}, Fail, "messages to a client whose subscriptions were refused"},
 	{"one grant opens everything", "P4.2", flaws{masterGrant}, Fail, "subscribe to # beyond the one grant: SUBACK 0x02"},

@@ -126,6 +126,9 @@ func judge(ctx context.Context, e *Env, c *Check) []Result {
 		if r.Fix == "" && (r.State == Fail || r.State == Warn) {
 			r.Fix = c.Fix
 		}
+		if r.State == Unknown && ctx.Err() != nil {
+			r.Summary = fmt.Sprintf("the run's own limit of time ran out before this was seen; look at it alone with --only %s (%s)", c.ID, r.Summary)
+		}
 		r.Original = r.State
 	}
 	return results

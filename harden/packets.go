@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// As much of MQTT 3.1.1 and 5.0 as a probe speaks, written apart from package
+// As much of MQTT 3.1, 3.1.1 and 5.0 as a probe speaks, written apart from package
 // mqtt so that a mistake there is not made here too.
 
 // The packet types.
@@ -33,13 +33,17 @@ var typeNames = map[byte]string{
 
 // The protocol levels.
 const (
+	level3 = 3 // MQTT 3.1
 	level4 = 4 // MQTT 3.1.1
 	level5 = 5 // MQTT 5.0
 )
 
 func levelName(level byte) string {
-	if level == level5 {
+	switch level {
+	case level5:
 		return "MQTT 5.0"
+	case level3:
+		return "MQTT 3.1"
 	}
 	return "MQTT 3.1.1"
 }
@@ -123,7 +127,11 @@ type connectPacket struct {
 }
 
 func (c *connectPacket) encode() []byte {
-	body := append(appendString(nil, "MQTT"), c.level)
+	protocol := "MQTT"
+	if c.level == level3 {
+		protocol = "MQIsdp"
+	}
+	body := append(appendString(nil, protocol), c.level)
 	flags := byte(0x02) // clean start
 	if c.user != nil {
 		flags |= 0x80

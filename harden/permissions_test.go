@@ -39,6 +39,11 @@ func (account) AddProbe(context.Context, bool) (ProbeUser, error) {
 }
 func (account) EndProbe(context.Context, string) error    { return nil }
 func (account) DenyProbe(context.Context, []string) error { return errors.New("not here") }
+func (account) Access(context.Context, AccessQuestion) (AccessAnswer, error) {
+	return AccessAnswer{}, nil
+}
+func (account) Rules(context.Context) ([]string, error) { return nil, nil }
+
 func (account) ClientUser(context.Context, string) (string, error) {
 	return "", errors.New("no clients here")
 }

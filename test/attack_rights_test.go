@@ -31,6 +31,7 @@ func TestRightsAttackRows(t *testing.T) {
 	t.Run("A114", func(t *testing.T) { s.rewritten(t) })
 	t.Run("A115", func(t *testing.T) { s.responder(t) })
 	t.Run("A126", func(t *testing.T) { s.kicked(t) })
+	t.Run("S-01", func(t *testing.T) { s.access(t) })
 }
 
 // retainedOfTheRevoked: what was retained by somebody who has no right any more is

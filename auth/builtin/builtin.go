@@ -171,13 +171,40 @@ func (a *Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) 
 		done(res)
 		return
 	}
-	refusal, out := a.queue.push(job{req, done})
+	a.enqueue(job{req, done})
+}
+
+// enqueue has a worker check, or refuses.
+func (a *Authenticator) enqueue(j job) {
+	refusal, out := a.queue.push(j)
 	if refusal != "" {
-		a.tooBusy(done, refusal)
+		a.tooBusy(j.done, refusal)
 	}
 	if out.done != nil {
 		a.tooBusy(out.done, queueFull)
 	}
+}
+
+// Spend implements auth.Spender: the check of a user who does not exist.
+func (a *Authenticator) Spend(req *auth.Request, done func(*auth.Result)) {
+	if !req.HasPassword || req.Password.Empty() {
+		done(nil)
+		return
+	}
+	nobody := *req
+	nobody.Username, nobody.HasUsername = "", false
+	spent := func(r auth.Result) {
+		if r.Outcome == auth.Unavailable {
+			done(&r)
+			return
+		}
+		done(nil)
+	}
+	if kindOf(req.Password.Reveal()) == generated {
+		spent(a.check(&nobody, generated))
+		return
+	}
+	a.enqueue(job{&nobody, spent})
 }
 
 // tooBusy refuses a check that has no place in the queue.
@@ -296,4 +323,4 @@ func denied(detail string) auth.Result {
 	return auth.Result{Outcome: auth.Deny, Reason: mqtt.BadUserNameOrPassword, Detail: detail}
 }
 
-var _ auth.Authenticator = (*Authenticator)(nil)
+var _ auth.Spender = (*Authenticator)(nil)

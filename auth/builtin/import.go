@@ -165,6 +165,9 @@ func (s *Store) recordOf(e *Entry, opt *ImportOptions) (r *record, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if h.Algorithm() == hash.Plain { // also where the entry itself says so
+		return nil, errors.New("its hash is the password itself, which would be kept in the clear: give it as the password (column password), and it is hashed now")
+	}
 	if h.Weak() && !opt.Weak {
 		return nil, fmt.Errorf("its hash is of %s, which anybody who reads a backup undoes in minutes; say that you accept it until the user's next login (--allow-weak), or set a new password", h.Algorithm())
 	}
@@ -226,7 +229,7 @@ func (s *Store) take(entries []Entry, records []*record, opt *ImportOptions, p *
 	}
 	p.Applied = true
 	s.kinds.Store(&ks)
-	s.users.Store(&now)
+	s.replace(&now)
 	return lost, nil
 }
 

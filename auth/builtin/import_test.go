@@ -424,3 +424,18 @@ func FuzzKept(f *testing.F) {
 		}
 	})
 }
+
+// A hash that is the password itself is not kept, whoever says that it is one.
+func TestAPasswordInTheClearIsNoHash(t *testing.T) {
+	d := newDesk(t, Options{Workers: 1})
+	h, err := hash.Spec{Algorithm: hash.Plain}.Parse(canary, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, opt := range []ImportOptions{{}, {Weak: true}, {Weak: true, Spec: hash.Spec{Algorithm: hash.Plain}}} {
+		p, err := d.Import([]Entry{{Name: "eve", Stored: h.Encode()}, {Name: "bob", Stored: secret.FromString(canary)}}, opt)
+		if err == nil && (p.Created > 0 || p.Applied || p.Failed != 2) {
+			t.Errorf("%+v: %+v", opt, p)
+		}
+	}
+}

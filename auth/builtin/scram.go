@@ -1,9 +1,11 @@
 package builtin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/redoubtmq/redoubt/auth/scram"
 )
@@ -22,7 +24,34 @@ func (s *Store) SCRAM(name string, a scram.Algorithm) (k *scram.Keys, proof uint
 	return nil, 0
 }
 
-var _ scram.Users = (*Store)(nil)
+// scramCounts are how many users have keys of so many iterations, by algorithm.
+type scramCounts map[scram.Algorithm][]scram.Count
+
+// replace puts other users in force.
+func (s *Store) replace(t *table) {
+	counts := scramCounts{}
+	for _, r := range *t {
+		for _, k := range r.keys {
+			list := counts[k.Algorithm]
+			i, found := slices.BinarySearchFunc(list, k.Iterations, func(c scram.Count, n int) int { return cmp.Compare(c.Iterations, n) })
+			if !found {
+				list = slices.Insert(list, i, scram.Count{Iterations: k.Iterations})
+			}
+			list[i].Users++
+			counts[k.Algorithm] = list
+		}
+	}
+	s.counts.Store(&counts)
+	s.users.Store(t)
+}
+
+// SCRAMCounts implements scram.Counter.
+func (s *Store) SCRAMCounts(a scram.Algorithm) []scram.Count { return (*s.counts.Load())[a] }
+
+var (
+	_ scram.Users   = (*Store)(nil)
+	_ scram.Counter = (*Store)(nil)
+)
 
 // secretName is where SCRAMSecret is kept: no user can have the name.
 const secretName = "$scram"

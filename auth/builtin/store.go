@@ -54,6 +54,7 @@ type Store struct {
 
 	users     atomic.Pointer[table]
 	kinds     atomic.Pointer[foreignKinds] // of users
+	counts    atomic.Pointer[scramCounts]  // of users
 	scram     atomic.Pointer[scramSettings]
 	temporary temporaries
 	audience  audience
@@ -86,7 +87,7 @@ func Open(keeper Keeper, clk clock.Clock) (*Store, error) {
 		return nil, fmt.Errorf("the log has %d users; at most %d are allowed. Start the version of redoubt that wrote them, or restore the data directory from a backup", len(t), UsersMax)
 	}
 	ks := kindsOf(t)
-	s.users.Store(&t)
+	s.replace(&t)
 	s.kinds.Store(&ks)
 	return s, nil
 }
@@ -303,7 +304,7 @@ func (s *Store) changeLocked(name string, judge func(table) (*record, error)) (w
 	if err != nil {
 		return false, &KeepError{name, err}
 	}
-	s.users.Store(&now)
+	s.replace(&now)
 	s.kinds.Store(&ks)
 	return old[name] != nil, nil
 }

@@ -137,7 +137,7 @@ func (s *Store) upgrade(batch []upgrade) (done int, err error) {
 	if err := s.keeper.Put(kept...); err != nil {
 		return 0, &KeepError{kept[0].Name, err}
 	}
-	s.users.Store(&now)
+	s.replace(&now)
 	s.kinds.Store(&ks)
 	return len(kept), nil
 }

@@ -147,7 +147,7 @@ func (r *remote) refresh(ctx context.Context) bool {
 	defer r.asking.mu.Unlock()
 	data, err := r.get(ctx)
 	if err == nil {
-		err = r.adopt(data)
+		err = survive(func() error { return r.adopt(data) })
 	}
 	log := r.s.Log.With(slog.String("authenticator", r.s.Name), slog.String("url", r.set.URL))
 	now := r.s.Clock.Now()
@@ -187,6 +187,16 @@ func (r *remote) tell(now time.Time, why string) {
 	if r.s.Outage != nil {
 		r.s.Outage(now, why)
 	}
+}
+
+// survive makes a bug that a key set finds an error: what it is about comes from elsewhere.
+func survive(do func() error) (err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			err = fmt.Errorf("BUG: a bug was caught while it was read: %v", fault)
+		}
+	}()
+	return do()
 }
 
 // adopt puts what came in force. A set without a good key is one: nobody is let in then.

@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -55,6 +56,7 @@ type Authenticator struct {
 	rows     *backend.Cache
 	verified *backend.Cache
 	dummy    *hash.Dummy
+	hashed   atomic.Uint64 // passwords, those of stand-ins too
 }
 
 // New starts nothing; what it is given is closed by who made it.
@@ -121,12 +123,12 @@ func (a *Authenticator) judge(req *auth.Request, v *template.Values, rows []back
 		})
 		return
 	case len(rows) > 1:
-		done(denied("the query of " + a.opt.Name + " answers more than one row for a client, so nobody knows which counts"))
+		a.asWrong(req, denied("the query of "+a.opt.Name+" answers more than one row for a client, so nobody knows which counts"), done)
 		return
 	}
 	acc, err := readAccount(rows[0], binds(a.opt.Query))
 	if err != nil {
-		done(misread(a.opt.Name, err))
+		a.misread(req, err, done)
 		return
 	}
 	if binds(a.opt.Query) {
@@ -146,7 +148,7 @@ func (a *Authenticator) judge(req *auth.Request, v *template.Values, rows []back
 	}
 	stored, err := a.opt.Hash.Parse(acc.hash, acc.salt)
 	if err != nil { // no password can be compared with it
-		done(misread(a.opt.Name, fmt.Errorf("column %s: %w", columnHash, err)))
+		a.misread(req, fmt.Errorf("column %s: %w", columnHash, err), done)
 		return
 	}
 	a.dummy.Learn(stored)
@@ -161,7 +163,10 @@ func (a *Authenticator) judge(req *auth.Request, v *template.Values, rows []back
 
 // hashing has check run by a worker.
 func (a *Authenticator) hashing(req *auth.Request, done func(auth.Result), check func() auth.Result) {
-	a.opt.Hashers.Do(req.Addr, func(context.Context) { done(guarded(check)) }, func(kind backend.Kind) {
+	a.opt.Hashers.Do(req.Addr, func(context.Context) {
+		a.hashed.Add(1)
+		done(guarded(check))
+	}, func(kind backend.Kind) {
 		r := auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerBusy, Detail: "the password was not checked: too many password checks are waiting"}
 		if kind == backend.Closed {
 			r.Reason, r.Detail = mqtt.ServerUnavailable, "the password was not checked: the server is shutting down"
@@ -241,9 +246,67 @@ func denied(detail string) auth.Result {
 	return auth.Result{Outcome: auth.Deny, Reason: mqtt.BadUserNameOrPassword, Detail: detail}
 }
 
-// misread refuses a client whose row is not understood.
+// misread refuses a client about whom the answer is not understood.
 func misread(name string, err error) auth.Result {
 	return auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerUnavailable, Detail: name + ": " + err.Error()}
+}
+
+// misread refuses a client whose row is not understood. To the client that is a wrong
+// password, and takes as long: any other answer would say that there is a row.
+func (a *Authenticator) misread(req *auth.Request, err error, done func(auth.Result)) {
+	r := misread(a.opt.Name, err)
+	r.Reason = mqtt.BadUserNameOrPassword
+	a.asWrong(req, r, done)
+}
+
+// asWrong answers r when a wrong password would have been answered.
+func (a *Authenticator) asWrong(req *auth.Request, r auth.Result, done func(auth.Result)) {
+	if binds(a.opt.Query) { // who is asked there has hashed
+		done(r)
+		return
+	}
+	a.hashing(req, done, func() auth.Result {
+		a.dummy.Spend(req.Password.Reveal())
+		return r
+	})
+}
+
+// Spend implements auth.Spender: it asks as for anybody, and hashes as for nobody. Where the
+// back end judges passwords, it is not given one that is not for it.
+func (a *Authenticator) Spend(req *auth.Request, done func(*auth.Result)) {
+	v := template.OfRequest(req)
+	if !req.HasPassword || req.Password.Empty() || !about(a.opt.Query, v) || binds(a.opt.Query) {
+		done(nil)
+		return
+	}
+	q := a.opt.Query.Question(v)
+	q.RowsMax = 2
+	key := a.rows.KeyOf(q)
+	hash := func() {
+		a.hashing(req, func(r auth.Result) {
+			if r.Outcome != auth.Ignore { // it was not hashed
+				done(&r)
+				return
+			}
+			done(nil)
+		}, func() auth.Result {
+			a.dummy.Spend(req.Password.Reveal())
+			return auth.Result{Outcome: auth.Ignore}
+		})
+	}
+	if _, ok := a.rows.Get(a.clock.Now(), key); ok {
+		hash()
+		return
+	}
+	a.opt.Backend.Ask(req.Addr, q, func(rows []backend.Row, err error) {
+		if err != nil {
+			r := unavailable(err)
+			done(&r)
+			return
+		}
+		a.rows.Put(a.clock.Now(), key, rows)
+		hash()
+	})
 }
 
 // unavailable is what a question without an answer means for the client.
@@ -258,7 +321,7 @@ func unavailable(err error) auth.Result {
 	return r
 }
 
-var _ auth.Authenticator = (*Authenticator)(nil)
+var _ auth.Spender = (*Authenticator)(nil)
 
 // Columns of an account.
 const (

@@ -72,6 +72,32 @@ func Redis(text string) (Query, error) {
 	return redisQuery{command, words[1:]}, nil
 }
 
+// AccountFields tells what an account has no place for among the fields that a query names;
+// the error is the rest of a sentence that begins with it. What a statement answers only the
+// database knows.
+func AccountFields(q Query) error {
+	r, ok := q.(redisQuery)
+	if !ok || r.command != "HMGET" {
+		return nil
+	}
+	hashed := false
+	for _, w := range r.words[1:] {
+		name, _ := w.Literal()
+		attr, isAttr := strings.CutPrefix(name, columnAttrs)
+		switch {
+		case name == columnHash:
+			hashed = true
+		case name == columnSalt, name == columnSuperuser, name == columnUsername, isAttr && template.ValidAttr(attr):
+		default:
+			return fmt.Errorf("asks for a field %s, which has no meaning. There are %s, %s, %s, %s and %sNAME", shown(name), columnHash, columnSalt, columnSuperuser, columnUsername, columnAttrs)
+		}
+	}
+	if !hashed {
+		return fmt.Errorf("does not ask for %s, without which nobody gets in", columnHash)
+	}
+	return nil
+}
+
 // Question implements Query.
 func (r redisQuery) Question(v *template.Values) backend.Question {
 	args := make([]string, len(r.words))

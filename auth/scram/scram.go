@@ -17,6 +17,7 @@ import (
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
+	"encoding/binary"
 	"hash"
 	"io"
 
@@ -83,12 +84,22 @@ type Users interface {
 	SCRAM(name string, a Algorithm) (k *Keys, proof uint64)
 }
 
+// Count is how many users have keys of so many iterations.
+type Count struct{ Iterations, Users int }
+
+// Counter is Users who know which iterations there are. What new keys get may have changed
+// since the keys of some were made; those who do not exist must have both.
+type Counter interface {
+	// SCRAMCounts answers them in the order of their iterations. It does not block.
+	SCRAMCounts(a Algorithm) []Count
+}
+
 // Options are what an authenticator is made of.
 type Options struct {
 	Name       string      // in configuration
 	Method     string      // auth.Principal.Method of who is let in: whose users they are
 	Algorithms []Algorithm // offered
-	Iterations int         // that unknown users seem to have: what new keys get
+	Iterations int         // that unknown users seem to have where Users is no Counter, or has none: what new keys get
 	Users      Users
 	// Secret is what the salts of unknown users are made of. It must stay the same over
 	// restarts, or these salts change and those of users do not.
@@ -148,16 +159,46 @@ func (m *mechanism) keysOf(name string) (k *Keys, proof uint64, known bool) {
 	return k, proof, true
 }
 
-// standIn is what a user without keys seems to have.
+// standIn is what a user without keys seems to have. As for a user who gets new keys, the
+// salt is another one when the iterations are.
 func (m *mechanism) standIn(name string) *Keys {
-	h := hmac.New(sha512.New, m.opt.Secret[:])
-	h.Write([]byte{byte(m.alg)})
-	_, _ = io.WriteString(h, name)
-	sum := h.Sum(nil)
-	k := &Keys{Algorithm: m.alg, Iterations: m.opt.Iterations, Stored: make([]byte, m.alg.Size()), Server: make([]byte, m.alg.Size())}
+	k := &Keys{Algorithm: m.alg, Iterations: m.iterationsOf(name), Stored: make([]byte, m.alg.Size()), Server: make([]byte, m.alg.Size())}
+	sum := m.secret("keys", name, k.Iterations)
 	copy(k.Salt[:], sum)
 	copy(k.Stored, sum[SaltBytes:])
 	return k
+}
+
+// secret is what a name stands for.
+func (m *mechanism) secret(what, name string, n int) []byte {
+	h := hmac.New(sha512.New, m.opt.Secret[:])
+	h.Write(binary.BigEndian.AppendUint32([]byte{byte(m.alg)}, uint32(n))) //nolint:gosec // at most IterationsMax
+	_, _ = io.WriteString(h, what+"\x00"+name)
+	return h.Sum(nil)
+}
+
+// iterationsOf are those of a user who exists, drawn by the name: each number as often as
+// users have it. While users go from one to a higher one, so do names that nobody has.
+func (m *mechanism) iterationsOf(name string) int {
+	drawn := binary.BigEndian.Uint64(m.secret("iterations", name, 0)) >> 1 // whoever exists too, so that time tells nothing
+	c, ok := m.opt.Users.(Counter)
+	if !ok {
+		return m.opt.Iterations
+	}
+	counts, all := c.SCRAMCounts(m.alg), 0
+	for _, n := range counts {
+		all += n.Users
+	}
+	at := float64(drawn) / (1 << 63) * float64(all)
+	for _, n := range counts {
+		if at -= float64(n.Users); at < 0 {
+			return n.Iterations
+		}
+	}
+	if len(counts) > 0 {
+		return counts[len(counts)-1].Iterations
+	}
+	return m.opt.Iterations
 }
 
 // nonce is 144 random bits of our own.

@@ -212,7 +212,7 @@ func (d *Driver) search(ctx context.Context, req *ldap.SearchRequest) (*ldap.Sea
 		case ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded):
 			_ = c.Close()
 			return nil, backend.Failed(backend.Excess, "the answer has more entries than are wanted")
-		case ldap.IsErrorWithCode(err, ldap.ErrorFilterCompile):
+		case ldap.IsErrorAnyOf(err, ldap.ErrorFilterCompile, ldap.LDAPResultInappropriateMatching, ldap.LDAPResultInvalidAttributeSyntax): // 18, 21: no value of that attribute
 			d.idle.Put(c)
 			return nil, backend.Failed(backend.Rejected, "the filter with a value of the client is none")
 		}

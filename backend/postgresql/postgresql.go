@@ -119,12 +119,27 @@ func ask(ctx context.Context, c *pgconn.PgConn, q backend.Question) ([]backend.R
 	}
 	if _, err := res.Close(); err != nil {
 		var said *pgconn.PgError
-		if errors.As(err, &said) && strings.HasPrefix(said.Code, "22") { // data exception
+		if errors.As(err, &said) && ofValues(said, len(q.Args) > 0) {
 			return nil, backend.Failed(backend.Rejected, "a value of the client is none that the query takes (SQLSTATE %s)", said.Code)
 		}
 		return nil, err
 	}
 	return answer.Rows, nil
+}
+
+// ofValues tells whether the server has refused what a client chose, and not the statement
+// or the login. A data exception is that; so is what a cast or a function makes of a value
+// that is none ('x y'::regclass, to_tsquery('&')), for which it uses the codes of statements
+// that are wrong. Those of the statement itself say where in it, and it says of a right that
+// is missing that it is.
+func ofValues(said *pgconn.PgError, values bool) bool {
+	switch {
+	case strings.HasPrefix(said.Code, "22"):
+		return true
+	case !values || said.Position != 0 || said.Code == "42501":
+		return false
+	}
+	return strings.HasPrefix(said.Code, "42")
 }
 
 // judge words what the server said. Its text is shown where it speaks of the server, the

@@ -68,7 +68,7 @@ func (n *node) prepareBackends(c *config.Config) (err error) {
 	}()
 	if a.hashers == nil && len(c.Backends) > 0 {
 		workers := hashers(*n.memory.Load())
-		a.hashers = backend.NewPool(n.clock, backend.PoolOptions{Workers: workers, Queue: 256, Share: 64, Timeout: c.Limits.ConnectDeadline.Std()})
+		a.hashers = backend.NewPool(n.clock, backend.PoolOptions{Workers: workers, Queue: 256, Share: 64, Timeout: c.Limits.ConnectDeadline.Std(), Caught: n.caught})
 	}
 	force := a.inForce()
 	for name, conf := range c.Backends {
@@ -109,7 +109,7 @@ func (n *node) openBackend(name string, c config.Backend, secured *tls.Config) *
 		panic("BUG: a back end of type " + c.Type)
 	}
 	return backend.New(name, d, n.clock, backend.Options{
-		Workers: c.Pool, Queue: c.Queue, Timeout: timeout, Failures: c.Breaker.Failures, OpenFor: c.Breaker.Open.Std(),
+		Workers: c.Pool, Queue: c.Queue, Timeout: timeout, Failures: c.Breaker.Failures, OpenFor: c.Breaker.Open.Std(), Caught: n.caught,
 		Changed: down.ofBreaker,
 	})
 }

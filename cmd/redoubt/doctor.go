@@ -254,6 +254,25 @@ func (p patient) DenyProbe(ctx context.Context, fingerprints []string) error {
 	return err
 }
 
+// Access implements harden.Broker.
+func (p patient) Access(ctx context.Context, q harden.AccessQuestion) (harden.AccessAnswer, error) {
+	ask := admin.AccessQuery{Username: q.User, ClientID: q.ClientID, IPAddress: q.Address, Action: "subscribe", Topic: q.Topic}
+	if q.Publish {
+		ask.Action = "publish"
+	}
+	v, err := p.client.Check(ctx, ask)
+	return harden.AccessAnswer{Allow: v.Allow(), Rule: v.Rule.Text + " (" + v.Rule.Where + ")"}, err
+}
+
+// Rules implements harden.Broker.
+func (p patient) Rules(ctx context.Context) (list []string, err error) {
+	all, err := p.client.Rules(ctx)
+	for _, r := range all.Data {
+		list = append(list, r.Text+" ("+r.Where+")")
+	}
+	return list, err
+}
+
 // ClientUser implements harden.Broker.
 func (p patient) ClientUser(ctx context.Context, clientID string) (string, error) {
 	c, err := p.client.Session(ctx, admin.SessionRef{ClientID: clientID})

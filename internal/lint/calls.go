@@ -63,7 +63,7 @@ func dotImport(f *GoFile) (*ast.ImportSpec, bool) {
 
 // goRooms own goroutines. docs/architecture.md has the table: owner, how it ends,
 // who waits.
-var goRooms = []string{"conn", "enroll", "auth/builtin", "auth/jwt", "backend", "admin", "pki", "store/local", "store/readers", "store/view", "cmd/redoubt", "client"}
+var goRooms = []string{"conn", "enroll", "auth/builtin", "auth/jwt", "backend", "admin", "pki", "store/local", "store/readers", "store/view", "cmd/redoubt", "client", "harden"}
 
 const goWhy = "a goroutine has one owner, one way to end and somebody who waits for it; the owners are in the table of docs/architecture.md. Hand the work to one of them"
 
