@@ -18,14 +18,15 @@ const guardDepth = 3
 // unguarded are goroutines of these rooms that need none, by the function that starts
 // them, and why. One that nobody needs any more is a finding.
 var unguarded = map[string]string{
-	"conn.Portable.Close":    "it waits for the others",
-	"conn.Server.Shutdown":   "it waits for the loops",
-	"enroll.Server.Serve":    "net/http guards each connection, and serve each request",
-	"admin.serve":            "net/http guards each connection, and guard.go each request",
-	"admin.Server.Serve":     "it ends probes of an operator when their time is over",
-	"backend/ldap.within":    "it closes a connection",
-	"backend/redis.conn.say": "it ends the wait for a connection",
-	"backend/web.conn.say":   "it ends the wait for a connection",
+	"conn.Portable.Close":      "it waits for the others",
+	"conn.Server.Shutdown":     "it waits for the loops",
+	"enroll.Server.Serve":      "net/http guards each connection, and serve each request",
+	"admin.serve":              "net/http guards each connection, and guard.go each request",
+	"admin.Server.Serve":       "it ends probes of an operator when their time is over",
+	"backend/ldap.within":      "it closes a connection",
+	"backend/mongodb.conn.run": "it ends the wait for a connection",
+	"backend/redis.conn.say":   "it ends the wait for a connection",
+	"backend/web.conn.say":     "it ends the wait for a connection",
 }
 
 const guardWhy = "a goroutine in which a peer's bytes are worked on is guarded against a bug of ours, or one client takes all others down with it: run the work by one of guard, rescue and survive of the room (conn/rescue.go)"
