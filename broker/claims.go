@@ -36,6 +36,6 @@ func (h *Home) GiveClaims(now time.Time, ref Ref, old, next *auth.Claims) (given
 	h.subject++
 	r.by.Claims, r.subject = next, h.subject
 	r.mistrust(now)
-	h.judge(now, r)
+	h.judgeLive(now, r)
 	return true
 }

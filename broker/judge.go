@@ -5,6 +5,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
 )
 
@@ -26,7 +27,7 @@ func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 		case !d.Perhaps():
 			gone = append(gone, sub)
 			h.count.Inc(metrics.SubscribeDenied)
-			h.b.log.Denied(now, &r.by, auth.Access{Action: auth.Subscribe, Topic: []byte(judged(&sub)), QoS: sub.QoS}, d.Rule)
+			h.scratch.denial = h.b.log.Denied(now, &r.by, auth.Access{Action: auth.Subscribe, Topic: []byte(judged(&sub)), QoS: sub.QoS}, d.Rule)
 		case d.Check != sub.Check && !d.Unsure: // until it has come back each delivery is checked
 			sub.Check = d.Check
 			r.s.Subscribe(sub)
@@ -43,6 +44,18 @@ func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 		return h.cache.DecideDelivery(policy, r.subject, &r.by, name).Perhaps()
 	})
 	h.count.Add(metrics.DeliveryDenied, int64(denied))
+	return decisions
+}
+
+// judgeLive is judge of a session whose client may be there. The protocol has no packet that
+// says that a subscription has ended: where a denial ends the connection of a version 5
+// client, this one does as well, and it finds out when it subscribes again.
+func (h *Home) judgeLive(now time.Time, r *resident) (decisions int) {
+	before := len(r.s.Subscriptions())
+	decisions = h.judge(now, r)
+	if len(r.s.Subscriptions()) < before && r.s.Online() && r.s.Version() == mqtt.V5 && h.b.Settings().DenyDisconnect {
+		h.failDenied(now, r, mqtt.NotAuthorized, h.scratch.denial)
+	}
 	return decisions
 }
 
@@ -73,7 +86,7 @@ func (h *Home) judgeSome(now time.Time) {
 		left--
 		if r := h.slots[h.work.judging]; r != nil {
 			r.mistrust(now)
-			left -= h.judge(now, r)
+			left -= h.judgeLive(now, r)
 		}
 	}
 	if h.work.judge = int(h.work.judging) < len(h.slots); h.work.judge {

@@ -210,7 +210,7 @@ var rowsAuthz = []Row{
 		Why:   "Where rules come from, in the order they are asked: the file of authz.rules_file, the rules of `redoubt acl add`, those that came with a client's authentication (claims), and those that a back end has for a client (a name of authz.lookup). The first rule that matches decides, and after the last source everything is denied. Claims are asked only where they are named here: who may say who a client is may not therefore say what it may do.",
 		Since: release, Reload: Live, File: "one command must not turn the meaning of all rules around"},
 	{Key: "authz.deny_action", Kind: KindEnum, Default: DenyReply, Values: []string{DenyReply, DenyDisconnect},
-		Why:   "What a version 5 client sees when it may not: a reason code, or the end of its connection. Version 3.1.1 has no reason code, so there a denied QoS 1 or 2 publish always closes [MQTT-3.3.5-2].",
+		Why:   "What a version 5 client sees when it may not: a reason code, or the end of its connection. Version 3.1.1 has no reason code, so there a denied QoS 1 or 2 publish always closes [MQTT-3.3.5-2]. A subscription that changed rules end is told by disconnect only: the protocol has no packet for it.",
 		Since: release, Reload: NewConnections},
 }
 
