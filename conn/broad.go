@@ -1,19 +1,26 @@
 package conn
 
-// broadPerTurn is how many connections a turn writes to that have a message which many
-// others have as well, unless it has as many others to write to. A message for ten
-// thousand is some forty milliseconds of encryption and system calls; those who have
-// something else to say must not wait for all of it (D-07).
+// broadPerTurn is how many connections a turn writes to at least that have a message which
+// many others have as well. A message for ten thousand is some forty milliseconds of
+// encryption and system calls; those who have something else to say must not wait for all
+// of it (D-07).
 const broadPerTurn = 64
 
+// broadLook is after how many of these the clock is looked at.
+const broadLook = 16
+
 // broad are connections that have such a message, in the order in which they have their
-// turns. A connection is listed once, whatever comes for it meanwhile.
+// turns. A connection that has something for it alone meanwhile is written to at once, and
+// its place passes.
 type broad struct {
 	on      bool // what is sent now is for many
 	conns   []*Conn
 	head    int    // of conns; those before it have been written to
 	listed  uint64 // how many ever were
 	written uint64 // how many of these have been written to
+
+	round uint64 // those listed up to here are this round
+	taken int    // what other loops have sent in this round, bytes
 }
 
 // deferred is a connection whose packets wait: until the next turn, and until after
@@ -30,16 +37,38 @@ func (b *broad) add(c *Conn) {
 	b.listed++
 }
 
-// flushBroad writes to n of those that many share a message with. Who sent it is not read
-// until the last of them has it, so that a publisher is not ahead of the network.
-func (l *Loop) flushBroad(n int) {
+// takes tells whether the loop takes what other loops send. Of those who are written to in
+// many turns each has its turn once a round: what comes in a round is no more than what came
+// in a turn before, and publishers elsewhere wait as they did.
+func (b *broad) takes(most int) bool {
+	if b.empty() || b.written >= b.round {
+		b.round, b.taken = b.listed, 0
+	}
+	return b.taken < most
+}
+
+// flushBroad writes to some of those that many share a message with: for as long as the rest
+// of the turn took, so that however busy it is they have half of the loop. Who sent the
+// message is not read until the last of them has it, so that a publisher is not ahead of the
+// network.
+func (l *Loop) flushBroad() {
 	b := &l.broad
-	for ; n > 0 && !b.empty(); n-- {
+	if b.empty() {
+		return
+	}
+	begun := l.server.clock.Now()
+	rest := begun.Sub(l.now)
+	for n := 0; !b.empty(); n++ {
+		if n >= broadPerTurn && n%broadLook == 0 && l.server.clock.Now().Sub(begun) >= rest {
+			break
+		}
 		c := b.conns[b.head]
 		b.conns[b.head] = nil
 		b.head++
 		b.written++
-		l.guard(c, func() { l.flush(c) })
+		if c.out.broad {
+			l.guard(c, func() { l.flush(c) })
+		}
 	}
 	switch {
 	case b.empty():

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
 )
@@ -74,6 +75,19 @@ func TestAMessageForManyLeavesTheOthersTheirTurns(t *testing.T) {
 		if turn == 2 { // some have it for the second time meanwhile
 			toMany()
 		}
+		if last := l.conns[many-1]; turn == 3 { // it has something for it alone
+			if *crowd[many-1] != 0 {
+				t.Fatal("the last of many has been written to; the test proves nothing")
+			}
+			say(last)
+			l.turn()
+			quietly, turn = new(int), turn+1
+			quiet, quietly = heard(l)
+			*quietly = turn
+			if *crowd[many-1] != 1 {
+				t.Fatal("what is for one alone waits behind a message for many")
+			}
+		}
 	}
 	l.turn()
 	if author.pace.greedy {
@@ -84,6 +98,49 @@ func TestAMessageForManyLeavesTheOthersTheirTurns(t *testing.T) {
 	}
 	if all() < many+2*broadPerTurn || len(l.broad.conns) != 0 {
 		t.Errorf("%d writes to the many, %d still listed", all(), len(l.broad.conns))
+	}
+}
+
+// TestPublishersElsewhereWait: however many turns a message for many takes, no more is taken
+// from other loops meanwhile than in one turn; what they are told of waits with them.
+func TestPublishersElsewhereWait(t *testing.T) {
+	b := &broad{}
+	if !b.takes(100) {
+		t.Fatal("nothing is under way")
+	}
+	for range 10 {
+		b.add(&Conn{})
+	}
+	if !b.takes(100) {
+		t.Fatal("nothing was taken in this round")
+	}
+	b.head, b.written, b.taken = 3, 3, 99
+	if !b.takes(100) {
+		t.Error("there is room")
+	}
+	b.taken = 100
+	b.add(&Conn{})
+	if b.takes(100) {
+		t.Error("more was taken in one round than in a turn")
+	}
+	b.head, b.written = 10, 10
+	if !b.takes(100) {
+		t.Error("the round is over")
+	}
+	in := &inbox{dataMax: 1000}
+	in.wake = func() {}
+	sender := &Loop{}
+	if !in.offer(&broker.Batch{}, sender) {
+		t.Fatal("an empty lane takes any batch")
+	}
+	if _, data := in.drain(nil, nil, false); len(data) != 0 {
+		t.Error("the data lane was drained")
+	}
+	if in.rest() {
+		t.Error("the loop sleeps with a batch in its lane")
+	}
+	if _, data := in.drain(nil, nil, true); len(data) != 1 {
+		t.Error("the batch is gone")
 	}
 }
 

@@ -110,14 +110,20 @@ func (in *inbox) rest() bool {
 // for: a storm of connections makes many at once and must not leave it behind.
 const eventsKept = 1024
 
-// drain takes everything. The slices handed in are reused for the next turn.
-func (in *inbox) drain(control []event, data []*broker.Batch) ([]event, []*broker.Batch) {
+// drain takes everything, or the control lane only. The slices handed in are reused for the
+// next turn.
+func (in *inbox) drain(control []event, data []*broker.Batch, all bool) ([]event, []*broker.Batch) {
 	if cap(control) > eventsKept {
 		control = nil
 	}
 	in.mu.Lock()
-	c, d, waiting := in.control, in.data, in.refused
-	in.control, in.data, in.dataBytes, in.refused = control[:0], data[:0], 0, nil
+	c := in.control
+	in.control = control[:0]
+	d, waiting := data[:0], []*Loop(nil)
+	if all {
+		d, waiting = in.data, in.refused
+		in.data, in.dataBytes, in.refused = data[:0], 0, nil
+	}
 	in.asleep, in.poked = false, false
 	in.mu.Unlock()
 	for _, l := range waiting {

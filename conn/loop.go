@@ -104,12 +104,13 @@ func (l *Loop) wait() {
 func (l *Loop) turn() {
 	l.now = l.server.clock.Now()
 	l.count.Inc(metrics.LoopTurns)
-	l.control, l.data = l.inbox.drain(l.control, l.data)
+	l.control, l.data = l.inbox.drain(l.control, l.data, l.broad.takes(l.inbox.dataMax))
 	for i := range l.control {
 		l.guard(l.control[i].conn, func() { l.handle(&l.control[i]) })
 		l.control[i] = event{}
 	}
 	for i, b := range l.data {
+		l.broad.taken += b.Bytes()
 		l.guard(nil, func() { l.home.Receive(l.now, b) })
 		l.data[i] = nil
 	}
@@ -135,8 +136,8 @@ func (l *Loop) turn() {
 		l.guard(c, func() { l.flush(c) })
 		l.dirty[i] = nil
 	}
-	l.flushBroad(max(broadPerTurn, len(l.dirty)))
 	l.dirty = l.dirty[:0]
+	l.flushBroad()
 	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0 || !l.broad.empty()
 	if l.shaking > 0 || l.home.Outstanding() {
 		runtime.Gosched() // a core of its own is not promised to a handshake, nor to the log
@@ -254,6 +255,9 @@ func (l *Loop) at(ref broker.ConnRef) *Conn {
 // mark lists c for the writes at the end of the turn.
 func (l *Loop) mark(c *Conn) {
 	switch {
+	case c.out.broad && !l.broad.on: // it has something that is for it alone
+		c.out.broad = false
+		l.dirty = append(l.dirty, c)
 	case c.out.dirty:
 	case l.broad.on:
 		c.out.dirty, c.out.broad = true, true

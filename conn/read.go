@@ -23,9 +23,23 @@ func (l *Loop) input(c *Conn, b []byte) {
 }
 
 // deliveriesPerTurn is how much work for others one connection may cause in a
-// turn. Past it, or past a message for many, the packets it has sent wait until everybody
-// had theirs; a packet that is begun is finished, whatever it costs.
+// turn. Past it the packets it has sent wait until everybody had theirs; a packet
+// that is begun is finished, whatever it costs.
 const deliveriesPerTurn = 4096
+
+// putOff lets c wait: for the next turn, and, if it has sent something for many since there
+// were so many listed, for those.
+func (l *Loop) putOff(c *Conn, listed uint64) {
+	if c.pace.greedy {
+		return
+	}
+	c.pace.greedy = true
+	d := deferred{conn: c}
+	if l.broad.listed > listed {
+		d.after = l.broad.listed
+	}
+	l.greedy = append(l.greedy, d)
+}
 
 // goOn takes up what a connection had to leave for this turn.
 func (l *Loop) goOn(c *Conn) {
@@ -41,9 +55,8 @@ func (l *Loop) goOn(c *Conn) {
 func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 	spent, broad := l.home.Spent(), l.broad.listed
 	for c.listens() {
-		if (l.home.Spent()-spent > deliveriesPerTurn || l.broad.listed > broad) && !c.pace.greedy {
-			c.pace.greedy = true
-			l.greedy = append(l.greedy, deferred{c, l.broad.listed})
+		if l.home.Spent()-spent > deliveriesPerTurn {
+			l.putOff(c, broad)
 		}
 		if c.pace.greedy || c.pace.timed { // who is over a rate is not, by what one read brought
 			return b
@@ -57,6 +70,9 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 			return nil
 		}
 		if !ok || len(b) < h.Size+h.Remaining {
+			if l.broad.listed > broad { // it is read again when those have it
+				l.putOff(c, broad)
+			}
 			return b
 		}
 		c.pace.lastSeen = l.now

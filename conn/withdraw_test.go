@@ -30,7 +30,7 @@ func TestPassesOverCertificatesDoNotOverlap(t *testing.T) {
 		l.conns = append(l.conns, &Conn{stage: open, listener: lst, sock: shownSocket{looks: &looks}})
 	}
 	turn := func() (more bool) {
-		events, _ := l.inbox.drain(nil, nil)
+		events, _ := l.inbox.drain(nil, nil, true)
 		for _, e := range events {
 			e.fn(l)
 		}

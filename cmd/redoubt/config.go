@@ -31,7 +31,8 @@ func configCheckCmd(g *globals) *cobra.Command {
 		Use:   "check [FILE]",
 		Short: "Say whether the broker would start with this configuration",
 		Long: "Reads the file, the environment and the secrets they refer to, and lists every problem with its place; then the\n" +
-			"certificates, CAs and revocation lists that listeners and enroll.claims name, and bans.file, as the broker's user or root.\n" +
+			"certificates, CAs and revocation lists that listeners and enroll.claims name, bans.file, and the rules of authz with\n" +
+			"their tests, as the broker's user or root. What follows from a problem is not listed: more may come when it is mended.\n" +
 			"Run it with a new version before restarting into it. What was set at run time is not looked at: a start leaves out what\n" +
 			"does not fit. Exit status 0: valid, 1: refused.",
 		Args: cobra.MaximumNArgs(1),

@@ -10,12 +10,13 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/pki"
 )
 
-// checkFiles judges the certificates, CAs, keys of tokens, lists and bans that a configuration names as a start
+// checkFiles judges the certificates, CAs, keys of tokens, lists, bans and rules that a configuration names as a start
 // does, which is when they would be read. It opens nothing else, and makes nothing.
 // Its error is a *config.Errors.
 func checkFiles(loaded *config.Loaded) error {
@@ -67,6 +68,20 @@ func checkFiles(loaded *config.Loaded) error {
 	if _, err := readBans(c, n.clock.Now()); err != nil {
 		what := strings.TrimLeft(strings.TrimPrefix(err.Error(), "bans.file:"), " \n")
 		found.Problems = append(found.Problems, config.Problem{Origin: loaded.Origin("bans.file"), Key: "bans.file", What: what})
+	}
+	for _, f := range []struct {
+		key, path string
+		made      bool // by a start
+	}{
+		{"authz.rules_file", c.Authz.RulesFile, c.Authz.RulesFile == ownRules(c)},
+		{"authz.report_only.rules_file", c.Authz.ReportOnly.RulesFile, false},
+	} {
+		if f.path == "" {
+			continue
+		}
+		if _, err := rules.Load(f.path); err != nil && !(f.made && errors.Is(err, fs.ErrNotExist)) {
+			found.Problems = append(found.Problems, config.Problem{Origin: loaded.Origin(f.key), Key: f.key, What: strings.TrimPrefix(err.Error(), "rules: ")})
+		}
 	}
 	if len(found.Problems) == 0 {
 		return nil

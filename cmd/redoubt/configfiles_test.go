@@ -112,3 +112,26 @@ func TestConfigCheckReadsTheBans(t *testing.T) {
 		}
 	}
 }
+
+// So are the rules, in force and tried, with their tests: but not those that a start makes.
+func TestConfigCheckReadsRules(t *testing.T) {
+	dir := t.TempDir()
+	file, bad := filepath.Join(dir, "redoubt.yaml"), filepath.Join(dir, "bad.yaml")
+	if err := os.WriteFile(bad, []byte("version: 1\nrules:\n  - {alow: publish, topics: [\"a\"]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct{ text, want string }{
+		{"", ""},
+		{"authz: {rules_file: " + bad + "}\n", file + ":2:9: authz.rules_file: " + bad + ":3"},
+		{"authz: {rules_file: " + filepath.Join(dir, "none.yaml") + "}\n", file + ":2:9: authz.rules_file: open " + filepath.Join(dir, "none.yaml")},
+		{"authz: {report_only: {rules_file: " + bad + "}}\n", file + ":2:23: authz.report_only.rules_file: " + bad + ":3"},
+	} {
+		if err := os.WriteFile(file, []byte(fmt.Sprintf("node: {data_dir: %s}\n%s", dir, row.text)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err, code := command(t, "", "config", "check", file)
+		if row.want == "" && (err != nil || code != 0) || row.want != "" && (err == nil || code != 1 || !strings.Contains(err.Error(), row.want)) {
+			t.Errorf("%q: exit code %d, %v, want %q\n%s", row.text, code, err, row.want, out)
+		}
+	}
+}

@@ -182,11 +182,14 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 	return n, nil
 }
 
+// ownRules is the rules file that a start makes where there is none.
+func ownRules(c *config.Config) string { return filepath.Join(c.Node.DataDir, "rules.yaml") }
+
 // ensureRules writes the shipped rules where the configuration names no file of
 // its own and there is none. A named file that is missing is an error: nobody
 // wants other rules than those he wrote.
 func ensureRules(c *config.Config) error {
-	if c.Authz.RulesFile != filepath.Join(c.Node.DataDir, "rules.yaml") {
+	if c.Authz.RulesFile != ownRules(c) {
 		return nil
 	}
 	if _, err := os.Lstat(c.Authz.RulesFile); !errors.Is(err, os.ErrNotExist) {
