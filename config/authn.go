@@ -7,10 +7,11 @@ type Authn struct {
 	X509    X509Authenticator    `yaml:"x509"`
 	SCRAM   SCRAMAuthenticator   `yaml:"scram"`
 
-	JWT    map[string]JWTAuthenticator   `yaml:"jwt"`
-	CInfo  map[string]CInfoAuthenticator `yaml:"cinfo"`
-	Lookup map[string]Lookup             `yaml:"lookup"`
-	HTTP   map[string]HTTPAuthenticator  `yaml:"http"`
+	JWT      map[string]JWTAuthenticator      `yaml:"jwt"`
+	CInfo    map[string]CInfoAuthenticator    `yaml:"cinfo"`
+	Lookup   map[string]Lookup                `yaml:"lookup"`
+	Kerberos map[string]KerberosAuthenticator `yaml:"kerberos"`
+	HTTP     map[string]HTTPAuthenticator     `yaml:"http"`
 }
 
 // Authenticators are all authenticators there are by name, with the type of each, and the
@@ -24,6 +25,7 @@ func (a *Authn) Authenticators() (types, twice map[string]string) {
 		{"jwt", sorted(a.JWT)},
 		{"cinfo", sorted(a.CInfo)},
 		{"lookup", sorted(a.Lookup)},
+		{"kerberos", sorted(a.Kerberos)},
 		{"http", sorted(a.HTTP)},
 	} {
 		for _, name := range of.names {

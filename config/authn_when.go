@@ -30,6 +30,8 @@ func (a *Authn) When(kind, name string) string {
 		return a.CInfo[name].When
 	case "lookup":
 		return a.Lookup[name].When
+	case "kerberos":
+		return a.Kerberos[name].When
 	}
 	return ""
 }

@@ -17,6 +17,7 @@ func (l *loader) check(c *Config) {
 	l.checkChains(c)
 	l.checkJWT(c)
 	l.checkCInfo(c)
+	l.checkKerberos(c)
 	l.checkHTTP(c)
 	l.checkWhen(c)
 	l.checkOrder(c)

@@ -126,7 +126,7 @@ func (r *Row) Range() string {
 // Rows is the table, in the order of the reference page.
 func Rows() []Row { return slices.Clone(table) }
 
-var table = slices.Concat(rowsNode, rowsListeners, rowsListenerLimits, rowsListenerNewcomers, rowsLimits, rowsNewcomers, rowsRates, rowsNodeLimits, rowsMQTT, rowsBackends, rowsAccess, rowsSCRAM, rowsAuthnJWT, rowsCInfo, rowsLookup, rowsAuthnHTTP, rowsAuthz, rowsAuthzLookup, rowsTrust, rowsBans, rowsStore, rowsEnroll, rowsAudit, rowsAdmin)
+var table = slices.Concat(rowsNode, rowsListeners, rowsListenerLimits, rowsListenerNewcomers, rowsLimits, rowsNewcomers, rowsRates, rowsNodeLimits, rowsMQTT, rowsBackends, rowsAccess, rowsSCRAM, rowsAuthnJWT, rowsCInfo, rowsKerberos, rowsLookup, rowsAuthnHTTP, rowsAuthz, rowsAuthzLookup, rowsTrust, rowsBans, rowsStore, rowsEnroll, rowsAudit, rowsAdmin)
 
 // rowOf finds a row by its pattern.
 var rowOf = func() map[string]*Row {

@@ -74,6 +74,9 @@ func filesOf(c *config.Config) []guarded {
 			out = append(out, guarded{f, rule.need, rule.what, true})
 		}
 	}
+	for _, name := range slices.Sorted(maps.Keys(c.Authn.Kerberos)) {
+		out = append(out, guarded{c.Authn.Kerberos[name].Keytab, pki.OwnerOnly, "keys of authn.kerberos." + name, true})
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Listeners)) {
 		for _, file := range c.Listeners[name].TLS.ClientCA {
 			out = append(out, guarded{file, pki.OwnerWrites, "client CA of listeners." + name, true})

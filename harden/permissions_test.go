@@ -272,4 +272,12 @@ func TestKeysOfTheConfigurationAreJudged(t *testing.T) {
 	if want := fmt.Sprintf("chmod 0600 %s", h.path("own.key")); r.State != Fail || r.Fix != want {
 		t.Errorf("%s, fix %q, want %q", r.Summary, r.Fix, want)
 	}
+	h.chmod("own.key", 0o600)
+	h.write("plant.keytab", "", 0o644)
+	h.env.seen = seen{}
+	h.env.Config.Authn.Kerberos = map[string]config.KerberosAuthenticator{"plant": {Keytab: h.path("plant.keytab")}}
+	r = examine(t, h.env, "P2.2").Rows[0].Results[0]
+	if want := fmt.Sprintf("chmod 0600 %s", h.path("plant.keytab")); r.State != Fail || r.Fix != want {
+		t.Errorf("%s, fix %q, want %q", r.Summary, r.Fix, want)
+	}
 }

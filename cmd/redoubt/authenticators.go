@@ -41,6 +41,8 @@ func (n *node) authenticatorOf(c *config.Config, kind, name string) (conf any, m
 		return n.lookupOf(c, name)
 	case "http":
 		return n.serviceOf(c, name)
+	case "kerberos":
+		return n.kerberosOf(c, name)
 	case "cinfo":
 		conf := c.Authn.CInfo[name]
 		conf.When = "" // is the chain's

@@ -63,6 +63,10 @@ func checkFiles(loaded *config.Loaded) error {
 	for _, name := range sortedKeys(c.Authn.JWT) {
 		note(n.jwtFiles(c, name))
 	}
+	for _, name := range sortedKeys(c.Authn.Kerberos) {
+		_, _, err := n.kerberosOf(c, name)
+		note(err)
+	}
 	_, err := n.enrolPolicy(c, judges)
 	note(err)
 	if _, err := readBans(c, n.clock.Now()); err != nil {

@@ -72,9 +72,12 @@ func TestConfigCheckReadsKeysOfTokensAndBackEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	none := filepath.Join(dir, "none.pem")
+	const kerberos = "authn:\n  chains: {default: [t]}\n  kerberos:\n    t:\n      principal: mqtt/b.example@R\n      realms: [R]\n      keytab: "
 	for _, row := range []struct{ text, want string }{
 		{"authn:\n  chains: {default: [t]}\n  jwt:\n    t:\n      algorithms: [ES256]\n      public_keys: [" + none + "]\n      issuer: me\n", file + ":7:7: authn.jwt.t.public_keys: open " + none},
 		{"authn:\n  chains: {default: [t]}\n  jwt:\n    t:\n      algorithms: [ES256]\n      public_keys: [" + key + "]\n      issuer: me\n", file + ":5:5: authn.jwt.t: " + key},
+		{kerberos + none + "\n", file + ":8:7: authn.kerberos.t.keytab: open " + none + ": no such file or directory; kadmin writes one: ktadd -k " + none + " mqtt/b.example"},
+		{kerberos + key + "\n", file + ":8:7: authn.kerberos.t.keytab: " + key + ": it is no keytab of format 2; kadmin writes one: ktadd -k " + key + " mqtt/b.example"},
 		{"backends:\n  db:\n    type: redis\n    servers: [\"127.0.0.1:6379\"]\n    tls: {ca: [" + none + "]}\n", file + ":6:11: backends.db.tls.ca: open " + none},
 		{"backends:\n  db:\n    type: redis\n    servers: [\"127.0.0.1:6379\"]\n    tls: {ca: [" + key + "]}\n", file + ":6:11: backends.db.tls.ca: " + key + " has no certificate in PEM"},
 		{"backends:\n  db:\n    type: redis\n    servers: [\"127.0.0.1:6379\"]\n", ""},

@@ -49,10 +49,11 @@ const internalFloor = 0
 // testOnly are folders that only _test.go files import and that may themselves
 // import anything.
 var testOnly = map[string]string{
-	"internal/testkit":     "internal/testkit starts real brokers and users for suites; a program that ships must not carry it",
-	"client/internal/fake": "client/internal/fake is a server that misbehaves on demand; a program that ships must not carry it",
-	"store/storetest":      "store/storetest is the suite of every log driver and a disk that misbehaves on demand; a program that ships must not carry it",
-	"sim":                  "sim is a fake network and disk; a program that ships must not carry it",
+	"internal/testkit":      "internal/testkit starts real brokers and users for suites; a program that ships must not carry it",
+	"client/internal/fake":  "client/internal/fake is a server that misbehaves on demand; a program that ships must not carry it",
+	"auth/kerberos/kdctest": "auth/kerberos/kdctest runs a KDC and its clients for suites; a program that ships must not carry it",
+	"store/storetest":       "store/storetest is the suite of every log driver and a disk that misbehaves on demand; a program that ships must not carry it",
+	"sim":                   "sim is a fake network and disk; a program that ships must not carry it",
 }
 
 // programs are folders of main packages beside cmd/redoubt: tools of the build

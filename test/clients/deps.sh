@@ -3,8 +3,8 @@
 # mosquitto_pub and mosquitto_sub, paho for Debian's Python, MQTT.js, the modules of
 # paho for Go, the Mosquitto broker that Redoubt is compared with, what tries the
 # TLS of a broker from outside: openssl, curl and sslscan, pebble, an ACME server, and
-# HAProxy, which stands in front of one; and PostgreSQL, MariaDB, Redis and slapd, where
-# clients are looked up.
+# HAProxy, which stands in front of one; PostgreSQL, MariaDB, Redis and slapd, where
+# clients are looked up; and a KDC of Kerberos with a client of GSSAPI.
 # Packages need root; as anybody else it only looks, and says the one command.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -22,6 +22,10 @@ command -v pebble >/dev/null && command -v pebble-challtestsrv >/dev/null || mis
 [[ -x /usr/sbin/slapd ]] || missing+=(slapd)
 command -v ldapmodify >/dev/null || missing+=(ldap-utils)
 command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing+=(redis-server)
+[[ -x /usr/sbin/krb5kdc ]] || missing+=(krb5-kdc)
+[[ -x /usr/sbin/kadmin.local ]] || missing+=(krb5-admin-server)
+[[ -x /usr/bin/kinit ]] || missing+=(krb5-user)
+/usr/bin/python3 -c 'import gssapi' 2>/dev/null || missing+=(python3-gssapi)
 command -v curl >/dev/null || missing+=(curl)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
@@ -34,7 +38,7 @@ if ((${#missing[@]})); then
   export DEBIAN_FRONTEND=noninteractive
   # Most of these packages start a service; the tests start their own
   # and want none. Whoever had one keeps it: then nothing is missing here.
-  for service in mosquitto haproxy postgresql mariadb redis-server slapd; do
+  for service in mosquitto haproxy postgresql mariadb redis-server slapd krb5-kdc krb5-admin-server; do
     if [[ " ${missing[*]} " == *" $service"[\ -]* && -d /run/systemd/system ]]; then
       systemctl mask --quiet "$service.service"
     fi
