@@ -6,7 +6,8 @@
 // Question: Text is base?attributes?scope, Args is the filter, in which values are escaped.
 // An entry is a row; attributes have the names of columns (column:attribute) or their own.
 // With Secret the row has a column bound, t or f. An attribute has one value, or where the
-// name of its column ends with backend.ManyValues any number of them.
+// name of its column ends with backend.ManyValues any number of them. An attribute that comes by
+// another name than it was asked for is Excess.
 package ldap
 
 import (
@@ -166,8 +167,11 @@ func usual(attribute string) string {
 }
 
 func rowOf(e *ldap.Entry, columns []column) (row backend.Row, err error) {
+	if err := onlyAskedFor(e, columns); err != nil {
+		return nil, err
+	}
 	for _, c := range columns {
-		values := e.GetEqualFoldAttributeValues(c.attribute)
+		values := valuesOf(e, c.attribute)
 		switch {
 		case c.many:
 			for _, v := range values {
@@ -187,6 +191,31 @@ func rowOf(e *ldap.Entry, columns []column) (row backend.Row, err error) {
 		row = append(row, backend.Field{Name: c.name, Value: value})
 	}
 	return row, nil
+}
+
+// onlyAskedFor refuses an entry that has an attribute by another name than one that was asked
+// for. A directory may answer with more of it in another place: with a part of many values
+// (mqttAclRule;range=0-1499), in a language (;lang-de), or as a subtype of it. To read the rest
+// as if that was not there would lose what denies.
+func onlyAskedFor(e *ldap.Entry, columns []column) error {
+	for _, a := range e.Attributes {
+		_, options, _ := strings.Cut(strings.ToLower(a.Name), ";")
+		asked := slices.ContainsFunc(columns, func(c column) bool { return strings.EqualFold(c.attribute, a.Name) })
+		if len(columns) > 0 && !asked || strings.Contains(";"+options, ";range=") {
+			return backend.Failed(backend.Excess, "an entry has the attribute %q, which was not asked for by that name, and nobody knows what of it counts", a.Name[:min(len(a.Name), 60)])
+		}
+	}
+	return nil
+}
+
+// valuesOf are all of an attribute, whose name has no case and may come more than once.
+func valuesOf(e *ldap.Entry, attribute string) (values []string) {
+	for _, a := range e.Attributes {
+		if strings.EqualFold(a.Name, attribute) {
+			values = append(values, a.Values...)
+		}
+	}
+	return values
 }
 
 // search asks on a connection that is ours; one that has died while nobody used it is
