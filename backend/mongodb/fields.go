@@ -42,11 +42,12 @@ func fieldsOf(text string) (f fields) {
 	return f
 }
 
-// paths are those that the server is to send, each once and none within another.
+// paths are those that the server is to send, each once: the first step of each. Of a whole
+// path a server leaves out what is no document on the way, as if there was nothing.
 func (f *fields) paths() (out []string) {
 	for _, one := range f.list {
-		if !slices.ContainsFunc(f.list, func(o field) bool { return strings.HasPrefix(one.path, o.path+".") }) && !slices.Contains(out, one.path) {
-			out = append(out, one.path)
+		if top, _, _ := strings.Cut(one.path, "."); !slices.Contains(out, top) {
+			out = append(out, top)
 		}
 	}
 	return out
@@ -65,7 +66,10 @@ func (f *fields) row(doc []byte) (row backend.Row, err error) {
 		return row, err
 	}
 	for _, one := range f.list {
-		v, ok := within(doc, one.path)
+		v, ok, err := within(doc, one.path)
+		if err != nil {
+			return nil, err
+		}
 		if !ok {
 			row = append(row, backend.Field{Name: one.column, Null: true})
 			continue
@@ -77,17 +81,21 @@ func (f *fields) row(doc []byte) (row backend.Row, err error) {
 	return row, nil
 }
 
-// within finds what is at a path with dots between the names.
-func within(doc []byte, path string) (v value, ok bool) {
-	for {
-		name, rest, more := strings.Cut(path, ".")
+// within finds what is at a path with dots between the names. A list or a text on the way is
+// an error: nothing at its end would read as no limit.
+func within(doc []byte, path string) (v value, ok bool, err error) {
+	for rest := path; ; {
+		name, after, more := strings.Cut(rest, ".")
 		if v, ok = find(doc, name); !ok || !more {
-			return v, ok
+			return v, ok, nil
+		}
+		if _, null, _ := v.column(); null {
+			return v, false, nil
 		}
 		if v.kind != typeDocument {
-			return v, false
+			return v, false, backend.Failed(backend.Excess, "a document has on the way to its field %q something that has no fields", short(path))
 		}
-		doc, path = v.raw, rest
+		doc, rest = v.raw, after
 	}
 }
 
