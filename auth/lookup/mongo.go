@@ -41,7 +41,8 @@ func Mongo(text string) (Query, error) {
 }
 
 // MongoRules is Mongo for rules, which come in the order of _id. Without fields each document
-// is a rule with all that it has, but for _id and the fields that the filter looks at.
+// is a rule with all that it has, but for _id and the fields that the filter looks at. Those
+// that say what the rule is belong to it also where the filter looks at them.
 func MongoRules(text string) (Query, error) {
 	q, fields, looked, err := readMongo(text)
 	if err != nil {
@@ -120,7 +121,7 @@ func readMongo(text string) (q *mongoQuery, fields string, looked []string, err 
 	if err != nil || t != json.Delim('{') || !json.Valid([]byte(parts[2])) {
 		return nil, "", nil, errors.New(`has a filter that is no object in JSON. Write {"username": "${username}"}, say`)
 	}
-	if err := r.object(0); err != nil {
+	if err := r.object(0, true); err != nil {
 		return nil, "", nil, err
 	}
 	return &mongoQuery{text: parts[0] + "?" + r.out.String(), args: r.args}, fields, r.looked, nil
@@ -131,14 +132,18 @@ type mongoReader struct {
 	d      *json.Decoder
 	out    strings.Builder
 	args   []*template.Text
-	looked []string
+	looked []string // the fields of the document itself
 }
+
+// mongoRule are the fields of a rule: without one it is another rule, and a wider one.
+var mongoRule = []string{columnPermission, columnAction, columnTopic, columnTopics, columnQoS, columnRetain, columnAddress}
 
 // filterDepth is how deep a filter may be nested.
 const filterDepth = 8
 
-// object copies the rest of one, of which the brace was read.
-func (r *mongoReader) object(depth int) error {
+// object copies the rest of one, of which the brace was read. own tells that its names are
+// fields of the document itself, and not of what is in one.
+func (r *mongoReader) object(depth int, own bool) error {
 	if depth > filterDepth {
 		return errors.New("has a filter that is nested too deep")
 	}
@@ -163,16 +168,16 @@ func (r *mongoReader) object(depth int) error {
 			r.out.WriteByte(',')
 		}
 		seen[name] = true
-		if !strings.HasPrefix(name, "$") {
+		if own && !strings.HasPrefix(name, "$") {
 			top, _, _ := strings.Cut(name, ".")
-			if !slices.Contains(r.looked, top) && !strings.ContainsAny(top, ",?") {
+			if !slices.Contains(r.looked, top) && !slices.Contains(mongoRule, top) && !strings.ContainsAny(top, ",?") {
 				r.looked = append(r.looked, top)
 			}
 		}
 		key, _ := json.Marshal(name)
 		r.out.Write(key)
 		r.out.WriteByte(':')
-		if err := r.value(depth); err != nil {
+		if err := r.value(depth, own && slices.Contains([]string{"$and", "$or", "$nor"}, name)); err != nil {
 			return err
 		}
 	}
@@ -181,7 +186,7 @@ func (r *mongoReader) object(depth int) error {
 	return err
 }
 
-func (r *mongoReader) value(depth int) error {
+func (r *mongoReader) value(depth int, own bool) error {
 	t, err := r.d.Token()
 	if err != nil {
 		return errors.New("has a filter that is no JSON")
@@ -191,7 +196,7 @@ func (r *mongoReader) value(depth int) error {
 		return r.text(t)
 	case json.Delim:
 		if t == '{' {
-			return r.object(depth + 1)
+			return r.object(depth+1, own)
 		}
 		if depth > filterDepth {
 			return errors.New("has a filter that is nested too deep")
@@ -201,7 +206,7 @@ func (r *mongoReader) value(depth int) error {
 			if i > 0 {
 				r.out.WriteByte(',')
 			}
-			if err := r.value(depth + 1); err != nil {
+			if err := r.value(depth+1, own); err != nil {
 				return err
 			}
 		}

@@ -60,6 +60,27 @@ func TestFiltersOfMongoDB(t *testing.T) {
 	}
 }
 
+// What a filter looks at is left out of a rule where that cannot make it wider: no field that
+// says what the rule is about, and none of a document within.
+func TestWhatAFilterTakesFromARule(t *testing.T) {
+	for filter, want := range map[string]string{
+		`{"username": "${username}", "site.name": "x", "username ": 1}`:                                                "-username,-site,-username ",
+		`{"u": 1, "permission": "allow", "action": "all", "topic": "a", "topics": "a"}`:                                "-u",
+		`{"u": 1, "qos": {"$in": [0, 1]}, "retain": {"$ne": true}, "ipaddr": {"$exists": true}}`:                       "-u",
+		`{"u": 1, "qos.max": 1, "$or": [{"qos": 0}, {"$and": [{"on": true, "retain": false}]}], "$nor": [{"off": 1}]}`: "-u,-on,-off",
+		`{"u": {"$elemMatch": {"clientid_re": "x"}}, "m": {"peer": {"a": 1}}, "l": [{"k": 1}]}`:                        "-u,-m,-l",
+		`{"u": {"$not": {"not_re": 1}}, "v": {"$and": [{"inner_re": 1}]}, "$not": {"w": 1}}`:                           "-u,-v",
+	} {
+		q, err := MongoRules("acl??" + filter)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text := q.Question(&template.Values{}).Text; !strings.HasPrefix(text, "acl?*,-_id,"+want+"?_id?{") {
+			t.Errorf("%s: %s", filter, text)
+		}
+	}
+}
+
 // Each document is a rule, with one topic or several.
 func TestRulesOfDocuments(t *testing.T) {
 	q, err := MongoRules(`acl??{"username": "${username}"}`)
