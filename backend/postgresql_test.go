@@ -122,9 +122,19 @@ func TestPostgreSQLSession(t *testing.T) {
 	if _, err := question(b, backend.Question{Text: "SELECT $1::uuid", Args: []string{"secret of a client"}, RowsMax: 1}); backend.KindOf(err) != backend.Rejected || strings.Contains(err.Error(), "secret") {
 		t.Error("a value of a client that is none: ", err)
 	}
+	postgresExec(t, "mqtt", "CREATE FUNCTION gone(text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN (SELECT a FROM gone WHERE b = $1); END'",
+		"SET check_function_bodies = off", "CREATE FUNCTION lost(text) RETURNS text LANGUAGE sql AS 'SELECT nothing FROM mqtt_user WHERE username = $1'",
+		"CREATE FUNCTION missing(text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN absent($1); END'",
+		"CREATE FUNCTION remote(text) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RAISE undefined_table USING MESSAGE = 'as a foreign server says it'; END $$",
+		"CREATE FUNCTION words(text) RETURNS text LANGUAGE plpgsql AS 'BEGIN RETURN to_tsquery($1); END'")
 	for text, want := range map[string]backend.Kind{ // with the codes of statements that are wrong
-		"SELECT $1::regclass":                               backend.Rejected,
-		"SELECT to_tsquery($1)":                             backend.Rejected,
+		"SELECT gone($1)":       backend.Down, // for everybody
+		"SELECT lost($1)":       backend.Down,
+		"SELECT missing($1)":    backend.Down,
+		"SELECT remote($1)":     backend.Down,
+		"SELECT words($1)":      backend.Rejected,
+		"SELECT $1::regclass":   backend.Rejected,
+		"SELECT to_tsquery($1)": backend.Rejected,
 		"SELECT nothing FROM mqtt_user WHERE username = $1": backend.Down,
 		"SELECT FROM FROM mqtt_user WHERE username = $1":    backend.Down,
 		"SELECT pg_read_file($1)":                           backend.Down, // a right that we do not have
@@ -133,5 +143,8 @@ func TestPostgreSQLSession(t *testing.T) {
 		if got := backend.KindOf(err); err == nil || got != want {
 			t.Errorf("%s: %v (%v), want %v", text, err, got, want)
 		}
+	}
+	if _, err := question(b, backend.Question{Text: "SELECT $1::regclass", Args: []string{"nobody"}, RowsMax: 1}); backend.KindOf(err) != backend.Rejected {
+		t.Error("a value that is the name of no table: ", err)
 	}
 }

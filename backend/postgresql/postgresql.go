@@ -119,7 +119,7 @@ func ask(ctx context.Context, c *pgconn.PgConn, q backend.Question) ([]backend.R
 	}
 	if _, err := res.Close(); err != nil {
 		var said *pgconn.PgError
-		if errors.As(err, &said) && ofValues(said, len(q.Args) > 0) {
+		if errors.As(err, &said) && ofValues(said, len(q.Args) > 0, res.FieldDescriptions() != nil) {
 			return nil, backend.Failed(backend.Rejected, "a value of the client is none that the query takes (SQLSTATE %s)", said.Code)
 		}
 		return nil, err
@@ -131,15 +131,27 @@ func ask(ctx context.Context, c *pgconn.PgConn, q backend.Question) ([]backend.R
 // or the login. A data exception is that; so is what a cast or a function makes of a value
 // that is none ('x y'::regclass, to_tsquery('&')), for which it uses the codes of statements
 // that are wrong. Those of the statement itself say where in it, and it says of a right that
-// is missing that it is.
-func ofValues(said *pgconn.PgError, values bool) bool {
+// is missing that it is. under tells that the statement was under way: the values themselves
+// were taken.
+func ofValues(said *pgconn.PgError, values, under bool) bool {
 	switch {
 	case strings.HasPrefix(said.Code, "22"):
 		return true
-	case !values || said.Position != 0 || said.Code == "42501":
+	case !values || said.Position != 0 || said.Code == "42501" || ofFunction(said, under):
 		return false
 	}
 	return strings.HasPrefix(said.Code, "42")
+}
+
+// ofFunction tells whether a statement is wrong that a function has which the query calls: it
+// says where in that, or that a table, a column or a function is not there, and who asked for
+// it. That is so for every client. Before the statement is under way only a value of a client
+// has been read (and Where is its number), if it does not say where.
+func ofFunction(said *pgconn.PgError, under bool) bool {
+	if said.InternalPosition != 0 || said.InternalQuery != "" {
+		return true
+	}
+	return under && said.Where != "" && strings.Contains(" 42P01 42703 42883 ", " "+said.Code+" ")
 }
 
 // judge words what the server said. Its text is shown where it speaks of the server, the
