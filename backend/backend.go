@@ -187,13 +187,15 @@ func New(name string, driver Driver, clk clock.Clock, opt Options) *Backend {
 func (b *Backend) Name() string { return b.name }
 
 // Ask calls done exactly once: before it returns if nobody is asked, else from a
-// worker. It never blocks. from is whose turn is taken, the address of the client.
+// worker. It never blocks. from is whose turn is taken, the address of the client. A done that
+// a bug ends in a worker is called again, with an error: it may have told nobody yet.
 func (b *Backend) Ask(from netip.Addr, q Question, done func([]Row, error)) {
 	trial, why := b.breaker.admit(b.clock.Now())
 	if why != "" {
 		b.refuse(done, Open, why)
 		return
 	}
+	answered := false // and counted, and the breaker knows
 	b.pool.Do(from, func(ctx context.Context) {
 		if !trial {
 			if why := b.breaker.opened(); why != "" { // while this one waited
@@ -207,11 +209,16 @@ func (b *Backend) Ask(from netip.Addr, q Question, done func([]Row, error)) {
 		}
 		kind := KindOf(err)
 		b.counts[kind].Add(1)
+		answered = true
 		if err != nil {
 			rows, err = nil, &Error{kind, fmt.Sprintf("back end %s: %v", b.name, plain(err))}
 		}
 		done(rows, err)
 	}, func(kind Kind) {
+		if answered {
+			done(nil, &Error{kind, "back end " + b.name + " " + refusals[kind]})
+			return
+		}
 		if trial {
 			b.breaker.withdraw()
 		}
@@ -224,6 +231,7 @@ var refusals = map[Kind]string{
 	Timeout:   "was not asked: it kept those before this question waiting for too long",
 	QueueFull: "was not asked: too many questions wait for it, in all or from this network",
 	Closed:    "was not asked: it is being closed",
+	Garbage:   "is of no help: BUG: a bug was caught in what follows its answer",
 }
 
 // plain drops from the errors of others what is no help.

@@ -14,8 +14,7 @@ type PoolOptions struct {
 	Workers, Queue, Share int
 	Timeout               time.Duration // from Do to the end of the work
 
-	// Caught is told of a bug that the work or its refusal had; nil: nobody is. Whom it was
-	// for hears nothing any more, and what waits for that has a deadline of its own.
+	// Caught is told of a bug that the work or its refusal had; nil: nobody is.
 	Caught func(fault any)
 }
 
@@ -48,7 +47,9 @@ func NewPool(clk clock.Clock, opt PoolOptions) *Pool {
 }
 
 // Do has one of the two called, exactly once: run from a worker, whose context ends
-// with the time there is, or refuse, perhaps before Do returns. It never blocks.
+// with the time there is, or refuse, perhaps before Do returns. Where a bug ends run, refuse is
+// called as well, with Garbage: whom it was for must not wait for ever, and what run may have
+// answered by then is the caller's to know. It never blocks.
 func (p *Pool) Do(from netip.Addr, run func(context.Context), refuse func(Kind)) {
 	j := &job{run: run, refuse: refuse, deadline: p.clock.Now().Add(p.timeout)}
 	why, out, alone := p.queue.push(from, j)
@@ -82,18 +83,21 @@ func (p *Pool) run(j *job) {
 	defer p.queue.finished(j)
 	ctx, cancel := context.WithTimeout(p.ctx, j.deadline.Sub(p.clock.Now()))
 	defer cancel()
-	p.guard(func() { j.run(ctx) })
+	if !p.guard(func() { j.run(ctx) }) {
+		p.guard(func() { j.refuse(Garbage) })
+	}
 }
 
 // guard keeps a bug that the bytes of a client or of a server set off from ending the worker,
-// and the process with it.
-func (p *Pool) guard(do func()) {
+// and the process with it. It tells whether there was none.
+func (p *Pool) guard(do func()) (whole bool) {
 	defer func() {
 		if fault := recover(); fault != nil && p.caught != nil {
 			p.caught(fault)
 		}
 	}()
 	do()
+	return true
 }
 
 // expire refuses those whose time passes while they wait: workers that hang must not

@@ -102,6 +102,7 @@ func (a *Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) 
 		})
 		return
 	}
+	done = once(done)
 	a.opt.Backend.Ask(req.Addr, q, func(rows []backend.Row, err error) {
 		if err != nil {
 			done(unavailable(err))
@@ -163,13 +164,17 @@ func (a *Authenticator) judge(req *auth.Request, v *template.Values, rows []back
 
 // hashing has check run by a worker.
 func (a *Authenticator) hashing(req *auth.Request, done func(auth.Result), check func() auth.Result) {
+	done = once(done)
 	a.opt.Hashers.Do(req.Addr, func(context.Context) {
 		a.hashed.Add(1)
 		done(guarded(check))
 	}, func(kind backend.Kind) {
 		r := auth.Result{Outcome: auth.Unavailable, Reason: mqtt.ServerBusy, Detail: "the password was not checked: too many password checks are waiting"}
-		if kind == backend.Closed {
+		switch kind {
+		case backend.Closed:
 			r.Reason, r.Detail = mqtt.ServerUnavailable, "the password was not checked: the server is shutting down"
+		case backend.Garbage:
+			r.Reason, r.Detail = mqtt.ServerUnavailable, "BUG: a bug was caught in what follows the check of the password"
 		}
 		done(r)
 	})
@@ -298,6 +303,7 @@ func (a *Authenticator) Spend(req *auth.Request, done func(*auth.Result)) {
 		hash()
 		return
 	}
+	done = once(done)
 	a.opt.Backend.Ask(req.Addr, q, func(rows []backend.Row, err error) {
 		if err != nil {
 			r := unavailable(err)

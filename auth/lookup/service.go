@@ -85,6 +85,7 @@ func (s *Service) Authenticate(req *auth.Request, done func(auth.Result)) {
 		done(s.judge(req, v, rows))
 		return
 	}
+	done = once(done)
 	s.opt.Backend.Ask(req.Addr, q, func(rows []backend.Row, err error) {
 		if err != nil {
 			r := unavailable(err)

@@ -68,6 +68,7 @@ func (s *Source) load(by *auth.Principal, remembered bool, done func(auth.Own, e
 		done(s.compile(rows))
 		return
 	}
+	done = onceOwn(done)
 	s.opt.Backend.Ask(by.Addr, q, func(rows []backend.Row, err error) {
 		if err != nil { // Rejected too: another value of the question could have found a deny
 			done(auth.Own{}, err)
