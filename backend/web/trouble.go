@@ -16,28 +16,64 @@ type trouble struct {
 	mu   sync.Mutex // guards everything below
 	row  int
 	from time.Time // of the first in the row
-	said bool
+	said bool      // there is trouble
+	why  string
+	at   time.Time // said became what it is
+
+	// telling has its turn: what was told last is what holds. It is never taken with mu held,
+	// so that a question does not wait for who is told.
+	telling sync.Mutex
+	told    bool // guarded by telling
 }
 
 func (t *trouble) good(now time.Time, tell func(time.Time, bool, string)) {
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.row = 0
-	if t.said {
-		t.said = false
-		tell(now, false, "")
+	changed := t.said
+	if changed {
+		t.said, t.at = false, now
+	}
+	t.mu.Unlock()
+	if changed {
+		t.tell(tell)
 	}
 }
 
 func (t *trouble) bad(now time.Time, failures int, why string, tell func(time.Time, bool, string)) {
+	if t.worse(now, failures, why, tell != nil) {
+		t.tell(tell)
+	}
+}
+
+// worse tells whether there is trouble from now on.
+func (t *trouble) worse(now time.Time, failures int, why string, told bool) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.row++; t.row == 1 {
 		t.from = now
 	}
-	if tell == nil || failures == 0 || t.said || t.row < failures || now.Sub(t.from) < TroubleAfter {
-		return
+	if !told || failures == 0 || t.said || t.row < failures || now.Sub(t.from) < TroubleAfter {
+		return false
 	}
 	t.said = true
-	tell(now, true, "no question has a good answer any more, the last one: "+why)
+	t.why, t.at = why, now
+	return true
+}
+
+// tell says what is so by now, if that is not what was said last: of two changes that meet here
+// in the other order the later one holds.
+func (t *trouble) tell(tell func(time.Time, bool, string)) {
+	t.telling.Lock()
+	defer t.telling.Unlock()
+	t.mu.Lock()
+	now, said, why := t.at, t.said, t.why
+	t.mu.Unlock()
+	switch {
+	case said == t.told:
+	case said:
+		tell(now, true, "no question has a good answer any more, the last one: "+why)
+	default:
+		tell(now, false, "")
+	}
+	t.told = said
 }

@@ -36,6 +36,8 @@ type downAlarm struct {
 
 	mu               sync.Mutex // guards everything below
 	breaker, trouble string     // why; "" is none
+
+	telling sync.Mutex // alarms are told in turn, and without mu
 }
 
 func (d *downAlarm) ofBreaker(now time.Time, down bool, why string) {
@@ -45,16 +47,21 @@ func (d *downAlarm) ofDriver(now time.Time, down bool, why string) { d.set(now, 
 
 func (d *downAlarm) set(now time.Time, which *string, down bool, why string) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	*which = ""
 	if down {
 		*which = why
 	}
+	d.mu.Unlock()
+	d.telling.Lock()
+	defer d.telling.Unlock()
+	d.mu.Lock()
+	breaker, trouble := d.breaker, d.trouble // by now: who comes here last says what holds
+	d.mu.Unlock()
 	switch {
-	case d.breaker != "":
-		d.n.alarms.Raise(now, alarm.BackendDown, d.name, d.breaker)
-	case d.trouble != "":
-		d.n.alarms.Raise(now, alarm.BackendDown, d.name, d.trouble)
+	case breaker != "":
+		d.n.alarms.Raise(now, alarm.BackendDown, d.name, breaker)
+	case trouble != "":
+		d.n.alarms.Raise(now, alarm.BackendDown, d.name, trouble)
 	default:
 		d.n.alarms.Clear(now, alarm.BackendDown, d.name)
 	}
