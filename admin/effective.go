@@ -77,7 +77,7 @@ func effectiveRules(o *Options, c *conn.ClientInfo, q *effectiveQuery) Effective
 	by.ClientID = c.Key.ClientID
 	out := EffectiveRules{
 		Client: whyClient(&by, c.Online), Sources: []RuleOrigin{}, Data: []StandingRule{}, Meta: Meta{Page: q.Page, Limit: q.Limit},
-		Superuser: by.Claims != nil && by.Claims.Superuser, Unproven: by.Claims == auth.Unproven,
+		Superuser: by.Claims != nil && by.Claims.Superuser, Unproven: by.Claims.Unsure(),
 	}
 	policy := o.Policy.Policy()
 	for _, name := range policy.Sources() {

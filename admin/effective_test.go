@@ -47,6 +47,12 @@ func TestEffectiveRules(t *testing.T) {
 	if _, err = r.client.EffectiveRules(t.Context(), SessionRef{ClientID: "nobody"}, 1, 10); status(err) != http.StatusNotFound {
 		t.Error(err)
 	}
+	for _, claims := range []*auth.Claims{auth.Unproven, auth.UnprovenToken("t1", t0)} {
+		r.fake.crowd.rows[0].By.Claims = claims
+		if e, err = r.client.EffectiveRules(t.Context(), SessionRef{ClientID: "pump-1"}, 1, 10); err != nil || !e.Unproven {
+			t.Errorf("%+v, %v", e, err)
+		}
+	}
 	two := r.fake.crowd.rows[0]
 	two.Key.Identity, two.Ref.Slot = "bob", 8
 	r.fake.crowd.rows = append(r.fake.crowd.rows, two)

@@ -87,13 +87,14 @@ func UnprovenToken(id string, issued time.Time) *Claims {
 	return &Claims{unproven: true, TokenID: id, Issued: issued}
 }
 
-// unsure tells whether what was found out about a client is not known.
-func (c *Claims) unsure() bool { return c != nil && c.unproven }
+// Unsure tells whether what was found out about a client is not known: the claims are
+// Unproven, or of UnprovenToken.
+func (c *Claims) Unsure() bool { return c != nil && c.unproven }
 
 // certified is c with the common name of the certificate that the listener has accepted,
 // whatever an authenticator says of it.
 func (c *Claims) certified(name string) *Claims {
-	if c.unsure() {
+	if c.Unsure() {
 		c = nil // nobody proves that
 	}
 	if c == nil && name == "" || c != nil && c.CommonName == name {

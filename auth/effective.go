@@ -58,7 +58,7 @@ func (p *part) effective(s *subject, fn func(Standing) bool) (more bool) {
 	rules, asked := p.of(s.by)
 	if !asked {
 		st := Standing{Rule: unasked, Source: p.source, Filters: unasked.Filters(), Effect: DeniesAll, Why: "the source " + p.source + " has not answered for this client"}
-		if s.by.Claims == Unproven {
+		if s.by.Claims.Unsure() {
 			st.Effect, st.Why = NotSure, "the rules of "+p.source+" are read when the client comes back"
 		}
 		return fn(st)
@@ -105,7 +105,7 @@ func (r *Rule) standing(s *subject) (st Standing, about bool) {
 	switch {
 	case state == isNot:
 		return st, false
-	case state == isUnsure || empty > 0 && s.by.Claims == Unproven && r.needs&(needCert|needAttr) != 0:
+	case state == isUnsure || empty > 0 && s.by.Claims.Unsure() && r.needs&(needCert|needAttr) != 0:
 		st.Effect, st.Why = NotSure, "what it looks at is known when the client comes back"
 	case state == isUnknown && r.allow:
 		st.Effect, st.Why = NeverMatches, why
@@ -142,7 +142,7 @@ func (r *Rule) condition(s *subject) (holding, string) {
 	if w.unconditional() {
 		return isSo, ""
 	}
-	if s.by.Claims == Unproven {
+	if s.by.Claims.Unsure() {
 		return isUnsure, ""
 	}
 	if w.certCommonNames != nil {

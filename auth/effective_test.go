@@ -62,6 +62,10 @@ claims allow [claimed] decides
 			t.Errorf("%q is not in\n%s", line, got)
 		}
 	}
+	by.Claims = UnprovenToken("t1", time.Unix(1, 0))
+	if token := standings(p, by); token != got {
+		t.Errorf("with a token that was shown\n%s\nwithout one\n%s", token, got)
+	}
 	by.Claims = &Claims{Superuser: true, CommonName: "pump"}
 	if got = standings(p, by); !strings.HasPrefix(got, " allow [#] decides\n") || !strings.Contains(got, "rules_file allow [named/#] decides\n") || !strings.Contains(got, "deny [secret/pump] decides\n") {
 		t.Errorf("a superuser: %s", got)

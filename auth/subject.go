@@ -71,7 +71,7 @@ func subjectOf(by *Principal) subject {
 }
 
 // perhapsSuper tells whether the client could turn out to be a superuser.
-func (s *subject) perhapsSuper() bool { return s.by.Claims.unsure() && !s.claimless() }
+func (s *subject) perhapsSuper() bool { return s.by.Claims.Unsure() && !s.claimless() }
 
 // claimless tells whether the client came by a method of this broker itself, none of which
 // brings rules or makes a superuser: what those could say is known of it at any time.
@@ -107,7 +107,7 @@ func (s *subject) value(l *level) (name string, ok bool) {
 			name = s.by.Claims.Attrs[l.attr]
 		}
 	}
-	if s.by.Claims.unsure() {
+	if s.by.Claims.Unsure() {
 		s.unsure = true
 	}
 	return name, Expandable(name)
@@ -136,7 +136,7 @@ func (r *Rule) unreadable(s *subject) bool {
 	if n == 0 {
 		return false
 	}
-	if n&(needCert|needAttr) != 0 && s.by.Claims.unsure() {
+	if n&(needCert|needAttr) != 0 && s.by.Claims.Unsure() {
 		s.unsure = true
 		return true
 	}

@@ -76,7 +76,7 @@ func (w *walk) enter(p *part, s *subject, topic *stems) *Rule {
 		}
 	default:
 		own, asked := by.Claims.own(p.source)
-		if by.Claims.unsure() && (p.must || !s.claimless()) {
+		if by.Claims.Unsure() && (p.must || !s.claimless()) {
 			s.unsure = true
 		}
 		if !asked && p.must {

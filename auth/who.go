@@ -148,7 +148,7 @@ func (r *Rule) holds(s *subject) bool {
 	if w == nil || w.certCommonNames == nil && w.when == nil {
 		return true
 	}
-	if s.by.Claims.unsure() {
+	if s.by.Claims.Unsure() {
 		s.unsure = true
 		return !r.allow
 	}

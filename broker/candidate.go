@@ -31,10 +31,19 @@ func (h *Home) compare(now time.Time, by *auth.Principal, event string, a auth.A
 	if is.Rule.Temporary() { // of a probe
 		return
 	}
+	c := h.b.candidate
+	defer func() {
+		if bug := recover(); bug != nil {
+			h.count.Inc(metrics.ReportOnlyFailures)
+			if c != nil {
+				c.Differences.Fail()
+			}
+			h.b.log.Event(now, slog.LevelError, "a bug was caught in rules that are only tried, or in what observes clients; it has no effect", "", slog.Any("bug", bug))
+		}
+	}()
 	if o := h.b.observer; o != nil && event != askedReceive && o.Active() {
 		o.Saw(now, by, a.Action, string(a.Topic), is.Allow)
 	}
-	c := h.b.candidate
 	if c == nil {
 		return
 	}
@@ -42,13 +51,6 @@ func (h *Home) compare(now time.Time, by *auth.Principal, event string, a auth.A
 	if p == nil {
 		return
 	}
-	defer func() {
-		if bug := recover(); bug != nil {
-			h.count.Inc(metrics.ReportOnlyFailures)
-			c.Differences.Fail()
-			h.b.log.Event(now, slog.LevelError, "a bug was caught in rules that are only tried; it has no effect", "", slog.Any("bug", bug))
-		}
-	}()
 	var would auth.Decision
 	switch event {
 	case askedPublish:

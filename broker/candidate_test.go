@@ -115,6 +115,17 @@ func TestCandidateWithABug(t *testing.T) {
 	}
 }
 
+// A bug in what watches clients ends nothing, either, and is counted where no rules are tried.
+func TestObserverWithABug(t *testing.T) {
+	d := newDesk(t, 1)
+	d.b.observer = &observe.Observer{}
+	d.b.observer.Start(d.now, time.Hour)
+	d.homes[0].compare(d.now, nil, askedPublish, auth.Access{Action: auth.Publish, Topic: []byte("x")}, auth.Decision{Rule: &auth.Rule{}})
+	if n := d.metrics.Value(metrics.ReportOnlyFailures); n != 1 {
+		t.Errorf("%d are counted", n)
+	}
+}
+
 // Who watches sees what was subscribed to before, and topics whose verdict is remembered.
 func TestWhoWatchesSeesWhatWasThereBefore(t *testing.T) {
 	d := newDesk(t, 1)

@@ -31,8 +31,8 @@ func (h *Home) fan(now time.Time, a author, f *mqtt.Frame) (settled bool) {
 	settled = true
 	broad := len(subs) >= broadMin
 	if broad {
-		h.wire.Broad(true)
-		defer h.wire.Broad(false)
+		was := h.wire.Broad(true)
+		defer h.wire.Broad(was)
 	}
 	for len(subs) > 0 {
 		n := 1

@@ -190,21 +190,19 @@ func (h *Home) offerLogged(now time.Time, m *logged) {
 		for _, id := range ids {
 			refs := h.byFilter[id]
 			h.spent += len(refs)
-			if len(refs) >= broadMin {
-				h.wire.Broad(true)
-			}
+			was := h.wire.Broad(len(refs) >= broadMin)
 			for i := 0; i < len(refs); i++ {
 				h.offerOne(now, h.at(refs[i]), m)
 			}
-			h.wire.Broad(false)
+			h.wire.Broad(was)
 		}
 	}
 }
 
 // offerToAll asks every session: more filters matched than a message names.
 func (h *Home) offerToAll(now time.Time, m *logged) {
-	h.wire.Broad(true)
-	defer h.wire.Broad(false)
+	was := h.wire.Broad(true)
+	defer h.wire.Broad(was)
 	for _, r := range h.slots {
 		if r != nil && r.log != nil {
 			h.offerOne(now, r, m)

@@ -83,6 +83,8 @@ func (h *Home) shed(b *Batch) {
 
 // Receive delivers a batch from another home.
 func (h *Home) Receive(now time.Time, b *Batch) {
+	was := h.wire.Broad(false)
+	defer func() { h.wire.Broad(was) }()
 	broad := false
 	for i := range b.items {
 		it := &b.items[i]
@@ -92,9 +94,6 @@ func (h *Home) Receive(now time.Time, b *Batch) {
 		}
 		h.deliver(now, it.to, it.frame, it.want)
 		it.frame.Release()
-	}
-	if broad {
-		h.wire.Broad(false)
 	}
 	clear(b.items)
 	b.items, b.bytes = b.items[:0], 0

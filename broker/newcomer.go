@@ -106,8 +106,13 @@ type room struct {
 	counted bool
 }
 
-// turnAway refuses a client that others of its identity leave no room for. It has no effect.
+// turnAway refuses a client that others of its identity leave no room for, and one whose
+// number cannot be read, whomever it would take over. It has no effect.
 func (h *Home) turnAway(by *auth.Principal, clientID string, set *Settings) *mqtt.Error {
+	most, e := set.most(by)
+	if e != nil {
+		return e
+	}
 	old, present := h.lookup(keyOf(by, clientID))
 	if present && old.s.Online() {
 		if !set.newcomers(by.Listener).Refuse {
@@ -117,9 +122,8 @@ func (h *Home) turnAway(by *auth.Principal, clientID string, set *Settings) *mqt
 			"a client with this client id is connected from %v by listener %s, and limits.same_client keeps it; if that one is dead, it ends after one and a half times its keep alive",
 			old.by.Addr, old.by.Listener)}
 	}
-	most, e := set.most(by)
-	if e != nil || most == 0 {
-		return e
+	if most == 0 {
+		return nil
 	}
 	return crowded(h.b.crowds.has(Hoarder{by.Mountpoint, by.Identity}), most)
 }
@@ -135,13 +139,13 @@ func crowded(has, most int) *mqtt.Error {
 func (h *Home) refuseNewcomer(a *Arrival, set *Settings) *mqtt.Error {
 	e := h.turnAway(&a.By, a.Connect.ClientID, set)
 	if e != nil {
-		h.countTurned(&a.By, a.Connect.ClientID)
+		h.countTurned(&a.By, a.Connect.ClientID, e)
 	}
 	return e
 }
 
-func (h *Home) countTurned(by *auth.Principal, clientID string) {
-	if old, present := h.lookup(keyOf(by, clientID)); present && old.s.Online() {
+func (h *Home) countTurned(by *auth.Principal, clientID string, e *mqtt.Error) {
+	if old, present := h.lookup(keyOf(by, clientID)); present && old.s.Online() && e.Reason != mqtt.NotAuthorized {
 		h.count.Inc(metrics.NewcomersRefused.At(refusedSame))
 		return
 	}
@@ -171,18 +175,18 @@ func (h *Home) vacateRoom(place room) {
 
 // takeRoom takes a place for an arrival that has none yet. Two loops may ask at once, and
 // one of them gets the last. Who takes over is let in whatever the number: it was no more
-// before.
+// before, and the connection that it takes the session from is closed already.
 func (h *Home) takeRoom(place *room, a *Arrival, takesOver bool, set *Settings) *mqtt.Error {
 	if place.counted || !set.crowding() {
 		return nil
 	}
 	place.who = Hoarder{a.By.Mountpoint, a.By.Identity}
-	most, e := set.most(&a.By)
-	if e != nil {
-		return e
-	}
-	if takesOver {
-		most = 0
+	most := 0
+	if !takesOver {
+		var e *mqtt.Error
+		if most, e = set.most(&a.By); e != nil {
+			return e
+		}
 	}
 	if !h.b.crowds.take(place.who, most) {
 		h.count.Inc(metrics.NewcomersRefused.At(refusedCrowd))

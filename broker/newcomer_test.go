@@ -132,6 +132,48 @@ func TestConnectionsByAttribute(t *testing.T) {
 	}
 }
 
+// A number that cannot be read lets nobody in that takes a session over, either, and who has
+// the session keeps it: where its place is counted, and where a limit has just been set.
+func TestConnectionsByAttributeTakeover(t *testing.T) {
+	for name, counted := range map[string]bool{"counted": true, "not yet counted": false} {
+		t.Run(name, func(t *testing.T) {
+			d := newDesk(t, 1, func(s *Settings) {
+				if counted {
+					s.MostAttribute = "seats"
+				}
+			})
+			with := func(seats string) func(*auth.Principal, *mqtt.Connect) {
+				return func(by *auth.Principal, _ *mqtt.Connect) {
+					by.Claims = &auth.Claims{Attrs: map[string]string{"seats": seats}}
+				}
+			}
+			bob := d.sit(0, "bob", with("2"))
+			if !counted {
+				set := *d.b.Settings()
+				set.MostAttribute = "seats"
+				d.b.Apply(&set) // the home has not heard of it
+			}
+			for _, clean := range []bool{false, true} {
+				for _, seats := range []string{"nonsense", "-1", ""} {
+					e := d.knocks("bob", with(seats), func(_ *auth.Principal, c *mqtt.Connect) { c.CleanStart = clean })
+					if e == nil || e.Reason != mqtt.NotAuthorized {
+						t.Errorf("%q, clean start %v: %v", seats, clean, e)
+					}
+				}
+			}
+			if why, closed := d.wires[0].closed[bob.conn]; closed {
+				t.Errorf("who has the session was closed: %v", why)
+			}
+			if n := d.metrics.Value(metrics.NewcomersRefused.At(refusedCrowd)); n != 6 {
+				t.Errorf("%d are counted", n)
+			}
+			if e := d.knocks("bob", with("1")); e != nil || d.b.crowds.has(Hoarder{Identity: "bob"}) != 1 {
+				t.Errorf("with a number: %v, %d are counted", e, d.b.crowds.has(Hoarder{Identity: "bob"}))
+			}
+		})
+	}
+}
+
 // Loops that are asked at once let in as many as there may be together.
 func TestConnectionsOfAnIdentityAtOnce(t *testing.T) {
 	const loops, most = 4, 7

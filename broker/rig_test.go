@@ -42,6 +42,7 @@ type fakeWire struct {
 	inbox  []*Batch
 	full   map[ConnRef]bool // the socket takes no more
 	asked  int              // turns asked for by Again
+	broad  bool             // what is sent now is for many
 	holds  map[ConnRef]Holding
 
 	mu     sync.Mutex // guards everything below
@@ -66,7 +67,9 @@ func (w *fakeWire) Close(c ConnRef, say *mqtt.Disconnect, _ Cause) {
 
 func (w *fakeWire) Resume(c ConnRef) { delete(w.paused, c) }
 func (w *fakeWire) Again()           { w.asked++ }
-func (w *fakeWire) Broad(bool)       {}
+
+// Broad implements Wire.
+func (w *fakeWire) Broad(on bool) (was bool) { was, w.broad = w.broad, on; return was }
 
 func (w *fakeWire) Pause(c ConnRef, until time.Time) {
 	w.until[c] = until

@@ -32,8 +32,9 @@ type Wire interface {
 	// Holds is what the connection itself keeps; the zero Holding where it has gone.
 	Holds(c ConnRef) Holding
 	// Broad tells whether what is sent from now on is one message for many connections:
-	// each has it when others had their turns, too. It is false at first.
-	Broad(on bool)
+	// each has it when others had their turns, too. It is false at first. was is what held
+	// before, which a message that comes in the middle of another one leaves behind.
+	Broad(on bool) (was bool)
 	// Again asks for another turn soon, without waiting for input.
 	Again()
 	// Post runs fn on the loop's goroutine, in the order of the calls. It is the only

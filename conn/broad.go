@@ -81,4 +81,4 @@ func (l *Loop) flushBroad() {
 }
 
 // Broad implements broker.Wire.
-func (l *Loop) Broad(on bool) { l.broad.on = on }
+func (l *Loop) Broad(on bool) (was bool) { was, l.broad.on = l.broad.on, on; return was }

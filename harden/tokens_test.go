@@ -3,6 +3,7 @@ package harden
 import (
 	"encoding/base64"
 	"encoding/json"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -100,6 +101,53 @@ func TestForgedTokensAreTried(t *testing.T) {
 				t.Error("the output holds the secret")
 			}
 		})
+	}
+}
+
+// A token without an end that the secret has signed goes where nobody can read it on the way,
+// and is for nobody else where the authenticator does not look at aud.
+func TestEndlessTokensAreNotHeard(t *testing.T) {
+	t.Parallel()
+	e := newFake(t, flaws{}).env()
+	e.Config.Listeners = map[string]config.Listener{"to": {Authn: "chain"}}
+	e.Config.Authn.Chains = map[string][]string{"chain": {"tokens"}}
+	open := config.JWTAuthenticator{Algorithms: []string{"HS256"}, Secret: config.Secret{Value: secret.New([]byte("a secret of thirty-two bytes, or so"))}}
+	strict := open
+	strict.Audience = []string{"broker"}
+	at := func(s string) spot { return spot{AddrPort: netip.MustParseAddrPort(s)} }
+	for name, c := range map[string]struct {
+		p    endpoint
+		sent bool
+	}{
+		"plain text":          {endpoint{addr: at("192.0.2.1:1883")}, false},
+		"plain text, IPv6":    {endpoint{addr: at("[2001:db8::1]:1883")}, false},
+		"plain text in front": {endpoint{addr: at("192.0.2.1:1883"), host: "broker.example"}, false},
+		"TLS":                 {endpoint{addr: at("192.0.2.1:8883"), tls: true}, true},
+		"TLS in front":        {endpoint{addr: at("192.0.2.1:8883"), host: "broker.example", tls: true}, false},
+		"loopback":            {endpoint{addr: at("127.0.0.1:1883")}, true},
+		"loopback, IPv6":      {endpoint{addr: at("[::1]:1883")}, true},
+		"loopback, mapped":    {endpoint{addr: at("[::ffff:127.0.0.1]:1883")}, true},
+		"a unix socket":       {endpoint{addr: spot{network: networkUnix, path: "/x"}}, true},
+	} {
+		for _, j := range []config.JWTAuthenticator{open, strict} {
+			e.Config.Authn.JWT = map[string]config.JWTAuthenticator{"tokens": j}
+			c.p.name = "to"
+			endless := 0
+			for _, s := range e.forged(&c.p, level5) {
+				var claims map[string]any
+				part(t, string(s.password), 1, &claims)
+				if claims["exp"] == nil {
+					endless++
+				}
+				switch aud, _ := claims["aud"].(string); {
+				case j.Audience != nil && aud != "broker", j.Audience == nil && !strings.HasPrefix(aud, "probe-"):
+					t.Errorf("%s: %s is for %q", name, s.what, aud)
+				}
+			}
+			if (endless == 1) != c.sent {
+				t.Errorf("%s: %d tokens without an end", name, endless)
+			}
+		}
 	}
 }
 

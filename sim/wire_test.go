@@ -45,7 +45,7 @@ func (w *wire) Close(c broker.ConnRef, say *mqtt.Disconnect, _ broker.Cause) {
 func (w *wire) Pause(c broker.ConnRef, _ time.Time) { w.links[c].paused = true }
 func (w *wire) Resume(c broker.ConnRef)             { w.links[c].paused = false }
 func (w *wire) Again()                              {}
-func (w *wire) Broad(bool)                          {}
+func (w *wire) Broad(bool) bool                     { return false }
 func (w *wire) Holds(broker.ConnRef) broker.Holding { return broker.Holding{} }
 func (w *wire) Forward(_ int, batch *broker.Batch) bool {
 	w.inbox = append(w.inbox, batch)

@@ -21,7 +21,7 @@ const (
 	KindsOfUser = 64
 	// KindsMax bounds what is kept in all: a few MiB, 20 at the worst.
 	KindsMax = 8192
-	// TopicMax bounds a topic that is kept, in bytes.
+	// TopicMax bounds a topic that is kept, in bytes, also with placeholders for the names.
 	TopicMax = 256
 	// variants is how many topics of one kind are written out; with more a level that
 	// varies becomes +.
@@ -51,8 +51,7 @@ type observation struct {
 
 // user is what one user has done.
 type user struct {
-	clients map[string]struct{} // at most KindsOfUser
-	kinds   map[key]*kind
+	kinds map[key]*kind // at most KindsOfUser
 }
 
 // key is one kind of topics.
@@ -128,7 +127,7 @@ func (w *observation) note(by *auth.Principal, action auth.Action, name string, 
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	// What a client writes as a placeholder would be one in the file.
-	if strings.Contains(name, "${") || by.Username == "" || len(name) > TopicMax || len(by.Username) > TopicMax {
+	if strings.Contains(name, "${") || by.Username == "" || len(name) > TopicMax || len(named) > TopicMax || len(pattern) > TopicMax || len(by.Username) > TopicMax {
 		w.odd++
 		return
 	}
@@ -142,11 +141,8 @@ func (w *observation) note(by *auth.Principal, action auth.Action, name string, 
 		w.kinds++
 	}
 	if u == nil {
-		u = &user{map[string]struct{}{}, map[key]*kind{}}
+		u = &user{map[key]*kind{}}
 		w.users[by.Username] = u
-	}
-	if len(u.clients) < KindsOfUser && len(by.ClientID) <= TopicMax {
-		u.clients[by.ClientID] = struct{}{}
 	}
 	k := u.kinds[at]
 	if k == nil {

@@ -116,6 +116,16 @@ func TestWhatIsWatchedIsBounded(t *testing.T) {
 	}
 }
 
+// A topic that placeholders make longer than any may be is not kept.
+func TestWhatIsWatchedWithPlaceholders(t *testing.T) {
+	var o Observer
+	o.Start(t0, time.Hour)
+	o.Saw(t0, &auth.Principal{Username: "u"}, auth.Publish, strings.Repeat("u/", TopicMax/2-1)+"x", true)
+	if s, _ := o.Suggest(t0); s.Odd != 1 || s.Kinds != 0 {
+		t.Errorf("%d odd, %d kinds", s.Odd, s.Kinds)
+	}
+}
+
 // Off, it costs nothing.
 func TestNobodyWatches(t *testing.T) {
 	var o Observer
