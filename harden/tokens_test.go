@@ -18,6 +18,7 @@ type fakeChain struct {
 	tokens   func(token string) bool             // which are taken; nil: none
 	access   func(q AccessQuestion) AccessAnswer // beside what a grant allows; nil: nothing
 	rules    []string
+	chains   func(all []ChainTrial) []ChainTrial // what is said of them instead; nil: the truth
 }
 
 // A broker that takes tokens it should not is found, whatever is wrong with them; one that
