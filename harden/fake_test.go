@@ -46,11 +46,7 @@ type fake struct {
 	denied    []string // fingerprints
 	connects  map[string]int
 	banned    map[string]bool
-
-	withdrawn   map[string]string // topics of users whose grant was taken away
-	withdrawnAt time.Time
-	kept        int // messages to them
-	wait        sync.WaitGroup
+	wait      sync.WaitGroup
 }
 
 // flaw is one thing a broken broker does.
@@ -80,8 +76,6 @@ const (
 	lateAlias, freeWill, freeSubscribe, freeShare             flaw = "lateAlias", "freeWill", "freeSubscribe", "freeShare"
 	leaksRefused, masterGrant, loses, wrongCode               flaw = "leaksRefused", "masterGrant", "loses", "wrongCode"
 	freeSubscribe3                                            flaw = "freeSubscribe3"
-	keepsAllow, keepsReading, keepsWriting, keepsAWhile       flaw = "keepsAllow", "keepsReading", "keepsWriting", "keepsAWhile"
-	keepsEverySecond, losesAfter                              flaw = "keepsEverySecond", "losesAfter"
 	// P4.3
 	noPacketLimit, waitsForBody, noConnectLimit, noLevels flaw = "noPacketLimit", "waitsForBody", "noConnectLimit", "noLevels"
 	noLevelsSubscribe, noSubscriptions, noReleases, early flaw = "noLevelsSubscribe", "noSubscriptions", "noReleases", "early"
@@ -126,7 +120,7 @@ type fakeConn struct {
 
 func newFake(t *testing.T, fl flaws) *fake {
 	t.Helper()
-	f := &fake{t: t, fakeChain: fakeChain{flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}}, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, withdrawn: map[string]string{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
+	f := &fake{t: t, fakeChain: fakeChain{flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}}, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
 		limits: Limits{PacketBytes: 2000, ConnectPacketBytes: 1000, TopicLevels: 4, TopicBytes: 100, ClientIDBytes: 100, Inflight: 3, AwaitingRel: 5, Subscriptions: 30, TopicAliases: 2}}
 	if f.has(only4) {
 		f.limits.Inflight = 9
@@ -581,35 +575,4 @@ func (c *fakeConn) publish(p *mqtt.Publish) bool {
 		c.write((&mqtt.Ack{Type: mqtt.PUBREC, PacketID: p.PacketID, Reason: reason}).Append(nil, c.v, 0))
 	}
 	return true
-}
-
-// route delivers to every subscription that matches.
-func (f *fake) route(_, name string) {
-	f.mu.Lock()
-	var to, withdrawn []*fakeConn
-	for c := range f.conns {
-		if f.withdrawn[c.user] != "" && !slices.Contains(f.flaws, leaksRefused) {
-			withdrawn = append(withdrawn, c)
-			continue
-		}
-		for filter := range c.subs {
-			if topic.Match(filter, []byte(name)) {
-				to = append(to, c)
-				break
-			}
-		}
-	}
-	f.mu.Unlock()
-	for _, c := range withdrawn { // judged when it is delivered
-		if f.still(c.user, name, true) {
-			to = append(to, c)
-		}
-	}
-	for _, c := range to {
-		c.deliver(name)
-	}
-}
-
-func (c *fakeConn) deliver(name string) {
-	c.write((&mqtt.Publish{Topic: []byte(name), QoS: 2, PacketID: 7}).Append(nil, c.v))
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -37,53 +36,6 @@ func (f *fake) AddProbe(_ context.Context, grant bool) (ProbeUser, error) {
 	f.users[u.Name] = u
 	f.made = append(f.made, u)
 	return u, nil
-}
-
-// AddProbeBeside implements Broker.
-func (f *fake) AddProbeBeside(_ context.Context, name string) (ProbeUser, error) {
-	u := ProbeUser{Name: "probe-" + randomText(), Secret: secret.FromString(canary + randomText())}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if u.Topic = f.users[name].Topic; u.Topic == "" || slices.Contains(f.flaws, cannotDeny) {
-		return ProbeUser{}, errors.New("there is no such user")
-	}
-	f.users[u.Name] = u
-	f.made = append(f.made, u)
-	return u, nil
-}
-
-// EndGrant implements Broker.
-func (f *fake) EndGrant(_ context.Context, name string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	u := f.users[name]
-	f.withdrawn[name] = u.Topic
-	f.withdrawnAt = time.Now()
-	u.Topic = ""
-	f.users[name] = u
-	if slices.Contains(f.flaws, losesAfter) {
-		f.flaws = append(f.flaws, loses)
-	}
-	return nil
-}
-
-// still tells whether a user may go on with what he had, as the flaws have it.
-func (f *fake) still(user, name string, delivery bool) bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	had := f.withdrawn[user]
-	if had == "" {
-		return false
-	}
-	if delivery {
-		f.kept++
-	}
-	since := time.Since(f.withdrawnAt)
-	has := func(x flaw) bool { return slices.Contains(f.flaws, x) }
-	if !has(keepsAllow) && !(has(keepsReading) && delivery) && !(has(keepsWriting) && !delivery) && !(has(keepsAWhile) && since < 300*time.Millisecond) && !(has(keepsEverySecond) && delivery && f.kept%2 == 0) {
-		return false
-	}
-	return name == had || strings.HasPrefix(name, had+"/")
 }
 
 // EndProbe implements Broker.
