@@ -123,6 +123,7 @@ func (p *Probes) EndGrant(name string) error {
 	if !p.revoke(name) {
 		return fmt.Errorf("probe user %q with a right %w", name, builtin.ErrUnknown)
 	}
+	p.denier.GrantEnded()
 	p.log.Info("probe user has no right any more", "user", name)
 	return nil
 }

@@ -86,6 +86,9 @@ func TestProbeUsersWithOneRight(t *testing.T) {
 	if err := r.client.EndProbeGrant(t.Context(), first.UserID); err != nil || may(first.UserID) || !may(second.UserID) || !r.store.Known(first.UserID) {
 		t.Errorf("%v, may %v and %v", err, may(first.UserID), may(second.UserID))
 	}
+	if r.fake.denier.grantsEnded != 1 {
+		t.Error("sessions are not judged again")
+	}
 	if err := r.client.EndProbeGrant(t.Context(), first.UserID); status(err) != http.StatusNotFound {
 		t.Errorf("taken away twice: %v", err)
 	}

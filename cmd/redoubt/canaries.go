@@ -2,11 +2,18 @@ package main
 
 import (
 	"crypto/rand"
+	"time"
 
 	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
+
+// GrantEnded implements admin.Denier, in the way of a change of built-in rules.
+func (n *node) GrantEnded() {
+	n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
+}
 
 // Canaries implements admin.Chains, with the very chains that the clients of each listener
 // are asked by.
