@@ -263,6 +263,7 @@ type Explaining struct {
 	Whys     Whys          // nil: no operations that explain
 	Refusals *audit.Recent // not nil where Whys is not
 	Logins   Logins        // nil: no operation that tries a login
+	Chains   Chains        // nil: no operation that tries chains
 
 	Candidates Candidates // nil: no operations on rules that are tried
 	Observers  Observers  // nil: no operations that watch and suggest rules

@@ -47,6 +47,9 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	if o.Probes != nil {
 		registerProbes(api, o.Probes)
 	}
+	if o.Chains != nil {
+		registerCanaries(api, o.Chains)
+	}
 	if o.Limits != nil {
 		registerLimits(api, o.Limits)
 	}

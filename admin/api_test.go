@@ -78,7 +78,7 @@ func TestEveryOperationDeclaresRoleAndScope(t *testing.T) {
 		"GET /api/v5/authorization/refusals", "POST /api/v5/authorization/why", "POST /api/v5/authorization/refresh", "GET /api/v5/authorization/effective", "GET /api/v5/authorization/lint",
 		"GET /api/v5/authorization/differences", "DELETE /api/v5/authorization/differences",
 		"GET /api/v5/authorization/observation", "POST /api/v5/authorization/observation", "DELETE /api/v5/authorization/observation",
-		"POST /api/v5/authentication/test",
+		"POST /api/v5/authentication/test", "GET /api/v5/probe/chains", "DELETE /api/v5/probe/{user_id}/grant",
 		"GET /api/v5/tokens/revoked", "POST /api/v5/tokens/revoked", "DELETE /api/v5/tokens/revoked/{as}/{who}",
 	}
 	for _, w := range want {

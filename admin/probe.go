@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -37,6 +38,7 @@ type Probes struct {
 
 	mu     sync.Mutex // guards what follows
 	denied []denial
+	topics map[string]string // of users who have a right
 }
 
 // NewProbes makes them in store and authz, and has certificates denied by denier.
@@ -55,18 +57,42 @@ type ProbeUser struct {
 
 // Add makes one.
 func (p *Probes) Add(grant bool) (ProbeUser, error) {
+	if !grant {
+		return p.add("")
+	}
+	return p.add("probe-" + randomName())
+}
+
+// AddBeside makes one with the same right as another probe user has.
+func (p *Probes) AddBeside(name string) (ProbeUser, error) {
+	p.mu.Lock()
+	topic := p.topics[name]
+	p.mu.Unlock()
+	if topic == "" {
+		return ProbeUser{}, fmt.Errorf("probe user %q with a right %w", name, builtin.ErrUnknown)
+	}
+	return p.add(topic)
+}
+
+func (p *Probes) add(topic string) (ProbeUser, error) {
 	u := ProbeUser{UserID: "probe-" + randomName()}
 	v, until, err := p.store.AddTemporary(u.UserID, probeLife)
 	if err != nil {
 		return ProbeUser{}, err
 	}
 	u.Password, u.ExpiresAt = &ShownOnce{v}, until
-	if grant {
-		u.Topic = "probe-" + randomName()
+	if topic != "" {
+		u.Topic = topic
 		if err := p.authz.Grant(u.UserID, u.Topic+"/#"); err != nil {
 			_ = p.store.EndTemporary(u.UserID) // it was made a moment ago
 			return ProbeUser{}, err
 		}
+		p.mu.Lock()
+		if p.topics == nil {
+			p.topics = map[string]string{}
+		}
+		p.topics[u.UserID] = topic
+		p.mu.Unlock()
 	}
 	p.wake()
 	p.log.Info("probe user made", "user", u.UserID, "topic", u.Topic, "expires_at", until)
@@ -86,9 +112,27 @@ func (p *Probes) End(name string) error {
 	if err := p.store.EndTemporary(name); err != nil {
 		return err
 	}
-	p.authz.Revoke(name)
+	p.revoke(name)
 	p.log.Info("probe user ended", "user", name)
 	return nil
+}
+
+// EndGrant takes away the right of one, and leaves him and what he has open: the rules have
+// to see to that.
+func (p *Probes) EndGrant(name string) error {
+	if !p.revoke(name) {
+		return fmt.Errorf("probe user %q with a right %w", name, builtin.ErrUnknown)
+	}
+	p.denier.GrantEnded()
+	p.log.Info("probe user has no right any more", "user", name)
+	return nil
+}
+
+func (p *Probes) revoke(name string) (had bool) {
+	p.mu.Lock()
+	delete(p.topics, name)
+	p.mu.Unlock()
+	return p.authz.Revoke(name)
 }
 
 // attend ends those whose time has come, until ctx is done.
@@ -96,7 +140,7 @@ func (p *Probes) attend(ctx context.Context) {
 	for {
 		names, next := p.store.ExpireTemporary()
 		for _, name := range names {
-			p.authz.Revoke(name)
+			p.revoke(name)
 			p.log.Info("probe user expired", "user", name)
 		}
 		if end := p.expireDenials(ctx); !end.IsZero() && (next.IsZero() || end.Before(next)) {
@@ -131,7 +175,8 @@ func randomName() string {
 type (
 	addProbe struct {
 		Body struct {
-			Grant bool `json:"grant,omitempty" doc:"Whether the user gets the right to one random topic."`
+			Grant  bool   `json:"grant,omitempty" doc:"Whether the user gets the right to one random topic."`
+			Beside string `json:"beside,omitempty" maxLength:"256" doc:"A probe user who has such a right: the user gets the same; left out: none."`
 		}
 	}
 	deleteProbe struct {
@@ -145,9 +190,13 @@ func registerProbes(api huma.API, p *Probes) {
 	register(api, endpoint{
 		method: http.MethodPost, path: path, id: "addProbeUser", role: administrator, scope: scopeUsers, tag: tag,
 		summary: "Make an ordinary user for a probe, which ends by itself after a minute", status: http.StatusCreated,
-		errors: []int{http.StatusConflict},
+		errors: []int{http.StatusConflict, http.StatusNotFound},
 	}, func(_ context.Context, in *addProbe) (*probeAnswer, error) {
-		u, err := p.Add(in.Body.Grant)
+		make := func() (ProbeUser, error) { return p.Add(in.Body.Grant) }
+		if in.Body.Beside != "" {
+			make = func() (ProbeUser, error) { return p.AddBeside(in.Body.Beside) }
+		}
+		u, err := make()
 		if errors.Is(err, builtin.ErrTooMany) {
 			return nil, newProblem(http.StatusConflict, err.Error())
 		}
@@ -157,6 +206,12 @@ func registerProbes(api huma.API, p *Probes) {
 		return &probeAnswer{u}, nil
 	})
 	registerDenials(api, p, tag, path)
+	register(api, endpoint{
+		method: http.MethodDelete, path: path + "/{user_id}/grant", id: "endProbeGrant", role: administrator, scope: scopeUsers, tag: tag,
+		summary: "Take away the right of a probe user, and leave what it has open to the rules", status: http.StatusNoContent, errors: []int{http.StatusNotFound},
+	}, func(_ context.Context, in *deleteProbe) (*empty, error) {
+		return nil, refusal(p.EndGrant(in.UserID))
+	})
 	register(api, endpoint{
 		method: http.MethodDelete, path: path + "/{user_id}", id: "deleteProbeUser", role: administrator, scope: scopeUsers, tag: tag,
 		summary: "End a probe user and close what it has open", status: http.StatusNoContent, errors: []int{http.StatusNotFound},
@@ -168,6 +223,17 @@ func registerProbes(api huma.API, p *Probes) {
 // AddProbe is POST /probe.
 func (c *Client) AddProbe(ctx context.Context, grant bool) (ProbeUser, error) {
 	return call[ProbeUser](ctx, c, http.MethodPost, "/probe", map[string]bool{"grant": grant})
+}
+
+// AddProbeBeside is POST /probe for the right of another probe user.
+func (c *Client) AddProbeBeside(ctx context.Context, name string) (ProbeUser, error) {
+	return call[ProbeUser](ctx, c, http.MethodPost, "/probe", map[string]string{"beside": name})
+}
+
+// EndProbeGrant is DELETE /probe/{user_id}/grant.
+func (c *Client) EndProbeGrant(ctx context.Context, name string) error {
+	_, err := call[struct{}](ctx, c, http.MethodDelete, "/probe/"+segment(name)+"/grant", nil)
+	return err
 }
 
 // EndProbe is DELETE /probe/{user_id}.

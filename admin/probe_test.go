@@ -65,6 +65,46 @@ func TestProbeUsers(t *testing.T) {
 	}
 }
 
+// A second user has the right of the first, and keeps it when that of the first is taken away;
+// the first stays a user.
+func TestProbeUsersWithOneRight(t *testing.T) {
+	r := newRig(t, nil)
+	first, err := r.client.AddProbe(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := r.client.AddProbeBeside(t.Context(), first.UserID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	may := func(user string) bool {
+		return r.authz.Policy().Decide(&auth.Principal{Username: user}, auth.Access{Action: auth.Publish, Topic: []byte(first.Topic + "/x")}).Allow
+	}
+	if second.Topic != first.Topic || second.UserID == first.UserID || !may(first.UserID) || !may(second.UserID) {
+		t.Errorf("%+v, %+v", first, second)
+	}
+	if err := r.client.EndProbeGrant(t.Context(), first.UserID); err != nil || may(first.UserID) || !may(second.UserID) || !r.store.Known(first.UserID) {
+		t.Errorf("%v, may %v and %v", err, may(first.UserID), may(second.UserID))
+	}
+	if r.fake.denier.grantsEnded != 1 {
+		t.Error("sessions are not judged again")
+	}
+	if err := r.client.EndProbeGrant(t.Context(), first.UserID); status(err) != http.StatusNotFound {
+		t.Errorf("taken away twice: %v", err)
+	}
+	for _, name := range []string{first.UserID, "ann", "probe-1"} { // no right, no probe user, nobody
+		if _, err := r.client.AddProbeBeside(t.Context(), name); status(err) != http.StatusNotFound {
+			t.Errorf("beside %s: %v", name, err)
+		}
+	}
+	if err := r.client.EndProbe(t.Context(), second.UserID); err != nil || may(second.UserID) {
+		t.Error(err)
+	}
+	if _, err := r.client.AddProbeBeside(t.Context(), second.UserID); status(err) != http.StatusNotFound {
+		t.Errorf("beside one that has ended: %v", err)
+	}
+}
+
 // The operations for probes end no user of the operator's and give nobody a right.
 func TestProbesAreNotAWayAround(t *testing.T) {
 	r := newRig(t, nil)
@@ -74,7 +114,7 @@ func TestProbesAreNotAWayAround(t *testing.T) {
 	if err := r.client.EndProbe(t.Context(), "ann"); status(err) != http.StatusNotFound || !r.store.Known("ann") {
 		t.Errorf("a user was ended: %v", err)
 	}
-	for _, body := range []string{`{"user_id":"ann"}`, `{"grant":true,"topic":"#"}`, `{"grant":"#"}`, `{"grant":true,"expires_in":100}`} {
+	for _, body := range []string{`{"user_id":"ann"}`, `{"grant":true,"topic":"#"}`, `{"grant":"#"}`, `{"grant":true,"expires_in":100}`, `{"beside":true}`} {
 		if resp, text := r.raw(http.MethodPost, "/api/v5/probe", body); resp.StatusCode != http.StatusUnprocessableEntity {
 			t.Errorf("%s: %d %s", body, resp.StatusCode, text)
 		}

@@ -18,6 +18,8 @@ type Denier interface {
 	// DenyForProbes puts a list of entries, as revoke.ParseDenied takes them, in the place of
 	// the one before. When it returns, new connections are judged by it; those there are follow.
 	DenyForProbes(ctx context.Context, entries []string) error
+	// GrantEnded has every session judged again by the rules in force, as any change of rules.
+	GrantEnded()
 }
 
 // denialsMax bounds how many certificates are denied for probes at once. A run of the

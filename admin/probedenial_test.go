@@ -23,6 +23,14 @@ type fakeDenier struct {
 	entries []string
 	times   []time.Time
 	refuse  error
+
+	grantsEnded int
+}
+
+func (f *fakeDenier) GrantEnded() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.grantsEnded++
 }
 
 func (f *fakeDenier) DenyForProbes(_ context.Context, entries []string) error {

@@ -200,7 +200,7 @@ func newRig(t *testing.T, change func(*Server)) *rig {
 		Probes: NewProbes(store, r.authz, &r.fake.denier, clk, log), Limits: r.fake,
 		Clients: &r.fake.crowd, Retained: r.retained, LogLevel: &r.fake.level, Settings: &r.fake.given, Bans: r.bans, Tokens: r.tokens, Listeners: &r.fake.doors,
 		Rules: newRules(t, r.authz), RuleReader: r.fake,
-		Explaining: Explaining{Whys: &r.fake.crowd, Refusals: &r.refusals, Logins: &r.logins, Candidates: &r.tried, Observers: &r.watch}})
+		Explaining: Explaining{Whys: &r.fake.crowd, Refusals: &r.refusals, Logins: &r.logins, Chains: fakeChains{}, Candidates: &r.tried, Observers: &r.watch}})
 	if change != nil {
 		change(r.server)
 	}

@@ -28,14 +28,17 @@ func (a *Authorizer) Grant(user, filter string) error {
 	}
 }
 
-// Revoke takes back what Grant gave a user, if the rules in force still have it.
-// Whoever calls it closes what the user has open first.
-func (a *Authorizer) Revoke(user string) {
+// Revoke takes back what Grant gave a user, if the rules in force still have it; had tells
+// whether they did. What the user has open is judged by the rules without it from then on.
+func (a *Authorizer) Revoke(user string) (had bool) {
 	for {
 		old := a.current.Load()
 		next := old.without(grantID(user))
-		if next == nil || a.current.CompareAndSwap(old, next) {
-			return
+		if next == nil {
+			return false
+		}
+		if a.current.CompareAndSwap(old, next) {
+			return true
 		}
 	}
 }

@@ -47,9 +47,14 @@ func authentication(ctx context.Context, e *Env) []Result {
 		}
 		tried = append(tried, p)
 	}
-	if known == nil {
+	chains := e.judgeChains(ctx, eps)
+	if known == nil { // nothing was tried at an entrance, for which the row is there
+		if chains.State == Fail {
+			out = append(out, chains)
+		}
 		return out
 	}
+	out = append(out, chains)
 	out = append(out, each(tried, func(p *endpoint) Result { return e.judgeEntrance(ctx, p, &u) })...)
 	for _, p := range e.timed(tried) { // one after the other, when the broker has nothing else to hash
 		out = append(out, e.judgeTiming(ctx, p, &u))

@@ -38,7 +38,9 @@ func authorization(ctx context.Context, e *Env) []Result {
 		all[i] = &eps[i]
 	}
 	out := each(all, func(p *endpoint) Result { return e.judgeRights(ctx, p, &none, &one) })
-	return append(out, e.judgeGrants(ctx, &one))
+	e.endProbe(ctx, &none) // there may be few at once
+	none.Name = ""
+	return append(out, e.judgeGrants(ctx, &one), e.judgeWithdrawn(ctx, all, &one))
 }
 
 // judgeRights is one entrance. Several are judged at the same time with the same users: each

@@ -99,7 +99,9 @@ var Checks = slices.Concat(hostChecks, []*Check{
 		Why:       "An entrance without authentication is an entrance for everybody who can reach it; so is a second listener that was forgotten, and a back end that takes an empty password for a login.",
 		How: "At every listener, as the kernel lists its sockets, on MQTT 3.1, 3.1.1 and 5.0: connects with no user, an empty user, a user that does not exist, and a user that exists with no, an empty, a wrong and a shortened password, " +
 			"and with an unknown authentication method beside the right secret; where the chain takes tokens, with some that are not signed, expired, without an end, of another algorithm than is listed, or signed with the public key or another secret. The one without an end is signed with the configured secret, so it goes only to a listener with TLS, a unix socket or a loopback address; where `aud` is not looked at, each token has one made up for it. Each must get the CONNACK that says so. Positive control: the same user with its secret is accepted, before and after. " +
-			"A listening socket nobody knows about is a finding, and so is a service that takes a CONNECT. A wrong password must take as long for a user who does not exist, at one entrance of each chain. A user who is deleted must be cut off at once. A listener that lets nobody in without a certificate, and knows clients by it, is for rows P3.4 and P3.5.",
+			"A listening socket nobody knows about is a finding, and so is a service that takes a CONNECT. A wrong password must take as long for a user who does not exist, at one entrance of each chain. A user who is deleted must be cut off at once. " +
+			"The running broker is asked over the administration socket to try the chain of each listener, as it is in force and with its conditions, on a client who does not exist, with stand-ins in the places of its authenticators: where nobody knows him it must deny, and where one cannot tell, each in turn, as with a back end that is down, it must refuse and ask nobody behind that one; no back end hears of it. Positive control: where the last one knows him, it lets him in. " +
+			"A listener that lets nobody in without a certificate, and knows clients by it, is for rows P3.4 and P3.5.",
 		Fix: "give the listener an authentication chain (listeners.<name>.authn), and remove what else listens",
 		Run: authentication,
 	},
@@ -111,7 +113,8 @@ var Checks = slices.Concat(hostChecks, []*Check{
 		How: "A user without grants publishes at QoS 0, 1 and 2, retained, by topic alias and as a will, and subscribes to a topic, #, +/#, $SYS/# and $share filters, on MQTT 3.1, 3.1.1 and 5.0. " +
 			"Each must be refused with the right code, nothing may reach a watcher who may read all of it, live or retained, and nothing the watcher publishes may reach the user. " +
 			"Positive control: a second user with one grant does all of it within the grant, and nothing beyond. " +
-			"The rules in force are asked what they let clients that nobody knows, from addresses of this host, of private networks and of the internet: neither # nor +/#, $SYS/# or $share of them, nor a publish to any topic. Who is named by a rule that lets him read everything is listed, and so is what can make superusers.",
+			"The rules in force are asked what they let clients that nobody knows, from addresses of this host, of private networks and of the internet: neither # nor +/#, $SYS/# or $share of them, nor a publish to any topic. Who is named by a rule that lets him read everything is listed, and so is what can make superusers. " +
+			"Then the grant of the second user is taken away over the administration socket while he is connected and subscribed. Within 2 seconds, which are measured, the subscription must get nothing of what a third user with the same grant publishes, and a publish must be refused and reach nobody. Positive control: until then both get what either publishes, and the third user does afterwards.",
 		Fix: "look for a rule that is too broad: redoubt acl test --user NAME publish TOPIC says which one allows it",
 		Run: authorization,
 	},

@@ -55,11 +55,18 @@ type Broker interface {
 	// AddProbe makes an ordinary user that ends by itself, with no rights, or with
 	// the right to exactly one random topic.
 	AddProbe(ctx context.Context, grant bool) (ProbeUser, error)
+	// AddProbeBeside makes one with the same right as another that has one.
+	AddProbeBeside(ctx context.Context, name string) (ProbeUser, error)
+	// EndGrant takes that right away; what the user has open stays open.
+	EndGrant(ctx context.Context, name string) error
 	// EndProbe ends one before its time.
 	EndProbe(ctx context.Context, name string) error
 	// DenyProbe has the broker deny certificates, by what revoke.FingerprintID says of them,
 	// for a minute: new connections are judged so when it returns, and those there are, soon.
 	DenyProbe(ctx context.Context, fingerprints []string) error
+	// Chains tries the chain of each listener on a client who does not exist, with stand-ins in
+	// the places of its authenticators.
+	Chains(ctx context.Context) ([]ChainTrial, error)
 	// EndBan lifts the ban of a client identifier.
 	EndBan(ctx context.Context, clientID string) error
 	// ClientUser is who the broker takes a connected client for.

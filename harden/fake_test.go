@@ -419,7 +419,7 @@ func (f *fake) may(user, name string) bool {
 	u := f.users[user]
 	f.mu.Unlock()
 	if u.Topic == "" {
-		return false
+		return f.still(user, name, false)
 	}
 	if f.has(masterGrant) {
 		return true
@@ -575,26 +575,4 @@ func (c *fakeConn) publish(p *mqtt.Publish) bool {
 		c.write((&mqtt.Ack{Type: mqtt.PUBREC, PacketID: p.PacketID, Reason: reason}).Append(nil, c.v, 0))
 	}
 	return true
-}
-
-// route delivers to every subscription that matches.
-func (f *fake) route(_, name string) {
-	f.mu.Lock()
-	var to []*fakeConn
-	for c := range f.conns {
-		for filter := range c.subs {
-			if topic.Match(filter, []byte(name)) {
-				to = append(to, c)
-				break
-			}
-		}
-	}
-	f.mu.Unlock()
-	for _, c := range to {
-		c.deliver(name)
-	}
-}
-
-func (c *fakeConn) deliver(name string) {
-	c.write((&mqtt.Publish{Topic: []byte(name), QoS: 2, PacketID: 7}).Append(nil, c.v))
 }

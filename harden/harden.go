@@ -94,6 +94,8 @@ const (
 	ReadKernel Method = "read-kernel"
 	API        Method = "api"
 	Probe      Method = "probe"
+	// FaultInjection is of the running process, with something in it made to fail.
+	FaultInjection Method = "fault-injection"
 )
 
 // Observation is one thing that was looked at. It never holds a secret: neither

@@ -37,12 +37,17 @@ func (account) EndBan(context.Context, string) error           { return errors.N
 func (account) AddProbe(context.Context, bool) (ProbeUser, error) {
 	return ProbeUser{}, errors.New("no probe users here")
 }
+func (account) AddProbeBeside(context.Context, string) (ProbeUser, error) {
+	return ProbeUser{}, errors.New("no probe users here")
+}
+func (account) EndGrant(context.Context, string) error    { return nil }
 func (account) EndProbe(context.Context, string) error    { return nil }
 func (account) DenyProbe(context.Context, []string) error { return errors.New("not here") }
 func (account) Access(context.Context, AccessQuestion) (AccessAnswer, error) {
 	return AccessAnswer{}, nil
 }
-func (account) Rules(context.Context) ([]string, error) { return nil, nil }
+func (account) Chains(context.Context) ([]ChainTrial, error) { return nil, nil }
+func (account) Rules(context.Context) ([]string, error)      { return nil, nil }
 
 func (account) ClientUser(context.Context, string) (string, error) {
 	return "", errors.New("no clients here")

@@ -19,6 +19,9 @@ type fakeChain struct {
 	tokens   func(token string) bool             // which are taken; nil: none
 	access   func(q AccessQuestion) AccessAnswer // beside what a grant allows; nil: nothing
 	rules    []string
+	chains   func(all []ChainTrial) []ChainTrial // what is said of them instead; nil: the truth
+
+	takenAway
 }
 
 // A broker that takes tokens it should not is found, whatever is wrong with them; one that

@@ -229,7 +229,20 @@ func (p patient) EndBan(ctx context.Context, clientID string) error {
 
 // AddProbe implements harden.Broker.
 func (p patient) AddProbe(ctx context.Context, grant bool) (harden.ProbeUser, error) {
-	u, err := p.client.AddProbe(ctx, grant)
+	return probeUser(p.client.AddProbe(ctx, grant))
+}
+
+// AddProbeBeside implements harden.Broker.
+func (p patient) AddProbeBeside(ctx context.Context, name string) (harden.ProbeUser, error) {
+	return probeUser(p.client.AddProbeBeside(ctx, name))
+}
+
+// EndGrant implements harden.Broker.
+func (p patient) EndGrant(ctx context.Context, name string) error {
+	return p.client.EndProbeGrant(ctx, name)
+}
+
+func probeUser(u admin.ProbeUser, err error) (harden.ProbeUser, error) {
 	if err != nil {
 		return harden.ProbeUser{}, err
 	}
@@ -252,6 +265,20 @@ func (p patient) DenyProbe(ctx context.Context, fingerprints []string) error {
 	}
 	_, err := p.client.DenyForProbe(ctx, digits)
 	return err
+}
+
+// Chains implements harden.Broker.
+func (p patient) Chains(ctx context.Context) (all []harden.ChainTrial, err error) {
+	list, err := p.client.Canaries(ctx)
+	for _, c := range list {
+		t := harden.ChainTrial{Listener: c.Listener, Authenticators: c.Authenticators}
+		for i := range c.Cases {
+			k := &c.Cases[i]
+			t.Cases = append(t.Cases, harden.ChainCase{Down: k.Down, Knows: k.Knows, Forced: k.Forced, Reached: k.Reached, Asked: k.Asked, Result: k.Result, Answers: k.Answers})
+		}
+		all = append(all, t)
+	}
+	return all, err
 }
 
 // Access implements harden.Broker.
