@@ -164,22 +164,22 @@ func (l *logins) try(ctx context.Context, o *Options, q *LoginQuery) (*loginAnsw
 	defer cancel()
 	select {
 	case <-ctx.Done():
-		o.Log.LogAttrs(ctx, loudly(o), "login tried by an operator", append(actor(ctx), q.attrs("no answer")...)...)
+		o.Log.LogAttrs(ctx, loudly(o), "login tried by an operator", append(actor(ctx), q.attrs(req.Addr, "no answer")...)...)
 		return nil, newProblem(http.StatusServiceUnavailable, "there is no answer yet; a client would be waiting, too")
 	case t := <-answers:
 		out := loginReport(&t, o.Clock.Now().Sub(began))
-		o.Log.LogAttrs(ctx, loudly(o), "login tried by an operator", append(actor(ctx), q.attrs(out.Result)...)...)
+		o.Log.LogAttrs(ctx, loudly(o), "login tried by an operator", append(actor(ctx), q.attrs(req.Addr, out.Result)...)...)
 		return &loginAnswer{out}, nil
 	}
 }
 
 // attrs are what the log has of a trial: never the password.
-func (q *LoginQuery) attrs(result string) []slog.Attr {
+func (q *LoginQuery) attrs(from netip.Addr, result string) []slog.Attr {
 	user := ""
 	if q.Username != nil {
 		user = clipped(auth.ShownName(*q.Username))
 	}
-	return []slog.Attr{slog.String("listener", q.Listener), slog.String("user", user), slog.String("client_id", clipped(q.ClientID)), slog.String("address", q.IPAddress), slog.String("result", result)}
+	return []slog.Attr{slog.String("listener", q.Listener), slog.String("user", user), slog.String("client_id", clipped(q.ClientID)), slog.String("address", addrText(from)), slog.String("result", result)}
 }
 
 func loginReport(t *LoginTrial, took time.Duration) LoginReport {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -25,7 +26,7 @@ type AccessQuery struct {
 
 // AccessVerdict is the answer and the rule that gave it.
 type AccessVerdict struct {
-	Result string   `json:"result" enum:"allow,deny" doc:"What the rules say."`
+	Result string   `json:"result" enum:"allow,deny,unknown" doc:"What the rules say. unknown: a source that is read when a client connects might decide, and is not asked here; rule is what decides without it."`
 	Partly bool     `json:"partly" doc:"The subscription is allowed, and a deny rule inside it is enforced at each delivery."`
 	Rule   RuleInfo `json:"rule" doc:"The rule that decided."`
 	Note   string   `json:"note,omitempty" doc:"What the rule alone does not tell."`
@@ -46,7 +47,9 @@ type RuleInfo struct {
 
 // RuleList is every rule, in the order they are judged.
 type RuleList struct {
-	Data []RuleInfo `json:"data" doc:"Rules in the order they are judged; the first that matches decides."`
+	Data    []RuleInfo `json:"data" doc:"Rules in the order they are judged; the first that matches decides. Only those that are the same for all clients."`
+	Own     int        `json:"own" doc:"Built-in rules for single users and clients, which are not among them."`
+	Sources []string   `json:"sources" doc:"Sources of authz.order that are asked for each client when it connects; their rules are not among them, either."`
 }
 
 type (
@@ -71,7 +74,11 @@ func registerAuthorization(api huma.API, o *Options) {
 		method: http.MethodGet, path: path + "/rules", id: "listRules", role: viewer, scope: scopeAuthorization, tag: tag,
 		summary: "The rules in force, in the order they are judged",
 	}, func(context.Context, *none) (*rulesAnswer, error) {
-		out := &rulesAnswer{RuleList{Data: []RuleInfo{}}}
+		out := &rulesAnswer{RuleList{Data: []RuleInfo{}, Sources: o.Policy.Policy().PerClient()}}
+		if o.Rules != nil && notInOrder(o) == "" {
+			book := o.Rules.Book()
+			out.Body.Own = book.Len() - len(book.Rules(auth.Everybody()))
+		}
 		for _, r := range o.Policy.Policy().Rules() {
 			out.Body.Data = append(out.Body.Data, ruleInfo(r))
 		}
@@ -93,6 +100,9 @@ func check(p *auth.Policy, q *AccessQuery) (*AccessVerdict, error) {
 	if e.Allow {
 		v.Result = "allow"
 	}
+	if len(e.Unasked) > 0 {
+		v.Result, v.Note = "unknown", notAsked(e.Unasked)
+	}
 	// Explain names the rule; File and Line are looked up by where it stands.
 	for _, r := range p.Rules() {
 		if r.ID == e.Rule && r.Where() == e.Where && r.Text == e.Text {
@@ -101,6 +111,15 @@ func check(p *auth.Policy, q *AccessQuery) (*AccessVerdict, error) {
 		}
 	}
 	return v, nil
+}
+
+// notAsked says who could have known.
+func notAsked(sources []string) string {
+	what := "source " + sources[0] + " is"
+	if len(sources) > 1 {
+		what = "sources " + strings.Join(sources, ", ") + " are"
+	}
+	return what + " read at CONNECT and not asked here: use redoubt why CLIENT publish|subscribe TOPIC, or redoubt authn test"
 }
 
 func ruleInfo(r *auth.Rule) RuleInfo {

@@ -31,6 +31,7 @@ type SubjectRules struct {
 	Username string        `json:"username,omitempty" doc:"User they are for."`
 	ClientID string        `json:"clientid,omitempty" doc:"Client identifier they are for."`
 	Rules    []BuiltinRule `json:"rules" maxItems:"100000" doc:"Rules, in the order they are judged; the first that matches decides."`
+	Note     string        `json:"note,omitempty" doc:"Of an answer: why the rules have no effect at the moment. Ignored in a question."`
 }
 
 // SubjectRulesPage is one page of users or clients with rules.
@@ -141,7 +142,7 @@ func registerBuiltinRules(api huma.API, o *Options) {
 }
 
 func (r *ruleRoom) rules(who auth.Subject) SubjectRules {
-	s := SubjectRules{Rules: []BuiltinRule{}}
+	s := SubjectRules{Rules: []BuiltinRule{}, Note: notInOrder(r.o)}
 	if who.IsUser() {
 		s.Username = who.Name()
 	} else if who.IsClient() {
@@ -151,6 +152,14 @@ func (r *ruleRoom) rules(who auth.Subject) SubjectRules {
 		s.Rules = append(s.Rules, BuiltinRule(e))
 	}
 	return s
+}
+
+// notInOrder says that built-in rules have no effect; empty: they have.
+func notInOrder(o *Options) string {
+	if slices.Contains(o.Policy.Policy().Sources(), auth.SourceBuiltin) {
+		return ""
+	}
+	return "built-in rules have no effect: authz.order has no builtin"
 }
 
 func (r *ruleRoom) get(who auth.Subject) (*subjectAnswer, error) {

@@ -29,7 +29,7 @@ type CandidateState struct {
 // DifferenceReport is what rules that are only tried would have decided otherwise.
 type DifferenceReport struct {
 	CandidateState
-	Since  time.Time        `json:"since" doc:"Since when it is counted: the start, the reload that brought other rules, or the last time it was forgotten."`
+	Since  time.Time        `json:"since,omitzero" doc:"Since when it is counted: the start, the reload that brought other rules, or the last time it was forgotten."`
 	Deny   uint64           `json:"would_deny" doc:"Judgements that allow, and would deny; also subscriptions of which some deliveries would be denied."`
 	Allow  uint64           `json:"would_allow" doc:"Judgements that deny, and would allow."`
 	Failed uint64           `json:"failed" doc:"Judgements that could not be made because of a bug; they have no effect."`
@@ -98,7 +98,7 @@ func differenceReport(s CandidateState, c audit.Compared) DifferenceReport {
 }
 
 func ruled(r *audit.Ruled, allow bool) RuleInfo {
-	return RuleInfo{ID: r.ID, Allow: allow, Text: r.Text, Where: r.Where}
+	return RuleInfo{ID: r.ID, Allow: allow, Text: r.Text, File: r.File, Line: r.Line, Where: r.Where}
 }
 
 // Differences is GET /authorization/differences.

@@ -61,7 +61,12 @@ func registerLint(api huma.API, o *Options) {
 		check := advice.New(adviceOptions(o))
 		if q.ClientID == "" {
 			lintAll(o, check)
-			return &lintAnswer{FindingsOf(check.Report())}, nil
+			out := FindingsOf(check.Report())
+			if note := notInOrder(o); note != "" && o.Rules != nil && o.Rules.Book().Len() > 0 {
+				out.Warnings++
+				out.Data = append(out.Data, RuleFinding{Severity: "warning", Code: "not_asked", Where: "authz.order", What: note, Remedy: "add builtin to authz.order, or delete those rules (redoubt acl list)"})
+			}
+			return &lintAnswer{out}, nil
 		}
 		c, err := clients.find(ctx, &oneClient{ClientID: q.ClientID, Whose: q.Whose})
 		if err != nil {

@@ -54,7 +54,7 @@ func registerObservation(api huma.API, o *Options) {
 		summary: "Watch for a time what clients publish and subscribe to, to suggest rules", status: http.StatusNoContent, errors: []int{http.StatusConflict},
 	}, func(ctx context.Context, in *observeBody) (*empty, error) {
 		if !o.Observers.Observe(time.Duration(in.Body.Seconds) * time.Second) {
-			return nil, newProblem(http.StatusConflict, "somebody watches already; DELETE ends it, and GET answers what was seen so far")
+			return nil, newProblem(http.StatusConflict, "somebody watches already: redoubt acl suggest shows what was seen so far, and with --forget ends it")
 		}
 		o.Log.LogAttrs(ctx, loudly(o), "an operator watches what clients do, to suggest rules", append(actor(ctx), slog.Int("seconds", in.Body.Seconds))...)
 		return nil, nil
@@ -65,7 +65,7 @@ func registerObservation(api huma.API, o *Options) {
 	}, func(context.Context, *none) (*suggestionAnswer, error) {
 		s, ok := o.Observers.Observed()
 		if !ok {
-			return nil, newProblem(http.StatusNotFound, "nobody has watched yet")
+			return nil, newProblem(http.StatusNotFound, "nobody has watched yet; begin with: redoubt acl suggest --for 24h")
 		}
 		return &suggestionAnswer{RuleSuggestion{
 			From: s.From.UTC(), Until: s.Until.UTC(), Active: s.Active, Users: s.Users, Kinds: s.Kinds, NotKept: s.Left, NotProposed: s.Odd, Refused: s.Refused, Rules: s.Rules, File: s.Text,

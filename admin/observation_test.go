@@ -22,13 +22,13 @@ func (f *fakeObservers) EndObservation(forget bool)           { f.Stop(t0.Add(ti
 func TestObservation(t *testing.T) {
 	r := newRig(t, nil)
 	ctx := t.Context()
-	if _, err := r.client.Observed(ctx); status(err) != http.StatusNotFound {
+	if _, err := r.client.Observed(ctx); status(err) != http.StatusNotFound || !strings.Contains(err.Error(), "redoubt acl suggest --for") {
 		t.Error(err)
 	}
 	if err := r.client.Observe(ctx, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.client.Observe(ctx, time.Minute); status(err) != http.StatusConflict {
+	if err := r.client.Observe(ctx, time.Minute); status(err) != http.StatusConflict || !strings.Contains(err.Error(), "redoubt acl suggest") {
 		t.Error(err)
 	}
 	r.watch.Saw(t0, &auth.Principal{Username: "alice", ClientID: "c"}, auth.Publish, "d/alice/x", true)

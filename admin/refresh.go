@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -34,10 +35,16 @@ type (
 )
 
 func registerRefresh(api huma.API, o *Options) {
+	clients := &clientRoom{Clients: o.Clients}
 	register(api, endpoint{
 		method: http.MethodPost, path: prefix + "/authorization/refresh", id: "refreshRules", role: administrator, scope: scopeAuthorization, tag: "Authorization",
-		summary: "Read the rules that back ends have for connected clients again", errors: []int{http.StatusServiceUnavailable},
+		summary: "Read the rules that back ends have for connected clients again", errors: []int{http.StatusNotFound, http.StatusServiceUnavailable},
 	}, func(ctx context.Context, in *refreshRules) (*refreshAnswer, error) {
+		if id := in.Body.ClientID; id != "" {
+			if _, err := clients.find(ctx, &oneClient{ClientID: id}); noneThere(err) {
+				return nil, newProblem(http.StatusNotFound, "there is no session of this client identifier: redoubt clients list shows who is connected, redoubt sessions list whose session is kept")
+			}
+		}
 		r, err := o.RuleReader.RefreshRules(ctx, in.Body.ClientID)
 		o.Log.LogAttrs(ctx, slog.LevelInfo, "rules read again by an operator", append(actor(ctx), slog.String("client_id", in.Body.ClientID),
 			slog.Int("asked", r.Asked), slog.Int("changed", r.Changed), slog.Int("failed", r.Failed))...)
@@ -46,6 +53,12 @@ func registerRefresh(api huma.API, o *Options) {
 		}
 		return &refreshAnswer{r}, nil
 	})
+}
+
+// noneThere tells whether no session was found; several are for RefreshRules to read.
+func noneThere(err error) bool {
+	var s huma.StatusError
+	return errors.As(err, &s) && s.GetStatus() == http.StatusNotFound
 }
 
 // RefreshRules is POST /authorization/refresh.

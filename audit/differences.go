@@ -34,9 +34,12 @@ type Difference struct {
 }
 
 // Ruled is a rule as it is shown.
-type Ruled struct{ ID, Where, Text string }
+type Ruled struct {
+	ID, Where, Text, File string
+	Line                  int
+}
 
-func ruled(r *auth.Rule) Ruled { return Ruled{r.ID, r.Where(), r.Text} }
+func ruled(r *auth.Rule) Ruled { return Ruled{r.ID, r.Where(), r.Text, r.File, r.Line} }
 
 func (d *Difference) same(o *Difference) bool {
 	return d.Deny == o.Deny && d.Partly == o.Partly && d.Event == o.Event && d.Topic == o.Topic && d.Rule == o.Rule && d.Candidate == o.Candidate

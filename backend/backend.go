@@ -36,6 +36,9 @@ type Question struct {
 	Secret secret.Value
 	// RowsMax is how many rows the answer may have; one more is Excess.
 	RowsMax int
+	// Understood looks at an answer before it counts as one; an error is BadAnswer. nil:
+	// any is. It must not panic.
+	Understood func([]Row) error
 }
 
 // Field is a column of a Row, as text.
@@ -79,10 +82,11 @@ const (
 	QueueFull             // too many wait, in all or of this network
 	Open                  // not asked: it failed over and over a moment ago
 	Closed                // not asked: shutting down, or the configuration has another now
+	BadAnswer             // an answer that says nothing: an error of the service, or not of the form that was agreed
 )
 
 // KindNames are those of metrics, by Kind.
-var KindNames = []string{"answered", "down", "timeout", "rejected", "garbage", "excess", "queue_full", "breaker_open", "closed"}
+var KindNames = []string{"answered", "down", "timeout", "rejected", "garbage", "excess", "queue_full", "breaker_open", "closed", "bad_answer"}
 
 // String is the name that metrics have.
 func (k Kind) String() string {
@@ -162,10 +166,10 @@ type Backend struct {
 	opt     Options
 	pool    *Pool
 	breaker breaker
-	counts  [9]atomic.Uint64 // by Kind
-	took    [8]atomic.Uint64 // by TookBounds, and the rest
-	ended   chan struct{}    // the one who tends has ended
-	nudge   chan struct{}    // for who tends: the breaker has opened
+	counts  [10]atomic.Uint64 // by Kind
+	took    [8]atomic.Uint64  // by TookBounds, and the rest
+	ended   chan struct{}     // the one who tends has ended
+	nudge   chan struct{}     // for who tends: the breaker has opened
 	stop    context.CancelFunc
 }
 
@@ -206,6 +210,11 @@ func (b *Backend) Ask(from netip.Addr, q Question, done func([]Row, error)) {
 		rows, err := b.question(ctx, trial, func(ctx context.Context) ([]Row, error) { return b.driver.Ask(ctx, q) })
 		if err == nil && len(rows) > q.RowsMax {
 			err = Failed(Excess, "the answer has more than %d rows", q.RowsMax)
+		}
+		if err == nil && q.Understood != nil {
+			if wrong := q.Understood(rows); wrong != nil {
+				err = Failed(BadAnswer, "%v", wrong)
+			}
 		}
 		kind := KindOf(err)
 		b.counts[kind].Add(1)
@@ -335,9 +344,9 @@ func bucket(took time.Duration) int {
 // Stats are of now, and counts since New.
 type Stats struct {
 	Waiting, Asking int
-	Open            bool      // the breaker is not closed
-	Why             string    // it is not
-	Counts          [9]uint64 // by Kind
+	Open            bool       // the breaker is not closed
+	Why             string     // it is not
+	Counts          [10]uint64 // by Kind
 	// Took are the questions that took no longer than each of TookBounds, and at last all.
 	Took [8]uint64
 }

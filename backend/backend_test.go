@@ -249,6 +249,24 @@ func TestBreaker(t *testing.T) {
 	})
 }
 
+// An answer that says nothing is counted as that, and opens no breaker: a client may have
+// brought it about by what it calls itself.
+func TestAnswersThatAreNotUnderstood(t *testing.T) {
+	inBubble(t, Options{Failures: 2}, func(d *desk) {
+		for range 3 {
+			d.Ask(here, Question{Text: "q", Args: []string{"ann"}, RowsMax: 9, Understood: func([]Row) error { return errors.New("no result") }}, func(rows []Row, err error) {
+				if rows != nil || KindOf(err) != BadAnswer || !strings.HasSuffix(err.Error(), "no result") {
+					t.Error(rows, err)
+				}
+			})
+			synctest.Wait()
+		}
+		if s := d.Stats(); s.Open || s.Counts[BadAnswer] != 3 || s.Counts[Answered] != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // What clients choose must not be able to open the breaker for all.
 func TestRejectedIsNoFailure(t *testing.T) {
 	inBubble(t, Options{Failures: 2}, func(d *desk) {

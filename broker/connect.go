@@ -147,7 +147,7 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 
 // comeAgain is the hint for who is refused because of what goes on at the moment.
 // It is the same for everybody.
-const comeAgain = "no room at the moment; come again after a pause that doubles with every attempt"
+const comeAgain = "not now; come again after a pause that doubles with every attempt"
 
 // Refusal is the CONNACK that says no. v3 clients have five reasons only; for
 // what has none, nothing is sent [MQTT-3.2.2-6 of 3.1.1]. ref is what the operator finds

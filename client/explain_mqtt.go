@@ -17,18 +17,14 @@ func serverSays(reason string) []string {
 	return []string{"the server says: " + quote(reason)}
 }
 
-// aclTest is the command by which an operator sees the rule that decides.
-func (c *Client) aclTest(action, topic string) string {
-	var b strings.Builder
-	b.WriteString("the operator sees the rule with: redoubt acl test")
-	if c.opt.Connect.HasUsername {
-		b.WriteString(" --user " + shellWord(c.opt.Connect.Username))
+// askWhy is the command by which an operator sees what decides. It asks about the session,
+// with the rules that came with the client: `redoubt acl test` knows nothing of those.
+func (c *Client) askWhy(action, topic string) string {
+	id := c.id
+	if id == "" {
+		id = "CLIENT"
 	}
-	if c.id != "" {
-		b.WriteString(" --client " + shellWord(c.id))
-	}
-	b.WriteString(" " + action + " " + shellWord(topic))
-	return b.String()
+	return "the operator sees the rule with: redoubt why " + shellWord(id) + " " + action + " " + shellWord(topic)
 }
 
 // explainConnack is a refusal in CONNACK.
@@ -47,8 +43,10 @@ func explainConnack(o *Options, a *mqtt.Connack) error {
 		e.Kind = KindNotAuthorized
 	}
 	switch a.Reason {
-	case mqtt.BadUserNameOrPassword, mqtt.NotAuthorized:
-		switch {
+	case mqtt.NotAuthorized, mqtt.BadUserNameOrPassword:
+		switch { // version 3 has one code for a ban, too many attempts and a wrong password
+		case a.Reason == mqtt.NotAuthorized && o.Connect.Version == mqtt.V5 && o.Connect.HasUsername:
+			e.Help = notAllowedIn(o)
 		case !o.Connect.HasUsername:
 			e.Help = []string{"no user name was given: -u NAME, with --password-file FILE or the variable REDOUBT_PASSWORD"}
 		case !o.Connect.HasPassword:
@@ -79,6 +77,15 @@ func explainConnack(o *Options, a *mqtt.Connack) error {
 		e.Details = append(e.Details, "it refers to the server "+quote(a.ServerReference))
 	}
 	return e
+}
+
+// notAllowedIn is for a client that is not let in whatever its password: 0x87.
+func notAllowedIn(o *Options) []string {
+	help := "the operator finds the reason in the server's log"
+	if id := o.Connect.ClientID; id != "" {
+		help = "the operator finds the reason with: redoubt why " + shellWord(id)
+	}
+	return []string{"this client may not connect here; for a wrong password the server has another reason code", help}
 }
 
 // explainDisconnect is a DISCONNECT from the server.
@@ -161,7 +168,7 @@ func (c *Client) unfinished(p *Pending, cause error) error {
 	if e.Kind == KindDisconnected {
 		about.What = fmt.Sprintf("%s, before it acknowledged the message to %s", e.What, quote(p.topic))
 		if e.Reason == mqtt.NotAuthorized {
-			about.Help = append(about.Help, c.aclTest("publish", p.topic))
+			about.Help = append(about.Help, c.askWhy("publish", p.topic))
 		}
 		return about
 	}
@@ -172,7 +179,7 @@ func (c *Client) unfinished(p *Pending, cause error) error {
 	if c.version != mqtt.V5 {
 		about.Help = []string{
 			"MQTT " + c.version.String() + " has no refusal of a message: a server that does not allow it, or finds it too large, can only close the connection",
-			"with -V 5 the server says why; " + c.aclTest("publish", p.topic),
+			"with -V 5 the server says why; " + c.askWhy("publish", p.topic),
 		}
 	}
 	return about
@@ -183,7 +190,7 @@ func (c *Client) refusedPublish(topic string, a *mqtt.Ack) error {
 	e := &Error{Kind: KindPublishRefused, Reason: a.Reason, Details: serverSays(a.ReasonString)}
 	if a.Reason == mqtt.NotAuthorized {
 		e.What = "not authorized to publish to " + quote(topic)
-		e.Help = append(whyRef(a.ReasonString), c.aclTest("publish", topic))
+		e.Help = append(whyRef(a.ReasonString), c.askWhy("publish", topic))
 		return e
 	}
 	e.What = fmt.Sprintf("the server refused the message to %s: %s (%s 0x%02X)", quote(topic), a.Reason, a.Type, byte(a.Reason))
@@ -201,11 +208,11 @@ func (c *Client) refusedSubscription(filter string, reason mqtt.ReasonCode, reas
 		e.What = "the server refused the subscription to " + quote(filter) + " (SUBACK 0x80)"
 		e.Help = []string{
 			"MQTT " + c.version.String() + " gives no reason; most often it is a missing permission",
-			"with -V 5 the server says why; " + c.aclTest("subscribe", filter),
+			"with -V 5 the server says why; " + c.askWhy("subscribe", filter),
 		}
 	case reason == mqtt.NotAuthorized:
 		e.What = "not authorized to subscribe to " + quote(filter)
-		e.Help = append(whyRef(reasonString), c.aclTest("subscribe", filter))
+		e.Help = append(whyRef(reasonString), c.askWhy("subscribe", filter))
 	default:
 		e.What = fmt.Sprintf("the server refused the subscription to %s: %s (SUBACK 0x%02X)", quote(filter), reason, byte(reason))
 	}

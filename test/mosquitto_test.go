@@ -62,7 +62,7 @@ func TestDenialsNameTheirRule(t *testing.T) {
 			argv = append(argv, "-m", "x", "-q", "1")
 		}
 		r := testkit.Exec(t, patience, "", argv...)
-		if r.Code != 5 || !strings.Contains(r.Text(), "not authorized") || !strings.Contains(r.Text(), "devices/dev1/private") || !strings.Contains(r.Text(), "redoubt acl test") {
+		if r.Code != 5 || !strings.Contains(r.Text(), "not authorized") || !strings.Contains(r.Text(), "devices/dev1/private") || !strings.Contains(r.Text(), "redoubt why") {
 			t.Errorf("redoubt %s: exit code %d\n%s", command, r.Code, r.Text())
 		}
 		if _, ok := b.Stderr.WaitFor(patience, logged, "denied", "rules.yaml", "\"line\":3"); !ok {

@@ -68,7 +68,12 @@ func TestWhy(t *testing.T) {
 	wants(why("can-i", "pump-2", "subscribe", "devices/"+user+"/+"), 0, "yes")
 	wants(why("can-i", "pump-2", "subscribe", "other/+"), 1, "no")
 	wants(why("why", "pump-2", "publish", "a/b/c/d/e/f/g/h/i/j/k/l"), 1, "limits.topic_levels")
-	wants(why("why", "nobody-here", "publish", "x"), 1, "no session")
+	wants(why("why", "nobody-here", "publish", "x"), 2, "no session", "redoubt clients list")
+	wants(why("why", "nobody-here"), 2, "nothing was refused lately", "redoubt acl test --user")
+	wants(why("why", "00000000"), 2, "no refusal has that reference")
+	wants(why("can-i", "nobody-here", "publish", "x", "-o", "json"), 2, `{"result":"unknown"}`)
+	wants(why("acl", "refresh", "nobody-here"), 1, "no session")
+	wants(why("authn", "test", "--listener", "mqtts", "--peer", "nonsense"), 2, "--peer")
 	wants(why("can-i", "nobody-here", "publish", "x"), 2, "unknown", "no session")
 
 	// What is in force for one client, and whether another would be let in.

@@ -1,6 +1,7 @@
 package lookup
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/redoubtmq/redoubt/auth"
@@ -76,19 +77,25 @@ func (s *Service) Authenticate(req *auth.Request, done func(auth.Result)) {
 	}
 	q := c.Question(v)
 	q.RowsMax = 1
+	q.Understood = func(rows []backend.Row) error {
+		_, err := s.understand(rows)
+		return err
+	}
 	now, key, other := s.clock.Now(), s.allowed.KeyOf(q), s.others.KeyOf(q)
 	rows, known := s.allowed.Get(now, key)
 	if !known {
 		rows, known = s.others.Get(now, other)
 	}
 	if known {
-		done(s.judge(req, v, rows))
+		r := s.judge(req, v, rows)
+		r.Cached = true
+		done(r)
 		return
 	}
 	done = once(done)
 	s.opt.Backend.Ask(req.Addr, q, func(rows []backend.Row, err error) {
 		if err != nil {
-			r := unavailable(err)
+			r := unavailable(fmt.Errorf("%s: %w", s.opt.Name, err))
 			r.Outcome = auth.Unavailable // a status that is no answer does not say no, either
 			if r.Reason == mqtt.BadUserNameOrPassword {
 				r.Reason = mqtt.ServerUnavailable
@@ -112,17 +119,7 @@ func (s *Service) Authenticate(req *auth.Request, done func(auth.Result)) {
 // judge decides about the client by the answer there is.
 func (s *Service) judge(req *auth.Request, v *template.Values, rows []backend.Row) auth.Result {
 	return guarded(func() auth.Result {
-		verdict := &verdict{}
-		status, body, err := httpAnswer(rows)
-		switch {
-		case err != nil:
-		case status == "204" && s.opt.NoContent:
-			verdict.result = "allow"
-		case status == "204":
-			err = fmt.Errorf("the service answers 204 (No Content), which lets nobody in: see no_content")
-		default:
-			verdict, err = s.read(body)
-		}
+		verdict, err := s.understand(rows)
 		if err != nil {
 			return misread(s.opt.Name, err)
 		}
@@ -130,12 +127,31 @@ func (s *Service) judge(req *auth.Request, v *template.Values, rows []backend.Ro
 		case verdict.result == "ignore":
 			return auth.Result{Outcome: auth.Ignore}
 		case verdict.result == "deny":
-			return denied("the service says no")
+			return denied(s.opt.Name + ": the service says no")
 		case !verdict.claims.Until.IsZero() && !now.Before(verdict.claims.Until):
-			return denied("the service says yes until a time that has passed (expire_at, in seconds since 1970)")
+			return denied(s.opt.Name + ": the service says yes until a time that has passed (expire_at, in seconds since 1970)")
 		}
 		return s.enter(req, v, verdict)
 	})
+}
+
+// understand reads an answer; what is none is the service's fault, and counts as that.
+func (s *Service) understand(rows []backend.Row) (d *verdict, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.New("BUG: a bug was caught in reading the answer")
+		}
+	}()
+	status, body, err := httpAnswer(rows)
+	switch {
+	case err != nil:
+		return nil, err
+	case status == "204" && s.opt.NoContent:
+		return &verdict{result: "allow"}, nil
+	case status == "204":
+		return nil, errors.New("the service answers 204 (No Content), which lets nobody in: see no_content")
+	}
+	return s.read(body)
 }
 
 // enter is who the client is: who the answer says, or whom a password was asked for, or whose
@@ -156,7 +172,7 @@ func (s *Service) enter(req *auth.Request, v *template.Values, d *verdict) auth.
 		p.Identity = v.Subject
 	}
 	if ambiguous(p.Identity) {
-		return denied("the name has spaces around it or characters that nobody sees, so the service may have judged somebody else; have it answer username")
+		return denied(s.opt.Name + ": the name has spaces around it or characters that nobody sees, so the service may have judged somebody else; have it answer username")
 	}
 	d.claims.CommonName = v.CommonName
 	p.Claims = &d.claims

@@ -63,6 +63,12 @@ func (s *Source) load(by *auth.Principal, remembered bool, done func(auth.Own, e
 	if _, ofEntry := s.opt.Query.(ldapRules); ofEntry {
 		q.RowsMax = 2 // two are one too many, and worth saying so
 	}
+	if _, ofService := s.opt.Query.(*Call); ofService {
+		q.Understood = func(rows []backend.Row) error {
+			_, err := s.compile(rows)
+			return err
+		}
+	}
 	key := s.rows.KeyOf(q)
 	if rows, ok := s.rows.Get(s.clock.Now(), key); ok && remembered {
 		done(s.compile(rows))

@@ -38,6 +38,9 @@ type Explanation struct {
 	Text   string `json:"text"`  // the rule on one line
 	Where  string `json:"where"` // file:line, or "built in"
 	Note   string `json:"note"`  // what the rule alone does not tell; may be empty
+	// Unasked are sources that are asked when a client connects, and might have decided
+	// before the rule. Then Allow and Rule are the answer without them.
+	Unasked []string `json:"unasked,omitempty"`
 }
 
 // String is the answer on one line.
@@ -70,6 +73,9 @@ func Explain(p *auth.Policy, q Query) Explanation {
 	e := Explanation{Allow: d.Allow, Partly: d.Check, Rule: d.Rule.ID, Text: d.Rule.Text, Where: d.Rule.Where()}
 	if !d.Allow {
 		e.Note = note(q)
+	}
+	if notATopic(q) == "" { // else nobody allows it
+		e.Unasked = p.Unasked(&q.By, d)
 	}
 	return e
 }

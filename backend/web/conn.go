@@ -140,19 +140,19 @@ func (a *answer) row() (backend.Row, error) {
 	case a.status == http.StatusBadGateway || a.status == http.StatusServiceUnavailable || a.status == http.StatusGatewayTimeout:
 		return nil, unable(a.status)
 	case a.status >= 300 && a.status < 400:
-		return nil, backend.Failed(backend.Rejected, "%s; redirects are not followed", statusText(a.status))
+		return nil, backend.Failed(backend.BadAnswer, "%s; redirects are not followed", statusText(a.status))
 	case a.status != http.StatusOK:
-		return nil, backend.Failed(backend.Rejected, "%s", statusText(a.status))
+		return nil, backend.Failed(backend.BadAnswer, "%s", statusText(a.status))
 	}
 	kind, params, err := mime.ParseMediaType(strings.Join(a.header.Values("Content-Type"), ","))
 	if err != nil || kind != "application/json" {
-		return nil, backend.Failed(backend.Rejected, "the answer is of another Content-Type than application/json")
+		return nil, backend.Failed(backend.BadAnswer, "the answer is of another Content-Type than application/json")
 	}
 	if set := params["charset"]; set != "" && !strings.EqualFold(set, "utf-8") || a.header.Get("Content-Encoding") != "" {
-		return nil, backend.Failed(backend.Rejected, "the answer is encoded in another way than UTF-8")
+		return nil, backend.Failed(backend.BadAnswer, "the answer is encoded in another way than UTF-8")
 	}
 	if !utf8.Valid(a.body) || !json.Valid(a.body) {
-		return nil, backend.Failed(backend.Rejected, "the answer is not JSON")
+		return nil, backend.Failed(backend.BadAnswer, "the answer is not JSON")
 	}
 	return row, nil
 }

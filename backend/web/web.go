@@ -8,7 +8,7 @@
 // then headers, "Name: value"; Secret is the body, which is JSON. An answer is one row with
 // the columns status (200 or 204) and body, which is JSON of any form for 200.
 //
-// Another status than 502 to 504 is Rejected: what a client calls itself must not be able to
+// Another status than 502 to 504 is BadAnswer, which opens no breaker: what a client calls itself must not be able to
 // close the service for others (a 404 for its path, a 500 for a name that was not thought
 // of). A row of those, without a good answer between, is trouble all the same.
 //
@@ -101,7 +101,7 @@ func (d *Driver) Ask(ctx context.Context, q backend.Question) ([]backend.Row, er
 	switch kind := backend.KindOf(err); kind {
 	case backend.Answered:
 		d.trouble.good(d.clock.Now(), d.opt.Troubled)
-	case backend.Rejected, backend.Excess:
+	case backend.BadAnswer, backend.Excess:
 		d.trouble.bad(d.clock.Now(), d.opt.Failures, err.Error(), d.opt.Troubled)
 	}
 	if err != nil {

@@ -123,14 +123,14 @@ func TestAnswersThatAreNone(t *testing.T) {
 		"zero bytes":             {strings.Repeat("\x00", 4096), backend.Garbage},
 		"HTTP/2":                 {"\x00\x00\x12\x04\x00\x00\x00\x00\x00", backend.Garbage},
 		"early hints":            {strings.Repeat("HTTP/1.1 103 Early Hints\r\n\r\n", 10) + whole, backend.Garbage},
-		"switching":              {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + allow, backend.Rejected},
-		"no content type":        {fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(allow), allow), backend.Rejected},
-		"html":                   {"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\n{}", backend.Rejected},
-		"two content types":      {ok + "Content-Type: text/html\r\nContent-Length: 2\r\n\r\n{}", backend.Rejected},
-		"another charset":        {"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-16\r\nContent-Length: 2\r\n\r\n{}", backend.Rejected},
-		"compressed":             {ok + "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", backend.Rejected},
-		"no JSON":                {ok + "Content-Length: 5\r\n\r\nallow", backend.Rejected},
-		"no UTF-8":               {ok + "Content-Length: 4\r\n\r\n\"\xff\xfe\"", backend.Rejected},
+		"switching":              {"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n" + allow, backend.BadAnswer},
+		"no content type":        {fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(allow), allow), backend.BadAnswer},
+		"html":                   {"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\n{}", backend.BadAnswer},
+		"two content types":      {ok + "Content-Type: text/html\r\nContent-Length: 2\r\n\r\n{}", backend.BadAnswer},
+		"another charset":        {"HTTP/1.1 200 OK\r\nContent-Type: application/json; charset=utf-16\r\nContent-Length: 2\r\n\r\n{}", backend.BadAnswer},
+		"compressed":             {ok + "Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", backend.BadAnswer},
+		"no JSON":                {ok + "Content-Length: 5\r\n\r\nallow", backend.BadAnswer},
+		"no UTF-8":               {ok + "Content-Length: 4\r\n\r\n\"\xff\xfe\"", backend.BadAnswer},
 		"cut off":                {ok + "Content-Length: 100\r\n\r\n" + allow, backend.Garbage},
 		"cut off in pieces":      {ok + "Transfer-Encoding: chunked\r\n\r\n12\r\n" + allow, backend.Garbage},
 		"bad pieces":             {ok + "Transfer-Encoding: chunked\r\n\r\nzz\r\n", backend.Garbage},
@@ -364,7 +364,7 @@ func TestPing(t *testing.T) {
 	}
 	for _, q := range []backend.Question{{Text: "PUT", Args: []string{"/"}}, {Text: "GET"}, {Text: "GET", Args: []string{"x"}}, {Text: "GET", Args: []string{"//else/"}}, {Text: "GET", Args: []string{"/ HTTP/1.1"}}, {Text: "GET", Args: []string{"/", "A: b\r\nC: d"}}, {Text: "GET", Args: []string{"/ü"}}} {
 		before := s.count()
-		if _, err := d.Ask(context.Background(), q); backend.KindOf(err) != backend.Rejected || s.count() != before {
+		if _, err := d.Ask(context.Background(), q); backend.KindOf(err) != backend.BadAnswer || s.count() != before {
 			t.Errorf("%+v: %v", q, err)
 		}
 	}

@@ -28,6 +28,13 @@ func (denied) Error() string  { return "denied" }
 func (denied) Reported() bool { return true }
 func (denied) ExitCode() int  { return 1 }
 
+// unsure is the exit code of who cannot tell; what was found was printed already.
+type unsure struct{}
+
+func (unsure) Error() string  { return "unknown" }
+func (unsure) Reported() bool { return true }
+func (unsure) ExitCode() int  { return 2 }
+
 func aclTestCmd(g *globals) *cobra.Command {
 	var q admin.AccessQuery
 	cmd := &cobra.Command{
@@ -35,7 +42,9 @@ func aclTestCmd(g *globals) *cobra.Command {
 		Short: "Say whether a client may, and which rule decides",
 		Long: "Asks the rules in force, without connecting and without changing anything.\n" +
 			"publish and receive take a topic name, subscribe a topic filter; receive is the delivery of one message to a subscriber.\n" +
-			"Exit code 0: allowed, 1: denied.\n\n" + brokerHelp,
+			"Rules that come with a client when it connects (claims, or a back end of authz.order) are not asked; where they could decide, the answer\n" +
+			"is unknown: `redoubt why CLIENT publish|subscribe TOPIC` knows them for a client with a session.\n" +
+			"Exit code 0: allowed, 1: denied, 2: unknown.\n\n" + brokerHelp,
 		Example: "  redoubt acl test --user alice publish devices/alice/temperature\n" +
 			"  redoubt acl test --user alice --client pump-1 --address 192.0.2.7 subscribe 'devices/+/temperature' --qos 1",
 		Args:      cobra.ExactArgs(2),
@@ -56,10 +65,13 @@ func aclTestCmd(g *globals) *cobra.Command {
 			if err := printVerdict(cmd, g, &v); err != nil {
 				return err
 			}
-			if !v.Allow() {
-				return denied{}
+			switch v.Result {
+			case "allow":
+				return nil
+			case "unknown":
+				return unsure{}
 			}
-			return nil
+			return denied{}
 		},
 	}
 	f := cmd.Flags()
@@ -95,7 +107,11 @@ func printVerdict(cmd *cobra.Command, g *globals, v *admin.AccessVerdict) error 
 	if v.Partly {
 		text += ", with every delivery checked"
 	}
-	text += fmt.Sprintf("\n  %s (%s): %s\n", v.Rule.Where, v.Rule.ID, v.Rule.Text)
+	without := ""
+	if v.Result == "unknown" {
+		without = "without that: "
+	}
+	text += fmt.Sprintf("\n  %s%s (%s): %s\n", without, v.Rule.Where, v.Rule.ID, v.Rule.Text)
 	if v.Note != "" {
 		text += "  " + v.Note + "\n"
 	}

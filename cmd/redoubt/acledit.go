@@ -178,6 +178,9 @@ func printRules(cmd *cobra.Command, g *globals, list []admin.SubjectRules) error
 	if g.Output == "json" {
 		return writeConfigJSON(out, list)
 	}
+	if len(list) > 0 && list[0].Note != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), plain(list[0].Note))
+	}
 	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(w, "FOR\tNO\tRULE")
 	for i := range list {

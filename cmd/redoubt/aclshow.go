@@ -20,7 +20,8 @@ func aclShowCmd(g *globals) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show [CLIENT]",
 		Short: "Show the rules in force, or those that are about one client, in the order they are judged",
-		Long: "Shows the rules in force; the first that matches decides, and the last one denies everything.\n\n" +
+		Long: "Shows the rules in force that are the same for all clients; the first that matches decides, and the last one denies everything. What\n" +
+			"there is besides for single users and clients is said below them.\n\n" +
 			"With the client identifier of a session, connected or not: the rules of all places of authz.order that are about this client, with\n" +
 			"the placeholders filled in, and how old the rules of a back end are. What no rule about it allows is denied. At most --limit rules\n" +
 			"are shown; how many more there are is said.\n\n" + brokerHelp,
@@ -66,7 +67,26 @@ func showRules(cmd *cobra.Command, g *globals, ctx context.Context, c *admin.Cli
 	for _, r := range list.Data {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", r.Where, r.ID, r.Text)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err = io.WriteString(cmd.OutOrStdout(), besides(&list))
+	return err
+}
+
+// besides is what a list of the rules for all leaves out.
+func besides(list *admin.RuleList) string {
+	var parts []string
+	if list.Own > 0 {
+		parts = append(parts, fmt.Sprintf("%d built-in rules for single users and clients (redoubt acl list)", list.Own))
+	}
+	if len(list.Sources) > 0 {
+		parts = append(parts, "for each client: "+plain(strings.Join(list.Sources, ", "))+" (redoubt acl show CLIENT)")
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return "and " + strings.Join(parts, "; ") + "\n"
 }
 
 // printEffective is the rules of a client as a person reads them. Clients choose some of it.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -82,6 +83,8 @@ func (l *loginFlags) query(cmd *cobra.Command) (*admin.LoginQuery, *secret.Value
 		return nil, nil, &usageError{errors.New("--listener is missing: which chain is asked depends on it; redoubt listeners list shows them")}
 	case l.protocol < 3 || l.protocol > 5:
 		return nil, nil, &usageError{fmt.Errorf("--protocol %d: it is 3, 4 or 5", l.protocol)}
+	case l.peer != "" && !isAddress(l.peer):
+		return nil, nil, &usageError{fmt.Errorf("--peer %q: it is an address such as 192.0.2.1 or 2001:db8::1", l.peer)}
 	case !utf8.ValidString(l.username) || !utf8.ValidString(l.client): // JSON would say something else
 		return nil, nil, &usageError{errors.New("--username or --client-id is not UTF-8")}
 	}
@@ -116,6 +119,11 @@ func (l *loginFlags) query(cmd *cobra.Command) (*admin.LoginQuery, *secret.Value
 		err = errors.New("--password-file holds no password; leave it out to send none")
 	}
 	return q, &p, err
+}
+
+func isAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
 }
 
 // readSmall reads a file of at most most bytes.

@@ -288,7 +288,7 @@ func (p patient) Access(ctx context.Context, q harden.AccessQuestion) (harden.Ac
 		ask.Action = "publish"
 	}
 	v, err := p.client.Check(ctx, ask)
-	return harden.AccessAnswer{Allow: v.Allow(), Rule: v.Rule.Text + " (" + v.Rule.Where + ")"}, err
+	return harden.AccessAnswer{Allow: v.Rule.Allow, Rule: v.Rule.Text + " (" + v.Rule.Where + ")"}, err
 }
 
 // Rules implements harden.Broker.

@@ -26,7 +26,7 @@ func whyCmd(g *globals) *cobra.Command {
 			"  why CLIENT publish|subscribe T   what the broker would say if that client did it now, and which rule, file and line,\n" +
 			"                                   or which limit decides. The topic is as the client writes it. Nothing is done.\n" +
 			"The third is answered for the client of a session, with the rights that it has, connected or not.\n" +
-			"Exit code of the third 0: allowed, 1: denied.\n\n" + brokerHelp,
+			"Exit code of the third 0: allowed, 1: denied. Of all 2: nothing was found, of that reference, client identifier or session.\n\n" + brokerHelp,
 		Example: "  redoubt why 7f3a09c2\n  redoubt why pump-1\n  redoubt why pump-1 publish plant/7/valve --qos 1 --retain",
 		Args:    oneOrThree,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -37,7 +37,12 @@ func whyCmd(g *globals) *cobra.Command {
 			if len(args) == 1 {
 				return whyRefused(cmd, g, client, args[0])
 			}
-			return whyAccess(cmd, g, client, &q, args, true)
+			err = whyAccess(cmd, g, client, &q, args, true)
+			var p *admin.Problem
+			if errors.As(err, &p) && p.Status == http.StatusNotFound {
+				return unknown{fmt.Errorf("%w; redoubt clients list and redoubt sessions list show those there are; for somebody without: redoubt acl test --user NAME %s TOPIC", err, q.Action)}
+			}
+			return err
 		},
 	}
 	whyFlags(cmd, &q)
@@ -62,9 +67,11 @@ func canICmd(g *globals) *cobra.Command {
 			err = whyAccess(cmd, g, client, &q, args, false)
 			var p *admin.Problem
 			if errors.As(err, &p) && (p.Status == http.StatusNotFound || p.Status == http.StatusConflict) {
-				if g.Output != "json" {
-					fmt.Fprintln(cmd.OutOrStdout(), "unknown")
+				said := "unknown"
+				if g.Output == "json" {
+					said = `{"result":"unknown"}`
 				}
+				fmt.Fprintln(cmd.OutOrStdout(), said)
 				return unknown{err}
 			}
 			return err
@@ -181,12 +188,16 @@ func whyRefused(cmd *cobra.Command, g *globals, client *admin.Client, what strin
 	}
 	out := cmd.OutOrStdout()
 	if g.Output == "json" {
-		return writeConfigJSON(out, list)
+		if err := writeConfigJSON(out, list); err != nil || len(list.Data) > 0 {
+			return err
+		}
+		return unsure{}
 	}
 	if len(list.Data) == 0 {
 		fmt.Fprintf(out, "nothing was refused lately to a client %q, and no refusal has that reference. Some are kept of each of the last 1,024 clients,\n"+
-			"from the start of the broker on; older ones are in its log. What decides now: redoubt why %s publish TOPIC\n", what, what)
-		return nil
+			"from the start of the broker on; older ones are in its log. Who has a session: redoubt clients list, redoubt sessions list; what decides now for one of them:\n"+
+			"redoubt why CLIENT publish TOPIC; for somebody without: redoubt acl test --user NAME publish TOPIC\n", what)
+		return unsure{}
 	}
 	_, err = io.WriteString(out, refusedText(list.Data))
 	return err
