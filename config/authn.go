@@ -9,8 +9,8 @@ type Authn struct {
 
 	JWT      map[string]JWTAuthenticator      `yaml:"jwt"`
 	CInfo    map[string]CInfoAuthenticator    `yaml:"cinfo"`
-	Lookup   map[string]Lookup                `yaml:"lookup"`
 	Kerberos map[string]KerberosAuthenticator `yaml:"kerberos"`
+	Lookup   map[string]Lookup                `yaml:"lookup"`
 	HTTP     map[string]HTTPAuthenticator     `yaml:"http"`
 }
 

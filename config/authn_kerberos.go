@@ -5,11 +5,11 @@ import "github.com/redoubtmq/redoubt/auth/kerberos"
 // KerberosAuthenticator knows clients by tickets for a service of ours; package auth/kerberos
 // has the meaning.
 type KerberosAuthenticator struct {
+	When      string   `yaml:"when"`
 	Principal string   `yaml:"principal"` // service/host@REALM
 	Keytab    string   `yaml:"keytab"`    // path
 	Realms    []string `yaml:"realms"`
 	BareRealm string   `yaml:"bare_realm"` // one of Realms; empty: none
-	When      string   `yaml:"when"`
 }
 
 // Options are the options of an authenticator, without its keys and its clock.

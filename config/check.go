@@ -172,7 +172,7 @@ func (l *loader) checkChains(c *Config) {
 		}
 		for _, a := range c.Authn.Chains[name] {
 			if types[a] == "" {
-				l.wrong(key, quote(a), "is no authenticator. Write %s, or describe it in authn.lookup, authn.http, authn.jwt or authn.cinfo.", oneOf(sorted(types)))
+				l.wrong(key, quote(a), "is no authenticator. Write %s, or describe it in authn.lookup, authn.http, authn.jwt, authn.kerberos or authn.cinfo.", oneOf(sorted(types)))
 			}
 		}
 	}

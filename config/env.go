@@ -150,6 +150,8 @@ func spelled(c *Config, pattern, part string) string {
 		names = sorted(c.Authn.Lookup)
 	case "authn.http":
 		names = sorted(c.Authn.HTTP)
+	case "authn.kerberos":
+		names = sorted(c.Authn.Kerberos)
 	case "authn.cinfo":
 		names = sorted(c.Authn.CInfo)
 	case "authz.lookup":

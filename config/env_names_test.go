@@ -8,6 +8,7 @@ func TestNamesWithDashesInTheEnvironment(t *testing.T) {
 	c.Authn.Chains = map[string][]string{"a-b": nil}
 	c.Authn.JWT, c.Authn.Lookup, c.Authn.CInfo = map[string]JWTAuthenticator{"a-b": {}}, map[string]Lookup{"a-b": {}}, map[string]CInfoAuthenticator{"a-b": {}}
 	c.Authn.HTTP = map[string]HTTPAuthenticator{"a-b": {}}
+	c.Authn.Kerberos = map[string]KerberosAuthenticator{"a-b": {}}
 	c.Authz.Lookup = map[string]AuthzLookup{"a-b": {}}
 	for i := range table {
 		if table[i].Kind != KindNames {

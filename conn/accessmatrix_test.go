@@ -284,6 +284,14 @@ func (m *accessMatrix) afterwards() {
 	for _, c := range m.cells {
 		w := c.armed
 		w.name = c.id("armed")
+		if !c.allow && c.v == mqtt.V5 && m.disconnects { // its subscription has ended, and it was told so
+			if p := w.expect(mqtt.DISCONNECT); p.body[0] != byte(mqtt.NotAuthorized) {
+				m.t.Errorf("%s: DISCONNECT % x", w.name, p.body)
+			}
+			_ = w.nc.Close()
+			m.tell(c.topic("before"), c.topic("before"))
+			continue
+		}
 		m.gets(w, c.only("before")...)
 		w.ack(mqtt.PUBREL, 11) // of what was taken over when it was allowed
 		if rc := w.acked(mqtt.PUBCOMP, 11); rc != 0 {

@@ -20,10 +20,14 @@ type trouble struct {
 	why  string
 	at   time.Time // said became what it is
 
-	// telling has its turn: what was told last is what holds. It is never taken with mu held,
-	// so that a question does not wait for who is told.
-	telling sync.Mutex
-	told    bool // guarded by telling
+	telling telling
+}
+
+// telling has its turn: what was told last is what holds. It is never taken with the lock of
+// trouble held, so that a question does not wait for who is told.
+type telling struct {
+	mu   sync.Mutex // guards everything below
+	told bool
 }
 
 func (t *trouble) good(now time.Time, tell func(time.Time, bool, string)) {
@@ -63,17 +67,17 @@ func (t *trouble) worse(now time.Time, failures int, why string, told bool) bool
 // tell says what is so by now, if that is not what was said last: of two changes that meet here
 // in the other order the later one holds.
 func (t *trouble) tell(tell func(time.Time, bool, string)) {
-	t.telling.Lock()
-	defer t.telling.Unlock()
+	t.telling.mu.Lock()
+	defer t.telling.mu.Unlock()
 	t.mu.Lock()
 	now, said, why := t.at, t.said, t.why
 	t.mu.Unlock()
 	switch {
-	case said == t.told:
+	case said == t.telling.told:
 	case said:
 		tell(now, true, "no question has a good answer any more, the last one: "+why)
 	default:
 		tell(now, false, "")
 	}
-	t.told = said
+	t.telling.told = said
 }

@@ -37,7 +37,12 @@ type downAlarm struct {
 	mu               sync.Mutex // guards everything below
 	breaker, trouble string     // why; "" is none
 
-	telling sync.Mutex // alarms are told in turn, and without mu
+	telling turnOf
+}
+
+// turnOf has alarms told in turn, without the lock of what they are about.
+type turnOf struct {
+	mu sync.Mutex // guards nothing: who holds it tells
 }
 
 func (d *downAlarm) ofBreaker(now time.Time, down bool, why string) {
@@ -52,8 +57,8 @@ func (d *downAlarm) set(now time.Time, which *string, down bool, why string) {
 		*which = why
 	}
 	d.mu.Unlock()
-	d.telling.Lock()
-	defer d.telling.Unlock()
+	d.telling.mu.Lock()
+	defer d.telling.mu.Unlock()
 	d.mu.Lock()
 	breaker, trouble := d.breaker, d.trouble // by now: who comes here last says what holds
 	d.mu.Unlock()
