@@ -101,7 +101,7 @@ func check(p *auth.Policy, q *AccessQuery) (*AccessVerdict, error) {
 		v.Result = "allow"
 	}
 	if len(e.Unasked) > 0 {
-		v.Result, v.Note = "unknown", notAsked(e.Unasked)
+		v.Result, v.Note = "unknown", unaskedNote(e.Unasked)
 	}
 	// Explain names the rule; File and Line are looked up by where it stands.
 	for _, r := range p.Rules() {
@@ -113,8 +113,8 @@ func check(p *auth.Policy, q *AccessQuery) (*AccessVerdict, error) {
 	return v, nil
 }
 
-// notAsked says who could have known.
-func notAsked(sources []string) string {
+// unaskedNote says who could have known.
+func unaskedNote(sources []string) string {
 	what := "source " + sources[0] + " is"
 	if len(sources) > 1 {
 		what = "sources " + strings.Join(sources, ", ") + " are"

@@ -364,7 +364,7 @@ func TestPing(t *testing.T) {
 	}
 	for _, q := range []backend.Question{{Text: "PUT", Args: []string{"/"}}, {Text: "GET"}, {Text: "GET", Args: []string{"x"}}, {Text: "GET", Args: []string{"//else/"}}, {Text: "GET", Args: []string{"/ HTTP/1.1"}}, {Text: "GET", Args: []string{"/", "A: b\r\nC: d"}}, {Text: "GET", Args: []string{"/ü"}}} {
 		before := s.count()
-		if _, err := d.Ask(context.Background(), q); backend.KindOf(err) != backend.BadAnswer || s.count() != before {
+		if _, err := d.Ask(context.Background(), q); backend.KindOf(err) != backend.Rejected || s.count() != before {
 			t.Errorf("%+v: %v", q, err)
 		}
 	}
