@@ -127,7 +127,7 @@ func judge(ctx context.Context, e *Env, c *Check) []Result {
 			r.Fix = c.Fix
 		}
 		if r.State == Unknown && ctx.Err() != nil {
-			r.Summary = fmt.Sprintf("the run's own limit of time ran out before this was seen; look at it alone with --only %s (%s)", c.ID, r.Summary)
+			r.Summary = fmt.Sprintf("the run's own limit of time ran out before this was seen; give it more with --within 1m, or look at it alone with --only %s (%s)", c.ID, r.Summary)
 		}
 		r.Original = r.State
 	}

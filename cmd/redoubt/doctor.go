@@ -19,8 +19,12 @@ import (
 	"github.com/redoubtmq/redoubt/internal/clock"
 )
 
-// doctorWithin bounds a run, probes included.
-const doctorWithin = 30 * time.Second
+// doctorWithin bounds a run, probes included, unless --within says otherwise, and
+// doctorWithinMax what that may say: a user of the probes lives no longer.
+const (
+	doctorWithin    = 30 * time.Second
+	doctorWithinMax = time.Minute
+)
 
 // doctorFlags are the flags of redoubt doctor.
 type doctorFlags struct {
@@ -33,6 +37,7 @@ type doctorFlags struct {
 	denyGood   bool
 	revoked    string
 	targets    []string
+	within     time.Duration
 }
 
 func doctorCmd(g *globals) *cobra.Command {
@@ -60,6 +65,7 @@ func doctorCmd(g *globals) *cobra.Command {
 	fs.BoolVar(&f.denyGood, "deny-client-cert", false, "let the broker deny that certificate for a minute, to see that its sessions and connections end: nobody else may have it")
 	fs.StringVar(&f.revoked, "revoked-cert", "", "the same with a revoked one, which must be refused: a `FILE`")
 	fs.StringSliceVar(&f.targets, "target", nil, "connect to these addresses `HOST:PORT,...` of the broker, too, as clients from elsewhere do; see listeners.<name>.advertised")
+	fs.DurationVar(&f.within, "within", doctorWithin, "how long the run may take, at most 1m; what was not seen by then is unknown")
 	return cmd
 }
 
@@ -123,7 +129,7 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 	if err := os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true"); err != nil {
 		return doctorError{err}
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), doctorWithin)
+	ctx, cancel := context.WithTimeout(cmd.Context(), min(f.within, doctorWithinMax))
 	defer cancel()
 	client := admin.NewClient(loaded.Config.Admin.Socket)
 	var unreachable *admin.UnreachableError
