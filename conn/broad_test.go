@@ -159,7 +159,7 @@ func TestABugInAMessageForManyEndsWithIt(t *testing.T) {
 // TestOneToManyInOrder: with more subscribers than a turn writes to, on both loops, everybody
 // has every message in order, and so has a neighbour what comes between.
 func TestOneToManyInOrder(t *testing.T) {
-	const subs, publishes = 2*broadPerTurn + 5, 6
+	const subs, publishes = broadPerTurn + 5, 3
 	play(t, func(r *rig) {
 		var to []*client
 		for i := range subs {
