@@ -28,7 +28,8 @@ ALONE := ^Test(RevocationMatrix|QueueAttackRows|RightsAttackRows|SessionAttackRo
 # without (testkit.Seeds), in the packages that have any.
 UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole)$$
 
-# What plays over QUIC with the detector now and then, and without it always (conn's play).
+# What plays over QUIC, and over WebSocket with TLS, with the detector now and then, and
+# without it always (conn's play).
 QUIC = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
 
 .PHONY: help run build build-fips test deps check vuln bench cost fuzz chaos scan conformance mutants
@@ -62,7 +63,7 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   $(TESTSUM) stream race go test -p 3 -json $(RACE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' ./test ./...; \
 	   $(TESTSUM) stream alone go test -json $(RACE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
 	   $(TESTSUM) stream unwatched go test -json -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
-	   $(TESTSUM) stream quic go test -json -vet=off -count=1 -timeout 5m -run "^($(QUIC))$$/^QUIC$$" ./conn; \
+	   $(TESTSUM) stream quic go test -json -vet=off -count=1 -timeout 5m -run "^($(QUIC))$$/^(QUIC|native_WebSocket_over_TLS)$$" ./conn; \
 	 } | $(TESTSUM)
 
 check: ## format, vet (other systems too), house rules and golangci-lint

@@ -81,8 +81,9 @@ rules:
 // detector QUIC, whose packets are costly there, is played by every fourth test; `make test`
 // has a pass of its own in which all of them play it.
 func play(t *testing.T, f func(r *rig), change ...func(*rig)) {
-	playTCP(t, f, change...)
-	if testkit.Watched() && !strings.Contains(t.Name(), "/") && crc32.ChecksumIEEE([]byte(t.Name()))%4 != 0 {
+	few := testkit.Watched() && !strings.Contains(t.Name(), "/") && crc32.ChecksumIEEE([]byte(t.Name()))%4 != 0
+	playStreams(t, f, few, change...)
+	if few {
 		return
 	}
 	t.Run("QUIC", func(t *testing.T) {
@@ -92,6 +93,11 @@ func play(t *testing.T, f func(r *rig), change ...func(*rig)) {
 
 // playTCP is play without QUIC.
 func playTCP(t *testing.T, f func(r *rig), change ...func(*rig)) {
+	playStreams(t, f, false, change...)
+}
+
+// playStreams is playTCP; few leaves out the dearest.
+func playStreams(t *testing.T, f func(r *rig), few bool, change ...func(*rig)) {
 	t.Run("portable", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { f(newRig(t, change...)) })
 	})
@@ -102,6 +108,9 @@ func playTCP(t *testing.T, f func(r *rig), change ...func(*rig)) {
 		synctest.Test(t, func(t *testing.T) { f(newRig(t, change...)) })
 	})
 	t.Run("native WebSocket", func(t *testing.T) { f(newRealRig(t, nil, change...)) })
+	if few {
+		return
+	}
 	t.Run("native WebSocket over TLS", func(t *testing.T) { f(newRealRig(t, testCertificate(t), change...)) })
 }
 
