@@ -57,9 +57,9 @@ func (l *Loop) flushBroad() {
 		return
 	}
 	begun := l.server.clock.Now()
-	rest := begun.Sub(l.now)
+	others := begun.Sub(l.now)
 	for n := 0; !b.empty(); n++ {
-		if n >= broadPerTurn && n%broadLook == 0 && l.server.clock.Now().Sub(begun) >= rest {
+		if n >= broadPerTurn && n%broadLook == 0 && l.server.clock.Now().Sub(begun) >= others {
 			break
 		}
 		c := b.conns[b.head]
@@ -74,9 +74,9 @@ func (l *Loop) flushBroad() {
 	case b.empty():
 		b.conns, b.head = b.conns[:0], 0
 	case b.head > len(b.conns)/2: // a list that is never empty must not grow for ever
-		rest := copy(b.conns, b.conns[b.head:])
-		clear(b.conns[rest:])
-		b.conns, b.head = b.conns[:rest], 0
+		left := copy(b.conns, b.conns[b.head:])
+		clear(b.conns[left:])
+		b.conns, b.head = b.conns[:left], 0
 	}
 }
 

@@ -9,10 +9,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -22,25 +19,6 @@ import (
 
 // costLogins is how many logins of each kind are counted.
 const costLogins = 1500
-
-// spent is the processor time that a process has taken, of the kernel's ten milliseconds.
-func spent(t *testing.T, pid int) time.Duration {
-	t.Helper()
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	var ticks int
-	for _, field := range strings.Fields(rest)[11:13] {
-		n, err := strconv.Atoi(field)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond
-}
 
 // TestCostOfALogin prints what a connection over plain TCP with CONNECT and DISCONNECT costs
 // the broker by who judges it, each kind at a broker of its own, beside one that asks nobody
@@ -95,11 +73,11 @@ func TestCostOfALogin(t *testing.T) {
 		for i := range 20 {
 			login(i)
 		}
-		before := spent(t, b.Pid())
+		before := processorTime(t, b.Pid())
 		for i := range costLogins {
 			login(20 + i)
 		}
-		each := float64((spent(t, b.Pid())-before)/time.Microsecond) / costLogins
+		each := float64((processorTime(t, b.Pid())-before)/time.Microsecond) / costLogins
 		if base == 0 {
 			base = each
 		}
