@@ -103,6 +103,25 @@ func TestExpiryOverACrash(t *testing.T) {
 	pub.expect("PUBACK #1 10")
 }
 
+// A will whose delay passed while the broker was away is published when every home has its
+// sessions again, not when its own has: who waits for it may live in another.
+func TestAWillDueAtTheStartFindsOtherHomes(t *testing.T) {
+	k := newKeptDesk(t, 2)
+	c, witness := k.join(0, "c", func(c *mqtt.Connect) {
+		c.Will = &mqtt.Will{Topic: "open/will", Payload: []byte("gone"), QoS: 1, DelaySeconds: 60}
+	}), k.join(1, "witness")
+	k.hears(witness, "open/#", 1)
+	witness.cut()
+	c.cut()
+	k.rest()
+	k.now, k.slow = k.now.Add(61*time.Second), true
+	k.crash()
+	k.pass(2 * time.Second)
+	witness = k.back("witness")
+	k.rest()
+	witness.expect("gone q1 #1")
+}
+
 // DISCONNECT may change how long the session lives: a shorter time, or none.
 func TestDisconnectChangesTheExpiry(t *testing.T) {
 	for _, seconds := range []uint32{0, 10} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/redoubtmq/redoubt/internal/wheel"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/retain"
 	"github.com/redoubtmq/redoubt/session"
@@ -34,6 +35,7 @@ type keptDesk struct {
 	retained retain.Options
 	lives    map[string]int // the home of each user's session
 	conns    uint32
+	slow     bool // a second goes by between what one home and the next are given back
 }
 
 func newKeptDesk(t testing.TB, homes int, change ...func(*Settings)) *keptDesk {
@@ -104,6 +106,12 @@ func (k *keptDesk) restore() {
 	for i, h := range k.homes {
 		homes[i].Applied, homes[i].Ended, homes[i].Lags = k.view.Applied(), k.now, lags
 		h.Restore(k.now, &homes[i])
+		if k.slow {
+			h.Tick(k.now.Add(wheel.Tick))
+		}
+	}
+	for _, h := range k.homes {
+		h.Begin()
 	}
 	waits := make([][]*view.Delayed, len(k.homes))
 	err = k.view.Delayed(func(d *view.Delayed) error {

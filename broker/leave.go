@@ -137,9 +137,7 @@ func (h *Home) due(now time.Time, r *resident, d session.Due, timed bool) {
 		h.evict(now, r)
 		return
 	}
-	if at := r.s.Deadline(); !at.IsZero() {
-		h.timers.Set(r.ref.Slot, at)
-	}
+	h.wake(r)
 }
 
 // publishWill sends a will, retained if it asked for that [MQTT-3.1.2-14]

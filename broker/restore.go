@@ -56,7 +56,26 @@ func (h *Home) Restore(now time.Time, stored *Stored) {
 	h.PolicyChanged(now) // it may have, while nobody looked
 }
 
-func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) {
+// Begin lets time go on for the sessions that Restore brought: wills whose delay has passed
+// are published, and sessions that are over end. It runs on the home's loop after every home
+// has its sessions: whoever wants such a will may live in another.
+func (h *Home) Begin() {
+	for _, r := range h.slots {
+		if r != nil {
+			h.wake(r)
+		}
+	}
+}
+
+// wake waits for the next deadline of a session that has one.
+func (h *Home) wake(r *resident) {
+	if at := r.s.Deadline(); !at.IsZero() {
+		h.timers.Set(r.ref.Slot, at)
+	}
+}
+
+// restore makes a resident of a session of the log. Its time stands still until wake.
+func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) *resident {
 	set := h.b.Settings()
 	key := keyOfSession(v)
 	by := auth.Principal{
@@ -93,10 +112,8 @@ func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) {
 		left = time.UnixMilli(v.LeftAt)
 	}
 	s.RestoreLife(left, mqtt.Version(v.Version), v.ExpirySeconds, willOf(v.Will))
-	if at := s.Deadline(); !at.IsZero() {
-		h.timers.Set(r.ref.Slot, at)
-	}
 	h.restoreShares(now, r)
+	return r
 }
 
 // restoreSub makes a subscription known to publishers again.

@@ -213,12 +213,12 @@ func (h *Home) reclaim(key session.Key, sid store.SID, seq store.Seq) {
 // out before its filters were known here is what the session is behind with.
 func (h *Home) install(now time.Time, f found) {
 	v := f.session
-	h.restore(now, v, &Stored{Applied: f.upTo, Ended: now, Lags: map[store.SID]*Lag{v.SID: f.lag}})
+	r := h.restore(now, v, &Stored{Applied: f.upTo, Ended: now, Lags: map[store.SID]*Lag{v.SID: f.lag}})
+	h.wake(r)
 	begun := store.Seq(h.b.begun.Load()) // after its filters were made known
 	if begun <= f.upTo {
 		return
 	}
-	r, _ := h.lookup(keyOfSession(v))
 	d := r.log
 	if d.lag.first == 0 {
 		d.lag.first, d.lag.messages = f.upTo+1, 1

@@ -30,6 +30,7 @@ const durableConfig = `limits:
   mqueue_messages: 1000000
   mqueue_bytes: 1GiB
   mqueue_bytes_total: 8GiB
+  identity_share: 100
   connect_deadline: 60s
   connect_rate_per_prefix: {"/24": 20000}
 `

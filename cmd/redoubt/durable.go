@@ -199,6 +199,7 @@ func (n *node) restore() error {
 	if gone := withoutUser(all, n.users.Known); len(gone) > 0 {
 		n.server.Each(func(now time.Time, h *broker.Home) { h.Revoke(now, gone) })
 	}
+	n.server.Each(func(_ time.Time, h *broker.Home) { h.Begin() })
 	messages, _ := d.view.RetainedCount()
 	if len(all) > 0 || messages > 0 {
 		_, _, whole := n.retained.InMemory()
