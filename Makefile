@@ -24,9 +24,12 @@ RACE := -race $(foreach pkg,golang.org/x/crypto/argon2 crypto/internal/fips140/m
 # machine to themselves afterwards.
 ALONE := ^Test(RevocationMatrix|QueueAttackRows|RightsAttackRows|SessionAttackRows|TopicAttackRows|RescuedMessagesSurviveKills|AFullStoreRefusesAndRecovers)$$
 
+# The packages that take longest begin first, so that none is left to run by itself.
+FIRST := ./test ./cmd/redoubt ./conn ./harden ./broker
+
 # What the detector does not let count, and what plays few seeds with it and all of them
 # without (testkit.Seeds), in the packages that have any.
-UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole)$$
+UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ADelayedMessageIsPublishedOnceOverACrash|QoS2IsExactlyOnceOverACrash|ManySessionsInOneTurn|Conformance|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole)$$
 
 # What plays over QUIC, and over WebSocket with TLS, with the detector now and then, and
 # without it always (conn's play).
@@ -59,8 +62,10 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   $(TESTSUM) step gofmt bash -c 'bad=$$(gofmt -l .); echo "$$bad"; test -z "$$bad"'; \
 	   $(TESTSUM) step vet go vet ./...; \
 	   $(TESTSUM) step build go build $(RACE) -o bin/watched/redoubt ./cmd/redoubt; \
-	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt GORACE=atexit_sleep_ms=20; \
-	   $(TESTSUM) stream race go test -p 3 -json $(RACE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' ./test ./...; \
+	   $(TESTSUM) step build go build -o bin/plain/redoubt ./cmd/redoubt; \
+	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt PLAIN_REDOUBT=$(CURDIR)/bin/plain/redoubt GORACE=atexit_sleep_ms=20; \
+	   $(TESTSUM) stream race go test -p 3 -json $(RACE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
+	   $(TESTSUM) stream rules go test -json -vet=off -count=1 -timeout 5m ./internal/lint; \
 	   $(TESTSUM) stream alone go test -json $(RACE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
 	   $(TESTSUM) stream unwatched go test -json -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
 	   $(TESTSUM) stream quic go test -json -vet=off -count=1 -timeout 5m -run "^($(QUIC))$$/^(QUIC|native_WebSocket_over_TLS)$$" ./conn; \

@@ -35,7 +35,7 @@ func (k *keptDesk) retainMany(n int, name func(i int) string) {
 // store has a small part of it in memory, others are served, and messages change.
 func TestASlowSubscriberOfEverythingGetsIt(t *testing.T) {
 	const memory, value = 64 << 10, 150
-	messages := testkit.Seeds(5000, 20_000)
+	messages := testkit.Seeds(2000, 20_000)
 	k := newKeptDeskWith(t, 2, retain.Options{MessagesMax: -1, BytesMax: -1, MemoryMax: memory})
 	name := func(i int) string { return fmt.Sprintf("open/%03d/%d/state", i%200, i) }
 	k.retainMany(messages, name)

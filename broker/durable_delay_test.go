@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/delay"
+	"github.com/redoubtmq/redoubt/internal/testkit"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
@@ -107,7 +108,7 @@ func TestADelayedMessageIsPublishedOnceOverACrash(t *testing.T) {
 		retain bool
 	}{"": {"open/#", false}, "retained": {"open/#", true}, "shared": {"$share/g/open/#", false}, "shared, retained": {"$share/g/open/#", true}} {
 		t.Run(name, func(t *testing.T) {
-			for point := 1; crashesAt(t, point, c.filter, c.retain); point++ {
+			for point := 1; crashesAt(t, point, c.filter, c.retain); point += testkit.Seeds(5, 1) {
 			}
 		})
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redoubtmq/redoubt/internal/testkit"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/view"
@@ -160,7 +161,7 @@ func TestOriginsDoNotGrow(t *testing.T) {
 // All connections may end in one turn: what the home has to say of it is more than the
 // log takes at once, and still each word of it is there.
 func TestManySessionsInOneTurn(t *testing.T) {
-	const many = 5000
+	many := testkit.Seeds(2000, 5000)
 	for _, full := range []bool{false, true} {
 		k := newKeptDesk(t, 1)
 		k.log.longest = 0

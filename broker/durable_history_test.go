@@ -389,7 +389,7 @@ func (k *keptDesk) readOne(rnd *rand.Rand) {
 // Whatever happens, and in whichever order: what was acknowledged arrives, in order, once
 // where that was promised, and never before it is on disk.
 func TestRandomHistories(t *testing.T) {
-	for seed := range uint64(testkit.Seeds(30, 120)) {
+	for seed := range uint64(testkit.Seeds(12, 120)) {
 		playHistory(t, seed, 400)
 	}
 }

@@ -94,7 +94,7 @@ func twinSurplus(list []view.Posting, waits *lag, most queueLimits) (n int, drop
 // What is over the limits is the same as if all of it was looked at at once.
 func TestSurplusIsThatOfTheWhole(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	for range testkit.Seeds(40, 300) {
+	for range testkit.Seeds(20, 300) {
 		ix := &shelf{n: []int{0, 1, 2, 10, 1000, lookMax - 1, lookMax, lookMax + 1, 2 * lookMax, 150_000}[random.IntN(10)]}
 		some := func() int { return random.IntN(ix.n + ix.n/4 + 2) }
 		q := view.Query{After: store.Seq(some())} //nolint:gosec // small

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/redoubtmq/redoubt/internal/testkit"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/store"
 )
@@ -74,7 +75,7 @@ func TestQoS2OverReconnects(t *testing.T) {
 // another, and both keep their state: each message arrives exactly once, in order.
 func TestQoS2IsExactlyOnceOverACrash(t *testing.T) {
 	const messages = 3
-	for point := 1; ; point++ {
+	for point := 1; ; point += testkit.Seeds(5, 1) {
 		k := newKeptDesk(t, 2)
 		sub, pub := k.patron(0, "sub"), k.patron(1, "pub")
 		sub.arrive()

@@ -414,7 +414,7 @@ func (c *crew) fleeting(payload string) bool {
 // Whatever becomes of the members and of the process: what was acknowledged comes to
 // somebody, and at QoS 2 to nobody twice and to no two.
 func TestRandomGroupHistories(t *testing.T) {
-	for seed := range uint64(testkit.Seeds(30, 120)) {
+	for seed := range uint64(testkit.Seeds(12, 120)) {
 		c := newCrew(t, seed)
 		for range 600 {
 			c.step()

@@ -514,7 +514,7 @@ func FuzzModel(f *testing.F) {
 // seed that fails is played again with -run 'TestModel/seed=N$'.
 func TestModel(t *testing.T) {
 	const steps = 150
-	for seed := range uint64(testkit.Seeds(40, 320)) {
+	for seed := range uint64(testkit.Seeds(16, 320)) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 4))
 			script := make([]step, steps)

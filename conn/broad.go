@@ -4,10 +4,10 @@ package conn
 // many others have as well. A message for ten thousand is some forty milliseconds of
 // encryption and system calls; those who have something else to say must not wait for all
 // of it (D-07).
-const broadPerTurn = 64
+const broadPerTurn = 16
 
 // broadLook is after how many of these the clock is looked at.
-const broadLook = 16
+const broadLook = 8
 
 // broad are connections that have such a message, in the order in which they have their
 // turns. A connection that has something for it alone meanwhile is written to at once, and

@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/redoubtmq/redoubt/internal/testkit"
 	"github.com/redoubtmq/redoubt/internal/testkit/talk"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
@@ -44,7 +45,7 @@ func TestConformance(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) { converse(newRig(t, change...), c, v) })
 	}
 	files := talk.Scripts(t)
-	for _, way := range []struct {
+	for at, way := range []struct {
 		name   string
 		newest bool // version only
 		play   func(*testing.T, *talk.Case, talk.Version, []func(*rig))
@@ -60,7 +61,10 @@ func TestConformance(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			for _, f := range files {
 				t.Run(strings.TrimSuffix(f.Name, ".txt"), func(t *testing.T) {
-					for _, c := range f.Cases {
+					for n, c := range f.Cases {
+						if testkit.Watched() && at > 1 && n%4 != at%4 { // all of them are played without the detector
+							continue
+						}
 						for i, v := range c.Versions {
 							if way.newest && i < len(c.Versions)-1 {
 								continue

@@ -27,7 +27,7 @@ func TestSeeds(t *testing.T) {
 	const lanes = 4
 	var sum total
 	if *seeds == 0 {
-		*seeds = uint64(testkit.Seeds(60, 500)) //nolint:gosec // small
+		*seeds = uint64(testkit.Seeds(24, 500)) //nolint:gosec // small
 	}
 	t.Cleanup(func() {
 		t.Logf("%+v", sum.load)

@@ -32,7 +32,7 @@ func TestCertificatesForServersAndInBundles(t *testing.T) {
 	file := func(name string) string { return filepath.Join(out, name) }
 	run := func(words ...string) testkit.Run {
 		t.Helper()
-		return testkit.Exec(t, patience, "", append([]string{testkit.Binary(t)}, append(words, "--data-dir", data)...)...)
+		return testkit.Exec(t, patience, "", append([]string{testkit.Command(t)}, append(words, "--data-dir", data)...)...)
 	}
 	must := func(r testkit.Run) string {
 		t.Helper()

@@ -6,9 +6,12 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -16,10 +19,11 @@ import (
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
-// How much of D-07 fits on a machine that also runs the clients.
+// How much of D-07 fits on a machine that also runs the clients: 30,000 deliveries a second
+// take half of two cores, and 60,000 nearly all of both.
 const (
 	amplifySubscribers = 300
-	amplifyEvery       = 5 * time.Millisecond // between two messages, each for all of those
+	amplifyEvery       = 10 * time.Millisecond // between two messages, each for all of those
 	amplifyRetained    = 50_000
 	amplifyMembers     = 10
 )
@@ -216,21 +220,26 @@ func (w *wire) closedBy(b []byte) bool {
 // another makes the broker do much for little.
 func TestChaosAmplification(t *testing.T) {
 	var table strings.Builder
-	fmt.Fprintf(&table, "\n%-28s %9s %9s %9s %7s  %s\n", "one user", "p50", "p99", "worst", "p99 x", "what it did")
+	fmt.Fprintf(&table, "\n%-28s %9s %9s %9s %7s %6s %6s  %s\n", "one user", "p50", "p99", "worst", "p99 x", "broker", "all", "what it did")
 	b := start(t, testkit.Options{})
 	p := standBy(t, b)
+	standBack(t)
 	p.roundTrips(chaosWindow / 4) // warm
+	cores := coresOf(t, b)
 	before := p.roundTrips(chaosWindow)
 	was := quantile(before, 0.99)
 	line := func(name string, d []time.Duration, what string) {
 		round := func(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
-		p99 := quantile(d, 0.99)
-		fmt.Fprintf(&table, "%-28s %9v %9v %9v %7.2f  %s\n", name, round(quantile(d, 0.5)), round(p99), round(d[len(d)-1]), float64(p99)/float64(was), what)
+		p99, used := quantile(d, 0.99), cores()
+		fmt.Fprintf(&table, "%-28s %9v %9v %9v %7.2f %6.2f %6.2f  %s\n", name, round(quantile(d, 0.5)), round(p99), round(d[len(d)-1]), float64(p99)/float64(was), used[0], used[1], what)
 	}
 	line("(before)", before, fmt.Sprintf("%d round trips", len(before)))
 	for _, a := range amplifiers {
 		stop := sync.OnceValues(a.do(t, b))
+		cores = coresOf(t, b)
 		during := p.roundTrips(chaosWindow)
+		used := cores()
+		cores = func() [2]float64 { return used }
 		what, happened := stop()
 		line(a.name, during, what)
 		if !happened {
@@ -242,4 +251,48 @@ func TestChaosAmplification(t *testing.T) {
 	}
 	b.Stop()
 	t.Log(table.String())
+}
+
+// coresOf answers how many cores the broker takes from now until it is asked, and how many
+// all processes of the machine.
+func coresOf(t *testing.T, b *testkit.Broker) func() [2]float64 {
+	t.Helper()
+	busy := func() (ticks int) {
+		text, err := os.ReadFile("/proc/stat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, _, _ := strings.Cut(string(text), "\n")
+		for i, field := range strings.Fields(first)[1:9] {
+			if n, err := strconv.Atoi(field); err == nil && i != 3 && i != 4 { // idle, and waiting for a disk
+				ticks += n
+			}
+		}
+		return ticks
+	}
+	all, own, begun := busy(), processorTime(t, b.Pid()), time.Now()
+	return func() [2]float64 {
+		took := time.Since(begun).Seconds()
+		return [2]float64{(processorTime(t, b.Pid()) - own).Seconds() / took, float64(busy()-all) / 100 / took}
+	}
+}
+
+// standBack gives way to all others on these cores, from now on: the clients that this
+// process plays stand for machines elsewhere, and in front of them the broker and the
+// bystanders would wait for a slice of the kernel's, which is milliseconds.
+func standBack(t *testing.T) {
+	t.Helper()
+	threads, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range threads { // those that come inherit it
+		id, err := strconv.Atoi(e.Name())
+		if err == nil {
+			err = syscall.Setpriority(syscall.PRIO_PROCESS, id, 19)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }

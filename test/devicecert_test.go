@@ -24,7 +24,7 @@ func TestADeviceFromItsCertificateToItsRevocation(t *testing.T) {
 	data, out := filepath.Join(testkit.TempDir(t), "data"), testkit.TempDir(t)
 	run := func(words ...string) testkit.Run {
 		t.Helper()
-		return testkit.Exec(t, patience, "", append([]string{testkit.Binary(t)}, append(words, "--data-dir", data)...)...)
+		return testkit.Exec(t, patience, "", append([]string{testkit.Command(t)}, append(words, "--data-dir", data)...)...)
 	}
 	must := func(r testkit.Run) string {
 		t.Helper()

@@ -36,7 +36,7 @@ func newEnrolRig(t *testing.T, enroll string) *enrolRig {
 	data := filepath.Join(testkit.TempDir(t), "data")
 	r := &enrolRig{t: t, out: testkit.TempDir(t), port: testkit.FreePort(t), http: testkit.FreePort(t)}
 	for _, words := range [][]string{{"init"}, {"cert", "ca", "init"}} {
-		r.must(testkit.Exec(t, patience, "", append([]string{testkit.Binary(t)}, append(words, "--data-dir", data)...)...))
+		r.must(testkit.Exec(t, patience, "", append([]string{testkit.Command(t)}, append(words, "--data-dir", data)...)...))
 	}
 	listeners, authn := deviceListener(data, r.port)
 	r.Broker = testkit.Start(t, testkit.Options{DataDir: data, Config: authn + fmt.Sprintf("enroll:\n  bind: [\"127.0.0.1:%d\"]\n", r.http) + enroll, Listeners: listeners})
@@ -180,7 +180,7 @@ func TestADeviceEnrolsWithRedoubt(t *testing.T) {
 	url := fmt.Sprintf("https://localhost:%d", r.http)
 	device := func(words ...string) testkit.Run { // on the device: no configuration, no data directory
 		t.Helper()
-		return testkit.Exec(t, patience, "", append([]string{testkit.Binary(t), "cert"}, append(words, "--server", url, "--cafile", r.CA())...)...)
+		return testkit.Exec(t, patience, "", append([]string{testkit.Command(t), "cert"}, append(words, "--server", url, "--cafile", r.CA())...)...)
 	}
 	enroll := func(name, token string) testkit.Run {
 		t.Helper()
@@ -291,7 +291,7 @@ func TestAFleetEnrols(t *testing.T) {
 			t.Errorf("%s: status %s\n%s", name, status, r.Log())
 		}
 	}
-	if run := testkit.Exec(t, patience, "", testkit.Binary(t), "cert", "enroll", "--server", fmt.Sprintf("https://localhost:%d", r.http), "--cafile", r.CA(), "--name", "line7-0002",
+	if run := testkit.Exec(t, patience, "", testkit.Command(t), "cert", "enroll", "--server", fmt.Sprintf("https://localhost:%d", r.http), "--cafile", r.CA(), "--name", "line7-0002",
 		"--claim-cert", filepath.Join(claims, "claim.pem"), "--claim-key", filepath.Join(claims, "claim.key"), "--out", r.out); run.Code != 0 {
 		t.Errorf("another one: %s\n%s", run.Text(), r.Log())
 	}

@@ -157,7 +157,7 @@ func TestSettingsAtTheSameTime(t *testing.T) {
 	sets := [][2]string{{"limits.packet_bytes", "8MiB"}, {"limits.mqueue_bytes", "4MiB"}, {"limits.inflight", "7"}, {"limits.awaiting_rel", "9"}}
 	var running []*testkit.Process
 	for _, s := range sets {
-		running = append(running, testkit.Go(t, "", testkit.Binary(t), "config", "set", s[0], s[1], "--config", b.Config, "--data-dir", b.DataDir))
+		running = append(running, testkit.Go(t, "", testkit.Command(t), "config", "set", s[0], s[1], "--config", b.Config, "--data-dir", b.DataDir))
 	}
 	var runs []testkit.Run
 	for _, p := range running {

@@ -28,7 +28,7 @@ func TestWhy(t *testing.T) {
 	usual := []string{testkit.Need(t, "mosquitto_pub"), "-V", "mqttv5", "-h", "localhost", "-p", port(b), "--cafile", b.CA(), "-u", user, "-m", "x", "-q", "1"}
 	why := func(args ...string) testkit.Run {
 		t.Helper()
-		return testkit.Exec(t, patience, "", append([]string{testkit.Binary(t), "--data-dir", b.DataDir}, args...)...)
+		return testkit.Exec(t, patience, "", append([]string{testkit.Command(t), "--data-dir", b.DataDir}, args...)...)
 	}
 	wants := func(r testkit.Run, code int, parts ...string) {
 		t.Helper()
@@ -82,7 +82,7 @@ func TestWhy(t *testing.T) {
 	wants(why("acl", "lint"), 0, "2 rules, 0 errors")
 	try := func(stdin string, args ...string) testkit.Run {
 		t.Helper()
-		return testkit.Exec(t, patience, stdin, append([]string{testkit.Binary(t), "--data-dir", b.DataDir, "authn", "test", "--listener", "mqtts"}, args...)...)
+		return testkit.Exec(t, patience, stdin, append([]string{testkit.Command(t), "--data-dir", b.DataDir, "authn", "test", "--listener", "mqtts"}, args...)...)
 	}
 	for range 2 {
 		wants(try("marker-wrong\n", "--username", user, "--password-file", "-", "--client-id", "pump-2", "--peer", "127.0.0.1"), 1, "deny: 0x86", "wrong password", "builtin  denied")

@@ -17,7 +17,7 @@ func withDevices(t *testing.T, crl bool) *testkit.Broker {
 	t.Helper()
 	data := filepath.Join(testkit.TempDir(t), "data")
 	for _, words := range [][]string{{"init"}, {"cert", "ca", "init"}} {
-		if r := testkit.Exec(t, 30*time.Second, "", append(append([]string{testkit.Binary(t)}, words...), "--data-dir", data)...); r.Code != 0 {
+		if r := testkit.Exec(t, 30*time.Second, "", append(append([]string{testkit.Command(t)}, words...), "--data-dir", data)...); r.Code != 0 {
 			t.Fatal(r.Text())
 		}
 	}

@@ -59,7 +59,7 @@ func everyKind(t *testing.T) *testkit.Broker {
 	t.Helper()
 	data := filepath.Join(testkit.TempDir(t), "data")
 	for _, words := range [][]string{{"init"}, {"cert", "ca", "init"}} {
-		if r := testkit.Exec(t, 30*time.Second, "", append(append([]string{testkit.Binary(t)}, words...), "--data-dir", data)...); r.Code != 0 {
+		if r := testkit.Exec(t, 30*time.Second, "", append(append([]string{testkit.Command(t)}, words...), "--data-dir", data)...); r.Code != 0 {
 			t.Fatal(r.Text())
 		}
 	}

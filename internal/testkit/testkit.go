@@ -13,17 +13,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 )
 
-// built is the program of this test run. Main removes it.
+// built are the programs of this test run. Main removes them.
 var built struct {
-	once sync.Once
-	dir  string
-	path string
-	err  error
+	once, plainOnce  sync.Once
+	dir, path, plain string
+	err, plainErr    error
 }
 
 // Main runs the tests of a package and removes what the kit built. Use it as the
@@ -50,6 +50,9 @@ var raceFlags = []string{
 // test` builds it once for all the passes and packages that start it.
 const watchedBinary = "WATCHED_REDOUBT"
 
+// plainBinary names the same without the detector.
+const plainBinary = "PLAIN_REDOUBT"
+
 // Binary is the path of the program, built on the first call. The test fails if
 // it does not build.
 func Binary(t testing.TB) string {
@@ -67,20 +70,51 @@ func Binary(t testing.TB) string {
 			return
 		}
 		built.path = filepath.Join(built.dir, "redoubt")
-		args := []string{"build", "-o", built.path}
+		var flags []string
 		if raceEnabled {
-			args = append(args, raceFlags...)
+			flags = raceFlags
 		}
-		cmd := exec.Command("go", append(args, "./cmd/redoubt")...)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("build redoubt: %w\n%s", err, out)
-		}
+		built.err = build(root, built.path, flags...)
 	})
 	if built.err != nil {
 		t.Fatal(built.err)
 	}
 	return built.path
+}
+
+// Command is the path of the program for commands that do one thing and end, without the
+// race detector: a suite starts it more than a thousand times, and most of what it does
+// then is to begin. What serves, probes or moves messages is Binary.
+func Command(t testing.TB) string {
+	t.Helper()
+	watched := Binary(t)
+	if !raceEnabled {
+		return watched
+	}
+	built.plainOnce.Do(func() {
+		var root string
+		if root, built.plainErr = Root(); built.plainErr != nil {
+			return
+		}
+		if built.plain = os.Getenv(plainBinary); built.plain != "" {
+			return
+		}
+		built.plain = filepath.Join(built.dir, "plain", "redoubt")
+		built.plainErr = build(root, built.plain)
+	})
+	if built.plainErr != nil {
+		t.Fatal(built.plainErr)
+	}
+	return built.plain
+}
+
+func build(root, path string, flags ...string) error {
+	cmd := exec.Command("go", slices.Concat([]string{"build", "-o", path}, flags, []string{"./cmd/redoubt"})...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build redoubt: %w\n%s", err, out)
+	}
+	return nil
 }
 
 // Root is the folder of the repository: the nearest one with a go.mod, upwards
