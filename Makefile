@@ -29,7 +29,7 @@ FIRST := ./test ./cmd/redoubt ./conn ./harden ./broker
 
 # What the detector does not let count, and what plays few seeds with it and all of them
 # without (testkit.Seeds), in the packages that have any.
-UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ADelayedMessageIsPublishedOnceOverACrash|QoS2IsExactlyOnceOverACrash|ManySessionsInOneTurn|Conformance|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole)$$
+UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|ConnectMatrix|AuthMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ADelayedMessageIsPublishedOnceOverACrash|QoS2IsExactlyOnceOverACrash|ManySessionsInOneTurn|Conformance|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole)$$
 
 # What plays over QUIC, and over WebSocket with TLS, with the detector now and then, and
 # without it always (conn's play).

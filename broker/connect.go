@@ -130,7 +130,9 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 		e = &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the credential has ended while it was looked at"}
 	}
 	if e == nil {
-		e = h.refuseBanned(now, &by)
+		if e = h.refuseBanned(now, &by); e != nil {
+			e.Reason = mqtt.AdministrativeAction // DISCONNECT has no code for a ban
+		}
 	}
 	if e != nil {
 		return e

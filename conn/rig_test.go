@@ -18,6 +18,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
+	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/delay"
@@ -64,6 +65,8 @@ type rig struct {
 type stores struct {
 	durable *broker.Durable
 	delayed *delay.Account
+	bans    *bans.Bans
+	known   func(*auth.Principal) bool // broker.Options.StillKnown
 }
 
 // policyText lets everybody use open/#, keeps secret/# closed below it, and gives
@@ -144,7 +147,7 @@ func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listene
 	r.broker = broker.New(broker.Options{
 		Homes: 2, Settings: &r.set, Index: router.New(), Retained: retain.New(retain.Options{MessagesMax: 1000, BytesMax: 1 << 20}),
 		Authorizer: r.authz, Chains: map[string]*auth.Chain{"default": auth.NewChain(passwords{}, challenge{})}, Log: audit.New(log, r.metrics.NewShard()),
-		Durable: r.durable, Delayed: r.delayed,
+		Durable: r.durable, Delayed: r.delayed, Bans: r.bans, StillKnown: r.known,
 	})
 	r.broker.Report(r.metrics)
 	if r.server, err = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clk, Engine: engine}); err != nil {
