@@ -133,6 +133,8 @@ var samples = []sample{
 	{"home", "machine-words", map[string]string{"broker/a.go": "// Package broker x, see /ho" + "me/me/x.\npackage broker\n"}, "path of one machine"},
 	{"shared", "machine-words", map[string]string{"README.md": "one\nsee .." + "/shared/design.md\n"}, "path of one machine"},
 	{"no such test", "docs-point-at-things", map[string]string{"docs/a.md": "proved by `TestNothing`\n"}, "no test is called TestNothing"},
+	{"no such mutant", "docs-point-at-things", map[string]string{"docs/a.md": "| Id | Noticed without the defence |\n| --- | --- |\n| A1 | gone, none |\n"}, "no mutant gone"},
+	{"mutants", "docs-point-at-things", map[string]string{"docs/a.md": "| Id | Mutant |\n| --- | --- |\n| A1 | is-there |\n| A2 | none: a choice |\n\n| A | B |\n| - | - |\n| x | y |\n", "security/mutants/is-there.patch": ""}, ""},
 	{"no such file", "docs-point-at-things", map[string]string{"docs/a.md": "see `broker/gone.go`\n"}, "no file broker/gone.go"},
 	{"link to nowhere", "docs-point-at-things", map[string]string{"docs/a/b.md": "[x](../c.md)\n"}, "leads nowhere"},
 	{"links", "docs-point-at-things", map[string]string{"docs/a/b.md": "[x](../c.md#part) [y](https://example.org/z) [z](#here) [u](../../LICENSE) [d](../)\n", "docs/c.md": "", "LICENSE": ""}, ""},
