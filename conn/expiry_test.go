@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,13 +12,13 @@ import (
 )
 
 // leased proves who has the right password, for a time that the test sets.
-type leased struct{ until *time.Time }
+type leased struct{ until *atomic.Int64 } // Unix nanoseconds
 
 func (leased) Name() string { return "leased" }
 func (l leased) Authenticate(req *auth.Request, done func(auth.Result)) {
 	passwords{}.Authenticate(req, func(r auth.Result) {
 		if r.Outcome == auth.Allow && req.Username != "zoe" {
-			r.Principal.Claims = &auth.Claims{Until: *l.until}
+			r.Principal.Claims = &auth.Claims{Until: time.Unix(0, l.until.Load())}
 		}
 		done(r)
 	})
@@ -27,8 +28,9 @@ func (l leased) Authenticate(req *auth.Request, done func(auth.Result)) {
 // will is sent, its session waits, and it has it again when it comes with another.
 func TestAnExpiredCredentialClosesTheConnection(t *testing.T) {
 	play := func(t *testing.T, r *rig) {
-		until := r.now().Add(20 * time.Second)
-		r.broker.SetChains(map[string]*auth.Chain{"default": auth.NewChain(leased{&until})})
+		until := new(atomic.Int64)
+		until.Store(r.now().Add(20 * time.Second).UnixNano())
+		r.broker.SetChains(map[string]*auth.Chain{"default": auth.NewChain(leased{until})})
 		check := r.bystander()
 		watch := r.connect(mqtt.V5, "zoe/watch", patient)
 		watch.subscribe("open/will", 0)
@@ -59,7 +61,7 @@ func TestAnExpiredCredentialClosesTheConnection(t *testing.T) {
 		if _, ack := r.tryConnect(mqtt.V5, "alice/5.0", patient); ack.Reason != mqtt.NotAuthorized {
 			t.Errorf("it comes back with what is over: %v", ack.Reason)
 		}
-		until = r.now().Add(time.Hour)
+		until.Store(r.now().Add(time.Hour).UnixNano())
 		other := r.connect(mqtt.V5, "alice/other")
 		other.publish("own/alice/x", "meanwhile", 1, 1)
 		other.acked(mqtt.PUBACK, 1)
