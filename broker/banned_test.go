@@ -77,7 +77,7 @@ func TestABanEndsTheLiveSession(t *testing.T) {
 			if got := watch.payloads(); got != nil {
 				t.Errorf("its will was sent: %q", got)
 			}
-			if e := d.knocks("bob", from("192.0.2.1"), last); e == nil || e.Reason != mqtt.AdministrativeAction { // DISCONNECT has no code for a ban
+			if e := d.knocks("bob", from("192.0.2.1"), last); e == nil || e.Reason != mqtt.Banned {
 				t.Errorf("connects again: %v", e)
 			}
 			if watch.h().at(watch.ref) == nil || d.wires[0].closed[watch.conn] != 0 || d.knocks("watch", named("w"), from("198.51.100.1")) != nil {
