@@ -76,15 +76,11 @@ type RefusalInfo struct {
 	Reason    int       `json:"reason_code" doc:"Of MQTT 5.0."`
 	By        string    `json:"authenticator,omitempty" doc:"The authenticator, or source of rules, that refused a CONNECT; absent where it was none, as at the end of a chain."`
 	Rule      string    `json:"rule,omitempty" doc:"The rule on one line."`
-	Where     string    `json:"where,omitempty" doc:"Of the rule: file and line, or the source in authz.order, or default for the last rule of every policy."`
-	RuleID    string    `json:"rule_id,omitempty" doc:"Name of the rule, or its number."`
+	Place     string    `json:"rule_place,omitempty" doc:"Where the rule is: file and line, or the source in authz.order, or default for the last rule of every policy; and its name or number."`
 	File      string    `json:"file,omitempty"`
 	Line      int       `json:"line,omitempty"`
 	Why       string    `json:"why" doc:"In words, for the operator."`
 }
-
-// Place is where the rule is, and its ID if that says more.
-func (r *RefusalInfo) Place() string { return placeOf(r.Where, r.RuleID) }
 
 // RefusalList is what was refused lately.
 type RefusalList struct {
@@ -201,7 +197,7 @@ func refusalInfos(list []audit.Refusal) []RefusalInfo {
 		out = append(out, RefusalInfo{
 			Ref: r.Ref.String(), Event: r.Event, First: r.First.UTC(), Last: r.Last.UTC(), Times: r.Times, Username: r.Username, Identity: r.Identity,
 			ClientID: r.ClientID, IPAddress: addrText(r.Address), Listener: r.Listener, Topic: r.Topic, QoS: int(r.QoS), Retain: r.Retain,
-			Reason: int(r.Reason), By: r.By, Rule: r.Rule, Where: r.Where, RuleID: r.RuleID, File: r.File, Line: r.Line, Why: r.Why,
+			Reason: int(r.Reason), By: r.By, Rule: r.Rule, Place: placeOf(r.Where, r.RuleID), File: r.File, Line: r.Line, Why: r.Why,
 		})
 	}
 	return out

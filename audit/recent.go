@@ -69,11 +69,16 @@ type Refusal struct {
 	QoS                mqtt.QoS
 	Retain             bool
 	Rule, File         string // of the rules; Rule is its text
-	Where, RuleID      string // as auth.Rule has them
-	Line               int
-	Reason             mqtt.ReasonCode
-	By                 string // the authenticator that refused; empty: none did
-	Why                string // for the operator, in words
+	Judge
+	Line   int
+	Reason mqtt.ReasonCode
+	Why    string // for the operator, in words
+}
+
+// Judge is who refused something: an authenticator, or a rule.
+type Judge struct {
+	By            string // the authenticator; empty: none did
+	Where, RuleID string // of the rule, as auth.Rule has them
 }
 
 // same tells whether r is another time of the same thing. Of deliveries the topic does not
@@ -265,7 +270,7 @@ func (l *Log) Recent() *Recent { return &l.recent }
 func denial(by *auth.Principal, a *auth.Access, event string, rule *auth.Rule) Refusal {
 	return Refusal{
 		Event: event, Identity: by.Identity, Username: by.Username, ClientID: by.ClientID, Listener: by.Listener, Address: by.Addr,
-		Topic: string(a.Topic), QoS: a.QoS, Retain: a.Retain, Rule: rule.Text, Where: rule.Where(), RuleID: rule.ID, File: rule.File, Line: rule.Line, Reason: mqtt.NotAuthorized,
+		Topic: string(a.Topic), QoS: a.QoS, Retain: a.Retain, Rule: rule.Text, Judge: Judge{Where: rule.Where(), RuleID: rule.ID}, File: rule.File, Line: rule.Line, Reason: mqtt.NotAuthorized,
 		Why: "a rule denies it",
 	}
 }

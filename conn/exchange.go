@@ -147,6 +147,6 @@ func (l *Loop) refusedAgain(c *Conn, reason mqtt.ReasonCode, judge, why string) 
 	by := l.home.Who(c.session)
 	l.server.broker.Log().RefusedLogin(l.now, audit.Refusal{
 		Event: "re-authentication refused, closed", Identity: by.Identity, Username: by.Username, ClientID: c.auth.connect.ClientID,
-		Listener: c.listener.Name, Address: c.from.Addr(), Reason: reason, By: judge, Why: why,
+		Listener: c.listener.Name, Address: c.from.Addr(), Reason: reason, Judge: audit.Judge{By: judge}, Why: why,
 	}, whence(c.from), slog.String("method", c.auth.method))
 }

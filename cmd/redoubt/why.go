@@ -213,7 +213,7 @@ func refusedText(list []admin.RefusalInfo) string {
 			fmt.Fprintf(&b, "  by        authenticator %s\n", plain(r.By))
 		}
 		if r.Rule != "" {
-			fmt.Fprintf(&b, "  rule      %s\n", plain(r.Place()+": "+r.Rule))
+			fmt.Fprintf(&b, "  rule      %s\n", plain(r.Place+": "+r.Rule))
 		}
 		fmt.Fprintf(&b, "  client    %s\n", plain(fmt.Sprintf("%s of %s, address %s, listener %s", orNone(r.ClientID), orNone(r.Username), orNone(r.IPAddress), r.Listener)))
 	}
