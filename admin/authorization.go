@@ -40,9 +40,19 @@ type RuleInfo struct {
 	ID    string `json:"id" doc:"Name of the rule, or its number."`
 	Allow bool   `json:"allow" doc:"Whether it allows or denies."`
 	Text  string `json:"text" doc:"The rule on one line."`
-	File  string `json:"file" doc:"File it was read from; empty for the built-in last rule."`
+	File  string `json:"file" doc:"File it was read from; empty where it is from none."`
 	Line  int    `json:"line" doc:"Line in that file."`
-	Where string `json:"where" doc:"File and line as one text."`
+	Where string `json:"where" doc:"File and line as one text; else the source in authz.order, or default for the last rule of every policy."`
+}
+
+// Place is where a rule is, and its ID if that says more.
+func (r *RuleInfo) Place() string { return placeOf(r.Where, r.ID) }
+
+func placeOf(where, id string) string {
+	if where == id || id == "" {
+		return where
+	}
+	return where + " (" + id + ")"
 }
 
 // RuleList is every rule, in the order they are judged.

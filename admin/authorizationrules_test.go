@@ -114,7 +114,7 @@ func TestBuiltinRulesOverTheAPI(t *testing.T) {
 	if err := r.client.ClearRules(ctx, "zoe", ""); !errors.As(err, &p) || p.Status != http.StatusNotFound {
 		t.Error(err)
 	}
-	if got := may("zoe", "a/b.c", "hall/x"); !strings.HasPrefix(got, "deny by built in") {
+	if got := may("zoe", "a/b.c", "hall/x"); !strings.HasPrefix(got, "deny by default") {
 		t.Error(got)
 	}
 	if log := r.log.String(); !strings.Contains(log, "built-in rules changed by an operator") || !strings.Contains(log, `"rules_before":1`) {

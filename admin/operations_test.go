@@ -131,7 +131,7 @@ func TestRules(t *testing.T) {
 	if s := strings.Join(ids, ", "); s != "own, keep out, rule 3, default" {
 		t.Errorf("rules %s", s)
 	}
-	if first, last := got.Data[0], got.Data[3]; !first.Allow || first.Where != "/etc/redoubt/rules.yaml:4" || last.Allow || last.File != "" || last.Where != "built in" {
+	if first, last := got.Data[0], got.Data[3]; !first.Allow || first.Where != "/etc/redoubt/rules.yaml:4" || last.Allow || last.File != "" || last.Where != "default" {
 		t.Errorf("first %+v, last %+v", first, last)
 	}
 }

@@ -34,6 +34,7 @@ type Probes struct {
 	denier  Denier
 	clock   clock.Clock
 	log     *slog.Logger
+	folder  Folder        // nil: nobody is told
 	changed chan struct{} // wakes attend; holds one
 
 	mu     sync.Mutex // guards what follows
@@ -45,6 +46,26 @@ type Probes struct {
 // Server.Serve ends them in time.
 func NewProbes(store *builtin.Store, authz *auth.Authorizer, denier Denier, clk clock.Clock, log *slog.Logger) *Probes {
 	return &Probes{store: store, authz: authz, denier: denier, clock: clk, log: log, changed: make(chan struct{}, 1)}
+}
+
+// Folder is told of the users of probes, so that what the log would have of each of them is
+// one line for all; *audit.Log is one. It has no part in what they may do.
+type Folder interface {
+	ProbeMade(now time.Time, user string)
+	ProbeEnded(now time.Time, user string)
+}
+
+// FoldInto has f told, and answers p.
+func (p *Probes) FoldInto(f Folder) *Probes {
+	p.folder = f
+	return p
+}
+
+// ended says that one is no more.
+func (p *Probes) ended(name string) {
+	if p.folder != nil {
+		p.folder.ProbeEnded(p.clock.Now(), name)
+	}
 }
 
 // ProbeUser is a user made for a probe.
@@ -80,11 +101,15 @@ func (p *Probes) add(topic string) (ProbeUser, error) {
 	if err != nil {
 		return ProbeUser{}, err
 	}
+	if p.folder != nil {
+		p.folder.ProbeMade(p.clock.Now(), u.UserID)
+	}
 	u.Password, u.ExpiresAt = &ShownOnce{v}, until
 	if topic != "" {
 		u.Topic = topic
 		if err := p.authz.Grant(u.UserID, u.Topic+"/#"); err != nil {
 			_ = p.store.EndTemporary(u.UserID) // it was made a moment ago
+			p.ended(u.UserID)
 			return ProbeUser{}, err
 		}
 		p.mu.Lock()
@@ -113,6 +138,7 @@ func (p *Probes) End(name string) error {
 		return err
 	}
 	p.revoke(name)
+	p.ended(name)
 	p.log.Info("probe user ended", "user", name)
 	return nil
 }
@@ -141,6 +167,7 @@ func (p *Probes) attend(ctx context.Context) {
 		names, next := p.store.ExpireTemporary()
 		for _, name := range names {
 			p.revoke(name)
+			p.ended(name)
 			p.log.Info("probe user expired", "user", name)
 		}
 		if end := p.expireDenials(ctx); !end.IsZero() && (next.IsZero() || end.Before(next)) {

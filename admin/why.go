@@ -74,7 +74,9 @@ type RefusalInfo struct {
 	QoS       int       `json:"qos"`
 	Retain    bool      `json:"retain"`
 	Reason    int       `json:"reason_code" doc:"Of MQTT 5.0."`
+	By        string    `json:"authenticator,omitempty" doc:"The authenticator, or source of rules, that refused a CONNECT; absent where it was none, as at the end of a chain."`
 	Rule      string    `json:"rule,omitempty" doc:"The rule on one line."`
+	Place     string    `json:"rule_place,omitempty" doc:"Where the rule is: file and line, or the source in authz.order, or default for the last rule of every policy; and its name or number."`
 	File      string    `json:"file,omitempty"`
 	Line      int       `json:"line,omitempty"`
 	Why       string    `json:"why" doc:"In words, for the operator."`
@@ -82,7 +84,7 @@ type RefusalInfo struct {
 
 // RefusalList is what was refused lately.
 type RefusalList struct {
-	Data []RefusalInfo `json:"data" doc:"The last first. Kept in memory: eight for each of the last 1,024 clients, and as many for strangers by their network."`
+	Data []RefusalInfo `json:"data" doc:"The last first. Kept in memory: eight of each of the last 1,024 clients who have proved who they are, also where that was refused at CONNECT, and eight of each of the last 1,024 networks (/24, /56) of strangers."`
 }
 
 // RefusalQuery selects refusals; an empty field means any.
@@ -195,7 +197,7 @@ func refusalInfos(list []audit.Refusal) []RefusalInfo {
 		out = append(out, RefusalInfo{
 			Ref: r.Ref.String(), Event: r.Event, First: r.First.UTC(), Last: r.Last.UTC(), Times: r.Times, Username: r.Username, Identity: r.Identity,
 			ClientID: r.ClientID, IPAddress: addrText(r.Address), Listener: r.Listener, Topic: r.Topic, QoS: int(r.QoS), Retain: r.Retain,
-			Reason: int(r.Reason), Rule: r.Rule, File: r.File, Line: r.Line, Why: r.Why,
+			Reason: int(r.Reason), By: r.By, Rule: r.Rule, Place: placeOf(r.Where, r.RuleID), File: r.File, Line: r.Line, Why: r.Why,
 		})
 	}
 	return out

@@ -48,6 +48,7 @@ type Log struct {
 
 	strangers, clients, admitted class
 	recent                       Recent
+	probes                       folding
 	shown                        atomic.Bool // admitted
 }
 
@@ -77,6 +78,14 @@ type repeat struct {
 	more  int // not written since the line
 	level slog.Level
 	limit string // of the line, if it is of the door: there what and listener say which
+	last  latest // of those not written
+}
+
+// latest is what a line that stands for many says of the last of them; ref is 0 where
+// nothing is kept of any.
+type latest struct {
+	ref          Ref
+	user, client string
 }
 
 // New writes to out and counts what it left out in count.
@@ -101,9 +110,10 @@ func (l *Log) Undelivered(now time.Time, by *auth.Principal, topic []byte, rule 
 }
 
 func (l *Log) denied(now time.Time, by *auth.Principal, a *auth.Access, event string, rule *auth.Rule) Ref {
-	ref := l.recent.Add(now, denial(by, a, event, rule), true)
+	ref := l.recent.add(now, denial(by, a, event, rule), l.subjectOf(by.Identity, true))
 	s := subject{event: event, who: clientKey(by.Identity, by.ClientID), what: rule.ID}
-	if !l.clients.speak(now, s, slog.LevelWarn) {
+	last := latest{ref, clip(by.Username), clip(by.ClientID)}
+	if l.fold(by.Identity, last) || !l.clients.speak(now, s, slog.LevelWarn, last) {
 		return ref
 	}
 	attrs := []slog.Attr{
@@ -111,8 +121,10 @@ func (l *Log) denied(now time.Time, by *auth.Principal, a *auth.Access, event st
 		slog.String("address", by.Addr.String()), slog.String("listener", by.Listener),
 		slog.String("topic", clip(string(a.Topic))), slog.String("ref", ref.String()), slog.String("rule", rule.Text),
 	}
-	if rule.File != "" { // the last rule of every policy stands in no file
+	if rule.File != "" {
 		attrs = append(attrs, slog.String("file", rule.File), slog.Int("line", rule.Line))
+	} else {
+		attrs = append(attrs, slog.String("source", rule.Where()))
 	}
 	l.out.LogAttrs(context.Background(), slog.LevelWarn, s.event, attrs...)
 	return ref
@@ -139,7 +151,7 @@ func (l *Log) Event(now time.Time, level slog.Level, msg, who string, attrs ...s
 }
 
 func (l *Log) event(c *class, now time.Time, level slog.Level, s subject, build func() []slog.Attr) {
-	if !l.out.Enabled(context.Background(), level) || !c.speak(now, s, level) {
+	if !l.out.Enabled(context.Background(), level) || s.who != "" && l.foldEvent(s.who) || !c.speak(now, s, level, latest{}) {
 		return
 	}
 	attrs := build()
@@ -178,13 +190,15 @@ func prefixOf(a netip.Addr) netip.Prefix {
 	return p
 }
 
-// speak tells whether s may have a line now.
-func (l *class) speak(now time.Time, s subject, level slog.Level) bool {
+// speak tells whether s may have a line now. If not, last is what the line that says how
+// often it came again knows of this time.
+func (l *class) speak(now time.Time, s subject, level slog.Level, last latest) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r := l.seen[s]; r != nil {
 		if now.Sub(r.since) < Window {
 			r.more++
+			r.last = last
 			l.log.count.Inc(metrics.LogLinesSuppressed)
 			return false
 		}
@@ -219,6 +233,7 @@ func (l *Log) Sweep(now time.Time) {
 	l.strangers.sweep(now)
 	l.clients.sweep(now)
 	l.admitted.sweep(now)
+	l.sweepProbes(now)
 }
 
 func (l *class) sweep(now time.Time) {
@@ -263,6 +278,9 @@ func (l *class) summarise(now time.Time, s subject, r *repeat) {
 	}
 	if r.limit != "" {
 		attrs = append(attrs, slog.String("limit", r.limit))
+	}
+	if r.last.ref != 0 { // the others are found by user, client or network, as far as they are kept
+		attrs = append(attrs, slog.String("ref", r.last.ref.String()), slog.String("user", r.last.user), slog.String("client_id", r.last.client))
 	}
 	attrs = append(attrs, slog.Int("times", r.more), slog.String("within", now.Sub(r.since).Round(time.Second).String()))
 	l.log.out.LogAttrs(context.Background(), r.level, s.event+", repeated", attrs...)

@@ -13,13 +13,13 @@ func TestLongNamesTakeLittle(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	long := strings.Repeat("x", 60_000)
 	for _, r := range []Refusal{{Identity: "ann", ClientID: long + "1"}, {Identity: "ann", ClientID: long + "2"}, {Identity: long + "1", ClientID: "c"}, {Identity: long + "2", ClientID: "c"}} {
-		k.Add(now, r, true)
-		k.Add(now, r, true)
+		k.add(now, r, ofClient)
+		k.add(now, r, ofClient)
 	}
-	if len(k.clients.of) != 4 {
-		t.Errorf("%d clients, want 4", len(k.clients.of))
+	if len(k.shelves[ofClient].of) != 4 {
+		t.Errorf("%d clients, want 4", len(k.shelves[ofClient].of))
 	}
-	for who, e := range k.clients.of {
+	for who, e := range k.shelves[ofClient].of {
 		for _, r := range e.Value.(*subjectsLast).kept {
 			if n := len(who) + len(r.ClientID) + len(r.Identity); n > 4*textMax || r.Times != 2 {
 				t.Errorf("%d bytes, %d times", n, r.Times)

@@ -42,10 +42,13 @@ func newRef() Ref {
 }
 
 // What Recent keeps: so many refusals of each of so many clients, and as much of
-// strangers by their network. At 256 bytes a topic that is some 8 MiB at most.
+// strangers by their network. At 256 bytes a topic that is some 8 MiB at most. Who has more
+// than a share of the places gives up one of his own for the next: an identity can call
+// itself by as many client identifiers as it likes.
 const (
-	recentEach = 8
-	recentWho  = 1024
+	recentEach  = 8
+	recentWho   = 1024
+	recentShare = recentWho / 4
 )
 
 // undelivered is the event of a message that its subscriber may not have.
@@ -60,56 +63,101 @@ type Refusal struct {
 	Times              int
 	Identity, Username string // as proven; of a stranger what he called himself, and no identity
 	ClientID, Listener string
+	Assigned           bool // ClientID is ours, another each time
 	Address            netip.Addr
 	Topic              string // empty where it is not about one
 	QoS                mqtt.QoS
 	Retain             bool
 	Rule, File         string // of the rules; Rule is its text
-	Line               int
-	Reason             mqtt.ReasonCode
-	Why                string // for the operator, in words
+	Judge
+	Line   int
+	Reason mqtt.ReasonCode
+	Why    string // for the operator, in words
+}
+
+// Judge is who refused something: an authenticator, or a rule.
+type Judge struct {
+	By            string // the authenticator; empty: none did
+	Where, RuleID string // of the rule, as auth.Rule has them
 }
 
 // same tells whether r is another time of the same thing. Of deliveries the topic does not
 // count: others choose it, and with many they would take the places of what the client was
 // told a reference of.
 func (r *Refusal) same(o *Refusal) bool {
-	return r.Event == o.Event && r.Rule == o.Rule && (r.Topic == o.Topic || r.Event == undelivered) && r.QoS == o.QoS && r.Retain == o.Retain && r.Reason == o.Reason
+	return r.Event == o.Event && r.Rule == o.Rule && (r.Topic == o.Topic || r.Event == undelivered) && r.QoS == o.QoS && r.Retain == o.Retain && r.Reason == o.Reason && r.Why == o.Why
 }
 
 // Recent keeps the last refusals of each client. It is safe for concurrent use; what it
 // keeps is in memory only.
 type Recent struct {
 	mu      sync.Mutex // guards everything below
-	clients shelf
-	strange shelf
+	shelves [sorts]shelf
+}
+
+// sort is whose refusals share places.
+type sort uint8
+
+const (
+	ofClient   sort = iota // who has proved who he is
+	ofStranger             // by his network
+	ofProbe                // of redoubt doctor, which would push out clients if it ran often enough
+	sorts
+)
+
+// subjectOf is who was refused as user.
+func (l *Log) subjectOf(user string, proven bool) sort {
+	switch {
+	case l.probe(user):
+		return ofProbe
+	case proven:
+		return ofClient
+	}
+	return ofStranger
 }
 
 // shelf is the refusals of one kind of subjects: who was refused last is at the front.
 type shelf struct {
 	of    map[string]*list.Element
 	order list.List
+	has   map[string]int // places, by whose they are
 }
 
 type subjectsLast struct {
-	who  string
-	kept []Refusal // in no order; at most recentEach
+	who   string
+	owner string    // identity, of a client who proved it
+	kept  []Refusal // in no order; at most recentEach
 }
 
-// Add keeps r and answers its reference. Of a client who proved who he is, one that was
+// Add is add of somebody who is no probe's.
+func (k *Recent) Add(now time.Time, r Refusal, proven bool) Ref {
+	if proven {
+		return k.add(now, r, ofClient)
+	}
+	return k.add(now, r, ofStranger)
+}
+
+// add keeps r and answers its reference. Of a client who proved who he is, one that was
 // kept already is counted and keeps its reference. Of a stranger each has one of its own:
 // if two attempts had the same he would know that they failed alike, and so whether a user
 // exists.
-func (k *Recent) Add(now time.Time, r Refusal, proven bool) Ref {
+func (k *Recent) add(now time.Time, r Refusal, of sort) Ref {
+	proven := r.Identity != ""
 	client := clientKey(r.Identity, r.ClientID)
+	if r.Assigned {
+		client = clientKey(r.Identity, "")
+	}
 	r.Topic, r.ClientID, r.Identity, r.Username, r.Why = clip(r.Topic), clip(r.ClientID), clip(r.Identity), clip(r.Username), clip(r.Why)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	at, who := &k.strange, prefixOf(r.Address).String()
-	if proven {
-		at, who = &k.clients, client
+	who := prefixOf(r.Address).String()
+	switch {
+	case proven:
+		who = client
+	case of == ofProbe:
+		who = clientKey(r.Username, r.ClientID)
 	}
-	s := at.touch(who)
+	s := k.shelves[of].touch(who, r.Identity)
 	if proven {
 		for i := range s.kept {
 			if s.kept[i].same(&r) {
@@ -136,22 +184,36 @@ func (k *Recent) Add(now time.Time, r Refusal, proven bool) Ref {
 
 // touch finds or makes the place of somebody, and forgets who was not refused for the
 // longest time if there are too many.
-func (k *shelf) touch(who string) *subjectsLast {
+func (k *shelf) touch(who, owner string) *subjectsLast {
 	if e := k.of[who]; e != nil {
 		k.order.MoveToFront(e)
 		return e.Value.(*subjectsLast)
 	}
 	if k.of == nil {
-		k.of = make(map[string]*list.Element)
+		k.of, k.has = make(map[string]*list.Element), make(map[string]int)
 	}
 	if k.order.Len() >= recentWho {
-		last := k.order.Back()
-		delete(k.of, last.Value.(*subjectsLast).who)
-		k.order.Remove(last)
+		k.forget(owner)
 	}
-	s := &subjectsLast{who: who}
+	s := &subjectsLast{who: who, owner: owner}
 	k.of[who] = k.order.PushFront(s)
+	k.has[owner]++
 	return s
+}
+
+// forget makes a place for owner: its own oldest if it has more than a share of them.
+func (k *shelf) forget(owner string) {
+	last := k.order.Back()
+	if k.has[owner] > recentShare {
+		for last.Value.(*subjectsLast).owner != owner {
+			last = last.Prev()
+		}
+	}
+	gone := k.order.Remove(last).(*subjectsLast)
+	delete(k.of, gone.who)
+	if k.has[gone.owner]--; k.has[gone.owner] == 0 {
+		delete(k.has, gone.owner)
+	}
 }
 
 // clientKey is a key of a client, of few bytes however long its names are: a thousand of
@@ -189,8 +251,8 @@ func (k *Recent) List(w Wanted, most int) []Refusal {
 func (k *Recent) those(w *Wanted) (out []Refusal) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, at := range []*shelf{&k.clients, &k.strange} {
-		for _, e := range at.of {
+	for i := range k.shelves {
+		for _, e := range k.shelves[i].of {
 			for _, r := range e.Value.(*subjectsLast).kept {
 				if w.fits(&r) {
 					out = append(out, r)
@@ -201,9 +263,6 @@ func (k *Recent) those(w *Wanted) (out []Refusal) {
 	return out
 }
 
-// OfStranger keeps that a CONNECT was refused, and answers what to tell the client.
-func (l *Log) OfStranger(now time.Time, r Refusal) Ref { return l.recent.Add(now, r, false) }
-
 // Recent is what was refused lately.
 func (l *Log) Recent() *Recent { return &l.recent }
 
@@ -211,7 +270,7 @@ func (l *Log) Recent() *Recent { return &l.recent }
 func denial(by *auth.Principal, a *auth.Access, event string, rule *auth.Rule) Refusal {
 	return Refusal{
 		Event: event, Identity: by.Identity, Username: by.Username, ClientID: by.ClientID, Listener: by.Listener, Address: by.Addr,
-		Topic: string(a.Topic), QoS: a.QoS, Retain: a.Retain, Rule: rule.Text, File: rule.File, Line: rule.Line, Reason: mqtt.NotAuthorized,
+		Topic: string(a.Topic), QoS: a.QoS, Retain: a.Retain, Rule: rule.Text, Judge: Judge{Where: rule.Where(), RuleID: rule.ID}, File: rule.File, Line: rule.Line, Reason: mqtt.NotAuthorized,
 		Why: "a rule denies it",
 	}
 }

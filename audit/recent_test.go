@@ -53,7 +53,7 @@ func TestRecentOfStrangers(t *testing.T) {
 	l, _, _ := newLog()
 	now := time.Unix(1000, 0)
 	r := Refusal{Event: "CONNECT refused", Address: netip.MustParseAddr("192.0.2.7"), Reason: mqtt.BadUserNameOrPassword, Username: "alice", Why: "wrong password"}
-	if a, b := l.OfStranger(now, r), l.OfStranger(now, r); a == b || len(l.Recent().List(Wanted{Address: r.Address}, 10)) != 2 {
+	if a, b := l.RefusedLogin(now, r, ""), l.RefusedLogin(now, r, ""); a == b || len(l.Recent().List(Wanted{Address: r.Address}, 10)) != 2 {
 		t.Error(a, b)
 	}
 }
@@ -78,9 +78,9 @@ func TestRecentIsBounded(t *testing.T) {
 		t.Error("a client that was refused once has been pushed out by one that always is")
 	}
 	for i := range 2 * recentWho {
-		l.OfStranger(now, Refusal{Address: netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1})})
+		l.RefusedLogin(now, Refusal{Address: netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1})}, "")
 	}
-	if n := len(l.recent.strange.of); n != recentWho || l.recent.strange.order.Len() != n {
+	if n := len(l.recent.shelves[ofStranger].of); n != recentWho || l.recent.shelves[ofStranger].order.Len() != n {
 		t.Errorf("%d networks kept", n)
 	}
 	if len(l.Recent().List(Wanted{Ref: kept}, 1)) != 1 {

@@ -99,6 +99,12 @@ func (o Outcome) String() string {
 type Result struct {
 	Outcome   Outcome
 	Principal Principal // valid only with Allow
+	// By is the authenticator, or the source of rules, that refuses; empty: the end of the chain.
+	By string
+	// Proven is who it is that a chain refuses all the same, because what is asked about a
+	// client that has proved it cannot be known; nil: nobody has proved anything. It is for
+	// what is kept of refusals.
+	Proven *Principal
 	// Reason is what the client hears. It never tells an unknown user from a
 	// wrong password.
 	Reason mqtt.ReasonCode

@@ -25,6 +25,7 @@ type Chain struct {
 	clock   clock.Clock
 	observe func(by string, r Result, took time.Duration)
 	passed  func(by string) // told of links whose condition does not hold; nil: nobody is
+	caught  func(fault any) // told of bugs; nil: nobody is
 }
 
 // NewChain makes a chain. An empty one denies everybody.
@@ -82,22 +83,27 @@ func (c *Chain) ask(i int, req *Request, done func(Result)) {
 	began := c.start()
 	var answered atomic.Bool // a back end that answers twice must not connect a client twice
 	a.Authenticate(req, func(r Result) {
-		if !answered.CompareAndSwap(false, true) {
-			return
+		if answered.CompareAndSwap(false, true) {
+			c.after(a.Name(), done, func(done func(Result)) { c.answered(i, req, r, began, done) })
 		}
-		if r.Outcome == Ignore {
-			c.saw(a, r, began)
-			c.ask(i+1, req, done)
-			return
-		}
-		r = settle(a, req, r)
-		c.saw(a, r, began)
-		if secretly(a, &r) {
-			c.spend(i+1, req, r, done)
-			return
-		}
-		c.enter(r, done)
 	})
+}
+
+// answered goes on with what link i has said.
+func (c *Chain) answered(i int, req *Request, r Result, began time.Time, done func(Result)) {
+	a := &c.links[i]
+	if r.Outcome == Ignore {
+		c.saw(a, r, began)
+		c.ask(i+1, req, done)
+		return
+	}
+	r = settle(a, req, r)
+	c.saw(a, r, began)
+	if secretly(a, &r) {
+		c.spend(i+1, req, r, done)
+		return
+	}
+	c.enter(r, done)
 }
 
 // applies tells whether a link is about this client.
@@ -107,7 +113,7 @@ func (a *Link) applies(req *Request) (yes bool, refusal *Result) {
 	}
 	yes, err := a.When(req)
 	if err != nil {
-		return false, &Result{Outcome: Deny, Reason: mqtt.NotAuthorized, Detail: "the condition of authenticator " + a.Name() + " cannot be judged for this client: " + err.Error()}
+		return false, &Result{Outcome: Deny, Reason: mqtt.NotAuthorized, By: a.Name(), Detail: "the condition of authenticator " + a.Name() + " cannot be judged for this client: " + err.Error()}
 	}
 	return yes, nil
 }
@@ -132,7 +138,7 @@ func settle(a Authenticator, req *Request, r Result) Result {
 	switch r.Outcome {
 	case Allow:
 		if r.Principal.Identity == "" {
-			return Result{Outcome: Deny, Reason: mqtt.NotAuthorized, Detail: "authenticator " + a.Name() + " allowed a client without an identity"}
+			return Result{Outcome: Deny, Reason: mqtt.NotAuthorized, By: a.Name(), Detail: "authenticator " + a.Name() + " allowed a client without an identity"}
 		}
 		r.Reason = mqtt.Success
 		r.Principal.ClientID, r.Principal.Listener, r.Principal.Addr = req.ClientID, req.Listener, req.Addr
@@ -153,6 +159,6 @@ func settle(a Authenticator, req *Request, r Result) Result {
 		r = Result{Reason: mqtt.NotAuthorized, Detail: "authenticator " + a.Name() + " gave an answer that does not exist"}
 		r.Outcome = Deny
 	}
-	r.Principal = Principal{}
+	r.Principal, r.By = Principal{}, a.Name()
 	return r
 }

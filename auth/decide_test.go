@@ -53,7 +53,7 @@ func TestTheEndOfEveryPolicyDenies(t *testing.T) {
 			"nobody":    p.Decide(nil, Access{Action: Publish, Topic: []byte("x")}),
 			"no action": p.Decide(by, Access{Action: 7, Topic: []byte("x")}),
 		} {
-			if d.Allow || d.Rule == nil || d.Rule.ID != "default" || d.Rule.Where() != "built in" {
+			if d.Allow || d.Rule == nil || d.Rule.ID != "default" || d.Rule.Where() != "default" {
 				t.Errorf("%s policy, %s: %+v", name, what, d)
 			}
 		}

@@ -93,11 +93,13 @@ func (s settled) Step(data []byte, done func(Result)) {
 			done(Result{Outcome: Continue, Reason: mqtt.ContinueAuthentication, Data: r.Data})
 			return
 		}
-		given := r.Data
-		if r = settle(s.by, s.req, r); r.Outcome == Allow {
-			r.Data = given
-		}
-		s.chain.saw(s.by, r, began)
-		s.chain.enter(r, done)
+		s.chain.after(s.by.Name(), done, func(done func(Result)) {
+			given := r.Data
+			if r = settle(s.by, s.req, r); r.Outcome == Allow {
+				r.Data = given
+			}
+			s.chain.saw(s.by, r, began)
+			s.chain.enter(r, done)
+		})
 	})
 }

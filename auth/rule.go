@@ -39,10 +39,11 @@ const (
 // Allows tells an allow rule from a deny rule.
 func (r *Rule) Allows() bool { return r.allow }
 
-// Where is file:line, the name of a source without files, or "built in".
+// Where is file:line, the name of a source without files, or, of a rule that nobody writes, its
+// ID: "default" is the last rule of every policy.
 func (r *Rule) Where() string {
 	if r.File == "" {
-		return cmp.Or(r.Source, "built in")
+		return cmp.Or(r.Source, r.ID)
 	}
 	return r.File + ":" + strconv.Itoa(r.Line)
 }

@@ -1,6 +1,10 @@
 package auth
 
-import "strings"
+import (
+	"maps"
+	"slices"
+	"strings"
+)
 
 // Cover is how surely one rule decides everything that another one could.
 type Cover uint8
@@ -249,6 +253,20 @@ func (r *Rule) Placeheld(i int) (any, client bool) {
 func (r *Rule) Anybody() bool {
 	w := r.who
 	return w == nil || w.users == nil && w.clients == nil && w.usersMatch == nil && w.clientsMatch == nil && w.certCommonNames == nil && w.addresses == nil && w.when == nil
+}
+
+// Names are the users, clients and common names that the rule lists, by the key that does.
+func (r *Rule) Names() map[string][]string {
+	if r.who == nil {
+		return nil
+	}
+	out := map[string][]string{}
+	for key, set := range map[string]map[string]struct{}{"users": r.who.users, "clients": r.who.clients, "cert_common_names": r.who.certCommonNames} {
+		if len(set) > 0 {
+			out[key] = slices.Sorted(maps.Keys(set))
+		}
+	}
+	return out
 }
 
 // Listeners are those the rule names, in no order; none: it is for all.

@@ -48,12 +48,14 @@ type gathering struct {
 	left    int
 	own     []Own
 	refusal string // of the first that cannot be asked
+	by      string // who that is
 }
 
 func (g *gathering) got(i int, name string, own Own, err error) {
 	g.mu.Lock()
 	g.own[i] = own
 	if err != nil && g.refusal == "" {
+		g.by = name
 		g.refusal = "the rules of this client in " + name + " cannot be known: " + err.Error()
 	}
 	g.left--
@@ -63,7 +65,7 @@ func (g *gathering) got(i int, name string, own Own, err error) {
 		return
 	}
 	if g.refusal != "" {
-		g.done(Result{Outcome: Unavailable, Reason: mqtt.ServerUnavailable, Detail: g.refusal})
+		g.done(Result{Outcome: Unavailable, Reason: mqtt.ServerUnavailable, Detail: g.refusal, By: g.by, Proven: &g.result.Principal})
 		return
 	}
 	claims := Claims{}

@@ -55,7 +55,7 @@ func TestSourcesAreAskedAboutThoseWhoAreLetIn(t *testing.T) {
 	a.err = errors.New("connection refused")
 	ask()
 	b.wait[1]()
-	if r := got[1]; r.Outcome != Unavailable || r.Reason != mqtt.ServerUnavailable || r.Principal.Identity != "" {
+	if r := got[1]; r.Outcome != Unavailable || r.Reason != mqtt.ServerUnavailable || r.Principal.Identity != "" || r.Proven == nil || r.Proven.Identity != "ann" || r.By != "a" {
 		t.Errorf("a source that cannot be asked: %+v", r)
 	}
 	a.seen = nil

@@ -36,11 +36,13 @@ func (c *Chain) spend(i int, req *Request, r Result, done func(Result)) {
 			continue
 		}
 		s.Spend(req, func(refusal *Result) {
-			if refusal != nil {
-				done(settle(a, req, *refusal))
-				return
-			}
-			c.spend(i+1, req, r, done)
+			c.after(a.Name(), done, func(done func(Result)) {
+				if refusal != nil {
+					done(settle(a, req, *refusal))
+					return
+				}
+				c.spend(i+1, req, r, done)
+			})
 		})
 		return
 	}

@@ -59,8 +59,9 @@ type keeping struct {
 	summons  map[session.Key]*summons
 	astray   astray
 	queues   map[fact.FilterID]*queue
-	parting  map[store.SID]*parting // sessions that have ended, of which the log has not heard
-	authors  []authorName           // nil: nobody was named
+	parting  map[store.SID]*parting   // sessions that have ended, of which the log has not heard
+	authors  []authorName             // nil: nobody was named
+	seated   map[session.Key]*Arrival // those that wait for the log, and have a place among the clients of their identity
 }
 
 // scratch is memory that one call uses and the next one uses again.

@@ -9,6 +9,7 @@ import (
 	"github.com/redoubtmq/redoubt/internal/shrink"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
 )
 
 // What becomes of a client that has proved who it is while others of that identity are
@@ -100,7 +101,8 @@ func (c *crowds) has(who Hoarder) int {
 }
 
 // room is a place among the connected clients of an identity, from the old connection of
-// a session or newly taken, until attach gives it to the session.
+// a session or newly taken, until the session has it. It is the arrival's while that waits for
+// the disk: nobody else of the identity can have it then.
 type room struct {
 	who     Hoarder
 	counted bool
@@ -122,7 +124,7 @@ func (h *Home) turnAway(by *auth.Principal, clientID string, set *Settings) *mqt
 			"a client with this client id is connected from %v by listener %s, and limits.same_client keeps it; if that one is dead, it ends after one and a half times its keep alive",
 			old.by.Addr, old.by.Listener)}
 	}
-	if most == 0 {
+	if most == 0 || h.seated[keyOf(by, clientID)] != nil { // it has the place of the one that waits
 		return nil
 	}
 	return crowded(h.b.crowds.has(Hoarder{by.Mountpoint, by.Identity}), most)
@@ -137,6 +139,9 @@ func crowded(has, most int) *mqtt.Error {
 
 // refuseNewcomer is turnAway for a client that is to be told.
 func (h *Home) refuseNewcomer(a *Arrival, set *Settings) *mqtt.Error {
+	if a.place.counted { // it was let in, and waited
+		return nil
+	}
 	e := h.turnAway(&a.By, a.Connect.ClientID, set)
 	if e != nil {
 		h.countTurned(&a.By, a.Connect.ClientID, e)
@@ -160,27 +165,33 @@ const (
 
 // inherit has the connection that takes a session over have the place of the one before,
 // which nobody else can take meanwhile.
-func (h *Home) inherit(r *resident) (place room) {
-	place = room{who: hoarderOf(r), counted: r.rates.counted}
+func (h *Home) inherit(a *Arrival, r *resident) {
+	h.vacateRoom(a)
+	a.place = room{who: hoarderOf(r), counted: r.rates.counted}
 	r.rates.counted = false
-	return place
 }
 
-// vacateRoom gives a place back that came to nothing.
-func (h *Home) vacateRoom(place room) {
-	if place.counted {
-		h.b.crowds.give(place.who)
+// vacateRoom gives the place of an arrival back.
+func (h *Home) vacateRoom(a *Arrival) {
+	if a.place.counted {
+		h.b.crowds.give(a.place.who)
 	}
+	a.place = room{}
 }
 
-// takeRoom takes a place for an arrival that has none yet. Two loops may ask at once, and
-// one of them gets the last. Who takes over is let in whatever the number: it was no more
-// before, and the connection that it takes the session from is closed already.
-func (h *Home) takeRoom(place *room, a *Arrival, takesOver bool, set *Settings) *mqtt.Error {
-	if place.counted || !set.crowding() {
+// takeRoom takes a place for an arrival that has none yet: that of an earlier one of its name
+// that waits, or a new one. Two loops may ask at once, and one of them gets the last. Who takes
+// over is let in whatever the number: it was no more before, and the connection that it takes
+// the session from is closed already.
+func (h *Home) takeRoom(key session.Key, a *Arrival, takesOver bool, set *Settings) *mqtt.Error {
+	if first := h.seated[key]; first != nil && !a.place.counted {
+		a.place, first.place = first.place, room{}
+	}
+	h.unseat(key)
+	if a.place.counted || !set.crowding() {
 		return nil
 	}
-	place.who = Hoarder{a.By.Mountpoint, a.By.Identity}
+	a.place.who = Hoarder{a.By.Mountpoint, a.By.Identity}
 	most := 0
 	if !takesOver {
 		var e *mqtt.Error
@@ -188,12 +199,38 @@ func (h *Home) takeRoom(place *room, a *Arrival, takesOver bool, set *Settings) 
 			return e
 		}
 	}
-	if !h.b.crowds.take(place.who, most) {
+	if !h.b.crowds.take(a.place.who, most) {
 		h.count.Inc(metrics.NewcomersRefused.At(refusedCrowd))
 		return crowded(most, most)
 	}
-	place.counted = true
+	a.place.counted = true
 	return nil
+}
+
+// seat has an arrival that waits keep its place, for itself or for the next of its name.
+func (h *Home) seat(key session.Key, a *Arrival) {
+	if !a.place.counted {
+		return
+	}
+	if h.seated == nil {
+		h.seated = make(map[session.Key]*Arrival)
+	}
+	h.seated[key] = a
+}
+
+// GiveUp tells that an arrival does not come any more, such as one whose connection has ended
+// while it waited. It may be called for any, and more than once.
+func (h *Home) GiveUp(a *Arrival) {
+	h.vacateRoom(a)
+	if key := keyOf(&a.By, a.Connect.ClientID); h.seated[key] == a {
+		h.unseat(key)
+	}
+}
+
+func (h *Home) unseat(key session.Key) {
+	if delete(h.seated, key); len(h.seated) == 0 {
+		h.seated = nil
+	}
 }
 
 // recount brings a session in line with whether there is a limit: one that has just been

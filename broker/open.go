@@ -28,6 +28,7 @@ type Arrival struct {
 	examined bool // and found good, and its will has the name that it has here
 	counted  bool // among the connects of its client
 	rated    bool // against the rate of connects
+	place    room // among the connected clients of its identity, while it has to wait
 }
 
 // Opened is the connection's session and what the loop must enforce for it.
@@ -45,6 +46,14 @@ type Opened struct {
 // Who is told that there is no session forgets what it knew of one. So it is told when an
 // older one can never come back: when the log has heard of its end.
 func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
+	o, e := h.open(now, a)
+	if e != nil {
+		h.GiveUp(a)
+	}
+	return o, e
+}
+
+func (h *Home) open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	set := h.b.Settings()
 	key := keyOf(&a.By, a.Connect.ClientID)
 	if e := h.mayConnect(now, a, key, set); e != nil {
@@ -74,13 +83,12 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	}
 	a.admitted = true
 	var war *limit.Bucket
-	var place room // among the connected clients of its identity
 	takesOver := present && old.s.Online()
 	if takesOver {
 		if war = old.fought(set.Takeovers); !war.Take(now, 1) {
 			return Opened{}, &mqtt.Error{Reason: mqtt.ConnectionRateExceeded, Detail: "the session was taken over too often; do two clients have this client id?"}
 		}
-		place = h.inherit(old)
+		h.inherit(a, old)
 		h.takeOver(now, old, &a.By)
 		old, present = h.lookup(key) // it may have ended with its connection
 	}
@@ -91,14 +99,16 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	if war != nil && !present {
 		h.work.wars.put(now, key, war, set.Takeovers)
 	}
-	if !present {
-		if later, e := h.awaitEnd(key, a); later || e != nil {
-			h.vacateRoom(place)
-			return Opened{Later: later}, e
-		}
-	}
-	if e := h.takeRoom(&place, a, takesOver, set); e != nil {
+	if e := h.takeRoom(key, a, takesOver, set); e != nil {
 		return Opened{}, e
+	}
+	if !present {
+		if later, e := h.awaitEnd(key, a); e != nil {
+			return Opened{}, e
+		} else if later {
+			h.seat(key, a)
+			return Opened{Later: true}, nil
+		}
 	}
 	r := old      // [MQTT-3.1.2-5]
 	if !present { // [MQTT-3.1.2-6]
@@ -106,7 +116,7 @@ func (h *Home) Open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 		r.war = h.work.wars.take(now, key) // it has fought as often as the one before
 		h.recall(r)
 	}
-	r.rates.counted = place.counted
+	r.rates.counted, a.place = a.place.counted, room{}
 	return h.attach(now, r, a, present, set), nil
 }
 
@@ -138,8 +148,8 @@ func (h *Home) examine(now time.Time, a *Arrival, set *Settings) *mqtt.Error {
 	h.compare(now, &a.By, askedPublish, want, d)
 	if !d.Allow { // the will of A041 is refused here, and judged again when it fires
 		h.count.Inc(metrics.PublishDenied)
-		h.b.log.Denied(now, &a.By, want, d.Rule)
-		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the rules deny the will topic"}
+		ref := h.b.log.Denied(now, &a.By, want, d.Rule)
+		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the rules deny the will topic: ref " + ref.String()}
 	}
 	a.examined = true
 	return nil

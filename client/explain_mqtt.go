@@ -17,14 +17,22 @@ func serverSays(reason string) []string {
 	return []string{"the server says: " + quote(reason)}
 }
 
-// askWhy is the command by which an operator sees what decides. It asks about the session,
-// with the rules that came with the client: `redoubt acl test` knows nothing of those.
-func (c *Client) askWhy(action, topic string) string {
+// askWhy is how an operator sees what decides, by what the server has said. What could be done
+// now is asked of a session, with the rules that came with the client, which `redoubt acl test`
+// does not know: where the session goes with us, there is none to ask when somebody looks.
+func (c *Client) askWhy(reasonString, action, topic string) []string {
 	id := c.id
 	if id == "" {
 		id = "CLIENT"
 	}
-	return "the operator sees the rule with: redoubt why " + shellWord(id) + " " + action + " " + shellWord(topic)
+	help := whyRef(reasonString)
+	if o := &c.opt.Connect; o.SessionExpiry > 0 || o.Version != mqtt.V5 && !o.CleanStart {
+		return append(help, "the operator sees the rule with: redoubt why "+shellWord(id)+" "+action+" "+shellWord(topic))
+	}
+	if len(help) == 0 {
+		help = []string{"the operator sees what this client was refused with: redoubt why " + shellWord(id)}
+	}
+	return help
 }
 
 // explainConnack is a refusal in CONNACK.
@@ -168,7 +176,7 @@ func (c *Client) unfinished(p *Pending, cause error) error {
 	if e.Kind == KindDisconnected {
 		about.What = fmt.Sprintf("%s, before it acknowledged the message to %s", e.What, quote(p.topic))
 		if e.Reason == mqtt.NotAuthorized {
-			about.Help = append(about.Help, c.askWhy("publish", p.topic))
+			about.Help = c.askWhy(strings.Join(e.Details, ""), "publish", p.topic)
 		}
 		return about
 	}
@@ -179,7 +187,7 @@ func (c *Client) unfinished(p *Pending, cause error) error {
 	if c.version != mqtt.V5 {
 		about.Help = []string{
 			"MQTT " + c.version.String() + " has no refusal of a message: a server that does not allow it, or finds it too large, can only close the connection",
-			"with -V 5 the server says why; " + c.askWhy("publish", p.topic),
+			"with -V 5 the server says why; " + c.askWhy("", "publish", p.topic)[0],
 		}
 	}
 	return about
@@ -190,7 +198,7 @@ func (c *Client) refusedPublish(topic string, a *mqtt.Ack) error {
 	e := &Error{Kind: KindPublishRefused, Reason: a.Reason, Details: serverSays(a.ReasonString)}
 	if a.Reason == mqtt.NotAuthorized {
 		e.What = "not authorized to publish to " + quote(topic)
-		e.Help = append(whyRef(a.ReasonString), c.askWhy("publish", topic))
+		e.Help = c.askWhy(a.ReasonString, "publish", topic)
 		return e
 	}
 	e.What = fmt.Sprintf("the server refused the message to %s: %s (%s 0x%02X)", quote(topic), a.Reason, a.Type, byte(a.Reason))
@@ -208,11 +216,11 @@ func (c *Client) refusedSubscription(filter string, reason mqtt.ReasonCode, reas
 		e.What = "the server refused the subscription to " + quote(filter) + " (SUBACK 0x80)"
 		e.Help = []string{
 			"MQTT " + c.version.String() + " gives no reason; most often it is a missing permission",
-			"with -V 5 the server says why; " + c.askWhy("subscribe", filter),
+			"with -V 5 the server says why; " + c.askWhy("", "subscribe", filter)[0],
 		}
 	case reason == mqtt.NotAuthorized:
 		e.What = "not authorized to subscribe to " + quote(filter)
-		e.Help = append(whyRef(reasonString), c.askWhy("subscribe", filter))
+		e.Help = c.askWhy(reasonString, "subscribe", filter)
 	default:
 		e.What = fmt.Sprintf("the server refused the subscription to %s: %s (SUBACK 0x%02X)", quote(filter), reason, byte(reason))
 	}

@@ -143,7 +143,7 @@ func (l *loader) checkOrder(c *Config) {
 	for _, name := range c.Authz.Order {
 		switch {
 		case !slices.Contains(known, name):
-			l.wrong(key, quote(name), "is no source of rules. Write %s.", oneOf(known))
+			l.wrong(key, quote(name), "is no source of rules. %sWrite %s.", meant(name, known, otherSources), oneOf(known))
 		case seen[name]:
 			l.wrong(key, quote(name), "is there twice. A source is asked once.")
 		}
@@ -172,7 +172,7 @@ func (l *loader) checkChains(c *Config) {
 		}
 		for _, a := range c.Authn.Chains[name] {
 			if types[a] == "" {
-				l.wrong(key, quote(a), "is no authenticator. Write %s, or describe it in authn.lookup, authn.http, authn.jwt, authn.kerberos or authn.cinfo.", oneOf(sorted(types)))
+				l.wrong(key, quote(a), "is no authenticator. %sWrite %s, or describe it in authn.lookup, authn.http, authn.jwt, authn.kerberos or authn.cinfo.", meant(a, sorted(types), otherAuthenticators), oneOf(sorted(types)))
 			}
 		}
 	}

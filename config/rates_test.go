@@ -22,9 +22,9 @@ func TestListenersInheritRates(t *testing.T) {
 	next := load(t, "limits: {publish_rate: {messages: 60, excess: disconnect}, subscribe_rate: {filters: 7}, publish_rate_total: {messages: 900}}\n"+
 		"listeners: {mqtts: {limits: {publish_rate: {messages: 60, burst: 9s}, publish_rate_total: {bytes: 2MiB}}}}\n").Config
 	if got := Diff(l, next); !reflect.DeepEqual(got, []Change{
-		{"listeners.mqtts.limits.publish_rate.messages", "0", "60", Live},
-		{"listeners.mqtts.limits.publish_rate_total.bytes", "1MiB", "2MiB", Live},
-		{"limits.publish_rate.messages", "50", "60", Live},
+		{"listeners.mqtts.limits.publish_rate.messages", "0", "60", Live, ""},
+		{"listeners.mqtts.limits.publish_rate_total.bytes", "1MiB", "2MiB", Live, ""},
+		{"limits.publish_rate.messages", "50", "60", Live, ""},
 	}) {
 		t.Errorf("%v", got)
 	}

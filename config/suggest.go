@@ -1,6 +1,9 @@
 package config
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // otherWords are settings of other brokers, for those who try them first.
 var otherWords = map[string]string{
@@ -45,6 +48,28 @@ var otherWords = map[string]string{
 	"listener":                     "listeners.<name>.bind",
 	"log_type":                     "log.level",
 	"persistence_location":         "node.data_dir",
+}
+
+// otherSources and otherAuthenticators are what another broker calls ours.
+var (
+	otherSources        = map[string]string{"file": "rules_file", "acl_file": "rules_file", "built_in_database": "builtin", "built_in": "builtin", "jwt": "claims", "client_info": "claims"}
+	otherAuthenticators = map[string]string{"built_in_database": "builtin", "built_in": "builtin", "password_based": "builtin", "certificate": "x509", "cert": "x509", "mtls": "x509"}
+)
+
+// meant asks whether one of the names that are known was meant, and ends with a space; empty:
+// nothing is near.
+func meant(name string, known []string, others map[string]string) string {
+	if len(name) < 3 || len(name) > 64 { // short names are all near one another
+		return ""
+	}
+	near := abbreviated(name, known)
+	if other := others[name]; near == "" && slices.Contains(known, other) {
+		near = other
+	}
+	if near == "" {
+		return ""
+	}
+	return "Did you mean " + near + "? "
 }
 
 // suggestKey finds what a person may have meant by an unknown name below a

@@ -101,6 +101,17 @@ func (s Seconds) String() string {
 	return strconv.FormatUint(uint64(s), 10) + "s"
 }
 
+// ParseSpan is ParseDuration for a command line that says how long something lasts, which may
+// be whole days: 30d.
+func ParseSpan(text string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil { // 65,535 days are 179 years, which a Duration holds
+			return time.Duration(n) * 24 * time.Hour, nil
+		}
+	}
+	return ParseDuration(text)
+}
+
 // ParseDuration reads a length of time, of the configuration or a command line. The error is
 // the rest of a sentence that begins with the text.
 func ParseDuration(text string) (time.Duration, error) {

@@ -11,6 +11,9 @@ type Change struct {
 	Key      string
 	From, To string // in the file's notation, secrets by reference; "" when the key is not there
 	Reload   Reload
+	// Entry is what the key is a part of and has come or gone with as a whole, such as
+	// listeners.mqtt; empty: it was there before and is now.
+	Entry string
 }
 
 // Diff lists the keys that differ, in the order of the reference page; keys of
@@ -32,9 +35,9 @@ func Diff(from, to *Config) []Change {
 		delete(old, lf.key)
 		switch {
 		case !there:
-			out = append(out, Change{lf.key, "", flow(nodeOf(lf.value)), lf.row.Reload})
+			out = append(out, Change{lf.key, "", flow(nodeOf(lf.value)), lf.row.Reload, came(&lf, before)})
 		case !reflect.DeepEqual(was.value.Interface(), lf.value.Interface()):
-			c := Change{lf.key, flow(nodeOf(was.value)), flow(nodeOf(lf.value)), lf.row.Reload}
+			c := Change{Key: lf.key, From: flow(nodeOf(was.value)), To: flow(nodeOf(lf.value)), Reload: lf.row.Reload}
 			if c.From == c.To {
 				c.To += " (new content)"
 			}
@@ -43,10 +46,26 @@ func Diff(from, to *Config) []Change {
 	}
 	for _, lf := range before {
 		if _, gone := old[lf.key]; gone && !inherited[lf.key] {
-			out = append(out, Change{lf.key, flow(nodeOf(lf.value)), "", lf.row.Reload})
+			out = append(out, Change{lf.key, flow(nodeOf(lf.value)), "", lf.row.Reload, came(&lf, after)})
 		}
 	}
 	return out
+}
+
+// came is the entry of a name that lf is a part of, if the other side has nothing of it.
+func came(lf *leaf, other []leaf) (entry string) {
+	at := strings.Index(lf.row.Key, "<name>.")
+	if at < 0 {
+		return ""
+	}
+	name, _, _ := strings.Cut(lf.key[at:], ".") // no name has a dot
+	entry = lf.key[:at] + name
+	for i := range other {
+		if strings.HasPrefix(other[i].key, entry+".") {
+			return ""
+		}
+	}
+	return entry
 }
 
 // inheriting are the keys of listeners that are the same as everybody's wherever they are:

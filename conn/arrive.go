@@ -97,6 +97,10 @@ func (l *Loop) verdict(c *Conn, r *auth.Result) {
 	}
 	if r.Outcome != auth.Allow {
 		l.count.Inc(c.authnMetric(r))
+		c.hello.judge = r.By
+		if r.Proven != nil {
+			c.hello.by = *r.Proven
+		}
 		l.refuse(c, &mqtt.Error{Reason: r.Reason, Detail: r.Detail}, c.hello.connect.MaximumPacketSize)
 		return
 	}
@@ -183,6 +187,13 @@ func (l *Loop) ready(c *Conn, err error) {
 	l.open(c)
 }
 
+// giveUp tells the broker, which had c wait, that it does not come any more.
+func (l *Loop) giveUp(c *Conn) {
+	if c.hello != nil && c.hello.to != nil {
+		l.home.GiveUp(c.hello.to)
+	}
+}
+
 // ended handles the end of input.
 func (l *Loop) ended(c *Conn, err error) {
 	switch {
@@ -199,34 +210,39 @@ func (l *Loop) ended(c *Conn, err error) {
 const whyOverdue = "no accepted CONNECT within limits.connect_deadline"
 
 // refused writes down why a connection was not accepted. What can be repeated at
-// will is told once a minute per source prefix; of what the client is told, all is kept for
-// a while, under the reference that it gets.
+// will is told once a minute per source prefix, or per identity where one was proven; of what
+// the client is told the last are kept for a while, under the reference that it gets.
 func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) (ref audit.Ref) {
+	if e != nil {
+		return l.refusedConnect(c, e)
+	}
 	attrs := []slog.Attr{slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name)}
-	kind := why
-	msg, level := "connection closed before CONNECT", slog.LevelDebug // port scans and health probes do it
+	level := slog.LevelDebug // port scans and health probes do it
 	if why == whyOverdue {
 		level = slog.LevelInfo // they do not stay that long
 	}
 	if c.hello != nil {
 		attrs = append(attrs, slog.String("user", auth.ShownName(c.hello.connect.Username)), slog.String("client_id", c.hello.connect.ClientID))
 	}
-	if e != nil {
-		msg, level, why = "CONNECT refused", slog.LevelWarn, e.Detail
-		kind = e.Reason.String()
-		attrs = append(attrs, slog.String("reason", kind))
-		if e.Rule != "" {
-			attrs = append(attrs, slog.String("rule", e.Rule))
+	l.server.broker.Log().Stranger(l.now, level, "connection closed before CONNECT", c.from.Addr(), why, append(attrs, slog.String("why", why))...)
+	return 0
+}
+
+// refusedConnect is refused of a CONNECT that was understood, or broken.
+func (l *Loop) refusedConnect(c *Conn, e *mqtt.Error) audit.Ref {
+	r := audit.Refusal{Event: "CONNECT refused", Listener: c.listener.Name, Address: c.from.Addr(), Reason: e.Reason, Why: e.Detail}
+	if h := c.hello; h != nil {
+		r.Username, r.ClientID, r.Assigned, r.Identity = auth.ShownName(h.connect.Username), h.connect.ClientID, h.assigned, h.by.Identity
+		r.By = h.judge
+		if h.by.Identity != "" {
+			r.Username = h.by.Username
 		}
-		r := audit.Refusal{Event: msg, Listener: c.listener.Name, Address: c.from.Addr(), Reason: e.Reason, Why: e.Detail}
-		if c.hello != nil {
-			r.Username, r.ClientID = auth.ShownName(c.hello.connect.Username), c.hello.connect.ClientID
-		}
-		ref = l.server.broker.Log().OfStranger(l.now, r)
-		attrs = append(attrs, slog.String("ref", ref.String()))
 	}
-	l.server.broker.Log().Stranger(l.now, level, msg, c.from.Addr(), kind, append(attrs, slog.String("why", why))...)
-	return ref
+	var more []slog.Attr
+	if e.Rule != "" {
+		more = []slog.Attr{slog.String("rule", e.Rule)}
+	}
+	return l.server.broker.Log().RefusedLogin(l.now, r, whence(c.from), more...)
 }
 
 func (c *Conn) authnMetric(r *auth.Result) metrics.ID {

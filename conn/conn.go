@@ -84,6 +84,7 @@ type arrival struct {
 	connect  *mqtt.Connect
 	assigned bool // the client id is ours
 	by       auth.Principal
+	judge    string          // the authenticator that refuses it
 	until    time.Time       // when it is given up
 	to       *broker.Arrival // nil: the broker was not asked yet
 }

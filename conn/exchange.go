@@ -3,6 +3,7 @@ package conn
 import (
 	"log/slog"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -119,7 +120,9 @@ func (l *Loop) reauthenticated(c *Conn, r *auth.Result) {
 	case auth.Allow:
 		x.run = nil
 		e := l.home.Reauthenticate(l.now, c.session, r.Principal)
-		if e == nil && !l.sendAuth(c, mqtt.Success, r.Data) {
+		if e != nil {
+			l.refusedAgain(c, e.Reason, "", e.Detail)
+		} else if !l.sendAuth(c, mqtt.Success, r.Data) {
 			e = tooMuch
 		}
 		if e != nil {
@@ -130,12 +133,20 @@ func (l *Loop) reauthenticated(c *Conn, r *auth.Result) {
 		return
 	}
 	l.count.Inc(c.authnMetric(r))
-	l.server.broker.Log().Stranger(l.now, slog.LevelWarn, "re-authentication refused, closed", c.from.Addr(), r.Reason.String(),
-		slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name), slog.String("client_id", x.connect.ClientID),
-		slog.String("method", x.method), slog.String("why", r.Detail))
+	l.refusedAgain(c, r.Reason, r.By, r.Detail)
 	reason := mqtt.NotAuthorized // DISCONNECT knows no code for a wrong password
 	if r.Outcome == auth.Unavailable {
 		reason = mqtt.ServerBusy
 	}
 	l.home.Fail(l.now, c.session, &mqtt.Error{Reason: reason})
+}
+
+// refusedAgain writes down that a client which is in has failed to prove who it is anew, or was
+// refused all the same. It has proved it once: this is kept with what else that one was refused.
+func (l *Loop) refusedAgain(c *Conn, reason mqtt.ReasonCode, judge, why string) {
+	by := l.home.Who(c.session)
+	l.server.broker.Log().RefusedLogin(l.now, audit.Refusal{
+		Event: "re-authentication refused, closed", Identity: by.Identity, Username: by.Username, ClientID: c.auth.connect.ClientID,
+		Listener: c.listener.Name, Address: c.from.Addr(), Reason: reason, Judge: audit.Judge{By: judge}, Why: why,
+	}, whence(c.from), slog.String("method", c.auth.method))
 }

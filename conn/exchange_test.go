@@ -1,10 +1,12 @@
 package conn
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -193,7 +195,13 @@ func TestReauthentication(t *testing.T) {
 			c.asked(mqtt.ContinueAuthentication, "password of "+step[0])
 			c.auth(mqtt.ContinueAuthentication, "CHALLENGE", step[1])
 			c.closed(mqtt.NotAuthorized)
-			_ = what
+			by := map[string]string{"a wrong proof": "challenge", "somebody else": ""}[what] // it has not refused that one
+			kept := r.broker.Log().Recent().List(audit.Wanted{Username: "alice", ClientID: "two"}, 10)
+			if !slices.ContainsFunc(kept, func(f audit.Refusal) bool {
+				return f.Event == "re-authentication refused, closed" && f.Identity == "alice" && f.By == by && f.Why != ""
+			}) {
+				t.Errorf("%s: what is kept of it: %+v", what, kept)
+			}
 		}
 
 		other := r.proven("three", "alice")

@@ -92,6 +92,7 @@ func (l *Loop) part(c *Conn, say *mqtt.Disconnect, why broker.Cause) {
 	c.stage = closing
 	l.unpause(c)
 	l.letGo(c)
+	l.giveUp(c)
 	l.timers.Set(c.ref.Slot, l.now.Add(lingerMax))
 	l.mark(c)
 }
@@ -113,6 +114,7 @@ func (l *Loop) close(c *Conn, politely bool) {
 	c.stage = gone
 	c.out.discard()
 	l.letGo(c)
+	l.giveUp(c)
 	c.hello = nil
 	place := c.place
 	c.place = listener.Admission{}

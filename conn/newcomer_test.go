@@ -12,14 +12,15 @@ import (
 )
 
 // Of many connections at once, on two loops, one has the session and the others are told
-// no, with a reference by which the operator finds why; and of one identity as many are in
-// as there may be (A047, A059).
+// no, each with a reference by which the operator finds why: they have proved who they are, and
+// what is kept of them is not among that of strangers. Of one identity as many are in as there
+// may be (A047, A059).
 func TestNewcomersAtOnce(t *testing.T) {
 	play(t, func(r *rig) {
 		const clients, most = 40, 5
 		check := r.bystander()
-		// storm answers how many are in, and whether a reference that somebody was told finds because.
-		storm := func(id func(i int) string, because string) (in int, told bool) {
+		// storm answers how many are in. The reference that each of the others is told finds because.
+		storm := func(id func(i int) string, because string) (in int) {
 			var wg sync.WaitGroup
 			conns := make([]*client, clients)
 			for i := range conns {
@@ -44,20 +45,20 @@ func TestNewcomersAtOnce(t *testing.T) {
 					if err != nil {
 						t.Errorf("told %q", ack.ReasonString)
 					}
-					for _, why := range r.broker.Log().Recent().List(audit.Wanted{Ref: ref}, 1) {
-						told = told || strings.Contains(why.Why, because)
+					if is := r.broker.Log().Recent().List(audit.Wanted{Ref: ref}, 1); len(is) != 1 || is[0].Identity != "alice" || !strings.Contains(is[0].Why, because) {
+						t.Errorf("ref %v finds %+v", ref, is)
 					}
 				default:
 					t.Error(ack.Reason)
 				}
 			}
-			return in, told
+			return in
 		}
-		if in, told := storm(func(int) string { return "one" }, "limits.same_client"); in != 1 || !told || r.metrics.Value(metrics.SessionsTakenOver) != 0 {
-			t.Errorf("%d have the session, %d takeovers, told why: %v", in, r.metrics.Value(metrics.SessionsTakenOver), told)
+		if in := storm(func(int) string { return "one" }, "limits.same_client"); in != 1 || r.metrics.Value(metrics.SessionsTakenOver) != 0 {
+			t.Errorf("%d have the session, %d takeovers", in, r.metrics.Value(metrics.SessionsTakenOver))
 		}
-		if in, told := storm(func(i int) string { return fmt.Sprint("many", i) }, "limits.connections_per_identity"); in != most-1 || !told { // beside the one from before
-			t.Errorf("%d more are in, told why: %v", in, told)
+		if in := storm(func(i int) string { return fmt.Sprint("many", i) }, "limits.connections_per_identity"); in != most-1 { // beside the one from before
+			t.Errorf("%d more are in", in)
 		}
 		check()
 	}, func(r *rig) { r.set.Newcomers.Refuse, r.set.Newcomers.Most = true, 5 })

@@ -138,13 +138,13 @@ func (e *Env) judgeEntrance(ctx context.Context, p *endpoint, u *ProbeUser) Resu
 // enters is the positive control. offered is false if the listener does not
 // speak this protocol level at all.
 func (q *inquiry) enters(ctx context.Context, p *endpoint, u *ProbeUser, level byte, when string) (in, offered bool) {
-	m, s := q.e.connect(ctx, p, u.as(level))
+	m, s, actual := q.e.enter(ctx, p, u.as(level))
 	m.leave()
 	if m == nil && s.is(typeConnack, unsupportedVersion(level)) {
 		q.see(Probe, levelName(level), "offered or not", "not offered: "+s.String(), NotApplicable)
 		return false, false
 	}
-	q.see(Probe, fmt.Sprintf("%s: the right secret, %s the others (positive control)", levelName(level), when), "CONNACK 0x00", s.String(), passIf(m != nil, Unknown))
+	q.see(Probe, fmt.Sprintf("%s: the right secret, %s the others (positive control)", levelName(level), when), "CONNACK 0x00", actual, passIf(m != nil, Unknown))
 	return m != nil, true
 }
 
@@ -244,13 +244,13 @@ func (e *Env) judgeDeleted(ctx context.Context, p *endpoint, u *ProbeUser) Resul
 	const what, want = "connection of a user who is deleted", "closed by the broker"
 	known := *u // u itself is emptied once it has ended
 	c := known.as(level4)
-	m, s := e.connect(ctx, p, c)
+	m, _, actual := e.enter(ctx, p, c)
 	if m == nil {
 		c.level = level5
-		m, s = e.connect(ctx, p, c)
+		m, _, actual = e.enter(ctx, p, c)
 	}
 	if m == nil {
-		q.see(Probe, what, want, "the user did not get in before: "+s.String(), Unknown)
+		q.see(Probe, what, want, "the user did not get in before: "+actual, Unknown)
 		return q.result("", "")
 	}
 	defer m.drop()

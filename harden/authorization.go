@@ -120,12 +120,13 @@ func (t *trial) see(what, expected string, s said, state State) {
 func (t *trial) run(ctx context.Context) (offered bool) {
 	e := t.q.e
 	var s said
-	if t.watcher, s = e.connect(ctx, t.p, t.one.as(t.level)); t.watcher == nil {
+	var actual string
+	if t.watcher, s, actual = e.enter(ctx, t.p, t.one.as(t.level)); t.watcher == nil {
 		if s.is(typeConnack, unsupportedVersion(t.level)) {
 			t.see("offered or not", "", s, NotApplicable)
 			return false
 		}
-		t.see("the user with a grant connects (positive control)", "CONNACK 0x00", s, Unknown)
+		t.see("the user with a grant connects (positive control)", "CONNACK 0x00", said{other: actual}, Unknown)
 		return true
 	}
 	defer t.watcher.leave()

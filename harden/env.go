@@ -71,6 +71,8 @@ type Broker interface {
 	EndBan(ctx context.Context, clientID string) error
 	// ClientUser is who the broker takes a connected client for.
 	ClientUser(ctx context.Context, clientID string) (string, error)
+	// Refused is who refused the CONNECT of a client lately, and why.
+	Refused(ctx context.Context, clientID string) (RefusedConnect, error)
 	// Access asks the rules in force, and does nothing.
 	Access(ctx context.Context, q AccessQuestion) (AccessAnswer, error)
 	// Rules are those in force that are the same for all clients, in the order in which they

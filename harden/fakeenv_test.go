@@ -103,6 +103,14 @@ func (f *fake) ClientUser(_ context.Context, clientID string) (string, error) {
 	return "", fmt.Errorf("no client %s", clientID)
 }
 
+// Refused implements Broker.
+func (f *fake) Refused(context.Context, string) (RefusedConnect, error) {
+	if f.has(nobody) {
+		return RefusedConnect{By: "svc", Why: "the service says no"}, nil
+	}
+	return RefusedConnect{}, nil
+}
+
 // canary begins every secret of these tests; it must not turn up in any output.
 const canary = "canary-53cr37-"
 

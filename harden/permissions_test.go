@@ -49,6 +49,10 @@ func (account) Access(context.Context, AccessQuestion) (AccessAnswer, error) {
 func (account) Chains(context.Context) ([]ChainTrial, error) { return nil, nil }
 func (account) Rules(context.Context) ([]string, error)      { return nil, nil }
 
+func (account) Refused(context.Context, string) (RefusedConnect, error) {
+	return RefusedConnect{}, errors.New("no clients here")
+}
+
 func (account) ClientUser(context.Context, string) (string, error) {
 	return "", errors.New("no clients here")
 }

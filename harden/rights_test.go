@@ -25,7 +25,7 @@ func (f *fake) Access(_ context.Context, q AccessQuestion) (AccessAnswer, error)
 
 // Rules implements Broker.
 func (f *fake) Rules(context.Context) ([]string, error) {
-	return append([]string{`allow: all, users: ["probe-1"], topics: ["x/#"] (built in)`}, f.rules...), nil
+	return append([]string{`allow: all, users: ["probe-1"], topics: ["x/#"] (temporary grant for probe-1)`}, f.rules...), nil
 }
 
 // What the rules let everybody is found, also where no entrance that can be reached from here

@@ -62,6 +62,7 @@ func TestWhatIsOddAboutRules(t *testing.T) {
 		"percent":                  {`  - {deny: all, topics: ["d/100%/x", "d/%user"]}`, ""},
 		"star":                     {`  - {deny: all, topics: ["d/*/x", "t*", ">"]}`, "error star 3; warning star 3; error star 3"},
 		"spaces":                   {`  - {deny: all, topics: ["d/ x"]}`, "warning spaces 3"},
+		"spaces of names":          {`  - {deny: all, users: ["a ", b], clients: ["c\u200b"], cert_common_names: ["d e"], topics: ["d/x y"]}`, "warning spaces 3; warning spaces 3"},
 		"slashes":                  {`  - {deny: all, topics: ["/d", "d/", "/#"]}`, "warning leading_slash 3; note empty_level 3"},
 		"levels":                   {`  - {deny: all, topics: ["a/b/c/d/#", "a/b/c/d/e"]}`, "warning too_deep 3"},
 		"listeners":                {"  - {deny: all, listeners: [inside], topics: [a]}\n  - {allow: all, listeners: [mqtts, out], topics: [a]}\n  - {deny: all, listeners: [mqtts], topics: [b]}", "error unknown_listener 3; warning unknown_listener 4"},

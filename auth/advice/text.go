@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/redoubtmq/redoubt/auth"
 )
@@ -86,8 +87,26 @@ func actions(publish, subscribe bool) string {
 // foreign are placeholders of other brokers and slips of the pen, which are ordinary text here.
 var foreign = regexp.MustCompile(`%[ucUC](?:$|[^a-zA-Z])|\$\(|%\{|(?:^|[^$])\{(?:user|username|clientid|client_id|client)\}|\$(?:user|username|clientid|client_id)\b`)
 
+// spaced tells whether a name has spaces around it, or characters that nobody sees.
+func spaced(name string) bool {
+	return strings.TrimSpace(name) != name || strings.ContainsFunc(name, func(r rune) bool { return unicode.In(r, unicode.Cf, unicode.Cc, unicode.Zl, unicode.Zp) })
+}
+
+// names says which names of a rule look like others.
+func (c *Checker) names(r *auth.Rule) {
+	all := r.Names()
+	for _, key := range []string{"users", "clients", "cert_common_names"} {
+		for _, name := range all[key] {
+			if spaced(name) {
+				c.find(Warning, "spaces", r, fmt.Sprintf("%q of %s has spaces around it, or characters that nobody sees, which are part of the name", name, key), "remove them, unless the name really has them")
+			}
+		}
+	}
+}
+
 // spelling says what looks like something else.
 func (c *Checker) spelling(r *auth.Rule) {
+	c.names(r)
 	for _, t := range r.Topics() {
 		levels := strings.Split(t.Filter, "/")
 		if text := foreign.FindString(t.Filter); text != "" {
@@ -99,8 +118,8 @@ func (c *Checker) spelling(r *auth.Rule) {
 		case strings.Contains(t.Filter, "*"):
 			c.find(Warning, "star", r, fmt.Sprintf("%q holds a *, which is ordinary text here", t.Filter), "a wildcard stands for a whole level: + for one, # for all that follow")
 		}
-		if slices.ContainsFunc(levels, func(l string) bool { return strings.TrimSpace(l) != l }) {
-			c.find(Warning, "spaces", r, fmt.Sprintf("%q has a level with spaces around it, which are part of the topic", t.Filter), "remove them")
+		if slices.ContainsFunc(levels, spaced) {
+			c.find(Warning, "spaces", r, fmt.Sprintf("%q has a level with spaces around it, or with characters that nobody sees, which are part of the topic", t.Filter), "remove them")
 		}
 		switch {
 		case len(levels) > 1 && levels[0] == "" && levels[1] != "#":

@@ -132,10 +132,10 @@ func (a *Authenticator) judge(req *auth.Request) auth.Result {
 		case c.outcome == auth.Deny:
 			return a.denied(fmt.Sprintf("check %d denies", i+1))
 		default:
-			return auth.Result{Outcome: auth.Ignore}
+			return auth.Result{Outcome: auth.Ignore, Detail: fmt.Sprintf("check %d says ignore", i+1)}
 		}
 	}
-	return auth.Result{Outcome: auth.Ignore}
+	return auth.Result{Outcome: auth.Ignore, Detail: "none of its checks holds for the client"}
 }
 
 func (a *Authenticator) allowed(req *auth.Request, i int, byCert bool) auth.Result {

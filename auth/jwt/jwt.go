@@ -118,10 +118,18 @@ func (a *Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) 
 		token = []byte(req.Username)
 	}
 	if !looksLikeToken(token) {
-		done(auth.Result{Outcome: auth.Ignore})
+		done(auth.Result{Outcome: auth.Ignore, Detail: "what it has sent as the " + a.from() + " is no token"})
 		return
 	}
 	a.take(token, req, done)
+}
+
+// from is where a token is looked for.
+func (a *Authenticator) from() string {
+	if a.s.FromUsername {
+		return "user name"
+	}
+	return "password"
 }
 
 // Begin implements auth.Mechanism.

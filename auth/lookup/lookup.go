@@ -89,7 +89,7 @@ func (a *Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) 
 	}
 	v := template.OfRequest(req)
 	if !about(a.opt.Query, v) {
-		done(auth.Result{Outcome: auth.Ignore})
+		done(auth.Result{Outcome: auth.Ignore, Detail: nothingAsked})
 		return
 	}
 	q := a.opt.Query.Question(v)
@@ -120,7 +120,7 @@ func (a *Authenticator) judge(req *auth.Request, v *template.Values, rows []back
 		// The time of it must not tell who exists.
 		a.hashing(req, done, func() auth.Result {
 			a.dummy.Spend(req.Password.Reveal())
-			return auth.Result{Outcome: auth.Ignore}
+			return auth.Result{Outcome: auth.Ignore, Detail: "the query finds nobody"}
 		})
 		return
 	case len(rows) > 1:
@@ -224,6 +224,9 @@ func ambiguous(name string) bool {
 
 // identities are the names that can say who a client is.
 var identities = []string{template.Username, template.ClientID, template.CommonName, template.Subject}
+
+// nothingAsked is why a client without any of those names is ignored.
+const nothingAsked = "the client has none of the names that are asked about, or they are empty"
 
 // about tells whether the client has one of the names that the query asks for. An empty
 // name is nobody's, whatever a table has in it.

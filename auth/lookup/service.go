@@ -64,11 +64,11 @@ func (s *Service) Authenticate(req *auth.Request, done func(auth.Result)) {
 	}
 	v := template.OfRequest(req)
 	if !about(c, v) {
-		done(auth.Result{Outcome: auth.Ignore})
+		done(auth.Result{Outcome: auth.Ignore, Detail: nothingAsked})
 		return
 	}
 	if !c.Uses(template.Password) && v.CommonName == "" && v.Subject == "" { // nothing that proves anything
-		done(auth.Result{Outcome: auth.Ignore})
+		done(auth.Result{Outcome: auth.Ignore, Detail: "the client has shown neither a password nor a certificate that would be asked about"})
 		return
 	}
 	if err := c.refuse(v); err != nil {
@@ -125,7 +125,7 @@ func (s *Service) judge(req *auth.Request, v *template.Values, rows []backend.Ro
 		}
 		switch now := s.clock.Now(); {
 		case verdict.result == "ignore":
-			return auth.Result{Outcome: auth.Ignore}
+			return auth.Result{Outcome: auth.Ignore, Detail: s.opt.Name + ": the service says ignore"}
 		case verdict.result == "deny":
 			return denied(s.opt.Name + ": the service says no")
 		case !verdict.claims.Until.IsZero() && !now.Before(verdict.claims.Until):

@@ -36,7 +36,7 @@ type Explanation struct {
 	Partly bool   `json:"partly"`
 	Rule   string `json:"rule"`  // the rule's id
 	Text   string `json:"text"`  // the rule on one line
-	Where  string `json:"where"` // file:line, or "built in"
+	Where  string `json:"where"` // as auth.Rule.Where has it
 	Note   string `json:"note"`  // what the rule alone does not tell; may be empty
 	// Unasked are sources that are asked when a client connects, and might have decided
 	// before the rule. Then Allow and Rule are the answer without them.
@@ -52,7 +52,11 @@ func (e Explanation) String() string {
 	case e.Allow:
 		s = "allow"
 	}
-	s += fmt.Sprintf(" by %s (%s: %s)", e.Where, e.Rule, e.Text)
+	if e.Where == e.Rule {
+		s += fmt.Sprintf(" by %s (%s)", e.Where, e.Text)
+	} else {
+		s += fmt.Sprintf(" by %s (%s: %s)", e.Where, e.Rule, e.Text)
+	}
 	if e.Note != "" {
 		s += "; " + e.Note
 	}

@@ -132,7 +132,7 @@ func (a *Authenticator) Name() string { return a.opt.Name }
 // Authenticate implements auth.Authenticator: a client without an Authentication Method is
 // somebody else's.
 func (a *Authenticator) Authenticate(_ *auth.Request, done func(auth.Result)) {
-	done(auth.Result{Outcome: auth.Ignore})
+	done(auth.Result{Outcome: auth.Ignore, Detail: "the client names no Authentication Method of SCRAM; a trial cannot show one"})
 }
 
 // Mechanisms implements auth.Mechanisms.

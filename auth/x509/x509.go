@@ -28,7 +28,7 @@ func (Authenticator) Name() string { return Name }
 func (Authenticator) Authenticate(req *auth.Request, done func(auth.Result)) {
 	c := req.Certificate
 	if c == (auth.Certificate{}) {
-		done(auth.Result{Outcome: auth.Ignore})
+		done(auth.Result{Outcome: auth.Ignore, Detail: "the client has shown no certificate"})
 		return
 	}
 	if err := builtin.CheckName(c.Name); err != nil {

@@ -245,7 +245,8 @@ func TestPubDenied(t *testing.T) {
 		says string
 	}{
 		{[]string{"-q", "1"}, client.ExitNotAuthorized, `not authorized to publish to "denied/a"`},
-		{[]string{"-q", "2"}, client.ExitNotAuthorized, "redoubt why assigned-1 publish denied/a"},
+		{[]string{"-q", "2"}, client.ExitNotAuthorized, "refused with: redoubt why assigned-1\n"},
+		{[]string{"-q", "1", "-i", "c", "-x", "60"}, client.ExitNotAuthorized, "redoubt why c publish denied/a"},
 		{[]string{"-q", "1", "-V", "311", "-i", "c"}, client.ExitFailed, "MQTT 3.1.1 has no refusal of a message"},
 		{[]string{"-q", "1", "--quiet"}, client.ExitNotAuthorized, ""},
 	} {

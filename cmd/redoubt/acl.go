@@ -44,7 +44,7 @@ func aclTestCmd(g *globals) *cobra.Command {
 			"publish and receive take a topic name, subscribe a topic filter; receive is the delivery of one message to a subscriber.\n" +
 			"Rules that come with a client when it connects (claims, or a back end of authz.order) are not asked; where they could decide, the answer\n" +
 			"is unknown: `redoubt why CLIENT publish|subscribe TOPIC` knows them for a client with a session.\n" +
-			"Exit code 0: allowed, 1: denied, 2: unknown.\n\n" + brokerHelp,
+			"\n" + answerHelp("0 allowed, 1 denied or failed, 2 unknown or usage"),
 		Example: "  redoubt acl test --user alice publish devices/alice/temperature\n" +
 			"  redoubt acl test --user alice --client pump-1 --address 192.0.2.7 subscribe 'devices/+/temperature' --qos 1",
 		Args:      cobra.ExactArgs(2),
@@ -111,7 +111,7 @@ func printVerdict(cmd *cobra.Command, g *globals, v *admin.AccessVerdict) error 
 	if v.Result == "unknown" {
 		without = "without that: "
 	}
-	text += fmt.Sprintf("\n  %s%s (%s): %s\n", without, v.Rule.Where, v.Rule.ID, v.Rule.Text)
+	text += fmt.Sprintf("\n  %s%s: %s\n", without, v.Rule.Place(), v.Rule.Text)
 	if v.Note != "" {
 		text += "  " + v.Note + "\n"
 	}

@@ -19,7 +19,7 @@ func aclDiffCmd(g *globals) *cobra.Command {
 			"identity and kind of topic, with the rule in both. Topics are written as what they have in common: names of the client as placeholders,\n" +
 			"numbers and identifiers as +. An identity has at most 16 kinds in the list, so that nobody takes the places of others; the rest is\n" +
 			"counted. TIMES are judgements and not messages: what the broker remembers of a client is not judged again.\n" +
-			"Exit code 0: nothing differs, 1: something does, 2: no rules are tried.\n\n" + brokerHelp,
+			"\n" + answerHelp("0 nothing differs, 1 something does or failed, 2 no rules are tried or usage"),
 		Example: "  redoubt acl diff\n  redoubt acl diff --forget",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,7 +85,7 @@ func printDifferences(out io.Writer, g *globals, r *admin.DifferenceReport) erro
 		if would == "deny_partly" {
 			would = "deny partly"
 		}
-		if err := rows.add(nil, would, d.Identity, d.ClientID, d.Action, d.Topic, fmt.Sprint(d.Times), when(&d.Last), d.Candidate.Where+" ("+d.Candidate.ID+")", d.Rule.Where+" ("+d.Rule.ID+")"); err != nil {
+		if err := rows.add(nil, would, d.Identity, d.ClientID, d.Action, d.Topic, fmt.Sprint(d.Times), when(&d.Last), d.Candidate.Place(), d.Rule.Place()); err != nil {
 			return err
 		}
 	}

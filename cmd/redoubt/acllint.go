@@ -33,7 +33,7 @@ func aclLintCmd(g *globals) *cobra.Command {
 			"because others decide before, which give more than is usually meant, and which look like those of another broker, with file and line\n" +
 			"and what to do. Where a condition could make a difference it says that it cannot tell.\n" +
 			"Of the configuration the listeners and limits.topic_levels are looked at.\n" +
-			"Exit code 0: no errors, 1: errors, with --strict also for warnings.\n\n" + brokerHelp,
+			"\n" + answerHelp("0 no errors, 1 errors, with --strict also warnings, or failed, 2 usage"),
 		Example: "  redoubt acl lint /etc/redoubt/rules.yaml --strict\n  redoubt acl lint\n  redoubt acl lint --client pump-7",
 	}
 	whose.register(cmd)

@@ -17,7 +17,7 @@ func aclRefreshCmd(g *globals) *cobra.Command {
 		Short: "Read the rules that back ends have for connected clients again",
 		Long: "Has the rules of authz.lookup read again at once, for one client identifier or for all who are connected; by themselves they are\n" +
 			"read every authz.lookup.<name>.refresh. What a client has subscribed to and may not any more has ended when this returns.\n" +
-			"Exit code 1: some could not be read, and those clients keep what they had.\n\n" + brokerHelp,
+			"\n" + answerHelp("0 done, 1 some could not be read and those clients keep what they had, or failed, 2 usage"),
 		Example: "  redoubt acl refresh\n  redoubt acl refresh pump-7",
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

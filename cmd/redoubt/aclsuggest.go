@@ -27,7 +27,7 @@ func aclSuggestCmd(g *globals) *cobra.Command {
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if cmd.Flags().Changed("for") && (watch < time.Second || watch > 7*24*time.Hour) {
-				return &usageError{fmt.Errorf("--for %v: it is 1s to 168h", watch)}
+				return &usageError{fmt.Errorf("--for %v: it is 1s to 7d", watch)}
 			}
 			if forget && watch > 0 {
 				return &usageError{errors.New("--for or --forget: give one of them")}
@@ -62,7 +62,7 @@ func aclSuggestCmd(g *globals) *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&watch, "for", 0, "how long to watch, 1s to 168h")
+	cmd.Flags().Var((*span)(&watch), "for", "how long to watch, 1s to 7d")
 	cmd.Flags().BoolVar(&forget, "forget", false, "end watching, and forget what was seen")
 	return cmd
 }

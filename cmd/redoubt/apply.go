@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redoubtmq/redoubt/admin"
@@ -75,6 +74,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		return nil, nil, err
 	}
 	changed = append(append(changed, nowPinned(old, next.now)...), n.stillHalted(old.Config, c)...)
+	read := readContents(c)
 	policy, err := rules.Load(c.Authz.RulesFile)
 	if err != nil {
 		return nil, nil, err
@@ -83,15 +83,18 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if tried != nil {
+	if tried != nil && read.tried != n.read.tried {
 		changed = append(changed, fmt.Sprintf("rules that are tried: %d from %s", len(tried.Rules())-1, c.Authz.ReportOnly.RulesFile))
 	}
 	filed, err := readBans(c, n.clock.Now())
 	if err != nil {
 		return nil, nil, err
 	}
-	if c.Bans.File != "" {
+	if c.Bans.File != "" && read.bans != n.read.bans {
 		changed = append(changed, fmt.Sprintf("bans: %d from %s", len(filed), c.Bans.File))
+	}
+	if read.rules != n.read.rules {
+		changed = append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile))
 	}
 	// One time for the responders of all listeners: a denial of a certificate waits for our turn.
 	within, cancel := context.WithTimeout(context.Background(), stapleSwap)
@@ -138,6 +141,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	return func() {
 		moving.leave()
 		enforce()
+		n.read = read
 		n.enrol.apply(enrolling)
 		n.govern(c, policy, tried)
 		for l, p := range certs {
@@ -152,7 +156,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 		moving.enter()
 		n.server.Recheck()
 		n.server.Each(func(now time.Time, h *broker.Home) { h.PolicyChanged(now) })
-	}, append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile), fmt.Sprintf("users: %d", n.users.Len())), nil
+	}, changed, nil
 }
 
 // refuseUnsafe refuses what a start would refuse: what is in force now, and the next start
@@ -164,23 +168,20 @@ func (n *node) refuseUnsafe(c layers) error {
 	return nil
 }
 
-// changedLines says what is different, a line a key. Of a listener that comes those are left
-// out that have their default, and of one that goes all.
+// changedLines says what is different, a line a key. Of what comes by a name, such as a listener
+// or a back end, those are left out that have their default, and of what goes all.
 func changedLines(from, to *config.Loaded) []string {
 	var lines []string
 	said := map[string]bool{}
 	for _, d := range config.Diff(from.Config, to.Config) {
-		rest, _ := strings.CutPrefix(d.Key, "listeners.")
-		name, _, _ := strings.Cut(rest, ".")
-		_, was := from.Config.Listeners[name]
-		_, is := to.Config.Listeners[name]
-		if rest == d.Key || was == is {
+		if d.Entry == "" {
 			lines = append(lines, fmt.Sprintf("%s: %s -> %s", d.Key, d.From, d.To))
 			continue
 		}
-		if !said[name] {
-			said[name] = true
-			lines = append(lines, "listeners."+name+": "+map[bool]string{true: "added", false: "removed"}[is])
+		is := d.From == ""
+		if !said[d.Entry] {
+			said[d.Entry] = true
+			lines = append(lines, d.Entry+": "+map[bool]string{true: "added", false: "removed"}[is])
 		}
 		if is && to.Origin(d.Key).Kind != config.FromDefault {
 			lines = append(lines, d.Key+": "+d.To)

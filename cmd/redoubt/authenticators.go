@@ -118,7 +118,7 @@ func (a *asking) enter(c *config.Config) (chains map[string]*auth.Chain, leave f
 	a.n.users.SetSCRAM(scramSettings(c))
 	chains, saw := a.chains(c), a.n.countAnswers(c)
 	for name, chain := range chains {
-		chains[name] = chain.Observed(a.n.clock, saw)
+		chains[name] = chain.Observed(a.n.clock, saw).Caught(a.n.caught)
 	}
 	return chains, func() {
 		defer leaveBackends()

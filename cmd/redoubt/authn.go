@@ -39,7 +39,9 @@ func authnTestCmd(g *globals) *cobra.Command {
 			"The password is never taken from the command line, and is in no log and no output; --password-file - reads it from standard input,\n" +
 			"or asks a person for it. A certificate is judged as the listener judges it, but for the proof that the client has its key.\n" +
 			"An administrator has one trial at a time, and each is in the log with who made it.\n" +
-			"Exit code 0: it would be let in, 1: it would not.\n\n" + brokerHelp,
+			"Not judged is what depends on who is connected at that moment: limits.same_client, limits.connections_per_identity,\n" +
+			"limits.connections_attribute, and the limits of the listener. redoubt why CLIENT tells what those have refused.\n\n" +
+			answerHelp("0 it would be let in, 1 it would not, or failed, 2 usage"),
 		Example: "  redoubt authn test --listener mqtts --username pump-1 --password-file -\n" +
 			"  redoubt authn test --listener devices --certificate pump-1.crt --client-id pump-1 --peer 192.0.2.17",
 		Args: cobra.NoArgs,

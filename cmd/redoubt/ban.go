@@ -54,7 +54,7 @@ func banAddCmd(g *globals) *cobra.Command {
 				if cmd.Flags().Changed("until") {
 					return &usageError{errors.New("--for and --until both say when it ends: give one of them")}
 				}
-				lasts, err := config.ParseDuration(forText)
+				lasts, err := config.ParseSpan(forText)
 				if err != nil {
 					return &usageError{fmt.Errorf("--for %q %w", forText, err)}
 				}
@@ -86,7 +86,7 @@ func banAddCmd(g *globals) *cobra.Command {
 	f := cmd.Flags()
 	f.StringVar(&b.Reason, "reason", "", "why, as `TEXT` for whoever reads the list or the log")
 	f.StringVar(&b.Identity, "identity", "", "of a clientid: within this identity `NAME` only")
-	f.StringVar(&forText, "for", "", "how long, as `DURATION` such as 90m or 24h; without it and --until it lasts until it is deleted")
+	f.StringVar(&forText, "for", "", "how long, as `DURATION` such as 90m, 24h or 30d; without it and --until it lasts until it is deleted")
 	f.StringVar(&b.Until, "until", "", "until when, as `TIME` such as 2027-03-31T12:00:00Z")
 	f.BoolVar(&b.Force, "force", false, "also if it would hit nearly everybody, an address of this machine, or a proxy of a listener")
 	return cmd

@@ -49,7 +49,8 @@ func certTokenCmd(g *globals) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().DurationVar(&life, "ttl", 15*time.Minute, "how long it can be used, at most 168h")
+	life = 15 * time.Minute
+	cmd.Flags().Var((*span)(&life), "ttl", "how long it can be used, at most 7d")
 	cmd.AddCommand(certTokenListCmd(g), certTokenDeleteCmd(g))
 	return cmd
 }

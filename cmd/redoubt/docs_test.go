@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -36,6 +37,27 @@ func TestDocs(t *testing.T) {
 	got, err := os.ReadFile(path)
 	if err != nil || !bytes.Equal(got, want.Bytes()) {
 		t.Errorf("docs/cli.md is stale (%v): go test ./cmd/redoubt -run TestDocs -rewrite", err)
+	}
+}
+
+// TestReadmeNamesEveryCommand: whoever reads no further than the README knows what there is.
+func TestReadmeNamesEveryCommand(t *testing.T) {
+	readme, err := os.ReadFile(filepath.Join("..", "..", "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range rootCmd().Commands() {
+		if c.Hidden || c.Name() == "help" {
+			continue
+		}
+		if !regexp.MustCompile("`" + c.Name() + "[ `]").Match(readme) {
+			t.Errorf("%s is not there", c.Name())
+		}
+		for _, s := range c.Commands() {
+			if c.Name() != "completion" && !regexp.MustCompile("`"+c.Name()+" ([a-z-]+\\|)*"+s.Name()+"[|`]").Match(readme) {
+				t.Errorf("%s %s is not there", c.Name(), s.Name())
+			}
+		}
 	}
 }
 

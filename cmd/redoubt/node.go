@@ -85,6 +85,7 @@ type setup struct {
 	loaded atomic.Pointer[config.Loaded]
 	next   atomic.Pointer[config.Loaded] // what a start would make of the same file: differs in keys that need one
 	load   func() (*config.Loaded, error)
+	read   contents // of the files that belong to it; written by the start, then in one's turn
 
 	kept      settingKeeper          // what was set at run time; nil before the store is open
 	restarted map[string]config.Kept // of that, what needs a restart and has had it; written by the start
@@ -164,6 +165,7 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 	if err = ensureRules(c); err != nil {
 		return nil, err
 	}
+	n.read = readContents(c)
 	policy, err := rules.Load(c.Authz.RulesFile)
 	if err != nil {
 		return nil, err

@@ -122,6 +122,7 @@ func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 	}
 	if err == nil {
 		n.announce(cmd.OutOrStdout(), self(g))
+		n.logStarted()
 		n.attend(ctx, hup, lines)
 	}
 	log.Info("stopping")
@@ -175,6 +176,16 @@ func (n *node) attend(ctx context.Context, hup <-chan os.Signal, lines *lineQueu
 			}
 		}
 	}
+}
+
+// logStarted is announce for who reads the log alone: what it is that writes there from now on.
+func (n *node) logStarted() {
+	listeners := make([]string, 0, len(n.doors()))
+	for _, l := range n.doors() {
+		listeners = append(listeners, l.Name+" "+strings.Join(l.Addresses(), " "))
+	}
+	c := n.loaded.Load().Config
+	n.log.Info("started", "version", version, "revision", revision(), "node", c.Node.Name, "data_dir", c.Node.DataDir, "listeners", listeners, "took", n.clock.Now().Sub(n.started).Round(time.Millisecond).String())
 }
 
 // announce says what a newcomer needs, in at most 15 lines.

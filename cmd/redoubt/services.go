@@ -46,7 +46,7 @@ func (n *node) startServices() (*services, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &services{cancel: cancel}
 	api := admin.New(admin.Options{Version: version, Clock: n.clock, Log: n.log, Users: admin.BuiltinUsers(n.users), Policy: n.authz, Status: n, Reloader: n,
-		Probes: admin.NewProbes(n.users, n.authz, n, n.clock, n.log), Limits: n,
+		Probes: admin.NewProbes(n.users, n.authz, n, n.clock, n.log).FoldInto(n.audit), Limits: n,
 		Clients: n.server, Retained: n.broker.Retained(), LogLevel: n, Settings: n, Bans: n, Tokens: n, Rules: n.rules.Store, RuleReader: n, Listeners: n,
 		Explaining: admin.Explaining{Whys: n.server, Refusals: n.audit.Recent(), Logins: n, Chains: n, Candidates: n, Observers: n}})
 	s.run(func() error { return api.Serve(ctx, socket) }, n)

@@ -63,7 +63,7 @@ func tokenRevokeCmd(g *globals) *cobra.Command {
 				if r.Until != "" {
 					return &usageError{errors.New("--for and --until both say when it ends: give one of them")}
 				}
-				lasts, err := config.ParseDuration(forText)
+				lasts, err := config.ParseSpan(forText)
 				if err != nil {
 					return &usageError{fmt.Errorf("--for %q %w", forText, err)}
 				}
@@ -93,7 +93,7 @@ func tokenRevokeCmd(g *globals) *cobra.Command {
 	f.StringVar(&subject, "subject", "", "all tokens of this identity `NAME` that are older than --before")
 	f.StringVar(&r.Before, "before", "", "made before this `TIME`, such as 2027-03-31T12:00:00Z; without it: now")
 	f.StringVar(&r.Reason, "reason", "", "why, as `TEXT` for whoever reads the list or the log")
-	f.StringVar(&forText, "for", "", "how long it is kept, as `DURATION` such as 24h: as long as such tokens last")
+	f.StringVar(&forText, "for", "", "how long it is kept, as `DURATION` such as 24h or 30d: as long as such tokens last")
 	f.StringVar(&r.Until, "until", "", "until when it is kept, as `TIME`")
 	return cmd
 }

@@ -23,9 +23,17 @@ import (
 	"github.com/redoubtmq/redoubt/pki"
 )
 
-// brokerHelp is what every command says that talks to a running broker.
-const brokerHelp = "It asks the broker over the administration socket (admin.socket), as the user the broker runs as or as root.\n" +
-	"Exit codes: 0 done, 1 refused or failed, 2 usage, 3 broker not reachable."
+// brokerHelp is what every command says that talks to a running broker, and has no exit codes
+// of its own.
+const brokerHelp = socketHelp + "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 broker not reachable."
+
+const socketHelp = "It asks the broker over the administration socket (admin.socket), as the user the broker runs as or as root.\n"
+
+// answerHelp is brokerHelp of a command whose exit code is an answer: codes are what 0, 1 and
+// 2 mean.
+func answerHelp(codes string) string {
+	return socketHelp + "Exit codes: " + codes + ", 3 broker not reachable."
+}
 
 // passwordBytesMax bounds what is read as a password; what is too long for one is
 // told by whoever stores it.

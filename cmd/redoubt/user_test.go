@@ -192,7 +192,7 @@ func TestAclCommands(t *testing.T) {
 		want string
 	}{
 		{"test --user a publish devices/a/t", 0, "allow\n  rules.yaml:"},
-		{"test --user a publish devices/b/t --qos 1 --retain", 1, "deny\n  built in (default)"},
+		{"test --user a publish devices/b/t --qos 1 --retain", 1, "deny\n  default: deny: all"},
 		{"test --user a/b publish devices/a/b", 1, "${username} stands for nothing"},
 		{"test --user a --client c --address 192.0.2.1 subscribe devices/a/# -o json", 0, `"result": "allow"`},
 		{"test --user a --address here publish t", 1, ""},

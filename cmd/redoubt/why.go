@@ -26,7 +26,7 @@ func whyCmd(g *globals) *cobra.Command {
 			"  why CLIENT publish|subscribe T   what the broker would say if that client did it now, and which rule, file and line,\n" +
 			"                                   or which limit decides. The topic is as the client writes it. Nothing is done.\n" +
 			"The third is answered for the client of a session, with the rights that it has, connected or not.\n" +
-			"Exit code of the third 0: allowed, 1: denied. Of all 2: nothing was found, of that reference, client identifier or session.\n\n" + brokerHelp,
+			"\n" + answerHelp("0 found, and of the third: allowed, 1 denied (the third) or failed, 2 nothing was found of that reference, client identifier or session, or usage"),
 		Example: "  redoubt why 7f3a09c2\n  redoubt why pump-1\n  redoubt why pump-1 publish plant/7/valve --qos 1 --retain",
 		Args:    oneOrThree,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -56,7 +56,7 @@ func canICmd(g *globals) *cobra.Command {
 		Short: "Say yes or no: would a client be allowed to do something now",
 		Long: "The question of `redoubt why` for scripts: prints yes or no, and unknown where there is no session of that client identifier, or\n" +
 			"several: then what it could do is not known. `redoubt acl test` asks the rules for somebody who has no session.\n" +
-			"Exit code 0: yes, 1: no, 2: unknown.\n\n" + brokerHelp,
+			"\n" + answerHelp("0 yes, 1 no or failed, 2 unknown or usage"),
 		Example: "  redoubt can-i pump-1 subscribe 'plant/+/valve' && echo fine",
 		Args:    cobra.ExactArgs(3),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -152,7 +152,7 @@ func whyText(a *admin.WhyAnswer) string {
 		line("limit", "%s", a.Limit)
 	}
 	if a.Rule != nil {
-		line("rule", "%s (%s): %s", a.Rule.Where, a.Rule.ID, a.Rule.Text)
+		line("rule", "%s: %s", a.Rule.Place(), a.Rule.Text)
 	}
 	if a.Note != "" {
 		line("note", "%s", a.Note)
@@ -194,8 +194,8 @@ func whyRefused(cmd *cobra.Command, g *globals, client *admin.Client, what strin
 		return unsure{}
 	}
 	if len(list.Data) == 0 {
-		fmt.Fprintf(out, "nothing was refused lately to a client %q, and no refusal has that reference. Some are kept of each of the last 1,024 clients,\n"+
-			"from the start of the broker on; older ones are in its log. Who has a session: redoubt clients list, redoubt sessions list; what decides now for one of them:\n"+
+		fmt.Fprintf(out, "nothing was refused lately to a client %q, and no refusal has that reference. Eight are kept of each of the last 1,024 clients,\n"+
+			"and, of those who did not prove who they are, of each of the last 1,024 networks, from the start of the broker on; older ones are in its log. Who has a session: redoubt clients list, redoubt sessions list; what decides now for one of them:\n"+
 			"redoubt why CLIENT publish TOPIC; for somebody without: redoubt acl test --user NAME publish TOPIC\n", what)
 		return unsure{}
 	}
@@ -209,12 +209,11 @@ func refusedText(list []admin.RefusalInfo) string {
 	for i := range list {
 		r := &list[i]
 		fmt.Fprintf(&b, "%s\n  why       %s\n", plain(refusalLine(r)), plain(r.Why))
+		if r.By != "" {
+			fmt.Fprintf(&b, "  by        authenticator %s\n", plain(r.By))
+		}
 		if r.Rule != "" {
-			where := "built in"
-			if r.File != "" {
-				where = fmt.Sprintf("%s:%d", r.File, r.Line)
-			}
-			fmt.Fprintf(&b, "  rule      %s\n", plain(where+": "+r.Rule))
+			fmt.Fprintf(&b, "  rule      %s\n", plain(r.Place+": "+r.Rule))
 		}
 		fmt.Fprintf(&b, "  client    %s\n", plain(fmt.Sprintf("%s of %s, address %s, listener %s", orNone(r.ClientID), orNone(r.Username), orNone(r.IPAddress), r.Listener)))
 	}
