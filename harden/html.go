@@ -137,8 +137,11 @@ func (r pageRow) Scopes() (out []pageScope) {
 	return out
 }
 
+// inForce is what has to happen before a fix counts, in words.
+var inForce = map[string]string{restartNone: "nothing: it counts at once", restartReload: "redoubt reload", restartBroker: "a restart of the broker", restartHost: "a restart of the host"}
+
 // Restart and Rollback are what templates see of a remedy.
-func (r pageRow) Restart() string  { return r.restart }
+func (r pageRow) Restart() string  { return inForce[r.restart] }
 func (r pageRow) Rollback() string { return r.rollback }
 
 // Confidence is a dash where nothing was judged.

@@ -104,9 +104,9 @@ func (e *Env) broker(ctx context.Context) (*BrokerReport, error) {
 	return e.seen.report, e.seen.reportErr
 }
 
-// Select finds checks by id, slug or both (P3.1, tls-versions,
-// P3.1-tls-versions), in the order of checks; the id of a row that has parts is all of them (P1.3), and no
-// word means all.
+// Select finds checks by id, slug or both (P3.1, tls-versions, P3.1-tls-versions), and
+// answers them in the order of checks. The id of a row that has parts is all of them
+// (P1.3), and no word means all.
 func Select(checks []*Check, words []string) ([]*Check, error) {
 	if len(words) == 0 {
 		return checks, nil
