@@ -35,6 +35,10 @@ type Env struct {
 	GoodCert, RevokedCert *tls.Certificate
 	// DenyGood: nobody but the run has GoodCert, so that the broker may deny it for a minute.
 	DenyGood bool
+	// Baseline is what kind of node this is; empty: Internet.
+	Baseline Baseline
+	// Place is where a key of the configuration is written; nil: nobody knows.
+	Place func(key string) config.Origin
 	// Targets are more addresses by which clients reach the broker, beside those that the
 	// configuration names; config.ParseAdvertised takes each.
 	Targets []string

@@ -16,6 +16,8 @@ package harden
 import (
 	"context"
 	"time"
+
+	"github.com/redoubtmq/redoubt/config"
 )
 
 // State is the verdict on one scope of one row.
@@ -121,6 +123,10 @@ type Result struct {
 	Duration     time.Duration
 	Fix          string  // for this finding; empty: the check's
 	Waiver       *Waiver // in force on it
+	// Began is when it was looked at; zero: with the run.
+	Began time.Time
+	// At is where the configuration has what Key names; zero: in no file.
+	At config.Origin
 
 	// Key is what a waiver names as its scope: listeners.<name>, metrics, or empty.
 	Key string

@@ -12,7 +12,8 @@ var hostChecks = []*Check{
 		Why:       "Each connection is an open file. A kernel that runs out of them refuses everybody at once, the broker's own store and the shell of whoever comes to help included.",
 		How: "Takes the connections that the running process allows, or those of the configuration where that asks for more, 1.2 files for each and 256 beside them. fs.nr_open has to be that much, and fs.file-max that much beside what others have open (fs.file-nr); a million connections take 2,097,152. " +
 			"Both are the machine's, in a container too, so the limit of the process itself and what its control groups leave for threads (pids.max, at every level) are looked at as well. Files with settings are not read: only what is in force counts. " +
-			"Where limits.connections_total is auto the number is a ceiling that nobody planned, and too little room on the machine a warning.",
+			"Where limits.connections_total is auto the number is a ceiling that nobody planned, and too little room on the machine a warning. " +
+			"Baseline edge plans for 10,000 there; baseline cluster demands 2,097,152 files of the machine, whatever is planned.",
 		Fix: "set fs.nr_open and fs.file-max in /etc/sysctl.d/60-redoubt.conf, or lower limits.connections_total to what is planned",
 		Run: kernelFiles,
 	},
@@ -22,7 +23,8 @@ var hostChecks = []*Check{
 		Standards: []string{"IEC62443-4-2:CR7.1", "CRA:I.2.h", "CWE-770"},
 		Why:       "A broker at its limit of open files cannot accept, and cannot open a segment of its store either. It refuses to start when the sum does not fit, but a limit can be lowered while it runs.",
 		How: "Reads the limit of open files of the running process from the kernel and holds it against 1.2 files for each connection and 256 beside them, for the connections that are in force or those of the configuration where that asks for more. " +
-			"What the unit says (systemctl show) is evidence only where systemd started this very process: it decides nothing about now, and is a warning about the next start.",
+			"What the unit says (systemctl show) is evidence only where systemd started this very process: it decides nothing about now, and is a warning about the next start. " +
+			"Baseline cluster demands 1,048,576, whatever is planned.",
 		Fix: "set LimitNOFILE=1048576 in /etc/systemd/system/redoubt.service.d/10-limits.conf, or lower limits.connections_total to what is planned",
 		Run: openFiles,
 	},
@@ -140,5 +142,9 @@ var hostChecks = []*Check{
 func noCluster(_ context.Context, e *Env) []Result {
 	q := e.inquire("node")
 	q.see(ReadConfig, "listeners for other nodes", "", "there are none: a node of today works alone", NotApplicable)
-	return []Result{q.result(Declared, "there is no cluster yet: a node listens for no other")}
+	why := "there is no cluster yet: a node listens for no other"
+	if b := e.baseline(); b != Cluster {
+		why += "; and baseline " + string(b) + " is about a node of its own"
+	}
+	return []Result{q.result(Declared, why)}
 }

@@ -25,11 +25,14 @@ func filesFor(connections int64) int64 { return (connections*12+9)/10 + filesRes
 type plan struct {
 	*BrokerReport
 	connections int64
-	files       int64
+	files       int64 // of the machine
+	// processFiles are those that the process itself has to be allowed.
+	processFiles int64
 	// chosen tells that somebody wrote the number down. With auto it follows from
 	// the open file limit and is a ceiling that nobody planned, so that a host which
 	// has less room for other reasons is a warning.
 	chosen bool
+	why    string // where the figures come from, if not from the connections alone
 }
 
 // short is what too little room for the plan is.
@@ -41,6 +44,9 @@ func (p *plan) short() State {
 }
 
 func (p *plan) String() string {
+	if p.why != "" {
+		return fmt.Sprintf("%d connections (%s)", p.connections, p.why)
+	}
 	if p.chosen {
 		return fmt.Sprintf("%d connections", p.connections)
 	}
@@ -61,7 +67,7 @@ func (e *Env) plan(ctx context.Context) (*plan, error) {
 	if c := e.Config.Limits.ConnectionsTotal; c != config.Auto {
 		p.chosen, p.connections = true, max(p.connections, int64(c))
 	}
-	p.files = filesFor(p.connections)
+	e.baseline().size(p)
 	return p, nil
 }
 
@@ -185,7 +191,7 @@ func limitOf(text []byte, name string) (soft, hard int64, err error) {
 // shell said when it was started.
 func (q *inquiry) ownFiles(p *plan, what, see string) (soft int64, ok bool) {
 	where := fmt.Sprintf("/proc/%d/limits", p.PID)
-	want := fmt.Sprintf("at least %d for %s: 1.2 for each and %d", p.files, p, filesReserve)
+	want := fmt.Sprintf("at least %d for %s: 1.2 for each and %d", p.processFiles, p, filesReserve)
 	var hard int64
 	b, err := q.e.readProc(p.PID, "limits")
 	if err == nil {
@@ -196,7 +202,7 @@ func (q *inquiry) ownFiles(p *plan, what, see string) (soft int64, ok bool) {
 		return 0, false
 	}
 	actual, state := fmt.Sprintf("%d, and %d at most", soft, hard), Pass
-	if soft < p.files {
+	if soft < p.processFiles {
 		state = Fail
 		if see != "" {
 			actual += ": " + see
@@ -214,8 +220,8 @@ func openFiles(ctx context.Context, e *Env) []Result {
 	}
 	q := e.inquire("node")
 	soft, ok := q.ownFiles(p, "open files of the running process (RLIMIT_NOFILE)", "")
-	if ok && soft < p.files {
-		q.fixes = append(q.fixes, fmt.Sprintf("set LimitNOFILE=%d in /etc/systemd/system/redoubt.service.d/10-limits.conf, or ulimit -n before a start by hand, and start the broker again; or lower limits.connections_total", rounded(p.files)))
+	if ok && soft < p.processFiles {
+		q.fixes = append(q.fixes, fmt.Sprintf("set LimitNOFILE=%d in /etc/systemd/system/redoubt.service.d/10-limits.conf, or ulimit -n before a start by hand, and start the broker again; or lower limits.connections_total", rounded(p.processFiles)))
 	}
 	q.unitFiles(ctx, p)
 	return []Result{q.result(Kernel, "room for "+p.String())}
@@ -249,9 +255,9 @@ func (q *inquiry) unitFiles(ctx context.Context, p *plan) {
 	switch {
 	case err != nil:
 		q.see(API, what, want, "not understood: "+shortened(text), NotApplicable)
-	case n < p.files:
-		q.see(API, what, want, fmt.Sprintf("%s: %d, fewer than the %d that are needed after its next start", shortened(unit), n, p.files), Warn)
-		q.fixes = append(q.fixes, fmt.Sprintf("set LimitNOFILE=%d in /etc/systemd/system/%s.d/10-limits.conf", rounded(p.files), shortened(unit)))
+	case n < p.processFiles:
+		q.see(API, what, want, fmt.Sprintf("%s: %d, fewer than the %d that are needed after its next start", shortened(unit), n, p.processFiles), Warn)
+		q.fixes = append(q.fixes, fmt.Sprintf("set LimitNOFILE=%d in /etc/systemd/system/%s.d/10-limits.conf", rounded(p.processFiles), shortened(unit)))
 	default:
 		q.see(API, what, want, fmt.Sprintf("%s: %d", shortened(unit), n), Pass)
 	}

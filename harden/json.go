@@ -15,6 +15,7 @@ type jsonReport struct {
 	Schema    string         `json:"schema"`
 	Node      string         `json:"node"`
 	Version   string         `json:"broker_version"`
+	Baseline  Baseline       `json:"baseline"`
 	StartedAt time.Time      `json:"started_at"`
 	Duration  int64          `json:"duration_ms"`
 	Checker   jsonChecker    `json:"checker"`
@@ -43,6 +44,7 @@ type jsonRow struct {
 	Row       int        `json:"row"`
 	Severity  Severity   `json:"severity"`
 	Weight    int        `json:"weight"`
+	Profiles  []Baseline `json:"profiles"`
 	Standards []string   `json:"standards"`
 	Demands   Confidence `json:"demanded_confidence"`
 	Rationale string     `json:"rationale"`
@@ -52,6 +54,7 @@ type jsonFinding struct {
 	Schema string `json:"schema"`
 	jsonRow
 	Scope        string        `json:"scope"`
+	Location     *jsonPlace    `json:"location"`
 	State        State         `json:"state"`
 	Original     State         `json:"original_state"`
 	Summary      string        `json:"summary"`
@@ -65,9 +68,19 @@ type jsonFinding struct {
 	Checker      jsonChecker   `json:"checker"`
 }
 
+// jsonFix is what helps: in words, and as a command where it is one.
 type jsonFix struct {
-	Cmd     string `json:"cmd"`
-	Restart string `json:"restart"`
+	Text     string   `json:"text"`
+	Cmd      string   `json:"cmd"`
+	Files    []string `json:"files"`
+	Restart  string   `json:"restart"`
+	Rollback string   `json:"rollback"`
+}
+
+// jsonPlace is where the configuration has what a finding is about.
+type jsonPlace struct {
+	File string `json:"file"`
+	Line int    `json:"line"`
 }
 
 type jsonWaiver struct {
@@ -84,22 +97,26 @@ func (r *Report) WriteJSON(w io.Writer, checker string) error {
 	who := jsonChecker{checker, RulesHash()}
 	score := r.Score()
 	out := jsonReport{
-		Schema: schemaVersion, Node: r.Node, Version: r.Version, StartedAt: r.Started.UTC(), Duration: r.Duration.Milliseconds(), Checker: who,
+		Schema: schemaVersion, Node: r.Node, Version: r.Version, Baseline: r.Baseline, StartedAt: r.Started.UTC(), Duration: r.Duration.Milliseconds(), Checker: who,
 		Score: jsonScore(score), Counts: r.Counts(), Caveat: Caveat, Results: []*jsonFinding{},
 	}
 	for i := range r.Rows {
 		c := r.Rows[i].Check
+		m := r.remedy(c)
 		for k := range r.Rows[i].Results {
 			x := &r.Rows[i].Results[k]
 			f := &jsonFinding{
 				Schema: schemaVersion,
 				jsonRow: jsonRow{ID: c.Name(), Title: c.Title, Phase: c.Phase, Row: c.row(), Severity: c.Severity, Weight: c.Weight,
-					Standards: c.Standards, Demands: c.Demands, Rationale: c.Why},
+					Profiles: c.Baselines(), Standards: c.Standards, Demands: c.Demands, Rationale: c.Why},
 				Scope: x.Scope, State: x.State, Original: x.Original, Summary: x.Summary, Observations: x.Observations, Confidence: x.Confidence,
-				Fix: jsonFix{x.Fix, "none"}, CheckedAt: r.Started.UTC(), Node: r.Node, Duration: x.Duration.Milliseconds(), Checker: who,
+				Fix: jsonFix{Text: x.Fix, Cmd: command(x.Fix), Files: m.files, Restart: m.restart, Rollback: m.rollback}, CheckedAt: x.Began.UTC(), Node: r.Node, Duration: x.Duration.Milliseconds(), Checker: who,
 			}
 			if f.Observations == nil {
 				f.Observations = []Observation{}
+			}
+			if x.At.Line > 0 {
+				f.Location = &jsonPlace{x.At.Name, x.At.Line}
 			}
 			if x.Waiver != nil {
 				f.Waiver = &jsonWaiver{x.Waiver.Reason, x.Waiver.Owner, x.Waiver.Expires.String()}

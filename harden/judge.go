@@ -71,7 +71,7 @@ func (q *inquiry) doubt(mark int) {
 // result is the verdict: as bad as the worst observation. good is the summary
 // when nothing is wrong; otherwise it is made of what is.
 func (q *inquiry) result(reached Confidence, good string) Result {
-	r := Result{Scope: q.scope, Key: q.key, Observations: q.obs, Confidence: reached, Duration: q.e.Clock.Now().Sub(q.began)}
+	r := Result{Scope: q.scope, Key: q.key, Observations: q.obs, Confidence: reached, Began: q.began, Duration: q.e.Clock.Now().Sub(q.began)}
 	states := make([]State, len(q.obs))
 	for i := range q.obs {
 		states[i] = q.obs[i].State

@@ -16,6 +16,9 @@ import (
 // Report is one run: who was looked at, when, and what was found.
 type Report struct {
 	Node, Version string // of the broker; empty: none answered
+	Baseline      Baseline
+	ConfigFile    string // empty: built-in defaults
+	RulesFile     string
 	Started       time.Time
 	Duration      time.Duration
 	Rows          []Row
@@ -58,13 +61,23 @@ func (r *Row) Confidence() Confidence {
 // Examine runs checks one after the other. It waits for nothing longer than ctx
 // and Env.Step allow; what there was no time for is unknown.
 func Examine(ctx context.Context, e *Env, checks []*Check) *Report {
-	rep := &Report{Started: e.Clock.Now()}
+	rep := &Report{Baseline: e.baseline(), ConfigFile: printable(e.File), RulesFile: printable(e.Config.Authz.RulesFile), Started: e.Clock.Now()}
 	if b, err := e.broker(ctx); err == nil {
-		rep.Node, rep.Version = b.Node, b.Version
+		rep.Node, rep.Version = printable(b.Node), printable(b.Version)
 	}
 	for _, c := range checks {
 		results := judge(ctx, e, c)
 		waive(c, results, e.Config.Waivers, rep.Started)
+		for i := range results {
+			r := &results[i]
+			if r.Key != "" && e.Place != nil {
+				r.At = e.Place(r.Key)
+			}
+			if r.Began.IsZero() {
+				r.Began = rep.Started
+			}
+			r.clean()
+		}
 		rep.Rows = append(rep.Rows, Row{Check: c, Results: results})
 	}
 	rep.Duration = e.Clock.Now().Sub(rep.Started)
@@ -91,9 +104,9 @@ func (e *Env) broker(ctx context.Context) (*BrokerReport, error) {
 	return e.seen.report, e.seen.reportErr
 }
 
-// Select finds checks by id, slug or both (P3.1, tls-versions,
-// P3.1-tls-versions); the id of a row that has parts is all of them (P1.3), and no
-// word means all.
+// Select finds checks by id, slug or both (P3.1, tls-versions, P3.1-tls-versions), and
+// answers them in the order of checks. The id of a row that has parts is all of them
+// (P1.3), and no word means all.
 func Select(checks []*Check, words []string) ([]*Check, error) {
 	if len(words) == 0 {
 		return checks, nil
@@ -114,6 +127,7 @@ func Select(checks []*Check, words []string) ([]*Check, error) {
 			return nil, fmt.Errorf("there is no check %q; there are %s", w, names(checks))
 		}
 	}
+	slices.SortFunc(out, func(a, b *Check) int { return slices.Index(checks, a) - slices.Index(checks, b) }) // by phase
 	return out, nil
 }
 
@@ -165,6 +179,7 @@ func RulesHash() string {
 	for _, l := range limitCeilings {
 		fmt.Fprintf(h, "%q %d\n", l.key, l.most)
 	}
+	fmt.Fprintf(h, "%d %d %d %q\n", edgeConnections, clusterFiles, clusterProcessFiles, clusterRows)
 	for _, name := range slices.Sorted(maps.Keys(systemEnds)) {
 		fmt.Fprintf(h, "%q %q\n", name, systemEnds[name])
 	}

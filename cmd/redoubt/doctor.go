@@ -16,7 +16,6 @@ import (
 	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/harden"
-	"github.com/redoubtmq/redoubt/internal/clock"
 )
 
 // doctorWithin bounds a run, probes included, unless --within says otherwise, and
@@ -38,6 +37,10 @@ type doctorFlags struct {
 	revoked    string
 	targets    []string
 	within     time.Duration
+	output     string
+	baseline   string
+	diff       string
+	watch      time.Duration
 }
 
 func doctorCmd(g *globals) *cobra.Command {
@@ -47,13 +50,15 @@ func doctorCmd(g *globals) *cobra.Command {
 		Short: "Check that the hardening holds, by looking and by trying",
 		Long: "Judges the hardening checklist on the files, on what the kernel reports and by probes of the running broker,\n" +
 			"each with its positive control. What could not be observed is unknown and never counts as pass.\n" +
-			"The probes are ordinary clients with users made for the run, which end by themselves; nothing is changed.\n" +
+			"The probes are ordinary clients with users made for the run, which end by themselves; nothing of the broker is changed.\n" +
 			"Run it as the user the broker runs as, or as root.\n\n" +
 			"Exit codes: 0 nothing failed at or above --fail-on, 1 findings, 2 usage, or the checker could not do its work,\n" +
-			"3 more rows are unknown than --max-unknown.",
-		Example: "  redoubt doctor\n  redoubt doctor --only P4.1,P4.2 --evidence\n  redoubt doctor -o json --fail-on high --max-unknown 1\n  redoubt doctor --explain P3.1",
-		Args:    cobra.NoArgs,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return doctor(cmd, g, &f) },
+			"3 more rows are unknown than --max-unknown. They are the same in every form of the report.\n\n" +
+			"A run over all rows of a running broker is kept in its data directory (doctor.json), for --diff last.",
+		Example: "  redoubt doctor\n  redoubt doctor --only P4.1,P4.2 --evidence\n  redoubt doctor -o json --fail-on high --max-unknown 1\n  redoubt doctor -o sarif > doctor.sarif\n" +
+			"  redoubt doctor -o html > doctor.html\n  redoubt doctor --diff last\n  redoubt doctor --watch 10m\n  redoubt doctor --explain P3.1",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return doctor(cmd, g, &f) },
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&f.only, "only", nil, "check these rows `ID,...` and no others")
@@ -65,6 +70,10 @@ func doctorCmd(g *globals) *cobra.Command {
 	fs.BoolVar(&f.denyGood, "deny-client-cert", false, "let the broker deny that certificate for a minute, to see that its sessions and connections end: nobody else may have it")
 	fs.StringVar(&f.revoked, "revoked-cert", "", "the same with a revoked one, which must be refused: a `FILE`")
 	fs.StringSliceVar(&f.targets, "target", nil, "connect to these addresses `HOST:PORT,...` of the broker, too, as clients from elsewhere do; see listeners.<name>.advertised")
+	fs.StringVarP(&f.output, "output", "o", string(harden.FormatTable), "the `FORM` of the report: table, json, sarif, oscal, junit, html or md")
+	fs.StringVar(&f.baseline, "baseline", string(harden.Internet), "what `KIND` of node is judged: edge, internet or cluster; docs/security/checks.md says what each demands")
+	fs.StringVar(&f.diff, "diff", "", "show only what has changed since the report in `FILE` (of -o json), or since the last run (last); as a table or as JSON")
+	fs.DurationVar(&f.watch, "watch", 0, "look again each `INTERVAL`, 30s or longer, and show only what has changed, until ctrl-C; as a table or as JSON, a line for each run with changes")
 	fs.DurationVar(&f.within, "within", doctorWithin, "how long the run may take, at most 1m; what was not seen by then is unknown")
 	return cmd
 }
@@ -117,43 +126,18 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 			return &usageError{fmt.Errorf("--target %s %w", text, err)}
 		}
 	}
-	loaded, err := g.LoadConfig()
+	run, err := newDoctorRun(g, f, checks)
 	if err != nil {
-		return doctorError{err}
-	}
-	e := &harden.Env{Clock: clock.System{}, Config: loaded.Config, File: loaded.File, DenyGood: f.denyGood, Targets: f.targets}
-	if err := errors.Join(clientPair(f.good, &e.GoodCert), clientPair(f.revoked, &e.RevokedCert)); err != nil {
-		return doctorError{err}
+		return &usageError{err}
 	}
 	// How large the buffers of a socket for probes are is nobody's concern.
 	if err := os.Setenv("QUIC_GO_DISABLE_RECEIVE_BUFFER_WARNING", "true"); err != nil {
 		return doctorError{err}
 	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), min(f.within, doctorWithinMax))
-	defer cancel()
-	client := admin.NewClient(loaded.Config.Admin.Socket)
-	var unreachable *admin.UnreachableError
-	switch _, err := client.Status(ctx); {
-	case err == nil:
-		e.Broker = patient{client}
-	case errors.As(err, &unreachable) && unreachable.Offline():
-		e.NoBroker = err.Error()
-	default:
-		return doctorError{err}
+	if f.watch > 0 {
+		return run.keepLooking(cmd)
 	}
-	report := harden.Examine(ctx, e, checks)
-	if g.Output == "json" {
-		err = report.WriteJSON(cmd.OutOrStdout(), version)
-	} else {
-		err = report.WriteText(cmd.OutOrStdout(), harden.TextOptions{Evidence: f.evidence})
-	}
-	if err != nil {
-		return doctorError{err}
-	}
-	if code := report.ExitCode(harden.Severity(f.failOn), f.maxUnknown); code != harden.ExitClean {
-		return doctorVerdict(code)
-	}
-	return nil
+	return run.once(cmd)
 }
 
 // clientPair reads a certificate of a client with its key; "" is none.

@@ -4,7 +4,8 @@
 # paho for Go, the Mosquitto broker that Redoubt is compared with, what tries the
 # TLS of a broker from outside: openssl, curl and sslscan, pebble, an ACME server, and
 # HAProxy, which stands in front of one; PostgreSQL, MariaDB, Redis and slapd, where
-# clients are looked up; and a KDC of Kerberos with a client of GSSAPI.
+# clients are looked up; a KDC of Kerberos with a client of GSSAPI; and xmllint, which
+# holds reports to their schema.
 # Packages need root; as anybody else it only looks, and says the one command.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -26,6 +27,7 @@ command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing
 [[ -x /usr/sbin/kadmin.local ]] || missing+=(krb5-admin-server)
 [[ -x /usr/bin/kinit ]] || missing+=(krb5-user)
 /usr/bin/python3 -c 'import gssapi' 2>/dev/null || missing+=(python3-gssapi)
+command -v xmllint >/dev/null || missing+=(libxml2-utils)
 command -v curl >/dev/null || missing+=(curl)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)

@@ -1,0 +1,217 @@
+package harden
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// What has changed between two runs: states, by row and scope. What was seen may read
+// otherwise each time; that is no change.
+
+// Snapshot is what one run comes to, for comparing.
+type Snapshot struct {
+	Node     string
+	Started  time.Time
+	Score    int
+	Baseline Baseline
+	Rules    string // RulesHash of the program that looked
+	Scopes   []ScopeState
+}
+
+// ScopeState is the verdict on one scope of one row.
+type ScopeState struct {
+	ID      string // with its slug: P3.1-tls-versions
+	Scope   string
+	State   State
+	Summary string
+}
+
+// Change is a verdict that is another one. From is empty for a scope that was not there,
+// To for one that is there no more.
+type Change struct {
+	ID      string `json:"id"`
+	Scope   string `json:"scope"`
+	From    State  `json:"from"`
+	To      State  `json:"to"`
+	Summary string `json:"summary"`
+}
+
+// Snapshot is that of the report.
+func (r *Report) Snapshot() Snapshot {
+	s := Snapshot{Node: r.Node, Started: r.Started, Score: r.Score().Points, Baseline: r.Baseline, Rules: RulesHash()}
+	for i := range r.Rows {
+		for _, x := range r.Rows[i].Results {
+			s.Scopes = append(s.Scopes, ScopeState{r.Rows[i].Check.Name(), x.Scope, x.State, x.Summary})
+		}
+	}
+	return s
+}
+
+// SnapshotBytesMax is how large a report in JSON may be that is read back: hundreds of
+// listeners with all that was seen of each.
+const SnapshotBytesMax = 64 << 20
+
+// ReadSnapshot reads a report in JSON that was kept, by this program or one of before. It
+// answers an error for what is none, without repeating what is in there.
+func ReadSnapshot(r io.Reader) (Snapshot, error) {
+	text, err := io.ReadAll(io.LimitReader(r, SnapshotBytesMax+1))
+	if err != nil {
+		return Snapshot{}, err
+	}
+	if len(text) > SnapshotBytesMax {
+		return Snapshot{}, fmt.Errorf("it is larger than %d MiB, which no report is", SnapshotBytesMax>>20)
+	}
+	var kept jsonReport
+	if err := json.Unmarshal(text, &kept); err != nil || kept.Schema == "" {
+		return Snapshot{}, errors.New("it is no report of redoubt doctor -o json")
+	}
+	if kept.Schema != schemaVersion {
+		return Snapshot{}, fmt.Errorf("its schema is %q, and this program knows %q", printable(kept.Schema), schemaVersion)
+	}
+	s := Snapshot{Node: printable(kept.Node), Started: kept.StartedAt, Score: kept.Score.Points, Baseline: Baseline(printable(string(kept.Baseline))), Rules: kept.Checker.Rules}
+	for _, f := range kept.Results {
+		if f != nil {
+			s.Scopes = append(s.Scopes, ScopeState{printable(f.ID), printable(f.Scope), State(printable(string(f.State))), printable(f.Summary)})
+		}
+	}
+	return s, nil
+}
+
+// Diff is what has changed from then to now, in the order of now, and then what is gone.
+// Rows that now did not look at are left out.
+func Diff(then, now Snapshot) []Change {
+	type key struct{ id, scope string }
+	before, looked := map[key]State{}, map[string]bool{}
+	for _, s := range then.Scopes {
+		before[key{s.ID, s.Scope}] = s.State
+	}
+	out := []Change{}
+	here := map[key]bool{}
+	for _, s := range now.Scopes {
+		k := key{s.ID, s.Scope}
+		here[k], looked[s.ID] = true, true
+		if was := before[k]; was != s.State {
+			out = append(out, Change{s.ID, s.Scope, was, s.State, s.Summary})
+		}
+	}
+	for _, s := range then.Scopes {
+		if k := (key{s.ID, s.Scope}); looked[s.ID] && !here[k] {
+			here[k] = true
+			out = append(out, Change{s.ID, s.Scope, s.State, "", s.Summary})
+		}
+	}
+	return out
+}
+
+// incomparable says what makes a comparison less than it seems.
+func incomparable(then, now *Snapshot) (out []string) {
+	if then.Node != now.Node {
+		out = append(out, fmt.Sprintf("the node was %s and is %s", orDash(then.Node), orDash(now.Node)))
+	}
+	if then.Baseline != now.Baseline {
+		out = append(out, fmt.Sprintf("the baseline was %s and is %s", orDash(string(then.Baseline)), now.Baseline))
+	}
+	if then.Rules != now.Rules {
+		out = append(out, "the checks are of another version")
+	}
+	return out
+}
+
+// word is a state of a change, for a terminal.
+func (s State) word() string {
+	if w, ok := words[s]; ok {
+		return w
+	}
+	return "[" + orDash(string(s)) + "]"
+}
+
+// WriteChanges writes what has changed since then as a table, with the score below.
+func (r *Report) WriteChanges(w io.Writer, then Snapshot) error {
+	now := r.Snapshot()
+	var b strings.Builder
+	changes := Diff(then, now)
+	fmt.Fprintf(&b, "Since %s: ", then.Started.UTC().Format("2006-01-02 15:04:05 UTC"))
+	if len(changes) == 0 {
+		b.WriteString("nothing has changed\n")
+	} else {
+		fmt.Fprintf(&b, "%d changes, score %d before\n", len(changes), then.Score)
+	}
+	for _, text := range incomparable(&then, &now) {
+		fmt.Fprintf(&b, "Note: %s.\n", text)
+	}
+	if len(changes) > 0 {
+		b.WriteByte('\n')
+		if err := writeChangeTable(&b, changes); err != nil {
+			return err
+		}
+	}
+	b.WriteString("\n" + Caveat + "\n" + r.lastLine() + "\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func writeChangeTable(w io.Writer, changes []Change) error {
+	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	fmt.Fprintln(t, "ID\tWAS\tIS\tWHAT")
+	for _, c := range changes {
+		id, _, _ := strings.Cut(c.ID, "-")
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", id, c.From.word(), c.To.word(), oneLine(c.Scope+": "+c.Summary))
+	}
+	return t.Flush()
+}
+
+// jsonChanges is what has changed, as JSON on one line.
+type jsonChanges struct {
+	Schema   string    `json:"schema"`
+	Node     string    `json:"node"`
+	Since    time.Time `json:"since"`
+	At       time.Time `json:"started_at"`
+	Baseline Baseline  `json:"baseline"`
+	Before   int       `json:"score_before"`
+	Score    jsonScore `json:"score"`
+	Caveat   string    `json:"caveat"`
+	Notes    []string  `json:"notes"`
+	Changes  []Change  `json:"changes"`
+}
+
+// WriteChangesJSON writes the same as one line of JSON.
+func (r *Report) WriteChangesJSON(w io.Writer, then Snapshot) error {
+	now := r.Snapshot()
+	out := jsonChanges{schemaVersion, r.Node, then.Started.UTC(), r.Started.UTC(), r.Baseline, then.Score, jsonScore(r.Score()), Caveat, incomparable(&then, &now), Diff(then, now)}
+	if out.Notes == nil {
+		out.Notes = []string{}
+	}
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(out)
+}
+
+// WriteChangesSince writes changes for who watches: a line for each, with the time, and
+// one with the score. Nothing has changed: nothing is written.
+func (r *Report) WriteChangesSince(w io.Writer, then Snapshot) error {
+	changes := Diff(then, r.Snapshot())
+	if len(changes) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n%s\n", r.Started.UTC().Format("2006-01-02 15:04:05 UTC"))
+	if err := writeChangeTable(&b, changes); err != nil {
+		return err
+	}
+	b.WriteString(r.lastLine() + "\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// Before is the snapshot of a run that has seen nothing yet, from which everything in r is
+// a change.
+func (r *Report) Before() Snapshot {
+	s := r.Snapshot()
+	s.Score, s.Scopes = 0, nil
+	return s
+}
