@@ -178,3 +178,18 @@ func TestAManagerThatIsNotThere(t *testing.T) {
 	n.manager.stopping()
 	n.manager.keep(t.Context(), nil, nil)
 }
+
+// redoubt status --ready is what health checks of containers ask.
+func TestReadyOrWhyNot(t *testing.T) {
+	t.Parallel()
+	n := serveNode(t, onePlain)
+	s := n.Status()
+	if err := notReadyError(&s); err != nil {
+		t.Error(err)
+	}
+	n.stops("plain", false)
+	s = n.Status()
+	if err := notReadyError(&s); err == nil || !strings.Contains(err.Error(), "not ready: every listener was stopped") {
+		t.Errorf("%v", err)
+	}
+}
