@@ -8,9 +8,8 @@ elif ! getent passwd redoubt >/dev/null; then
 	getent group redoubt >/dev/null || groupadd --system redoubt
 	useradd --system --gid redoubt --home-dir /var/lib/redoubt --no-create-home --shell /usr/sbin/nologin redoubt
 fi
-if command -v systemd-tmpfiles >/dev/null; then
-	systemd-tmpfiles --create redoubt.conf
-else
+# Without /proc, as in a root that is being put together, systemd-tmpfiles makes nothing.
+if ! command -v systemd-tmpfiles >/dev/null || ! systemd-tmpfiles --create redoubt.conf 2>/dev/null; then
 	install -d -o root -g redoubt -m 0750 /etc/redoubt
 	install -d -o redoubt -g redoubt -m 0700 /var/lib/redoubt
 fi
