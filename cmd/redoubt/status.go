@@ -30,7 +30,7 @@ func statusCmd(g *globals) *cobra.Command {
 		Long: "Shows what the broker listens on, how many clients it serves and where its files are.\n\n" +
 			"With --ready it is a health check, which touches no port of clients: nothing is shown of a broker that\n" +
 			"is ready, and one that is not ends with 1 and why.\n\n" + brokerHelp,
-		Args:  cobra.NoArgs,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := adminClient(g)
 			if err != nil {
