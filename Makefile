@@ -35,7 +35,10 @@ UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|ConnectMatrix|AuthMatrix|Model|TwoLo
 # without it always (conn's play).
 QUIC = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
 
-.PHONY: help run build build-fips test deps check vuln bench cost fuzz chaos scan conformance mutants
+# Packages: deb and rpm.
+NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+
+.PHONY: help run build build-fips package package-test test deps check vuln bench cost fuzz chaos scan conformance mutants
 
 help: ## what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -50,6 +53,12 @@ build: ## build bin/redoubt, one static binary
 build-fips: ## build bin/redoubt-fips, with the certified module of Go and FIPS 140-3 mode on
 	GOFIPS140=certified CGO_ENABLED=0 go build -trimpath -o bin/redoubt-fips ./cmd/redoubt
 	bin/redoubt-fips version
+
+package: ## deb and rpm for amd64 and arm64, binaries, SBOMs and SHA256SUMS, into bin/package
+	NFPM="go run $(NFPM)" packaging/build.sh bin/package
+
+package-test: ## build the packages twice, install the deb in a fresh Debian (as root): files, unit, broker and doctor there
+	NFPM="go run $(NFPM)" packaging/test.sh
 
 deps: ## install what the tests need (as root: Debian packages, too)
 	@test/clients/deps.sh

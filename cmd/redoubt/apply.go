@@ -23,6 +23,7 @@ func (n *node) Reload(ctx context.Context) (admin.ReloadReport, error) {
 		return admin.ReloadReport{}, err
 	}
 	defer done()
+	defer n.manager.reloading(n.inALine)()
 	apply, changed, err := n.verify()
 	if err != nil {
 		n.count.Inc(metrics.ReloadsRefused)

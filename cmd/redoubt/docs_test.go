@@ -82,17 +82,6 @@ func TestEveryCommandIsDocumented(t *testing.T) {
 	}
 }
 
-// visible are a command and all below it, those that cobra adds left out.
-func visible(c *cobra.Command) []*cobra.Command {
-	out := []*cobra.Command{c}
-	for _, sub := range c.Commands() {
-		if !sub.Hidden && sub.Name() != "completion" && sub.Name() != "help" {
-			out = append(out, visible(sub)...)
-		}
-	}
-	return out
-}
-
 func document(b *bytes.Buffer, commands []*cobra.Command) {
 	for _, c := range commands {
 		fmt.Fprintf(b, "## `%s`\n\n", c.CommandPath())

@@ -22,6 +22,8 @@ type means struct {
 	overseer overseer
 	surveys  surveys
 	soon     chan struct{} // holds one when the overseer is to look at once
+
+	manager manager // of services, who started the process
 }
 
 // bindMemory puts the memory limit in force, or says why the broker must not

@@ -111,6 +111,8 @@ func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 		return err
 	}
 	n.load = g.LoadConfig
+	n.findManager()
+	defer n.manager.to.Close()
 	n.freshenDevices() // before a listener reads the list
 	if err := n.assemble(); err != nil {
 		n.release()
@@ -123,9 +125,11 @@ func serve(cmd *cobra.Command, g *globals, allowRoot bool) error {
 	if err == nil {
 		n.announce(cmd.OutOrStdout(), self(g))
 		n.logStarted()
+		n.manager.serving(n.inALine())
 		n.attend(ctx, hup, lines)
 	}
 	log.Info("stopping")
+	n.manager.stopping()
 	end, cancel := context.WithTimeout(context.Background(), stopWithin)
 	defer cancel()
 	services.stop()

@@ -55,6 +55,7 @@ func (n *node) startServices() (*services, error) {
 	s.run(func() error { n.keepRules(ctx); return nil }, n)
 	s.run(func() error { n.keepSources(ctx); return nil }, n)
 	s.run(func() error { n.overseer.run(ctx, n.soon); return nil }, n)
+	s.run(func() error { n.manager.keep(ctx, n.server.Turned, n.inALine); return nil }, n)
 	n.fetchLists(ctx, s)
 	s.run(func() error { n.keepStaples(ctx); return nil }, n)
 	n.startACME(ctx, s)

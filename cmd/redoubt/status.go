@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -22,11 +23,14 @@ func adminClient(g *globals) (*admin.Client, error) {
 }
 
 func statusCmd(g *globals) *cobra.Command {
-	return &cobra.Command{
+	var ready bool
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Say how the running broker is",
-		Long:  "Shows what the broker listens on, how many clients it serves and where its files are.\n\n" + brokerHelp,
-		Args:  cobra.NoArgs,
+		Long: "Shows what the broker listens on, how many clients it serves and where its files are.\n\n" +
+			"With --ready it is a health check, which touches no port of clients: nothing is shown of a broker that\n" +
+			"is ready, and one that is not ends with 1 and why.\n\n" + brokerHelp,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, err := adminClient(g)
 			if err != nil {
@@ -36,12 +40,25 @@ func statusCmd(g *globals) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if ready {
+				return notReadyError(&s)
+			}
 			if g.Output == "json" {
 				return writeConfigJSON(cmd.OutOrStdout(), s)
 			}
 			return printStatus(cmd, &s)
 		},
 	}
+	cmd.Flags().BoolVar(&ready, "ready", false, "show nothing; end with 1 and the reason if the broker is not ready")
+	return cmd
+}
+
+// notReadyError is why the broker is not ready; nil: it is.
+func notReadyError(s *admin.StatusReport) error {
+	if len(s.NotReady) == 0 {
+		return nil
+	}
+	return errors.New("not ready: " + strings.Join(s.NotReady, "; "))
 }
 
 // alarmLine is an alarm in a line.
