@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -114,11 +115,17 @@ func (f *fake) Refused(context.Context, string) (RefusedConnect, error) {
 // canary begins every secret of these tests; it must not turn up in any output.
 const canary = "canary-53cr37-"
 
+// hurried is the clock of the machine, and of what a broker pretends to do meanwhile.
+type hurried struct{ more atomic.Int64 }
+
+// Now implements clock.Clock.
+func (h *hurried) Now() time.Time { return clock.System{}.Now().Add(time.Duration(h.more.Load())) }
+
 // env is the doctor's view of f.
 func (f *fake) env() *Env {
 	c := &config.Config{Node: config.Node{DataDir: filepath.Join(f.t.TempDir(), "data")}, Listeners: f.config}
 	// Where nothing is waited for in vain, there is time for a busy machine.
-	e := &Env{Clock: clock.System{}, Config: c, Broker: f, Step: 20 * time.Second}
+	e := &Env{Clock: &f.clock, Config: c, Broker: f, Step: 20 * time.Second}
 	for _, silent := range []flaw{noPacketLimit, waitsForBody, noConnectLimit, loses, keepsDeleted} {
 		if f.has(silent) {
 			e.Step = time.Second

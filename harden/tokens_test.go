@@ -15,6 +15,8 @@ import (
 
 // fakeChain is who gets in at a fake beside its users, and how often.
 type fakeChain struct {
+	clock hurried
+
 	flapping Flapping
 	tokens   func(token string) bool             // which are taken; nil: none
 	access   func(q AccessQuestion) AccessAnswer // beside what a grant allows; nil: nothing

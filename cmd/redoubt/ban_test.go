@@ -19,7 +19,7 @@ func TestUsageIsToldBeforeTheBrokerIsAsked(t *testing.T) {
 		{`unknown command "qqqqqq" for "redoubt"`, []string{"qqqqqq"}},
 		{`did you mean redoubt ban delete?`, []string{"ban", "delte"}},
 		{"give one of them", []string{"ban", "add", "clientid", "a", "--for", "1h", "--until", "2027-01-01T00:00:00Z"}},
-		{`--for "1d" has no unit that is known here. Write 24h`, []string{"ban", "add", "clientid", "a", "--for", "1d"}},
+		{`--for "1w" is not a duration`, []string{"ban", "add", "clientid", "a", "--for", "1w"}},
 		{`--for "90" has no unit. Write 90s for seconds`, []string{"ban", "add", "clientid", "a", "--for", "90"}},
 		{`--for "a week" is not a duration`, []string{"ban", "add", "clientid", "a", "--for", "a week"}},
 		{`--for "" is not a duration`, []string{"ban", "add", "clientid", "a", "--for", ""}},
