@@ -209,7 +209,9 @@ func TestForgedQUIC(t *testing.T) {
 			f := newFake(t, flaws{})
 			forged(t, f, c.say)
 			e := f.alone(f.env())
-			e.Step = 50 * time.Millisecond
+			if name == "says nothing" { // the others need not wait for it
+				e.Step = 50 * time.Millisecond
+			}
 			rep := examine(t, e, "P3.1")
 			if out := text(t, rep); rep.Rows[0].State() != c.state || !strings.Contains(out, c.want) {
 				t.Errorf("%s, want %s and %q in\n%s", rep.Rows[0].State(), c.state, c.want, out)
