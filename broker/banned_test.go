@@ -173,17 +173,22 @@ func TestBansInTurns(t *testing.T) {
 
 func fleet(_ *auth.Principal, c *mqtt.Connect) { c.SessionExpiry = 0 }
 
-// Somebody who becomes, by re-authentication, who is banned is out.
+// Somebody who becomes, by re-authentication, who is banned is out. He hears neither of the
+// ban nor who has made it and why, and is not counted as one who has broken the protocol.
 func TestReauthenticatedAsBanned(t *testing.T) {
 	d := newDesk(t, 1)
 	s := d.sit(0, "bob")
-	if _, err := d.bans.Add([]*bans.Ban{{As: bans.Username, Who: "robert"}}, nil); err != nil {
+	if _, err := d.bans.Add([]*bans.Ban{{As: bans.Username, Who: "robert", By: "uid 0", Reason: "stolen"}}, nil); err != nil {
 		t.Fatal(err)
 	}
 	by := principal("bob")
 	by.Username = "robert"
-	if e := d.homes[0].Reauthenticate(d.now, s.ref, by); e == nil || e.Reason != mqtt.AdministrativeAction { // DISCONNECT has no code for a ban
-		t.Errorf("%v", e)
+	e := d.homes[0].Reauthenticate(d.now, s.ref, by)
+	if e == nil || e.Reason != mqtt.AdministrativeAction { // DISCONNECT has no code for a ban
+		t.Fatalf("%v", e)
+	}
+	if said := explain(e); said != "" || CauseOf(e) != CauseKicked {
+		t.Errorf("the client is told %q, and counted as closed by %v", said, CauseOf(e))
 	}
 }
 

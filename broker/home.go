@@ -299,7 +299,7 @@ func (h *Home) dismiss(now time.Time, r *resident, e *mqtt.Error) {
 // explain is what a developer is told of a mistake. What the operator decided is
 // not explained to the client.
 func explain(e *mqtt.Error) string {
-	if e.Reason == mqtt.NotAuthorized || e.Detail == "" {
+	if e.Reason == mqtt.NotAuthorized || e.Reason == mqtt.AdministrativeAction || e.Detail == "" {
 		return ""
 	}
 	if e.Rule == "" {

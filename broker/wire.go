@@ -98,6 +98,8 @@ func CauseOf(e *mqtt.Error) Cause {
 		return CauseQuota
 	case mqtt.KeepAliveTimeout:
 		return CauseKeepAlive
+	case mqtt.AdministrativeAction: // a ban, which is no mistake of the client's
+		return CauseKicked
 	}
 	return CauseProtocol
 }

@@ -57,7 +57,7 @@ func Load(opts Options) (*Loaded, error) {
 			return nil, &Errors{Problems: []Problem{{Origin: Origin{Kind: FromFile, Name: file}, What: "The configuration file " + err.Error() + "."}}}
 		}
 	}
-	l := &loader{opts: opts, secrets: secretFinder{opts.CredentialsDir, readSecret}}
+	l := &loader{opts: opts, secrets: secretFinder{opts.CredentialsDir, readSecretOf(opts.CredentialsDir)}}
 	return l.load(file, data)
 }
 

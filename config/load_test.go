@@ -89,6 +89,17 @@ func TestCredentials(t *testing.T) {
 	if err != nil || string(l.Config.Listeners["mqtts"].TLS.Certificates[0].Key.Value.Reveal()) != canary {
 		t.Fatal(err)
 	}
+	// As systemd hands one to a unit with User=: of root, by an ACL, which the mode shows so.
+	if err := os.Chmod(filepath.Join(dir, "key"), 0o440); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Load(Options{File: file("key"), Now: now, CredentialsDir: dir + "/"}); err != nil {
+		t.Error(err)
+	}
+	elsewhere := write(t, "redoubt.yaml", "listeners: {mqtts: {tls: {certificates: [{cert: a.pem, key: 'file:"+filepath.Join(dir, "key")+"'}]}}}")
+	if _, err := Load(Options{File: elsewhere, Now: now}); err == nil || !strings.Contains(err.Error(), "mode 0440") {
+		t.Error(err)
+	}
 	if _, err := Load(Options{File: file("empty"), Now: now, CredentialsDir: dir}); err == nil || !strings.Contains(err.Error(), "is empty") {
 		t.Error(err)
 	}

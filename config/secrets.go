@@ -45,7 +45,7 @@ func (d *decoder) secretAt(n *yaml.Node, row *Row, path string) (Secret, bool) {
 	return s, true
 }
 
-// secretFinder fetches by reference. read is readSecret outside of tests.
+// secretFinder fetches by reference. read is readSecretOf outside of tests.
 type secretFinder struct {
 	credentialsDir string
 	read           func(path string, max int64) ([]byte, error)
@@ -75,11 +75,16 @@ func (f *secretFinder) find(ref string) (Secret, error) {
 	return Secret{Ref: ref, Value: secret.New(b)}, nil
 }
 
-// readSecret reads a file that nobody else may read or change, every folder above
-// it included (P2.2).
-func readSecret(path string, max int64) ([]byte, error) {
-	if _, err := readRegular(path, max); err != nil { // says in our words what is not a small regular file
-		return nil, err
+// readSecretOf reads a file that nobody else may read or change, every folder above it
+// included (P2.2); one in the folder of credentials is as the service manager makes them.
+func readSecretOf(credentialsDir string) func(path string, max int64) ([]byte, error) {
+	return func(path string, max int64) ([]byte, error) {
+		if _, err := readRegular(path, max); err != nil { // says in our words what is not a small regular file
+			return nil, err
+		}
+		if credentialsDir != "" && filepath.Dir(path) == filepath.Clean(credentialsDir) {
+			return pki.ReadHanded(path)
+		}
+		return pki.ReadSecret(path)
 	}
-	return pki.ReadSecret(path)
 }

@@ -22,6 +22,11 @@ const (
 	// OwnerWrites is for what decides but is no secret, such as rules and
 	// certificates: others may read.
 	OwnerWrites
+	// Handed is for a secret in the folder that a service manager makes for one unit
+	// (LoadCredential=). Its group may seem to read: systemd gives such a file to the unit's
+	// user by an ACL, whose mask the group bits of the mode show (since version 254 it is
+	// 0440 of root), and who may look into the folder it sees to itself.
+	Handed
 )
 
 // linksMax bounds symbolic links on the way to a file, as the kernel does.
@@ -42,6 +47,9 @@ func CheckPermissions(f *os.File, need Access) error {
 
 // ReadSecret opens, judges (OwnerOnly) and reads a file of at most 1 MiB.
 func ReadSecret(path string) ([]byte, error) { return newChecker().read(path, OwnerOnly) }
+
+// ReadHanded is ReadSecret for what a service manager hands over (Handed).
+func ReadHanded(path string) ([]byte, error) { return newChecker().read(path, Handed) }
 
 // ReadGuarded is ReadSecret for files that others may read but not write.
 func ReadGuarded(path string) ([]byte, error) { return newChecker().read(path, OwnerWrites) }
@@ -102,7 +110,7 @@ func (c *checker) file(f *os.File, need Access) error {
 	}
 	perm := fi.Mode().Perm()
 	switch {
-	case need == OwnerOnly && perm&0o077 != 0:
+	case need == OwnerOnly && perm&0o077 != 0, need == Handed && perm&0o037 != 0:
 		return fmt.Errorf("%s has mode %04o, so that others can read or change a secret: chmod 0600 %s", path, perm, datadir.Quote(path))
 	case perm&0o022 != 0:
 		return fmt.Errorf("%s has mode %04o, so that others can change it: chmod go-w %s", path, perm, datadir.Quote(path))

@@ -27,7 +27,7 @@ func TestTheUnitIsConfined(t *testing.T) {
 	t.Parallel()
 	lines := strings.Split(packaged(t, "linux/redoubt.service"), "\n")
 	for _, want := range []string{
-		"Type=notify", "WatchdogSec=30", "ExecStart=/usr/bin/redoubt serve", "ExecReload=/usr/bin/redoubt reload", "User=redoubt", "UMask=0077",
+		"Type=notify", "WatchdogSec=30", "Restart=on-failure", "ExecStart=/usr/bin/redoubt serve", "ExecReload=/usr/bin/redoubt reload", "User=redoubt", "UMask=0077",
 		"StateDirectory=redoubt", "StateDirectoryMode=0700", "LimitNOFILE=1048576", "LimitCORE=0", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "AmbientCapabilities=",
 		"PrivateUsers=yes", "ProtectSystem=strict", "ProtectHome=yes", "PrivateDevices=yes", "MemoryDenyWriteExecute=yes", "RestrictNamespaces=yes",
 		"RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK", "SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources", "SystemCallArchitectures=native",
@@ -37,7 +37,8 @@ func TestTheUnitIsConfined(t *testing.T) {
 		}
 	}
 	for _, l := range lines {
-		if strings.HasPrefix(l, "ProcSubset=") || strings.Contains(l, "allow-root") {
+		// A crash of a program in Go is exit status 2: what is not started again after that stays down.
+		if strings.HasPrefix(l, "RestartPreventExitStatus=") || strings.HasPrefix(l, "SuccessExitStatus=") || strings.HasPrefix(l, "ProcSubset=") || strings.Contains(l, "allow-root") {
 			t.Errorf("the unit has %s", l)
 		}
 	}
