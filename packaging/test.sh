@@ -13,10 +13,13 @@ work=$(mktemp -d)
 root=${ROOT:-$work/root} # ROOT: a Debian that is there already
 broker=
 finish() {
-  [[ -z $broker ]] || kill -9 "$broker" 2>/dev/null || true
+  if [[ -n $broker ]]; then
+    kill -9 "$broker" 2>/dev/null || true
+    wait "$broker" 2>/dev/null || true
+  fi
   umount "$root/proc" 2>/dev/null || true
   umount -R "$root/sys" 2>/dev/null || true
-  rm -rf "$work"
+  rm -rf --one-file-system "$work" # what is still mounted there is the host's
 }
 trap finish EXIT
 passed=0

@@ -20,7 +20,7 @@ if [ -e /etc/redoubt/redoubt.yaml ]; then
 fi
 if [ -d /run/systemd/system ]; then
 	systemctl daemon-reload
-	systemctl try-restart redoubt.service
+	systemctl try-restart redoubt.service || echo "redoubt did not start again: journalctl -u redoubt says why" >&2
 fi
 # deb: "configure" and the version before; rpm: how many are installed now.
 if [ "$1" = 1 ] || { [ "$1" = configure ] && [ -z "$2" ]; }; then
