@@ -144,7 +144,8 @@ var ofAClient = []step{
 	{name: "no-method", raw: "\xf0\x02\x19\x00", want: mqtt.ProtocolError},
 	{name: "no-body", raw: "\xf0\x00", want: mqtt.ProtocolError},
 	{name: "flags", raw: "\xf1\x00", want: mqtt.MalformedPacket},
-	{name: "twice", raw: "twice", want: mqtt.ProtocolError},
+	{name: "twice", reason: again, raw: "twice", want: mqtt.ProtocolError},
+	{name: "before-the-answer", reason: goOn, raw: "twice", want: mqtt.ProtocolError},
 	{name: "no-mechanism", reason: again, data: "alice", raw: "no mechanism", want: mqtt.NotAuthorized},
 }
 
@@ -286,7 +287,7 @@ func (m *authMatrix) reauthenticating(s *step) {
 	case s.raw == "twice": // before the first was answered
 		c.send((&step{reason: again, data: "slowly"}).bytes())
 		pass := <-m.waits
-		c.send(append((&step{reason: again, data: "alice"}).bytes(), behindAuth(mqtt.V5, place)...))
+		c.send(append((&step{reason: s.reason, data: "alice"}).bytes(), behindAuth(mqtt.V5, place)...))
 		c.closed(s.want)
 		pass() // of nobody any more
 		return
