@@ -73,7 +73,7 @@ func doctorCmd(g *globals) *cobra.Command {
 	fs.StringVarP(&f.output, "output", "o", string(harden.FormatTable), "the `FORM` of the report: table, json, sarif, oscal, junit, html or md")
 	fs.StringVar(&f.baseline, "baseline", string(harden.Internet), "what `KIND` of node is judged: edge, internet or cluster; docs/security/checks.md says what each demands")
 	fs.StringVar(&f.diff, "diff", "", "show only what has changed since the report in `FILE` (of -o json), or since the last run (last); as a table or as JSON")
-	fs.DurationVar(&f.watch, "watch", 0, "look again each `INTERVAL`, 30s or longer, and show only what has changed, until ctrl-C; as a table or as JSON, a line for each run with changes")
+	fs.Var((*span)(&f.watch), "watch", "look again each `INTERVAL`, 30s or longer, and show only what has changed, until ctrl-C; as a table or as JSON, a line for each run with changes")
 	fs.DurationVar(&f.within, "within", doctorWithin, "how long the run may take, at most 1m; what was not seen by then is unknown")
 	return cmd
 }

@@ -10,7 +10,13 @@ import (
 // span is a flag that says how long something lasts; whole days may be written as 7d.
 type span time.Duration
 
-func (s *span) String() string { return time.Duration(*s).String() }
+// String is empty for none, of which help says no default.
+func (s *span) String() string {
+	if *s == 0 {
+		return ""
+	}
+	return time.Duration(*s).String()
+}
 
 // Set implements pflag.Value.
 func (s *span) Set(text string) error {
