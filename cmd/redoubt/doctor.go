@@ -115,6 +115,9 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 	if !harden.Severity(f.failOn).AtLeast(harden.Low) {
 		return &usageError{fmt.Errorf("--fail-on %q: it is critical, high, medium or low", f.failOn)}
 	}
+	if f.within <= 0 || f.within > doctorWithinMax {
+		return &usageError{fmt.Errorf("--within %v: it is at most %v, and more than nothing", f.within, doctorWithinMax)}
+	}
 	if f.maxUnknown < 0 {
 		return &usageError{fmt.Errorf("--max-unknown %d: it is a number of rows, 0 or more", f.maxUnknown)}
 	}
