@@ -125,7 +125,10 @@ func (h *hurried) Now() time.Time { return clock.System{}.Now().Add(time.Duratio
 func (f *fake) env() *Env {
 	c := &config.Config{Node: config.Node{DataDir: filepath.Join(f.t.TempDir(), "data")}, Listeners: f.config}
 	// Where nothing is waited for in vain, there is time for a busy machine.
-	e := &Env{Clock: &f.clock, Config: c, Broker: f, Step: 20 * time.Second}
+	if f.clock == nil {
+		f.clock = new(hurried)
+	}
+	e := &Env{Clock: f.clock, Config: c, Broker: f, Step: 20 * time.Second}
 	for _, silent := range []flaw{noPacketLimit, waitsForBody, noConnectLimit, loses, keepsDeleted} {
 		if f.has(silent) {
 			e.Step = time.Second

@@ -15,7 +15,7 @@ import (
 
 // fakeChain is who gets in at a fake beside its users, and how often.
 type fakeChain struct {
-	clock hurried
+	clock *hurried // env makes it
 
 	flapping Flapping
 	tokens   func(token string) bool             // which are taken; nil: none
