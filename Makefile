@@ -16,9 +16,11 @@ ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 TESTSUM    := bin/testsum
 
 # The race detector watches all but three packages of arithmetic; package testkit
-# says why and builds the broker with the same flags. A debugger's tables (-w) are a third of
-# what it takes to link fifty programs.
-RACE := -race -ldflags=-w $(foreach pkg,golang.org/x/crypto/argon2 crypto/internal/fips140/mlkem crypto/internal/fips140/edwards25519/field,-gcflags=$(pkg)=-race=false)
+# says why and builds the broker with the same flags.
+RACE := -race $(foreach pkg,golang.org/x/crypto/argon2 crypto/internal/fips140/mlkem crypto/internal/fips140/edwards25519/field,-gcflags=$(pkg)=-race=false)
+
+# A debugger's tables are a third of what it takes to link fifty programs.
+BARE := -ldflags=-w
 
 # Package test is mostly waiting: it begins first, beside two others. Those of its
 # tests that judge how long a bystander waits, or must write much in a time, have the
@@ -74,10 +76,10 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   $(TESTSUM) step build go build $(RACE) -o bin/watched/redoubt ./cmd/redoubt; \
 	   $(TESTSUM) step build go build -o bin/plain/redoubt ./cmd/redoubt; \
 	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt PLAIN_REDOUBT=$(CURDIR)/bin/plain/redoubt GORACE=atexit_sleep_ms=20; \
-	   $(TESTSUM) stream race go test -p 3 -json $(RACE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
+	   $(TESTSUM) stream race go test -p 3 -json $(RACE) $(BARE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
 	   $(TESTSUM) stream rules go test -json -vet=off -count=1 -timeout 5m ./internal/lint; \
-	   $(TESTSUM) stream alone go test -json $(RACE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
-	   $(TESTSUM) stream unwatched go test -json -ldflags=-w -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
+	   $(TESTSUM) stream alone go test -json $(RACE) $(BARE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
+	   $(TESTSUM) stream unwatched go test -json $(BARE) -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
 	   $(TESTSUM) stream quic go test -json -vet=off -count=1 -timeout 5m -run "^($(QUIC))$$/^(QUIC|native_WebSocket_over_TLS)$$" ./conn; \
 	 } | $(TESTSUM)
 

@@ -238,18 +238,28 @@ func TestFirstMessagesThatAreRefused(t *testing.T) {
 	}
 }
 
+// another is a character of base64 that is not c.
+func another(c byte) string {
+	if c == 'A' {
+		return "B"
+	}
+	return "A"
+}
+
 func TestFinalMessagesThatAreRefused(t *testing.T) {
 	c, p := desk(t)
 	k := p["alice"][SHA256]
 	for name, change := range map[string]func(good, nonce string) string{
-		"no proof":           func(g, _ string) string { return g[:strings.Index(g, ",p=")] },
-		"empty proof":        func(g, _ string) string { return g[:strings.Index(g, ",p=")+3] },
-		"short proof":        func(g, _ string) string { return g[:strings.Index(g, ",p=")+3] + "AAAA" },
-		"long proof":         func(g, _ string) string { return g[:strings.Index(g, ",p=")+3] + strings.Repeat("AAAA", 300) },
-		"not base64":         func(g, _ string) string { return g[:len(g)-1] + "!" },
-		"a newline":          func(g, _ string) string { return g[:len(g)-4] + "\n" + g[len(g)-4:] },
-		"wrong proof":        func(g, _ string) string { return g[:strings.Index(g, ",p=")+3] + "A" + g[strings.Index(g, ",p=")+4:] },
-		"another nonce":      func(g, n string) string { return strings.Replace(g, n, n[:len(n)-1]+"x", 1) },
+		"no proof":    func(g, _ string) string { return g[:strings.Index(g, ",p=")] },
+		"empty proof": func(g, _ string) string { return g[:strings.Index(g, ",p=")+3] },
+		"short proof": func(g, _ string) string { return g[:strings.Index(g, ",p=")+3] + "AAAA" },
+		"long proof":  func(g, _ string) string { return g[:strings.Index(g, ",p=")+3] + strings.Repeat("AAAA", 300) },
+		"not base64":  func(g, _ string) string { return g[:len(g)-1] + "!" },
+		"a newline":   func(g, _ string) string { return g[:len(g)-4] + "\n" + g[len(g)-4:] },
+		"wrong proof": func(g, _ string) string {
+			return func(at int) string { return g[:at] + another(g[at]) + g[at+1:] }(strings.Index(g, ",p=") + 3)
+		},
+		"another nonce":      func(g, n string) string { return strings.Replace(g, n, n[:len(n)-1]+another(n[len(n)-1]), 1) },
 		"the client's nonce": func(g, n string) string { return strings.Replace(g, n, "abc", 1) },
 		"an extension":       func(g, _ string) string { return strings.Replace(g, ",p=", ",x=1,p=", 1) }, // the proof is not of it
 		"a demand":           func(g, _ string) string { return strings.Replace(g, ",p=", ",m=1,p=", 1) },
@@ -279,7 +289,7 @@ func TestAProofOfAnotherNonce(t *testing.T) {
 	run := begin(t, c, SHA256)
 	said := string(run.step([]byte("n,,n=alice,r=abc")).Data)
 	nonce := said[2:strings.Index(said, ",")]
-	without := "c=biws,r=" + nonce[:len(nonce)-1] + "x"
+	without := "c=biws,r=" + nonce[:len(nonce)-1] + another(nonce[len(nonce)-1])
 	key := clientKey(t, SHA256, k, password)
 	for i, b := range SHA256.mac(k.Stored, "n=alice,r=abc,"+said+","+without) {
 		key[i] ^= b
