@@ -62,7 +62,7 @@ func (r *rig) left(faults int64) {
 }
 
 // A bug wherever the portable engine runs what a peer has set off ends that connection
-// alone, and gives its places back.
+// alone, and gives its places back (A158).
 func TestABugInThePortableEngineEndsOneConnection(t *testing.T) {
 	cert := testCertificate(t)
 	secure := &tls.Config{Certificates: []tls.Certificate{*cert}, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { panic("a bug in TLS") }}

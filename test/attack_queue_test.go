@@ -221,7 +221,7 @@ func (s *siege) slots(t *testing.T) {
 
 // hashes floods with wrong passwords from many networks: what is hashed at once is
 // bounded, whoever is connected does not notice, and another login goes through
-// (A079).
+// (A079, D-03 in little).
 func (s *siege) hashes(t *testing.T) {
 	s.b.AddUser("honest", "a-long-enough-password-8") // whose password has to be hashed
 	m := s.mark(t)
