@@ -113,7 +113,7 @@ func rotate(t *testing.T, b *testkit.Broker, ca *deviceCA, port int, serves *x50
 			t.Error("a bad file raises no alarm")
 		}
 		from, serves = b.Stderr.Len(), ca.server()
-		if _, ok := b.Stderr.WaitFor(5*time.Second, from, "files of a listener were read again"); !ok {
+		if _, ok := b.Stderr.WaitFor(5*time.Second, from, "files of a listener were read again", `"listener":"rotating"`); !ok {
 			t.Fatalf("a new certificate is not in use within 5 s\n%s", b.Log())
 		}
 	}
