@@ -38,9 +38,8 @@ FIRST := ./test ./cmd/redoubt ./conn ./harden ./broker
 # without (testkit.Seeds), in the packages that have any.
 UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|ConnectMatrix|AuthMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ADelayedMessageIsPublishedOnceOverACrash|QoS2IsExactlyOnceOverACrash|ManySessionsInOneTurn|Conformance|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole)$$
 
-# What plays over QUIC, and over WebSocket with TLS, with the detector now and then, and
-# without it always (conn's play).
-QUIC = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
+# What plays in one of many ways with the detector, and in all of them without (conn's play).
+PLAYED = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
 
 # Packages: deb and rpm.
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
@@ -84,7 +83,7 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   $(TESTSUM) stream rules env $(PLAIN) go test -json -vet=off -count=1 -timeout 5m ./internal/lint; \
 	   $(TESTSUM) stream alone go test -json $(RACE) $(BARE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
 	   $(TESTSUM) stream unwatched env $(PLAIN) go test -json $(BARE) -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
-	   $(TESTSUM) stream quic env $(PLAIN) go test -json -vet=off -count=1 -timeout 5m -run "^($(QUIC))$$/^(QUIC|native_WebSocket_over_TLS)$$" ./conn; \
+	   $(TESTSUM) stream ways env $(PLAIN) go test -json -vet=off -count=1 -timeout 5m -run "^($(PLAYED))$$/^(native_TLS|portable_WebSocket|native_WebSocket|native_WebSocket_over_TLS|QUIC)$$" ./conn; \
 	 } | $(TESTSUM)
 
 check: ## format, vet (other systems too), house rules and golangci-lint
