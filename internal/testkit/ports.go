@@ -20,7 +20,7 @@ const (
 // neither another test nor another package's, which runs at the same time, gets the same one
 // between being told and listening.
 var ports struct {
-	mu     sync.Mutex
+	mu     sync.Mutex     // guards all below
 	claims []net.Listener // on the first port of each block: whoever has it has the block
 	next   int            // not handed out yet, below end
 	end    int
