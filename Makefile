@@ -79,7 +79,7 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   $(TESTSUM) step build go build $(RACE) -o bin/watched/redoubt ./cmd/redoubt; \
 	   $(TESTSUM) step build env $(PLAIN) go build -o bin/plain/redoubt ./cmd/redoubt; \
 	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt PLAIN_REDOUBT=$(CURDIR)/bin/plain/redoubt GORACE=atexit_sleep_ms=20; \
-	   $(TESTSUM) stream race go test -p 3 -json $(RACE) $(BARE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
+	   $(TESTSUM) stream race go test -p 3 -parallel 4 -json $(RACE) $(BARE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
 	   $(TESTSUM) stream rules env $(PLAIN) go test -json -vet=off -count=1 -timeout 5m ./internal/lint; \
 	   $(TESTSUM) stream alone go test -json $(RACE) $(BARE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
 	   $(TESTSUM) stream unwatched env $(PLAIN) go test -json $(BARE) -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
