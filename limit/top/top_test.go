@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +138,24 @@ func TestWhoCameLastIsNotFirst(t *testing.T) {
 	}
 }
 
+// Whoever has to go has least, whatever the others have got since, and a sketch that was used
+// before is as a new one.
+func TestVictimHasLeast(t *testing.T) {
+	random, s := rand.New(rand.NewPCG(7, 7)), &sketch{}
+	for round := range 5 {
+		for i := range 5000 {
+			s.add(random.Uint64()%(uint64(round)*100+150), &Who{}, random.Uint64()%1000+1)
+			if s.n < places {
+				continue
+			}
+			if got, want := s.most[s.victim()], slices.Min(s.most[:]); got != want {
+				t.Fatalf("round %d, after %d: the one that goes has %d, somebody has %d", round, i, got, want)
+			}
+		}
+		s.clear()
+	}
+}
+
 // What was is forgotten between half a minute and a minute later, also if nothing comes, and
 // if the clock is set.
 func TestAgeing(t *testing.T) {
@@ -223,5 +242,21 @@ func BenchmarkAdd(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		r.Add(t0, clients[i%len(clients)], home, "tls", &Counts{Messages: 1, Bytes: 100, Packets: 1})
+	}
+}
+
+// BenchmarkAddOddCounts is a crowd that all comes in turn, each time with other counts: whoever
+// comes takes the place of another, of whom there is no other like him.
+func BenchmarkAddOddCounts(b *testing.B) {
+	book, random := NewBook(), rand.New(rand.NewPCG(1, 1))
+	r := book.Room()
+	clients := make([]*Client, 4096)
+	for i := range clients {
+		clients[i] = client(fmt.Sprint("c", i))
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		n := random.Uint32()%1000 + 1
+		r.Add(t0, clients[i%len(clients)], home, "tls", &Counts{Messages: n, Bytes: uint64(n) * 71, Packets: n + 3})
 	}
 }
