@@ -118,7 +118,7 @@ func (s *sketch) into(rows map[uint64]*Row) (floor uint64) {
 			row = &Row{Who: s.names[i]}
 			rows[s.hashes[i]] = row
 		} else {
-			row.saw(&s.names[i])
+			row.saw(&s.names[i], s.names[i].FromAddr)
 		}
 		row.AtMost += s.most[i] - floor
 		row.AtLeast += s.most[i] - s.doubt[i]

@@ -38,7 +38,7 @@ func (s *sketch) add(hash uint64, who *Who, n uint64) {
 	switch {
 	case known:
 		s.most[i] += n
-		s.names[i].saw(who)
+		s.names[i].saw(who, n)
 		return
 	case s.n < places:
 		i = s.n
@@ -54,7 +54,7 @@ func (s *sketch) add(hash uint64, who *Who, n uint64) {
 	}
 	s.index[at] = uint8(i + 1) //nolint:gosec // 128 at most
 	s.hashes[i] = hash
-	s.names[i].keep(who)
+	s.names[i].keep(who, n)
 }
 
 // find is the slot of a hash, or where it would be.

@@ -202,13 +202,42 @@ func TestStrangers(t *testing.T) {
 	for _, r := range b.Top(t0, Logins, ByNetwork, 10).Rows {
 		got += fmt.Sprintf("%v %v several=%v %s %d\n", r.Network, r.Addr, r.Several, r.Listener, r.AtLeast)
 	}
-	if want := "198.51.100.0/24 198.51.100.1 several=false tls 2\n2001:db8::/56 2001:db8:0:2::2 several=true tls 2\n" +
+	if want := "198.51.100.0/24 198.51.100.1 several=false tls 2\n2001:db8::/56 2001:db8:0:1::1 several=true tls 2\n" +
 		"invalid Prefix invalid IP several=false local 1\n2001:db8:0:100::/56 2001:db8:0:100::1 several=false tls 1\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	for _, by := range []By{ByClient, ByUser} {
 		if l := b.Top(t0, Logins, by, 10); len(l.Rows) != 0 || l.Total != 6 {
 			t.Errorf("by %v: %+v", by, l)
+		}
+	}
+}
+
+// The address that most of a network's comes from is there, over rooms and spans, whoever
+// else comes from there last, and what is said of it is never too much.
+func TestOneOfANetwork(t *testing.T) {
+	for seed := range uint64(20) {
+		b, random := NewBook(), rand.New(rand.NewPCG(seed, 2))
+		room := b.Room()
+		loud, have := netip.MustParseAddr("198.51.100.3"), map[netip.Addr]uint64{}
+		for i := range 4000 {
+			from := netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + random.IntN(200))})
+			if i%10 < 7 {
+				from = loud
+			}
+			now := t0.Add(time.Duration(i) * 10 * time.Millisecond)
+			if random.IntN(2) == 0 {
+				b.Stranger(now, from, "tls", Logins)
+				have[from]++
+			} else {
+				n := random.Uint32()%3 + 1
+				room.Add(now, client("c"), from, "tls", &Counts{Logins: n})
+				have[from] += uint64(n)
+			}
+		}
+		row := b.Top(t0.Add(40*time.Second), Logins, ByNetwork, 10).Rows[0]
+		if row.Addr != loud || !row.Several || row.FromAddr > have[loud] || row.FromAddr < row.AtLeast/4 {
+			t.Errorf("seed %d: %v has at least %d of %d-%d; %v has %d", seed, row.Addr, row.FromAddr, row.AtLeast, row.AtMost, loud, have[loud])
 		}
 	}
 }
