@@ -38,7 +38,7 @@ func wrapped(text string, width int) string {
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("# What `redoubt doctor` checks\n\n" +
-		"Generated from the table in `harden/checks.go`; do not edit. To record a change:\n" +
+		"Generated from the table in package `harden` (`checks.go` and what it names); do not edit. To record a change:\n" +
 		"`go test ./harden -run TestDocs -rewrite`.\n\n" +
 		"Ids are those of the hardening checklist and never change. A row is judged by what was observed: files through an opened\n" +
 		"descriptor, what the kernel enforces, and probes of the running broker. A probe counts only with its **positive control**:\n" +

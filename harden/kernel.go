@@ -26,6 +26,8 @@ type Host interface {
 	// Ruleset is the packet filter in the JSON form of nft. An error is one that may
 	// not be read.
 	Ruleset(ctx context.Context) ([]byte, error)
+	// Space is what the file system of a path has.
+	Space(path string) (Space, error)
 }
 
 // Listening is one listening socket, as sock_diag(7) tells it.
