@@ -146,6 +146,7 @@ type seen struct {
 	reportErr error
 	sockets   *sockets
 	served    map[servedKey]*shown
+	paused    time.Duration // while nothing was done, between two looks at the same
 
 	mu       sync.Mutex                  // guards what follows
 	nextDial time.Time                   // not before; see pace

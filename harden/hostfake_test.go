@@ -159,7 +159,7 @@ var looksAt = map[string][]string{
 	"P1.2":  {on("limits"), on("cgroup")},
 	"P1.3a": {"sys/net/ipv4/", "sys/net/core/", on("net/"), on("fd/"), on("ns/"), "self/"},
 	"P1.3b": {"sys/net/", "modules", on("ns/"), "self/"},
-	"P1.4":  {on("ns/"), "self/", on("net/"), on("fd/")},
+	"P1.4":  {on("ns/"), "self/", on("net/"), on("fd/"), "sys/net/ipv4/conf/"},
 	"P1.7":  {on("task/"), on("uid_map")},
 	"P1.8":  {on("task/"), on("net/"), on("fd/"), on("ns/"), "self/"},
 	"P1.9":  {on("task/"), on("cgroup"), on("ns/")}, "P1.10": {on("task/"), on("cgroup"), on("ns/")},

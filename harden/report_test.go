@@ -127,7 +127,7 @@ P4.1  critical  [failure]         behavioural  listener:b: two lines            
 P4.2  low       [not applicable]  -            nothing there                                                   -
 
 The score counts the rows above and nothing else; a full score is not a proof of security.
-score 38/100 (cap 49: 1 critical open)  1 pass 1 fail 1 unknown 1 not applicable (expires in 11 d)
+score 38/100 (cap 49: 1 critical open)  1 pass 1 fail 1 unknown 1 not applicable a scope waived (expires in 11 d)
 `
 
 func sample() *Report {

@@ -302,6 +302,7 @@ func (n *node) assemble() (err error) {
 		return err
 	}
 	n.oversee()
+	n.judgeItself()
 	n.users.OnChange(n.usersChanged)
 	return nil
 }
@@ -405,6 +406,7 @@ func (n *node) open() error {
 		}
 	}
 	n.ready.Store(true)
+	close(n.opened)
 	return nil
 }
 

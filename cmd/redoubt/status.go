@@ -118,6 +118,9 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	for _, a := range s.Alarms {
 		fmt.Fprintf(w, "alarm\t%s\n", plain(alarmLine(&a)))
 	}
+	if h := s.Hardening; h != nil {
+		fmt.Fprintf(w, "hardening\t%s\n", plain(hardeningLine(h)))
+	}
 	fmt.Fprintf(w, "up\t%s, since %s\n", time.Duration(s.UptimeSeconds)*time.Second, s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
 	printListeners(w, s.Listeners)
 	for _, l := range s.Stopped {
