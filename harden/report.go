@@ -1,6 +1,7 @@
 package harden
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -206,7 +207,7 @@ func waive(c *Check, results []Result, waivers []config.Waiver, now time.Time) {
 			continue
 		}
 		for _, w := range waivers {
-			if w.ID != c.ID || w.Scope != r.Key {
+			if w.ID != c.ID || w.Scope != cmp.Or(r.Key, config.ScopeNode) {
 				continue
 			}
 			if !now.Before(w.Expires.End()) {

@@ -202,6 +202,30 @@ func TestJSONReport(t *testing.T) {
 	}
 }
 
+// What is waived is a row of the table, and never a critical one that no start looks at.
+func TestWaivableRowsAreRows(t *testing.T) {
+	byID := map[string]*Check{}
+	for _, c := range Checks {
+		byID[c.ID] = c
+	}
+	for _, id := range config.WaivableRows() {
+		if c := byID[id]; c == nil || c.Severity == Critical && id != "P4.1" || id == "P2.2" || id == "P5.13" || !strings.Contains(c.Explain(), "waivers: [{id: "+id+", scope: ") {
+			t.Errorf("%s: %+v", id, c)
+		}
+	}
+	if text := byID["P2.2"].Explain(); !strings.Contains(text, "it cannot be waived") {
+		t.Error(text)
+	}
+	onNode := res(Fail, Kernel)
+	onNode.Key = ""
+	for scope, want := range map[string]State{config.ScopeNode: Waived, "listeners.a": Fail} {
+		r := run([]config.Waiver{{ID: "P1.11", Scope: scope, Reason: "a clock of the host", Owner: "ann", Expires: config.DateOf(t0)}}, row("P1.11", Low, 3, Kernel, onNode))
+		if got := r.Rows[0].State(); got != want {
+			t.Errorf("scope %s: %s", scope, got)
+		}
+	}
+}
+
 func TestSelect(t *testing.T) {
 	for _, words := range [][]string{{"P3.1"}, {"p3.1"}, {"tls-versions"}, {"P3.1-tls-versions"}, {"P3.1", "tls-versions"}} {
 		if got, err := Select(Checks, words); err != nil || len(got) != 1 || got[0].ID != "P3.1" {

@@ -15,7 +15,7 @@ import (
 
 // adminClient talks to the broker the configuration describes.
 func adminClient(g *globals) (*admin.Client, error) {
-	loaded, err := g.LoadConfig()
+	loaded, err := g.LookConfig()
 	if err != nil {
 		return nil, err
 	}
