@@ -40,11 +40,13 @@ func (p *patientNode) Write(b []byte) (int, error) {
 	return p.log.Write(b)
 }
 
-func (p *patientNode) logged(word string) bool {
+func (p *patientNode) text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return strings.Contains(p.log.String(), word)
+	return p.log.String()
 }
+
+func (p *patientNode) logged(word string) bool { return strings.Contains(p.text(), word) }
 
 func (p *patientNode) say(id string, s State) {
 	p.mu.Lock()
@@ -191,7 +193,7 @@ func TestARowThatFailsIsTold(t *testing.T) {
 		p.start(t)
 		pass(5 * time.Second)
 		if !p.logged(`"event":"hardening_first","score":100`) || len(p.alarms.Active()) != 0 {
-			t.Errorf("%v\n%s", p.alarms.Active(), p.log.String())
+			t.Errorf("%v\n%s", p.alarms.Active(), p.text())
 		}
 		for _, want := range []string{`redoubt_hardening_score 100`, `redoubt_hardening_check{id="P2.2",phase="2",scope="node",severity="high"} 1`, `redoubt_hardening_waivers{state="active"} 0`,
 			fmt.Sprintf("redoubt_hardening_last_run_timestamp_seconds %s", promNumber(p.Last().Started.Unix()))} {
@@ -209,7 +211,7 @@ func TestARowThatFailsIsTold(t *testing.T) {
 			`"event":"hardening_score","from":100,"to":47,"cap":79`,
 		} {
 			if !p.logged(want) {
-				t.Errorf("%s is not in\n%s", want, p.log.String())
+				t.Errorf("%s is not in\n%s", want, p.text())
 			}
 		}
 		why := map[string]string{}
@@ -228,7 +230,7 @@ func TestARowThatFailsIsTold(t *testing.T) {
 		p.Changed(&p.conf)
 		pass(3 * time.Second)
 		if a := p.alarms.Active(); len(a) != 0 || !p.logged(`"from":"fail","to":"pass"`) {
-			t.Errorf("%v\n%s", a, p.log.String())
+			t.Errorf("%v\n%s", a, p.text())
 		}
 		if text := scrape(t, m); strings.Contains(text, `id="P5.8"`) {
 			t.Errorf("what does not apply has a series:\n%s", hardeningLines(text))
@@ -253,7 +255,7 @@ func TestALowerScoreIsNewsForADay(t *testing.T) {
 		if a := p.alarms.Active(); len(a) != 1 || a[0].Kind != alarm.HardeningFailed {
 			t.Errorf("%v", a)
 		}
-		if n := strings.Count(p.log.String(), `"alarm":"hardening_failed"`); n != 1 {
+		if n := strings.Count(p.text(), `"alarm":"hardening_failed"`); n != 1 {
 			t.Errorf("the same alarm is told %d times", n)
 		}
 	})
@@ -273,7 +275,7 @@ func TestAWaiverEndsByItself(t *testing.T) {
 		pass(5 * time.Second)
 		state := func() State { return p.Last().Rows[0].State() }
 		if state() != Waived || !p.logged(`"msg":"waiver in force","event":"waiver_in_force","id":"P2.2","scope":"listeners.a","owner":"ann","reason":"old devices"`) || len(p.alarms.Active()) != 0 {
-			t.Errorf("%s, %v\n%s", state(), p.alarms.Active(), p.log.String())
+			t.Errorf("%s, %v\n%s", state(), p.alarms.Active(), p.text())
 		}
 		if text := scrape(t, m); !strings.Contains(text, `waivers{state="active"} 1`) || !strings.Contains(text, `id="P2.2",phase="2",scope="node",severity="high"} 1`) {
 			t.Errorf("%s", hardeningLines(text))
@@ -289,7 +291,7 @@ func TestAWaiverEndsByItself(t *testing.T) {
 		}
 		pass(5 * time.Second)
 		if state() != Fail || !p.logged(`"event":"waiver_expired","id":"P2.2"`) || !p.logged(`"from":"waived","to":"fail"`) {
-			t.Errorf("%s after the end\n%s", state(), p.log.String())
+			t.Errorf("%s after the end\n%s", state(), p.text())
 		}
 		if text := scrape(t, m); !strings.Contains(text, `waivers{state="expired"} 1`) || !strings.Contains(text, `id="P2.2",phase="2",scope="node",severity="high"} 0`) {
 			t.Errorf("%s", hardeningLines(text))
@@ -298,22 +300,22 @@ func TestAWaiverEndsByItself(t *testing.T) {
 			t.Errorf("%v", a)
 		}
 		pass(3 * time.Hour)
-		if n := strings.Count(p.log.String(), "waiver_expired"); n != 1 {
+		if n := strings.Count(p.text(), "waiver_expired"); n != 1 {
 			t.Errorf("its end is told %d times", n)
 		}
 		w := p.conf.Waivers[0]
 		w.Expires = w.Expires.AddDays(30)
 		p.change(w, config.Waiver{ID: "P4.1", Scope: "listeners.a", Reason: "a test", Owner: "joe", Expires: w.Expires})
-		if !p.logged(`"event":"waiver_changed","id":"P2.2"`) || !p.logged(`"event":"waiver_created","id":"P4.1"`) || strings.Count(p.log.String(), "waiver_in_force") != 1 {
-			t.Errorf("%s", p.log.String())
+		if !p.logged(`"event":"waiver_changed","id":"P2.2"`) || !p.logged(`"event":"waiver_created","id":"P4.1"`) || strings.Count(p.text(), "waiver_in_force") != 1 {
+			t.Errorf("%s", p.text())
 		}
 		pass(3 * time.Second)
 		if state() != Waived {
 			t.Errorf("%s", state())
 		}
 		p.change()
-		if strings.Count(p.log.String(), `"event":"waiver_removed"`) != 2 {
-			t.Errorf("%s", p.log.String())
+		if strings.Count(p.text(), `"event":"waiver_removed"`) != 2 {
+			t.Errorf("%s", p.text())
 		}
 	})
 }
@@ -337,7 +339,7 @@ func TestABugInACheck(t *testing.T) {
 		pass(5 * time.Second)
 		rep := p.Last()
 		if rep == nil || rep.Rows[0].State() != Pass || rep.Rows[1].State() != Unknown || rep.Rows[2].State() != Pass || !p.logged(`"event":"hardening_bug","id":"P4.1-p4.1"`) {
-			t.Errorf("%+v\n%s", rep, p.log.String())
+			t.Errorf("%+v\n%s", rep, p.text())
 		}
 	})
 }

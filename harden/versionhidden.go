@@ -60,6 +60,8 @@ func (e *Env) toldAt(ctx context.Context, p *endpoint, version string) Result {
 			m.drop()
 		case answer.packet != nil:
 			q.searched(what, version, answer.String(), answer.packet.body)
+		case p.tls && refusedByTLS(answer.other):
+			q.see(Probe, what, versionWant, "refused by TLS, before anything else is said", Pass)
 		case answer.closed && p.tls:
 			q.see(Probe, what, versionWant, "closed without a word", Pass)
 		default:
@@ -102,11 +104,16 @@ func (q *inquiry) pageTells(ctx context.Context, p *endpoint, version string) {
 		what := "GET " + path
 		c, err := q.e.open(ctx, &plain)
 		if err != nil {
-			q.see(Probe, what, versionWant, "no connection: "+shortened(err.Error()), Unknown)
+			state := passIf(refusedByTLS(err.Error()), Unknown)
+			q.see(Probe, what, versionWant, "no connection: "+shortened(err.Error()), state)
 			continue
 		}
 		got := askPageOn(c, p.addr.String(), path)
 		_ = c.Close()
+		if refusedByTLS(got.other) {
+			q.see(Probe, what, versionWant, "refused by TLS, before anything else is said", Pass)
+			continue
+		}
 		if got.closed { // the CONNECT above had an answer here
 			q.see(Probe, what, versionWant, "closed without a word", Pass)
 			continue
@@ -168,3 +175,7 @@ func (e *Env) toldByPages(ctx context.Context, version string) (out []Result) {
 	}
 	return out
 }
+
+// refusedByTLS tells whether the other side has ended a handshake with an alert, as a listener
+// does that wants a certificate.
+func refusedByTLS(text string) bool { return strings.Contains(text, "remote error: tls: ") }
