@@ -25,10 +25,16 @@ type globals struct {
 }
 
 // LoadConfig reads the configuration as serve would.
-func (g *globals) LoadConfig() (*config.Loaded, error) {
+func (g *globals) LoadConfig() (*config.Loaded, error) { return g.load(false) }
+
+// LookConfig is LoadConfig for who looks at a broker that may run: that a waiver has ended since
+// it started must not keep anybody from its administration.
+func (g *globals) LookConfig() (*config.Loaded, error) { return g.load(true) }
+
+func (g *globals) load(expired bool) (*config.Loaded, error) {
 	return config.Load(config.Options{
 		File: g.ConfigFile, DataDir: g.DataDir, Env: os.Environ(), IgnoreEnv: []string{"REDOUBT_PASSWORD"},
-		Now: clock.System{}.Now(), CredentialsDir: os.Getenv("CREDENTIALS_DIRECTORY"),
+		Now: clock.System{}.Now(), CredentialsDir: os.Getenv("CREDENTIALS_DIRECTORY"), ExpiredWaivers: expired,
 	})
 }
 
