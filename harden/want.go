@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/datadir"
@@ -127,7 +128,7 @@ func ceilingText(key string, most int64) string {
 	case key == "limits.session_expiry_max":
 		return config.Seconds(most).String()
 	case key == "limits.connect_deadline":
-		return fmt.Sprintf("%dms", most)
+		return config.Duration(time.Duration(most) * time.Millisecond).String()
 	}
 	return fmt.Sprint(most)
 }
@@ -163,4 +164,18 @@ func (r *Report) Fixable() (n int) {
 		}
 	}
 	return n
+}
+
+// Open tells whether a row was open in a report that was kept.
+func (s *Snapshot) Open(id string) bool {
+	return slices.ContainsFunc(s.Scopes, func(x ScopeState) bool { return x.ID == id && (x.State == Fail || x.State == Warn) })
+}
+
+// fix is what helps, for programs: the command that mends it where there is one.
+func (r *Result) fix(c *Check, m remedy) jsonFix {
+	f := jsonFix{Text: r.Fix, Cmd: command(r.Fix), Files: m.files, Restart: m.restart, Rollback: m.rollback}
+	if r.Fixable() {
+		f.Cmd, f.Rollback = "redoubt fix "+c.Name(), "redoubt fix --rollback; by hand: "+m.rollback
+	}
+	return f
 }

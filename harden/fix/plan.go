@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -21,6 +22,7 @@ type Order struct {
 	Ports    func() (list []harden.Port, live bool, err error)
 	Clients  []netip.Prefix // where clients may come from; empty: everywhere
 	Loaded   *config.Loaded
+	File     string // of the configuration, as a whole path; empty: none
 	// Judge loads a configuration from a text as the broker would from its file.
 	Judge   func(text string) error
 	PID     int    // of the broker; 0: not known
@@ -68,6 +70,8 @@ func Make(ctx context.Context, w *World, o *Order) (*Plan, error) {
 	return m.plan, nil
 }
 
+const nothingToDo = "nothing to do"
+
 // addRow collects what a row wants.
 func (m *maker) addRow(r *harden.Row) {
 	state := r.State()
@@ -100,7 +104,7 @@ func (m *maker) addRow(r *harden.Row) {
 	case state == harden.Waived:
 		m.row.Note = "nothing to do: it is accepted"
 	default:
-		m.row.Note = "nothing to do"
+		m.row.Note = nothingToDo
 	}
 }
 
@@ -278,6 +282,9 @@ func (m *maker) lowPort() bool {
 // mode closes a file. What root owns and only a group could read is given to the broker,
 // which could not read it any more.
 func (m *maker) mode(w harden.Want) {
+	if abs, err := filepath.Abs(w.Name); err == nil {
+		w.Name = abs
+	}
 	s := Step{Kind: Mode, Name: w.Name, Rows: []string{m.id()}, Restart: "none"}
 	for i := range m.steps {
 		if m.steps[i].Kind == Mode && m.steps[i].Name == w.Name {
@@ -289,7 +296,7 @@ func (m *maker) mode(w harden.Want) {
 	if s.Was.Ino == 0 {
 		now, err := m.w.lookMode(&s, true)
 		if err != nil || now.Absent {
-			m.manual("%s: it is not changed by itself: %v", w.Name, orErr(err, "it is not there any more"))
+			m.manual("%s: take the bits %04o away%s; it is not done by itself: %v", w.Name, w.Clear, ownerWords(w.Owner), orErr(err, "it is not there any more"))
 			return
 		}
 		s.Was, s.Will = now, now
@@ -304,6 +311,13 @@ func (m *maker) mode(w harden.Want) {
 	}
 	s.From, s.To = modeWords(s.Was), modeWords(s.Will)
 	m.steps = append(m.steps, s)
+}
+
+func ownerWords(uid int) string {
+	if uid < 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and let it belong to user %d", uid)
 }
 
 func orErr(err error, words string) error {

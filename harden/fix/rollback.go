@@ -67,32 +67,47 @@ func (w *World) undo(ctx context.Context, j *Journal, force bool, why string) er
 		return fmt.Errorf("nothing was put back: %w", err)
 	}
 	faults = nil
-	for i := range slices.Backward(begun) {
-		s := &begun[i]
-		if s.Kind.effect() {
-			continue
-		}
-		if err := w.takeBack(ctx, s); err != nil {
-			if isCrash(err) {
-				return err
+	back := func(modes bool) error {
+		for i := range slices.Backward(begun) {
+			s := &begun[i]
+			if s.Kind.effect() || (s.Kind == Mode) != modes {
+				continue
 			}
-			faults = append(faults, fmt.Errorf("%s: %w", s.Words(), err))
+			if err := w.takeBack(ctx, s); isCrash(err) {
+				return err
+			} else if err != nil {
+				faults = append(faults, fmt.Errorf("%s: %w", s.Words(), err))
+			}
 		}
+		return nil
 	}
+	if err := back(false); err != nil {
+		return err
+	}
+	var deaf []error // what was put back and does not count yet
 	for i := range begun {
 		s := &begun[i]
 		if !s.Kind.effect() || s.Kind != Units && w.Broker == nil { // a broker that is not there reads all of it when it starts
 			continue
 		}
 		if err := w.perform(ctx, s); err != nil {
-			faults = append(faults, fmt.Errorf("%s: %w", s.Words(), err))
+			deaf = append(deaf, fmt.Errorf("%s: %w", s.Words(), err))
 		}
 	}
-	if err := errors.Join(faults...); err != nil {
+	if err := back(true); err != nil { // last: a broker does not reload with a key that is open
 		return err
 	}
+	if err := errors.Join(faults...); err != nil {
+		return errors.Join(append(faults, deaf...)...)
+	}
 	j.Progress, j.Why = Undone, why
-	return w.keep(j)
+	if err := w.keep(j); err != nil {
+		return err
+	}
+	if err := errors.Join(deaf...); err != nil {
+		return fmt.Errorf("all of it is put back, and not all of it counts yet: %w", err)
+	}
+	return nil
 }
 
 func (w *World) takeBack(ctx context.Context, s *Step) error {

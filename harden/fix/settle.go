@@ -22,7 +22,7 @@ func (m *maker) setting(w harden.Want) {
 		m.runTime(w)
 		return
 	}
-	if m.Loaded.File == "" {
+	if m.File == "" {
 		m.manual("there is no configuration file to write %s into: %s", w.Name, snippet(w.Name, w.Value))
 		return
 	}
@@ -30,7 +30,7 @@ func (m *maker) setting(w harden.Want) {
 		return
 	}
 	if err := m.edit(w); err != nil {
-		m.manual("%s: set it in %s by hand, it is not done by itself: %v", w.Name, m.Loaded.File, err)
+		m.manual("%s: set it in %s by hand, it is not done by itself: %v", w.Name, m.File, err)
 	}
 }
 
@@ -73,7 +73,7 @@ func (m *maker) edit(w harden.Want) error {
 		if err != nil {
 			return err
 		}
-		m.was, err = t.look(m.Loaded.File)
+		m.was, err = t.look(m.File)
 		t.close()
 		if err != nil {
 			return err
@@ -148,7 +148,7 @@ func (m *maker) settle() error {
 	m.plan.Steps = append(m.plan.Steps, files...)
 	for i := range m.steps {
 		s := &m.steps[i]
-		if s.Kind == Table {
+		if s.Kind == Table && !s.Was.Absent { // what is new is the file's difference
 			s.Diff = unified("(nft) table inet redoubt", s.Was.Absent, strings.TrimPrefix(string(s.Was.Content), tableHead), string(s.Will.Content))
 		}
 		if s.Kind.effect() || !s.same(s.Was, s.Will) {
@@ -206,7 +206,7 @@ func (m *maker) configFile() *Step {
 	if len(m.edits) == 0 || m.text == string(m.was.Content) {
 		return nil
 	}
-	s := &Step{Kind: File, Name: m.Loaded.File, Restart: "none", Was: m.was, Will: m.was}
+	s := &Step{Kind: File, Name: m.File, Restart: "none", Was: m.was, Will: m.was}
 	s.Will.Content = []byte(m.text)
 	s.Diff = unified(s.Name, false, string(m.was.Content), m.text)
 	for _, e := range m.edits {

@@ -87,7 +87,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 	if p.Why != "" {
 		fmt.Fprintf(&b, " (%s)", plain(p.Why))
 	}
-	b.WriteString(". Nothing is changed by it.\n")
+	b.WriteString("\n")
 	quiet := map[string][]string{}
 	for i := range p.Rows {
 		r := &p.Rows[i]
@@ -102,7 +102,7 @@ func (p *Plan) WriteText(w io.Writer) error {
 		for _, m := range r.Manual {
 			fmt.Fprintf(&b, "  by hand  %s\n", plain(m))
 		}
-		if r.Note != "" {
+		if r.Note != "" && r.Note != nothingToDo {
 			fmt.Fprintf(&b, "  note  %s\n", plain(r.Note))
 		}
 	}
@@ -134,7 +134,7 @@ func (p *Plan) Summary() string {
 		}
 	}
 	if fixed+open == 0 {
-		return "nothing to do"
+		return nothingToDo
 	}
 	out := fmt.Sprintf("%s, %s", count(len(p.Steps), "step"), "for "+count(fixed, "row"))
 	if open > 0 {

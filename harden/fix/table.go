@@ -38,6 +38,8 @@ func tableRules(ports []harden.Port, clients []netip.Prefix) string {
 		comment := "\n\t\t# " + p.Name + " " + p.Addr.String()
 		var from []netip.Prefix
 		switch {
+		case p.Addr.Addr().IsLoopback():
+			comment += ": this host alone, as it is bound"
 		case p.Open || p.Accepted != "":
 			comment += ": clients"
 			if p.Accepted != "" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/redoubtmq/redoubt/internal/datadir"
@@ -84,7 +85,11 @@ func (p *Plan) Script() string {
 		case Limit:
 			fmt.Fprintf(&b, "prlimit --pid %d --%s=%s\n", s.PID, s.Name, s.To)
 		case Table:
-			fmt.Fprintf(&b, "nft -c -f .%s && nft -f .%s\n", tableFile, tableFile)
+			file := tableFile
+			if slices.ContainsFunc(p.Steps, func(x Step) bool { return x.Kind == File && x.Name == tableFile }) {
+				file = "." + tableFile
+			}
+			fmt.Fprintf(&b, "nft -c -f %s && nft -f %s\n", file, file)
 		case Setting:
 			fmt.Fprintf(&b, "redoubt config set %s %s\n", s.Name, datadir.Quote(s.To))
 		case Units:
