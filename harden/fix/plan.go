@@ -232,7 +232,7 @@ func (m *maker) unit(name, wanted string) {
 	resource := map[string]string{"LimitNOFILE": "nofile", "LimitCORE": "core"}[name]
 	live := resource != "" && m.PID > 0
 	switch {
-	case m.Unit == "redoubt.service" || m.Unit == "" && m.ByHand && m.Systemd || m.PID == 0 && m.Systemd:
+	case m.Unit == "redoubt.service" || m.Unit == "" && m.Systemd && (m.ByHand || m.PID == 0):
 		if !slices.ContainsFunc(m.units, func(v value) bool { return v.name == name && reaches(name, v.text, wanted) }) {
 			m.units = append(slices.DeleteFunc(m.units, func(v value) bool { return v.name == name }), value{name, wanted, m.id() + " wants it"})
 		}

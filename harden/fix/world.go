@@ -111,6 +111,8 @@ func (b *bounded) Write(p []byte) (int, error) {
 // crashed is a test's.
 type crashed struct{ error }
 
+func (c crashed) Unwrap() error { return c.error }
+
 // reach is a point at which a test may end everything.
 func (w *World) reach() error {
 	w.points++
