@@ -253,23 +253,27 @@ func (m *maker) unit(name, wanted string) {
 		m.manual("start the broker again: the limit of the running process cannot be changed (%v)", err)
 		return
 	}
-	will := liveLimit(now, wanted, m.w.UID == 0)
+	will := liveLimit(now, wanted, m.w.mayRaise())
+	if will == now {
+		m.manual("start the broker again: its hard limit is %s, and may not be raised from here", now)
+		return
+	}
 	m.steps = append(m.steps, Step{Kind: Limit, Name: resource, Rows: []string{m.id()}, From: now, To: will, Restart: "none",
 		PID: m.PID, Start: m.w.started(m.PID), Was: State{Value: now}, Will: State{Value: will}})
 }
 
-// liveLimit is what a limit of the process becomes. Only root can take back a lower hard
-// limit, so that nobody else changes it.
-func liveLimit(now, wanted string, root bool) string {
+// liveLimit is what a limit of the process becomes. A hard one is never lowered, since it
+// might not be possible to take that back, and raised where that is allowed.
+func liveLimit(now, wanted string, raise bool) string {
 	var soft, hard, want uint64
 	_, err := fmt.Sscanf(now+" "+wanted, "%d:%d %d", &soft, &hard, &want)
 	switch {
 	case err != nil:
 		return now
-	case want == 0 && root:
-		return "0:0"
 	case want == 0:
 		return fmt.Sprintf("0:%d", hard)
+	case !raise:
+		return fmt.Sprintf("%d:%d", max(soft, min(want, hard)), hard)
 	}
 	return fmt.Sprintf("%d:%d", max(soft, want), max(hard, want))
 }

@@ -256,3 +256,19 @@ func TestPlanIsShown(t *testing.T) {
 		t.Errorf("%v: %s", err, b)
 	}
 }
+
+// A hard limit is raised where that is allowed, and never lowered.
+func TestLiveLimit(t *testing.T) {
+	for _, c := range []struct {
+		now, wanted string
+		raise       bool
+		want        string
+	}{
+		{"512:4096", "1024", true, "1024:4096"}, {"512:4096", "8192", true, "8192:8192"}, {"512:4096", "8192", false, "4096:4096"},
+		{"4096:4096", "8192", false, "4096:4096"}, {"9000:9000", "8192", true, "9000:9000"}, {"77:99", "0", true, "0:99"}, {"no:thing", "1", true, "no:thing"},
+	} {
+		if got := liveLimit(c.now, c.wanted, c.raise); got != c.want {
+			t.Errorf("%s, %s wanted, raised %v: %s", c.now, c.wanted, c.raise, got)
+		}
+	}
+}

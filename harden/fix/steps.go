@@ -208,6 +208,18 @@ func (w *World) putSysctl(name, value string) error {
 	return nil
 }
 
+// mayRaise tells whether this process may raise hard limits: CAP_SYS_RESOURCE.
+func (w *World) mayRaise() bool {
+	text, err := os.ReadFile(filepath.Join(w.proc(), "self", "status"))
+	_, rest, found := strings.Cut(string(text), "\nCapEff:")
+	if err != nil || !found {
+		return false
+	}
+	set, err := strconv.ParseUint(strings.Fields(rest)[0], 16, 64)
+	const sysResource = 24
+	return err == nil && set&(1<<sysResource) != 0
+}
+
 // started is when a process began, in the kernel's count: a number comes again, this with
 // it does not. Empty: there is none.
 func (w *World) started(pid int) string {

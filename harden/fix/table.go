@@ -40,6 +40,9 @@ func tableRules(ports []harden.Port, clients []netip.Prefix) string {
 		switch {
 		case p.Addr.Addr().IsLoopback():
 			comment += ": this host alone, as it is bound"
+		case len(p.From) > 0: // nobody else gets in there
+			from = p.From
+			comment += ": its proxies alone"
 		case p.Open || p.Accepted != "":
 			comment += ": clients"
 			if p.Accepted != "" {
@@ -50,9 +53,6 @@ func tableRules(ports []harden.Port, clients []netip.Prefix) string {
 				continue
 			}
 			from = clients
-		case len(p.From) > 0:
-			from = p.From
-			comment += ": its proxies alone"
 		default:
 			comment += ": this host alone"
 		}
@@ -140,11 +140,11 @@ func policyText(ports []harden.Port, clients []netip.Prefix) string {
 	for _, p := range ports {
 		switch {
 		case p.Addr.Addr().IsLoopback():
-		case p.Open || p.Accepted != "":
-			open = append(open, p)
 		case len(p.From) > 0:
 			entry(p.From, []harden.Port{p})
 			any = true
+		case p.Open || p.Accepted != "":
+			open = append(open, p)
 		}
 	}
 	if len(open) > 0 {

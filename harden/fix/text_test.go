@@ -144,7 +144,7 @@ func ports() []harden.Port {
 		{Name: "quic", Addr: at("192.0.2.1:14567"), UDP: true, Open: true},
 		{Name: "plain", Addr: at("0.0.0.0:1883")},
 		{Name: "old", Addr: at("[2001:db8::1]:1884"), Accepted: "accepted by ann until 2026-12-01"},
-		{Name: "behind", Addr: at("[::]:1885"), From: []netip.Prefix{netip.MustParsePrefix("10.0.0.5/32")}},
+		{Name: "behind", Addr: at("[::]:1885"), Accepted: "accepted by ann until 2026-12-01", From: []netip.Prefix{netip.MustParsePrefix("10.0.0.5/32")}},
 		{Name: "metrics", Addr: at("127.0.0.1:18084")},
 	}
 }
