@@ -67,7 +67,9 @@ func TestFindingsThatCanBeMended(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got struct {
-		Results []struct{ Fix struct{ Cmd, Rollback string } }
+		Results []struct {
+			Fix struct{ Cmd, Rollback string }
+		}
 	}
 	if err := json.Unmarshal(b.Bytes(), &got); err != nil || got.Results[0].Fix.Cmd != "redoubt fix "+Checks[0].Name() || !strings.HasPrefix(got.Results[0].Fix.Rollback, "redoubt fix --rollback") || got.Results[1].Fix.Cmd != "" || got.Results[2].Fix.Cmd != "" {
 		t.Errorf("%v: %+v", err, got)
