@@ -3,10 +3,7 @@ package harden
 import (
 	"context"
 	"fmt"
-	"time"
-
-	"github.com/redoubtmq/redoubt/config"
-)
+	"time")
 
 // Flapping is how often one client may connect, as the running process holds it.
 type Flapping struct {
@@ -80,9 +77,7 @@ func (e *Env) judgeFlappingLimits(f *Flapping) Result {
 		state = Warn
 	}
 	if state == Warn {
-		for _, w := range [][2]string{{"flapping.connects", fmt.Sprint(flappingConnects)}, {"flapping.window", config.Duration(flappingWindow).String()}, {"flapping.ban", config.Duration(flappingBan).String()}} {
-			q.want(Want{Kind: WantSetting, Name: w[0], Value: w[1]})
-		}
+		q.wantFlapping(f)
 		q.fixes = []string{"set flapping.connects, flapping.window and flapping.ban to the values of the checklist, unless clients need others"}
 	}
 	q.see(API, what, want, actual, state)

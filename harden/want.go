@@ -120,6 +120,22 @@ func (j *certJudge) renewal(c *x509.Certificate) {
 	}
 }
 
+// wantFlapping adds the values of the checklist, as far as others are in force.
+func (q *inquiry) wantFlapping(f *Flapping) {
+	for _, w := range []struct {
+		key, value string
+		other      bool
+	}{
+		{"flapping.connects", fmt.Sprint(flappingConnects), f.Connects == 0 || f.Connects > flappingConnects},
+		{"flapping.window", config.Duration(flappingWindow).String(), f.Window < flappingWindow},
+		{"flapping.ban", config.Duration(flappingBan).String(), f.Ban < flappingBan},
+	} {
+		if w.other {
+			q.want(Want{Kind: WantSetting, Name: w.key, Value: w.value})
+		}
+	}
+}
+
 // ceilingText is the value of a limit as the configuration writes it.
 func ceilingText(key string, most int64) string {
 	switch {

@@ -20,6 +20,9 @@ const (
 	tableFile    = "/etc/nftables.d/60-redoubt.nft"
 )
 
+// tempMark is in the name of what is not in its place yet.
+const tempMark = ".redoubt-fix"
+
 // ourFile tells whether path is one of them.
 func ourFile(path string) bool {
 	return slices.Contains([]string{sysctlFile, modprobeFile, limitsFile, sandboxFile, firewallFile, tableFile}, path)

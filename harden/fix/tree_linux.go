@@ -162,9 +162,6 @@ func (t *tree) look(path string) (State, error) {
 	return State{Content: text, Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid)}, err
 }
 
-// tempMark is in the name of what is not in its place yet.
-const tempMark = ".redoubt-fix"
-
 // replace puts a file with what to says in its place, or takes it away. Folders that are
 // missing are made; those in drop, which were missing once, go when they are empty.
 func (t *tree) replace(path string, to State, drop []string) error {
