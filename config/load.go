@@ -64,6 +64,13 @@ func Load(opts Options) (*Loaded, error) {
 	return l.load(file, data)
 }
 
+// LoadText judges a text as Load would judge it as the content of opts.File, for who is
+// about to write it there.
+func LoadText(opts Options, text string) (*Loaded, error) {
+	l := &loader{opts: opts, secrets: secretFinder{opts.CredentialsDir, readSecretOf(opts.CredentialsDir)}}
+	return l.load(opts.File, []byte(text))
+}
+
 // loader is one Load.
 type loader struct {
 	opts     Options

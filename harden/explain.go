@@ -67,7 +67,7 @@ func Markdown() string {
 		"for a failed or unknown one. A critical row that fails holds it at " + fmt.Sprint(capCritical) + " at most, a high one at " + fmt.Sprint(capHigh) + ". " + Caveat + "\n\n" +
 		"Exit codes: 0 nothing failed at or above `--fail-on`, 1 findings, 2 the checker could not do its work or was called wrongly,\n" +
 		"3 more rows are unknown than `--max-unknown`. They are the same in every form of the report; [doctor.md](doctor.md) says which forms\n" +
-		"there are, and how to use them in CI.\n\n" + baselinesPage())
+		"there are, and how to use them in CI. [fix.md](../ops/fix.md): what `redoubt fix` does about a row, and how it is taken back.\n\n" + baselinesPage())
 	for _, c := range Checks {
 		fmt.Fprintf(&b, "\n## %s\n\n**%s.** Severity %s, phase %d (%s).\n\n%s\n\n*How:* %s\n\n*Fix:* %s.\n\n*Waive:* %s.\n\n*Standards:* %s.\n",
 			c.Name(), c.Title, c.Severity, c.Phase, Phases[c.Phase], c.Why, c.How, c.Fix, c.waiving(), strings.Join(c.Standards, ", "))

@@ -3,8 +3,7 @@ package harden
 import (
 	"context"
 	"fmt"
-	"time"
-)
+	"time")
 
 // Flapping is how often one client may connect, as the running process holds it.
 type Flapping struct {
@@ -78,6 +77,7 @@ func (e *Env) judgeFlappingLimits(f *Flapping) Result {
 		state = Warn
 	}
 	if state == Warn {
+		q.wantFlapping(f)
 		q.fixes = []string{"set flapping.connects, flapping.window and flapping.ban to the values of the checklist, unless clients need others"}
 	}
 	q.see(API, what, want, actual, state)

@@ -133,6 +133,8 @@ type Result struct {
 	// Demands is less than the row demands, where nothing above it could change the
 	// verdict on this scope; empty: what the row demands. The observations say why.
 	Demands Confidence
+	// Wants are changes that would help and that a program can make; see package harden/fix.
+	Wants []Want
 }
 
 // Check is one row of the checklist. The table of all is Checks.

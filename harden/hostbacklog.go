@@ -184,6 +184,9 @@ func (e *Env) judgeBacklog(s *socket, first, second []Listening) Result {
 			state = Warn // metrics: nobody floods his own
 		}
 		q.set("net.core.somaxconn", backlogLeast)
+		if s.protocol != "" {
+			q.want(Want{Kind: WantListener, Name: s.name})
+		}
 		q.fixes = append(q.fixes, "start the broker again, without ProcSubset=pid in its unit")
 	}
 	q.told(what, want, fmt.Sprint(now.Backlog), where, state)

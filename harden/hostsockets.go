@@ -69,6 +69,7 @@ func (e *Env) judgeReach(ctx context.Context, s *socket) Result {
 		e.noPlainText(ctx, q, s)
 	case !s.addr.Addr().IsLoopback():
 		q.told(what, "loopback: it is not encrypted", s.addr.String(), where, Fail)
+		q.wantLoopback(s)
 		q.fixes = append(q.fixes, "bind "+s.key+" to 127.0.0.1, or use a protocol with TLS")
 	case s.plainClients():
 		q.told(what, "loopback: it is not encrypted", s.addr.String(), where, Pass)

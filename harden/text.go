@@ -46,6 +46,9 @@ func (r *Report) WriteText(w io.Writer, opt TextOptions) error {
 		r.evidence(&b)
 	}
 	b.WriteString("\n" + Caveat + "\n")
+	if n := r.Fixable(); n > 0 {
+		fmt.Fprintf(&b, "redoubt fix --all --plan shows how to mend %d of the findings.\n", n)
+	}
 	b.WriteString(r.lastLine() + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
