@@ -45,6 +45,10 @@ type Env struct {
 	// Lookup finds the addresses of a host name; nil: the resolver of the system.
 	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
+	// refusals is what refusals are timed by; nil: Clock. Tests have their own, because a
+	// machine that runs them does much else.
+	refusals clock.Clock
+
 	seen seen
 }
 

@@ -385,8 +385,8 @@ func (f *fake) admit(p *mqtt.Connect) mqtt.ReasonCode {
 	f.mu.Unlock()
 	own := string(u.Secret.Reveal())
 	right := known && p.HasPassword && own == string(p.Password)
-	if f.has(tellsByTime) && known && !right {
-		f.clock.more.Add(int64(5 * time.Second)) // more than a busy machine adds
+	if !right {
+		f.clock.more.Add(int64(f.refusalTakes(known)))
 	}
 	switch {
 	case f.has(nobody), f.has(noneAfter) && p.HasAuthMethod:
