@@ -145,6 +145,7 @@ type seen struct {
 
 	mu       sync.Mutex                  // guards what follows
 	nextDial time.Time                   // not before; see pace
+	mark     string                      // of this run; see clientID
 	certs    map[string]*tls.Certificate // of users of the run; see withCert
 }
 

@@ -120,7 +120,7 @@ type fakeConn struct {
 
 func newFake(t *testing.T, fl flaws) *fake {
 	t.Helper()
-	f := &fake{t: t, fakeChain: fakeChain{flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}}, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
+	f := &fake{t: t, fakeChain: fakeChain{clock: new(hurried), flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}}, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
 		limits: Limits{PacketBytes: 2000, ConnectPacketBytes: 1000, TopicLevels: 4, TopicBytes: 100, ClientIDBytes: 100, Inflight: 3, AwaitingRel: 5, Subscriptions: 30, TopicAliases: 2}}
 	if f.has(only4) {
 		f.limits.Inflight = 9

@@ -139,9 +139,6 @@ func (h *hurried) Now() time.Time { return time.Unix(0, h.more.Load()) }
 func (f *fake) env() *Env {
 	c := &config.Config{Node: config.Node{DataDir: filepath.Join(f.t.TempDir(), "data")}, Listeners: f.config}
 	// Where nothing is waited for in vain, there is time for a busy machine.
-	if f.clock == nil {
-		f.clock = new(hurried)
-	}
 	e := &Env{Clock: clock.System{}, refusals: f.clock, Config: c, Broker: f, Step: 20 * time.Second}
 	for _, silent := range []flaw{noPacketLimit, waitsForBody, noConnectLimit, loses, keepsDeleted} {
 		if f.has(silent) {

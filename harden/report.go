@@ -66,6 +66,9 @@ func Examine(ctx context.Context, e *Env, checks []*Check) *Report {
 		rep.Node, rep.Version = printable(b.Node), printable(b.Version)
 	}
 	for _, c := range checks {
+		if c.Phase == 3 && rep.Node != "" { // later ones make users of their own
+			e.announce(ctx)
+		}
 		results := judge(ctx, e, c)
 		waive(c, results, e.Config.Waivers, rep.Started)
 		for i := range results {

@@ -173,7 +173,7 @@ func (e *Env) clockRefusal(ctx context.Context, p *endpoint, level byte, name st
 	}
 	m := newClient(ctx, e, conn, level)
 	defer m.drop()
-	c := connectPacket{level: level, clientID: "probe-" + randomText(), user: &name, password: []byte("wrong-" + randomText()), hasPass: true}
+	c := connectPacket{level: level, clientID: e.clientID(), user: &name, password: []byte("wrong-" + randomText()), hasPass: true}
 	clk := cmp.Or(e.refusals, e.Clock)
 	began := clk.Now()
 	s := m.ask(c.encode(), typeConnack)

@@ -16,7 +16,7 @@ import (
 
 // fakeChain is who gets in at a fake beside its users, and how often.
 type fakeChain struct {
-	clock *hurried                       // env makes it
+	clock *hurried                       // newFake makes it
 	takes func(known bool) time.Duration // a refusal, by clock; nil: a hash
 
 	flapping Flapping
