@@ -41,3 +41,10 @@ func TestTheLogIsWrittenWholeAndInOrder(t *testing.T) {
 		t.Errorf("%d bytes written, want %d", out.Len(), want.Len())
 	}
 }
+
+// Who leaves out set is told what to write.
+func TestALevelWithoutSet(t *testing.T) {
+	if _, err, code := command(t, "", "log", "level", "debug", "--data-dir", dataDir(t)); code != 2 || err == nil || !strings.Contains(err.Error(), "redoubt log level set debug") {
+		t.Errorf("exit code %d, %v", code, err)
+	}
+}
