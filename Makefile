@@ -17,7 +17,11 @@ TESTSUM    := bin/testsum
 
 # The race detector watches all but three packages of arithmetic; package testkit
 # says why and builds the broker with the same flags.
-RACE := -race $(foreach pkg,golang.org/x/crypto/argon2 crypto/internal/fips140/mlkem crypto/internal/fips140/edwards25519/field,-gcflags=$(pkg)=-race=false)
+# The store compresses with what the static binary has, not with the C library.
+RACE := -race -tags=pebblegozstd $(foreach pkg,golang.org/x/crypto/argon2 crypto/internal/fips140/mlkem crypto/internal/fips140/edwards25519/field,-gcflags=$(pkg)=-race=false)
+
+# What the detector does not watch is built as it is shipped.
+PLAIN := CGO_ENABLED=0
 
 # A debugger's tables are a third of what it takes to link fifty programs.
 BARE := -ldflags=-w
@@ -34,9 +38,8 @@ FIRST := ./test ./cmd/redoubt ./conn ./harden ./broker
 # without (testkit.Seeds), in the packages that have any.
 UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|ConnectMatrix|AuthMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ADelayedMessageIsPublishedOnceOverACrash|QoS2IsExactlyOnceOverACrash|ManySessionsInOneTurn|Conformance|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole)$$
 
-# What plays over QUIC, and over WebSocket with TLS, with the detector now and then, and
-# without it always (conn's play).
-QUIC = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
+# What plays in one of many ways with the detector, and in all of them without (conn's play).
+PLAYED = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
 
 # Packages: deb and rpm.
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
@@ -51,10 +54,10 @@ run: ## start a broker on 8883 (MQTT over TLS) with its data in var/redoubt
 	go run ./cmd/redoubt serve --data-dir $(DATA_DIR) $(ALLOW_ROOT)
 
 build: ## build bin/redoubt, one static binary
-	CGO_ENABLED=0 go build -trimpath -o bin/redoubt ./cmd/redoubt
+	$(PLAIN) go build -trimpath -o bin/redoubt ./cmd/redoubt
 
 build-fips: ## build bin/redoubt-fips, with the certified module of Go and FIPS 140-3 mode on
-	GOFIPS140=certified CGO_ENABLED=0 go build -trimpath -o bin/redoubt-fips ./cmd/redoubt
+	GOFIPS140=certified $(PLAIN) go build -trimpath -o bin/redoubt-fips ./cmd/redoubt
 	bin/redoubt-fips version
 
 package: ## deb and rpm for amd64 and arm64, binaries, SBOMs and SHA256SUMS, into bin/package
@@ -69,25 +72,24 @@ deps: ## install what the tests need (as root: Debian packages, too)
 # One stream of events from every step; testsum prints it, counts it and gives the
 # verdict. A step that fails does not stop the next one: a run tells everything.
 test: ## the whole suite; ends with `N passed, N failed`
-	@go build -o $(TESTSUM) ./internal/tools/testsum
+	@$(PLAIN) go build -o $(TESTSUM) ./internal/tools/testsum
 	@{ $(TESTSUM) step deps test/clients/deps.sh; \
 	   $(TESTSUM) step gofmt bash -c 'bad=$$(gofmt -l .); echo "$$bad"; test -z "$$bad"'; \
-	   $(TESTSUM) step vet go vet ./...; \
+	   $(TESTSUM) step vet env $(PLAIN) go vet ./...; \
 	   $(TESTSUM) step build go build $(RACE) -o bin/watched/redoubt ./cmd/redoubt; \
-	   $(TESTSUM) step build go build -o bin/plain/redoubt ./cmd/redoubt; \
+	   $(TESTSUM) step build env $(PLAIN) go build -o bin/plain/redoubt ./cmd/redoubt; \
 	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt PLAIN_REDOUBT=$(CURDIR)/bin/plain/redoubt GORACE=atexit_sleep_ms=20; \
-	   $(TESTSUM) stream race go test -p 3 -json $(RACE) $(BARE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
-	   $(TESTSUM) stream rules go test -json -vet=off -count=1 -timeout 5m ./internal/lint; \
+	   $(TESTSUM) stream race go test -p 3 -parallel 4 -json $(RACE) $(BARE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
+	   $(TESTSUM) stream rules env $(PLAIN) go test -json -vet=off -count=1 -timeout 5m ./internal/lint; \
 	   $(TESTSUM) stream alone go test -json $(RACE) $(BARE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
-	   $(TESTSUM) stream unwatched go test -json $(BARE) -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
-	   $(TESTSUM) stream quic go test -json -vet=off -count=1 -timeout 5m -run "^($(QUIC))$$/^(QUIC|native_WebSocket_over_TLS)$$" ./conn; \
+	   $(TESTSUM) stream unwatched env $(PLAIN) go test -json $(BARE) -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
+	   $(TESTSUM) stream ways env $(PLAIN) go test -json -vet=off -count=1 -timeout 5m -run "^($(PLAYED))$$/^(native_TLS|portable_WebSocket|native_WebSocket|native_WebSocket_over_TLS|QUIC)$$" ./conn; \
 	 } | $(TESTSUM)
 
 check: ## format, vet (other systems too), house rules and golangci-lint
 	@bad=$$(gofmt -l .); echo -n "$$bad"; test -z "$$bad"
 	go vet ./...
 	GOOS=darwin go vet ./...
-	GOOS=windows go vet ./conn ./listener
 	go test ./internal/lint
 	go run $(GOLANGCI) run ./...
 

@@ -67,6 +67,7 @@ func TestAQUICSocketDrains(t *testing.T) {
 			if err := socket.Close(); err != nil {
 				t.Fatal(err)
 			}
+			synctest.Wait() // whoever serves it has heard of it
 			refused()
 			alive(first)
 			if got := r.metrics.Value(metrics.ConnectionsAccepted); got != admitted {

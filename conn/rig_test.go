@@ -80,41 +80,48 @@ rules:
     topics: ["open/#", "own/${username}/#"]
 `
 
-// play runs f against a broker with two loops on each engine, and over QUIC. Under the race
-// detector QUIC, whose packets are costly there, is played by every fourth test; `make test`
-// has a pass of its own in which all of them play it.
+// ways are how clients come to a broker besides plainly on each engine.
+var ways = []string{"native TLS", "portable WebSocket", "native WebSocket", "native WebSocket over TLS", "QUIC"}
+
+// play runs f against a broker with two loops on each engine, and in all ways. Under the race
+// detector, which makes each some ten times as dear, a test plays one of the ways; `make test`
+// has a pass of its own in which all of them play all.
 func play(t *testing.T, f func(r *rig), change ...func(*rig)) {
-	few := testkit.Watched() && !strings.Contains(t.Name(), "/") && crc32.ChecksumIEEE([]byte(t.Name()))%4 != 0
-	playStreams(t, f, few, change...)
-	if few {
-		return
+	of := ways
+	if testkit.Watched() && !strings.Contains(t.Name(), "/") {
+		of = ways[crc32.ChecksumIEEE([]byte(t.Name()))%uint32(len(ways)):][:1]
 	}
-	t.Run("QUIC", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { f(newQUICRig(t, change...)) })
-	})
+	playWays(t, f, of, change...)
 }
 
 // playTCP is play without QUIC.
 func playTCP(t *testing.T, f func(r *rig), change ...func(*rig)) {
-	playStreams(t, f, false, change...)
+	playWays(t, f, ways[:len(ways)-1], change...)
 }
 
-// playStreams is playTCP; few leaves out the dearest.
-func playStreams(t *testing.T, f func(r *rig), few bool, change ...func(*rig)) {
-	t.Run("portable", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { f(newRig(t, change...)) })
-	})
-	t.Run("native", func(t *testing.T) { f(newRealRig(t, nil, change...)) })
-	t.Run("native TLS", func(t *testing.T) { f(newRealRig(t, testCertificate(t), change...)) })
-	change = append(change[:len(change):len(change)], overWebSocket)
-	t.Run("portable WebSocket", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) { f(newRig(t, change...)) })
-	})
-	t.Run("native WebSocket", func(t *testing.T) { f(newRealRig(t, nil, change...)) })
-	if few {
-		return
+func playWays(t *testing.T, f func(r *rig), of []string, change ...func(*rig)) {
+	bubble := func(make func(*testing.T, ...func(*rig)) *rig, change ...func(*rig)) func(*testing.T) {
+		return func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { f(make(t, change...)) })
+		}
 	}
-	t.Run("native WebSocket over TLS", func(t *testing.T) { f(newRealRig(t, testCertificate(t), change...)) })
+	t.Run("portable", bubble(newRig, change...))
+	t.Run("native", func(t *testing.T) { f(newRealRig(t, nil, change...)) })
+	framed := append(change[:len(change):len(change)], overWebSocket)
+	for _, way := range of {
+		switch way {
+		case "native TLS":
+			t.Run(way, func(t *testing.T) { f(newRealRig(t, testCertificate(t), change...)) })
+		case "portable WebSocket":
+			t.Run(way, bubble(newRig, framed...))
+		case "native WebSocket":
+			t.Run(way, func(t *testing.T) { f(newRealRig(t, nil, framed...)) })
+		case "native WebSocket over TLS":
+			t.Run(way, func(t *testing.T) { f(newRealRig(t, testCertificate(t), framed...)) })
+		case "QUIC":
+			t.Run(way, bubble(newQUICRig, change...))
+		}
+	}
 }
 
 // newRig is the portable engine in a bubble.

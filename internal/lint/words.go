@@ -177,22 +177,25 @@ func bubbleCalls(f *GoFile, helpers map[string]bool) []ast.Node {
 }
 
 // bubbleHelpers names, by folder, the test functions that open a bubble for
-// their caller.
+// their caller, by themselves or by another that does.
 func bubbleHelpers(r *Repo) map[string]map[string]bool {
 	helpers := make(map[string]map[string]bool)
-	for _, f := range r.Go {
-		calls := bubbleCalls(f, nil)
-		for _, d := range f.Syntax.Decls {
-			fn, ok := d.(*ast.FuncDecl)
-			if !ok || fn.Recv != nil || testName.MatchString(fn.Name.Name) {
-				continue
-			}
-			for _, c := range calls {
-				if fn.Pos() <= c.Pos() && c.End() <= fn.End() {
-					if helpers[f.Dir] == nil {
-						helpers[f.Dir] = make(map[string]bool)
+	for found := true; found; {
+		found = false
+		for _, f := range r.Go {
+			calls := bubbleCalls(f, helpers[f.Dir])
+			for _, d := range f.Syntax.Decls {
+				fn, ok := d.(*ast.FuncDecl)
+				if !ok || fn.Recv != nil || testName.MatchString(fn.Name.Name) || helpers[f.Dir][fn.Name.Name] {
+					continue
+				}
+				for _, c := range calls {
+					if fn.Pos() <= c.Pos() && c.End() <= fn.End() {
+						if helpers[f.Dir] == nil {
+							helpers[f.Dir] = make(map[string]bool)
+						}
+						helpers[f.Dir][fn.Name.Name], found = true, true
 					}
-					helpers[f.Dir][fn.Name.Name] = true
 				}
 			}
 		}

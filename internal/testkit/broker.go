@@ -3,8 +3,6 @@ package testkit
 import (
 	"fmt"
 	"io/fs"
-	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -120,22 +118,6 @@ func AllowRoot() []string {
 		return []string{"--allow-root"}
 	}
 	return nil
-}
-
-// FreePort is a loopback port that nobody listens on. It is none of those that systems give
-// to whoever connects somewhere: with thousands of clients one would have it a moment later.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000)))
-		if err != nil {
-			continue
-		}
-		defer l.Close()
-		return l.Addr().(*net.TCPAddr).Port
-	}
-	t.Fatal("there is no free port from 10000 to 32000")
-	return 0
 }
 
 // WriteFile writes a private file.
