@@ -48,6 +48,10 @@ type Env struct {
 	// Lookup finds the addresses of a host name; nil: the resolver of the system.
 	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
 
+	// refusals is what refusals are timed by; nil: Clock. Tests have their own, because a
+	// machine that runs them does much else.
+	refusals clock.Clock
+
 	seen seen
 }
 
@@ -150,6 +154,7 @@ type seen struct {
 
 	mu       sync.Mutex                  // guards what follows
 	nextDial time.Time                   // not before; see pace
+	mark     string                      // of this run; see clientID
 	certs    map[string]*tls.Certificate // of users of the run; see withCert
 }
 

@@ -122,7 +122,7 @@ type fakeConn struct {
 
 func newFake(t *testing.T, fl flaws) *fake {
 	t.Helper()
-	f := &fake{t: t, fakeChain: fakeChain{flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}}, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
+	f := &fake{t: t, fakeChain: fakeChain{clock: new(hurried), flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}}, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
 		limits: Limits{PacketBytes: 2000, ConnectPacketBytes: 1000, TopicLevels: 4, TopicBytes: 100, ClientIDBytes: 100, Inflight: 3, AwaitingRel: 5, Subscriptions: 30, TopicAliases: 2}}
 	if f.has(only4) {
 		f.limits.Inflight = 9
@@ -398,8 +398,8 @@ func (f *fake) admit(p *mqtt.Connect) mqtt.ReasonCode {
 	f.mu.Unlock()
 	own := string(u.Secret.Reveal())
 	right := known && p.HasPassword && own == string(p.Password)
-	if f.has(tellsByTime) && known && !right {
-		f.clock.more.Add(int64(5 * time.Second)) // more than a busy machine adds
+	if !right {
+		f.clock.more.Add(int64(f.refusalTakes(known)))
 	}
 	switch {
 	case f.has(nobody), f.has(noneAfter) && p.HasAuthMethod:

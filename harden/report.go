@@ -67,6 +67,9 @@ func Examine(ctx context.Context, e *Env, checks []*Check) *Report {
 		rep.Node, rep.Version = printable(b.Node), printable(b.Version)
 	}
 	for _, c := range checks {
+		if c.Phase == 3 && rep.Node != "" { // later ones make users of their own
+			e.announce(ctx)
+		}
 		rep.add(e, c, judge(ctx, e, c))
 	}
 	rep.Duration = e.Clock.Now().Sub(rep.Started)

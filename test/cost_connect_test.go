@@ -3,6 +3,9 @@
 package test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -38,6 +41,15 @@ func TestCostOfALogin(t *testing.T) {
 	}
 	jwt := fmt.Sprintf("authn:\n  chains: {default: [t]}\n  jwt:\n    t: {algorithms: [ES256], public_keys: [%q], issuer: test}\n", file)
 	one := token("one", time.Hour, nil)
+	shared, sign := shareSecret(t)
+	jwtShared := fmt.Sprintf("authn:\n  chains: {default: [t]}\n  jwt:\n    t: {algorithms: [HS256], secret: \"file:%s\", issuer: test}\n", shared)
+	db := newFakeRedis(t, "first")
+	dbPassword := filepath.Join(testkit.TempDir(t), "password")
+	testkit.WriteFile(t, dbPassword, "first\n")
+	lookup := func(cache string) string {
+		return fmt.Sprintf("backends:\n  r: {type: redis, servers: [%q], password: \"file:%s\", tls: {mode: \"off\"}}\nauthn:\n  chains: {default: [db]}\n  lookup:\n    db:\n      backend: r\n      query: HMGET mqtt:user:${username} password_hash salt\n      hash: {algorithm: sha256}\n%s", db.Addr(), dbPassword, cache)
+	}
+	ann := func(c *mqtt.Connect, _ int) { c.Username, c.Password = "ann", []byte("ann's password") }
 	dev := func(c *mqtt.Connect, _ int) { c.Username, c.Password = user, []byte(password) }
 	var base float64
 	report := map[string]float64{}
@@ -51,6 +63,11 @@ func TestCostOfALogin(t *testing.T) {
 		{"JWT ES256, another token each time", jwt, func(c *mqtt.Connect, i int) {
 			c.Username, c.Password = "pump-7", []byte(token(fmt.Sprint("t", i), time.Hour, nil))
 		}},
+		{"JWT HS256, another token each time", jwtShared, func(c *mqtt.Connect, i int) {
+			c.Username, c.Password = "pump-7", []byte(sign(fmt.Sprint("t", i)))
+		}},
+		{"Redis and a sha256, remembered", lookup(""), ann},
+		{"Redis and a sha256, asked each time", lookup("      cache: {entries: 0}\n"), ann},
 		{"HTTPS service, remembered", service(""), dev},
 		{"HTTPS service, asked each time", service("      cache: {entries: 0}\n"), dev},
 	} {
@@ -87,4 +104,24 @@ func TestCostOfALogin(t *testing.T) {
 	}
 	text, _ := json.Marshal(report)
 	t.Logf("%s", text)
+}
+
+// shareSecret makes a secret for HS256, and what signs with it.
+func shareSecret(t *testing.T) (file string, sign func(jti string) string) {
+	t.Helper()
+	const secret = "a secret of thirty-two bytes, or so"
+	file = filepath.Join(testkit.TempDir(t), "secret")
+	testkit.WriteFile(t, file, secret+"\n")
+	part := base64.RawURLEncoding.EncodeToString
+	return file, func(jti string) string {
+		now := time.Now()
+		claims, err := json.Marshal(map[string]any{"sub": "pump-7", "iss": "test", "jti": jti, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := part([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + part(claims)
+		mac := hmac.New(sha256.New, []byte(secret))
+		_, _ = mac.Write([]byte(text)) // never fails
+		return text + "." + part(mac.Sum(nil))
+	}
 }
