@@ -117,6 +117,15 @@ type EntranceStatus struct {
 	Certificates []CertificateStatus `json:"certificates,omitempty" doc:"What listeners show to clients."`
 	Backends     []BackendStatus     `json:"backends,omitempty" doc:"Servers of others that are asked about clients."`
 	Bans         *BanCounts          `json:"bans,omitempty" doc:"Bans there are, by who made them; absent: none."`
+	Traffic      TrafficStatus       `json:"traffic" doc:"What goes on, of all clients and strangers together; GET /top says who."`
+}
+
+// TrafficStatus is how much goes on, each second within the last half minute to minute.
+type TrafficStatus struct {
+	MessagesIn  float64 `json:"messages_in_per_second" doc:"Messages that clients publish."`
+	MessagesOut float64 `json:"messages_out_per_second" doc:"Messages to clients."`
+	Connects    float64 `json:"connects_per_second" doc:"Clients that connect."`
+	Refused     float64 `json:"refused_per_second" doc:"Connections and logins that are refused."`
 }
 
 // StoppedListener is one that an operator has stopped: nobody can connect there.
@@ -286,6 +295,7 @@ type Explaining struct {
 
 	Candidates Candidates // nil: no operations on rules that are tried
 	Observers  Observers  // nil: no operations that watch and suggest rules
+	Talkers    Talkers    // nil: no operation that says who does most
 }
 
 func (o *Options) check() {

@@ -41,9 +41,9 @@ var (
 	OCSPForged = kind("ocsp_forged",
 		"An answer about a certificate of a client was not signed by its CA, or by a responder of the CA's, is about another certificate, or is no answer at all but the page of a proxy, say. It is not used. Somebody may be between the broker and the responder.")
 	MemoryPressure = kind("memory_pressure",
-		"So much of the memory limit is in use that something is shed for it, in a fixed order: strangers, QoS 0, idle clients that keep buffers, clients that lag; the reason says how far it has come. It ends by itself when there is memory again. docs/ops/overload.md says who keeps it and what to do.")
+		"So much of the memory limit is in use that something is shed for it, in a fixed order: strangers, QoS 0, idle clients that keep buffers, clients that lag; the reason says how far it has come. It ends by itself when there is memory again. The reason names who stood out when it began; `redoubt top` says who does now. docs/ops/overload.md says who keeps it and what to do.")
 	LoopLag = kind("loop_lag",
-		"Event loops have come to their work more than a second late for five seconds: the processors are too few for what clients ask, or something else on the host uses them. Nobody gets a new session meanwhile. It ends when they have been on time for ten seconds.")
+		"Event loops have come to their work more than a second late for five seconds: the processors are too few for what clients ask, or something else on the host uses them. Nobody gets a new session meanwhile. The reason names who stood out when it began; `redoubt top` says who does now. It ends when they have been on time for ten seconds.")
 	CommitLatency = kind("commit_latency",
 		"What must be on disk before it is acknowledged has waited for more than two seconds, for five: the disk of the store is too slow, or something else uses it. Publishers at QoS 1 and 2 wait for it, and nobody gets a new session that outlives its connection. It ends when commits have been quick for ten seconds.")
 	ACMEFailed = kind("acme_failed",

@@ -63,7 +63,7 @@ func rootCmd() *cobra.Command {
 	f.StringVarP(&g.Output, "output", "o", "text", "text or json, where there is something to read")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
-		serveCmd(g), initCmd(g), statusCmd(g), reloadCmd(g), doctorCmd(g), userCmd(g), authnCmd(g), certCmd(g), aclCmd(g), whyCmd(g), canICmd(g), configCmd(g),
+		serveCmd(g), initCmd(g), statusCmd(g), topCmd(g), reloadCmd(g), doctorCmd(g), userCmd(g), authnCmd(g), certCmd(g), aclCmd(g), whyCmd(g), canICmd(g), configCmd(g),
 		listenersCmd(g), clientsCmd(g), sessionsCmd(g), subsCmd(g), retainedCmd(g), banCmd(g), tokenCmd(g), logCmd(g), storeCmd(g),
 		pubCmd(g), subCmd(g), versionCmd(g), manCmd(),
 	)

@@ -127,6 +127,7 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 		fmt.Fprintf(w, "listener\t%s is stopped since %s by %s, %d connections\n", l.Name, l.Since.UTC().Format("2006-01-02 15:04:05 UTC"), plain(l.By), l.Connections)
 	}
 	fmt.Fprintf(w, "connections\t%d\n", s.Connections)
+	fmt.Fprintf(w, "traffic\t%s\n", trafficWords(&s.Traffic))
 	for _, b := range s.Backends {
 		fmt.Fprintf(w, "back end\t%s\n", plain(backendLine(&b)))
 	}
