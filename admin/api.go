@@ -90,6 +90,9 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	if o.Observers != nil {
 		registerObservation(api, o)
 	}
+	if o.Talkers != nil {
+		registerTop(api, o)
+	}
 	plainPaths(api.OpenAPI())
 	doc, err := json.Marshal(api.OpenAPI())
 	if err != nil {

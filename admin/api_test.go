@@ -57,7 +57,7 @@ func TestEveryOperationDeclaresRoleAndScope(t *testing.T) {
 		"DELETE /api/v5/authentication/{id}/users/{user_id}", "GET /api/v5/authentication/{id}/users", "GET /api/v5/authorization/rules",
 		"GET /api/v5/status", "POST /api/v5/authentication/{id}/users", "POST /api/v5/authorization/check", "POST /api/v5/reload",
 		"PUT /api/v5/authentication/{id}/users/{user_id}", "POST /api/v5/probe", "POST /api/v5/probe/denial", "DELETE /api/v5/probe/{user_id}", "GET /api/v5/limits",
-		"GET /api/v5/clients", "GET /api/v5/clients/{clientid}", "DELETE /api/v5/clients/{clientid}",
+		"GET /api/v5/top", "GET /api/v5/clients", "GET /api/v5/clients/{clientid}", "DELETE /api/v5/clients/{clientid}",
 		"GET /api/v5/sessions", "GET /api/v5/sessions/{clientid}", "DELETE /api/v5/sessions/{clientid}", "GET /api/v5/subscriptions",
 		"GET /api/v5/mqtt/retainer/messages", "DELETE /api/v5/mqtt/retainer/messages",
 		"GET /api/v5/mqtt/retainer/message/{topic}", "DELETE /api/v5/mqtt/retainer/message/{topic}",

@@ -105,10 +105,16 @@ type rig struct {
 	stop     context.CancelFunc
 	stopped  chan error
 
+	fakeExplaining
+}
+
+// fakeExplaining is what Explaining is made of.
+type fakeExplaining struct {
 	refusals audit.Recent
 	logins   fakeLogins
 	tried    fakeCandidates
 	watch    fakeObservers
+	talkers  fakeTalkers
 }
 
 type syncBuffer struct {
@@ -200,7 +206,7 @@ func newRig(t *testing.T, change func(*Server)) *rig {
 		Probes: NewProbes(store, r.authz, &r.fake.denier, clk, log), Limits: r.fake,
 		Clients: &r.fake.crowd, Retained: r.retained, LogLevel: &r.fake.level, Settings: &r.fake.given, Bans: r.bans, Tokens: r.tokens, Listeners: &r.fake.doors,
 		Rules: newRules(t, r.authz), RuleReader: r.fake,
-		Explaining: Explaining{Whys: &r.fake.crowd, Refusals: &r.refusals, Logins: &r.logins, Chains: fakeChains{}, Candidates: &r.tried, Observers: &r.watch}})
+		Explaining: Explaining{Whys: &r.fake.crowd, Refusals: &r.refusals, Logins: &r.logins, Chains: fakeChains{}, Candidates: &r.tried, Observers: &r.watch, Talkers: &r.talkers}})
 	if change != nil {
 		change(r.server)
 	}

@@ -41,9 +41,9 @@ var (
 	OCSPForged = kind("ocsp_forged",
 		"An answer about a certificate of a client was not signed by its CA, or by a responder of the CA's, is about another certificate, or is no answer at all but the page of a proxy, say. It is not used. Somebody may be between the broker and the responder.")
 	MemoryPressure = kind("memory_pressure",
-		"So much of the memory limit is in use that something is shed for it, in a fixed order: strangers, QoS 0, idle clients that keep buffers, clients that lag; the reason says how far it has come. It ends by itself when there is memory again. docs/ops/overload.md says who keeps it and what to do.")
+		"So much of the memory limit is in use that something is shed for it, in a fixed order: strangers, QoS 0, idle clients that keep buffers, clients that lag; the reason says how far it has come. It ends by itself when there is memory again. The reason names who stood out when it began; `redoubt top` says who does now. docs/ops/overload.md says who keeps it and what to do.")
 	LoopLag = kind("loop_lag",
-		"Event loops have come to their work more than a second late for five seconds: the processors are too few for what clients ask, or something else on the host uses them. Nobody gets a new session meanwhile. It ends when they have been on time for ten seconds.")
+		"Event loops have come to their work more than a second late for five seconds: the processors are too few for what clients ask, or something else on the host uses them. Nobody gets a new session meanwhile. The reason names who stood out when it began; `redoubt top` says who does now. It ends when they have been on time for ten seconds.")
 	CommitLatency = kind("commit_latency",
 		"What must be on disk before it is acknowledged has waited for more than two seconds, for five: the disk of the store is too slow, or something else uses it. Publishers at QoS 1 and 2 wait for it, and nobody gets a new session that outlives its connection. It ends when commits have been quick for ten seconds.")
 	ACMEFailed = kind("acme_failed",
@@ -54,4 +54,8 @@ var (
 		"The key set (JWKS) of an authenticator of tokens cannot be read from the server of its issuer, or is none; the reason has the address, what came of it and until when the keys that are there count (`jwks.max_age`). After that no token is taken and clients are told to try again. It ends by itself when the set can be read. docs/ops/jwt.md.")
 	Flapping = kind("flapping",
 		"Clients that prove who they are connect over and over, and are banned for a while. Mostly it is a device that fails right after connecting, or two that have one client identifier; `redoubt ban list --by flapping` says which. It is cleared when no such ban is left.")
+	HardeningFailed = kind("hardening_failed",
+		"Critical or high rows of the hardening checklist fail, of those that the broker looks at by itself; the reason names them and where. `redoubt doctor --only ID --evidence` says what was seen and what helps. It is cleared by the next look after that: within seconds of `redoubt reload`, or of a change of the configuration, and within an hour otherwise.")
+	HardeningScore = kind("hardening_score",
+		"The hardening score that the broker gives itself is lower than it was within the last day; the reason has both and the rows that have become worse. It is cleared when the score is what it was, and after a day in which it has stayed.")
 )

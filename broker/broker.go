@@ -27,6 +27,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth/observe"
 	"github.com/redoubtmq/redoubt/delay"
 	"github.com/redoubtmq/redoubt/limit"
+	"github.com/redoubtmq/redoubt/limit/top"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/retain"
@@ -110,6 +111,7 @@ type Broker struct {
 	backing
 	overload
 	entrants
+	top *top.Book
 
 	homes   int
 	seed    maphash.Seed
@@ -168,7 +170,7 @@ type Options struct {
 func New(o Options) *Broker {
 	b := &Broker{
 		index: o.Index, groups: router.NewGroups(o.Index), only: router.NewExclusive(), retained: o.Retained, authz: o.Authorizer,
-		log: o.Log, entrants: entrants{known: o.StillKnown, bans: o.Bans, candidate: o.Candidate, observer: o.Observer}, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(), totals: newTotals(),
+		log: o.Log, entrants: entrants{known: o.StillKnown, bans: o.Bans, candidate: o.Candidate, observer: o.Observer}, sys: o.Sys, delayed: o.Delayed, homes: o.Homes, seed: maphash.MakeSeed(), totals: newTotals(), top: top.NewBook(),
 	}
 	if b.delayed == nil {
 		b.delayed = delay.NewAccount(delay.Limits{})
@@ -194,6 +196,9 @@ func (b *Broker) Apply(s *Settings) {
 
 // Log is where refusals are written down.
 func (b *Broker) Log() *audit.Log { return b.log }
+
+// Top is who does most of something.
+func (b *Broker) Top() *top.Book { return b.top }
 
 // Sessions is how many sessions all homes hold.
 func (b *Broker) Sessions() int { return int(b.sessions.Load()) }

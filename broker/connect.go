@@ -138,6 +138,7 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 		return e
 	}
 	before := tokenOf(&r.by)
+	h.endTalk(now, r)
 	h.subject++
 	r.by, r.subject = by, h.subject
 	h.renewWill(now, r, before)

@@ -85,8 +85,7 @@ type scratch struct {
 
 // work is what a home does in bounded steps, a part each turn.
 type work struct {
-	wars      wars
-	flaps     flaps
+	counting
 	bans      banSweep
 	replaying []Ref  // sessions that are owed retained messages and have room
 	replays   uint64 // begun so far
@@ -105,6 +104,13 @@ type work struct {
 	intake    intake
 	shed      shedding
 	pacing    pacing
+}
+
+// counting is what a home counts of clients.
+type counting struct {
+	wars  wars
+	flaps flaps
+	talks talks
 }
 
 // resident is a session with what its home knows of it.
@@ -147,8 +153,9 @@ func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time)
 		byKey: make(map[session.Key]uint32), timers: wheel.New(now),
 		cache: auth.NewCache(verdictSets), random: rand.NewPCG(uint64(id), uint64(now.UnixNano())),
 		lanes: lanes{to: make([]lane, b.homes)}, credentials: credentials{ends: wheel.New(now)},
-		work: work{delayed: delay.New[*sender](b.delayed), sysAt: now},
+		work: work{delayed: delay.New[*sender](b.delayed), sysAt: now, counting: counting{talks: talks{room: b.top.Room()}}},
 	}
+	b.top.Begin(now)
 	h.journal.ticket = 1
 	h.Allow(Boundless)
 	if h.kept() {
@@ -196,6 +203,7 @@ func (h *Home) settle(s *session.Session, by auth.Principal) *resident {
 // is the caller's.
 func (h *Home) evict(now time.Time, r *resident) {
 	h.part()
+	h.endTalk(now, r)
 	subs := r.s.Subscriptions()
 	for i := range subs {
 		h.retract(r, &subs[i])
@@ -240,6 +248,9 @@ func (h *Home) send(r *resident, outs []session.Out) {
 	for i := range outs {
 		if o := &outs[i]; o.Kind == session.OutPublish {
 			h.count.Inc(metrics.MessagesSent.At(int(o.QoS())))
+			t := h.talk(r)
+			t.Out++
+			t.OutBytes += uint64(o.Frame.Bytes()) //nolint:gosec // not negative
 		}
 		room = h.wire.Send(r.conn, outs[i])
 		outs[i] = session.Out{}
@@ -349,7 +360,7 @@ func (h *Home) Spent() int { return h.spent }
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time {
 	next := h.timers.Next()
-	for _, at := range [...]time.Time{h.credentials.ends.Next(), h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek(), h.nextPace()} {
+	for _, at := range [...]time.Time{h.credentials.ends.Next(), h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek(), h.nextPace(), h.nextTalk()} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
@@ -376,6 +387,7 @@ func (h *Home) Turn(now time.Time) {
 	}
 	h.flush(now)
 	h.shedSome(now)
+	h.talkSome(now)
 	h.showIntake()
 }
 

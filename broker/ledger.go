@@ -103,7 +103,7 @@ func (h *Home) remember(now time.Time, r *resident) {
 		return
 	}
 	left := r.rates
-	left.held, left.listed, left.totals = NoQuota, false, nil
+	left.held, left.listed, left.totals, left.talk = NoQuota, false, nil, 0
 	if left.retained != nil {
 		left.retained.resting = false
 	}

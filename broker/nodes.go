@@ -163,6 +163,7 @@ func (h *Home) lose(now time.Time, r *resident) {
 		h.b.keptOnline.Add(-1)
 		h.tell(now, r, EventDisconnected, func(e *Event) { e.Reason = CauseTakenOver.String() })
 	}
+	h.endTalk(now, r)
 	subs := r.s.Subscriptions()
 	for i := range subs {
 		h.retract(r, &subs[i])

@@ -182,7 +182,9 @@ func (h *Home) attach(now time.Time, r *resident, a *Arrival, present bool, set 
 	if r.by != a.By { // of the same identity, but rules may look at the address
 		r.mistrust(now)
 	}
+	h.endTalk(now, r) // what it did before, it did from where it was
 	r.by, r.conn, r.subject = a.By, a.Conn, h.subject
+	h.talk(r).Connects++
 	r.offer = set.offer(a.By.Listener)
 	r.s.Limit(set.Session)
 	if !present && h.kept() && set.expiry(c) > 0 {

@@ -135,6 +135,7 @@ func (h *Home) takeIn(now time.Time, r *resident, bytes int) {
 	}
 	i.run += int64(bytes) + intakeMessage
 	h.count.Inc(metrics.OverloadPauses)
+	h.talk(r).Throttled++
 	h.pauseAlso(r, now.Add(h.b.overload.pause(i.run)))
 }
 

@@ -84,7 +84,7 @@ func (w wait) kind() session.Wait {
 
 // Publish takes an incoming PUBLISH from its identifier to its acknowledgement.
 func (h *Home) Publish(now time.Time, ref Ref, p *mqtt.Publish) {
-	r := h.at(ref)
+	r := h.talking(ref)
 	if r == nil {
 		return
 	}
@@ -337,6 +337,9 @@ func (h *Home) mayPublish(now time.Time, a author, m publication) bool {
 	if !d.Perhaps() {
 		h.count.Inc(metrics.PublishDenied)
 		h.scratch.denial = h.b.log.Denied(now, a.by, want, d.Rule)
+		if r := h.at(a.ref); r != nil {
+			h.talk(r).Denied++
+		}
 	}
 	return d.Perhaps()
 }
@@ -380,7 +383,7 @@ func (h *Home) acknowledge(now time.Time, r *resident, q mqtt.QoS, id uint16, rc
 
 // Ack handles PUBACK, PUBREC, PUBREL and PUBCOMP.
 func (h *Home) Ack(now time.Time, ref Ref, a *mqtt.Ack) {
-	r := h.at(ref)
+	r := h.talking(ref)
 	if r == nil {
 		return
 	}

@@ -121,6 +121,7 @@ type rates struct {
 	since, until int64 // Unix ns, while held
 	also         int64 // Unix ns: for another reason, not read before
 	generation   uint32
+	talk         uint32 // its place in talks.rows, and one; 0: none
 	held         Quota
 	listed       bool // in pacing.held
 	counted      bool // in crowds, while it is connected
@@ -264,6 +265,7 @@ func (h *Home) current(now time.Time, r *resident) (*rates, *Settings) {
 // packet already read is never dropped.
 func (h *Home) charge(now time.Time, r *resident, bytes int) (ok bool) {
 	p, set := h.current(now, r)
+	h.talk(r).published(bytes)
 	p.messages.Charge(now, 1)
 	p.bytes.Charge(now, int64(bytes))
 	wait, by := max(p.messages.Wait(now), p.bytes.Wait(now)), PublishQuota
@@ -284,6 +286,7 @@ func (h *Home) charge(now time.Time, r *resident, bytes int) (ok bool) {
 		}
 	}
 	if wait > 0 {
+		h.talk(r).Throttled++
 		h.holdBack(now, r, by, wait)
 	}
 	return true
@@ -305,12 +308,14 @@ func (h *Home) chargeFilters(now time.Time, r *resident, filters int) (ok bool) 
 		h.exceed(now, r, SubscribeQuota, set)
 		return false
 	}
+	h.talk(r).Throttled++
 	h.holdBack(now, r, SubscribeQuota, wait)
 	return true
 }
 
 // exceed ends a client that is over a rate, where the operator wants that.
 func (h *Home) exceed(now time.Time, r *resident, by Quota, set *Settings) {
+	h.talk(r).Throttled++
 	h.count.Inc(metrics.RatesExceeded.At(int(by) - 1))
 	h.fail(now, r, &mqtt.Error{Reason: mqtt.MessageRateTooHigh, Detail: "over " + by.Key(r.by.Listener, set.own(by, r.by.Listener))})
 }

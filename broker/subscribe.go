@@ -19,7 +19,7 @@ import (
 // filter, each judged as if it had come alone [MQTT-3.8.4-5], in its order
 // [MQTT-3.9.3-1], and afterwards the retained messages of those that want them.
 func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
-	r := h.at(ref)
+	r := h.talking(ref)
 	if r == nil || !h.chargeFilters(now, r, len(p.Filters)) {
 		return
 	}
@@ -137,6 +137,7 @@ func (h *Home) subscribe(now time.Time, r *resident, ask *mqtt.Subscription, id 
 	if !d.Allow {
 		h.count.Inc(metrics.SubscribeDenied)
 		h.scratch.denial = h.b.log.Denied(now, &r.by, auth.Access{Action: auth.Subscribe, Topic: []byte(w.judged()), QoS: ask.QoS}, d.Rule)
+		h.talk(r).Denied++
 		if r.s.Version() == mqtt.V5 && set.DenyDisconnect {
 			return 0, &mqtt.Error{Reason: mqtt.NotAuthorized}
 		}
@@ -225,7 +226,7 @@ func (h *Home) subscriber(r *resident, sub *session.Sub) router.Subscriber {
 // alone [MQTT-3.10.4-6]. What is already on its way is completed
 // [MQTT-3.10.4-3].
 func (h *Home) Unsubscribe(now time.Time, ref Ref, p *mqtt.Unsubscribe) {
-	r := h.at(ref)
+	r := h.talking(ref)
 	if r == nil || !h.chargeFilters(now, r, len(p.Filters)) {
 		return
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/limit/top"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
@@ -13,6 +14,7 @@ import (
 // keptOut writes down why a connection was not let in, once a minute, network and
 // reason. by is the access rule, where that refused it.
 func (s *Server) keptOut(now time.Time, r listener.Refusal, by string, from netip.AddrPort, l *listener.Listener) {
+	s.stranger(now, from, l, top.Refused)
 	switch r {
 	case listener.Denied:
 	case listener.NoProxy:
@@ -25,6 +27,11 @@ func (s *Server) keptOut(now time.Time, r listener.Refusal, by string, from neti
 	}
 	s.broker.Log().Stranger(now, slog.LevelWarn, "connection refused by an access rule", from.Addr(), l.Name,
 		slog.String("address", from.Addr().String()), slog.String("listener", l.Name), slog.String("rule", by))
+}
+
+// stranger counts what somebody has done who has not proved who he is.
+func (s *Server) stranger(now time.Time, from netip.AddrPort, l *listener.Listener, m top.Measure) {
+	s.broker.Top().Stranger(now, from.Addr(), l.Name, m)
 }
 
 // enforceSome is how many connections a loop looks at before it does something else:

@@ -7,6 +7,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/internal/wheel"
+	"github.com/redoubtmq/redoubt/limit/top"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
@@ -216,6 +217,7 @@ func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) (ref audit.Ref) {
 	if e != nil {
 		return l.refusedConnect(c, e)
 	}
+	l.server.stranger(l.now, c.from, c.listener, top.Refused)
 	attrs := []slog.Attr{slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name)}
 	level := slog.LevelDebug // port scans and health probes do it
 	if why == whyOverdue {
@@ -238,11 +240,25 @@ func (l *Loop) refusedConnect(c *Conn, e *mqtt.Error) audit.Ref {
 			r.Username = h.by.Username
 		}
 	}
+	l.countRefused(c)
 	var more []slog.Attr
 	if e.Rule != "" {
 		more = []slog.Attr{slog.String("rule", e.Rule)}
 	}
 	return l.server.broker.Log().RefusedLogin(l.now, r, whence(c.from), more...)
+}
+
+// countRefused counts a CONNECT that was refused: by who was proven, or else by where it came
+// from. What a stranger calls himself is counted nowhere.
+func (l *Loop) countRefused(c *Conn) {
+	switch h := c.hello; {
+	case h == nil: // it was no whole CONNECT
+		l.server.stranger(l.now, c.from, c.listener, top.Refused)
+	case h.by.Identity == "":
+		l.server.stranger(l.now, c.from, c.listener, top.Logins)
+	default:
+		l.home.Refused(l.now, &h.by, h.connect.ClientID)
+	}
 }
 
 func (c *Conn) authnMetric(r *auth.Result) metrics.ID {

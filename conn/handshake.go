@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/redoubtmq/redoubt/limit/top"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/pki"
@@ -26,6 +27,7 @@ var notTLS = []byte{0x15, 3, 1, 0, 2, 2, 10}
 // operator.
 func (s *Server) handshakeFailed(now time.Time, from netip.AddrPort, l *listener.Listener, err error) {
 	l.Tally.Failed()
+	s.stranger(now, from, l, top.Refused)
 	var failed *upgradeError
 	if errors.As(err, &failed) {
 		s.upgradeFailed(now, from, l, failed)

@@ -48,6 +48,7 @@ func (l *Loop) packet(c *Conn, h *mqtt.Header, body []byte) error {
 		if len(body) > 0 {
 			return &mqtt.Error{Reason: mqtt.MalformedPacket, Detail: "PINGREQ with a body"}
 		}
+		l.home.Heard(c.session)
 		l.Send(c.ref, session.Packet(pingresp)) // [MQTT-3.12.4-1]
 	case mqtt.DISCONNECT:
 		var p mqtt.Disconnect

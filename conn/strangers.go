@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/limit/top"
 	"github.com/redoubtmq/redoubt/metrics"
 )
 
@@ -79,5 +80,6 @@ func (l *Loop) makeRoom(c *Conn) {
 	if c.stage == greeting || c.stage == shaking {
 		l.count.Inc(metrics.HandshakesFailedEvicted)
 	}
+	l.server.stranger(l.now, c.from, c.listener, top.Refused)
 	l.abort(c, broker.CauseEvicted)
 }

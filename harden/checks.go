@@ -8,6 +8,7 @@ import (
 // Checks is the checklist as far as it is built: one value for each row. Ids,
 // severities and weights are those of the checklist and never change meaning.
 var Checks = slices.Concat(hostChecks, []*Check{
+	clusterIdentity,
 	{
 		ID: "P2.2", Slug: "private-files", Phase: 2, Severity: High, Weight: 8, Demands: Kernel,
 		Title:     "Keys, passwords and rules are closed to others",
@@ -16,9 +17,11 @@ var Checks = slices.Concat(hostChecks, []*Check{
 			"A secret in the environment or on the command line is in process lists, crash reports and child processes, and a core dump is a copy of all keys.",
 		How: "Opens every key, the rules, the certificates, the configuration, the data directory and the folders of the store, which have the users, judges the opened descriptor and every folder above it as the broker's user, " +
 			"looks at the administration socket, reads the environment and the command line of the running process for what has the name or the form of a secret, and the limit of core dumps the kernel enforces on it.",
-		Fix: "run the command named with each finding; a broker that starts with open keys refuses to",
-		Run: privateFiles, Start: privateFilesAtStart,
+		Fix:   "run the command named with each finding; a broker that starts with open keys refuses to",
+		Looks: true,
+		Run:   privateFiles, Start: privateFilesAtStart,
 	},
+	clusterTransport,
 	{
 		ID: "P3.1", Slug: "tls-versions", Phase: 3, Severity: High, Weight: 8, Demands: Behavioural,
 		Title:     "TLS older than 1.2 is refused",
@@ -141,4 +144,5 @@ var Checks = slices.Concat(hostChecks, []*Check{
 		Fix: "set flapping.connects to 15, flapping.window to 1m and flapping.ban to 5m, or near",
 		Run: flappings,
 	},
-})
+	backendsProve,
+}, administrationChecks)

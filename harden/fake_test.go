@@ -83,6 +83,8 @@ const (
 	// P4.4
 	countsNobody, bansNames, countsFailures, bansEarly flaw = "countsNobody", "bansNames", "countsFailures", "bansEarly"
 	keepsBan, cannotLift                               flaw = "keepsBan", "cannotLift"
+	// P5.7
+	tellsVersion, tellsVersion4, tellsByProperty, unversioned flaw = "tellsVersion", "tellsVersion4", "tellsByProperty", "unversioned"
 	// Listeners behind proxies and on QUIC.
 	believesAnybody, needsNoHeader, takesEarlyData flaw = "believesAnybody", "needsNoHeader", "takesEarlyData"
 	// Differences that are no flaws.
@@ -352,6 +354,12 @@ func (c *fakeConn) connect(body []byte) bool {
 		ack.ReceiveMaximum, ack.TopicAliasMaximum = uint16(c.f.limits.Inflight), uint16(c.f.limits.TopicAliases)
 		ack.AssignedClientID, ack.ReasonString = p.ClientID, "hello" // properties to read past
 		ack.UserProperties = []mqtt.UserProperty{{Name: "a", Value: "b"}}
+		if c.f.has(tellsVersion) {
+			ack.ReasonString = "goodbye from Fake/" + strings.ToUpper(fakeVersion)
+		}
+		if c.f.has(tellsByProperty) {
+			ack.UserProperties = append(ack.UserProperties, mqtt.UserProperty{Name: "server", Value: "fake-" + fakeVersion})
+		}
 		no, one := false, mqtt.QoS(1)
 		if c.f.has(noRetain) {
 			ack.RetainAvailable = &no
@@ -374,7 +382,12 @@ func (c *fakeConn) connect(body []byte) bool {
 		c.v, c.user, c.will, c.id = p.Version, p.Username, p.Will, p.ClientID
 		c.f.mu.Unlock()
 	}
-	c.write(ack.Append(nil, p.Version, 0))
+	answer := ack.Append(nil, p.Version, 0)
+	if c.f.has(tellsVersion4) && p.Version == mqtt.V311 { // more than MQTT 3.1.1 has in a CONNACK
+		answer = append(answer, fakeVersion...)
+		answer[1] += byte(len(fakeVersion))
+	}
+	c.write(answer)
 	return ack.Reason == mqtt.Success
 }
 

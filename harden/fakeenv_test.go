@@ -19,11 +19,18 @@ import (
 	"github.com/redoubtmq/redoubt/pki/revoke"
 )
 
+// fakeVersion is told over the administration socket, and nowhere else by a good broker.
+const fakeVersion = "7.91.3-rc.2"
+
 // Report implements Broker.
 func (f *fake) Report(context.Context) (BrokerReport, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return BrokerReport{Node: "fake", Flapping: f.flapping, Version: "0", PID: os.Getpid(), UID: os.Geteuid(), Listeners: f.listeners, Limits: f.limits, Rates: f.rates()}, nil
+	r := BrokerReport{Node: "fake", Flapping: f.flapping, Version: fakeVersion, PID: os.Getpid(), UID: os.Geteuid(), Listeners: f.listeners, Limits: f.limits, Rates: f.rates()}
+	if slices.Contains(f.flaws, unversioned) {
+		r.Version = ""
+	}
+	return r, nil
 }
 
 // AddProbe implements Broker.

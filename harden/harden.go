@@ -150,6 +150,9 @@ type Check struct {
 	How       string // how it is checked, and with which positive control
 	Fix       string // what to do about a finding
 	Demands   Confidence
+	// Looks: it connects to nothing and needs no user, so that a broker judges it on itself;
+	// see Background.
+	Looks bool
 	// Run judges the row, one Result for each scope. It observes within ctx and
 	// answers unknown for what ctx left no time for.
 	Run func(ctx context.Context, e *Env) []Result

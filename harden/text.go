@@ -139,6 +139,9 @@ func (r *Report) lastLine() string {
 		}
 	}
 	if days, any := r.waiverDays(); any {
+		if n[Waived] == 0 { // of a row that fails somewhere else
+			out += " a scope waived"
+		}
 		out += fmt.Sprintf(" (expires in %d d)", days)
 	}
 	return out

@@ -123,6 +123,9 @@ func (f *Frame) Payload() []byte {
 // frame is held, so that an account can be charged and discharged with it.
 func (f *Frame) Size() int { return frameBytes + cap(f.buf) }
 
+// Bytes is how long the message is: topic name, properties and payload.
+func (f *Frame) Bytes() int { return len(f.buf) - 2 }
+
 // Hold adds a reference and answers f. The caller must hold one already, or be
 // sure that somebody does meanwhile.
 func (f *Frame) Hold() *Frame {

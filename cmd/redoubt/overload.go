@@ -13,6 +13,7 @@ import (
 	"github.com/redoubtmq/redoubt/conn"
 	"github.com/redoubtmq/redoubt/internal/memory"
 	"github.com/redoubtmq/redoubt/limit/load"
+	"github.com/redoubtmq/redoubt/limit/top"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/store"
 )
@@ -45,6 +46,7 @@ type pressedRooms struct {
 	allow    func(bytes uint64)
 	press    func(s *load.State)
 	shed     func(level load.Level, excess uint64) (closed int)
+	loudest  func(...top.Measure) string // who does most, for alarms
 	alarms   *alarm.Alarms
 	log      *slog.Logger
 }
@@ -151,17 +153,22 @@ func (o *overseer) tell(now time.Time, in *load.Input, s *load.State) {
 		r.alarms.Clear(now, alarm.MemoryPressure, "")
 		o.worst = load.Fine
 	case s.Level > o.worst:
-		r.alarms.Raise(now, alarm.MemoryPressure, "", s.MemoryAlarm)
+		r.alarms.Raise(now, alarm.MemoryPressure, "", s.MemoryAlarm+r.loudest(top.Bytes, top.OutBytes, top.Connects, top.Refused, top.Logins))
 		o.worst = s.Level
 	}
 	for _, a := range []struct {
 		kind *alarm.Kind
 		why  string
-	}{{alarm.LoopLag, s.LagAlarm}, {alarm.CommitLatency, s.CommitAlarm}} {
-		if a.why == "" {
+		most []top.Measure
+	}{
+		{alarm.LoopLag, s.LagAlarm, []top.Measure{top.Packets, top.Out, top.Connects, top.Refused, top.Logins}},
+		{alarm.CommitLatency, s.CommitAlarm, []top.Measure{top.Messages}},
+	} {
+		switch {
+		case a.why == "":
 			r.alarms.Clear(now, a.kind, "")
-		} else {
-			r.alarms.Raise(now, a.kind, "", a.why)
+		case r.alarms.Count(a.kind) == 0: // it keeps who it was when it began: a log is no place for a list that changes
+			r.alarms.Raise(now, a.kind, "", a.why+r.loudest(a.most...))
 		}
 	}
 }
@@ -195,7 +202,7 @@ func (n *node) oversee() {
 	pulse, behind := conn.NewPulse(n.server), &behindDisk{d: n.durable}
 	n.overseer.rooms = pressedRooms{
 		now: n.clock.Now, measure: memory.Measure, collect: runtime.GC, giveBack: debug.FreeOSMemory, alarms: n.alarms, log: n.log,
-		limit: n.memoryLimit, lag: pulse.Beat, commit: behind.wait, taken: n.server.Taken, allow: n.server.Allow, press: n.press,
+		limit: n.memoryLimit, lag: pulse.Beat, commit: behind.wait, taken: n.server.Taken, allow: n.server.Allow, press: n.press, loudest: n.loudest,
 		shed: func(level load.Level, excess uint64) int {
 			ctx, cancel := context.WithTimeout(context.Background(), shedWithin)
 			defer cancel()

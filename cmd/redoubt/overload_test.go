@@ -14,6 +14,7 @@ import (
 	"github.com/redoubtmq/redoubt/alarm"
 	"github.com/redoubtmq/redoubt/internal/memory"
 	"github.com/redoubtmq/redoubt/limit/load"
+	"github.com/redoubtmq/redoubt/limit/top"
 )
 
 // watched is an overseer of a node that is not there.
@@ -49,6 +50,7 @@ func newWatched() *watched {
 			w.do("collect")
 		},
 		giveBack: func() { w.do("give back") },
+		loudest:  func(...top.Measure) string { return "; most: somebody" },
 		shed: func(l load.Level, _ uint64) int {
 			w.garbage = min(w.frees, w.use.Live)
 			w.do(l.String())

@@ -25,8 +25,14 @@ type globals struct {
 }
 
 // LoadConfig reads the configuration as serve would.
-func (g *globals) LoadConfig() (*config.Loaded, error) {
-	return config.Load(g.loadOptions())
+func (g *globals) LoadConfig() (*config.Loaded, error) { return config.Load(g.loadOptions()) }
+
+// LookConfig is LoadConfig for who looks at a broker that may run: that a waiver has ended since
+// it started must not keep anybody from its administration.
+func (g *globals) LookConfig() (*config.Loaded, error) {
+	o := g.loadOptions()
+	o.ExpiredWaivers = true
+	return config.Load(o)
 }
 
 func (g *globals) loadOptions() config.Options {
@@ -61,7 +67,7 @@ func rootCmd() *cobra.Command {
 	f.StringVarP(&g.Output, "output", "o", "text", "text or json, where there is something to read")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
-		serveCmd(g), initCmd(g), statusCmd(g), reloadCmd(g), doctorCmd(g), fixCmd(g), userCmd(g), authnCmd(g), certCmd(g), aclCmd(g), whyCmd(g), canICmd(g), configCmd(g),
+		serveCmd(g), initCmd(g), statusCmd(g), topCmd(g), reloadCmd(g), doctorCmd(g), fixCmd(g), userCmd(g), authnCmd(g), certCmd(g), aclCmd(g), whyCmd(g), canICmd(g), configCmd(g),
 		listenersCmd(g), clientsCmd(g), sessionsCmd(g), subsCmd(g), retainedCmd(g), banCmd(g), tokenCmd(g), logCmd(g), storeCmd(g),
 		pubCmd(g), subCmd(g), versionCmd(g), manCmd(),
 	)

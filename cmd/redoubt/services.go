@@ -48,7 +48,7 @@ func (n *node) startServices() (*services, error) {
 	api := admin.New(admin.Options{Version: version, Clock: n.clock, Log: n.log, Users: admin.BuiltinUsers(n.users), Policy: n.authz, Status: n, Reloader: n,
 		Probes: admin.NewProbes(n.users, n.authz, n, n.clock, n.log).FoldInto(n.audit), Limits: n,
 		Clients: n.server, Retained: n.broker.Retained(), LogLevel: n, Settings: n, Bans: n, Tokens: n, Rules: n.rules.Store, RuleReader: n, Listeners: n,
-		Explaining: admin.Explaining{Whys: n.server, Refusals: n.audit.Recent(), Logins: n, Chains: n, Candidates: n, Observers: n}})
+		Explaining: admin.Explaining{Whys: n.server, Refusals: n.audit.Recent(), Logins: n, Chains: n, Candidates: n, Observers: n, Talkers: n}})
 	s.run(func() error { return api.Serve(ctx, socket) }, n)
 	s.run(func() error { n.keepMemory(ctx); return nil }, n)
 	s.run(func() error { n.keepBans(ctx); return nil }, n)
@@ -56,6 +56,14 @@ func (n *node) startServices() (*services, error) {
 	s.run(func() error { n.keepSources(ctx); return nil }, n)
 	s.run(func() error { n.overseer.run(ctx, n.soon); return nil }, n)
 	s.run(func() error { n.manager.keep(ctx, n.server.Turned, n.inALine); return nil }, n)
+	s.run(func() error {
+		select {
+		case <-n.opened: // before that there is nothing to judge
+			n.hardening.Run(ctx)
+		case <-ctx.Done():
+		}
+		return nil
+	}, n)
 	n.fetchLists(ctx, s)
 	s.run(func() error { n.keepStaples(ctx); return nil }, n)
 	n.startACME(ctx, s)
@@ -112,8 +120,10 @@ func (n *node) Status() admin.StatusReport {
 	for _, a := range n.alarms.Active() {
 		r.Alarms = append(r.Alarms, admin.AlarmStatus{Name: a.Kind.Name, Subject: a.Subject, Why: a.Why, Since: a.Since})
 	}
+	r.Hardening = n.hardeningStatus()
 	r.Backends = n.backendStatus()
 	r.Bans = banCounts(n.bans)
+	r.Traffic = n.traffic()
 	for _, a := range n.enrol.addresses() {
 		r.Listeners = append(r.Listeners, admin.ListenerStatus{Name: n.enrol.entrance.Name, Address: a, Protocol: n.enrol.entrance.Protocol})
 	}

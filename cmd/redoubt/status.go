@@ -15,7 +15,7 @@ import (
 
 // adminClient talks to the broker the configuration describes.
 func adminClient(g *globals) (*admin.Client, error) {
-	loaded, err := g.LoadConfig()
+	loaded, err := g.LookConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -118,12 +118,16 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	for _, a := range s.Alarms {
 		fmt.Fprintf(w, "alarm\t%s\n", plain(alarmLine(&a)))
 	}
+	if h := s.Hardening; h != nil {
+		fmt.Fprintf(w, "hardening\t%s\n", plain(hardeningLine(h)))
+	}
 	fmt.Fprintf(w, "up\t%s, since %s\n", time.Duration(s.UptimeSeconds)*time.Second, s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
 	printListeners(w, s.Listeners)
 	for _, l := range s.Stopped {
 		fmt.Fprintf(w, "listener\t%s is stopped since %s by %s, %d connections\n", l.Name, l.Since.UTC().Format("2006-01-02 15:04:05 UTC"), plain(l.By), l.Connections)
 	}
 	fmt.Fprintf(w, "connections\t%d\n", s.Connections)
+	fmt.Fprintf(w, "traffic\t%s\n", trafficWords(&s.Traffic))
 	for _, b := range s.Backends {
 		fmt.Fprintf(w, "back end\t%s\n", plain(backendLine(&b)))
 	}
