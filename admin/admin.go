@@ -68,14 +68,33 @@ type StatusReport struct {
 	RetainedOwn   int64            `json:"retained_messages_own" doc:"Retained messages of the broker's own, under $SYS."`
 	Store         StoreStatus      `json:"store" doc:"What survives a crash."`
 	Memory        MemoryStatus     `json:"memory" doc:"Who keeps memory, and what is shed because it is short."`
-	Alarms        []AlarmStatus    `json:"alarms,omitempty" doc:"What is wrong now, the oldest first."`
 	ConfigFile    string           `json:"config_file" doc:"Configuration file in use; empty: built-in defaults."`
 	DataDir       string           `json:"data_dir" doc:"Data directory (node.data_dir)."`
 
 	ConnectionsMax int64 `json:"connections_max" doc:"Connections that are let in altogether, as it is in force now (limits.connections_total)."`
 
+	ConcernStatus
 	EntranceStatus
 	IdleSettings
+}
+
+// ConcernStatus is what wants a person.
+type ConcernStatus struct {
+	Alarms    []AlarmStatus    `json:"alarms,omitempty" doc:"What is wrong now, the oldest first."`
+	Hardening *HardeningStatus `json:"hardening,omitempty" doc:"What the broker has seen of its own hardening; absent until it has looked, some seconds after the start."`
+}
+
+// HardeningStatus is the last look of the broker at its own hardening: the rows of the checklist
+// that need no probe.
+type HardeningStatus struct {
+	Score   int       `json:"score" doc:"From 0 to 100, of these rows."`
+	Cap     int       `json:"cap" doc:"The most it can be with what fails; 100: nothing holds it down."`
+	At      time.Time `json:"at" doc:"When it was looked at."`
+	Rows    int       `json:"rows" doc:"How many rows were looked at."`
+	Failed  []string  `json:"failed" doc:"Rows that fail."`
+	Unknown []string  `json:"unknown" doc:"Rows that could not be seen."`
+	Warned  int       `json:"warned" doc:"Rows that hold and are looser than the checklist."`
+	Waived  int       `json:"waived" doc:"Rows that somebody has waived."`
 }
 
 // BackendStatus is a server of somebody else's that is asked about clients.

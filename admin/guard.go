@@ -36,7 +36,14 @@ type peer struct{ uid, pid int }
 type (
 	peerKey      struct{} // peer of a connection, absent when the kernel did not say
 	requestIDKey struct{}
+	matchedKey   struct{} // *matched
 )
+
+// matched is the operation that a request turned out to be, for its line of the log.
+type matched struct {
+	id    string
+	reads bool // it changes nothing, whatever its method
+}
 
 // withPeer is http.Server.ConnContext.
 func withPeer(log *slog.Logger) func(context.Context, net.Conn) context.Context {
@@ -63,6 +70,7 @@ type guard struct {
 	clock    clock.Clock
 	uid      int           // of this process; it and root may call
 	requests chan struct{} // a token per request worked on
+	probes   *Probes       // nil: there are none
 }
 
 func newGuard(next *http.ServeMux, log *slog.Logger, clk clock.Clock, uid int) *guard {
@@ -86,13 +94,15 @@ func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		who = peer{uid: -1, pid: -1}
 	}
 	// Logged whatever happens, a panic included.
+	var op matched
+	ctx = context.WithValue(ctx, matchedKey{}, &op)
 	r = r.WithContext(context.WithValue(ctx, callerKey{}, caller{role: administrator, scopes: allScopes}))
 	defer func() {
 		if v := recover(); v != nil && !hungUp(v) {
 			g.log.Error("administration request failed: this is a bug", "request_id", id, "panic", v, "stack", string(debug.Stack()))
 			out.problem(id, http.StatusInternalServerError, "this should not have happened; the broker's log has the details under the request id")
 		}
-		g.record(r, out.status, who, id, g.clock.Now().Sub(start))
+		g.record(r, &op, out.status, who, id, g.clock.Now().Sub(start))
 	}()
 	if !known || (who.uid != g.uid && who.uid != 0) {
 		h.Set("Connection", "close")
@@ -152,13 +162,15 @@ func (g *guard) unmatched(w *recorder, r *http.Request, id string) {
 }
 
 // record writes the log line: changes and refusals always, reads for those who
-// look closely. Neither query nor body is in it.
-func (g *guard) record(r *http.Request, status int, who peer, id string, took time.Duration) {
+// look closely, and so what the line of a run of redoubt doctor counts. Neither query nor body is in it.
+func (g *guard) record(r *http.Request, op *matched, status int, who peer, id string, took time.Duration) {
 	level := slog.LevelInfo
 	switch {
 	case status == http.StatusForbidden:
 		level = slog.LevelWarn
-	case r.Method == http.MethodGet || r.Method == http.MethodHead:
+	case r.Method == http.MethodGet || r.Method == http.MethodHead || op.reads && status < http.StatusBadRequest:
+		level = slog.LevelDebug
+	case status < http.StatusBadRequest && g.probes.counted(op.id, who, id):
 		level = slog.LevelDebug
 	}
 	shown := r.URL.Path

@@ -102,6 +102,9 @@ type callerKey struct{}
 func authorize(api huma.API) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
 		who, _ := ctx.Context().Value(callerKey{}).(caller)
+		if op, ok := ctx.Context().Value(matchedKey{}).(*matched); ok {
+			op.id, op.reads = ctx.Operation().OperationID, ctx.Operation().Extensions[roleKey] == string(viewer)
+		}
 		if !who.may(ctx.Operation()) {
 			_ = huma.WriteErr(api, ctx, http.StatusForbidden, "your role or its scopes do not reach this operation")
 			return

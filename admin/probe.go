@@ -13,6 +13,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/internal/clock"
@@ -53,6 +54,27 @@ func NewProbes(store *builtin.Store, authz *auth.Authorizer, denier Denier, clk 
 type Folder interface {
 	ProbeMade(now time.Time, user string)
 	ProbeEnded(now time.Time, user string)
+	// ProbeAsked tells what an administrator has done with one, and answers whether the line
+	// for all will have it.
+	ProbeAsked(what string, by audit.Caller, request string) bool
+}
+
+// countedAs are the operations on users of probes that are not a line each, where there is a
+// Folder: nothing else is changed by them.
+var countedAs = map[string]string{"addProbeUser": "made", "endProbeGrant": "rights_ended", "deleteProbeUser": "ended"}
+
+// counted tells whether a request that was done is counted in the line of a run.
+func (p *Probes) counted(operation string, by peer, request string) bool {
+	what, counts := countedAs[operation]
+	return counts && p != nil && p.folder != nil && p.folder.ProbeAsked(what, audit.Caller{UID: by.uid, PID: by.pid}, request)
+}
+
+// level is that of lines about single users.
+func (p *Probes) level() slog.Level {
+	if p.folder != nil {
+		return slog.LevelDebug
+	}
+	return slog.LevelInfo
 }
 
 // FoldInto has f told, and answers p.
@@ -120,7 +142,7 @@ func (p *Probes) add(topic string) (ProbeUser, error) {
 		p.mu.Unlock()
 	}
 	p.wake()
-	p.log.Info("probe user made", "user", u.UserID, "topic", u.Topic, "expires_at", until)
+	p.log.Log(context.Background(), p.level(), "probe user made", "user", u.UserID, "topic", u.Topic, "expires_at", until)
 	return u, nil
 }
 
@@ -139,7 +161,7 @@ func (p *Probes) End(name string) error {
 	}
 	p.revoke(name)
 	p.ended(name)
-	p.log.Info("probe user ended", "user", name)
+	p.log.Log(context.Background(), p.level(), "probe user ended", "user", name)
 	return nil
 }
 
@@ -150,7 +172,7 @@ func (p *Probes) EndGrant(name string) error {
 		return fmt.Errorf("probe user %q with a right %w", name, builtin.ErrUnknown)
 	}
 	p.denier.GrantEnded()
-	p.log.Info("probe user has no right any more", "user", name)
+	p.log.Log(context.Background(), p.level(), "probe user has no right any more", "user", name)
 	return nil
 }
 

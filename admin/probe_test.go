@@ -1,17 +1,24 @@
 package admin
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
+	"path"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/internal/secret"
 )
 
 func TestProbeUsers(t *testing.T) {
@@ -174,5 +181,59 @@ func TestLimitsAndProcess(t *testing.T) {
 	}
 	if _, _, err := NewClient(r.socket + "x").Process(t.Context()); err == nil || !strings.Contains(err.Error(), "redoubt serve") {
 		t.Errorf("nobody there: %v", err)
+	}
+}
+
+// told is a Folder that has begun a run.
+type told struct{ asked []string }
+
+func (f *told) ProbeMade(time.Time, string)  {}
+func (f *told) ProbeEnded(time.Time, string) {}
+func (f *told) ProbeAsked(what string, by audit.Caller, request string) bool {
+	if by.UID != os.Geteuid() || by.PID != os.Getpid() || request == "" {
+		what = "nobody knows by whom"
+	}
+	f.asked = append(f.asked, what)
+	return true
+}
+
+// What is done with users of probes is counted in one line, where somebody writes that, and is
+// no line each. What is refused is, and what changes anything else; questions are not.
+func TestProbesAreNoLineEach(t *testing.T) {
+	f := new(told)
+	r := newRig(t, func(s *Server) { s.probes.FoldInto(f) })
+	u, err := r.client.AddProbe(t.Context(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.client.Check(t.Context(), AccessQuery{Username: u.UserID, Action: "publish", Topic: "x"})
+	_, bad := r.client.Check(t.Context(), AccessQuery{Username: u.UserID, Action: "dance", Topic: "x"})
+	_, added := r.client.Add(t.Context(), "alice", secret.Value{})
+	if err := errors.Join(err, added, r.client.EndProbeGrant(t.Context(), u.UserID), r.client.EndProbe(t.Context(), u.UserID)); err != nil || status(bad) != http.StatusUnprocessableEntity {
+		t.Fatal(err, bad)
+	}
+	if err := r.client.EndProbe(t.Context(), u.UserID); status(err) != http.StatusNotFound {
+		t.Errorf("ended twice: %v", err)
+	}
+	r.stop() // then all lines are written
+	r.stopped <- <-r.stopped
+	if got := strings.Join(f.asked, " "); got != "made rights_ended ended" {
+		t.Errorf("counted: %s", got)
+	}
+	var lines []string
+	for line := range strings.Lines(r.log.String()) {
+		var l struct {
+			Level, Msg, Path string
+			Status           int
+		}
+		if err := json.Unmarshal([]byte(line), &l); err != nil {
+			t.Fatal(err)
+		}
+		if l.Level != "DEBUG" && l.Msg == "administration request" {
+			lines = append(lines, fmt.Sprint(l.Status, " ", path.Base(path.Dir(l.Path)), "/", path.Base(l.Path)))
+		}
+	}
+	if want := []string{"422 authorization/check", "201 builtin/users", "404 probe/" + u.UserID}; !slices.Equal(lines, want) {
+		t.Errorf("lines of their own: %q, want %q", lines, want)
 	}
 }

@@ -48,7 +48,9 @@ type Server struct {
 func New(o Options) *Server {
 	o.check()
 	mux, api := newAPI(&o)
-	return &Server{guard: newGuard(mux, o.Log, o.Clock, os.Geteuid()), api: api, log: o.Log, times: defaultTimeouts, probes: o.Probes}
+	g := newGuard(mux, o.Log, o.Clock, os.Geteuid())
+	g.probes = o.Probes
+	return &Server{guard: g, api: api, log: o.Log, times: defaultTimeouts, probes: o.Probes}
 }
 
 // Serve answers on ln, which must be a unix socket, until ctx is done; then it

@@ -54,4 +54,8 @@ var (
 		"The key set (JWKS) of an authenticator of tokens cannot be read from the server of its issuer, or is none; the reason has the address, what came of it and until when the keys that are there count (`jwks.max_age`). After that no token is taken and clients are told to try again. It ends by itself when the set can be read. docs/ops/jwt.md.")
 	Flapping = kind("flapping",
 		"Clients that prove who they are connect over and over, and are banned for a while. Mostly it is a device that fails right after connecting, or two that have one client identifier; `redoubt ban list --by flapping` says which. It is cleared when no such ban is left.")
+	HardeningFailed = kind("hardening_failed",
+		"Critical or high rows of the hardening checklist fail, of those that the broker looks at by itself; the reason names them and where. `redoubt doctor --only ID --evidence` says what was seen and what helps. It is cleared by the next look after that: within seconds of `redoubt reload`, or of a change of the configuration, and within an hour otherwise.")
+	HardeningScore = kind("hardening_score",
+		"The hardening score that the broker gives itself is lower than it was within the last day; the reason has both and the rows that have become worse. It is cleared when the score is what it was, and after a day in which it has stayed.")
 )

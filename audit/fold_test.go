@@ -23,10 +23,12 @@ func TestProbesAreOneLine(t *testing.T) {
 	kept := l.Denied(now, &auth.Principal{Identity: "alice", ClientID: "c"}, auth.Access{Topic: []byte("x")}, rule)
 	out.Reset()
 	var told []Ref
+	run := ""
 	for i := range 2 * recentWho {
 		name := fmt.Sprint("probe-", i%3)
 		if i < 3 {
 			l.ProbeMade(now, name)
+			run = l.probes.run.String()
 		}
 		told = append(told, l.Denied(now, &auth.Principal{Identity: name, Username: name, ClientID: fmt.Sprint(i)}, auth.Access{Action: auth.Publish, Topic: []byte("x")}, rule))
 	}
@@ -60,15 +62,18 @@ func TestProbesAreOneLine(t *testing.T) {
 	}
 	out.Reset()
 	l.Sweep(now.Add(foldAfter))
-	for _, want := range []string{"users=3", fmt.Sprint("refusals=", len(told)+1), "other_lines=1", "ref=" + last.String(), "within=10s"} {
+	for _, want := range []string{"users=3", fmt.Sprint("refusals=", len(told)+1), "other_lines=1", "run=" + run, "ref=" + last.String(), "within=10s"} {
 		if !holdsWord(out.String(), want) {
 			t.Errorf("the line lacks %s:\n%s", want, out)
 		}
 	}
+	if l.ProbeAsked("made", Caller{0, 77}, "r9") {
+		t.Error("what is asked after a run is counted in none")
+	}
 	out.Reset()
 	l.Sweep(now.Add(2 * Window))
 	l.Denied(now, &auth.Principal{Identity: "probe-1", ClientID: "c"}, auth.Access{Topic: []byte("x")}, rule)
-	if n := strings.Count(out.String(), "\n"); n != 1 || l.probe("probe-1") {
+	if n := strings.Count(out.String(), "\n"); n != 1 || l.probe("probe-1", "") {
 		t.Errorf("%d lines after the run:\n%s", n, out)
 	}
 }
@@ -83,5 +88,69 @@ func TestFoldedUsersAreBounded(t *testing.T) {
 	}
 	if n := len(l.probes.names); n > foldedMax || l.probes.alive != 0 {
 		t.Errorf("%d users are remembered, %d alive", n, l.probes.alive)
+	}
+}
+
+// Strangers of a run begin like its users, as nobody else can: they are in its line, and take
+// no place and no line of the network that they share with devices.
+func TestStrangersOfARunAreFolded(t *testing.T) {
+	l, out, _ := newLog()
+	now := time.Unix(1000, 0)
+	wrong := Refusal{Event: "CONNECT refused", Address: netip.MustParseAddr("127.0.0.1"), Username: "pump", ClientID: "pump-1", Reason: mqtt.BadUserNameOrPassword}
+	kept := l.RefusedLogin(now, wrong, "")
+	out.Reset()
+	l.ProbeMade(now, "probe-0123456789abcdef")
+	wrong.Username = ""
+	for i := range 3 * recentEach {
+		wrong.ClientID = fmt.Sprintf("probe-01234567%08x", i)
+		l.RefusedLogin(now, wrong, "")
+	}
+	if len(l.Recent().List(Wanted{Ref: kept}, 1)) != 1 || out.Len() > 0 {
+		t.Errorf("a device of the same network is forgotten, or there are lines:\n%s", out)
+	}
+	wrong.Reason = mqtt.NotAuthorized // another line
+	for _, other := range []string{"probe-", "probe-01234567", "probe-0123456800000000", "probe-11234567", ""} {
+		wrong.ClientID = other
+		l.RefusedLogin(now, wrong, "")
+	}
+	if n := strings.Count(out.String(), "\n"); n != 1 || len(l.Recent().List(Wanted{Ref: kept}, 1)) != 1 {
+		t.Errorf("%d lines of those who only call themselves so:\n%s", n, out)
+	}
+	l.Mistaken(now, slog.LevelInfo, "client broke the protocol, closed", &auth.Principal{Identity: "probe-0123456789abcdef"}, "x")
+	l.ProbeEnded(now, "probe-0123456789abcdef")
+	out.Reset()
+	l.Sweep(now.Add(foldAfter))
+	if !holdsWord(out.String(), fmt.Sprint("refusals=", 3*recentEach)) || !holdsWord(out.String(), "other_lines=1") {
+		t.Errorf("the line of the run: %s", out)
+	}
+	out.Reset()
+	wrong.ClientID, wrong.Reason = "probe-0123456700000000", mqtt.Banned
+	if l.RefusedLogin(now, wrong, ""); out.Len() == 0 {
+		t.Error("after the run nobody is told")
+	}
+}
+
+// Who uses the socket for a run is in a line of his own, once, and what he did is counted.
+func TestWhoMadeARunIsWritten(t *testing.T) {
+	l, out, _ := newLog()
+	now := time.Unix(1000, 0)
+	l.ProbeMade(now, "probe-0123456789abcdef")
+	for i := range 5 {
+		for _, what := range []string{"made", "ended"} {
+			if !l.ProbeAsked(what, Caller{1000, 70 + i%2}, fmt.Sprint("r", i)) {
+				t.Error("not counted")
+			}
+		}
+	}
+	if n := strings.Count(out.String(), "redoubt doctor has begun"); n != 2 || !holdsWord(out.String(), "peer_uid=1000") || !holdsWord(out.String(), "peer_pid=71") || !holdsWord(out.String(), "request_id=r1") {
+		t.Errorf("%d lines:\n%s", n, out)
+	}
+	l.ProbeEnded(now, "probe-0123456789abcdef")
+	out.Reset()
+	l.Sweep(now.Add(foldAfter))
+	for _, want := range []string{"users=1", "made=5", "ended=5", "refusals=0"} {
+		if !holdsWord(out.String(), want) {
+			t.Errorf("the line lacks %s: %s", want, out)
+		}
 	}
 }

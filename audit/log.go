@@ -110,10 +110,10 @@ func (l *Log) Undelivered(now time.Time, by *auth.Principal, topic []byte, rule 
 }
 
 func (l *Log) denied(now time.Time, by *auth.Principal, a *auth.Access, event string, rule *auth.Rule) Ref {
-	ref := l.recent.add(now, denial(by, a, event, rule), l.subjectOf(by.Identity, true))
+	ref := l.recent.add(now, denial(by, a, event, rule), l.subjectOf(by.Identity, "", true))
 	s := subject{event: event, who: clientKey(by.Identity, by.ClientID), what: rule.ID}
 	last := latest{ref, clip(by.Username), clip(by.ClientID)}
-	if l.fold(by.Identity, last) || !l.clients.speak(now, s, slog.LevelWarn, last) {
+	if l.fold(by.Identity, "", last) || !l.clients.speak(now, s, slog.LevelWarn, last) {
 		return ref
 	}
 	attrs := []slog.Attr{
@@ -135,6 +135,14 @@ func (l *Log) denied(now time.Time, by *auth.Principal, a *auth.Access, event st
 // list of ours: whatever a stranger can choose would let him write without end.
 func (l *Log) Stranger(now time.Time, level slog.Level, msg string, from netip.Addr, what string, attrs ...slog.Attr) {
 	l.event(&l.strangers, now, level, subject{event: msg, from: prefixOf(from), what: what}, func() []slog.Attr { return attrs })
+}
+
+// Mistaken is Stranger about a client who has proved who he is: what he does wrong shares a line
+// with others of his network.
+func (l *Log) Mistaken(now time.Time, level slog.Level, msg string, by *auth.Principal, what string, attrs ...slog.Attr) {
+	if !l.fold(by.Identity, "", latest{}) {
+		l.Stranger(now, level, msg, by.Addr, what, attrs...)
+	}
 }
 
 // Refused is Stranger, once per listener, too, for what a flood makes happen very

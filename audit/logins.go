@@ -15,7 +15,7 @@ func (l *Log) ShowLogins(on bool) { l.shown.Store(on) }
 // method is who knew it. These lines have a table and a rate of their own: a fleet that comes
 // back is a sample of it, and how many were left out is said.
 func (l *Log) Admitted(now time.Time, by *auth.Principal, present bool) {
-	if !l.shown.Load() || l.fold(by.Identity, latest{}) || !l.admitted.speak(now, subject{event: "client let in", who: clientKey(by.Identity, by.ClientID)}, slog.LevelInfo, latest{}) {
+	if !l.shown.Load() || l.fold(by.Identity, "", latest{}) || !l.admitted.speak(now, subject{event: "client let in", who: clientKey(by.Identity, by.ClientID)}, slog.LevelInfo, latest{}) {
 		return
 	}
 	l.out.LogAttrs(context.Background(), slog.LevelInfo, "client let in",

@@ -49,6 +49,9 @@ const (
 	recentEach  = 8
 	recentWho   = 1024
 	recentShare = recentWho / 4
+	// recentNameless bounds those of the eight of a network that name nobody: broken packets,
+	// which nobody looks for by a name, and which take none from who can be found by his.
+	recentNameless = 2
 )
 
 // undelivered is the event of a message that its subscriber may not have.
@@ -106,9 +109,9 @@ const (
 )
 
 // subjectOf is who was refused as user.
-func (l *Log) subjectOf(user string, proven bool) sort {
+func (l *Log) subjectOf(user, client string, proven bool) sort {
 	switch {
-	case l.probe(user):
+	case l.probe(user, client):
 		return ofProbe
 	case proven:
 		return ofClient
@@ -168,19 +171,33 @@ func (k *Recent) add(now time.Time, r Refusal, of sort) Ref {
 		}
 	}
 	r.Ref, r.First, r.Last, r.Times = newRef(), now, now, 1
-	if len(s.kept) < recentEach {
-		s.kept = append(s.kept, r)
-		return r.Ref
-	}
-	oldest := 0
+	s.keep(r)
+	return r.Ref
+}
+
+// keep makes room for r, by forgetting the oldest.
+func (s *subjectsLast) keep(r Refusal) {
+	oldest, nameless := -1, 0
 	for i := range s.kept {
-		if s.kept[i].Last.Before(s.kept[oldest].Last) {
+		if s.kept[i].nameless() {
+			nameless++
+		}
+	}
+	among := r.nameless() && nameless >= recentNameless
+	if len(s.kept) < recentEach && !among {
+		s.kept = append(s.kept, r)
+		return
+	}
+	for i := range s.kept {
+		if (!among || s.kept[i].nameless()) && (oldest < 0 || s.kept[i].Last.Before(s.kept[oldest].Last)) {
 			oldest = i
 		}
 	}
 	s.kept[oldest] = r
-	return r.Ref
 }
+
+// nameless tells whether nobody can find r by what its client called itself.
+func (r *Refusal) nameless() bool { return r.Identity == "" && r.Username == "" && r.ClientID == "" }
 
 // touch finds or makes the place of somebody, and forgets who was not refused for the
 // longest time if there are too many.

@@ -118,3 +118,36 @@ func TestParseRef(t *testing.T) {
 }
 
 func holdsWord(s, word string) bool { return slices.Contains(strings.Fields(s), word) }
+
+// What names nobody takes two places of its network at most, whichever came first.
+func TestNamelessRefusalsTakeFewPlaces(t *testing.T) {
+	var k Recent
+	now := time.Unix(1000, 0)
+	from := netip.MustParseAddr("192.0.2.9")
+	add := func(client string) Ref {
+		now = now.Add(time.Second)
+		return k.Add(now, Refusal{Event: "CONNECT refused", Address: from, ClientID: client}, false)
+	}
+	broken := add("")
+	var named []Ref
+	for i := range recentEach - recentNameless {
+		named = append(named, add(fmt.Sprint("pump-", i)))
+	}
+	for range 3 * recentEach {
+		broken = add("")
+	}
+	for _, ref := range append(named, broken) {
+		if len(k.List(Wanted{Ref: ref}, 1)) != 1 {
+			t.Errorf("ref %v is gone", ref)
+		}
+	}
+	if got := k.List(Wanted{Address: from}, 100); len(got) != recentEach {
+		t.Errorf("%d are kept", len(got))
+	}
+	for i := range recentEach {
+		named = append(named, add(fmt.Sprint("valve-", i)))
+	}
+	if got := k.List(Wanted{Address: from}, 100); len(got) != recentEach || got[recentEach-1].ClientID != "valve-0" {
+		t.Errorf("the last of those with names: %+v", got)
+	}
+}

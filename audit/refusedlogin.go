@@ -12,11 +12,11 @@ import (
 // stranger, with a line a minute for network and reason, whatever he calls himself. from is the
 // address as the line has it, and more stands in the line beside what r has.
 func (l *Log) RefusedLogin(now time.Time, r Refusal, from string, more ...slog.Attr) Ref {
-	proven, user := r.Identity != "", r.Identity
+	proven, user, client := r.Identity != "", r.Identity, ""
 	if !proven {
-		user = r.Username // whoever knows the name of one has it from us
+		user, client = r.Username, r.ClientID // whoever knows one of a probe has it from us
 	}
-	ref := l.recent.add(now, r, l.subjectOf(user, proven))
+	ref := l.recent.add(now, r, l.subjectOf(user, client, proven))
 	c, s := &l.strangers, subject{event: r.Event, what: r.Reason.String()}
 	if proven {
 		c, s.who = &l.clients, clientKey(r.Identity, "") // not by what it calls its clients: that is any number of names
@@ -24,7 +24,7 @@ func (l *Log) RefusedLogin(now time.Time, r Refusal, from string, more ...slog.A
 		s.from = prefixOf(r.Address)
 	}
 	last := latest{ref, clip(r.Username), clip(r.ClientID)}
-	if l.fold(user, last) || !c.speak(now, s, slog.LevelWarn, last) {
+	if l.fold(user, client, last) || !c.speak(now, s, slog.LevelWarn, last) {
 		return ref
 	}
 	attrs := []slog.Attr{slog.String("address", from), slog.String("listener", r.Listener)}

@@ -51,6 +51,7 @@ func TestTryIsTheChainWithItsSteps(t *testing.T) {
 		"down":        {[]Link{{answering{"a", Result{Outcome: Unavailable, Detail: "down"}}, nil}}, nil, "unavailable a:unavailable"},
 		"with rules":  {[]Link{{answering{"a", yes}, nil}}, []Loader{kept{"db", rules, nil}}, "allow a:allowed(cached) db:rules=2"},
 		"rules gone":  {[]Link{{answering{"a", yes}, nil}}, []Loader{kept{"x", rules, nil}, kept{"db", Own{}, errors.New("down")}}, "unavailable a:allowed(cached) x:rules=2 db:unavailable"},
+		"says why":    {[]Link{{answering{"a", Result{Detail: "no token"}}, nil}, {answering{"b", no}, never}, {answering{"c", no}, nil}}, nil, "deny a:ignored<no token> b:skipped<its condition does not hold> c:denied<wrong password>"},
 		"end of list": {[]Link{{answering{"a", Result{}}, nil}}, nil, "deny a:ignored"},
 	} {
 		chain := NewChainOf(c.links...).Sourced(c.sources...)
@@ -62,6 +63,9 @@ func TestTryIsTheChainWithItsSteps(t *testing.T) {
 				got += " " + s.Name + ":" + s.State.String()
 				if s.Cached {
 					got += "(cached)"
+				}
+				if name == "says why" {
+					got += "<" + s.Detail + ">"
 				}
 				if s.Rules > 0 {
 					got += fmt.Sprintf("=%d", s.Rules)

@@ -295,7 +295,7 @@ func (h *Home) Writable(now time.Time, ref Ref) {
 // it down once a minute, source prefix and reason. A denial has been.
 func (h *Home) fail(now time.Time, r *resident, e *mqtt.Error) {
 	if e.Reason != mqtt.NotAuthorized {
-		h.b.log.Stranger(now, slog.LevelInfo, "client broke the protocol, closed", r.by.Addr, e.Reason.String(),
+		h.b.log.Mistaken(now, slog.LevelInfo, "client broke the protocol, closed", &r.by, e.Reason.String(),
 			slog.String("address", r.by.Addr.String()), slog.String("listener", r.by.Listener), slog.String("user", r.by.Username),
 			slog.String("client_id", r.by.ClientID), slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))
 	}

@@ -46,7 +46,7 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 		}
 		if rc >= 0x80 && rc != mqtt.NotAuthorized { // a denial is counted and told where it is decided
 			h.count.Inc(metrics.SubscribeRefused)
-			h.b.log.Stranger(now, slog.LevelInfo, "subscription refused", r.by.Addr, rc.String(),
+			h.b.log.Mistaken(now, slog.LevelInfo, "subscription refused", &r.by, rc.String(),
 				slog.String("address", r.by.Addr.String()), slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID),
 				slog.String("filter", p.Filters[i].Filter), slog.String("reason", rc.String()))
 		}

@@ -86,7 +86,7 @@ func openBackends(c *Config) (out []exposure) {
 	for _, name := range sorted(c.Backends) {
 		b := c.Backends[name]
 		if text := b.inTheClear(); text != "" {
-			out = append(out, exposure{id: "P4.4", scope: "backends." + name, key: "backends." + name + ".tls.mode", bind: BackendTLSOff,
+			out = append(out, exposure{id: "P4.5", scope: "backends." + name, key: "backends." + name + ".tls.mode", bind: BackendTLSOff,
 				danger: "would let whoever is between here and " + text + " read password hashes and answer for the server", fix: "Set it to required"})
 		}
 	}

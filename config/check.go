@@ -230,9 +230,16 @@ func (l *loader) checkWaivers(c *Config) {
 		for _, e := range needs {
 			scopes = append(scopes, e.scope)
 		}
+		finding := slices.Contains(findingRows, w.ID)
 		switch {
-		case !slices.Contains(waivable, w.ID):
-			l.wrong(key+".id", quote(w.ID), "is not a row that can be waived here. There is %s.", oneOf(waivable))
+		case finding && scopeOfFinding(c, w.Scope) != "":
+			l.wrong(key+".scope", quote(w.Scope), "%s.", scopeOfFinding(c, w.Scope))
+			continue
+		case finding && judged[w.ID+" "+w.Scope]:
+			l.wrong(key+".scope", quote(w.Scope), "is waived twice. Keep one of the two.")
+		case finding:
+		case !slices.Contains(startRows, w.ID):
+			l.wrong(key+".id", quote(w.ID), "is not a row that can be waived here. There is %s.", oneOf(WaivableRows()))
 		case !slices.Contains(scopes, w.Scope):
 			l.wrong(key+".scope", quote(w.Scope), "waives nothing: %s. Remove the waiver.", dangling(c, w.Scope))
 			continue
@@ -243,12 +250,16 @@ func (l *loader) checkWaivers(c *Config) {
 			l.wrong(key+".scope", quote(w.Scope), "is waived twice. Keep one of the two.")
 		}
 		switch {
-		case today.After(w.Expires):
+		case today.After(w.Expires) && !l.opts.ExpiredWaivers:
 			l.wrong(key+".expires", w.Expires.String(), "is past: the waiver of %s for %s has expired. Ask %s: close it, or waive it anew with a reason of today.", w.ID, w.Scope, w.Owner)
 		case w.Expires.After(today.AddDays(WaiverDaysMax)):
 			l.wrong(key+".expires", w.Expires.String(), "is more than %d days ahead. The latest possible is %v.", WaiverDaysMax, today.AddDays(WaiverDaysMax))
 		}
-		judged[w.Scope] = true
+		if finding {
+			judged[w.ID+" "+w.Scope] = true
+		} else {
+			judged[w.Scope] = true
+		}
 	}
 	for _, e := range needs {
 		if !judged[e.scope] && !l.problems.about(e.key) {

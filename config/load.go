@@ -21,7 +21,10 @@ type Options struct {
 	IgnoreEnv      []string  // REDOUBT_ variables that are not settings and belong to the caller
 	Now            time.Time // decides whether waivers have expired
 	CredentialsDir string    // $CREDENTIALS_DIRECTORY; "": credential:NAME is refused
-	Hostname       string    // default of node.name; "": asked of the system
+	// ExpiredWaivers lets those be that are past: for who looks at a broker that runs, which goes
+	// on when one of its waivers ends. A start and a reload refuse them.
+	ExpiredWaivers bool
+	Hostname       string // default of node.name; "": asked of the system
 }
 
 // Loaded is a valid configuration and where each value of it came from.
@@ -59,6 +62,13 @@ func Load(opts Options) (*Loaded, error) {
 	}
 	l := &loader{opts: opts, secrets: secretFinder{opts.CredentialsDir, readSecretOf(opts.CredentialsDir)}}
 	return l.load(file, data)
+}
+
+// LoadText judges a text as Load would judge it as the content of opts.File, for who is
+// about to write it there.
+func LoadText(opts Options, text string) (*Loaded, error) {
+	l := &loader{opts: opts, secrets: secretFinder{opts.CredentialsDir, readSecretOf(opts.CredentialsDir)}}
+	return l.load(opts.File, []byte(text))
 }
 
 // loader is one Load.

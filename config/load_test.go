@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // write makes a file in a directory of the test's own.
@@ -183,5 +184,23 @@ func TestARelativePathOfTheEnvironmentIsMadeAbsolute(t *testing.T) {
 	}
 	if ca := c.Listeners["mqtts"].TLS.ClientCA; len(ca) != 2 || ca[0] != filepath.Join(dir, "a.pem") || ca[1] != "/b.pem" {
 		t.Errorf("%q", ca)
+	}
+}
+
+// Who looks at a broker that runs is let be although a waiver has ended; a start is not.
+func TestAnExpiredWaiver(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "redoubt.yaml")
+	text := "metrics: {bind: [':9100']}\nwaivers: [{id: P1.4, scope: metrics, reason: behind a firewall, owner: ops, expires: 2026-11-20}]\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{File: file, DataDir: t.TempDir(), Now: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)}
+	if _, err := Load(o); err == nil || !strings.Contains(err.Error(), "is past: the waiver of P1.4 for metrics has expired") {
+		t.Error(err)
+	}
+	o.ExpiredWaivers = true
+	loaded, err := Load(o)
+	if err != nil || len(loaded.Config.Waivers) != 1 {
+		t.Errorf("%+v, %v", loaded, err)
 	}
 }

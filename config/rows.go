@@ -228,7 +228,7 @@ var rowsAdmin = []Row{
 	{Key: "waivers", Kind: KindItems, Default: "[]", Since: release, Reload: Live,
 		Note: `such as {id: P1.4, scope: listeners.mqtt, reason: "sensors without TLS until March", owner: "ops@example.com", expires: 2027-03-31}`,
 		Why:  "Accepted exceptions. Each says what, why, who and until when; one that has expired, or that nothing needs, is refused."},
-	{Key: "waivers[].id", Kind: KindString, Need: true, Pattern: `^P[0-9]+\.[0-9]+(-[a-z0-9-]+)?$`, Form: "the id of a row of the hardening checklist, such as P1.4",
+	{Key: "waivers[].id", Kind: KindString, Need: true, Pattern: `^P[0-9]+\.[0-9]+[ab]?(-[a-z0-9-]+)?$`, Form: "the id of a row of the hardening checklist, such as P1.4",
 		Why: "The row that is not kept.", Since: release, Reload: Live},
 	{Key: "waivers[].scope", Kind: KindString, Need: true, Pattern: `^[a-z][a-z0-9_.-]{0,127}$`, Form: "a key, such as listeners.mqtt or metrics",
 		Why: "The one place it is not kept at.", Since: release, Reload: Live},

@@ -34,7 +34,7 @@ var rowsBackends = []Row{
 	{Key: "backends.<name>.tls", Kind: KindSection, Since: release,
 		Why: "How the server proves who it is. There is no setting that encrypts and does not verify: it would keep out nobody who can answer in its place."},
 	{Key: "backends.<name>.tls.mode", Kind: KindEnum, Default: BackendTLSRequired, Values: []string{BackendTLSRequired, BackendTLSStart, BackendTLSOff},
-		Why:   "starttls is for a directory whose port speaks plain text first; nothing of a client is said before. off is for this host: elsewhere it needs a waiver of P4.4, because whoever is between could read hashes and let in whom he likes. A path in servers is never encrypted.",
+		Why:   "starttls is for a directory whose port speaks plain text first; nothing of a client is said before. off is for this host: elsewhere it needs a waiver of P4.5, because whoever is between could read hashes and let in whom he likes. A path in servers is never encrypted.",
 		Since: release, Reload: NewConnections, File: fileBackend},
 	{Key: "backends.<name>.tls.ca", Kind: KindPaths, Default: "[]", Note: "the roots of the system",
 		Why: "The CAs that issue the server's certificate, in PEM. Read again at every reload.", Since: release, Reload: NewConnections, File: fileBackend},

@@ -1,14 +1,56 @@
 package config
 
-import "strings"
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // WaiverDaysMax is how far ahead a waiver may expire.
 const WaiverDaysMax = 180
 
-// waivable are the rows of the hardening checklist that this file can leave
-// unkept. P1.4: only encrypted ports are reachable by clients. P4.1: passwords are hashed
-// so that a thief has work. P4.4: back ends prove who they are.
-var waivable = []string{"P1.4", "P4.1", "P4.4"}
+// startRows are the rows of the hardening checklist that a start keeps, and that can be waived.
+// P1.4: only encrypted ports are reachable by clients. P4.1: passwords are hashed so that a thief
+// has work. P4.5: back ends prove who they are.
+var startRows = []string{"P1.4", "P4.1", "P4.5"}
+
+// findingRows are those that no start looks at: what redoubt doctor finds there can be waived, so
+// that it is accepted by somebody and counted. Critical rows are not among them, nor is P2.2, which
+// a start refuses whoever accepts it, nor P5.13: a secret in a file is moved and not accepted.
+var findingRows = []string{"P1.1", "P1.2", "P1.3a", "P1.3b", "P1.7", "P1.8", "P1.9", "P1.10", "P1.11", "P1.12",
+	"P3.1", "P3.2", "P3.3", "P3.4", "P3.5", "P3.6", "P4.3", "P4.4",
+	"P5.7", "P5.8", "P5.9", "P5.10", "P5.11", "P5.12", "P5.14", "P5.15", "P5.16"}
+
+// ScopeNode is the scope of a waiver of what is not about a part of the configuration.
+const ScopeNode = "node"
+
+// WaivableRows are all that can be waived, by id.
+func WaivableRows() []string {
+	all := slices.Concat(startRows, findingRows)
+	slices.SortFunc(all, byRow)
+	return all
+}
+
+// byRow sorts P1.4 before P1.10.
+func byRow(a, b string) int {
+	row := func(id string) int { n, _ := strconv.Atoi(strings.TrimRight(id[3:], "ab")); return n }
+	return cmp.Or(cmp.Compare(a[:2], b[:2]), cmp.Compare(row(a), row(b)), cmp.Compare(a, b))
+}
+
+// scopeOfFinding says what is wrong with the scope of a waiver of one of findingRows; "": nothing.
+func scopeOfFinding(c *Config, scope string) string {
+	if name, ok := strings.CutPrefix(scope, "listeners."); ok {
+		if _, exists := c.Listeners[name]; !exists {
+			return "is no listener there is"
+		}
+		return ""
+	}
+	if scope == ScopeNode || scope == "metrics" {
+		return ""
+	}
+	return "is no scope of that row: it is listeners.<name>, metrics or node"
+}
 
 // exposure is something that is refused without a waiver.
 type exposure struct {

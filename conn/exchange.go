@@ -18,6 +18,7 @@ type exchange struct {
 	run     auth.Exchange // nil while none is under way
 	busy    bool          // a step has not been answered
 	connect *mqtt.Connect // who the client says it is, for the next time
+	ours    bool          // the client id is: it sent none
 	data    []byte        // for CONNACK
 }
 
@@ -29,7 +30,7 @@ func (l *Loop) beginExchange(c *Conn, p *mqtt.Connect) *mqtt.Error {
 		return refusal
 	}
 	c.auth = &exchange{
-		method: p.AuthMethod, run: run,
+		method: p.AuthMethod, run: run, ours: c.hello.assigned,
 		connect: &mqtt.Connect{
 			Version: p.Version, ClientID: p.ClientID, Username: p.Username, HasUsername: p.HasUsername,
 			AuthMethod: p.AuthMethod, HasAuthMethod: true, MaximumPacketSize: p.MaximumPacketSize,
@@ -146,7 +147,7 @@ func (l *Loop) reauthenticated(c *Conn, r *auth.Result) {
 func (l *Loop) refusedAgain(c *Conn, reason mqtt.ReasonCode, judge, why string) {
 	by := l.home.Who(c.session)
 	l.server.broker.Log().RefusedLogin(l.now, audit.Refusal{
-		Event: "re-authentication refused, closed", Identity: by.Identity, Username: by.Username, ClientID: c.auth.connect.ClientID,
+		Event: "re-authentication refused, closed", Identity: by.Identity, Username: by.Username, ClientID: c.auth.connect.ClientID, Assigned: c.auth.ours,
 		Listener: c.listener.Name, Address: c.from.Addr(), Reason: reason, Judge: audit.Judge{By: judge}, Why: why,
 	}, whence(c.from), slog.String("method", c.auth.method))
 }

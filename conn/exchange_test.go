@@ -204,6 +204,25 @@ func TestReauthentication(t *testing.T) {
 			}
 		}
 
+		// Clients without an identifier of their own have one place for all.
+		before := len(r.broker.Log().Recent().List(audit.Wanted{Username: "alice"}, 1000))
+		for range 20 {
+			c := r.proven("", "alice")
+			c.auth(mqtt.ReAuthenticate, "CHALLENGE", "alice")
+			c.asked(mqtt.ContinueAuthentication, "password of alice")
+			c.auth(mqtt.ContinueAuthentication, "CHALLENGE", "pw-bob")
+			c.closed(mqtt.NotAuthorized)
+		}
+		if n := len(r.broker.Log().Recent().List(audit.Wanted{Username: "alice"}, 1000)) - before; n != 1 {
+			t.Errorf("%d more are kept", n)
+		}
+
+		nobody := r.begin("four", "NONE", "alice")
+		nobody.connack(mqtt.BadAuthenticationMethod)
+		if kept := r.broker.Log().Recent().List(audit.Wanted{ClientID: "four"}, 10); len(kept) != 1 || kept[0].Reason != mqtt.BadAuthenticationMethod || kept[0].Identity != "" {
+			t.Errorf("what is kept of a method that there is not: %+v", kept)
+		}
+
 		other := r.proven("three", "alice")
 		other.auth(mqtt.ReAuthenticate, "OTHER", "alice")
 		other.closed(mqtt.ProtocolError)

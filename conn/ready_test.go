@@ -99,3 +99,45 @@ func TestACleanStartThatTheLogRefuses(t *testing.T) {
 		}
 	}, log.on)
 }
+
+// Who waits for the log keeps a place among the clients of its identity, and has given it back
+// when it is told that it does not come in: its time is over, or the log refuses.
+func TestWhoDoesNotComeGivesItsPlaceBack(t *testing.T) {
+	log := &stuckLog{}
+	playTCP(t, func(r *rig) {
+		for how, end := range map[string]func(c *client){
+			"its time is over": func(c *client) {
+				r.pass(10 * time.Second)
+				c.closed(noPacket)
+			},
+			"the log refuses": func(c *client) {
+				log.refuse(store.ErrFull)
+				c.expect(mqtt.CONNACK)
+			},
+		} {
+			for _, who := range clientsOfBothLoops {
+				who += how[4:5] // the log hears of no end
+				r.connect(mqtt.V5, who, lasting)
+				c := r.dial(mqtt.V5, who)
+				p := mqtt.Connect{
+					Version: mqtt.V5, CleanStart: true, ClientID: who[6:], Username: "alice", HasUsername: true,
+					HasPassword: true, Password: []byte("pw-alice"), ReceiveMaximum: 100,
+				}
+				c.send(p.Append(nil, mqtt.V5, 0))
+				c.silent()
+				if _, ack := r.tryConnect(mqtt.V5, "alice/other"); ack.Reason != mqtt.QuotaExceeded {
+					r.t.Fatalf("%s, %s: beside one that waits: %v", how, who, ack.Reason)
+				}
+				end(c)
+				next, ack := r.tryConnect(mqtt.V5, "alice/other")
+				if ack.Reason != mqtt.Success {
+					r.t.Fatalf("%s, %s: the next is told %v", how, who, ack.Reason)
+				}
+				next.send([]byte{0xe0, 0})
+				next.closed(noPacket)
+				log.refuse(store.ErrFull) // what is left to be said
+				r.becomes("connections", 0, r.connections)
+			}
+		}
+	}, log.on, func(r *rig) { r.set.Newcomers.Most = 1 })
+}

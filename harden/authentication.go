@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/redoubtmq/redoubt/audit"
 )
 
 // authentication is row P4.1: at every entrance, on all protocol levels, nobody
@@ -26,7 +28,7 @@ func authentication(ctx context.Context, e *Env) []Result {
 	if len(eps) == 0 {
 		return append(out, Result{Scope: "node", State: Unknown, Summary: "the broker has no listener for clients that could be probed"})
 	}
-	u, err := e.Broker.AddProbe(ctx, false)
+	u, err := e.addProbe(ctx, false)
 	if err != nil {
 		return append(out, unknown(e, "no probe user could be made: "+err.Error())...)
 	}
@@ -60,6 +62,36 @@ func authentication(ctx context.Context, e *Env) []Result {
 		out = append(out, e.judgeTiming(ctx, p, &u))
 	}
 	return append(out, e.judgeDeleted(ctx, known, &u))
+}
+
+// addProbe makes a user, whose name marks what strangers of the run call themselves from now on.
+func (e *Env) addProbe(ctx context.Context, grant bool) (ProbeUser, error) {
+	u, err := e.Broker.AddProbe(ctx, grant)
+	if err == nil && len(u.Name) > audit.ProbeMarkBytes {
+		e.seen.mu.Lock()
+		e.seen.mark = u.Name[:audit.ProbeMarkBytes]
+		e.seen.mu.Unlock()
+	}
+	return u, err
+}
+
+// announce tells the broker by a user, which is ended at once, what strangers of the run call
+// themselves. That it cannot is no matter: then they have lines of the log like others.
+func (e *Env) announce(ctx context.Context) {
+	if u, err := e.addProbe(ctx, false); err == nil {
+		e.endProbe(ctx, &u)
+	}
+}
+
+// clientID is one that nobody else has. It begins like the name of the last user of the run, by
+// which the log knows that a refusal is of this run, whoever it is of.
+func (e *Env) clientID() string {
+	e.seen.mu.Lock()
+	defer e.seen.mu.Unlock()
+	if e.seen.mark == "" {
+		return "probe-" + randomText()
+	}
+	return e.seen.mark + randomText()[:8]
 }
 
 // endProbe ends a probe user also when the run was cut short; if that fails, it
@@ -233,7 +265,7 @@ func (e *Env) anonymousPlain(ctx context.Context, a spot) said {
 	}
 	defer conn.Close()
 	m := newClient(ctx, e, conn, level4)
-	c := connectPacket{level: level4, clientID: "probe-" + randomText()}
+	c := connectPacket{level: level4, clientID: e.clientID()}
 	return m.ask(append(c.encode(), "\r\n\r\n"...), typeConnack)
 }
 

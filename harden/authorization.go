@@ -23,12 +23,12 @@ func authorization(ctx context.Context, e *Env) []Result {
 	if len(eps) == 0 {
 		return unknown(e, "the broker has no listener for clients that could be probed")
 	}
-	none, err := e.Broker.AddProbe(ctx, false)
+	none, err := e.addProbe(ctx, false)
 	if err != nil {
 		return unknown(e, "no probe user could be made: "+err.Error())
 	}
 	defer e.endProbe(ctx, &none)
-	one, err := e.Broker.AddProbe(ctx, true)
+	one, err := e.addProbe(ctx, true)
 	if err != nil {
 		return unknown(e, "no probe user with a grant could be made: "+err.Error())
 	}

@@ -70,7 +70,7 @@ func (b Baseline) size(p *plan) {
 }
 
 // clusterRows are the rows about what is between nodes.
-var clusterRows = []string{"P1.5", "P1.6"}
+var clusterRows = []string{"P1.5", "P1.6", "P2.1", "P2.3", "P5.17"}
 
 // Baselines are those in which the row is demanded.
 func (c *Check) Baselines() []Baseline {

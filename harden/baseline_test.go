@@ -4,8 +4,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/redoubtmq/redoubt/internal/clock"
 )
 
 // Each baseline asks for its own figures, and the usual one for those there have always been.
@@ -37,7 +35,10 @@ func TestBaselinesSizeTheHost(t *testing.T) {
 		t.Errorf("the usual one is %s", e.baseline())
 	}
 	for b, want := range map[Baseline]bool{Edge: true, Internet: true, Cluster: false} {
-		if r := noCluster(t.Context(), &Env{Baseline: b, Clock: clock.NewManual(t0)})[0]; r.State != NotApplicable || strings.Contains(r.Summary, "of its own") != want {
+		m := newMachine(t)
+		m.baseline = b
+		_, row := m.examine("P1.5")
+		if r := row.Results[0]; r.State != NotApplicable || strings.Contains(r.Summary, "of its own") != want {
 			t.Errorf("%s: %s, %s", b, r.State, r.Summary)
 		}
 	}

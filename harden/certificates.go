@@ -242,6 +242,7 @@ func (j *certJudge) compare(p *presented, file string) {
 		return
 	}
 	j.see(Probe, what, want, pki.Describe(p.leaf())+", which no file has: a new file was not read, or something else answers", Fail)
+	j.want(Want{Kind: WantReload})
 	j.fixes = append(j.fixes, "redoubt reload")
 }
 
@@ -293,9 +294,10 @@ func (j *certJudge) life(c *x509.Certificate) {
 	switch {
 	case left <= 0:
 		j.see(Probe, what, want, "expired on "+c.NotAfter.UTC().Format("2006-01-02"), Fail)
+		j.renewal(c)
 	case left < soon:
 		j.see(Probe, what, want, fmt.Sprintf("%d days are left (it is told of at 30, 14 and 7)", days(left)), Warn)
-		j.fixes = append(j.fixes, "renew "+pki.Describe(c))
+		j.renewal(c)
 	default:
 		j.see(Probe, what, want, fmt.Sprintf("%d days are left", days(left)), Pass)
 	}

@@ -8,6 +8,7 @@ import (
 // Checks is the checklist as far as it is built: one value for each row. Ids,
 // severities and weights are those of the checklist and never change meaning.
 var Checks = slices.Concat(hostChecks, []*Check{
+	clusterIdentity,
 	{
 		ID: "P2.2", Slug: "private-files", Phase: 2, Severity: High, Weight: 8, Demands: Kernel,
 		Title:     "Keys, passwords and rules are closed to others",
@@ -16,9 +17,11 @@ var Checks = slices.Concat(hostChecks, []*Check{
 			"A secret in the environment or on the command line is in process lists, crash reports and child processes, and a core dump is a copy of all keys.",
 		How: "Opens every key, the rules, the certificates, the configuration, the data directory and the folders of the store, which have the users, judges the opened descriptor and every folder above it as the broker's user, " +
 			"looks at the administration socket, reads the environment and the command line of the running process for what has the name or the form of a secret, and the limit of core dumps the kernel enforces on it.",
-		Fix: "run the command named with each finding; a broker that starts with open keys refuses to",
-		Run: privateFiles, Start: privateFilesAtStart,
+		Fix:   "run the command named with each finding; a broker that starts with open keys refuses to",
+		Looks: true,
+		Run:   privateFiles, Start: privateFilesAtStart,
 	},
+	clusterTransport,
 	{
 		ID: "P3.1", Slug: "tls-versions", Phase: 3, Severity: High, Weight: 8, Demands: Behavioural,
 		Title:     "TLS older than 1.2 is refused",
@@ -99,7 +102,7 @@ var Checks = slices.Concat(hostChecks, []*Check{
 		Why:       "An entrance without authentication is an entrance for everybody who can reach it; so is a second listener that was forgotten, and a back end that takes an empty password for a login.",
 		How: "At every listener, as the kernel lists its sockets, on MQTT 3.1, 3.1.1 and 5.0: connects with no user, an empty user, a user that does not exist, and a user that exists with no, an empty, a wrong and a shortened password, " +
 			"and with an unknown authentication method beside the right secret; where the chain takes tokens, with some that are not signed, expired, without an end, of another algorithm than is listed, or signed with the public key or another secret. The one without an end is signed with the configured secret, so it goes only to a listener with TLS, a unix socket or a loopback address; where `aud` is not looked at, each token has one made up for it. Each must get the CONNACK that says so. Positive control: the same user with its secret is accepted, before and after. " +
-			"A listening socket nobody knows about is a finding, and so is a service that takes a CONNECT. A wrong password must take as long for a user who does not exist, at one entrance of each chain. A user who is deleted must be cut off at once. " +
+			"A listening socket nobody knows about is a finding, and so is a service that takes a CONNECT. A wrong password must take as long for a user who does not exist, at one entrance of each chain: six of each, in turns, up to three times. The fastest are compared, as noise makes none faster; where the fast ones are further from each other than what must be seen (half as long again, at most 15 ms), nobody can tell, and the row is unknown. A user who is deleted must be cut off at once. " +
 			"The running broker is asked over the administration socket to try the chain of each listener, as it is in force and with its conditions, on a client who does not exist, with stand-ins in the places of its authenticators: where nobody knows him it must deny, and where one cannot tell, each in turn, as with a back end that is down, it must refuse and ask nobody behind that one; no back end hears of it. Positive control: where the last one knows him, it lets him in. " +
 			"A listener that lets nobody in without a certificate, and knows clients by it, is for rows P3.4 and P3.5.",
 		Fix: "give the listener an authentication chain (listeners.<name>.authn), and remove what else listens",
@@ -141,4 +144,5 @@ var Checks = slices.Concat(hostChecks, []*Check{
 		Fix: "set flapping.connects to 15, flapping.window to 1m and flapping.ban to 5m, or near",
 		Run: flappings,
 	},
-})
+	backendsProve,
+}, administrationChecks)

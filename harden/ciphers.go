@@ -37,7 +37,7 @@ type cipherProbe struct {
 func (e *Env) judgeCiphers(ctx context.Context, s *socket, a spot) (r Result, judged bool) {
 	p := &cipherProbe{inquiry: e.at(s.scope(a), a), ctx: ctx, a: a, listener: s.name, name: s.serverName()}
 	p.key = s.key
-	nobody := connectPacket{level: level4, clientID: "probe-" + randomText()}
+	nobody := connectPacket{level: level4, clientID: e.clientID()}
 	if p.words = nobody.encode(); s.protocol != config.ProtocolMQTTS {
 		p.words = []byte("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	}

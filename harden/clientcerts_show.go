@@ -40,7 +40,7 @@ func (j *asking) tries(as *tls.Config) verdict {
 		return verdict{words: "no connection: " + shortened(err.Error())}
 	}
 	defer t.Close()
-	nobody := connectPacket{level: level4, clientID: "probe-" + randomText()}
+	nobody := connectPacket{level: level4, clientID: j.e.clientID()}
 	words := nobody.encode()
 	if j.p.ws {
 		words = fmt.Appendf(nil, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n", j.p.path, j.p.addr)
@@ -127,7 +127,7 @@ func (j *asking) identity() {
 	}
 	want += ": " + j.expected()
 	other := "probe-" + randomText()
-	c := connectPacket{level: j.level(), clientID: "probe-" + randomText(), user: &other}
+	c := connectPacket{level: j.level(), clientID: j.e.clientID(), user: &other}
 	with := *j.p
 	with.cert = j.good
 	m, answer := j.e.connect(j.ctx, &with, c)

@@ -42,8 +42,15 @@ type Env struct {
 	// Targets are more addresses by which clients reach the broker, beside those that the
 	// configuration names; config.ParseAdvertised takes each.
 	Targets []string
+	// Quiet: nothing may be connected to. What only a probe could tell is then left to a run
+	// that may.
+	Quiet bool
 	// Lookup finds the addresses of a host name; nil: the resolver of the system.
 	Lookup func(ctx context.Context, network, host string) ([]netip.Addr, error)
+
+	// refusals is what refusals are timed by; nil: Clock. Tests have their own, because a
+	// machine that runs them does much else.
+	refusals clock.Clock
 
 	seen seen
 }
@@ -97,6 +104,11 @@ type BrokerReport struct {
 	Stopped        []StoppedListener
 	Draining       []DrainingSocket
 	Flapping       Flapping
+	// Settings are all keys in force, each with its value as a file would have it and secrets
+	// by reference; nil: the broker did not say.
+	Settings map[string]string
+	// StoreBytes is what the store takes of StoreBytesMax; 0: no bound is known.
+	StoreBytes, StoreBytesMax int64
 }
 
 // ListenerReport is one address the broker says it listens on.
@@ -138,9 +150,11 @@ type seen struct {
 	reportErr error
 	sockets   *sockets
 	served    map[servedKey]*shown
+	paused    time.Duration // while nothing was done, between two looks at the same
 
 	mu       sync.Mutex                  // guards what follows
 	nextDial time.Time                   // not before; see pace
+	mark     string                      // of this run; see clientID
 	certs    map[string]*tls.Certificate // of users of the run; see withCert
 }
 

@@ -2,7 +2,10 @@ package harden
 
 import (
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/redoubtmq/redoubt/config"
 )
 
 // Explain is everything about one check, for a terminal.
@@ -13,7 +16,7 @@ func (c *Check) Explain() string {
 	if c.Start != nil {
 		b.WriteString("What can be judged before the broker listens refuses its start.\n")
 	}
-	for _, part := range []struct{ head, text string }{{"Why", c.Why}, {"How it is checked", c.How}, {"Fix", c.Fix}, {"Standards", strings.Join(c.Standards, ", ")}} {
+	for _, part := range []struct{ head, text string }{{"Why", c.Why}, {"How it is checked", c.How}, {"Fix", c.Fix}, {"Waive", c.waiving()}, {"Standards", strings.Join(c.Standards, ", ")}} {
 		fmt.Fprintf(&b, "\n%s\n%s", part.head, wrapped(part.text, 96))
 	}
 	return b.String()
@@ -38,7 +41,7 @@ func wrapped(text string, width int) string {
 func Markdown() string {
 	var b strings.Builder
 	b.WriteString("# What `redoubt doctor` checks\n\n" +
-		"Generated from the table in `harden/checks.go`; do not edit. To record a change:\n" +
+		"Generated from the table in package `harden` (`checks.go` and what it names); do not edit. To record a change:\n" +
 		"`go test ./harden -run TestDocs -rewrite`.\n\n" +
 		"Ids are those of the hardening checklist and never change. A row is judged by what was observed: files through an opened\n" +
 		"descriptor, what the kernel enforces, and probes of the running broker. A probe counts only with its **positive control**:\n" +
@@ -64,10 +67,10 @@ func Markdown() string {
 		"for a failed or unknown one. A critical row that fails holds it at " + fmt.Sprint(capCritical) + " at most, a high one at " + fmt.Sprint(capHigh) + ". " + Caveat + "\n\n" +
 		"Exit codes: 0 nothing failed at or above `--fail-on`, 1 findings, 2 the checker could not do its work or was called wrongly,\n" +
 		"3 more rows are unknown than `--max-unknown`. They are the same in every form of the report; [doctor.md](doctor.md) says which forms\n" +
-		"there are, and how to use them in CI.\n\n" + baselinesPage())
+		"there are, and how to use them in CI. [fix.md](../ops/fix.md): what `redoubt fix` does about a row, and how it is taken back.\n\n" + baselinesPage())
 	for _, c := range Checks {
-		fmt.Fprintf(&b, "\n## %s\n\n**%s.** Severity %s, phase %d (%s).\n\n%s\n\n*How:* %s\n\n*Fix:* %s.\n\n*Standards:* %s.\n",
-			c.Name(), c.Title, c.Severity, c.Phase, Phases[c.Phase], c.Why, c.How, c.Fix, strings.Join(c.Standards, ", "))
+		fmt.Fprintf(&b, "\n## %s\n\n**%s.** Severity %s, phase %d (%s).\n\n%s\n\n*How:* %s\n\n*Fix:* %s.\n\n*Waive:* %s.\n\n*Standards:* %s.\n",
+			c.Name(), c.Title, c.Severity, c.Phase, Phases[c.Phase], c.Why, c.How, c.Fix, c.waiving(), strings.Join(c.Standards, ", "))
 		if c.Start != nil {
 			b.WriteString("\nWhat of it can be judged before the broker listens refuses its start, by the same predicate.\n")
 		}
@@ -78,4 +81,32 @@ func Markdown() string {
 // anchor is how a heading is linked to.
 func anchor(c *Check) string {
 	return strings.ReplaceAll(strings.ToLower(c.Name()), ".", "")
+}
+
+// waiving says whether a finding of the row can be accepted for a time, and how.
+func (c *Check) waiving() string {
+	if !slices.Contains(config.WaivableRows(), c.ID) {
+		return "it cannot be waived"
+	}
+	scope := config.ScopeNode
+	switch {
+	case c.ID == "P4.1":
+		scope = "authn.lookup.NAME"
+	case c.ID == "P4.5":
+		scope = "backends.NAME"
+	case c.ID == "P5.8":
+		scope = "metrics"
+	case c.Phase == 3, c.Phase == 4, c.ID == "P1.4", c.ID == "P5.7", c.ID == "P5.9", c.ID == "P5.14":
+		scope = "listeners.NAME"
+	}
+	text := fmt.Sprintf("waivers: [{id: %s, scope: %s, reason: ..., owner: ..., expires: YYYY-MM-DD}], for %d days at most", c.ID, scope, config.WaiverDaysMax)
+	switch c.ID {
+	case "P1.4":
+		text += "; scope metrics for metrics.bind. Without it the start is refused"
+	case "P4.1":
+		text += "; it is for the hashes of a table (plain, md5, sha1) and nothing else of the row. Without it the start is refused"
+	case "P4.5":
+		text += ". Without it the start is refused"
+	}
+	return text
 }

@@ -83,6 +83,8 @@ const (
 	// P4.4
 	countsNobody, bansNames, countsFailures, bansEarly flaw = "countsNobody", "bansNames", "countsFailures", "bansEarly"
 	keepsBan, cannotLift                               flaw = "keepsBan", "cannotLift"
+	// P5.7
+	tellsVersion, tellsVersion4, tellsByProperty, unversioned flaw = "tellsVersion", "tellsVersion4", "tellsByProperty", "unversioned"
 	// Listeners behind proxies and on QUIC.
 	believesAnybody, needsNoHeader, takesEarlyData flaw = "believesAnybody", "needsNoHeader", "takesEarlyData"
 	// Differences that are no flaws.
@@ -120,7 +122,7 @@ type fakeConn struct {
 
 func newFake(t *testing.T, fl flaws) *fake {
 	t.Helper()
-	f := &fake{t: t, fakeChain: fakeChain{flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}}, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
+	f := &fake{t: t, fakeChain: fakeChain{clock: new(hurried), flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}}, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
 		limits: Limits{PacketBytes: 2000, ConnectPacketBytes: 1000, TopicLevels: 4, TopicBytes: 100, ClientIDBytes: 100, Inflight: 3, AwaitingRel: 5, Subscriptions: 30, TopicAliases: 2}}
 	if f.has(only4) {
 		f.limits.Inflight = 9
@@ -352,6 +354,12 @@ func (c *fakeConn) connect(body []byte) bool {
 		ack.ReceiveMaximum, ack.TopicAliasMaximum = uint16(c.f.limits.Inflight), uint16(c.f.limits.TopicAliases)
 		ack.AssignedClientID, ack.ReasonString = p.ClientID, "hello" // properties to read past
 		ack.UserProperties = []mqtt.UserProperty{{Name: "a", Value: "b"}}
+		if c.f.has(tellsVersion) {
+			ack.ReasonString = "goodbye from Fake/" + strings.ToUpper(fakeVersion)
+		}
+		if c.f.has(tellsByProperty) {
+			ack.UserProperties = append(ack.UserProperties, mqtt.UserProperty{Name: "server", Value: "fake-" + fakeVersion})
+		}
 		no, one := false, mqtt.QoS(1)
 		if c.f.has(noRetain) {
 			ack.RetainAvailable = &no
@@ -374,7 +382,12 @@ func (c *fakeConn) connect(body []byte) bool {
 		c.v, c.user, c.will, c.id = p.Version, p.Username, p.Will, p.ClientID
 		c.f.mu.Unlock()
 	}
-	c.write(ack.Append(nil, p.Version, 0))
+	answer := ack.Append(nil, p.Version, 0)
+	if c.f.has(tellsVersion4) && p.Version == mqtt.V311 { // more than MQTT 3.1.1 has in a CONNACK
+		answer = append(answer, fakeVersion...)
+		answer[1] += byte(len(fakeVersion))
+	}
+	c.write(answer)
 	return ack.Reason == mqtt.Success
 }
 
@@ -385,8 +398,8 @@ func (f *fake) admit(p *mqtt.Connect) mqtt.ReasonCode {
 	f.mu.Unlock()
 	own := string(u.Secret.Reveal())
 	right := known && p.HasPassword && own == string(p.Password)
-	if f.has(tellsByTime) && known && !right {
-		f.clock.more.Add(int64(5 * time.Second)) // more than a busy machine adds
+	if !right {
+		f.clock.more.Add(int64(f.refusalTakes(known)))
 	}
 	switch {
 	case f.has(nobody), f.has(noneAfter) && p.HasAuthMethod:

@@ -19,11 +19,18 @@ import (
 	"github.com/redoubtmq/redoubt/pki/revoke"
 )
 
+// fakeVersion is told over the administration socket, and nowhere else by a good broker.
+const fakeVersion = "7.91.3-rc.2"
+
 // Report implements Broker.
 func (f *fake) Report(context.Context) (BrokerReport, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return BrokerReport{Node: "fake", Flapping: f.flapping, Version: "0", PID: os.Getpid(), UID: os.Geteuid(), Listeners: f.listeners, Limits: f.limits, Rates: f.rates()}, nil
+	r := BrokerReport{Node: "fake", Flapping: f.flapping, Version: fakeVersion, PID: os.Getpid(), UID: os.Geteuid(), Listeners: f.listeners, Limits: f.limits, Rates: f.rates()}
+	if slices.Contains(f.flaws, unversioned) {
+		r.Version = ""
+	}
+	return r, nil
 }
 
 // AddProbe implements Broker.
@@ -115,20 +122,31 @@ func (f *fake) Refused(context.Context, string) (RefusedConnect, error) {
 // canary begins every secret of these tests; it must not turn up in any output.
 const canary = "canary-53cr37-"
 
-// hurried is the clock of the machine, and of what a broker pretends to do meanwhile.
+// hurried is the clock that refusals are timed by, which goes on by what the broker pretends to
+// do meanwhile and by nothing else: what the machine does beside a test is not measured.
 type hurried struct{ more atomic.Int64 }
 
+// refusalTakes is how long a refusal takes, by that clock.
+func (f *fake) refusalTakes(known bool) time.Duration {
+	switch {
+	case f.takes != nil:
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.takes(known)
+	case known && f.has(tellsByTime):
+		return 90 * time.Millisecond
+	}
+	return 30 * time.Millisecond
+}
+
 // Now implements clock.Clock.
-func (h *hurried) Now() time.Time { return clock.System{}.Now().Add(time.Duration(h.more.Load())) }
+func (h *hurried) Now() time.Time { return time.Unix(0, h.more.Load()) }
 
 // env is the doctor's view of f.
 func (f *fake) env() *Env {
 	c := &config.Config{Node: config.Node{DataDir: filepath.Join(f.t.TempDir(), "data")}, Listeners: f.config}
 	// Where nothing is waited for in vain, there is time for a busy machine.
-	if f.clock == nil {
-		f.clock = new(hurried)
-	}
-	e := &Env{Clock: f.clock, Config: c, Broker: f, Step: 20 * time.Second}
+	e := &Env{Clock: clock.System{}, refusals: f.clock, Config: c, Broker: f, Step: 20 * time.Second}
 	for _, silent := range []flaw{noPacketLimit, waitsForBody, noConnectLimit, loses, keepsDeleted} {
 		if f.has(silent) {
 			e.Step = time.Second

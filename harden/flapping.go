@@ -43,7 +43,7 @@ func flappings(ctx context.Context, e *Env) []Result {
 	}
 	var users [2]ProbeUser
 	for i := range users {
-		if users[i], err = e.Broker.AddProbe(ctx, false); err != nil {
+		if users[i], err = e.addProbe(ctx, false); err != nil {
 			return append(out, unknown(e, "no probe user could be made: "+err.Error())...)
 		}
 		defer e.endProbe(ctx, &users[i])
@@ -78,6 +78,7 @@ func (e *Env) judgeFlappingLimits(f *Flapping) Result {
 		state = Warn
 	}
 	if state == Warn {
+		q.wantFlapping(f)
 		q.fixes = []string{"set flapping.connects, flapping.window and flapping.ban to the values of the checklist, unless clients need others"}
 	}
 	q.see(API, what, want, actual, state)
@@ -108,7 +109,7 @@ func (f *flapper) run() {
 		return
 	}
 	f.level = level5
-	id := "probe-" + randomText()
+	id := f.e.clientID()
 	began := f.e.Clock.Now()
 	banned := false
 	defer func() {
@@ -170,7 +171,7 @@ func (f *flapper) strangers() {
 		f.see(Probe, what, "", "clients are known by their certificates here: nobody comes so far without one (row P3.4)", NotApplicable)
 		return
 	}
-	id := "probe-" + randomText()
+	id := f.e.clientID()
 	for range f.set.Connects + 1 {
 		if s, in := f.as(f.own, f.other, id); in || s.packet == nil {
 			f.see(Probe, what, want, "not tried: with another user's secret the answer was "+s.String(), Unknown)

@@ -133,6 +133,8 @@ type Result struct {
 	// Demands is less than the row demands, where nothing above it could change the
 	// verdict on this scope; empty: what the row demands. The observations say why.
 	Demands Confidence
+	// Wants are changes that would help and that a program can make; see package harden/fix.
+	Wants []Want
 }
 
 // Check is one row of the checklist. The table of all is Checks.
@@ -148,6 +150,9 @@ type Check struct {
 	How       string // how it is checked, and with which positive control
 	Fix       string // what to do about a finding
 	Demands   Confidence
+	// Looks: it connects to nothing and needs no user, so that a broker judges it on itself;
+	// see Background.
+	Looks bool
 	// Run judges the row, one Result for each scope. It observes within ctx and
 	// answers unknown for what ctx left no time for.
 	Run func(ctx context.Context, e *Env) []Result

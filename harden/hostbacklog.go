@@ -33,12 +33,14 @@ func synBacklog(ctx context.Context, e *Env) []Result {
 	q.somaxconn()
 	before, errBefore := e.overflows(b.PID)
 	first, firstErr := e.host().Listening()
+	paused := e.Clock.Now()
 	pause := time.NewTimer(e.step() / 20)
 	defer pause.Stop()
 	select {
 	case <-pause.C:
 	case <-ctx.Done():
 	}
+	e.seen.paused += e.Clock.Now().Sub(paused)
 	after, errAfter := e.overflows(b.PID)
 	q.lost(b.PID, before, after, errors.Join(errBefore, errAfter))
 	out := []Result{q.result(Kernel, "SYN cookies are on, and no connection is lost")}
@@ -182,6 +184,9 @@ func (e *Env) judgeBacklog(s *socket, first, second []Listening) Result {
 			state = Warn // metrics: nobody floods his own
 		}
 		q.set("net.core.somaxconn", backlogLeast)
+		if s.protocol != "" {
+			q.want(Want{Kind: WantListener, Name: s.name})
+		}
 		q.fixes = append(q.fixes, "start the broker again, without ProcSubset=pid in its unit")
 	}
 	q.told(what, want, fmt.Sprint(now.Backlog), where, state)

@@ -120,6 +120,7 @@ func (q *inquiry) table(p *plan, most int64) {
 		state = passIf(buckets*conntrackChain >= most, Warn)
 		q.told(conntrack+"buckets", want, fmt.Sprint(buckets), q.e.sysctlPath(conntrack+"buckets"), state)
 		if state == Warn {
+			q.want(Want{Kind: WantModule, Name: "nf_conntrack hashsize", Value: fmt.Sprint(rounded(most / 4))})
 			q.fixes = append(q.fixes, fmt.Sprintf("echo 'options nf_conntrack hashsize=%d' > /etc/modprobe.d/60-redoubt.conf, and load the module again", rounded(most/4)))
 		}
 	}

@@ -20,20 +20,24 @@ import (
 // machine is a host in good order with a broker on it, of which a test takes
 // something away: what the kernel shows in files, and what it answers to calls.
 type machine struct {
-	t      *testing.T
-	files  map[string]string // below /proc; content
-	links  map[string]string // the same; where they lead
-	groups map[string]string // below /sys/fs/cgroup
-	report BrokerReport
-	conf   config.Config
-	now    time.Time
-	broker bool
+	t        *testing.T
+	files    map[string]string // below /proc; content
+	links    map[string]string // the same; where they lead
+	groups   map[string]string // below /sys/fs/cgroup
+	report   BrokerReport
+	conf     config.Config
+	now      time.Time
+	broker   bool
+	quiet    bool
+	baseline Baseline
+	file     string // of the configuration
 
 	// What calls answer.
 	listening [2][]Listening // asked the first time, and again
 	asked     int
 	clockIs   ClockState
 	unit      map[string]string
+	space     Space
 	silent    error // instead of every answer
 }
 
@@ -64,11 +68,17 @@ func newMachine(t *testing.T) *machine {
 			on("limits"): "Limit                     Soft Limit           Hard Limit           Units     \n" +
 				"Max processes             96364                96364                processes \n" +
 				"Max open files            1048576              1048576              files     \n",
-			on("cgroup"):              "0::/system.slice/redoubt.service\n",
-			on("uid_map"):             "         0          0 4294967295\n",
-			on("task/4242/status"):    status,
-			on("task/4243/status"):    status,
-			on("root/etc/os-release"): release, on("root/usr/lib/os-release"): release,
+			"meminfo":                             "MemTotal:       16000000 kB\nMemFree: 1 kB\n",
+			"sys/net/ipv4/conf/lo/route_localnet": "0\n",
+			"sys/kernel/core_pattern":             "|/usr/share/apport/apport -p%p\n",
+			on("coredump_filter"):                 "00000000\n",
+			on("maps"):                            "00400000-00800000 r-xp 00000000 08:01 7 /usr/bin/redoubt\n00800000-00900000 rw-p 00000000 00:00 0 \n7ffd0000-7ffd2000 r-xp 00000000 00:00 0 [vdso]\n",
+			on("root/var/lib/redoubt/x"):          "",
+			on("cgroup"):                          "0::/system.slice/redoubt.service\n",
+			on("uid_map"):                         "         0          0 4294967295\n",
+			on("task/4242/status"):                status,
+			on("task/4243/status"):                status,
+			on("root/etc/os-release"):             release, on("root/usr/lib/os-release"): release,
 			on("net/tcp"):  head + line(local4+":238C", "00000000", "0A", 102),
 			on("net/tcp6"): head + line(all6+":22B3", all6, "0A", 101),
 			on("net/udp"):  head, on("net/udp6"): head,
@@ -76,12 +86,17 @@ func newMachine(t *testing.T) *machine {
 			on("net/netstat"): "TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPPureAcks\nTcpExt: 0 24 25 66\nIpExt: InNoRoutes\nIpExt: 0\n",
 		},
 		links: map[string]string{
+			on("exe"):  "/usr/bin/redoubt",
 			on("fd/5"): "socket:[101]", on("fd/6"): "socket:[102]", on("fd/7"): "socket:[103]",
 			on("ns/net"): "net:[4026531840]", "self/ns/net": "net:[4026531840]", on("ns/pid"): "pid:[4026531836]",
 		},
-		groups: map[string]string{"system.slice/redoubt.service/pids.max": "4915\n", "system.slice/redoubt.service/pids.current": "14\n", "system.slice/pids.max": "max\n"},
+		groups: map[string]string{"system.slice/redoubt.service/pids.max": "4915\n", "system.slice/redoubt.service/pids.current": "14\n", "system.slice/pids.max": "max\n",
+			"system.slice/redoubt.service/memory.max": "8000000000\n", "system.slice/memory.max": "max\n"},
 		report: BrokerReport{Node: "n1", Version: "1", PID: brokerPID, UID: 990, ConnectionsMax: 800_000,
-			Listeners: []ListenerReport{{"mqtts", "[::]:8883", "mqtts"}}},
+			Listeners:  []ListenerReport{{"mqtts", "[::]:8883", "mqtts"}},
+			StoreBytes: 1 << 30, StoreBytesMax: 10 << 30,
+			Settings: map[string]string{"node.data_dir": "/var/lib/redoubt", "listeners.mqtts.proxy_sources": "[]", "listeners.mqtts.tls.fetch_from": "[]", "audit.data_plane": "denials"}},
+		space:   Space{Bytes: 100 << 30, BytesFree: 60 << 30, Inodes: 1_000_000, InodesFree: 900_000},
 		clockIs: ClockState{Status: 0x2001, MaxErrorMicros: 20_000},
 		unit:    map[string]string{"LoadState": "loaded", "MainPID": fmt.Sprint(brokerPID), "LimitNOFILE": "1048576"},
 	}
@@ -111,6 +126,14 @@ func (m *machine) Unit(context.Context, string, ...string) (map[string]string, e
 	return m.unit, m.silent
 }
 
+// Space implements Host. It is asked of what the process sees.
+func (m *machine) Space(path string) (Space, error) {
+	if !strings.HasSuffix(path, fmt.Sprintf("proc/%d/root/var/lib/redoubt", brokerPID)) {
+		return Space{}, fmt.Errorf("nobody has asked about %s", path)
+	}
+	return m.space, m.silent
+}
+
 // Ruleset implements Host.
 func (m *machine) Ruleset(context.Context) ([]byte, error) {
 	return nil, errors.New("operation not permitted")
@@ -136,12 +159,22 @@ var looksAt = map[string][]string{
 	"P1.2":  {on("limits"), on("cgroup")},
 	"P1.3a": {"sys/net/ipv4/", "sys/net/core/", on("net/"), on("fd/"), on("ns/"), "self/"},
 	"P1.3b": {"sys/net/", "modules", on("ns/"), "self/"},
-	"P1.4":  {on("ns/"), "self/", on("net/"), on("fd/")},
+	"P1.4":  {on("ns/"), "self/", on("net/"), on("fd/"), "sys/net/ipv4/conf/"},
 	"P1.7":  {on("task/"), on("uid_map")},
 	"P1.8":  {on("task/"), on("net/"), on("fd/"), on("ns/"), "self/"},
 	"P1.9":  {on("task/"), on("cgroup"), on("ns/")}, "P1.10": {on("task/"), on("cgroup"), on("ns/")},
 	"P1.12": {on("root/")},
+	"P1.13": {on("net/")},
+	"P1.5":  absentLooksAt, "P1.6": absentLooksAt, "P2.1": absentLooksAt, "P2.3": absentLooksAt, "P5.17": absentLooksAt,
+	"P5.1": absentLooksAt, "P5.2": absentLooksAt, "P5.3": absentLooksAt, "P5.4": absentLooksAt,
+	"P5.6": {on("fd/2")}, "P5.8": {on("ns/"), "self/", on("net/"), on("fd/"), "sys/net/ipv4/conf/"},
+	"P5.11": {"meminfo", on("cgroup"), on("ns/pid"), "system.slice/", "memory/"},
+	"P5.12": {on("coredump_filter"), on("limits"), "sys/kernel/"},
+	"P5.15": {on("maps"), on("exe")}, "P5.16": {on("exe")},
 }
+
+// absentLooksAt is where rows look whose subject is not there.
+var absentLooksAt = []string{on("ns/"), "self/", on("net/"), on("fd/")}
 
 // examine writes the machine down and judges a row on it.
 func (m *machine) examine(id string) (*Report, *Row) {
@@ -172,7 +205,7 @@ func (m *machine) examine(id string) (*Report, *Row) {
 			m.t.Fatal(err)
 		}
 	}
-	e := &Env{Clock: clock.NewManual(m.now), Config: &m.conf, Proc: filepath.Join(root, "proc"), Sys: filepath.Join(root, "sys"), Host: m, Step: 20 * time.Millisecond}
+	e := &Env{Clock: clock.NewManual(m.now), Config: &m.conf, Proc: filepath.Join(root, "proc"), Sys: filepath.Join(root, "sys"), Host: m, Step: 20 * time.Millisecond, Quiet: m.quiet, File: m.file, Baseline: m.baseline}
 	if m.broker {
 		e.Broker = account{BrokerReport: m.report}
 	}

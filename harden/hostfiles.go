@@ -221,6 +221,7 @@ func openFiles(ctx context.Context, e *Env) []Result {
 	q := e.inquire("node")
 	soft, ok := q.ownFiles(p, "open files of the running process (RLIMIT_NOFILE)", "")
 	if ok && soft < p.processFiles {
+		q.want(Want{Kind: WantUnit, Name: "LimitNOFILE", Value: fmt.Sprint(rounded(p.processFiles))})
 		q.fixes = append(q.fixes, fmt.Sprintf("set LimitNOFILE=%d in /etc/systemd/system/redoubt.service.d/10-limits.conf, or ulimit -n before a start by hand, and start the broker again; or lower limits.connections_total", rounded(p.processFiles)))
 	}
 	q.unitFiles(ctx, p)
@@ -257,6 +258,7 @@ func (q *inquiry) unitFiles(ctx context.Context, p *plan) {
 		q.see(API, what, want, "not understood: "+shortened(text), NotApplicable)
 	case n < p.processFiles:
 		q.see(API, what, want, fmt.Sprintf("%s: %d, fewer than the %d that are needed after its next start", shortened(unit), n, p.processFiles), Warn)
+		q.want(Want{Kind: WantUnit, Name: "LimitNOFILE", Value: fmt.Sprint(rounded(p.processFiles))})
 		q.fixes = append(q.fixes, fmt.Sprintf("set LimitNOFILE=%d in /etc/systemd/system/%s.d/10-limits.conf", rounded(p.processFiles), shortened(unit)))
 	default:
 		q.see(API, what, want, fmt.Sprintf("%s: %d", shortened(unit), n), Pass)

@@ -182,7 +182,7 @@ func named(set uint64) string {
 // noCapabilities is row P1.8.
 func noCapabilities(ctx context.Context, e *Env) []Result {
 	low, lowErr := e.lowPort(ctx)
-	return e.confined(ctx, "it has no capabilities", "capabilities of the process (CapEff, CapPrm)", "none, or net_bind_service alone where a port below 1024 is bound",
+	return e.sandboxed(ctx, e.confined(ctx, "it has no capabilities", "capabilities of the process (CapEff, CapPrm)", "none, or net_bind_service alone where a port below 1024 is bound",
 		func(_ int, t thread) (string, State) {
 			var set uint64
 			for _, name := range []string{"CapEff", "CapPrm"} { // what is permitted can be made effective at any time
@@ -201,7 +201,7 @@ func noCapabilities(ctx context.Context, e *Env) []Result {
 				return "net_bind_service, for a port below 1024", Pass
 			}
 			return named(set), Fail
-		})
+		}))
 }
 
 // lowPort tells whether the process listens on a port that takes a capability.
@@ -212,7 +212,7 @@ func (e *Env) lowPort(ctx context.Context) (bool, error) {
 
 // noNewPrivileges is row P1.9.
 func noNewPrivileges(ctx context.Context, e *Env) []Result {
-	return e.confined(ctx, "no program it starts gains rights", "NoNewPrivs of every thread", "1",
+	return e.sandboxed(ctx, e.confined(ctx, "no program it starts gains rights", "NoNewPrivs of every thread", "1",
 		func(pid int, t thread) (string, State) {
 			switch t.status["NoNewPrivs"] {
 			case "1":
@@ -221,12 +221,12 @@ func noNewPrivileges(ctx context.Context, e *Env) []Result {
 				return e.unconfined(pid, "0")
 			}
 			return "not told by this kernel", Unknown
-		})
+		}))
 }
 
 // systemCalls is row P1.10.
 func systemCalls(ctx context.Context, e *Env) []Result {
-	return e.confined(ctx, "system calls are filtered", "Seccomp of every thread", "2: a filter is in force",
+	return e.sandboxed(ctx, e.confined(ctx, "system calls are filtered", "Seccomp of every thread", "2: a filter is in force",
 		func(pid int, t thread) (string, State) {
 			switch t.status["Seccomp"] {
 			case "2":
@@ -235,7 +235,7 @@ func systemCalls(ctx context.Context, e *Env) []Result {
 				return e.unconfined(pid, "0: every system call is allowed")
 			}
 			return "not told by this kernel", Unknown
-		})
+		}))
 }
 
 // unconfined is the state of what only a unit or a container can give. One that is

@@ -26,7 +26,7 @@ func reachable(ctx context.Context, e *Env) []Result {
 	for i := range all {
 		if s := &all[i]; s.network != "unix" {
 			out = append(out, e.judgeReach(ctx, s))
-			if e.behind(s) {
+			if e.behind(s) && !e.Quiet {
 				out = append(out, e.judgeProxies(ctx, s))
 			}
 		}
@@ -61,9 +61,15 @@ func (e *Env) judgeReach(ctx context.Context, s *socket) Result {
 		q.fixes = append(q.fixes, "find out what opened it (ss -lntup), and stop that")
 	case s.encrypted():
 		q.told(what, "anywhere: clients are meant to reach it", s.addr.String(), where, Pass)
+		if e.Quiet {
+			good = "bound for clients, and the process says that it is TLS; tried by redoubt doctor alone"
+			q.see(API, "what is spoken there", "TLS and nothing else", "the process says so; not tried in the background", Pass)
+			break
+		}
 		e.noPlainText(ctx, q, s)
 	case !s.addr.Addr().IsLoopback():
 		q.told(what, "loopback: it is not encrypted", s.addr.String(), where, Fail)
+		q.wantLoopback(s)
 		q.fixes = append(q.fixes, "bind "+s.key+" to 127.0.0.1, or use a protocol with TLS")
 	case s.plainClients():
 		q.told(what, "loopback: it is not encrypted", s.addr.String(), where, Pass)

@@ -28,6 +28,7 @@ func (q *inquiry) tasks(p *plan) {
 		q.told(what, want, "no limit", where, Pass)
 	case left < tasksRoom:
 		q.told(what, want, fmt.Sprintf("%d more", left), where, Fail)
+		q.want(Want{Kind: WantUnit, Name: "TasksMax", Value: "4096"})
 		q.fixes = append(q.fixes, fmt.Sprintf("give the unit TasksMax=4096, or the container a larger --pids-limit (%s)", where))
 	default:
 		q.told(what, want, fmt.Sprintf("%d more", left), where, Pass)
@@ -37,44 +38,9 @@ func (q *inquiry) tasks(p *plan) {
 // tasksLeft is how many threads the control group of a process, and every one
 // above it, may still have: the least of them, and where that is.
 func (e *Env) tasksLeft(pid int) (left int64, where string, err error) {
-	where = fmt.Sprintf("/proc/%d/cgroup", pid)
-	text, err := e.readProc(pid, "cgroup")
+	root, group, _, err := e.groupOf(pid, "pids", "pids.max", "pids.max")
 	if err != nil {
-		return 0, where, err
-	}
-	mount, group := "", ""
-	for line := range strings.Lines(string(text)) {
-		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
-		if len(parts) != 3 {
-			continue
-		}
-		for _, controller := range strings.Split(parts[1], ",") {
-			switch {
-			case controller == "pids": // version 1, which counts where it is
-				mount, group = "pids", parts[2]
-			case parts[1] == "" && parts[0] == "0" && group == "":
-				group = parts[2]
-			}
-		}
-	}
-	if group == "" {
-		return 0, where, errors.New("no control group is listed that would count threads")
-	}
-	root := e.Sys
-	if root == "" {
-		root = "/sys"
-	}
-	root = filepath.Join(root, "fs", "cgroup", mount)
-	if _, err := os.Stat(root); err != nil {
 		return 0, root, err
-	}
-	// Inside a container the path can be one of the host's, which is not there: the
-	// mount then begins with the container's own group.
-	if _, err := os.Stat(filepath.Join(root, group)); err != nil {
-		group = "/"
-		if _, err := os.Stat(filepath.Join(root, "pids.max")); err != nil {
-			return 0, root, fmt.Errorf("the control group of the process is not there: %w", err)
-		}
 	}
 	left, where = math.MaxInt64, root
 	for g := path.Clean("/" + group); ; g = path.Dir(g) {
@@ -89,6 +55,51 @@ func (e *Env) tasksLeft(pid int) (left int64, where string, err error) {
 			return left, where, nil
 		}
 	}
+}
+
+// groupOf finds the control group that counts for a process: the folder of its hierarchy, the
+// path below that, and the name of the file with the limit, which is another one in version 1.
+// After an error root is where there was none.
+func (e *Env) groupOf(pid int, controller, file, file1 string) (root, group, limit string, err error) {
+	where := fmt.Sprintf("/proc/%d/cgroup", pid)
+	text, err := e.readProc(pid, "cgroup")
+	if err != nil {
+		return where, "", "", err
+	}
+	mount, limit := "", file
+	for line := range strings.Lines(string(text)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) != 3 {
+			continue
+		}
+		for _, name := range strings.Split(parts[1], ",") {
+			switch {
+			case name == controller: // version 1, which counts where it is
+				mount, group, limit = controller, parts[2], file1
+			case parts[1] == "" && parts[0] == "0" && group == "":
+				group = parts[2]
+			}
+		}
+	}
+	if group == "" {
+		return where, "", "", fmt.Errorf("no control group is listed that would count %s", controller)
+	}
+	if root = e.Sys; root == "" {
+		root = "/sys"
+	}
+	root = filepath.Join(root, "fs", "cgroup", mount)
+	if _, err := os.Stat(root); err != nil {
+		return root, "", "", err
+	}
+	// Inside a container the path can be one of the host's, which is not there: the
+	// mount then begins with the container's own group.
+	if _, err := os.Stat(filepath.Join(root, group)); err != nil {
+		group = "/"
+		if _, err := os.Stat(filepath.Join(root, limit)); err != nil {
+			return root, "", "", fmt.Errorf("the control group of the process is not there: %w", err)
+		}
+	}
+	return root, group, limit, nil
 }
 
 // groupLeft is that of one group. The topmost has no limit, and no file of one.

@@ -110,7 +110,7 @@ func (r *Report) WriteJSON(w io.Writer, checker string) error {
 				jsonRow: jsonRow{ID: c.Name(), Title: c.Title, Phase: c.Phase, Row: c.row(), Severity: c.Severity, Weight: c.Weight,
 					Profiles: c.Baselines(), Standards: c.Standards, Demands: c.Demands, Rationale: c.Why},
 				Scope: x.Scope, State: x.State, Original: x.Original, Summary: x.Summary, Observations: x.Observations, Confidence: x.Confidence,
-				Fix: jsonFix{Text: x.Fix, Cmd: command(x.Fix), Files: m.files, Restart: m.restart, Rollback: m.rollback}, CheckedAt: x.Began.UTC(), Node: r.Node, Duration: x.Duration.Milliseconds(), Checker: who,
+				Fix: x.fix(c, m), CheckedAt: x.Began.UTC(), Node: r.Node, Duration: x.Duration.Milliseconds(), Checker: who,
 			}
 			if f.Observations == nil {
 				f.Observations = []Observation{}

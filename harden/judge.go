@@ -43,6 +43,7 @@ type inquiry struct {
 	began time.Time
 	obs   []Observation
 	fixes []string
+	wants []Want
 }
 
 func (e *Env) inquire(scope string) *inquiry {
@@ -81,7 +82,7 @@ func (q *inquiry) result(reached Confidence, good string) Result {
 	if r.State == Fail || r.State == Unknown || r.State == Warn {
 		r.Summary = q.complaint(r.State)
 	}
-	r.Fix = strings.Join(q.fixes, " && ")
+	r.Fix, r.Wants = strings.Join(q.fixes, " && "), q.wants
 	return r
 }
 

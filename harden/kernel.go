@@ -26,6 +26,8 @@ type Host interface {
 	// Ruleset is the packet filter in the JSON form of nft. An error is one that may
 	// not be read.
 	Ruleset(ctx context.Context) ([]byte, error)
+	// Space is what the file system of a path has.
+	Space(path string) (Space, error)
 }
 
 // Listening is one listening socket, as sock_diag(7) tells it.
@@ -49,11 +51,26 @@ type ClockState struct {
 
 // host is what calls go to.
 func (e *Env) host() Host {
-	if e.Host != nil {
+	switch {
+	case e.Host != nil:
 		return e.Host
+	case e.Quiet:
+		return noPrograms{thisHost{}}
 	}
 	return thisHost{}
 }
+
+// noPrograms is a host of which nothing is asked that another program would have to be started
+// for: a broker that looks at itself starts none.
+type noPrograms struct{ thisHost }
+
+var errNoProgram = errors.New("no other program is started in the background")
+
+func (noPrograms) Unit(context.Context, string, ...string) (map[string]string, error) {
+	return nil, errNoProgram
+}
+
+func (noPrograms) Ruleset(context.Context) ([]byte, error) { return nil, errNoProgram }
 
 // here is the running broker, if it is a process of this machine that can be
 // looked at.
@@ -146,6 +163,7 @@ const (
 // set adds a setting to what would help, all in one command.
 func (q *inquiry) set(name string, value int64) {
 	line := fmt.Sprintf("%s = %d", name, value)
+	q.want(Want{Kind: WantSysctl, Name: name, Value: fmt.Sprint(value), Owner: -1})
 	for i, f := range q.fixes {
 		if rest, ok := strings.CutPrefix(f, dropInHead); ok {
 			if !strings.Contains(f, line) {

@@ -69,6 +69,16 @@ func (thisHost) Ruleset(ctx context.Context) ([]byte, error) {
 	return out, nil
 }
 
+// Space implements Host.
+func (thisHost) Space(path string) (Space, error) {
+	var s unix.Statfs_t
+	if err := unix.Statfs(path, &s); err != nil {
+		return Space{}, fmt.Errorf("statfs: %w", err)
+	}
+	size := uint64(s.Bsize) //nolint:gosec // positive
+	return Space{Bytes: s.Blocks * size, BytesFree: s.Bavail * size, Inodes: s.Files, InodesFree: s.Ffree, ReadOnly: s.Flags&unix.ST_RDONLY != 0}, nil
+}
+
 // Of sock_diag (include/uapi/linux/inet_diag.h and sock_diag.h): sizes, offsets
 // and numbers.
 const (

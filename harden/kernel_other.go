@@ -21,3 +21,5 @@ func (thisHost) Unit(context.Context, string, ...string) (map[string]string, err
 }
 
 func (thisHost) Ruleset(context.Context) ([]byte, error) { return nil, errNotLinux }
+
+func (thisHost) Space(string) (Space, error) { return Space{}, errNotLinux }

@@ -150,8 +150,10 @@ func (q *inquiry) folder(uid int, what, dir string) {
 	perm := fi.Mode().Perm()
 	switch {
 	case st == nil || int(st.Uid) != uid:
+		q.want(Want{Kind: WantMode, Name: dir, Clear: 0o077, Owner: uid})
 		q.finding(what, want, dir, fmt.Sprintf("%s does not belong to user %d: chown %d %s", dir, uid, uid, datadir.Quote(dir)))
 	case perm&0o077 != 0:
+		q.want(Want{Kind: WantMode, Name: dir, Clear: 0o077, Owner: -1})
 		q.finding(what, want, dir, fmt.Sprintf("%s has mode %04o, so that others can look into it: chmod 0700 %s", dir, perm, datadir.Quote(dir)))
 	default:
 		q.verdict(what, want, dir, fmt.Sprintf("mode %04o", perm), pki.CheckDirectoryAs(uid, dir))
@@ -199,6 +201,7 @@ func (q *inquiry) socket(uid int, path string, running bool) {
 	case st == nil || int(st.Uid) != uid:
 		q.finding(what, want, path, fmt.Sprintf("%s does not belong to user %d", path, uid))
 	case perm&0o077 != 0:
+		q.want(Want{Kind: WantMode, Name: path, Clear: 0o077, Owner: -1})
 		q.finding(what, want, path, fmt.Sprintf("%s has mode %04o, so that others can administer the broker: chmod 0600 %s", path, perm, datadir.Quote(path)))
 	default:
 		q.verdict(what, want, path, fmt.Sprintf("mode %04o", perm), nil)
@@ -232,6 +235,7 @@ func (q *inquiry) strays(dir string) {
 				return nil
 			}
 		}
+		q.want(Want{Kind: WantMode, Name: path, Clear: 0o077, Owner: -1})
 		q.see(ReadFile, "another file in the data directory", "closed to others", fmt.Sprintf("%s has mode %04o: chmod 0600 %s", path, fi.Mode().Perm(), datadir.Quote(path)), Warn)
 		q.source(path)
 		return nil
@@ -250,6 +254,7 @@ func (q *inquiry) verdict(what, want, path, seen string, err error) {
 	case unreadable(err):
 		q.trouble(what, want, path, err)
 	default:
+		q.wantMode(path, err)
 		q.finding(what, want, path, err.Error())
 	}
 }

@@ -44,6 +44,7 @@ func unprintable(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r
 
 // clean makes every text of a result printable.
 func (r *Result) clean() {
+	r.Fix = wholeFixes(r.Fix)
 	for _, s := range []*string{&r.Scope, &r.Summary, &r.Fix, &r.At.Name} {
 		*s = printable(*s)
 	}

@@ -91,7 +91,7 @@ func (p *cipherProbe) earlier(conf *tls.Config) (*quic.Conn, error) {
 		q := &quicStream{s, c}
 		_ = q.SetDeadline(p.e.deadline(p.ctx)) // of a connection that has ended; then so does what follows
 		m := newClient(p.ctx, p.e, q, level4)
-		nobody := connectPacket{level: level4, clientID: "probe-" + randomText()}
+		nobody := connectPacket{level: level4, clientID: p.e.clientID()}
 		if answer := m.ask(nobody.encode(), typeConnack); answer.packet == nil {
 			err = fmt.Errorf("no answer to CONNECT: %s", answer)
 		}

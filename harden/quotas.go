@@ -52,7 +52,7 @@ func quotas(ctx context.Context, e *Env) []Result {
 	if len(eps) == 0 {
 		return unknown(e, "the broker has no listener for clients that could be probed")
 	}
-	u, err := e.Broker.AddProbe(ctx, true)
+	u, err := e.addProbe(ctx, true)
 	if err != nil {
 		return unknown(e, "no probe user with a grant could be made: "+err.Error())
 	}
@@ -85,6 +85,7 @@ func (q *inquiry) ceilings(l *Limits) {
 		got, state := c.of(l), Pass
 		if got > c.most {
 			state = Warn
+			q.want(Want{Kind: WantSetting, Name: c.key, Value: ceilingText(c.key, c.most)})
 			q.fixes = []string{"lower " + c.key + " in the configuration, unless clients need it"}
 		}
 		q.see(API, c.key+", as the process holds it", fmt.Sprintf("at most %d", c.most), fmt.Sprint(got), state)
@@ -225,7 +226,7 @@ func (t *measure) firstPacket(ctx context.Context) {
 		if n == limit {
 			c := t.u.as(t.level)
 			c.will = &publishPacket{topic: t.u.Topic + "/will"}
-			c.clientID = "probe-" + randomText()
+			c.clientID = t.q.e.clientID()
 			b := c.padded(int(min(limit, 60_000)))
 			s := m.ask(b, typeConnack)
 			t.see(fmt.Sprintf("a CONNECT of %d bytes, which are allowed (positive control)", len(b)), "CONNACK", s.String(), passIf(s.packet != nil, Unknown))

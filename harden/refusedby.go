@@ -14,7 +14,7 @@ type RefusedConnect struct {
 // could pass them on, leaves nothing to try the rest with.
 func (e *Env) enter(ctx context.Context, p *endpoint, c connectPacket) (m *client, s said, actual string) {
 	if c.clientID == "" {
-		c.clientID = "probe-" + randomText()
+		c.clientID = e.clientID()
 	}
 	if m, s = e.connect(ctx, p, c); m != nil || s.packet == nil || s.packet.typ != typeConnack || s.is(typeConnack, unsupportedVersion(c.level)) {
 		return m, s, s.String()

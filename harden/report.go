@@ -1,6 +1,7 @@
 package harden
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -66,22 +67,29 @@ func Examine(ctx context.Context, e *Env, checks []*Check) *Report {
 		rep.Node, rep.Version = printable(b.Node), printable(b.Version)
 	}
 	for _, c := range checks {
-		results := judge(ctx, e, c)
-		waive(c, results, e.Config.Waivers, rep.Started)
-		for i := range results {
-			r := &results[i]
-			if r.Key != "" && e.Place != nil {
-				r.At = e.Place(r.Key)
-			}
-			if r.Began.IsZero() {
-				r.Began = rep.Started
-			}
-			r.clean()
+		if c.Phase == 3 && rep.Node != "" { // later ones make users of their own
+			e.announce(ctx)
 		}
-		rep.Rows = append(rep.Rows, Row{Check: c, Results: results})
+		rep.add(e, c, judge(ctx, e, c))
 	}
 	rep.Duration = e.Clock.Now().Sub(rep.Started)
 	return rep
+}
+
+// add makes a row of what a check has found.
+func (r *Report) add(e *Env, c *Check, results []Result) {
+	waive(c, results, e.Config.Waivers, r.Started)
+	for i := range results {
+		x := &results[i]
+		if x.Key != "" && e.Place != nil {
+			x.At = e.Place(x.Key)
+		}
+		if x.Began.IsZero() {
+			x.Began = r.Started
+		}
+		x.clean()
+	}
+	r.Rows = append(r.Rows, Row{Check: c, Results: results})
 }
 
 // broker is the running broker's account, asked for once.
@@ -202,7 +210,7 @@ func waive(c *Check, results []Result, waivers []config.Waiver, now time.Time) {
 			continue
 		}
 		for _, w := range waivers {
-			if w.ID != c.ID || w.Scope != r.Key {
+			if w.ID != c.ID || w.Scope != cmp.Or(r.Key, config.ScopeNode) {
 				continue
 			}
 			if !now.Before(w.Expires.End()) {

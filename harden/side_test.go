@@ -61,29 +61,3 @@ func TestALimitOfTheRunsOwnSaysSo(t *testing.T) {
 		t.Errorf("%s: %+v", row.State(), row.Results)
 	}
 }
-
-// Two spans of time are apart when the fastest of the one is slower than most of the other.
-func TestSpans(t *testing.T) {
-	ms := func(all ...float64) (s span) {
-		for _, x := range all {
-			s = append(s, time.Duration(x*float64(time.Millisecond)))
-		}
-		return s
-	}
-	for _, c := range []struct {
-		a, b  span
-		apart bool
-	}{
-		{ms(30, 31, 34), ms(30.5, 32, 33), false},
-		{ms(30, 40, 60), ms(33, 34, 60), false},     // noise
-		{ms(30, 32, 34), ms(35, 36, 38), false},     // a sixth more: noise
-		{ms(30, 32, 34), ms(60, 65, 70), true},      // two hashes
-		{ms(1, 2, 36), ms(30, 50, 102), true},       // on a busy machine
-		{ms(0.1, 0.2, 0.4), ms(30, 31, 34), true},   // none
-		{ms(0.1, 0.1, 0.2), ms(0.9, 1, 1.1), false}, // nobody can measure that
-	} {
-		if c.a.apartFrom(c.b) != c.apart || c.b.apartFrom(c.a) != c.apart {
-			t.Errorf("%v and %v: apart %v, want %v", c.a, c.b, !c.apart, c.apart)
-		}
-	}
-}

@@ -111,7 +111,7 @@ func (e *Env) connect(ctx context.Context, p *endpoint, c connectPacket) (*clien
 	}
 	m := newClient(ctx, e, conn, c.level)
 	if c.clientID == "" {
-		c.clientID = "probe-" + randomText()
+		c.clientID = e.clientID()
 	}
 	answer := m.ask(c.encode(), typeConnack)
 	if !answer.ok(typeConnack) {

@@ -46,6 +46,9 @@ func (r *Report) WriteText(w io.Writer, opt TextOptions) error {
 		r.evidence(&b)
 	}
 	b.WriteString("\n" + Caveat + "\n")
+	if n := r.Fixable(); n > 0 {
+		fmt.Fprintf(&b, "redoubt fix --all --plan shows how to mend %d of the findings.\n", n)
+	}
 	b.WriteString(r.lastLine() + "\n")
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -136,6 +139,9 @@ func (r *Report) lastLine() string {
 		}
 	}
 	if days, any := r.waiverDays(); any {
+		if n[Waived] == 0 { // of a row that fails somewhere else
+			out += " a scope waived"
+		}
 		out += fmt.Sprintf(" (expires in %d d)", days)
 	}
 	return out

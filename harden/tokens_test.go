@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/secret"
@@ -15,7 +16,8 @@ import (
 
 // fakeChain is who gets in at a fake beside its users, and how often.
 type fakeChain struct {
-	clock *hurried // env makes it
+	clock *hurried                       // newFake makes it
+	takes func(known bool) time.Duration // a refusal, by clock; nil: a hash
 
 	flapping Flapping
 	tokens   func(token string) bool             // which are taken; nil: none

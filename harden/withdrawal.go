@@ -127,7 +127,7 @@ func (w *withdrawal) connects(user **ProbeUser) {
 	c := connectPacket{level: w.level()}
 	if !slices.Contains(w.chain, "x509") {
 		if *user == nil {
-			u, err := w.e.Broker.AddProbe(w.ctx, false)
+			u, err := w.e.addProbe(w.ctx, false)
 			if err != nil {
 				w.see(API, what, "accepted", "no probe user: "+shortened(err.Error()), Unknown)
 				return

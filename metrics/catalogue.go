@@ -239,8 +239,13 @@ var (
 	FlappingDetected      = count("redoubt_flapping_detected_total", "Clients that were banned because they connected too often (flapping).")
 
 	alarms                  = family{"redoubt_alarms", "Alarms that last now, by what they are about; docs/alarms.md says what each means.", gauge}
-	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked", "ocsp_unavailable", "ocsp_forged", "memory_pressure", "loop_lag", "commit_latency", "acme_failed", "backend_down", "key_set_unavailable", "flapping") // At(index in alarm.Kinds)
+	Alarms                  = alarms.each("alarm", 0, "certificate_expiry", "certificate_files_refused", "crl_unavailable", "crl_forged", "crl_stale", "certificate_differs", "staple_missing", "certificate_revoked", "ocsp_unavailable", "ocsp_forged", "memory_pressure", "loop_lag", "commit_latency", "acme_failed", "backend_down", "key_set_unavailable", "flapping", "hardening_failed", "hardening_score") // At(index in alarm.Kinds)
 	CertificateFilesRefused = level("redoubt_certificate_files_refused", "Listeners whose certificate, key, client CA or revocation list has changed to something that is refused; they go on with what they had.")
+
+	HardeningCheck   = levels("redoubt_hardening_check", "A row of the hardening checklist that the broker judges on itself, by id, phase, severity and scope: 1 it holds, with a warning too, or is waived, 0 it does not, -1 it could not be seen. Rows that do not apply have no series, nor have those that redoubt doctor alone judges, by probes.", "id", "phase", "severity", "scope")
+	HardeningScore   = levels("redoubt_hardening_score", "Score of those rows together, from 0 to 100; docs/security/checks.md says how it is made. Absent until the first look, some seconds after the start.")
+	HardeningLastRun = levels("redoubt_hardening_last_run_timestamp_seconds", "When the broker looked last, as Unix time: after the start, each hour, and after changes of the configuration.")
+	HardeningWaivers = levels("redoubt_hardening_waivers", "Waivers of the configuration in force, by state: active, expiring (within 14 days) or expired.", "state")
 
 	CertificateNotAfter = levels("redoubt_certificate_not_after_timestamp_seconds", "When a server certificate that a listener serves expires, as Unix time, by listener and place in tls.certificates, from 0.", "listener", "certificate")
 	AuthnAnswers        = counts("redoubt_authn_answers_total", "Answers of an authenticator that a chain of a listener names, about clients: allow, deny, ignore (the next one was asked), unavailable (no verdict could be reached, so the client was refused). Conditions that do not hold are no answer.", "authenticator", "outcome")

@@ -59,6 +59,21 @@ func readList(path string) ([]byte, error) {
 	return newChecker().readMost(path, OwnerWrites, revoke.BytesMax)
 }
 
+// OpenError is a file or a directory that is open to others, and what closes it.
+type OpenError struct {
+	Path  string      // the file, or a directory above it
+	Clear os.FileMode // bits that have to go
+	Owner int         // whose it has to be; -1: whose it is
+	text  string
+}
+
+// Error implements error. It ends with the command that closes it.
+func (e *OpenError) Error() string { return e.text }
+
+func open(path string, clear os.FileMode, owner int, format string, args ...any) error {
+	return &OpenError{Path: path, Clear: clear, Owner: owner, text: fmt.Sprintf(format, args...)}
+}
+
 // checker holds who we are, so that a test can be somebody else.
 type checker struct {
 	uid uint32
@@ -106,14 +121,14 @@ func (c *checker) file(f *os.File, need Access) error {
 	}
 	st := fi.Sys().(*syscall.Stat_t) // this package is built for systems that have it
 	if !c.trusted(st.Uid) {
-		return fmt.Errorf("%s belongs to user %d, who is neither root nor the user of this process (%d): chown %d %s", path, st.Uid, c.uid, c.uid, datadir.Quote(path))
+		return open(path, 0, int(c.uid), "%s belongs to user %d, who is neither root nor the user of this process (%d): chown %d %s", path, st.Uid, c.uid, c.uid, datadir.Quote(path))
 	}
 	perm := fi.Mode().Perm()
 	switch {
 	case need == OwnerOnly && perm&0o077 != 0, need == Handed && perm&0o037 != 0:
-		return fmt.Errorf("%s has mode %04o, so that others can read or change a secret: chmod 0600 %s", path, perm, datadir.Quote(path))
+		return open(path, 0o077, -1, "%s has mode %04o, so that others can read or change a secret: chmod 0600 %s", path, perm, datadir.Quote(path))
 	case perm&0o022 != 0:
-		return fmt.Errorf("%s has mode %04o, so that others can change it: chmod go-w %s", path, perm, datadir.Quote(path))
+		return open(path, 0o022, -1, "%s has mode %04o, so that others can change it: chmod go-w %s", path, perm, datadir.Quote(path))
 	}
 	last, err := c.walk(path)
 	if err != nil {
@@ -187,7 +202,7 @@ func (c *checker) dir(path string, fi os.FileInfo) error {
 	st := fi.Sys().(*syscall.Stat_t)
 	perm := fi.Mode().Perm()
 	if !c.trusted(st.Uid) {
-		return fmt.Errorf("the directory %s belongs to user %d, who could replace what is in it: chown %d %s", path, st.Uid, c.uid, datadir.Quote(path))
+		return open(path, 0, int(c.uid), "the directory %s belongs to user %d, who could replace what is in it: chown %d %s", path, st.Uid, c.uid, datadir.Quote(path))
 	}
 	if perm&0o022 == 0 || (fi.Mode()&os.ModeSticky != 0 && st.Uid == 0) {
 		return nil
@@ -195,7 +210,7 @@ func (c *checker) dir(path string, fi os.FileInfo) error {
 	if perm&0o002 == 0 && c.privateGroup(st.Uid, st.Gid) {
 		return nil
 	}
-	return fmt.Errorf("the directory %s has mode %04o, so that others can replace what is in it: chmod go-w %s", path, perm, datadir.Quote(path))
+	return open(path, 0o022, -1, "the directory %s has mode %04o, so that others can replace what is in it: chmod go-w %s", path, perm, datadir.Quote(path))
 }
 
 func (c *checker) trusted(uid uint32) bool { return uid == c.uid || uid == 0 }

@@ -3,6 +3,7 @@ package test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,6 +22,9 @@ const drainMax = 5 * time.Second
 func TestTermDrains(t *testing.T) {
 	b := start(t, testkit.Options{})
 	five, three := connect(t, b, mqtt.V5, "drain-5"), connect(t, b, mqtt.V311, "drain-3")
+	if log := b.Log(); !regexp.MustCompile(`"level":"INFO","msg":"started","version":"[^"]+","revision":"[^"]+","node":"[^"]+","data_dir":"[^"]*` + regexp.QuoteMeta(filepath.Base(b.DataDir)) + `","listeners":\["mqtts 127\.0\.0\.1:` + port(b) + `"`).MatchString(log) {
+		t.Errorf("the log does not begin with what writes there:\n%s", log)
+	}
 	begin := time.Now()
 	b.Signal(syscall.SIGTERM)
 	five.wantDisconnect(mqtt.ServerShuttingDown)

@@ -61,7 +61,7 @@ const usersQuery = "SELECT password_hash, salt FROM u WHERE username = ${usernam
 
 func TestOutcomes(t *testing.T) {
 	d := newDesk(t, usersQuery)
-	if r := d.login("ann", "right"); r.Outcome != auth.Ignore {
+	if r := d.login("ann", "right"); r.Outcome != auth.Ignore || r.Detail != "the query finds nobody" {
 		t.Errorf("no row: %+v", r)
 	}
 	d.Forget()
@@ -78,7 +78,7 @@ func TestOutcomes(t *testing.T) {
 			t.Errorf("without a password: %+v", r)
 		}
 	}
-	if r := d.login("", "right"); r.Outcome != auth.Ignore || len(d.table.asked) != asked {
+	if r := d.login("", "right"); r.Outcome != auth.Ignore || r.Detail != nothingAsked || len(d.table.asked) != asked {
 		t.Errorf("without a user name: %+v", r)
 	}
 	d.Forget()

@@ -56,7 +56,7 @@ func TestAnswersOfAService(t *testing.T) {
 	}{
 		`{"result":"allow"}`:  {auth.Allow, ""},
 		`{"result":"deny"}`:   {auth.Deny, "says no"},
-		`{"result":"ignore"}`: {auth.Ignore, ""},
+		`{"result":"ignore"}`: {auth.Ignore, "the service says ignore"},
 		`{"result":"allow","is_superuser":false,"acl":[],"client_attrs":{}}`: {auth.Allow, ""},
 		`{"result":"Allow"}`:                 {auth.Unavailable, "none of allow"},
 		`{"result":true}`:                    {auth.Unavailable, "none of allow"},
@@ -149,7 +149,7 @@ func TestServiceWantsProof(t *testing.T) {
 	if r := c.login("ann", "", func(req *auth.Request) { req.HasPassword = false }); r.Outcome != auth.Deny {
 		t.Errorf("none: %+v", r)
 	}
-	if r := c.login("", "right"); r.Outcome != auth.Ignore {
+	if r := c.login("", "right"); r.Outcome != auth.Ignore || r.Detail != nothingAsked {
 		t.Errorf("no name: %+v", r)
 	}
 	for _, name := range []string{"a\r\nX: 1", "\x00", "ann\x7f"} {
@@ -165,7 +165,7 @@ func TestServiceWantsProof(t *testing.T) {
 	}
 	c = newCounter(t, "GET /devices/${cert_common_name}?u=${username}", nil)
 	c.table.rows = said("200", `{"result":"allow"}`)
-	if r := c.login("ann", "right"); r.Outcome != auth.Ignore || len(c.table.asked) != 0 {
+	if r := c.login("ann", "right"); r.Outcome != auth.Ignore || r.Detail == "" || len(c.table.asked) != 0 {
 		t.Errorf("no certificate: %+v", r)
 	}
 	if r := c.login("ann", "", func(req *auth.Request) { req.Certificate.CommonName = "pump-7" }); r.Outcome != auth.Allow || r.Principal.Identity != "pump-7" || r.Principal.Username != "" {

@@ -36,4 +36,9 @@ func TestNoCertificateIsNotItsBusiness(t *testing.T) {
 	if r := ask(auth.Certificate{}); r.Outcome != auth.Deny || !strings.Contains(r.Detail, "no authenticator") {
 		t.Errorf("%+v", r)
 	}
+	Authenticator{}.Authenticate(&auth.Request{Username: "root", HasUsername: true}, func(r auth.Result) {
+		if r.Outcome != auth.Ignore || r.Detail != "the client has shown no certificate" {
+			t.Errorf("what an operator is told: %+v", r)
+		}
+	})
 }

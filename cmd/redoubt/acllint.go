@@ -78,7 +78,7 @@ func lintFile(g *globals, path string) (*admin.RuleFindings, error) {
 		return nil, err
 	}
 	opt := advice.Options{}
-	if loaded, err := g.LoadConfig(); err == nil { // a file can be looked at without
+	if loaded, err := g.LookConfig(); err == nil { // a file can be looked at without
 		opt.TopicLevels = loaded.Config.Limits.TopicLevels
 		opt.Listeners = sortedKeys(loaded.Config.Listeners)
 	}

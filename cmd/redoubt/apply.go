@@ -28,6 +28,7 @@ func (n *node) Reload(ctx context.Context) (admin.ReloadReport, error) {
 	if err != nil {
 		n.count.Inc(metrics.ReloadsRefused)
 		n.log.Error("reload refused, nothing has changed", "error", err.Error())
+		n.hardening.Changed(n.loaded.Load().Config) // what it was refused for may be so now
 		return admin.ReloadReport{}, err
 	}
 	apply()
@@ -218,6 +219,7 @@ func (n *node) settle(next layers) (enforce func(), changed []string, err error)
 	return func() {
 		n.loaded.Store(next.now)
 		n.next.Store(next.next)
+		n.hardening.Changed(c)
 		n.configureLevel(next.now)
 		n.limitMemory(budget)
 		n.held.SetMax(int64(c.Limits.MqueueBytesTotal))

@@ -59,7 +59,7 @@ func certInitCmd(g *globals) *cobra.Command {
 		Example: "  redoubt cert ca init\n  redoubt cert ca init --name 'Plant 7 devices'",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			loaded, err := g.LoadConfig()
+			loaded, err := g.LookConfig()
 			if err != nil {
 				return err
 			}
@@ -87,7 +87,7 @@ func certInitCmd(g *globals) *cobra.Command {
 
 // devices is the CA of devices of the configured data directory.
 func (g *globals) devices() (*pki.Devices, *config.Config, error) {
-	loaded, err := g.LoadConfig()
+	loaded, err := g.LookConfig()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -25,7 +25,7 @@ func certLintCmd(g *globals) *cobra.Command {
 			if l.For != pki.ForEither && l.For != pki.ForServer && l.For != pki.ForClient {
 				return &usageError{fmt.Errorf("--for %q: it is server or client", usage)}
 			}
-			if loaded, err := g.LoadConfig(); err == nil { // a certificate can be judged without one
+			if loaded, err := g.LookConfig(); err == nil { // a certificate can be judged without one
 				l.DataDir = loaded.Config.Node.DataDir
 			} else if g.ConfigFile != "" || g.DataDir != "" {
 				return err

@@ -15,7 +15,7 @@ import (
 
 // servers is what issues certificates of the broker's own CA.
 func (g *globals) servers() (*pki.Servers, *config.Config, error) {
-	loaded, err := g.LoadConfig()
+	loaded, err := g.LookConfig()
 	if err != nil {
 		return nil, nil, err
 	}

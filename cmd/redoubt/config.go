@@ -92,7 +92,7 @@ const whose = "It is that of the running broker, with what was set at run time. 
 // showSettings hands over the configuration in force, and says on standard error when it
 // is not that of a broker although one was looked for.
 func showSettings(cmd *cobra.Command, g *globals, alone bool, show func(*config.Loaded, *admin.SettingsReport) error) error {
-	loaded, err := g.LoadConfig()
+	loaded, err := g.LookConfig()
 	if err != nil {
 		return err
 	}

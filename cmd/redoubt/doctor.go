@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 
@@ -174,45 +173,13 @@ func (p patient) Report(ctx context.Context) (harden.BrokerReport, error) {
 	if err != nil {
 		return harden.BrokerReport{}, err
 	}
-	r := harden.BrokerReport{Node: s.Name, Version: s.Version, PID: pid, UID: uid, ConnectionsMax: s.ConnectionsMax, Limits: harden.Limits(l.ClientLimits), Rates: make(map[string]harden.Rate)}
-	for _, x := range l.Listeners {
-		r.Rates[x.Name] = harden.Rate{Messages: x.MessagesPerSecond, Burst: x.MessagesBurst}
-	}
-	for _, x := range s.Listeners {
-		r.Listeners = append(r.Listeners, harden.ListenerReport{Name: x.Name, Address: x.Address, Protocol: x.Protocol})
-	}
-	for _, x := range s.Stopped {
-		r.Stopped = append(r.Stopped, harden.StoppedListener{Name: x.Name, Since: x.Since, By: x.By})
-	}
-	for _, x := range s.Draining {
-		r.Draining = append(r.Draining, harden.DrainingSocket{Name: x.Name, Address: x.Address})
-	}
-	r.Flapping, err = p.flapping(ctx)
-	return r, err
-}
-
-// flapping is what the process holds of it.
-func (p patient) flapping(ctx context.Context) (f harden.Flapping, err error) {
 	all, err := p.client.Settings(ctx)
 	if err != nil {
-		return f, err
+		return harden.BrokerReport{}, err
 	}
-	for i := range all.Data {
-		var wrong error
-		switch s := &all.Data[i]; s.Key {
-		case "flapping.connects":
-			f.Connects, wrong = strconv.Atoi(s.Text)
-		case "flapping.window":
-			f.Window, wrong = config.ParseDuration(s.Text)
-		case "flapping.ban":
-			f.Ban, wrong = config.ParseDuration(s.Text)
-		}
-		err = errors.Join(err, wrong)
-	}
-	if err == nil && (f.Window <= 0 || f.Ban <= 0) {
-		err = errors.New("the broker does not say what flapping is")
-	}
-	return f, err
+	r, err := brokerReport(&s, &l, &all)
+	r.PID, r.UID = pid, uid
+	return r, err
 }
 
 // EndBan implements harden.Broker.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redoubtmq/redoubt/harden"
 	"github.com/redoubtmq/redoubt/internal/testkit"
 )
 
@@ -50,7 +51,13 @@ func TestDoctorOnDevices(t *testing.T) {
 	}
 	for _, f := range rep.Results {
 		row, _, _ := strings.Cut(f.ID, "-")
+		if c, err := harden.Select(harden.Checks, []string{row}); err == nil && c[0].Phase > 2 && c[0].Looks {
+			continue // no probe of a listener; see TestDoctorOnTheRealBroker
+		}
 		want := "pass"
+		if row == "P2.1" || row == "P2.3" {
+			want = "not_applicable"
+		}
 		mine := strings.Contains(f.Scope, "listener:devices") || strings.Contains(f.Scope, "listener:gateways")
 		if !mine && (row == "P3.4" || row == "P3.5") || mine && row == "P4.1" || row == "P3.6" {
 			want = "not_applicable"

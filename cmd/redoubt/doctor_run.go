@@ -56,7 +56,7 @@ func newDoctorRun(g *globals, f *doctorFlags, checks []*harden.Check) (*doctorRu
 
 // examine is one run: the configuration is read and the broker is asked anew.
 func (d *doctorRun) examine(ctx context.Context) (*harden.Report, error) {
-	loaded, err := d.g.LoadConfig()
+	loaded, err := d.g.LookConfig()
 	if err != nil {
 		return nil, err
 	}

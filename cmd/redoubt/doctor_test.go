@@ -44,10 +44,21 @@ func withoutSecrets(t *testing.T) {
 type doctorReport struct {
 	Node    string
 	Score   struct{ Points, Cap int }
-	Results []struct {
-		ID, Scope, State, Summary, Confidence string
-		Observations                          []struct{ What, Actual, State string }
-	}
+	Results []doctorResult
+}
+
+type doctorResult struct {
+	ID, Scope, State, Summary, Confidence string
+	Observations                          []struct{ What, Actual, State string }
+}
+
+// busy is what doctor says where noise hides how long a refusal takes. The tests share their
+// machine: whether it says so is about that, and not about the broker.
+const busy = "how long a wrong password takes: cannot be told here"
+
+// untimed tells whether r is that, and nothing else.
+func (r *doctorResult) untimed() bool {
+	return r.State == "unknown" && strings.HasPrefix(r.Scope, "chain:") && strings.Contains(r.Summary, busy)
 }
 
 // examine runs redoubt doctor and answers what it said and its exit code.
@@ -59,6 +70,11 @@ func examine(t *testing.T, b *testkit.Broker, args ...string) (doctorReport, str
 		t.Fatalf("exit code %d, %v\n%s", r.Code, err, r.Text())
 	}
 	return rep, r.Text(), r.Code
+}
+
+// timed leaves out what could not be timed.
+func (r *doctorReport) timed() {
+	r.Results = slices.DeleteFunc(r.Results, func(f doctorResult) bool { return f.untimed() })
 }
 
 // state is the worst state of a row in a report.
@@ -91,11 +107,15 @@ func TestDoctorOnTheRealBroker(t *testing.T) {
 		t.Errorf("exit code %d, %v\n%s", code, took, text)
 	}
 	judgeHost(t, b, &rep)
-	rows, entrances := map[string]bool{}, map[string]int{}
+	rows, entrances, looked := map[string]bool{}, map[string]int{}, map[string]string{}
 	for _, f := range rep.Results {
 		row, _, _ := strings.Cut(f.ID, "-")
-		if rows[row] = true; strings.HasPrefix(row, "P1.") {
+		if rows[row] = true; strings.HasPrefix(row, "P1.") || row == "P5.10" || row == "P5.11" {
 			continue // of the machine, which tests share
+		}
+		if c, err := harden.Select(harden.Checks, []string{row}); err == nil && row != "P2.2" && c[0].Looks {
+			looked[row] = f.State
+			continue
 		}
 		name, _, _ := strings.Cut(f.Scope, "@")
 		entrances[name]++
@@ -103,11 +123,20 @@ func TestDoctorOnTheRealBroker(t *testing.T) {
 		if row >= "P3.4" && row <= "P3.6" { // nobody is asked for a certificate, and the broker's names no responder
 			state = "not_applicable"
 		}
+		if f.untimed() {
+			continue
+		}
 		if want := map[bool]string{true: "kernel", false: "behavioural"}[row == "P2.2"]; f.State != state || f.Confidence != want || len(f.Observations) == 0 {
 			t.Errorf("%s %s: %s by %s evidence: %s", f.ID, f.Scope, f.State, f.Confidence, f.Summary)
 		}
 	}
-	if len(rows) != len(harden.Checks) || entrances["listener:mqtts"] != 10 || entrances["listener:wss"] != 10 {
+	for row, state := range map[string]string{"P2.1": "not_applicable", "P2.3": "not_applicable", "P4.5": "not_applicable", "P5.1": "not_applicable", "P5.2": "not_applicable", "P5.3": "not_applicable", "P5.4": "not_applicable",
+		"P5.5": "not_applicable", "P5.6": "not_applicable", "P5.8": "pass", "P5.9": "not_applicable", "P5.12": "pass", "P5.13": "pass", "P5.14": "not_applicable", "P5.15": "pass", "P5.16": "manual", "P5.17": "not_applicable"} {
+		if looked[row] != state {
+			t.Errorf("%s is %q, want %q", row, looked[row], state)
+		}
+	}
+	if len(rows) != len(harden.Checks) || entrances["listener:mqtts"] != 11 || entrances["listener:wss"] != 11 {
 		t.Errorf("rows %v, entrances %v", rows, entrances)
 	}
 	c := admin.NewClient(filepath.Join(b.DataDir, "admin.sock"))
@@ -119,7 +148,11 @@ func TestDoctorOnTheRealBroker(t *testing.T) {
 		t.Errorf("the users have changed: %s", now.Text())
 	}
 	plain := b.Redoubt("", append([]string{"doctor", "--evidence"}, beyondTheHost()...)...)
-	if !strings.Contains(plain.Stdout, "[success]") || strings.Contains(plain.Stdout, "[failure]") || !strings.HasSuffix(plain.Stdout, "score 100/100  8 pass 0 fail 0 unknown 3 not applicable\n") {
+	end := "score 100/100  13 pass 0 fail 0 unknown 15 not applicable 1 manual\n"
+	if strings.Contains(plain.Stdout, busy) {
+		end = "  12 pass 0 fail 1 unknown 15 not applicable 1 manual\n"
+	}
+	if !strings.Contains(plain.Stdout, "[success]") || strings.Contains(plain.Stdout, "[failure]") || !strings.HasSuffix(plain.Stdout, end) {
 		t.Errorf("%s", plain.Text())
 	}
 	for name, out := range map[string]string{"json": text, "text": plain.Text(), "the broker's log": b.Log()} {
@@ -127,8 +160,21 @@ func TestDoctorOnTheRealBroker(t *testing.T) {
 			t.Errorf("%s holds a secret", name)
 		}
 	}
-	if !strings.Contains(b.Log(), "probe user made") {
-		t.Error("the log does not say that probe users were made")
+	judgeLogOfRuns(t, b)
+}
+
+// judgeLogOfRuns sees that what doctor has done is in the log, and is not most of it.
+func judgeLogOfRuns(t *testing.T, b *testkit.Broker) {
+	t.Helper()
+	if _, ok := b.Stderr.WaitFor(30*time.Second, 0, "redoubt doctor has ended"); !ok || !strings.Contains(b.Log(), "redoubt doctor has begun") {
+		t.Errorf("the log does not say that doctor was here:\n%s", b.Log())
+	}
+	for line := range strings.Lines(b.Log()) {
+		for _, not := range []string{"probe user made", "probe user ended", "authorization/check", "/api/v5/probe", "bad user name or password", "bad authentication method"} {
+			if strings.Contains(line, not) {
+				t.Errorf("a line of its own: %s", line)
+			}
+		}
 	}
 }
 
@@ -182,7 +228,9 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 				c.spoil(t, b)
 			}
 			rep, text, code := examine(t, b, "--only", c.row)
-			if rep.state(c.row) != c.state || code != c.code {
+			all := len(rep.Results)
+			rep.timed()
+			if untimed := len(rep.Results) < all && code == 3; rep.state(c.row) != c.state || code != c.code && !untimed {
 				t.Errorf("%s is %q, exit code %d; want %q, %d\n%s\n%s", c.row, rep.state(c.row), code, c.state, c.code, text, b.Log())
 			}
 			said := false
@@ -219,7 +267,7 @@ func second(t *testing.T, b *testkit.Broker, more string) *testkit.Broker {
 // A doctor that is killed in the middle leaves users that end by themselves, and
 // nothing else.
 func TestDoctorKilledLeavesNothingThatLasts(t *testing.T) {
-	b := testkit.Start(t, testkit.Options{})
+	b := testkit.Start(t, testkit.Options{Config: "log: {level: debug}\n"})
 	d := testkit.Go(t, "", testkit.Binary(t), "doctor", "--config", b.Config, "--data-dir", b.DataDir, "--only", "P4.2")
 	if _, ok := b.Stderr.WaitFor(30*time.Second, 0, "probe user made", `"topic":"probe-`); !ok {
 		t.Fatalf("no probe user was made: %s", b.Log())
@@ -261,16 +309,15 @@ func TestDoctorUsage(t *testing.T) {
 	}
 }
 
-// Without a broker the files are judged, the two rows of a cluster do not apply, and
-// the rest is unknown; how many
-// unknown rows are too many is the caller's to say.
+// Without a broker the files are judged, and every row is unknown: that there is no cluster and no
+// dashboard is seen on a process. How many unknown rows are too many is the caller's to say.
 func TestDoctorWithoutBroker(t *testing.T) {
 	b := testkit.Start(t, testkit.Options{})
 	b.Stop()
 	for _, c := range []struct {
 		args []string
 		code int
-	}{{nil, 3}, {[]string{"--max-unknown", strconv.Itoa(len(harden.Checks) - 2)}, 0}, {[]string{"--max-unknown", strconv.Itoa(len(harden.Checks) - 3)}, 3}, {[]string{"--only", "P4.1", "--max-unknown", "1"}, 0}} {
+	}{{nil, 3}, {[]string{"--max-unknown", strconv.Itoa(len(harden.Checks))}, 0}, {[]string{"--max-unknown", strconv.Itoa(len(harden.Checks) - 1)}, 3}, {[]string{"--only", "P4.1", "--max-unknown", "1"}, 0}} {
 		rep, text, code := examine(t, b, c.args...)
 		if code != c.code || rep.Score.Points != 0 {
 			t.Errorf("%v: exit code %d, want %d\n%s", c.args, code, c.code, text)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -39,5 +40,12 @@ func TestTheLogIsWrittenWholeAndInOrder(t *testing.T) {
 	_, _ = q.Write([]byte("after the end\n")) // must neither panic nor appear
 	if out.String() != want.String() {
 		t.Errorf("%d bytes written, want %d", out.Len(), want.Len())
+	}
+}
+
+// Who leaves out set is told what to write.
+func TestALevelWithoutSet(t *testing.T) {
+	if _, err, code := command(t, "", "log", "level", "debug", "--data-dir", dataDir(t)); code != 2 || err == nil || !strings.Contains(err.Error(), "redoubt log level set debug") {
+		t.Errorf("exit code %d, %v", code, err)
 	}
 }

@@ -40,7 +40,13 @@ func logCmd(g *globals) *cobra.Command {
 		Use:   "level",
 		Short: "Show or change how much is written",
 		Long:  "Shows the level, as get does; set changes it.\n\n" + brokerHelp,
-		Args:  cobra.NoArgs, RunE: get.RunE,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%q: redoubt log level shows the level; to change it, write redoubt log level set debug, info, warn or error", args[0])
+			}
+			return nil
+		},
+		RunE: get.RunE,
 	}
 	level.AddCommand(get, set)
 	return group("log", "The broker's log", "How much the broker writes to its log.\n\n"+brokerHelp, level)

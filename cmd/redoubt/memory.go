@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/harden"
 	"github.com/redoubtmq/redoubt/internal/memory"
 	"github.com/redoubtmq/redoubt/metrics"
 )
@@ -24,6 +25,9 @@ type means struct {
 	soon     chan struct{} // holds one when the overseer is to look at once
 
 	manager manager // of services, who started the process
+
+	hardening *harden.Background // nil before assemble
+	opened    chan struct{}      // closed when clients are let in
 }
 
 // bindMemory puts the memory limit in force, or says why the broker must not

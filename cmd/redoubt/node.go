@@ -159,6 +159,15 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 			release()
 		}
 	}()
+	judged := false
+	defer func() {
+		if err == nil || judged {
+			return
+		}
+		if unsafe := harden.WhyRefused(c, clk); unsafe != nil {
+			err = unsafe // who reads a key or the rules has refused them before, without the row
+		}
+	}()
 	if n.pki, n.made, err = pki.Ensure(c.Node.DataDir, n.started, localNames()); err != nil {
 		return nil, err
 	}
@@ -171,6 +180,7 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 		return nil, err
 	}
 	n.authz, n.tried = auth.NewAuthorizer(policy), newTrying()
+	judged = true
 	if err = harden.RefuseStart(c, clk); err != nil {
 		return nil, err
 	}
@@ -302,6 +312,7 @@ func (n *node) assemble() (err error) {
 		return err
 	}
 	n.oversee()
+	n.judgeItself()
 	n.users.OnChange(n.usersChanged)
 	return nil
 }
@@ -387,7 +398,7 @@ func (n *node) certificates(name string, c config.Listener) (*pki.Provider, erro
 	for i, pair := range c.TLS.Certificates {
 		cert, err := pki.LoadPairWithKey(pair.Cert, pair.Key.Value, pair.Key.Ref, n.clock.Now())
 		if err != nil {
-			return nil, fmt.Errorf("listeners.%s.tls.certificates[%d]: %w", name, i, err)
+			return nil, fmt.Errorf("listeners.%s.tls.certificates[%d]: %w (row P3.3)", name, i, err)
 		}
 		p.Set(append(p.Certificates(), cert)...)
 	}
@@ -405,6 +416,7 @@ func (n *node) open() error {
 		}
 	}
 	n.ready.Store(true)
+	close(n.opened)
 	return nil
 }
 

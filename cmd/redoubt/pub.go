@@ -68,7 +68,7 @@ func clientDefaults(g *globals) (d cli.Defaults, err error) {
 	}
 	dir := g.DataDir
 	if dir == "" {
-		loaded, err := g.LoadConfig()
+		loaded, err := g.LookConfig()
 		switch {
 		case err == nil:
 			dir = loaded.Config.Node.DataDir

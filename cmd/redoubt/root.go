@@ -25,11 +25,21 @@ type globals struct {
 }
 
 // LoadConfig reads the configuration as serve would.
-func (g *globals) LoadConfig() (*config.Loaded, error) {
-	return config.Load(config.Options{
+func (g *globals) LoadConfig() (*config.Loaded, error) { return config.Load(g.loadOptions()) }
+
+// LookConfig is LoadConfig for who looks at a broker that may run: that a waiver has ended since
+// it started must not keep anybody from its administration.
+func (g *globals) LookConfig() (*config.Loaded, error) {
+	o := g.loadOptions()
+	o.ExpiredWaivers = true
+	return config.Load(o)
+}
+
+func (g *globals) loadOptions() config.Options {
+	return config.Options{
 		File: g.ConfigFile, DataDir: g.DataDir, Env: os.Environ(), IgnoreEnv: []string{"REDOUBT_PASSWORD"},
 		Now: clock.System{}.Now(), CredentialsDir: os.Getenv("CREDENTIALS_DIRECTORY"),
-	})
+	}
 }
 
 func rootCmd() *cobra.Command {
@@ -57,7 +67,7 @@ func rootCmd() *cobra.Command {
 	f.StringVarP(&g.Output, "output", "o", "text", "text or json, where there is something to read")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(
-		serveCmd(g), initCmd(g), statusCmd(g), topCmd(g), reloadCmd(g), doctorCmd(g), userCmd(g), authnCmd(g), certCmd(g), aclCmd(g), whyCmd(g), canICmd(g), configCmd(g),
+		serveCmd(g), initCmd(g), statusCmd(g), topCmd(g), reloadCmd(g), doctorCmd(g), fixCmd(g), userCmd(g), authnCmd(g), certCmd(g), aclCmd(g), whyCmd(g), canICmd(g), configCmd(g),
 		listenersCmd(g), clientsCmd(g), sessionsCmd(g), subsCmd(g), retainedCmd(g), banCmd(g), tokenCmd(g), logCmd(g), storeCmd(g),
 		pubCmd(g), subCmd(g), versionCmd(g), manCmd(),
 	)

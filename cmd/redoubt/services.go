@@ -56,6 +56,14 @@ func (n *node) startServices() (*services, error) {
 	s.run(func() error { n.keepSources(ctx); return nil }, n)
 	s.run(func() error { n.overseer.run(ctx, n.soon); return nil }, n)
 	s.run(func() error { n.manager.keep(ctx, n.server.Turned, n.inALine); return nil }, n)
+	s.run(func() error {
+		select {
+		case <-n.opened: // before that there is nothing to judge
+			n.hardening.Run(ctx)
+		case <-ctx.Done():
+		}
+		return nil
+	}, n)
 	n.fetchLists(ctx, s)
 	s.run(func() error { n.keepStaples(ctx); return nil }, n)
 	n.startACME(ctx, s)
@@ -112,6 +120,7 @@ func (n *node) Status() admin.StatusReport {
 	for _, a := range n.alarms.Active() {
 		r.Alarms = append(r.Alarms, admin.AlarmStatus{Name: a.Kind.Name, Subject: a.Subject, Why: a.Why, Since: a.Since})
 	}
+	r.Hardening = n.hardeningStatus()
 	r.Backends = n.backendStatus()
 	r.Bans = banCounts(n.bans)
 	r.Traffic = n.traffic()

@@ -15,7 +15,7 @@ import (
 
 // adminClient talks to the broker the configuration describes.
 func adminClient(g *globals) (*admin.Client, error) {
-	loaded, err := g.LoadConfig()
+	loaded, err := g.LookConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +117,9 @@ func printStatus(cmd *cobra.Command, s *admin.StatusReport) error {
 	}
 	for _, a := range s.Alarms {
 		fmt.Fprintf(w, "alarm\t%s\n", plain(alarmLine(&a)))
+	}
+	if h := s.Hardening; h != nil {
+		fmt.Fprintf(w, "hardening\t%s\n", plain(hardeningLine(h)))
 	}
 	fmt.Fprintf(w, "up\t%s, since %s\n", time.Duration(s.UptimeSeconds)*time.Second, s.StartedAt.UTC().Format("2006-01-02 15:04:05 UTC"))
 	printListeners(w, s.Listeners)

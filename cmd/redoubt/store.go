@@ -123,7 +123,7 @@ func logFolder(dataDir string) string {
 
 // inspectStore reads the log, with the data directory kept as it is meanwhile.
 func inspectStore(cmd *cobra.Command, g *globals) (*storeReport, error) {
-	loaded, err := g.LoadConfig()
+	loaded, err := g.LookConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +144,7 @@ func inspectStore(cmd *cobra.Command, g *globals) (*storeReport, error) {
 
 // repairStore does what a start of the broker does to the log.
 func repairStore(cmd *cobra.Command, g *globals) (*storeReport, error) {
-	loaded, err := g.LoadConfig()
+	loaded, err := g.LookConfig()
 	if err != nil {
 		return nil, err
 	}

@@ -159,7 +159,7 @@ func userDeleteCmd(g *globals) *cobra.Command {
 // withUsers hands over the users of the running broker, or of the data directory
 // when none runs.
 func withUsers(cmd *cobra.Command, g *globals, do func(admin.Users, *config.Config) error) error {
-	loaded, err := g.LoadConfig()
+	loaded, err := g.LookConfig()
 	if err != nil {
 		return err
 	}

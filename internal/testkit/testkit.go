@@ -68,7 +68,11 @@ func Binary(t testing.TB) string {
 		if root, built.err = Root(); built.err != nil {
 			return
 		}
-		if built.path = os.Getenv(watchedBinary); raceEnabled && built.path != "" {
+		there := plainBinary
+		if raceEnabled {
+			there = watchedBinary
+		}
+		if built.path = os.Getenv(there); built.path != "" {
 			return
 		}
 		built.path = filepath.Join(built.dir, "redoubt")

@@ -4,8 +4,9 @@
 # paho for Go, the Mosquitto broker that Redoubt is compared with, what tries the
 # TLS of a broker from outside: openssl, curl and sslscan, pebble, an ACME server, and
 # HAProxy, which stands in front of one; PostgreSQL, MariaDB, Redis and slapd, where
-# clients are looked up; a KDC of Kerberos with a client of GSSAPI; and xmllint, which
-# holds reports to their schema.
+# clients are looked up; a KDC of Kerberos with a client of GSSAPI; xmllint, which
+# holds reports to their schema; and nft and ip, for rules and settings in a network
+# namespace of the test's own.
 # Packages need root; as anybody else it only looks, and says the one command.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -28,6 +29,8 @@ command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing
 [[ -x /usr/bin/kinit ]] || missing+=(krb5-user)
 /usr/bin/python3 -c 'import gssapi' 2>/dev/null || missing+=(python3-gssapi)
 command -v xmllint >/dev/null || missing+=(libxml2-utils)
+[[ -x /usr/sbin/nft ]] || missing+=(nftables)
+command -v ip >/dev/null || [[ -x /usr/sbin/ip ]] || missing+=(iproute2)
 command -v curl >/dev/null || missing+=(curl)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
@@ -40,7 +43,7 @@ if ((${#missing[@]})); then
   export DEBIAN_FRONTEND=noninteractive
   # Most of these packages start a service; the tests start their own
   # and want none. Whoever had one keeps it: then nothing is missing here.
-  for service in mosquitto haproxy postgresql mariadb redis-server slapd krb5-kdc krb5-admin-server; do
+  for service in mosquitto haproxy postgresql mariadb redis-server slapd krb5-kdc krb5-admin-server nftables; do
     if [[ " ${missing[*]} " == *" $service"[\ -]* && -d /run/systemd/system ]]; then
       systemctl mask --quiet "$service.service"
     fi

@@ -1,0 +1,76 @@
+package harden
+
+import (
+	"slices"
+	"time"
+
+	"github.com/redoubtmq/redoubt/config"
+)
+
+// waiverSoon is how many days before its end a waiver counts as one that expires soon.
+const waiverSoon = 14
+
+// waiverSeen is a waiver of the configuration in force, and whether its end is in the log.
+type waiverSeen struct {
+	config.Waiver
+	ended bool
+}
+
+func (w *waiverSeen) same(o *config.Waiver) bool { return w.ID == o.ID && w.Scope == o.Scope }
+
+// auditWaivers has in the log which waivers there are at the start, and which have come, changed,
+// ended and gone since.
+func (b *Background) auditWaivers(now time.Time, inForce []config.Waiver) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	say := func(warn bool, what, event string, w *config.Waiver) {
+		log := b.o.Log.Info
+		if warn {
+			log = b.o.Log.Warn
+		}
+		log(what, "event", event, "id", w.ID, "scope", w.Scope, "owner", w.Owner, "reason", w.Reason, "expires", w.Expires.String())
+	}
+	var next []waiverSeen
+	for i := range inForce {
+		w := waiverSeen{Waiver: inForce[i]}
+		at := slices.IndexFunc(b.waivers, func(o waiverSeen) bool { return o.same(&inForce[i]) })
+		switch {
+		case !b.audited:
+			say(false, "waiver in force", "waiver_in_force", &inForce[i])
+		case at < 0:
+			say(false, "waiver created", "waiver_created", &inForce[i])
+		case b.waivers[at].Waiver != inForce[i]:
+			say(false, "waiver changed", "waiver_changed", &inForce[i])
+		default:
+			w.ended = b.waivers[at].ended
+		}
+		if !w.ended && !now.Before(w.Expires.End()) {
+			w.ended = true
+			say(true, "waiver expired: what it was for is a failure again, and a restart or a reload is refused until it is gone or waived anew", "waiver_expired", &inForce[i])
+		}
+		next = append(next, w)
+	}
+	for i := range b.waivers {
+		if !slices.ContainsFunc(inForce, func(o config.Waiver) bool { return b.waivers[i].same(&o) }) {
+			say(false, "waiver removed", "waiver_removed", &b.waivers[i].Waiver)
+		}
+	}
+	b.waivers, b.audited = next, true
+}
+
+// waiverCounts are those in force by how long they last.
+func (b *Background) waiverCounts(now time.Time) (active, expiring, expired int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.waivers {
+		switch end := b.waivers[i].Expires.End(); {
+		case !now.Before(end):
+			expired++
+		case end.Sub(now) <= waiverSoon*24*time.Hour:
+			expiring++
+		default:
+			active++
+		}
+	}
+	return active, expiring, expired
+}

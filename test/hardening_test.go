@@ -1,0 +1,76 @@
+package test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/redoubtmq/redoubt/internal/testkit"
+)
+
+// TestTheBrokerJudgesItself: a key that others can read is in the gauges, the log and an alarm soon
+// after somebody has tried to reload, and gone from them when it is closed again.
+func TestTheBrokerJudgesItself(t *testing.T) {
+	t.Parallel()
+	b := testkit.Start(t, testkit.Options{})
+	wait := func(mark int, parts ...string) {
+		t.Helper()
+		if line, ok := b.Stderr.WaitFor(patience, mark, parts...); !ok {
+			t.Fatalf("%q did not come, %s\n%s", parts, line, b.Log())
+		}
+	}
+	metrics := func() string {
+		t.Helper()
+		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", b.Metrics))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	const series = `redoubt_hardening_check{id="P2.2",phase="2",scope="files",severity="high"} `
+	wait(0, `"event":"hardening_first"`)
+	accepted := b.Log()
+	for _, want := range []string{series + "1\n", "\nredoubt_hardening_score ", "\nredoubt_hardening_last_run_timestamp_seconds 1", "redoubt_connections_accepted_total 0\n", `redoubt_hardening_waivers{state="active"} 0`} {
+		if text := metrics(); !strings.Contains(text, want) {
+			t.Errorf("%q is not in\n%s", want, accepted)
+		}
+	}
+	key := filepath.Join(b.DataDir, "certs", "server.key")
+	if err := os.Chmod(key, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	mark := len(b.Stderr.String())
+	if r := b.Redoubt("", "reload"); r.Code != 1 || !strings.Contains(r.Text(), "P2.2") || !strings.Contains(r.Text(), "chmod 0600 "+key) {
+		t.Errorf("exit code %d\n%s", r.Code, r.Text())
+	}
+	wait(mark, `"event":"hardening_row"`, `"id":"P2.2-private-files"`, `"from":"pass","to":"fail"`, key)
+	wait(mark, `"alarm":"hardening_failed"`, "P2.2-private-files (high, files)")
+	wait(mark, `"alarm":"hardening_score"`)
+	if text := metrics(); !strings.Contains(text, series+"0\n") || !strings.Contains(text, `redoubt_alarms{alarm="hardening_failed"} 1`) {
+		t.Error(text)
+	}
+	if r := b.Redoubt("", "status"); !strings.Contains(r.Stdout, "alarm              hardening_failed since ") || !strings.Contains(r.Stdout, "\nhardening ") || !strings.Contains(r.Stdout, "fails ") || !strings.Contains(r.Stdout, "P2.2") {
+		t.Error(r.Text())
+	}
+	if err := os.Chmod(key, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	mark = len(b.Stderr.String())
+	if r := b.Redoubt("", "reload"); r.Code != 0 {
+		t.Errorf("exit code %d\n%s", r.Code, r.Text())
+	}
+	wait(mark, `"event":"hardening_row"`, `"id":"P2.2-private-files"`, `"from":"fail","to":"pass"`)
+	wait(mark, `"msg":"alarm cleared"`, `"alarm":"hardening_failed"`)
+	if text := metrics(); !strings.Contains(text, series+"1\n") {
+		t.Error(text)
+	}
+}
