@@ -106,51 +106,53 @@ func TestCostOfALogin(t *testing.T) {
 		{name: "over TLS: password, remembered", tls: listener, shows: secure(), as: dev},
 		{name: "over TLS: X.509", config: "authn: {chains: {default: [builtin], certificates: [x509]}}\n", tls: mutual, shows: secure(known), as: nobody},
 	} {
-		port := testkit.FreePort(t)
-		o := testkit.Options{Config: kind.config + "limits: {connect_rate_per_prefix: {\"/24\": 100000}, handshake_rate_per_prefix: {\"/24\": 100000}, handshake_cpu: 100, client_connect_rate: {connects: 0}}\n"}
-		if kind.tls == "" {
-			o.ListenerTCP = port
-		} else {
-			o.Listeners = fmt.Sprintf("  secured:\n    protocol: mqtts\n    bind: [\"127.0.0.1:%d\"]\n%s", port, kind.tls)
-		}
-		b := start(t, o)
-		if r := b.Redoubt(password+"\n", "user", "passwd", user, "--password-stdin", "--scram"); r.Code != 0 {
-			t.Fatal(r.Text())
-		}
-		d := door{name: "mqtt", port: port, tls: kind.shows}
-		login := func(i int) {
-			conn, err := d.dial(nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := &wire{t: t, conn: conn, in: newReader(conn), v: mqtt.V5}
-			var code mqtt.ReasonCode
-			if kind.talk != nil {
-				code = kind.talk(w, i)
+		t.Run(kind.name, func(t *testing.T) {
+			port := testkit.FreePort(t)
+			o := testkit.Options{Config: kind.config + "limits: {connect_rate_per_prefix: {\"/24\": 100000}, handshake_rate_per_prefix: {\"/24\": 100000}, handshake_cpu: 100, client_connect_rate: {connects: 0}}\n"}
+			if kind.tls == "" {
+				o.ListenerTCP = port
 			} else {
-				w.send(connectOf(mqtt.V5, fmt.Sprint("c", i), func(c *mqtt.Connect) { kind.as(c, i) }))
-				code = mqtt.ReasonCode(w.want(mqtt.CONNACK).Body[1])
+				o.Listeners = fmt.Sprintf("  secured:\n    protocol: mqtts\n    bind: [\"127.0.0.1:%d\"]\n%s", port, kind.tls)
 			}
-			if code != mqtt.Success {
-				t.Fatalf("%s: CONNACK %v\n%s", kind.name, code, b.Log())
+			b := start(t, o)
+			if r := b.Redoubt(password+"\n", "user", "passwd", user, "--password-stdin", "--scram"); r.Code != 0 {
+				t.Fatal(r.Text())
 			}
-			w.send([]byte{0xE0, 0})
-			_ = conn.Close()
-		}
-		for i := range 20 {
-			login(i)
-		}
-		before := processorTime(t, b.Pid())
-		for i := range costLogins {
-			login(20 + i)
-		}
-		each := float64((processorTime(t, b.Pid())-before)/time.Microsecond) / costLogins
-		if base == 0 {
-			base = each
-		}
-		report[kind.name] = each / base
-		t.Logf("%-36s %6.0f µs of processor time a login, x%.2f", kind.name, each, each/base)
-		b.Stop()
+			d := door{name: "mqtt", port: port, tls: kind.shows}
+			login := func(i int) {
+				conn, err := d.dial(nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				w := &wire{t: t, conn: conn, in: newReader(conn), v: mqtt.V5}
+				var code mqtt.ReasonCode
+				if kind.talk != nil {
+					code = kind.talk(w, i)
+				} else {
+					w.send(connectOf(mqtt.V5, fmt.Sprint("c", i), func(c *mqtt.Connect) { kind.as(c, i) }))
+					code = mqtt.ReasonCode(w.want(mqtt.CONNACK).Body[1])
+				}
+				if code != mqtt.Success {
+					t.Fatalf("%s: CONNACK %v\n%s", kind.name, code, b.Log())
+				}
+				w.send([]byte{0xE0, 0})
+				_ = conn.Close()
+			}
+			for i := range 20 {
+				login(i)
+			}
+			before := processorTime(t, b.Pid())
+			for i := range costLogins {
+				login(20 + i)
+			}
+			each := float64((processorTime(t, b.Pid())-before)/time.Microsecond) / costLogins
+			if base == 0 {
+				base = each
+			}
+			report[kind.name] = each / base
+			t.Logf("%-36s %6.0f µs of processor time a login, x%.2f", kind.name, each, each/base)
+			b.Stop()
+		})
 	}
 	text, _ := json.Marshal(report)
 	t.Logf("%s", text)
