@@ -18,8 +18,9 @@ import (
 
 // How often a broker looks at itself.
 const (
-	firstAfter  = 2 * time.Second // of the start, and as much again at most
-	changeAfter = time.Second     // of a change of the configuration, and as much again at most
+	// firstAfter the start, and as much again at most: who comes back after it has the processor first.
+	firstAfter  = 10 * time.Second
+	changeAfter = time.Second // of a change of the configuration, and as much again at most
 	lookEvery   = time.Hour
 	jitterPart  = 10 // an hour is up to a tenth longer or shorter
 	lookWithin  = 30 * time.Second

@@ -37,6 +37,7 @@ func TestTheBrokerJudgesItself(t *testing.T) {
 		return string(text)
 	}
 	const series = `redoubt_hardening_check{id="P2.2",phase="2",scope="files",severity="high"} `
+	b.Redoubt("", "reload") // so that it does not wait until those are back who come after a start
 	wait(0, `"event":"hardening_first"`)
 	accepted := b.Log()
 	for _, want := range []string{series + "1\n", "\nredoubt_hardening_score ", "\nredoubt_hardening_last_run_timestamp_seconds 1", "redoubt_connections_accepted_total 0\n", `redoubt_hardening_waivers{state="active"} 0`} {
