@@ -93,6 +93,7 @@ type HardeningStatus struct {
 	Rows    int       `json:"rows" doc:"How many rows were looked at."`
 	Failed  []string  `json:"failed" doc:"Rows that fail."`
 	Unknown []string  `json:"unknown" doc:"Rows that could not be seen."`
+	Untried []string  `json:"untried" doc:"Rows that only a probe could tell, which redoubt doctor tries: not in the score."`
 	Warned  int       `json:"warned" doc:"Rows that hold and are looser than the checklist."`
 	Waived  int       `json:"waived" doc:"Rows that somebody has waived."`
 }

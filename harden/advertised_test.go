@@ -109,6 +109,7 @@ func TestWhereClientsConnect(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			fixture(c.row, name, c.state)
 			r := newCertRig(t)
 			r.conf.CipherSuites = goodSuites
 			own := r.listen("secure", "mqtts", "127.0.0.1:0")

@@ -26,15 +26,17 @@ const (
 func (b *Background) tell(was, is *Report) {
 	score := is.Score()
 	if was == nil {
-		b.o.Log.Info("hardening looked at", "event", "hardening_first", "score", score.Points, "failed", is.rowsIn(Fail), "unknown", is.rowsIn(Unknown), "took", is.Duration.Round(time.Millisecond).String())
+		b.o.Log.Info("hardening looked at", "event", "hardening_first", "score", score.Points, "failed", is.rowsIn(Fail), "unknown", is.rowsIn(Unknown), "untried", is.rowsUntried(), "took", is.Duration.Round(time.Millisecond).String())
 		return
 	}
 	if before := was.Score(); before.Points != score.Points {
 		b.o.Log.Info("hardening score", "event", "hardening_score", "from", before.Points, "to", score.Points, "cap", score.Cap)
 	}
+	before, now := was.untriedScopes(), is.untriedScopes()
 	told := 0
 	for _, c := range Diff(was.Snapshot(), is.Snapshot()) {
-		if quiet(c.From) && quiet(c.To) {
+		at := scopeOf{c.ID, c.Scope}
+		if (quiet(c.From) || before[at]) && (quiet(c.To) || now[at]) {
 			continue // a listener that comes or goes, say
 		}
 		if told++; told > eventsMax {
@@ -45,7 +47,7 @@ func (b *Background) tell(was, is *Report) {
 		switch {
 		case c.To == Fail && severity.AtLeast(High):
 			level = slog.LevelError
-		case c.To == Fail, c.To == Unknown:
+		case c.To == Fail, c.To == Unknown && !now[at]:
 			level = slog.LevelWarn
 		}
 		b.o.Log.Log(context.Background(), level, "hardening row changed", "event", "hardening_row", "id", c.ID, "severity", string(severity), "scope", c.Scope, "from", orNone(c.From), "to", orNone(c.To), "why", c.Summary)
@@ -76,12 +78,35 @@ func (r *Report) severity(name string) Severity {
 	return Low
 }
 
-// rowsIn are the ids of the rows in a state.
+// rowsIn are the ids of the rows in a state, without those that nobody tried.
 func (r *Report) rowsIn(s State) []string {
+	return r.rowsWhere(func(row *Row) bool { return row.State() == s && !row.Untried() })
+}
+
+// rowsUntried are the ids of the rows that only redoubt doctor can tell.
+func (r *Report) rowsUntried() []string { return r.rowsWhere((*Row).Untried) }
+
+func (r *Report) rowsWhere(which func(*Row) bool) []string {
 	out := []string{}
 	for i := range r.Rows {
-		if r.Rows[i].State() == s {
+		if which(&r.Rows[i]) {
 			out = append(out, r.Rows[i].Check.ID)
+		}
+	}
+	return out
+}
+
+// scopeOf is one scope of one row, by the name of its check.
+type scopeOf struct{ name, scope string }
+
+// untriedScopes are those of which only a probe could tell more.
+func (r *Report) untriedScopes() map[scopeOf]bool {
+	out := map[scopeOf]bool{}
+	for i := range r.Rows {
+		for k := range r.Rows[i].Results {
+			if x := &r.Rows[i].Results[k]; x.Untried {
+				out[scopeOf{r.Rows[i].Check.Name(), x.Scope}] = true
+			}
 		}
 	}
 	return out
@@ -123,8 +148,8 @@ func (b *Background) alarms(now time.Time, rep *Report) {
 	var worse []string
 	for i := range rep.Rows {
 		row := &rep.Rows[i]
-		if was, known := best.rows[row.Check.ID]; known && row.State().badness() > max(was.badness(), Pass.badness()) {
-			worse = append(worse, fmt.Sprintf("%s %s", row.Check.Name(), row.State()))
+		if was, known := best.rows[row.Check.ID]; known && row.looked().badness() > max(was.badness(), Pass.badness()) {
+			worse = append(worse, fmt.Sprintf("%s %s", row.Check.Name(), row.looked()))
 		}
 	}
 	b.o.Alarms.Raise(now, alarm.HardeningScore, "", fmt.Sprintf("%d, and it was %d on %s: %s", points, best.points, best.at.UTC().Format("2006-01-02 15:04 UTC"), someOf(worse)))
@@ -136,7 +161,7 @@ func (b *Background) best(now time.Time, points int, rep *Report) *scored {
 	b.history = slices.DeleteFunc(b.history, func(s scored) bool { return s.points <= points || now.Sub(s.at) > dropLasts })
 	rows := make(map[string]State, len(rep.Rows))
 	for i := range rep.Rows {
-		rows[rep.Rows[i].Check.ID] = rep.Rows[i].State()
+		rows[rep.Rows[i].Check.ID] = rep.Rows[i].looked()
 	}
 	b.history = append(b.history, scored{now, points, rows})
 	return &b.history[0]

@@ -362,12 +362,66 @@ func TestTheBackgroundOnlyLooks(t *testing.T) {
 	if _, err := h.Ruleset(t.Context()); err != errNoProgram {
 		t.Error(err)
 	}
-	// Where a socket says TLS, nobody is asked: an address that nobody has would be an unknown.
+	// Where a socket says TLS, nobody is asked, and nobody's word is taken for it.
 	for _, id := range []string{"P1.4", "P5.1"} {
 		m := newAdministered(t)
 		m.report.Listeners = []ListenerReport{{"mqtts", "[::]:8883", "mqtts"}}
-		if _, row := m.examine(id); id == "P1.4" && row.State() != Pass || id == "P5.1" && row.State() != NotApplicable {
+		if _, row := m.examine(id); id == "P1.4" && !row.Untried() || id == "P5.1" && row.State() != NotApplicable {
 			t.Errorf("%s is %s: %+v", id, row.State(), row.Results)
+		}
+	}
+}
+
+// What nobody tried is shown as unknown and never as pass, and is no alarm, no warning and not in
+// the score; what else is wrong with the row is.
+func TestWhatIsNotTriedIsNoNews(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPatient()
+		m := metrics.New()
+		p.Measure(m)
+		p.start(t)
+		pass(5 * time.Second)
+		untried := Result{Scope: "node", State: Unknown, Confidence: Kernel, Summary: "not tried", Untried: true}
+		say := func(r Result) {
+			p.mu.Lock()
+			p.says["P2.2"] = r
+			p.mu.Unlock()
+			p.Changed(&p.conf)
+			pass(3 * time.Second)
+		}
+		say(untried)
+		const series = `redoubt_hardening_check{id="P2.2",phase="2",scope="node",severity="high"} `
+		if text := scrape(t, m); !strings.Contains(text, series+"-1\n") || !strings.Contains(text, "redoubt_hardening_score 100\n") {
+			t.Errorf("%s", hardeningLines(text))
+		}
+		if p.logged("hardening_row") || p.logged(`"level":"WARN"`) || len(p.alarms.Active()) != 0 {
+			t.Errorf("%v\n%s", p.alarms.Active(), p.text())
+		}
+		if rep := p.Last(); fmt.Sprint(rep.rowsIn(Unknown), rep.rowsUntried()) != "[] [P2.2]" {
+			t.Errorf("unknown %v, untried %v", rep.rowsIn(Unknown), rep.rowsUntried())
+		}
+		say(Result{Scope: "node", State: Fail, Confidence: Kernel, Summary: "bad"})
+		if !p.logged(`"level":"ERROR","msg":"hardening row changed"`) || !p.logged(`"from":"unknown","to":"fail"`) || len(p.alarms.Active()) != 2 {
+			t.Errorf("%v\n%s", p.alarms.Active(), p.text())
+		}
+		say(untried)
+		if p.logged(`"level":"WARN","msg":"hardening row changed"`) || !p.logged(`"level":"INFO","msg":"hardening row changed","event":"hardening_row","id":"P2.2-p2.2","severity":"high","scope":"node","from":"fail","to":"unknown"`) || len(p.alarms.Active()) != 0 {
+			t.Errorf("%v\n%s", p.alarms.Active(), p.text())
+		}
+		untried.Untried = false
+		say(untried)
+		if text := scrape(t, m); strings.Contains(text, "redoubt_hardening_score 100\n") || len(p.alarms.Active()) != 1 {
+			t.Errorf("what was tried and not seen is left out: %v\n%s", p.alarms.Active(), hardeningLines(text))
+		}
+	})
+	for rest, want := range map[State]int{Pass: 100, Warn: 75, Unknown: 50, Fail: 50, Waived: 100, NotApplicable: 100} {
+		two := []*Check{row("P1.4", Low, 5, Kernel, Result{State: Unknown, Untried: true}, Result{State: rest, Confidence: Kernel}), row("P5.8", Low, 5, Kernel, Result{State: Pass, Confidence: Kernel})}
+		rep := run(nil, two...)
+		if got := rep.Score().Points; got != want {
+			t.Errorf("with %s beside it: score %d, want %d", rest, got, want)
+		}
+		if s := rep.Rows[0].State(); s == Pass || s == Waived {
+			t.Errorf("with %s beside it the row is %s", rest, s)
 		}
 	}
 }

@@ -160,6 +160,7 @@ func TestCertificatesOfListeners(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			fixture("P3.3", name, c.state)
 			r := newCertRig(t)
 			r.listen("secure", "mqtts", "127.0.0.1:0")
 			c.change(r)

@@ -80,6 +80,7 @@ func TestChainsThatLetIn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			fixture("P4.1", "a chain: "+name, c.state)
 			f := newFake(t, c.flaws)
 			f.chains = c.chains
 			f.listeners = []ListenerReport{{"a", "127.0.0.1:1", "mqtt"}, {"b", "127.0.0.1:2", "mqtt"}}

@@ -281,6 +281,7 @@ func TestClientCertificatesAreTried(t *testing.T) {
 	for _, c := range deviceFlaws {
 		t.Run(c.row+"/"+c.name, func(t *testing.T) {
 			t.Parallel()
+			fixture(c.row, c.name, c.state)
 			r := newDeviceRig(t)
 			c.change(r)
 			row, text := r.examine(c.row)

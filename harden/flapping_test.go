@@ -35,6 +35,7 @@ func TestFlappingIsSeen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			fixture("P4.4", name, c.state)
 			f := newFake(t, c.flaws)
 			f.flapping = c.set
 			f.config = map[string]config.Listener{"secure": {Protocol: "mqtts"}}

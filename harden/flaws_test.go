@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	if err := syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}); err != nil {
 		panic(err)
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(counted{m})
 }
 
 // entrances are the ways in, of which every one is judged.
@@ -61,8 +61,8 @@ func TestAGoodBrokerPasses(t *testing.T) {
 					if r.State != Pass {
 						t.Errorf("%s %s: %s: %s", id, r.Scope, r.State, r.Summary)
 					}
-					name, _, _ := strings.Cut(r.Scope, "@")
-					scopes[name] = true
+					listener, _, _ := strings.Cut(r.Scope, "@")
+					scopes[listener] = true
 				}
 				for _, p := range ways {
 					if secure := p == "mqtts" || p == "wss"; id[:2] == "P3" && secure != scopes["listener:to-"+p] || id[:2] != "P3" && !scopes["listener:to-"+p] {
@@ -72,6 +72,7 @@ func TestAGoodBrokerPasses(t *testing.T) {
 				if row.State() != Pass || row.Confidence() != Behavioural {
 					t.Errorf("%s: %s, %s", id, row.State(), row.Confidence())
 				}
+				fixture(id, name, Pass)
 			}
 		})
 	}
@@ -158,6 +159,7 @@ func TestEveryFlawIsFound(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.row+"/"+m.name, func(t *testing.T) {
 			t.Parallel()
+			fixture(m.row, m.name, m.state)
 			f := newFake(t, m.flaws)
 			f.listen("good-looking", "mqtts", "127.0.0.1:0")
 			rep := examine(t, f.alone(f.env()), m.row)

@@ -133,6 +133,9 @@ type Result struct {
 	// Demands is less than the row demands, where nothing above it could change the
 	// verdict on this scope; empty: what the row demands. The observations say why.
 	Demands Confidence
+	// Untried: unknown for no other reason than that a broker that looks at itself connects to
+	// nothing. It is not news, not an alarm, and not in the score; see Env.Quiet.
+	Untried bool
 	// Wants are changes that would help and that a program can make; see package harden/fix.
 	Wants []Want
 }

@@ -23,6 +23,7 @@ func TestAGoodHostPasses(t *testing.T) {
 		if row.State() != Pass {
 			t.Errorf("%s is %s", id, row.State())
 		}
+		fixture(id, "good", Pass)
 		for _, r := range row.Results {
 			for _, o := range r.Observations {
 				if o.State != Pass {
@@ -99,6 +100,10 @@ var hostMutants = []struct {
 	{"P1.3a", "lowered since, the next start is cut", func(m *machine) { m.put("sys/net/core/somaxconn", "4096", "128") }, Warn, "net.core.somaxconn: 128"},
 	{"P1.3a", "another network namespace", func(m *machine) { m.links["self/ns/net"] = "net:[1]" }, Unknown, "nsenter"},
 	{"P1.3a", "the socket of IPv6 is not told", func(m *machine) { m.listening[1] = m.listening[1][:1] }, Unknown, "the kernel does not list the socket"},
+	{"P1.3a", "a listener that the kernel does not list", func(m *machine) {
+		m.report.Listeners = append(m.report.Listeners, ListenerReport{"late", "127.0.0.1:8885", "mqtts"})
+	}, Unknown, "the kernel does not list it"},
+	{"P1.3a", "the table of IPv6 is hidden", func(m *machine) { delete(m.files, on("net/tcp6")) }, Unknown, "tcp6"},
 	{"P1.3a", "another socket of the same address", func(m *machine) { m.backlog(func(_, l *Listening) { l.Inode = 999 }) }, Unknown, "the kernel does not list the socket"},
 	{"P1.3a", "connections are lost now", func(m *machine) { m.backlog(func(a, b *Listening) { a.Dropped, b.Dropped = 5, 9 }) }, Fail, "9, 4 of them just now"},
 	{"P1.3a", "connections were lost", func(m *machine) { m.backlog(func(a, b *Listening) { a.Dropped, b.Dropped = 5, 5 }) }, Warn, "5 since it listens"},
@@ -268,12 +273,9 @@ func (m *machine) system(id, version string) {
 }
 
 func TestEveryHostMutantIsFound(t *testing.T) {
-	bad := map[string]int{}
 	for _, c := range hostMutants {
-		if c.state != Pass {
-			bad[c.row]++
-		}
 		t.Run(c.row+"/"+c.name, func(t *testing.T) {
+			fixture(c.row, c.name, c.state)
 			m := newMachine(t)
 			c.spoil(m)
 			rep, row := m.examine(c.row)
@@ -290,11 +292,6 @@ func TestEveryHostMutantIsFound(t *testing.T) {
 				}
 			}
 		})
-	}
-	for _, id := range hostRows {
-		if bad[id] < 5 {
-			t.Errorf("%s has %d bad ones, five are wanted", id, bad[id])
-		}
 	}
 }
 
@@ -327,6 +324,7 @@ func TestWithoutEvidenceAHostIsUnknown(t *testing.T) {
 			if _, row = m.examine(id); row.State() != Unknown {
 				t.Errorf("%s is %s without %s: %+v", id, row.State(), name, row.Results)
 			}
+			removed(id, name)
 		}
 	}
 	for what, spoil := range map[string]func(m *machine){
@@ -339,6 +337,7 @@ func TestWithoutEvidenceAHostIsUnknown(t *testing.T) {
 			if _, row := m.examine(id); row.State() != Unknown || row.Results[0].Summary == "" {
 				t.Errorf("%s is %s without %s", id, row.State(), what)
 			}
+			removed(id, what)
 		}
 	}
 	for what, c := range map[string]struct {
@@ -359,6 +358,7 @@ func TestWithoutEvidenceAHostIsUnknown(t *testing.T) {
 			if _, row := m.examine(id); row.State() != Unknown {
 				t.Errorf("%s is %s without %s: %+v", id, row.State(), what, row.Results)
 			}
+			removed(id, what)
 		}
 	}
 }

@@ -59,7 +59,7 @@ var hostChecks = []*Check{
 		How: "Goes through every listening socket of the process as the kernel lists it, TCP and UDP, IPv4 and IPv6, whatever the configuration says. One that nobody configured, and one without TLS that is not bound to loopback, are findings; the second can be waived. Where TLS is spoken, a CONNECT in plain text must get no CONNACK; its positive control is a ServerHello. " +
 			"A listener that believes proxies (proxy_protocol: required) must close what comes without a PROXY header, and a header from another address of this host that is in no network of proxy_sources; positive control: a header from one that is gets an answer. " +
 			"A socket on loopback, or with TLS alone, is settled by that: an outsider could see nothing else. Loopback counts while no interface routes it (route_localnet). A listener in plain text on loopback stays unknown, since a proxy or a published port that passes it on is seen from another host only. " +
-			"It does not see firewalls in front, addresses that a cloud maps, or what else is published from this host; other sockets of the host and the rules of nft, if they may be read, are mentioned and prove nothing.",
+			"It does not see firewalls in front, addresses that a cloud maps, or what else is published from this host; other sockets of the host and the rules of nft, if they may be read, are mentioned and prove nothing. A broker that looks at itself probes nothing, so that a listener with TLS is unknown there.",
 		Fix:   "bind what is not encrypted to 127.0.0.1, and stop what nobody configured",
 		Looks: true,
 		Run:   reachable,

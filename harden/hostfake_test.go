@@ -30,7 +30,8 @@ type machine struct {
 	broker   bool
 	quiet    bool
 	baseline Baseline
-	file     string // of the configuration
+	file     string            // of the configuration
+	before   func(root string) // is called when all is written down
 
 	// What calls answer.
 	listening [2][]Listening // asked the first time, and again
@@ -81,7 +82,7 @@ func newMachine(t *testing.T) *machine {
 			on("root/etc/os-release"):             release, on("root/usr/lib/os-release"): release,
 			on("net/tcp"):  head + line(local4+":238C", "00000000", "0A", 102),
 			on("net/tcp6"): head + line(all6+":22B3", all6, "0A", 101),
-			on("net/udp"):  head, on("net/udp6"): head,
+			on("net/udp"):  head, on("net/udp6"): head, on("net/if_inet6"): "00000000000000000000000000000001 01 80 10 80 lo\n",
 			on("net/unix"):    "Num       RefCount Protocol Flags    Type St Inode Path\n0000000000000000: 00000002 00000000 00010000 0001 01 103 /run/redoubt/admin.sock\n",
 			on("net/netstat"): "TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPPureAcks\nTcpExt: 0 24 25 66\nIpExt: InNoRoutes\nIpExt: 0\n",
 		},
@@ -208,6 +209,9 @@ func (m *machine) examine(id string) (*Report, *Row) {
 	e := &Env{Clock: clock.NewManual(m.now), Config: &m.conf, Proc: filepath.Join(root, "proc"), Sys: filepath.Join(root, "sys"), Host: m, Step: 20 * time.Millisecond, Quiet: m.quiet, File: m.file, Baseline: m.baseline}
 	if m.broker {
 		e.Broker = account{BrokerReport: m.report}
+	}
+	if m.before != nil {
+		m.before(root)
 	}
 	rep := examine(m.t, e, id)
 	return rep, &rep.Rows[0]

@@ -61,9 +61,8 @@ func (e *Env) judgeReach(ctx context.Context, s *socket) Result {
 		q.fixes = append(q.fixes, "find out what opened it (ss -lntup), and stop that")
 	case s.encrypted():
 		q.told(what, "anywhere: clients are meant to reach it", s.addr.String(), where, Pass)
-		if e.Quiet {
-			good = "bound for clients, and the process says that it is TLS; tried by redoubt doctor alone"
-			q.see(API, "what is spoken there", "TLS and nothing else", "the process says so; not tried in the background", Pass)
+		if e.Quiet && s.network == "tcp" { // QUIC has no form without TLS
+			q.see(API, "what is spoken there", "TLS and nothing else", "TLS, says the process; whether plain text is answered is tried by redoubt doctor alone", Unknown)
 			break
 		}
 		e.noPlainText(ctx, q, s)
@@ -83,6 +82,7 @@ func (e *Env) judgeReach(ctx context.Context, s *socket) Result {
 	}
 	r := q.result(Kernel, good)
 	r.Demands = Kernel // what only an outsider can tell was made unknown above
+	r.Untried = e.Quiet && s.name != "" && s.encrypted() && r.State == Unknown
 	return r
 }
 
@@ -197,14 +197,7 @@ const othersMax = 20
 func (e *Env) othersOpen(pid int, own []socket) ([]string, error) {
 	var out []string
 	for _, file := range []string{"tcp", "tcp6"} {
-		text, err := e.readProc(pid, filepath.Join("net", file))
-		if err != nil {
-			if errors.Is(err, os.ErrNotExist) && file == "tcp6" {
-				continue
-			}
-			return nil, err
-		}
-		found, err := parseInet(text, "tcp", "0A")
+		found, err := e.inetTable(pid, file, "tcp", "0A")
 		if err != nil {
 			return nil, err
 		}

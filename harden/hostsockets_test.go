@@ -46,6 +46,7 @@ func TestOnlyTLSIsReachable(t *testing.T) {
 	if row.State() != Pass || len(row.Results) != 4 || row.Confidence() != Kernel {
 		t.Errorf("%s by %s: %+v", row.State(), row.Confidence(), row.Results)
 	}
+	fixture("P1.4", "the default", Pass)
 	for _, r := range row.Results {
 		for _, o := range r.Observations {
 			if o.State != Pass && o.State != NotApplicable {
@@ -105,6 +106,7 @@ func TestWhatIsReachableIsFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			fixture("P1.4", name, c.state)
 			f := newFake(t, flaws{})
 			f.listen("mqtts", "mqtts", "127.0.0.1:0")
 			if c.open != nil {

@@ -111,6 +111,7 @@ func unknown(e *Env, why string) []Result {
 // judge runs one check and holds its results to what the row demands.
 func judge(ctx context.Context, e *Env, c *Check) []Result {
 	results := append(append(c.Run(ctx, e), e.unprobed(ctx, c)...), e.stopped(ctx, c)...)
+	results = append(results, e.unlisted(ctx, c)...)
 	if len(results) == 0 {
 		results = []Result{{Scope: "node", State: Unknown, Summary: "the check looked at nothing"}}
 	}

@@ -55,6 +55,7 @@ func TestRatesAreProbedAtEachListener(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
+			fixture("P4.3", "the rate: "+row.name, row.want)
 			f := newFake(t, row.f)
 			f.listen("mqtts", "mqtts", "127.0.0.1:0")
 			f.listen("wss", "wss", "127.0.0.1:0")

@@ -47,6 +47,16 @@ func (r *Row) State() State {
 	return s
 }
 
+// looked is the state by what was looked at: what only a probe could tell, and nobody tried, is
+// left out.
+func (r *Row) looked() State {
+	rest := Row{Check: r.Check, Results: slices.DeleteFunc(slices.Clone(r.Results), func(x Result) bool { return x.Untried })}
+	return rest.State()
+}
+
+// Untried tells whether the row is unknown for no other reason than that nobody tried.
+func (r *Row) Untried() bool { return r.State() == Unknown && r.looked() != Unknown }
+
 // Confidence is the lowest that was reached where something was judged.
 func (r *Row) Confidence() Confidence {
 	var least Confidence

@@ -61,6 +61,7 @@ func TestGrantsForEverybodyAreFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			fixture("P4.2", "rules: "+name, c.state)
 			f := newFake(t, c.flaws)
 			f.fakeChain = c.fake
 			e := &Env{Clock: f.env().Clock, Config: &config.Config{}, Broker: f, Step: time.Second}

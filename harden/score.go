@@ -20,13 +20,20 @@ const (
 
 // Score weighs the rows. A row that passes counts in full, one that holds but is
 // looser than the checklist in half, a failed or unknown one not at all; what
-// does not apply, waits for a person or is waived is left out.
+// does not apply, waits for a person or is waived is left out. So is what a broker that
+// looks at itself did not try: nobody knows, and it is neither for nor against.
 func (r *Report) Score() Score {
 	var got, of int
 	open := map[Severity]int{}
 	for i := range r.Rows {
 		row := &r.Rows[i]
-		switch row.State() {
+		state := row.State()
+		if row.Untried() {
+			if state = row.looked(); state == Pass {
+				continue
+			}
+		}
+		switch state {
 		case Pass:
 			got += 2 * row.Check.Weight
 		case Warn:

@@ -74,22 +74,18 @@ func (e *Env) findSockets(ctx context.Context) ([]socket, error) {
 	for _, table := range []struct {
 		file, network, state string
 	}{{"tcp", "tcp", "0A"}, {"tcp6", "tcp", "0A"}, {"udp", "udp", "07"}, {"udp6", "udp", "07"}} {
-		text, err := e.readProc(b.PID, filepath.Join("net", table.file))
-		if errors.Is(err, os.ErrNotExist) && strings.HasSuffix(table.file, "6") {
-			continue // a kernel without IPv6
-		}
+		found, err := e.inetTable(b.PID, table.file, table.network, table.state)
 		if err != nil {
 			return nil, err
-		}
-		found, err := parseInet(text, table.network, table.state)
-		if err != nil {
-			return nil, fmt.Errorf("/proc/%d/net/%s: %w", b.PID, table.file, err)
 		}
 		all = append(all, found...)
 	}
 	text, err := e.readProc(b.PID, filepath.Join("net", "unix"))
 	if err != nil {
 		return nil, err
+	}
+	if !bytes.HasPrefix(text, []byte("Num ")) { // a table that is not there holds no socket either
+		return nil, fmt.Errorf("/proc/%d/net/unix: it has no head", b.PID)
 	}
 	all = append(all, parseUnix(text)...)
 	all = slices.DeleteFunc(all, func(s socket) bool { return !inodes[s.inode] })
@@ -100,6 +96,25 @@ func (e *Env) findSockets(ctx context.Context) ([]socket, error) {
 		e.recognise(&all[i], b)
 	}
 	return all, nil
+}
+
+// inetTable is the sockets in a state that a table of the process's network has. One of IPv6 may be
+// missing where the kernel has no IPv6, and nowhere else.
+func (e *Env) inetTable(pid int, file, network, state string) ([]socket, error) {
+	text, err := e.readProc(pid, filepath.Join("net", file))
+	if errors.Is(err, os.ErrNotExist) && strings.HasSuffix(file, "6") {
+		if _, none := os.Lstat(filepath.Join(e.proc(), strconv.Itoa(pid), "net", "if_inet6")); errors.Is(none, os.ErrNotExist) {
+			return nil, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	found, err := parseInet(text, network, state)
+	if err != nil {
+		return nil, fmt.Errorf("/proc/%d/net/%s: %w", pid, file, err)
+	}
+	return found, nil
 }
 
 // sameNetwork makes sure that dialling an address reaches the broker's.

@@ -90,7 +90,7 @@ func TestTargetsAndRecognition(t *testing.T) {
 // Without its evidence a probe knows nothing, and says so: never pass.
 func TestWithoutEvidenceEveryProbeIsUnknown(t *testing.T) {
 	for name, spoil := range map[string]func(e *Env, own string){
-		"no broker":                  func(e *Env, _ string) { e.Broker = nil },
+		"the broker":                 func(e *Env, _ string) { e.Broker = nil },
 		"the broker keeps silent":    func(e *Env, _ string) { e.Broker = account{err: errors.New("no")} },
 		"no descriptors":             func(_ *Env, own string) { _ = os.RemoveAll(filepath.Join(own, "fd")) },
 		"no sockets":                 func(_ *Env, own string) { _ = os.RemoveAll(filepath.Join(own, "net")) },
@@ -100,10 +100,8 @@ func TestWithoutEvidenceEveryProbeIsUnknown(t *testing.T) {
 		"none of the descriptors":    func(_ *Env, own string) { clearDir(filepath.Join(own, "fd")) },
 		"a table nobody understands": func(_ *Env, own string) { relink(own, "net", filepath.Join(filepath.Dir(own), "odd")) },
 	} {
-		f := newFake(t, flaws{})
-		f.listen("good", "mqtts", "127.0.0.1:0")
-		for _, id := range []string{"P3.1", "P4.1", "P4.2", "P4.3"} {
-			e := f.alone(f.env())
+		for _, id := range probeRows {
+			e := goodProbed(t, id)
 			own := filepath.Join(e.Proc, strconv.Itoa(os.Getpid()))
 			for _, d := range []string{"odd", "net"} {
 				if err := os.MkdirAll(filepath.Join(e.Proc, d), 0o755); err != nil {
@@ -118,6 +116,7 @@ func TestWithoutEvidenceEveryProbeIsUnknown(t *testing.T) {
 			if row.State() != Unknown || row.Results[0].Summary == "" {
 				t.Errorf("%s: %s is %s: %+v", name, id, row.State(), row.Results)
 			}
+			removed(id, name)
 		}
 	}
 }

@@ -91,6 +91,7 @@ func TestStaplesAreJudged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			fixture("P3.6", name, c.state)
 			r := newStapleRig(t, c.leaf)
 			r.listen("secure", "mqtts", "127.0.0.1:0")
 			c.change(r)

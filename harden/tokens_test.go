@@ -100,6 +100,7 @@ func TestForgedTokensAreTried(t *testing.T) {
 			if c.want == "" {
 				want = Pass
 			}
+			fixture("P4.1", "tokens: "+name, want)
 			out := text(t, rep)
 			if rep.Rows[0].State() != want || !strings.Contains(out, c.want) {
 				t.Errorf("%s, want %s and %q in\n%s", rep.Rows[0].State(), want, c.want, out)

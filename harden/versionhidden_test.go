@@ -67,6 +67,7 @@ func TestTheVersionIsHidden(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			fixture("P5.7", name, c.state)
 			f := newFake(t, c.flaws)
 			if c.spoil != nil {
 				c.spoil(f)
@@ -111,6 +112,7 @@ func TestMetricsAreNoAdministration(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			fixture("P5.1", "metrics are "+name, c.state)
 			f := newFake(t, nil)
 			f.listen("a", "mqtts", "127.0.0.1:0")
 			e := f.env()

@@ -126,6 +126,7 @@ func TestEveryWayFindsFlaws(t *testing.T) {
 	} {
 		t.Run(m.protocol+"/"+m.row+"/"+string(m.flaws[0]), func(t *testing.T) {
 			t.Parallel()
+			fixture(m.row, "by "+m.protocol+": "+string(m.flaws[0]), m.state)
 			f := newFake(t, m.flaws)
 			l := behind(m.protocol, "127.0.0.1/32")
 			if m.protocol == "quic" || m.protocol == "unix" {
@@ -206,6 +207,7 @@ func TestForgedQUIC(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			fixture("P3.1", "QUIC that "+name, c.state)
 			f := newFake(t, flaws{})
 			forged(t, f, c.say)
 			e := f.alone(f.env())

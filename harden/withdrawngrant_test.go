@@ -134,6 +134,7 @@ func TestRightsThatAreTakenAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			fixture("P4.2", "a right that is taken away: "+name, c.state)
 			f := newFake(t, c.flaws)
 			addr := f.listen("to", "mqtt", "127.0.0.1:0")
 			e := &Env{Clock: f.env().Clock, Config: &config.Config{}, Broker: f, Step: time.Second}

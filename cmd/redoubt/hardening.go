@@ -51,13 +51,17 @@ func (n *node) hardeningStatus() *admin.HardeningStatus {
 		return nil
 	}
 	score, counts := rep.Score(), rep.Counts()
-	s := &admin.HardeningStatus{Score: score.Points, Cap: score.Cap, At: rep.Started, Rows: len(rep.Rows), Waived: counts[harden.Waived], Warned: counts[harden.Warn], Failed: []string{}, Unknown: []string{}}
+	s := &admin.HardeningStatus{Score: score.Points, Cap: score.Cap, At: rep.Started, Rows: len(rep.Rows), Waived: counts[harden.Waived], Warned: counts[harden.Warn], Failed: []string{}, Unknown: []string{}, Untried: []string{}}
 	for i := range rep.Rows {
 		switch row := &rep.Rows[i]; row.State() {
 		case harden.Fail:
 			s.Failed = append(s.Failed, row.Check.ID)
 		case harden.Unknown:
-			s.Unknown = append(s.Unknown, row.Check.ID)
+			if row.Untried() {
+				s.Untried = append(s.Untried, row.Check.ID)
+			} else {
+				s.Unknown = append(s.Unknown, row.Check.ID)
+			}
 		}
 	}
 	return s
@@ -69,7 +73,7 @@ func hardeningLine(s *admin.HardeningStatus) string {
 	for _, part := range []struct {
 		word string
 		ids  []string
-	}{{"fails", s.Failed}, {"unknown", s.Unknown}} {
+	}{{"fails", s.Failed}, {"unknown", s.Unknown}, {"not tried", s.Untried}} {
 		if len(part.ids) > 0 {
 			line += "; " + part.word + " " + strings.Join(part.ids, ", ")
 		}

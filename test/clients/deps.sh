@@ -31,6 +31,7 @@ command -v redis-server >/dev/null && command -v redis-cli >/dev/null || missing
 command -v xmllint >/dev/null || missing+=(libxml2-utils)
 [[ -x /usr/sbin/nft ]] || missing+=(nftables)
 command -v ip >/dev/null || [[ -x /usr/sbin/ip ]] || missing+=(iproute2)
+command -v systemd-analyze >/dev/null || missing+=(systemd)
 command -v curl >/dev/null || missing+=(curl)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
