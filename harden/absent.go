@@ -2,7 +2,9 @@ package harden
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 )
@@ -129,13 +131,9 @@ func remoteAccess(ctx context.Context, e *Env) []Result {
 	where := fmt.Sprintf("/proc/%d/net/tcp", b.PID)
 	open := false
 	for _, file := range []string{"tcp", "tcp6"} {
-		text, err := e.readProc(b.PID, "net/"+file)
-		if err != nil && file == "tcp6" {
+		found, err := e.inet(b.PID, file, "tcp", "0A")
+		if errors.Is(err, os.ErrNotExist) && file == "tcp6" {
 			continue
-		}
-		var found []socket
-		if err == nil {
-			found, err = parseInet(text, "tcp", "0A")
 		}
 		if err != nil {
 			q.blind(what, "", where, err)

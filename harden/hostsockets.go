@@ -197,15 +197,11 @@ const othersMax = 20
 func (e *Env) othersOpen(pid int, own []socket) ([]string, error) {
 	var out []string
 	for _, file := range []string{"tcp", "tcp6"} {
-		text, err := e.readProc(pid, filepath.Join("net", file))
+		found, err := e.inet(pid, file, "tcp", "0A")
 		if err != nil {
 			if errors.Is(err, os.ErrNotExist) && file == "tcp6" {
 				continue
 			}
-			return nil, err
-		}
-		found, err := parseInet(text, "tcp", "0A")
-		if err != nil {
 			return nil, err
 		}
 		for i := range found {
