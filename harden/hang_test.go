@@ -1,10 +1,12 @@
 package harden
 
 import (
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/redoubtmq/redoubt/internal/clock"
 )
@@ -17,7 +19,20 @@ func TestAPipeStopsNoRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := (&Env{Clock: clock.System{}}).inquire("file")
-	q.scan(path, true)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		q.scan(path, true)
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		if f, err := os.OpenFile(path, os.O_RDWR, 0); err == nil { // it goes on
+			_ = f.Close()
+		}
+		<-done
+		t.Fatal("it waits for somebody to write")
+	}
 	if len(q.obs) != 1 || q.obs[0].State != Unknown || !strings.Contains(q.obs[0].Actual, "not a regular file") {
 		t.Errorf("%+v", q.obs)
 	}

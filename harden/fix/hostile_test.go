@@ -113,6 +113,19 @@ func TestManyOpenFiles(t *testing.T) {
 	}
 }
 
+// The script speaks to the broker that the plan is of, wherever it is run.
+func TestTheScriptNamesItsBroker(t *testing.T) {
+	p := &Plan{Command: "redoubt --config /srv/a.yaml", Steps: []Step{{Kind: Reload}, {Kind: Setting, Name: "limits.inflight", To: "32"}, {Kind: Listener, Name: "mqtts"}}}
+	for _, want := range []string{"\nredoubt --config /srv/a.yaml reload\n", "\nredoubt --config /srv/a.yaml config set limits.inflight 32\n", "\nredoubt --config /srv/a.yaml listeners restart mqtts\n"} {
+		if !strings.Contains(p.Script(), want) {
+			t.Errorf("no %q in\n%s", want, p.Script())
+		}
+	}
+	if p.Command = ""; !strings.Contains(p.Script(), "\nredoubt reload\n") {
+		t.Error(p.Script())
+	}
+}
+
 // Each limit has the words of where it is set.
 func TestWordsOfLimits(t *testing.T) {
 	for _, c := range []struct {
