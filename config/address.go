@@ -37,6 +37,9 @@ func ParseBind(text string) (Bind, error) {
 		if err != nil || !b.Addr.Is6() {
 			return Bind{}, errors.New("has no IPv6 address between its brackets")
 		}
+		if zone := b.Addr.Zone(); zone != "" && !interfaceName(zone) && strings.Trim(zone, "0123456789") != "" {
+			return Bind{}, errors.New("has something after the % of its address that is not the name or the number of a network interface")
+		}
 		return b, nil
 	case strings.Contains(host, ":"):
 		return Bind{}, errors.New(`has an IPv6 address without brackets. Write "[address]:port"`)

@@ -23,6 +23,7 @@ func TestBind(t *testing.T) {
 		"[::]:1":                  {false, "", 1},
 		"10.1.2.3:1883":           {false, "", 1883},
 		"[fe80::1%eth0]:8883":     {false, "", 8883},
+		"[fe80::1%12]:8883":       {false, "", 8883},
 		"eth0.100:8883":           {false, "eth0.100", 8883},
 		"lo:1883":                 {false, "lo", 1883},
 		"enp0s31f6-vlan1:1":       {false, "enp0s31f6-vlan1", 1},
@@ -33,6 +34,15 @@ func TestBind(t *testing.T) {
 		}
 		if b.String() != text {
 			t.Errorf("%s is written %s", text, b)
+		}
+	}
+}
+
+// A zone gets into rules of the packet filter, logs and reports: it is an interface.
+func TestZonesAreInterfaces(t *testing.T) {
+	for _, zone := range []string{"a b", "x\nflush ruleset", "\x1b[31m", "%", "much-too-long-for-a-kernel", "/etc"} {
+		if b, err := ParseBind("[fe80::1%" + zone + "]:8883"); err == nil {
+			t.Errorf("%q: %+v", zone, b)
 		}
 	}
 }

@@ -129,11 +129,25 @@ func (j *certJudge) files() {
 		}
 		lint := pki.Lint{File: file, KeyFile: keys[file], For: pki.ForServer, DataDir: j.e.Config.Node.DataDir, Now: j.e.Clock.Now(), As: user}
 		bad := 0
+		var open []error
 		for _, f := range lint.Run() {
 			if f.Verdict == pki.LintRefused {
 				bad++
+				if closable(f.Err) {
+					open = append(open, f.Err)
+				}
 				j.see(ReadFile, "certificate of the listener", "the broker would take it", f.Text, Fail)
 				j.source(file)
+			}
+		}
+		if len(open) == bad { // with anything else the words of the row are the better ones
+			for _, err := range open {
+				path := file
+				if strings.HasPrefix(err.Error(), keys[file]) {
+					path = keys[file]
+				}
+				j.wantMode(path, err)
+				j.fixes = append(j.fixes, err.Error()[strings.LastIndex(err.Error(), ": ch")+2:])
 			}
 		}
 		if bad == 0 {

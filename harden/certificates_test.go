@@ -72,6 +72,34 @@ func (r *certRig) examine() (Row, string) {
 	return rep.Rows[0], out.String()
 }
 
+// A key that is open is closed by the same step for this row as for P2.2; whatever else is
+// wrong beside it, has words.
+func TestAnOpenKeyOfAListener(t *testing.T) {
+	t.Parallel()
+	for _, expired := range []bool{false, true} {
+		r := newCertRig(t)
+		if expired {
+			r.issue(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Hour) })
+		}
+		key := strings.TrimPrefix(r.listener.TLS.Certificates[0].Key.Ref, "file:")
+		if err := os.Chmod(key, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		row, out := r.examine()
+		var wants []Want
+		var fixes string
+		for i := range row.Results {
+			wants, fixes = append(wants, row.Results[i].Wants...), fixes+row.Results[i].Fix
+		}
+		if row.State() != Fail || !strings.Contains(out, "has mode 0644") {
+			t.Fatal(out)
+		}
+		if expired != (len(wants) == 0) || !expired && (len(wants) != 1 || wants[0] != Want{Kind: WantMode, Name: key, Clear: 0o077, Owner: -1} || fixes != "chmod 0600 "+key) {
+			t.Errorf("expired %v: %+v, %q", expired, wants, fixes)
+		}
+	}
+}
+
 func TestCertificatesOfListeners(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"go.yaml.in/yaml/v3"
 )
@@ -143,13 +144,17 @@ func (q *inquiry) scan(path string, must bool) {
 		what = "a copy of the configuration"
 	}
 	const want = "references to secrets, and none"
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe in its place must not stop the run
 	if !must && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
 		return // gone, or closed to us and to whom it would help
 	}
 	var text []byte
 	if err == nil {
 		defer f.Close()
+		if fi, statErr := f.Stat(); statErr != nil || !fi.Mode().IsRegular() {
+			q.trouble(what, want, path, errors.Join(statErr, errors.New("it is not a regular file")))
+			return
+		}
 		if text, err = io.ReadAll(io.LimitReader(f, configBytesMax+1)); err == nil && len(text) > configBytesMax {
 			err = fmt.Errorf("it is larger than %d bytes", configBytesMax)
 		}

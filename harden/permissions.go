@@ -222,18 +222,23 @@ const straysMax = 10_000
 // keeps others out, which is why it is no failure.
 func (q *inquiry) strays(dir string) {
 	n := 0
+	judged := map[string]bool{}
+	for _, g := range filesOf(q.e.Config) {
+		judged[g.path] = true
+	}
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error { // what cannot be read was told above
-		if n++; err != nil || n > straysMax || !d.Type().IsRegular() {
+		if n++; n > straysMax {
+			return fs.SkipAll
+		}
+		if err != nil || !d.Type().IsRegular() {
 			return nil
 		}
 		fi, err := d.Info()
 		if err != nil || fi.Mode().Perm()&0o077 == 0 || filepath.Ext(path) == ".pem" || path == q.e.Config.Authz.RulesFile {
 			return nil
 		}
-		for _, g := range filesOf(q.e.Config) {
-			if g.path == path { // judged already
-				return nil
-			}
+		if judged[path] {
+			return nil
 		}
 		q.want(Want{Kind: WantMode, Name: path, Clear: 0o077, Owner: -1})
 		q.see(ReadFile, "another file in the data directory", "closed to others", fmt.Sprintf("%s has mode %04o: chmod 0600 %s", path, fi.Mode().Perm(), datadir.Quote(path)), Warn)

@@ -17,10 +17,7 @@ const procBytesMax = 16 << 20
 
 // readProc reads a file about the process pid.
 func (e *Env) readProc(pid int, name string) ([]byte, error) {
-	if pid <= 0 {
-		return nil, errors.New("the process id of the broker is not known here; it may run in another container")
-	}
-	f, err := os.Open(filepath.Join(e.proc(), strconv.Itoa(pid), name))
+	f, err := e.openProc(pid, name)
 	if err != nil {
 		return nil, err
 	}
@@ -30,6 +27,13 @@ func (e *Env) readProc(pid int, name string) ([]byte, error) {
 		err = fmt.Errorf("%s is larger than %d bytes", f.Name(), procBytesMax)
 	}
 	return b, err
+}
+
+func (e *Env) openProc(pid int, name string) (*os.File, error) {
+	if pid <= 0 {
+		return nil, errors.New("the process id of the broker is not known here; it may run in another container")
+	}
+	return os.Open(filepath.Join(e.proc(), strconv.Itoa(pid), name))
 }
 
 // A secret in the environment or on the command line is readable by everything

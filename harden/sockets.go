@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -101,20 +102,13 @@ func (e *Env) findSockets(ctx context.Context) ([]socket, error) {
 // inetTable is the sockets in a state that a table of the process's network has. One of IPv6 may be
 // missing where the kernel has no IPv6, and nowhere else.
 func (e *Env) inetTable(pid int, file, network, state string) ([]socket, error) {
-	text, err := e.readProc(pid, filepath.Join("net", file))
+	found, err := e.inet(pid, file, network, state)
 	if errors.Is(err, os.ErrNotExist) && strings.HasSuffix(file, "6") {
 		if _, none := os.Lstat(filepath.Join(e.proc(), strconv.Itoa(pid), "net", "if_inet6")); errors.Is(none, os.ErrNotExist) {
 			return nil, nil
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	found, err := parseInet(text, network, state)
-	if err != nil {
-		return nil, fmt.Errorf("/proc/%d/net/%s: %w", pid, file, err)
-	}
-	return found, nil
+	return found, err
 }
 
 // sameNetwork makes sure that dialling an address reaches the broker's.
@@ -155,43 +149,62 @@ func (e *Env) socketInodes(pid int) (map[uint64]bool, error) {
 	return inodes, nil
 }
 
+// inetSocketsMax bounds the sockets of one table that are in the state asked for.
+const inetSocketsMax = 100_000
+
+// inet reads a table of the network of a process. It has a line for every connection, of
+// which clients make as many as they may: it is gone through, and not kept.
+func (e *Env) inet(pid int, file, network, state string) ([]socket, error) {
+	f, err := e.openProc(pid, filepath.Join("net", file))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	found, err := parseInet(f, network, state)
+	if err != nil {
+		return nil, fmt.Errorf("/proc/%d/net/%s: %w", pid, file, err)
+	}
+	return found, nil
+}
+
 // parseInet reads /proc/net/tcp and its kin and answers the sockets in a state.
 // A UDP socket with a peer is a client's.
-func parseInet(text []byte, network, state string) ([]socket, error) {
+func parseInet(table io.Reader, network, state string) ([]socket, error) {
 	var out []socket
-	for i, line := range bytes.Split(bytes.TrimSpace(text), []byte("\n")) {
-		f := strings.Fields(string(line))
-		if i == 0 {
-			if len(f) < 2 || f[0] != "sl" { // a table that is not there holds no socket either
-				return nil, errors.New("it has no head")
-			}
-			continue
-		}
+	lines := bufio.NewScanner(table)
+	if !lines.Scan() || !bytes.HasPrefix(bytes.TrimSpace(lines.Bytes()), []byte("sl ")) { // a table that is not there holds no socket either
+		return nil, errors.Join(errors.New("it has no head"), lines.Err())
+	}
+	for n := 2; lines.Scan(); n++ {
+		f := bytes.Fields(lines.Bytes())
 		if len(f) == 0 {
 			continue
 		}
 		if len(f) < 10 {
-			return nil, fmt.Errorf("line %d has %d fields", i+1, len(f))
+			return nil, fmt.Errorf("line %d has %d fields", n, len(f))
 		}
-		if f[3] != state {
+		if string(f[3]) != state {
 			continue
 		}
-		addr, err := parseHexAddr(f[1])
+		addr, err := parseHexAddr(string(f[1]))
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", i+1, err)
+			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
-		inode, err := strconv.ParseUint(f[9], 10, 64)
+		inode, err := strconv.ParseUint(string(f[9]), 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("line %d: %w", i+1, err)
+			return nil, fmt.Errorf("line %d: %w", n, err)
 		}
 		if network == "udp" {
-			if peer, err := parseHexAddr(f[2]); err == nil && peer.Port() != 0 {
+			if peer, err := parseHexAddr(string(f[2])); err == nil && peer.Port() != 0 {
 				continue
 			}
 		}
+		if len(out) == inetSocketsMax {
+			return nil, fmt.Errorf("it lists more than %d of them", inetSocketsMax)
+		}
 		out = append(out, socket{network: network, addr: addr, inode: inode})
 	}
-	return out, nil
+	return out, lines.Err()
 }
 
 // parseHexAddr reads the kernel's form: words of four bytes in the byte order of

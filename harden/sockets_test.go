@@ -3,6 +3,7 @@ package harden
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -31,7 +32,7 @@ func TestParseInet(t *testing.T) {
 		"   2: " + all6 + ":22B5 " + all6 + ":0000 0A 00000000:00000000 00:00000000 00000000     0        0 13 1 x\n" +
 		"   3: " + one6 + ":22B6 " + all6 + ":0000 0A 00000000:00000000 00:00000000 00000000     0        0 14 1 x\n" +
 		"   4: " + mapped + ":22B7 " + all6 + ":0000 0A 00000000:00000000 00:00000000 00000000     0        0 15 1 x\n"
-	got, err := parseInet([]byte(text), "tcp", "0A")
+	got, err := parseInet(strings.NewReader(text), "tcp", "0A")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,13 +44,38 @@ func TestParseInet(t *testing.T) {
 		t.Errorf("%v, inode %d", said, got[0].inode)
 	}
 	udp := "sl head\n 0: " + local4 + ":0035 00000000:0000 07 0:0 0:0 0 0 0 21\n 1: " + local4 + ":0036 " + local4 + ":0035 07 0:0 0:0 0 0 0 22\n"
-	if got, err := parseInet([]byte(udp), "udp", "07"); err != nil || len(got) != 1 || got[0].addr.Port() != 53 {
+	if got, err := parseInet(strings.NewReader(udp), "udp", "07"); err != nil || len(got) != 1 || got[0].addr.Port() != 53 {
 		t.Errorf("%v, %v: a client's socket is not an entrance", got, err)
 	}
 	for _, bad := range []string{"", "head\n", "sl head\n0: x\n", "sl head\n0: 7F:1 0:0 0A 0:0 0:0 0 0 0 1\n", "sl head\n0: " + local4 + ":1 0:0 0A 0:0 0:0 0 0 0 x\n", "sl head\n0: " + local4 + " 0:0 0A 0:0 0:0 0 0 0 1\n"} {
-		if got, err := parseInet([]byte(bad), "tcp", "0A"); err == nil {
+		if got, err := parseInet(strings.NewReader(bad), "tcp", "0A"); err == nil {
 			t.Errorf("%q: %v", bad, got)
 		}
+	}
+}
+
+// Clients make as many connections as they may, and the kernel has a line for each: what
+// listens is found among them, however many there are.
+func TestListenersAmongMillions(t *testing.T) {
+	local := hexWord(t, "7F000001")
+	const line = "   1: %s:%s 00000000:0000 %s 00000000:00000000 00:00000000 00000000     0        0 %d 1 0000000000000000 20 4 30 10 -1                   \n"
+	head, last := "  sl  local_address\n", fmt.Sprintf(line, local, "22B3", "0A", 11)
+	client := fmt.Sprintf(line, local, "22B3", "01", 12)
+	many := strings.Repeat(client, 2*procBytesMax/len(client))
+	dir := filepath.Join(t.TempDir(), "7", "net")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "tcp"), []byte(head+many+last), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := &Env{Proc: filepath.Dir(filepath.Dir(dir))}
+	got, err := e.inet(7, "tcp", "tcp", "0A")
+	if err != nil || len(got) != 1 || got[0].inode != 11 {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := parseInet(strings.NewReader(head+strings.Repeat(last, inetSocketsMax+1)), "tcp", "0A"); err == nil {
+		t.Error("any number of listening sockets is kept")
 	}
 }
 

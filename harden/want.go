@@ -63,6 +63,13 @@ func (q *inquiry) wantMode(path string, err error) {
 	}
 }
 
+// closable tells whether an error is of a file that is open to others, and ends with the
+// command that closes it.
+func closable(err error) bool {
+	var open *pki.OpenError
+	return errors.As(err, &open) && strings.Contains(err.Error(), ": ch")
+}
+
 // wantLoopback adds what binds the listener of a socket to loopback.
 func (q *inquiry) wantLoopback(s *socket) {
 	q.want(Want{Kind: WantFirewall, Owner: -1})

@@ -32,6 +32,7 @@ const (
 type Finding struct {
 	Verdict Verdict `json:"verdict"`
 	Text    string  `json:"text"` // with the remedy
+	Err     error   `json:"-"`    // of which Text is, where there is one
 }
 
 // Usage is what a certificate is judged as.
@@ -98,13 +99,13 @@ func (l *Lint) Refused() bool {
 }
 
 func (l *Lint) say(v Verdict, format string, args ...any) {
-	l.found = append(l.found, Finding{v, fmt.Sprintf(format, args...)})
+	l.found = append(l.found, Finding{Verdict: v, Text: fmt.Sprintf(format, args...)})
 }
 
 func (l *Lint) refuse(faults ...error) {
 	for _, err := range faults {
 		if err != nil {
-			l.say(LintRefused, "%s", err)
+			l.found = append(l.found, Finding{LintRefused, err.Error(), err})
 		}
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/redoubtmq/redoubt/harden"
 	"github.com/redoubtmq/redoubt/harden/fix"
 	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/internal/datadir"
 )
 
 // fixRun is one redoubt fix.
@@ -182,6 +183,17 @@ func (r *fixRun) again(args ...string) string {
 	return strings.Join(append(words, args...), " ")
 }
 
+// command is how this broker is spoken to from any folder.
+func (r *fixRun) command() string {
+	out := "redoubt"
+	for _, f := range []struct{ flag, path string }{{"--config", r.g.ConfigFile}, {"--data-dir", r.g.DataDir}} {
+		if abs, err := filepath.Abs(f.path); f.path != "" && err == nil {
+			out += " " + f.flag + " " + datadir.Quote(abs)
+		}
+	}
+	return out
+}
+
 // back is the command line that takes a run back.
 func (r *fixRun) back(run string) string {
 	out := self(r.g) + " fix --rollback " + run
@@ -229,6 +241,7 @@ type planJSON struct {
 }
 
 func (r *fixRun) write(plan *fix.Plan) error {
+	plan.Command = r.command()
 	files, err := plan.WriteDir(r.f.writeDir)
 	if err != nil {
 		return doctorError{err}

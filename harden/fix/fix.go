@@ -100,8 +100,10 @@ type Plan struct {
 	Node   string `json:"node,omitempty"`
 	Source string `json:"source"`
 	Why    string `json:"why,omitempty"` // the broker was not asked
-	Rows   []Row  `json:"rows"`
-	Steps  []Step `json:"steps"`
+	// Command is how redoubt is called from anywhere, with its configuration; empty: redoubt.
+	Command string `json:"-"`
+	Rows    []Row  `json:"rows"`
+	Steps   []Step `json:"steps"`
 	// Extras are files that no step installs, such as a NetworkPolicy.
 	Extras []Extra `json:"extras,omitempty"`
 }

@@ -61,11 +61,21 @@ func (w *World) journalFolder() string {
 
 var runName = regexp.MustCompile(`^[0-9]{8}T[0-9]{6}Z-[a-z0-9]{6}$`)
 
+// fileBytesMax bounds a file that is read to be changed.
+const fileBytesMax = 1 << 20
+
+// journalBytesMax bounds a journal. It has two versions of each file, in base64: what is
+// written has to be read again, or nothing could be taken back.
+const journalBytesMax = 32 * fileBytesMax
+
 // keep writes a journal. Mode 0600: it has what files held.
 func (w *World) keep(j *Journal) error {
 	text, err := json.Marshal(j)
 	if err != nil {
 		return err
+	}
+	if len(text) > journalBytesMax {
+		return fmt.Errorf("the journal would be larger than %d bytes, and could not be read again: name fewer rows", journalBytesMax)
 	}
 	t, dir, err := w.journals()
 	if err != nil {
@@ -118,7 +128,7 @@ func (w *World) read(run string) (*Journal, error) {
 	}
 	defer t.close()
 	path := filepath.Join(dir, run+".json")
-	s, err := t.look(path)
+	s, err := t.lookMost(path, journalBytesMax)
 	switch {
 	case err != nil:
 		return nil, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/harden"
+	"github.com/redoubtmq/redoubt/internal/datadir"
 )
 
 // Order is what a plan is made from.
@@ -48,6 +49,7 @@ type maker struct {
 	text     string            // the configuration after them
 	was      State             // its file
 	steps    []Step            // all others
+	modes    int               // of them, those of kind Mode
 }
 
 // edited is a key of the configuration's file.
@@ -241,9 +243,13 @@ func (m *maker) unit(name, wanted string) {
 	case m.Unit != "":
 		m.manual("%s=%s for %s (systemctl edit %s), which is not the unit of the package", name, wanted, m.Unit, m.Unit)
 	case m.ByHand:
-		m.manual("ulimit -%s %s before the broker is started by hand", map[string]string{"LimitNOFILE": "n", "LimitCORE": "c"}[name], wanted)
+		m.manual("%s", ulimit(name, wanted))
 	default:
-		m.manual("%s=%s: give the container that limit (docker run --ulimit, or that of its runtime)", name, wanted)
+		flag := "--ulimit"
+		if name == "TasksMax" {
+			flag = "--pids-limit"
+		}
+		m.manual("%s=%s: give the container that limit (docker run %s, or that of its runtime)", name, wanted, flag)
 	}
 	if !live || slices.ContainsFunc(m.steps, func(s Step) bool { return s.Kind == Limit && s.Name == resource }) {
 		return
@@ -260,6 +266,14 @@ func (m *maker) unit(name, wanted string) {
 	}
 	m.steps = append(m.steps, Step{Kind: Limit, Name: resource, Rows: []string{m.id()}, From: now, To: will, Restart: "none",
 		PID: m.PID, Start: m.w.started(m.PID), Was: State{Value: now}, Will: State{Value: will}})
+}
+
+// ulimit is what a directive of a unit is where there is none.
+func ulimit(name, wanted string) string {
+	if letter, ok := map[string]string{"LimitNOFILE": "n", "LimitCORE": "c"}[name]; ok {
+		return "ulimit -" + letter + " " + wanted + " before the broker is started by hand"
+	}
+	return "run the broker as a service with " + name + "=" + wanted + ", or raise pids.max of its control group: no shell has a limit like that"
 }
 
 // liveLimit is what a limit of the process becomes. A hard one is never lowered, since it
@@ -303,6 +317,16 @@ func (m *maker) mode(w harden.Want) {
 			m.manual("%s: take the bits %04o away%s; it is not done by itself: %v", w.Name, w.Clear, ownerWords(w.Owner), orErr(err, "it is not there any more"))
 			return
 		}
+		if err := m.mayName(&now); err != nil {
+			m.manual("%s: take the bits %04o away%s, if it is the broker's at all; root does not do it by itself, since it belongs to user %d and who can change the configuration chooses its name: %v",
+				w.Name, w.Clear, ownerWords(w.Owner), now.UID, err)
+			return
+		}
+		if m.modes >= modesMax {
+			m.manual("more than %d files are open to others: these first, and then redoubt fix %s again; or chmod -R go= %s", modesMax, m.row.ID, datadir.Quote(m.w.DataDir))
+			return
+		}
+		m.modes++
 		s.Was, s.Will = now, now
 	}
 	s.Rows = addRow(s.Rows, m.id())
@@ -315,6 +339,19 @@ func (m *maker) mode(w harden.Want) {
 	}
 	s.From, s.To = modeWords(s.Was), modeWords(s.Will)
 	m.steps = append(m.steps, s)
+}
+
+// modesMax bounds the files of one plan: each is written down, before and after.
+const modesMax = 256
+
+// mayName is an error if a file that is not the broker's user's is named by a configuration
+// that he, or somebody else, could have written: who has taken the broker over would write
+// /etc/shadow there as the key of a listener, and be given it.
+func (m *maker) mayName(now *State) error {
+	if m.w.UID != 0 || m.File == "" || now.UID == m.w.Owner && now.UID != 0 {
+		return nil
+	}
+	return m.w.rootsAlone(m.File)
 }
 
 func ownerWords(uid int) string {

@@ -35,7 +35,7 @@ func tableRules(ports []harden.Port, clients []netip.Prefix) string {
 	seen := map[string]bool{}
 	for i := range ports {
 		p := &ports[i]
-		comment := "\n\t\t# " + p.Name + " " + p.Addr.String()
+		comment := "\n\t\t# " + plain(p.Name+" "+p.Addr.String()) // a zone may hold what it likes
 		var from []netip.Prefix
 		switch {
 		case p.Addr.Addr().IsLoopback():
@@ -128,7 +128,7 @@ func policyText(ports []harden.Port, clients []netip.Prefix) string {
 			if list[i].UDP {
 				proto = "UDP"
 			}
-			line := fmt.Sprintf("        - {protocol: %s, port: %d} # %s\n", proto, list[i].Addr.Port(), list[i].Name)
+			line := fmt.Sprintf("        - {protocol: %s, port: %d} # %s\n", proto, list[i].Addr.Port(), plain(list[i].Name))
 			if !done[line] {
 				done[line] = true
 				b.WriteString(line)

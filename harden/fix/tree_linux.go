@@ -14,9 +14,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fileBytesMax bounds a file that is read to be changed.
-const fileBytesMax = 1 << 20
-
 // tree is a file system by a folder of it that is open. Every path is gone one name at a
 // time, by descriptors: a name that is exchanged between two looks is never looked at
 // twice, a link is never followed, and each folder on the way has to be one that nobody
@@ -127,7 +124,9 @@ func (t *tree) parent(path string, make bool) (fd int, name string, missing []st
 }
 
 // look answers what is at path: a file with its content, or that there is none.
-func (t *tree) look(path string) (State, error) {
+func (t *tree) look(path string) (State, error) { return t.lookMost(path, fileBytesMax) }
+
+func (t *tree) lookMost(path string, most int64) (State, error) {
 	dir, name, missing, err := t.parent(path, false)
 	if err != nil {
 		return State{}, err
@@ -155,9 +154,9 @@ func (t *tree) look(path string) (State, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink != 1 {
 		return State{}, fmt.Errorf("%s is no file of its own: it has another name elsewhere, or is something else", f.Name())
 	}
-	text, err := io.ReadAll(io.LimitReader(f, fileBytesMax+1))
-	if err == nil && len(text) > fileBytesMax {
-		err = fmt.Errorf("%s is larger than %d bytes", f.Name(), fileBytesMax)
+	text, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(text)) > most {
+		err = fmt.Errorf("%s is larger than %d bytes", f.Name(), most)
 	}
 	return State{Content: text, Mode: st.Mode & 0o7777, UID: int(st.Uid), GID: int(st.Gid)}, err
 }
@@ -237,6 +236,28 @@ func (t *tree) remove(path string, drop []string) error {
 		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
 			return &fs.PathError{Op: "remove", Path: t.above + folder, Err: err}
 		}
+	}
+	return nil
+}
+
+// rootsAlone is an error if somebody else than root can change the file at path, or put
+// another one into its place.
+func (w *World) rootsAlone(path string) error {
+	t, err := newTree("", func(uid uint32) bool { return uid == 0 })
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	s, err := t.look(path)
+	switch {
+	case err != nil:
+		return err
+	case s.Absent:
+		return &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
+	case s.UID != 0:
+		return fmt.Errorf("%s belongs to user %d", path, s.UID)
+	case s.Mode&0o022 != 0:
+		return fmt.Errorf("%s has mode %04o, so that others can change it", path, s.Mode)
 	}
 	return nil
 }

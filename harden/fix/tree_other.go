@@ -13,9 +13,13 @@ func (w *World) host() (*tree, error) { return nil, errNotLinux }
 
 func (w *World) own() (*tree, error) { return nil, errNotLinux }
 
+func (w *World) rootsAlone(string) error { return errNotLinux }
+
 func (t *tree) close() {}
 
 func (t *tree) look(string) (State, error) { return State{}, errNotLinux }
+
+func (t *tree) lookMost(string, int64) (State, error) { return State{}, errNotLinux }
 
 func (t *tree) replace(string, State, []string) error { return errNotLinux }
 

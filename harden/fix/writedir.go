@@ -65,6 +65,7 @@ func (p *Plan) WriteDir(dir string) (files []string, err error) {
 // read and run it than trust --apply. It checks nothing afterwards and takes nothing back.
 func (p *Plan) Script() string {
 	var b strings.Builder
+	redoubt := orWords(p.Command, "redoubt")
 	b.WriteString("#!/bin/sh\n# Made by redoubt fix --write-dir. Read it, then run it as root on the host of the broker.\nset -eu\ncd \"$(dirname \"$0\")\"\n")
 	for i := range p.Steps {
 		s := &p.Steps[i]
@@ -91,13 +92,13 @@ func (p *Plan) Script() string {
 			}
 			fmt.Fprintf(&b, "nft -c -f %s && nft -f %s\n", file, file)
 		case Setting:
-			fmt.Fprintf(&b, "redoubt config set %s %s\n", s.Name, datadir.Quote(s.To))
+			fmt.Fprintf(&b, "%s config set %s %s\n", redoubt, s.Name, datadir.Quote(s.To))
 		case Units:
 			b.WriteString("systemctl daemon-reload\n")
 		case Reload:
-			b.WriteString("redoubt reload\n")
+			b.WriteString(redoubt + " reload\n")
 		case Listener:
-			fmt.Fprintf(&b, "redoubt listeners restart %s\n", datadir.Quote(s.Name))
+			fmt.Fprintf(&b, "%s listeners restart %s\n", redoubt, datadir.Quote(s.Name))
 		}
 	}
 	if p.Restarts() {
