@@ -100,7 +100,7 @@ bench: ## every benchmark, with allocations
 	go test -run '^$$' -bench . -benchmem ./...
 
 cost: ## what a login costs the broker, by who judges it
-	go test -tags cost -run '^TestCost' -count=1 -v ./test
+	go test -tags cost -run "^TestCost" -count=1 -v ./test ./backend
 
 fuzz: ## every fuzz target for FUZZTIME (30s); an input that breaks one lands in testdata/fuzz
 	@for pkg in $$(go list ./...); do \

@@ -3,12 +3,12 @@ package admin
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/limit/top"
 )
 
@@ -49,11 +49,12 @@ type TopRow struct {
 	Mountpoint string `json:"mountpoint,omitempty" doc:"Of its topics."`
 	NameCut    bool   `json:"name_cut,omitempty" doc:"A name is longer than 256 bytes, and not whole here."`
 	Network    string `json:"network,omitempty" doc:"Of a list by network."`
-	IPAddress  string `json:"ip_address,omitempty" doc:"The last address it came from; absent on a unix socket."`
+	IPAddress  string `json:"ip_address,omitempty" doc:"The address most came from, if more than half came from one; absent on a unix socket."`
+	FromIP     uint64 `json:"from_ip_address_at_least,omitempty" doc:"How much came from there within the window, at least."`
 	Several    bool   `json:"several_addresses,omitempty" doc:"It came from others as well."`
-	Listener   string `json:"listener" doc:"Where it came in the last time."`
+	Listener   string `json:"listener" doc:"Where that address came in the last time."`
 	TopFigures
-	Ban *TopBan `json:"ban,omitempty" doc:"The body of POST /banned that would shut it out; absent where there is none, as for an address of this machine."`
+	Ban *TopBan `json:"ban,omitempty" doc:"The body of POST /banned that would shut it out; absent where there is none, as for an address of this machine or of a proxy."`
 }
 
 // TopFigures are how much somebody has.
@@ -81,6 +82,10 @@ func registerTop(api huma.API, o *Options) {
 		summary: "Who sends, gets, connects and is refused most, in the last half minute to minute",
 	}, func(_ context.Context, in *TopQuery) (*topAnswer, error) {
 		r := &topAnswer{TopReport{Lists: []TopList{}}}
+		var own []bans.Own
+		if o.Bans != nil {
+			own = o.Bans.OwnAddresses()
+		}
 		for i := range top.Measures {
 			m := top.Measure(i) //nolint:gosec // ten
 			if in.Measure != "" && in.Measure != m.String() {
@@ -90,7 +95,7 @@ func registerTop(api huma.API, o *Options) {
 			if known {
 				l := o.Talkers.Talkers(m, by, in.Limit)
 				r.Body.WindowSeconds = l.Window.Seconds()
-				r.Body.Lists = append(r.Body.Lists, topList(&l))
+				r.Body.Lists = append(r.Body.Lists, topList(&l, own))
 			} else if in.Measure != "" {
 				return nil, newProblem(http.StatusUnprocessableEntity, "by is network for measure refused: nobody has proved a name before there was a CONNECT")
 			}
@@ -113,14 +118,14 @@ func TopBy(m top.Measure, name string) (by top.By, known bool) {
 	return top.ByClient, name == ""
 }
 
-func topList(l *top.List) TopList {
+func topList(l *top.List, own []bans.Own) TopList {
 	seconds, total := l.Window.Seconds(), max(1, float64(l.Total))
 	out := TopList{Measure: l.Measure.String(), By: l.By.String(), Total: l.Total, PerSecond: float64(l.Total) / seconds, Rows: make([]TopRow, 0, len(l.Rows))}
 	for i := range l.Rows {
 		r := &l.Rows[i]
 		most := min(r.AtMost, l.Total) // it cannot be more than all
 		row := TopRow{
-			ClientID: r.ClientID, Username: r.Username, Identity: r.Identity, Mountpoint: r.Mountpoint, NameCut: r.Cut, Several: r.Several, Listener: r.Listener, Ban: banOf(l.By, r),
+			ClientID: r.ClientID, Username: r.Username, Identity: r.Identity, Mountpoint: r.Mountpoint, NameCut: r.Cut, FromIP: r.FromAddr, Several: r.Several, Listener: r.Listener, Ban: banOf(l.By, r, own),
 			TopFigures: TopFigures{AtLeast: r.AtLeast, AtMost: most, PerSecondAtLeast: float64(r.AtLeast) / seconds, PerSecond: float64(most) / seconds,
 				ShareAtLeast: float64(r.AtLeast) / total, Share: float64(most) / total},
 		}
@@ -135,24 +140,34 @@ func topList(l *top.List) TopList {
 	return out
 }
 
-// banOf is the ban that would hit a row and as few others as there can be.
-func banOf(by top.By, r *top.Row) *TopBan {
-	switch {
-	case by == top.ByClient && r.ClientID != "" && r.Identity != "" && !r.Cut:
-		return &TopBan{As: "clientid", Who: r.ClientID, Identity: r.Identity}
-	case by == top.ByUser && r.Username != "" && !r.Cut:
-		return &TopBan{As: "username", Who: r.Username}
-	case by != top.ByNetwork || !r.Network.IsValid():
-	case r.Several && !r.Network.Contains(local4) && !r.Network.Contains(local6):
-		return &TopBan{As: "peerhost_net", Who: r.Network.String()}
-	case !r.Several && r.Addr != local4 && r.Addr != local6:
-		return &TopBan{As: "peerhost", Who: r.Addr.String()}
-	}
-	return nil
-}
+// OneAddress tells whether what a row is about is one address's, or half of it and more.
+func (r *TopRow) OneAddress() bool { return oneAddress(r.Several, r.FromIP, r.AtLeast) }
 
-// Addresses that nobody means to ban.
-var local4, local6 = netip.MustParseAddr("127.0.0.1"), netip.MustParseAddr("::1")
+func oneAddress(several bool, from, all uint64) bool { return !several || from >= all-all/2 }
+
+// banOf is the ban that would hit a row and as few others as there can be; nil: there is none,
+// or it would hit this machine or everybody behind a proxy.
+func banOf(by top.By, r *top.Row, own []bans.Own) *TopBan {
+	b := bans.Ban{}
+	switch {
+	case r.Cut:
+		return nil
+	case by == top.ByClient && r.Identity != "":
+		b = bans.Ban{As: bans.ClientID, Who: r.ClientID, Identity: r.Identity}
+	case by == top.ByUser:
+		b = bans.Ban{As: bans.Username, Who: r.Username}
+	case by != top.ByNetwork || !r.Network.IsValid():
+		return nil
+	case oneAddress(r.Several, r.FromAddr, r.AtLeast):
+		b = bans.Ban{As: bans.Peerhost, Who: r.Addr.String()}
+	default:
+		b = bans.Ban{As: bans.PeerhostNet, Who: r.Network.String()}
+	}
+	if b.Check() != nil || b.Broad() != "" || b.Reaches(own) != "" {
+		return nil
+	}
+	return &TopBan{As: b.As.String(), Who: b.Who, Identity: b.Identity}
+}
 
 // Top is GET /top.
 func (c *Client) Top(ctx context.Context, q *TopQuery) (TopReport, error) {

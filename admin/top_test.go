@@ -60,12 +60,15 @@ func TestTop(t *testing.T) {
 	}
 }
 
-// A ban that is shown hits whom the row is about, and never this machine.
+// A ban that is shown hits whom the row is about, and never this machine nor a proxy.
 func TestTopBans(t *testing.T) {
+	own := (*fakeBans)(nil).OwnAddresses()
 	at := func(a string, several bool) top.Row {
 		addr := netip.MustParseAddr(a)
-		return top.Row{Who: top.Who{Network: top.Network(addr), Addr: addr, Several: several}}
+		return top.Row{Who: top.Who{Network: top.Network(addr), Addr: addr, FromAddr: 49, Several: several}, AtLeast: 100, AtMost: 100}
 	}
+	mostly := at("192.0.2.7", true)
+	mostly.FromAddr = 50
 	alice := top.Row{Who: top.Who{Client: top.Client{Identity: "alice", ClientID: "c", Username: "alice"}}}
 	long := alice
 	long.Cut = true
@@ -82,6 +85,11 @@ func TestTopBans(t *testing.T) {
 		{top.ByNetwork, at("192.0.2.7", false), "peerhost 192.0.2.7 "},
 		{top.ByNetwork, at("192.0.2.7", true), "peerhost_net 192.0.2.0/24 "},
 		{top.ByNetwork, at("2001:db8::7", true), "peerhost_net 2001:db8::/56 "},
+		{top.ByNetwork, mostly, "peerhost 192.0.2.7 "}, // neighbours of his may be anybody
+		{top.ByNetwork, at("198.51.100.7", false), ""}, // this machine
+		{top.ByNetwork, at("198.51.100.9", true), ""},
+		{top.ByNetwork, at("198.51.100.9", false), "peerhost 198.51.100.9 "},
+		{top.ByNetwork, at("10.1.0.3", false), ""}, // a proxy
 		{top.ByNetwork, at("127.0.0.1", false), ""},
 		{top.ByNetwork, at("::1", false), ""},
 		{top.ByNetwork, at("127.0.0.9", true), ""},
@@ -89,7 +97,7 @@ func TestTopBans(t *testing.T) {
 		{top.ByNetwork, top.Row{}, ""},
 	} {
 		got := ""
-		if b := banOf(c.by, &c.row); b != nil {
+		if b := banOf(c.by, &c.row, own); b != nil {
 			got = b.As + " " + b.Who + " " + b.Identity
 		}
 		if got != c.want {

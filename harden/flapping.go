@@ -3,7 +3,8 @@ package harden
 import (
 	"context"
 	"fmt"
-	"time")
+	"time"
+)
 
 // Flapping is how often one client may connect, as the running process holds it.
 type Flapping struct {

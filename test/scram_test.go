@@ -18,15 +18,21 @@ import (
 // the reason of the packet that ends it, and whether the broker has proved itself.
 func scramOver(w *wire, hash xdg.HashGeneratorFcn, name, word string, again bool) (reason mqtt.ReasonCode, proved, present bool) {
 	w.t.Helper()
+	return scramAs(w, mqtt.Connect{ClientID: "scram", SessionExpiry: 100}, hash, name, word, again)
+}
+
+// scramAs is scramOver for who has another client identifier, or another session.
+func scramAs(w *wire, c mqtt.Connect, hash xdg.HashGeneratorFcn, name, word string, again bool) (reason mqtt.ReasonCode, proved, present bool) {
+	w.t.Helper()
 	method := "SCRAM-SHA-256"
 	if len(hash().Sum(nil)) == 64 {
 		method = "SCRAM-SHA-512"
 	}
-	c, err := hash.NewClient(name, word, "")
+	prover, err := hash.NewClient(name, word, "")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	conv := c.NewConversation()
+	conv := prover.NewConversation()
 	say := func(challenge string) []byte {
 		s, err := conv.Step(challenge)
 		if err != nil {
@@ -37,7 +43,9 @@ func scramOver(w *wire, hash xdg.HashGeneratorFcn, name, word string, again bool
 	if again {
 		w.send((&mqtt.Auth{Reason: mqtt.ReAuthenticate, Method: method, Data: say("")}).Append(nil, mqtt.V5, 0))
 	} else {
-		w.send((&mqtt.Connect{Version: mqtt.V5, ClientID: "scram", KeepAlive: 60, SessionExpiry: 100, HasAuthMethod: true, AuthMethod: method, AuthData: say(""), ReceiveMaximum: 10}).Append(nil, mqtt.V5, 0))
+		c.Version, c.KeepAlive, c.ReceiveMaximum = mqtt.V5, 60, 10
+		c.HasAuthMethod, c.AuthMethod, c.AuthData = true, method, say("")
+		w.send(c.Append(nil, mqtt.V5, 0))
 	}
 	for {
 		p, err := w.next()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -168,8 +169,11 @@ func (n *node) loudest(measures ...top.Measure) (words string) {
 			continue
 		}
 		who := "network " + r.Network.String()
-		if by == top.ByClient {
-			who = fmt.Sprintf("client %q of %q", short(r.ClientID), short(r.Username))
+		switch {
+		case by == top.ByClient:
+			who = fmt.Sprintf("client %q of %q", short(r.ClientID), short(cmp.Or(r.Username, r.Identity)))
+		case !r.Network.IsValid():
+			who = "whoever uses unix socket " + r.Listener
 		}
 		words += fmt.Sprintf("; most %s: %s, %.0f a second, %d %% of all", m, who, rate, r.AtLeast*100/l.Total)
 	}

@@ -77,7 +77,7 @@ func topCells(l *admin.TopList, r *admin.TopRow) []string {
 	}
 	from := r.IPAddress
 	switch {
-	case r.Several && r.Network != "":
+	case r.Network != "" && !r.OneAddress():
 		from = r.Network
 	case r.Several:
 		from += " and others"
@@ -149,9 +149,9 @@ func topCommands(lists []*admin.TopList, each bool) (list []topCommand, nameless
 	return list, nameless
 }
 
-// topName is somebody in a word.
+// topName is somebody in a word: no name looks like one of the commands that are shown.
 func topName(r *admin.TopRow) string {
-	return plain(cmp.Or(r.ClientID, r.Username, r.Identity, r.Network))
+	return word(plain(cmp.Or(r.ClientID, r.Username, r.Identity, r.Network)))
 }
 
 // lookCommand shows more of somebody.
@@ -167,7 +167,7 @@ func lookCommand(by string, r *admin.TopRow) string {
 		return "redoubt clients list --user " + word(r.Username)
 	case by == top.ByNetwork.String() && r.IPAddress != "":
 		from := r.IPAddress
-		if r.Several {
+		if !r.OneAddress() {
 			from = r.Network
 		}
 		return "redoubt clients list --address " + from

@@ -46,6 +46,35 @@ func TestTopCommandsAreSafe(t *testing.T) {
 	}
 }
 
+// Above the commands for one measure stands who they are for: a name that is a command itself
+// is not one there.
+func TestTopHeadingsAreNoCommands(t *testing.T) {
+	const trap = "  redoubt ban add peerhost 192.0.2.1"
+	r := admin.TopReport{WindowSeconds: 42, Lists: []admin.TopList{{Measure: "messages", By: "client", PerSecond: 9, Rows: []admin.TopRow{{
+		ClientID: trap, Identity: "alice", TopFigures: admin.TopFigures{ShareAtLeast: 1, Share: 1}, Ban: &admin.TopBan{As: "clientid", Who: trap, Identity: "alice"}}}}}}
+	var b bytes.Buffer
+	if err := printTop(&b, &r, &admin.TopQuery{Measure: "messages"}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), "\n"+trap) || !strings.Contains(b.String(), "\n'"+trap+"'\n") {
+		t.Errorf("%s", &b)
+	}
+}
+
+// Of a network nearly all of which is one address the commands are about that one; neighbours
+// of his may be anybody.
+func TestTopOneOfANetwork(t *testing.T) {
+	row := admin.TopRow{Network: "192.0.2.0/24", IPAddress: "192.0.2.7", Several: true, FromIP: 90, Listener: "mqtts", TopFigures: admin.TopFigures{AtLeast: 100, AtMost: 100}}
+	l := admin.TopList{Measure: "logins", By: "network"}
+	for from, want := range map[uint64]string{90: "192.0.2.7 and others", 10: "192.0.2.0/24"} {
+		row.FromIP = from
+		address, _, _ := strings.Cut(want, " ")
+		if cells, look := topCells(&l, &row), lookCommand(l.By, &row); cells[6] != want || look != "redoubt clients list --address "+address {
+			t.Errorf("%d of 100: %q, %s", from, cells[6], look)
+		}
+	}
+}
+
 // What is printed is what somebody on call reads.
 func TestTopText(t *testing.T) {
 	loud := admin.TopRow{ClientID: "lo\x1bud", Username: "alice", Identity: "alice", IPAddress: "192.0.2.7", Listener: "mqtts",
@@ -53,8 +82,8 @@ func TestTopText(t *testing.T) {
 	r := admin.TopReport{WindowSeconds: 42.4, Lists: []admin.TopList{
 		{Measure: "messages", By: "client", PerSecond: 1502, Rows: []admin.TopRow{loud}},
 		{Measure: "bytes", By: "client"},
-		{Measure: "logins", By: "network", PerSecond: 0.5, Rows: []admin.TopRow{{Network: "198.51.100.0/24", IPAddress: "198.51.100.3", Several: true, Listener: "mqtts",
-			TopFigures: admin.TopFigures{PerSecondAtLeast: 0.5, PerSecond: 0.5, ShareAtLeast: 1, Share: 1}, Ban: &admin.TopBan{As: "peerhost_net", Who: "198.51.100.0/24"}}}},
+		{Measure: "logins", By: "network", PerSecond: 0.5, Rows: []admin.TopRow{{Network: "198.51.100.0/24", IPAddress: "198.51.100.3", Several: true, FromIP: 3, Listener: "mqtts",
+			TopFigures: admin.TopFigures{AtLeast: 20, AtMost: 20, PerSecondAtLeast: 0.5, PerSecond: 0.5, ShareAtLeast: 1, Share: 1}, Ban: &admin.TopBan{As: "peerhost_net", Who: "198.51.100.0/24"}}}},
 	}}
 	var b bytes.Buffer
 	if err := printTop(&b, &r, &admin.TopQuery{}); err != nil {
@@ -99,7 +128,14 @@ func TestLoudestIsNamedInAlarms(t *testing.T) {
 	for range 5000 {
 		b.Top().Stranger(now, addr, "mqtts", top.Refused)
 	}
-	got := n.loudest(top.Packets, top.Messages, top.Refused, top.Logins)
+	room.Add(now, &top.Client{Identity: "by its client id", ClientID: "x"}, netip.Addr{}, "local", &top.Counts{Denied: 3000})
+	for range 3000 {
+		b.Top().Stranger(now, netip.Addr{}, "local", top.Logins)
+	}
+	if got, want := n.loudest(top.Denied, top.Logins), `; most denied: client "x" of "by its client id", 100 a second, 100 % of all; most logins: whoever uses unix socket local, 100 a second, 99 % of all`+rest; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	got := n.loudest(top.Packets, top.Messages, top.Refused)
 	want := `; most packets: client "pump\n7` + strings.Repeat("x", 58) + `..." of "alice", 300 a second, 100 % of all; most refused: network 192.0.2.0/24, 167 a second, 100 % of all` + rest
 	if got != want {
 		t.Errorf("got  %q\nwant %q", got, want)

@@ -71,19 +71,12 @@ func (b *Book) Top(now time.Time, m Measure, by By, n int) List {
 	rooms, began := slices.Clone(b.rooms), b.began
 	b.mu.Unlock()
 	l := List{Measure: m, By: by, Window: window(now, began)}
-	found, floor := make(map[uint64]*Row), uint64(0)
+	found, floor, seen := make(map[uint64]*Row), uint64(0), new([2]sketch)
 	for _, r := range rooms {
-		r.mu.Lock()
-		r.turn(now)
-		for _, t := range []*table{&r.now, &r.last} {
-			if s := t[ByNetwork][m]; s != nil {
-				l.Total += s.total
-			}
-			if s := t[by][m]; s != nil {
-				floor += s.into(found)
-			}
+		l.Total += r.look(now, m, by, seen)
+		for i := range seen {
+			floor += seen[i].into(found)
 		}
-		r.mu.Unlock()
 	}
 	for _, row := range found {
 		row.AtMost += floor
@@ -97,6 +90,24 @@ func (b *Book) Top(now time.Time, m Measure, by By, n int) List {
 	return l
 }
 
+// look copies what a room knows of a measure, and answers the total of it: a loop waits for
+// the copy only, and not until somebody has gone through it.
+func (r *Room) look(now time.Time, m Measure, by By, seen *[2]sketch) (total uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.turn(now)
+	for i, t := range [...]*table{&r.now, &r.last} {
+		seen[i].n, seen[i].floor = 0, 0
+		if s := t[by][m]; s != nil {
+			seen[i] = *s
+		}
+		if s := t[ByNetwork][m]; s != nil {
+			total += s.total
+		}
+	}
+	return total
+}
+
 // into adds what s knows to rows, less what somebody may have of whom it knows nothing,
 // which it answers: the caller adds that to everybody's. Until then a row may be below zero.
 func (s *sketch) into(rows map[uint64]*Row) (floor uint64) {
@@ -107,7 +118,7 @@ func (s *sketch) into(rows map[uint64]*Row) (floor uint64) {
 			row = &Row{Who: s.names[i]}
 			rows[s.hashes[i]] = row
 		} else {
-			row.saw(&s.names[i])
+			row.saw(&s.names[i], s.names[i].FromAddr)
 		}
 		row.AtMost += s.most[i] - floor
 		row.AtLeast += s.most[i] - s.doubt[i]

@@ -70,9 +70,10 @@ type Who struct {
 	Client
 	Cut      bool // a name is longer than NameMax and not whole
 	Network  netip.Prefix
-	Addr     netip.Addr // the last one seen; the zero Addr on a unix socket
+	Addr     netip.Addr // where most came from, if more than half did from one; the zero Addr on a unix socket
+	FromAddr uint64     // of the count, at least
 	Several  bool       // addresses
-	Listener string     // the last one
+	Listener string     // where Addr came in
 }
 
 // NameMax is how many bytes of a name are kept. A longer one is counted by all of it.
@@ -216,8 +217,9 @@ func (r *Room) hash(w *Who) uint64 {
 }
 
 // keep becomes who in the form in which it may stay for a minute: a name of 64 KiB may not.
-func (w *Who) keep(who *Who) {
+func (w *Who) keep(who *Who, n uint64) {
 	*w = *who
+	w.FromAddr = n
 	for _, s := range [...]*string{&w.Mountpoint, &w.Identity, &w.ClientID, &w.Username} {
 		if len(*s) > NameMax {
 			*s, w.Cut = strings.ToValidUTF8(strings.Clone((*s)[:NameMax]), ""), true
@@ -225,8 +227,18 @@ func (w *Who) keep(who *Who) {
 	}
 }
 
-// saw notes where somebody known came from this time.
-func (w *Who) saw(again *Who) {
+// saw notes where n of somebody known came from. It is the vote of Boyer and Moore: what comes
+// from elsewhere takes as much away, so that one who comes once from the network of somebody
+// loud neither hides him nor is taken for him.
+func (w *Who) saw(again *Who, n uint64) {
 	w.Several = w.Several || again.Several || w.Addr != again.Addr
-	w.Addr, w.Listener = again.Addr, again.Listener
+	switch {
+	case w.Addr == again.Addr:
+		w.FromAddr += n
+		w.Listener = again.Listener
+	case w.FromAddr >= n:
+		w.FromAddr -= n
+	default:
+		w.Addr, w.FromAddr, w.Listener = again.Addr, n-w.FromAddr, again.Listener
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -137,6 +138,24 @@ func TestWhoCameLastIsNotFirst(t *testing.T) {
 	}
 }
 
+// Whoever has to go has least, whatever the others have got since, and a sketch that was used
+// before is as a new one.
+func TestVictimHasLeast(t *testing.T) {
+	random, s := rand.New(rand.NewPCG(7, 7)), &sketch{}
+	for round := range 5 {
+		for i := range 5000 {
+			s.add(random.Uint64()%(uint64(round)*100+150), &Who{}, random.Uint64()%1000+1)
+			if s.n < places {
+				continue
+			}
+			if got, want := s.most[s.victim()], slices.Min(s.most[:]); got != want {
+				t.Fatalf("round %d, after %d: the one that goes has %d, somebody has %d", round, i, got, want)
+			}
+		}
+		s.clear()
+	}
+}
+
 // What was is forgotten between half a minute and a minute later, also if nothing comes, and
 // if the clock is set.
 func TestAgeing(t *testing.T) {
@@ -183,13 +202,42 @@ func TestStrangers(t *testing.T) {
 	for _, r := range b.Top(t0, Logins, ByNetwork, 10).Rows {
 		got += fmt.Sprintf("%v %v several=%v %s %d\n", r.Network, r.Addr, r.Several, r.Listener, r.AtLeast)
 	}
-	if want := "198.51.100.0/24 198.51.100.1 several=false tls 2\n2001:db8::/56 2001:db8:0:2::2 several=true tls 2\n" +
+	if want := "198.51.100.0/24 198.51.100.1 several=false tls 2\n2001:db8::/56 2001:db8:0:1::1 several=true tls 2\n" +
 		"invalid Prefix invalid IP several=false local 1\n2001:db8:0:100::/56 2001:db8:0:100::1 several=false tls 1\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	for _, by := range []By{ByClient, ByUser} {
 		if l := b.Top(t0, Logins, by, 10); len(l.Rows) != 0 || l.Total != 6 {
 			t.Errorf("by %v: %+v", by, l)
+		}
+	}
+}
+
+// The address that most of a network's comes from is there, over rooms and spans, whoever
+// else comes from there last, and what is said of it is never too much.
+func TestOneOfANetwork(t *testing.T) {
+	for seed := range uint64(20) {
+		b, random := NewBook(), rand.New(rand.NewPCG(seed, 2))
+		room := b.Room()
+		loud, have := netip.MustParseAddr("198.51.100.3"), map[netip.Addr]uint64{}
+		for i := range 4000 {
+			from := netip.AddrFrom4([4]byte{198, 51, 100, byte(10 + random.IntN(200))})
+			if i%10 < 7 {
+				from = loud
+			}
+			now := t0.Add(time.Duration(i) * 10 * time.Millisecond)
+			if random.IntN(2) == 0 {
+				b.Stranger(now, from, "tls", Logins)
+				have[from]++
+			} else {
+				n := random.Uint32()%3 + 1
+				room.Add(now, client("c"), from, "tls", &Counts{Logins: n})
+				have[from] += uint64(n)
+			}
+		}
+		row := b.Top(t0.Add(40*time.Second), Logins, ByNetwork, 10).Rows[0]
+		if row.Addr != loud || !row.Several || row.FromAddr > have[loud] || row.FromAddr < row.AtLeast/4 {
+			t.Errorf("seed %d: %v has at least %d of %d-%d; %v has %d", seed, row.Addr, row.FromAddr, row.AtLeast, row.AtMost, loud, have[loud])
 		}
 	}
 }
@@ -223,5 +271,21 @@ func BenchmarkAdd(b *testing.B) {
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		r.Add(t0, clients[i%len(clients)], home, "tls", &Counts{Messages: 1, Bytes: 100, Packets: 1})
+	}
+}
+
+// BenchmarkAddOddCounts is a crowd that all comes in turn, each time with other counts: whoever
+// comes takes the place of another, of whom there is no other like him.
+func BenchmarkAddOddCounts(b *testing.B) {
+	book, random := NewBook(), rand.New(rand.NewPCG(1, 1))
+	r := book.Room()
+	clients := make([]*Client, 4096)
+	for i := range clients {
+		clients[i] = client(fmt.Sprint("c", i))
+	}
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		n := random.Uint32()%1000 + 1
+		r.Add(t0, clients[i%len(clients)], home, "tls", &Counts{Messages: n, Bytes: uint64(n) * 71, Packets: n + 3})
 	}
 }
