@@ -31,6 +31,7 @@ type SubjectRules struct {
 	Username string        `json:"username,omitempty" doc:"User they are for."`
 	ClientID string        `json:"clientid,omitempty" doc:"Client identifier they are for."`
 	Rules    []BuiltinRule `json:"rules" maxItems:"100000" doc:"Rules, in the order they are judged; the first that matches decides."`
+	Already  []int         `json:"already,omitempty" doc:"Of an answer to PATCH: for each rule to add that was there, its number. It was not added again. Ignored in a question."`
 	Note     string        `json:"note,omitempty" doc:"Of an answer: why the rules have no effect at the moment. Ignored in a question."`
 }
 
@@ -216,8 +217,8 @@ func (r *ruleRoom) change(ctx context.Context, who auth.Subject, edit func([]acl
 	})
 	var keep *acl.KeepError
 	switch {
-	case err == nil:
-		return nil
+	case err == nil || errors.Is(err, errNothingNew):
+		return err
 	case errors.Is(err, acl.ErrUnknown):
 		return newProblem(http.StatusNotFound, err.Error())
 	case errors.As(err, &keep): // the log takes nothing now
@@ -239,6 +240,7 @@ func (r *ruleRoom) edit(ctx context.Context, in *RulesEdit) (*subjectAnswer, err
 	if len(in.Add) == 0 && in.Delete == 0 {
 		return nil, newProblem(http.StatusUnprocessableEntity, "there is nothing to add or delete")
 	}
+	var there []acl.Entry // of those to add
 	err := r.change(ctx, who, func(list []acl.Entry) ([]acl.Entry, error) {
 		if in.Delete > len(list) {
 			return nil, fmt.Errorf("rule %d for %s %w: there are %d", in.Delete, clipped(who.String()), acl.ErrUnknown, len(list))
@@ -246,18 +248,39 @@ func (r *ruleRoom) edit(ctx context.Context, in *RulesEdit) (*subjectAnswer, err
 		if in.Delete > 0 {
 			list = slices.Delete(list, in.Delete-1, in.Delete)
 		}
-		if add := ruleEntries(in.Add); in.First {
-			list = append(add, list...)
-		} else {
-			list = append(list, add...)
+		var add []acl.Entry
+		for _, e := range ruleEntries(in.Add) {
+			n := slices.IndexFunc(list, e.Same)
+			switch {
+			case n < 0 && !slices.ContainsFunc(add, e.Same):
+				add = append(add, e)
+			case n >= len(in.Add) && in.First: // that is another order, which is not made by the way
+				return nil, fmt.Errorf("it is already there: rule %d for %s; delete that one, and add it first then", n+1, clipped(who.String()))
+			default:
+				there = append(there, e)
+			}
 		}
-		return list, nil
+		if len(add) == 0 && in.Delete == 0 {
+			return nil, errNothingNew
+		}
+		if in.First {
+			return append(add, list...), nil
+		}
+		return append(list, add...), nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errNothingNew) {
 		return nil, err
 	}
-	return &subjectAnswer{r.rules(who)}, nil
+	out := r.rules(who)
+	for _, e := range there {
+		n := slices.IndexFunc(out.Rules, func(b BuiltinRule) bool { return e.Same(acl.Entry(b)) })
+		out.Already = append(out.Already, n+1)
+	}
+	return &subjectAnswer{out}, nil
 }
+
+// errNothingNew ends a change that would change nothing.
+var errNothingNew = errors.New("nothing new")
 
 // EditRules is PATCH on the built-in rules.
 func (c *Client) EditRules(ctx context.Context, e *RulesEdit) (SubjectRules, error) {

@@ -121,3 +121,31 @@ func TestBuiltinRulesOverTheAPI(t *testing.T) {
 		t.Errorf("the log does not say so: %s", log)
 	}
 }
+
+// A rule that is there is not added again, and the answer says which it is; another order is
+// not made by the way, and what changes nothing is no line of the log.
+func TestTheSameBuiltinRuleTwice(t *testing.T) {
+	r := newRig(t, nil)
+	ctx := t.Context()
+	a := BuiltinRule{Permission: "allow", Action: "publish", Topic: "a", QoS: []int{1, 0}, Retain: "all"}
+	b := BuiltinRule{Permission: "deny", Action: "publish", Topic: "a"}
+	if got, err := r.client.EditRules(ctx, &RulesEdit{Username: "zoe", Add: []BuiltinRule{b, a, b}}); err != nil || len(got.Rules) != 2 || !reflect.DeepEqual(got.Already, []int{1}) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	a.QoS, a.Retain = []int{0, 1, 1}, ""
+	if got, err := r.client.EditRules(ctx, &RulesEdit{Username: "zoe", Add: []BuiltinRule{a}}); err != nil || len(got.Rules) != 2 || !reflect.DeepEqual(got.Already, []int{2}) {
+		t.Errorf("again: %+v, %v", got, err)
+	}
+	if got, err := r.client.EditRules(ctx, &RulesEdit{Username: "zoe", Add: []BuiltinRule{b}, First: true}); err != nil || len(got.Rules) != 2 || !reflect.DeepEqual(got.Already, []int{1}) {
+		t.Errorf("first, where it is: %+v, %v", got, err)
+	}
+	if _, err := r.client.EditRules(ctx, &RulesEdit{Username: "zoe", Add: []BuiltinRule{a}, First: true}); err == nil || !strings.Contains(err.Error(), "already there: rule 2") {
+		t.Errorf("first, where another is: %v", err)
+	}
+	if got, err := r.client.EditRules(ctx, &RulesEdit{Username: "zoe", Delete: 2, Add: []BuiltinRule{a}, First: true}); err != nil || len(got.Rules) != 2 || got.Rules[0].Permission != "allow" || got.Already != nil {
+		t.Errorf("deleted and first: %+v, %v", got, err)
+	}
+	if got, err := r.client.EditRules(ctx, &RulesEdit{ClientID: "zoe", Add: []BuiltinRule{a}}); err != nil || got.Already != nil {
+		t.Errorf("of somebody else: %+v, %v", got, err)
+	}
+}

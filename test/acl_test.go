@@ -35,6 +35,9 @@ func TestBuiltinRules(t *testing.T) {
 	}
 	must(t, b.b, "acl", "add", "--user", other, "allow", "all", "hall/${clientid}/#")
 	must(t, b.b, "acl", "add", "--everybody", "allow", "subscribe", "hall/#")
+	if r := b.b.Redoubt("", "acl", "add", "--everybody", "allow", "subscribe", "hall/#"); r.Code != 0 || !strings.Contains(r.Stderr, "already there: rule 1 for everybody") {
+		t.Errorf("the same rule again: %d, %s", r.Code, r.Text())
+	}
 	if got := subscribe(client, 2, "hall/#"); got != 1 {
 		t.Errorf("granted: SUBACK %#x", got)
 	}

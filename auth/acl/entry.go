@@ -2,6 +2,7 @@ package acl
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -84,6 +85,19 @@ func entryOf(r *auth.Rule) Entry {
 		e.Retain = fmt.Sprint(*retain)
 	}
 	return e
+}
+
+// Same tells whether two entries are one rule, however they are written.
+func (e Entry) Same(o Entry) bool {
+	plain := func(e Entry) Entry {
+		e.QoS = slices.Compact(slices.Sorted(slices.Values(e.QoS)))
+		if e.Retain == "all" {
+			e.Retain = ""
+		}
+		return e
+	}
+	a, b := plain(e), plain(o)
+	return a.Permission == b.Permission && a.Action == b.Action && a.Topic == b.Topic && a.Retain == b.Retain && slices.Equal(a.QoS, b.QoS)
 }
 
 func specsOf(entries []Entry) ([]auth.RuleSpec, error) {

@@ -17,7 +17,7 @@ func aclCmd(g *globals) *cobra.Command {
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(aclTestCmd(g), aclShowCmd(g), aclLintCmd(g), aclDiffCmd(g), aclSuggestCmd(g), aclAddCmd(g), aclListCmd(g), aclDeleteCmd(g), aclRefreshCmd(g))
+	cmd.AddCommand(aclTestCmd(g), aclShowCmd(g), aclLintCmd(g), aclDiffCmd(g), aclSuggestCmd(g), aclAddCmd(g), aclListCmd(g), aclDeleteCmd(g), aclRefreshCmd(g), aclImportCmd())
 	return cmd
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/redoubtmq/redoubt/admin"
+	"github.com/redoubtmq/redoubt/auth/acl"
 )
 
 // ruleSubject is whom built-in rules are for, as flags.
@@ -65,7 +67,8 @@ func aclAddCmd(g *globals) *cobra.Command {
 		Short: "Add a built-in rule",
 		Long: "Adds a built-in rule behind those there are for the same user, client or everybody. Of the built-in rules those of the client\n" +
 			"are asked first, then those of the user, then those for everybody; the first that matches decides. It is in force at once, also\n" +
-			"for what clients have subscribed to, and survives a restart. FILTER is a topic filter with placeholders such as ${username}\n" +
+			"for what clients have subscribed to, and survives a restart. What is printed is read back. One that is\n" +
+			"there already is not added again, which is said, with exit code 0. FILTER is a topic filter with placeholders such as ${username}\n" +
 			"(in single quotes, or the shell replaces them); \"eq FILTER\" is the subscription to exactly that.\n\n" + brokerHelp,
 		Example: "  redoubt acl add --user alice allow publish 'plant/7/#'\n  redoubt acl add --everybody allow subscribe 'news/#'\n" +
 			"  redoubt acl add --client pump-7 deny publish 'plant/7/config' --first",
@@ -88,7 +91,19 @@ func aclAddCmd(g *globals) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return printRules(cmd, g, []admin.SubjectRules{after})
+				is, err := c.BuiltinRules(ctx, who.user, who.client)
+				if err != nil {
+					return notReadBack(err)
+				}
+				n := slices.IndexFunc(is.Rules, func(r admin.BuiltinRule) bool { return acl.Entry(r).Same(acl.Entry(rule)) })
+				if n < 0 {
+					return notReadBack(nil)
+				}
+				if len(after.Already) > 0 {
+					is.Already = []int{n + 1}
+					fmt.Fprintf(cmd.ErrOrStderr(), "already there: rule %d for %s; nothing was changed\n", n+1, ruleFor(&is))
+				}
+				return printRules(cmd, g, []admin.SubjectRules{is})
 			})
 		},
 	}

@@ -71,6 +71,12 @@ func banAddCmd(g *globals) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				added.BanInfo, err = readBack(func(fn func(*admin.BanInfo) error) error {
+					return c.EachBan(ctx, admin.Filter{"as": added.As, "source": "operator"}, fn)
+				}, func(is *admin.BanInfo) bool { return is.Row == added.Row })
+				if err != nil {
+					return err
+				}
 				if g.Output == "json" {
 					return writeConfigJSON(cmd.OutOrStdout(), added)
 				}

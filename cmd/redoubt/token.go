@@ -77,6 +77,14 @@ func tokenRevokeCmd(g *globals) *cobra.Command {
 				if err != nil {
 					return err
 				}
+				done, err = readBack(func(fn func(*admin.RevocationInfo) error) error {
+					return c.EachRevokedToken(ctx, nil, fn)
+				}, func(is *admin.RevocationInfo) bool {
+					return is.As == done.As && is.Who == done.Who && is.Before == done.Before
+				})
+				if err != nil {
+					return err
+				}
 				if g.Output == "json" {
 					return writeConfigJSON(cmd.OutOrStdout(), done)
 				}

@@ -99,6 +99,9 @@ func userSetCmd(g *globals, cmd *cobra.Command, done string, set func(admin.User
 			if err != nil {
 				return err
 			}
+			if u, err = readUser(cmd.Context(), users, u); err != nil {
+				return err
+			}
 			if g.Output == "json" {
 				return writeConfigJSON(cmd.OutOrStdout(), u)
 			}
