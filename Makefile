@@ -23,6 +23,10 @@ RACE := -race -tags=pebblegozstd $(foreach pkg,golang.org/x/crypto/argon2 crypto
 # What the detector does not watch is built as it is shipped.
 PLAIN := CGO_ENABLED=0
 
+# Compilers and linkers have the memory of a machine for tests; what they build does not.
+MAKES := env GOGC=400
+RUNS := -exec 'env -u GOGC'
+
 # A debugger's tables are a third of what it takes to link fifty programs.
 BARE := -ldflags=-w
 
@@ -75,15 +79,15 @@ test: ## the whole suite; ends with `N passed, N failed`
 	@$(PLAIN) go build -o $(TESTSUM) ./internal/tools/testsum
 	@{ $(TESTSUM) step deps test/clients/deps.sh; \
 	   $(TESTSUM) step gofmt bash -c 'bad=$$(gofmt -l .); echo "$$bad"; test -z "$$bad"'; \
-	   $(TESTSUM) step vet env $(PLAIN) go vet ./...; \
-	   $(TESTSUM) step build go build $(RACE) -o bin/watched/redoubt ./cmd/redoubt; \
-	   $(TESTSUM) step build env $(PLAIN) go build -o bin/plain/redoubt ./cmd/redoubt; \
+	   $(TESTSUM) step vet $(MAKES) $(PLAIN) go vet ./...; \
+	   $(TESTSUM) step build $(MAKES) go build $(RACE) -o bin/watched/redoubt ./cmd/redoubt; \
+	   $(TESTSUM) step build $(MAKES) $(PLAIN) go build -o bin/plain/redoubt ./cmd/redoubt; \
 	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt PLAIN_REDOUBT=$(CURDIR)/bin/plain/redoubt GORACE=atexit_sleep_ms=20; \
-	   $(TESTSUM) stream race go test -p 3 -parallel 4 -json $(RACE) $(BARE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
+	   $(TESTSUM) stream race $(MAKES) go test -json $(RACE) -p 3 -parallel 4 $(RUNS) $(BARE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
 	   $(TESTSUM) stream rules env $(PLAIN) go test -json -vet=off -count=1 -timeout 5m ./internal/lint; \
-	   $(TESTSUM) stream alone go test -json $(RACE) $(BARE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
-	   $(TESTSUM) stream unwatched env $(PLAIN) go test -json $(BARE) -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
-	   $(TESTSUM) stream ways env $(PLAIN) go test -json -vet=off -count=1 -timeout 5m -run "^($(PLAYED))$$/^(native_TLS|portable_WebSocket|native_WebSocket|native_WebSocket_over_TLS|QUIC)$$" ./conn; \
+	   $(TESTSUM) stream alone $(MAKES) go test -json $(RACE) $(RUNS) $(BARE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
+	   $(TESTSUM) stream unwatched $(MAKES) $(PLAIN) go test -json $(RUNS) $(BARE) -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
+	   $(TESTSUM) stream ways $(MAKES) $(PLAIN) go test -json $(RUNS) $(BARE) -vet=off -count=1 -timeout 5m -run "^($(PLAYED))$$/^(native_TLS|portable_WebSocket|native_WebSocket|native_WebSocket_over_TLS|QUIC)$$" ./conn; \
 	 } | $(TESTSUM)
 
 check: ## format, vet (other systems too), house rules and golangci-lint

@@ -38,7 +38,7 @@ func (h *Home) autoSubscribe(now time.Time, r *resident, set *Settings) {
 		}
 		if why != "" {
 			h.b.log.Event(now, slog.LevelWarn, "automatic subscription refused", r.by.Identity+"\x00"+a.Filter.String(),
-				slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID),
+				slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.String("listener", r.by.Listener),
 				slog.String("filter", a.Filter.String()), slog.String("action", auth.Subscribe.String()), slog.String("why", why))
 		}
 	}

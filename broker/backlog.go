@@ -144,7 +144,7 @@ func (h *Home) fed(now time.Time, ref Ref, p *portion) {
 	switch {
 	case p.err != nil:
 		h.b.log.Event(now, slog.LevelError, "messages that wait for a client could not be read; the client is closed and may come back for them", r.by.Identity+"\x00"+r.by.ClientID,
-			slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.String("why", p.err.Error()))
+			slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.String("listener", r.by.Listener), slog.String("why", p.err.Error()))
 		if r.s.Online() {
 			h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.ImplementationSpecificError}, CauseServerError)
 		}

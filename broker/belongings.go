@@ -144,6 +144,6 @@ func (h *Home) hoardsStore(now time.Time, a *author) bool {
 func (h *Home) sayHoard(now time.Time, a *author, count metrics.ID, what string, has ...slog.Attr) {
 	h.count.Inc(count)
 	h.b.log.Event(now, slog.LevelWarn, what, a.by.Identity, append([]slog.Attr{
-		slog.String("user", a.by.Username), slog.String("client_id", a.by.ClientID), slog.String("limit", "limits.identity_share"),
+		slog.String("user", a.by.Username), slog.String("client_id", a.by.ClientID), slog.String("listener", a.by.Listener), slog.String("limit", "limits.identity_share"),
 	}, has...)...)
 }

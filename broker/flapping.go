@@ -124,7 +124,7 @@ func (h *Home) flapped(now time.Time, by *auth.Principal, set *Flapping) *mqtt.E
 	h.count.Inc(metrics.FlappingDetected)
 	h.count.Inc(metrics.BansRefused.At(banKind(ban)))
 	h.b.log.Event(now, slog.LevelWarn, "client banned for flapping", by.Identity+"\x00"+by.ClientID,
-		slog.String("user", by.Username), slog.String("client_id", by.ClientID), slog.String("address", by.Addr.String()),
+		slog.String("user", by.Username), slog.String("client_id", by.ClientID), slog.String("address", by.Addr.String()), slog.String("listener", by.Listener),
 		slog.String("network", ban.From.String()), slog.String("why", reason), slog.String("limit", "flapping.connects"), slog.String("until", bans.UntilText(ban.Until)))
 	return &mqtt.Error{Reason: mqtt.Banned, Detail: "banned: flapping, " + reason}
 }

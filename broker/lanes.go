@@ -186,6 +186,6 @@ func (h *Home) settleFront(now time.Time, r *resident) {
 // operator, once a minute.
 func (h *Home) queueFull(now time.Time, r *resident) {
 	h.b.log.Event(now, slog.LevelWarn, "mqueue full, messages dropped", r.by.Identity+"\x00"+r.by.ClientID,
-		slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.Bool("online", r.s.Online()))
+		slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.String("listener", r.by.Listener), slog.Bool("online", r.s.Online()))
 	h.countDrops(r)
 }

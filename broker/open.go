@@ -169,7 +169,7 @@ func (h *Home) lookup(key session.Key) (*resident, bool) {
 func (h *Home) takeOver(now time.Time, r *resident, by *auth.Principal) {
 	h.count.Inc(metrics.SessionsTakenOver)
 	h.b.log.Event(now, slog.LevelInfo, "session taken over by a newer connection", r.by.Identity+"\x00"+r.by.ClientID,
-		slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID),
+		slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.String("listener", by.Listener),
 		slog.String("old_address", r.by.Addr.String()), slog.String("new_address", by.Addr.String()))
 	h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.SessionTakenOver}, CauseTakenOver)
 }

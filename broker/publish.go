@@ -235,7 +235,7 @@ func (h *Home) match(now time.Time, a author, name []byte) {
 		by = *a.by
 	}
 	h.b.log.Event(now, slog.LevelError, "a message matches too many wildcard filters; some subscribers did not get it", by.Identity,
-		slog.String("user", by.Username), slog.String("client_id", by.ClientID), slog.String("topic", string(name)))
+		slog.String("user", by.Username), slog.String("client_id", by.ClientID), slog.String("listener", by.Listener), slog.String("topic", string(name)))
 }
 
 // wanted tells whether a session that outlives the process must have a message of

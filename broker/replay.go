@@ -197,7 +197,7 @@ func (h *Home) replayRead(now time.Time, ref Ref, number uint64, portion *retain
 	case err != nil:
 		portion.Release()
 		h.b.log.Event(now, slog.LevelError, "retained messages that a client is owed could not be read; the client is closed and may come back for them", r.by.Identity+"\x00"+r.by.ClientID,
-			slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.String("why", err.Error()))
+			slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID), slog.String("listener", r.by.Listener), slog.String("why", err.Error()))
 		if r.s.Online() {
 			h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.ImplementationSpecificError}, CauseServerError)
 		}

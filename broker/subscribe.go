@@ -48,7 +48,7 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 			h.count.Inc(metrics.SubscribeRefused)
 			h.b.log.Mistaken(now, slog.LevelInfo, "subscription refused", &r.by, rc.String(),
 				slog.String("address", r.by.Addr.String()), slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID),
-				slog.String("filter", p.Filters[i].Filter), slog.String("reason", rc.String()))
+				slog.String("listener", r.by.Listener), slog.String("filter", p.Filters[i].Filter), slog.String("reason", rc.String()))
 		}
 		ack.Reasons[i] = rc
 		granted = granted || rc < 0x80

@@ -136,7 +136,7 @@ func (l *Loop) overdue(c *Conn) {
 			stuck := c.out.since.Add(stuckMax)
 			if !l.now.Before(stuck) {
 				l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client did not read, closed", c.from.Addr(), "",
-					slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name), slog.Duration("for", stuckMax))
+					append(l.named(c), slog.Duration("for", stuckMax))...)
 				l.abort(c, broker.CauseSlow)
 				return
 			}

@@ -134,7 +134,7 @@ func (l *Loop) mistake(c *Conn, err error) {
 	e := err.(*mqtt.Error) // package mqtt and this one make no other kind
 	switch c.stage {
 	case open:
-		l.server.misbehaved(l.now, c, e)
+		l.misbehaved(c, e)
 		l.home.Fail(l.now, c.session, e)
 	case exchanging:
 		l.refuse(c, e, c.hello.connect.MaximumPacketSize)

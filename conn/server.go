@@ -14,7 +14,6 @@ import (
 	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
-	"github.com/redoubtmq/redoubt/mqtt"
 )
 
 // Engine moves bytes between sockets and loops. It may use as many goroutines
@@ -249,13 +248,6 @@ func (s *Server) Each(fn func(now time.Time, h *broker.Home)) {
 			return
 		}
 	}
-}
-
-// misbehaved writes down a protocol mistake of a connected client.
-func (s *Server) misbehaved(now time.Time, c *Conn, e *mqtt.Error) {
-	s.broker.Log().Stranger(now, slog.LevelInfo, "client broke the protocol, closed", c.from.Addr(), e.Rule,
-		slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name),
-		slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))
 }
 
 // refusedAtDoor writes down that a limit of the door kept a connection out, once a

@@ -81,6 +81,22 @@ func (l *Loop) recheck(from int) {
 	}
 }
 
+// named is where a connection is from and, of a client that was let in, whose it is.
+func (l *Loop) named(c *Conn) []slog.Attr {
+	attrs := []slog.Attr{slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name)}
+	if c.stage == open {
+		by := l.home.Who(c.session)
+		attrs = append(attrs, slog.String("user", by.Username), slog.String("client_id", by.ClientID))
+	}
+	return attrs
+}
+
+// misbehaved writes down a protocol mistake of a connected client.
+func (l *Loop) misbehaved(c *Conn, e *mqtt.Error) {
+	l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client broke the protocol, closed", c.from.Addr(), e.Rule,
+		append(l.named(c), slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))...)
+}
+
 // withdrawn closes a connection whose certificate is not good any more.
 func (l *Loop) withdrawn(c *Conn, err error) {
 	l.count.Inc(metrics.CertificatesWithdrawn)

@@ -21,7 +21,7 @@ import (
 // wait for the deadlines as shipped, side by side.
 func TestSlowAttackRows(t *testing.T) {
 	t.Parallel()
-	s := besiege(t, testkit.Options{})
+	s := besiege(t, testkit.Options{Repeats: true})
 	defer s.report(t)
 	t.Run("A078 silent connections cost no processor", func(t *testing.T) { s.silence(t) })
 	t.Run("deadlines", func(t *testing.T) {

@@ -73,7 +73,7 @@ func faults(t *testing.T, people bool, f func(t *testing.T, k *killable)) {
 // cache, and hashing would be most of what a crowd does.
 func newKillable(t *testing.T, people bool, power ...supply) *killable {
 	t.Helper()
-	k := &killable{t: t, options: testkit.Options{Config: durableConfig, Port: steadyPort(t), ListenerTCP: steadyPort(t)}}
+	k := &killable{t: t, options: testkit.Options{Config: durableConfig, Repeats: true, Port: steadyPort(t), ListenerTCP: steadyPort(t)}}
 	if len(power) > 0 {
 		k.power = power[0]
 		k.options.DataDir = filepath.Join(k.power.dir(), "data")

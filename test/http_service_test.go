@@ -52,13 +52,13 @@ func accounts(token *atomic.Value, clock func() int64) http.HandlerFunc {
 func TestHTTPService(t *testing.T) {
 	t.Parallel()
 	var token atomic.Value
-	token.Store("first")
+	token.Store("credential-1")
 	svc := httptest.NewTLSServer(accounts(&token, func() int64 { return time.Now().Unix() }))
 	defer svc.Close()
 	dir := testkit.TempDir(t)
 	ca, secret := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "token")
 	testkit.WriteFile(t, ca, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: svc.Certificate().Raw})))
-	testkit.WriteFile(t, secret, "first\n")
+	testkit.WriteFile(t, secret, "credential-1\n")
 	b := newBanned(t, start(t, testkit.Options{Config: fmt.Sprintf(`
 backends:
   accounts:
@@ -112,9 +112,9 @@ authz:
 		t.Fatalf("CONNACK %#x\n%s", code, b.b.Log())
 	}
 
-	token.Store("second")
+	token.Store("credential-2")
 	b.told("with an old credential of ours", d, mqtt.V5, here, "ann-2", 0x88, ann)
-	testkit.WriteFile(t, secret, "second\n")
+	testkit.WriteFile(t, secret, "credential-2\n")
 	if r := b.b.Redoubt("", "reload"); r.Code != 0 {
 		t.Fatalf("reload: %s", r.Text())
 	}
@@ -123,7 +123,7 @@ authz:
 	svc.Close()
 	b.told("the service is gone", d, mqtt.V5, here, "ann-4", 0x88, ann)
 	b.stays("who was in all the time", in)
-	if log := b.b.Log(); strings.Contains(log, "first") || strings.Contains(log, `"right"`) {
+	if log := b.b.Log(); strings.Contains(log, "credential-") || strings.Contains(log, `"right"`) {
 		t.Error("the log has a credential")
 	}
 }

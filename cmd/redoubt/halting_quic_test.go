@@ -20,7 +20,7 @@ import (
 )
 
 // entersQUIC connects over QUIC; nil: it is refused, or nobody listens.
-func (n *servedNode) entersQUIC(address, id string) *guest {
+func (n *servedNode) entersQUIC(address, id string, within time.Duration) *guest {
 	n.t.Helper()
 	ca, err := os.ReadFile(n.pki.CAPath())
 	if err != nil {
@@ -28,7 +28,7 @@ func (n *servedNode) entersQUIC(address, id string) *guest {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(ca)
-	ctx, cancel := context.WithTimeout(n.t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(n.t.Context(), within)
 	defer cancel()
 	c, err := quic.DialAddr(ctx, address, &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: []string{"mqtt"}}, nil)
 	if refused := (*quic.TransportError)(nil); errors.As(err, &refused) && refused.ErrorCode == quic.ConnectionRefused || errors.Is(err, context.DeadlineExceeded) {
@@ -62,7 +62,7 @@ func TestListenersOfOtherKindsMoveWithTheirClients(t *testing.T) {
 	var guests []*guest
 	both := func(at, id string, i int) {
 		t.Helper()
-		q, u := n.entersQUIC(udp[i], "q"+id), n.enters("unix", path[i], "u"+id)
+		q, u := n.entersQUIC(udp[i], "q"+id, 20*time.Second), n.enters("unix", path[i], "u"+id)
 		if q == nil || u == nil {
 			t.Fatalf("%s: nobody gets in: QUIC %v, unix %v\n%s", at, q != nil, u != nil, n.log)
 		}
@@ -93,7 +93,7 @@ func TestListenersOfOtherKindsMoveWithTheirClients(t *testing.T) {
 		at := fmt.Sprintf("move %d", i)
 		both(at, fmt.Sprint(i+1), to)
 		drains(at, udp[1-to])
-		if i == 0 && n.entersQUIC(udp[0], "late") != nil {
+		if i == 0 && n.entersQUIC(udp[0], "late", time.Second) != nil {
 			t.Error("somebody gets in where the listener was")
 		}
 	}
@@ -101,7 +101,7 @@ func TestListenersOfOtherKindsMoveWithTheirClients(t *testing.T) {
 		n.stops(id, false)
 	}
 	drains("stopped", udp[0], udp[1])
-	if n.entersQUIC(udp[1], "late") != nil || n.enters("unix", path[1], "late") != nil {
+	if n.entersQUIC(udp[1], "late", time.Second) != nil || n.enters("unix", path[1], "late") != nil {
 		t.Error("somebody gets in at a listener that is stopped")
 	}
 	for _, g := range guests {
@@ -125,7 +125,7 @@ func TestListenersOfOtherKindsMoveWithTheirClients(t *testing.T) {
 	if c, err := n.starts("udp"); err != nil || c.Listener.State != admin.ListenerRunning {
 		t.Fatalf("%+v %v", c, err)
 	}
-	if n.entersQUIC(udp[1], "after") == nil {
+	if n.entersQUIC(udp[1], "after", 20*time.Second) == nil {
 		t.Error("nobody gets in after a stop with all clients")
 	}
 	n.stops("udp", true)

@@ -24,4 +24,5 @@ var Rules = []Rule{
 	{"random-suites", randomSuites},
 	{"machine-words", machineWords},
 	{"docs-point-at-things", docsPointAtThings},
+	{"log-events", logEvents},
 }

@@ -129,6 +129,8 @@ var samples = []sample{
 	{"no pattern at all", "random-suites", map[string]string{"sim/a_test.go": src("sim", []string{"testing", Module + "/internal/testkit"}, "func TestX(t *testing.T) { _ = testkit.Seeds(1, 2) }\n")}, "no pass of"},
 	{"seeds in a helper", "random-suites", map[string]string{"Makefile": "UNWATCHED := ^Test(X)$$\n", "sim/a_test.go": src("sim", []string{"testing", Module + "/internal/testkit"}, "func seeds() int { return testkit.Seeds(1, 2) }\n")}, "no pass of"},
 	{"the second pass plays them", "random-suites", map[string]string{"Makefile": "UNWATCHED := ^Test(X|Y)$$\n", "sim/a_test.go": src("sim", []string{"testing", Module + "/internal/testkit"}, "func TestX(t *testing.T) { _ = testkit.Seeds(1, 2) }\n")}, ""},
+	{"a line nobody finds", "log-events", map[string]string{"broker/a.go": src("broker", nil, "func f() { h.log.Event(now, level, \"kicked\", by.ClientID, slog.String(\"user\", u), slog.String(\"client_id\", by.ClientID)) }")}, "has no listener"},
+	{"a line with a helper", "log-events", map[string]string{"broker/a.go": src("broker", nil, "func f() { h.log.Event(now, level, \"kicked\", by.ClientID, whose(by)...) }\nfunc whose(by *P) []slog.Attr { return []slog.Attr{slog.String(\"user\", u), slog.String(\"client_id\", c), slog.String(\"listener\", l)} }")}, ""},
 	{"machine path", "machine-words", map[string]string{"docs/a.md": "see /wo" + "rk/x\n"}, "path of one machine"},
 	{"home", "machine-words", map[string]string{"broker/a.go": "// Package broker x, see /ho" + "me/me/x.\npackage broker\n"}, "path of one machine"},
 	{"shared", "machine-words", map[string]string{"README.md": "one\nsee .." + "/shared/design.md\n"}, "path of one machine"},

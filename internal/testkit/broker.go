@@ -30,6 +30,10 @@ type Options struct {
 
 	Environment []string // more of it: NAME=VALUE
 
+	// Repeats: the test has a broker do the same thousands of times, or starts it again and
+	// again. That takes the race detector many times as long and shows it nothing new.
+	Repeats bool
+
 	WebSocket   bool // with a listener wss
 	ListenerTCP int  // port of a listener without TLS; 0: none
 	ListenerWS  int  // the same for WebSocket
@@ -46,7 +50,8 @@ type Broker struct {
 
 	WebSocket int // MQTT over WebSocket over TLS; 0: off
 
-	t testing.TB
+	program string // that serves
+	t       testing.TB
 }
 
 // Start starts a broker and waits until it is ready. At the end of the test it
@@ -57,7 +62,10 @@ func Start(t testing.TB, o Options) *Broker {
 	if o.DataDir == "" {
 		o.DataDir = filepath.Join(TempDir(t), "data")
 	}
-	b := &Broker{DataDir: o.DataDir, Rules: filepath.Join(o.DataDir, "rules.yaml"), t: t}
+	b := &Broker{DataDir: o.DataDir, Rules: filepath.Join(o.DataDir, "rules.yaml"), program: Binary(t), t: t}
+	if o.Repeats {
+		b.program = Command(t)
+	}
 	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +138,7 @@ func WriteFile(t testing.TB, path, text string) {
 
 // argv is a command line of the program for this broker.
 func (b *Broker) argv(command string, args ...string) []string {
-	return append([]string{Binary(b.t), command, "--config", b.Config, "--data-dir", b.DataDir}, args...)
+	return append([]string{b.program, command, "--config", b.Config, "--data-dir", b.DataDir}, args...)
 }
 
 // Redoubt runs a subcommand against this broker to its end. words are the
