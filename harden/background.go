@@ -82,6 +82,10 @@ func (b *Background) Changed(c *config.Config) {
 
 // Run looks until ctx is done, one run at a time. It is one goroutine.
 func (b *Background) Run(ctx context.Context) {
+	select {
+	case <-b.soon: // what it starts with is no change
+	default:
+	}
 	now := b.o.Clock.Now()
 	due, rested := now.Add(jittered(firstAfter)), now
 	timer := time.NewTimer(due.Sub(now))

@@ -94,6 +94,7 @@ func newPatient() *patientNode {
 
 // start runs it in the bubble of a test, which ends it.
 func (p *patientNode) start(t *testing.T) {
+	p.Changed(&p.conf) // what a broker starts with
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -104,7 +105,6 @@ func (p *patientNode) start(t *testing.T) {
 		cancel()
 		<-done
 	})
-	p.Changed(&p.conf)
 }
 
 func pass(d time.Duration) {
@@ -118,10 +118,10 @@ func TestWhenABrokerLooksAtItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPatient()
 		p.start(t)
-		if pass(900 * time.Millisecond); p.count() != 0 {
+		if pass(9 * time.Second); p.count() != 0 {
 			t.Error("it looks at once")
 		}
-		if pass(4 * time.Second); p.count() != 1 {
+		if pass(12 * time.Second); p.count() != 1 {
 			t.Errorf("%d runs after the start", p.count())
 		}
 		if pass(53 * time.Minute); p.count() != 1 {
@@ -191,7 +191,7 @@ func TestARowThatFailsIsTold(t *testing.T) {
 			t.Errorf("a score before the first look:\n%s", text)
 		}
 		p.start(t)
-		pass(5 * time.Second)
+		pass(21 * time.Second)
 		if !p.logged(`"event":"hardening_first","score":100`) || len(p.alarms.Active()) != 0 {
 			t.Errorf("%v\n%s", p.alarms.Active(), p.text())
 		}
@@ -243,7 +243,7 @@ func TestALowerScoreIsNewsForADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPatient()
 		p.start(t)
-		pass(5 * time.Second)
+		pass(21 * time.Second)
 		p.say("P5.8", Fail)
 		p.say("P4.1", Fail)
 		p.Changed(&p.conf)
@@ -272,7 +272,7 @@ func TestAWaiverEndsByItself(t *testing.T) {
 		p.say("P2.2", Fail)
 		p.conf.Waivers = []config.Waiver{{ID: "P2.2", Scope: "listeners.a", Reason: "old devices", Owner: "ann", Expires: today.AddDays(16)}}
 		p.start(t)
-		pass(5 * time.Second)
+		pass(21 * time.Second)
 		state := func() State { return p.Last().Rows[0].State() }
 		if state() != Waived || !p.logged(`"msg":"waiver in force","event":"waiver_in_force","id":"P2.2","scope":"listeners.a","owner":"ann","reason":"old devices"`) || len(p.alarms.Active()) != 0 {
 			t.Errorf("%s, %v\n%s", state(), p.alarms.Active(), p.text())
@@ -336,7 +336,7 @@ func TestABugInACheck(t *testing.T) {
 		p.says["P4.1"] = Result{Scope: "bug"}
 		p.mu.Unlock()
 		p.start(t)
-		pass(5 * time.Second)
+		pass(21 * time.Second)
 		rep := p.Last()
 		if rep == nil || rep.Rows[0].State() != Pass || rep.Rows[1].State() != Unknown || rep.Rows[2].State() != Pass || !p.logged(`"event":"hardening_bug","id":"P4.1-p4.1"`) {
 			t.Errorf("%+v\n%s", rep, p.text())
@@ -380,7 +380,7 @@ func TestWhatIsNotTriedIsNoNews(t *testing.T) {
 		m := metrics.New()
 		p.Measure(m)
 		p.start(t)
-		pass(5 * time.Second)
+		pass(21 * time.Second)
 		untried := Result{Scope: "node", State: Unknown, Confidence: Kernel, Summary: "not tried", Untried: true}
 		say := func(r Result) {
 			p.mu.Lock()
