@@ -40,7 +40,7 @@ func readBack[T any](each func(fn func(*T) error) error, is func(*T) bool) (out 
 // readUser finds a user that was set; the password, which is answered this once, stays.
 func readUser(ctx context.Context, users admin.Users, set admin.User) (admin.User, error) {
 	like := set.UserID
-	if len(like) > 256 || like == "" {
+	if len(like) > 256 { // more than the list takes
 		like = ""
 	}
 	for n := 1; ; n++ {

@@ -32,7 +32,7 @@ type event struct {
 
 // eventCalls are the methods that write a line, and which argument is its name.
 var eventCalls = map[string]int{
-	"Event": 2, "Stranger": 2, "Refused": 2, "Mistaken": 2, "RefusedLogin": -1,
+	"Event": 2, "Stranger": 2, "Refused": 2, "Mistaken": 2,
 	"Debug": 0, "Info": 0, "Warn": 0, "Error": 0, "LogAttrs": 2, "Log": 2,
 }
 
@@ -64,7 +64,7 @@ func events(r *Repo) []*event {
 					return true
 				}
 				at, known := eventCalls[sel.Sel.Name]
-				if !known || at < 0 || len(call.Args) <= at || (at == 2 && len(call.Args) < 3) {
+				if !known || len(call.Args) <= at {
 					return true
 				}
 				for _, name := range r.said(f, fn, call.Args[at]) {
