@@ -48,7 +48,7 @@ PLAYED = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {p
 # Packages: deb and rpm.
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 
-.PHONY: help run build build-fips package package-test test deps check vuln bench cost fuzz chaos scan conformance mutants
+.PHONY: help run build build-fips package package-test test deps check vuln bench microbench cost fuzz chaos scan conformance mutants
 
 help: ## what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -100,7 +100,7 @@ check: ## format, vet (other systems too), house rules and golangci-lint
 vuln: ## look for known vulnerabilities in what we build on
 	go run $(GOVULNCHECK) ./...
 
-bench: ## every benchmark, with allocations
+microbench: ## every Go benchmark, with allocations
 	go test -run '^$$' -bench . -benchmem ./...
 
 cost: ## what a login costs the broker, by who judges it

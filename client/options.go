@@ -49,6 +49,8 @@ type Options struct {
 	QUIC bool   // over UDP; needs TLS
 	// Socket is the path of a unix socket to connect to in place of Host and Port.
 	Socket string
+	// WebSocket is the path of a WebSocket, such as /mqtt; "": none. With TLS it is wss.
+	WebSocket string
 	// Connect is what CONNECT says. Version 0 is 5.0. MaximumPacketSize bounds
 	// incoming packets whatever the version; ReceiveMaximum is announced in 5.0.
 	// Password is ignored: it comes from the field below.
