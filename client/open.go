@@ -34,7 +34,7 @@ func NewOpener(o Options) (*Opener, error) {
 // Options are those of NewOpener, complete.
 func (p *Opener) Options() Options { return p.opt }
 
-// Open makes one connection, with TLS if wanted. Every failure is an *Error.
+// Open makes one connection, with TLS and WebSocket if wanted. Every failure is an *Error.
 func (p *Opener) Open(ctx context.Context) (net.Conn, error) {
 	conn, _, err := open(ctx, ctx, &p.opt, p.setup)
 	return conn, err
@@ -60,15 +60,24 @@ func open(parent, ctx context.Context, o *Options, setup *tlsSetup) (net.Conn, s
 	if err != nil {
 		return nil, "", explainDial(parent, o, err)
 	}
-	if setup == nil {
-		return conn, "", nil
+	words := ""
+	if setup != nil {
+		t := tls.Client(conn, setup.conf)
+		if err := t.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, "", explainTLS(parent, o, setup, err)
+		}
+		conn, words = t, "TLS: "+agreed(t.ConnectionState())
 	}
-	t := tls.Client(conn, setup.conf)
-	if err := t.HandshakeContext(ctx); err != nil {
+	if o.WebSocket == "" {
+		return conn, words, nil
+	}
+	w, err := upgrade(ctx, conn, o)
+	if err != nil {
 		_ = conn.Close()
-		return nil, "", explainTLS(parent, o, setup, err)
+		return nil, "", err
 	}
-	return t, "TLS: " + agreed(t.ConnectionState()), nil
+	return w, words, nil
 }
 
 func agreed(s tls.ConnectionState) string {

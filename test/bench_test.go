@@ -9,12 +9,12 @@ import (
 	"github.com/redoubtmq/redoubt/internal/testkit"
 )
 
-// TestBenchCommand: `redoubt bench` against a real broker, over TLS as a user would and over TCP
-// with the event loop, counts what it sent and loses nothing; sessions that were away get
+// TestBenchCommand: `redoubt bench` against a real broker, over TLS as a user would, over
+// WebSocket, and over TCP with the event loop, counts what it sent and loses nothing; sessions that were away get
 // everything once and are gone afterwards.
 func TestBenchCommand(t *testing.T) {
 	port := testkit.FreePort(t)
-	b := testkit.Start(t, testkit.Options{ListenerTCP: port})
+	b := testkit.Start(t, testkit.Options{ListenerTCP: port, WebSocket: true})
 	b.AddUser("load", "pw-of-load")
 	run := func(words ...string) *bench.Report {
 		t.Helper()
@@ -29,6 +29,7 @@ func TestBenchCommand(t *testing.T) {
 	}
 	for transport, where := range map[string][]string{
 		"tls": {"-p", strconv.Itoa(b.Port)},
+		"wss": {"-p", strconv.Itoa(b.WebSocket), "--protocol", "wss"},
 		"tcp": {"-p", strconv.Itoa(port), "--protocol", "mqtt", "--pid", strconv.Itoa(b.Pid())},
 	} {
 		rep := run(append([]string{"pair", "--duration", "0.2", "--warm-up", "0"}, where...)...)

@@ -31,6 +31,7 @@ type whereFlags struct {
 	port     int
 	url      string
 	protocol string
+	path     string // of a WebSocket
 	socket   string
 	timeout  time.Duration
 }
@@ -126,8 +127,9 @@ func (c *common) registerConnection(fs *pflag.FlagSet) {
 	c.sess = sessionFlags{version: mqtt.V5, keepAlive: client.DefaultKeepAlive}
 
 	fs.StringVarP(&c.where.host, "host", "h", "localhost", "`HOST` to connect to")
-	fs.VarP(wholeValue(&c.where.port, 1, 65535, "PORT"), "port", "p", "port to connect to (default 8883 with TLS, 1883 without, 14567 with QUIC)")
-	fs.StringVar(&c.where.protocol, "protocol", "mqtts", "`mqtts|mqtt|quic`: TLS, plaintext, or TLS over QUIC")
+	fs.VarP(wholeValue(&c.where.port, 1, 65535, "PORT"), "port", "p", "port to connect to (default 8883 with TLS, 1883 without, 8084 and 8083 with WebSocket, 14567 with QUIC)")
+	fs.StringVar(&c.where.protocol, "protocol", "mqtts", "`mqtts|mqtt|wss|ws|quic`: TLS, plaintext, WebSocket with TLS or without, or TLS over QUIC")
+	fs.StringVar(&c.where.path, "ws-path", client.DefaultWebSocketPath, "`PATH` of the WebSocket")
 	fs.StringVar(&c.where.socket, "unix", "", "connect to a unix socket, `PATH`, in place of a host")
 	fs.StringVarP(&c.where.url, "url", "L", "", "all at once: `mqtts://[user[:password]@]host[:port]/topic`")
 	fs.Var(durationValue(&c.where.timeout, false), "connect-timeout", "longest time until CONNACK")
