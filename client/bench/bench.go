@@ -196,7 +196,8 @@ func (o *Options) Publishers() int {
 	return 0
 }
 
-func (o *Options) subscribers() int {
+// Subscribers is how many there are; of Conn and Offline all clients, and their sessions.
+func (o *Options) Subscribers() int {
 	switch o.Scenario {
 	case Conn, Sub, Pair, Offline:
 		return o.Count
@@ -213,7 +214,7 @@ func (o *Options) subscribers() int {
 
 // connections is how many there are at a time.
 func (o *Options) connections() int {
-	n := o.Publishers() + o.subscribers()
+	n := o.Publishers() + o.Subscribers()
 	if o.Scenario == Flood {
 		n += o.Count
 	}

@@ -63,7 +63,7 @@ func (r *run) newPeer(role role, index int, filters ...string) *peer {
 func (r *run) cast() {
 	o := r.opt
 	filter, topic := r.topics()
-	for i := range o.subscribers() {
+	for i := range o.Subscribers() {
 		p := r.newPeer(subscribes, i, filter(i))
 		for k := range o.Filters {
 			p.filters = append(p.filters, r.wildcard(i, k))

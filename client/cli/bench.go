@@ -202,7 +202,7 @@ func (b *Bench) plan(args []string, d Defaults, in IO) error {
 		o.Pace.Rate = float64(o.Publishers()) * 1000 / float64(b.each)
 	}
 	if b.ramp > 0 {
-		o.Crowd.Interval = b.ramp / time.Duration(max(o.Count, o.Fan.In, o.Fan.Out))
+		o.Crowd.Interval = b.ramp / time.Duration(max(o.Publishers(), o.Subscribers()))
 	}
 	return nil
 }
