@@ -30,6 +30,7 @@ type Loop struct {
 
 	// Owned by the loop's goroutine.
 	now    time.Time
+	moment instant // the same
 	conns  []*Conn // by slot
 	gens   []uint32
 	free   []uint32
@@ -39,8 +40,9 @@ type Loop struct {
 	before strangers        // before an accepted CONNECT
 	round
 	sweep   sweep
-	ending  bool // leave when the last connection has gone
-	shaking int  // handshakes of this loop that are under way
+	spare   [][]session.Out // room for what waits, of queues that have none
+	ending  bool            // leave when the last connection has gone
+	shaking int             // handshakes of this loop that are under way
 
 	control []event
 	data    []*broker.Batch
@@ -58,7 +60,7 @@ type round struct {
 
 func newLoop(s *Server, id int) *Loop {
 	now := s.clock.Now()
-	l := &Loop{id: id, server: s, count: s.metrics.NewShard(), now: now, timers: wheel.New(now)}
+	l := &Loop{id: id, server: s, count: s.metrics.NewShard(), now: now, moment: s.instant(now), timers: wheel.New(now)}
 	l.inbox.dataMax = InboxDataBytesMax
 	l.home = s.broker.NewHome(id, l, l.count, now)
 	return l
@@ -103,6 +105,7 @@ func (l *Loop) wait() {
 // turn does everything once.
 func (l *Loop) turn() {
 	l.now = l.server.clock.Now()
+	l.moment = l.server.instant(l.now)
 	l.count.Inc(metrics.LoopTurns)
 	l.control, l.data = l.inbox.drain(l.control, l.data, l.broad.takes(l.inbox.dataMax))
 	for i := range l.control {
@@ -241,7 +244,7 @@ func (l *Loop) forget(c *Conn) {
 	l.conns[c.ref.Slot] = nil
 	l.gens[c.ref.Slot]++
 	l.free = append(l.free, c.ref.Slot)
-	c.pace.until, c.pace.timed = time.Time{}, false
+	c.pace.until, c.pace.timed = 0, false
 }
 
 // at is the connection ref names, or nil when it has gone.
@@ -283,6 +286,7 @@ func (l *Loop) Send(ref broker.ConnRef, o session.Out) (room bool) {
 		o.Done()
 		return true
 	}
+	l.lend(&c.out)
 	c.out.push(o)
 	l.mark(c)
 	return c.out.room()

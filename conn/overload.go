@@ -76,11 +76,6 @@ func (s *Server) Shed(ctx context.Context, level load.Level, excess uint64) (clo
 	if level < load.QoS0 { // whoever is here is not concerned
 		return 0, nil
 	}
-	if level >= load.Idle {
-		for _, l := range s.loops {
-			l.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.trim(0) }})
-		}
-	}
 	found, err := s.pass(ctx, func(int) broker.Shed { return broker.Shed{Level: level} })
 	if err != nil || level < load.Idle || excess == 0 {
 		return 0, err
@@ -132,20 +127,4 @@ func (s *Server) pass(ctx context.Context, of func(loop int) broker.Shed) ([]pas
 		}
 	}
 	return out, nil
-}
-
-// trimSome is how many connections are trimmed before the loop does something else.
-const trimSome = 4096
-
-// trim lets go of what idle connections keep for their next burst, from this slot on.
-func (l *Loop) trim(from int) {
-	to := min(from+trimSome, len(l.conns))
-	for _, c := range l.conns[from:to] {
-		if c != nil {
-			c.out.shrink()
-		}
-	}
-	if to < len(l.conns) {
-		l.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.trim(to) }})
-	}
 }
