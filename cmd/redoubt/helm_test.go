@@ -167,7 +167,7 @@ func TestTheChartOpensTheListenersOnly(t *testing.T) {
 	}
 	var want []string
 	for name, l := range own.Config.Listeners {
-		if got := loaded.Config.Listeners[name]; got == nil || !slices.Equal(got.Bind, l.Bind) || got.Protocol != l.Protocol {
+		if got, is := loaded.Config.Listeners[name]; !is || !slices.Equal(got.Bind, l.Bind) || got.Protocol != l.Protocol {
 			t.Errorf("listeners.%s is not what it is by default: %v", name, got)
 		}
 		for _, bind := range l.Bind {

@@ -8,12 +8,12 @@ import (
 	"testing"
 )
 
-// In a volume whose root a group may change, which is how Kubernetes makes one: the broker
+// In a volume whose root others may change, which is how Kubernetes makes one: the broker
 // wants nothing to be there, and its folder can be made.
 func TestInitMakesTheFolderAlone(t *testing.T) {
 	t.Parallel()
 	volume := t.TempDir()
-	if err := os.Chmod(volume, 0o775|os.ModeSetgid); err != nil {
+	if err := os.Chmod(volume, 0o777); err != nil {
 		t.Fatal(err)
 	}
 	data := filepath.Join(volume, "data")

@@ -191,7 +191,9 @@ func (n *node) announce(out io.Writer, self string) {
 	if a := n.enrol.addresses(); len(a) > 0 {
 		fmt.Fprintf(&b, "  enroll  %s\n", strings.Join(a, " "))
 	}
-	fmt.Fprintf(&b, "  metrics http://%s/metrics\n", strings.Join(c.Metrics.Bind, " "))
+	for _, bind := range c.Metrics.Bind {
+		fmt.Fprintf(&b, "  metrics http://%s/metrics\n", bind)
+	}
 	fmt.Fprintf(&b, "  CA      %s (every device needs a copy)\n", n.pki.CAPath())
 	fmt.Fprintf(&b, "  limits  %s\n", n.files)
 	fmt.Fprintf(&b, "  memory  %s\n", n.memory.Load().Sum)
