@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The packages' own exam, as root: two builds of two clones are the same bytes; the deb is
+# The packages' own exam, as root: two builds of two clones are the same bytes, deb and rpm
+# have what they should (contents.sh); container and Helm chart pass their exams; the deb is
 # installed in a fresh Debian, upgraded, removed and purged; its files, modes, owners and unit
 # are looked at; there the unit runs under systemd, confined, fed, reloaded and killed, and
 # redoubt doctor and fix beside it. Nothing of the host changes. Wants mmdebstrap, systemd,
@@ -8,7 +9,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 (($(id -u) == 0)) || { echo "the fresh Debian takes root: sudo make package-test"; exit 1; }
-command -v mmdebstrap >/dev/null || apt-get install -y --no-install-recommends mmdebstrap
+for need in mmdebstrap:mmdebstrap rpm:rpm qemu-aarch64-static:qemu-user-static ip:iproute2 readelf:binutils; do
+  command -v "${need%:*}" >/dev/null || apt-get install -y --no-install-recommends "${need#*:}"
+done
 
 work=$(mktemp -d)
 root=${ROOT:-$work/root} # ROOT: a Debian that is there already
@@ -43,17 +46,23 @@ good() { passed=$((passed + 1)); echo "good: $*"; }
 bad() { echo "BAD: $*" >&2; exit 1; }
 
 deb=${1:-}
+head=$(git rev-parse HEAD)
 if [[ -z $deb ]]; then
   for side in one two; do
     git clone -q . "$work/$side-src-$side$side"
+    git -C "$work/$side-src-$side$side" checkout -q "$head" # whatever is committed meanwhile
     (cd "$work/$side-src-$side$side" && packaging/build.sh "$work/$side" >/dev/null)
   done
-  cmp "$work/one/SHA256SUMS" "$work/two/SHA256SUMS" || bad "two builds differ"
+  cmp "$work/one/SHA256SUMS" "$work/two/SHA256SUMS" || bad "two builds differ: $(diff "$work/one/SHA256SUMS" "$work/two/SHA256SUMS")"
   good "two clones give the same $(wc -l <"$work/one/SHA256SUMS") files"
   deb=$(ls "$work"/one/*_amd64.deb)
 fi
 
 [[ -d $root/usr ]] || mmdebstrap --quiet --variant=minbase --include=systemd,ca-certificates bookworm "$root"
+if [[ -d $work/one ]]; then
+  packaging/contents.sh "$work/one" "$root" >"$work/said" || bad "contents"
+  while read -r line; do good "${line#good: }"; done <"$work/said"
+fi
 mount -t proc proc "$root/proc"
 mount --rbind /sys "$root/sys" && mount --make-rslave "$root/sys"
 cp "$deb" "$root/var/tmp/redoubt.deb"
@@ -83,6 +92,10 @@ FILES
 [[ ! -e $root/etc/sysctl.d/60-redoubt.conf ]] || bad "settings of the kernel were put in force"
 [[ $(inside getent passwd redoubt) == *:/usr/sbin/nologin ]] || bad "the user has a shell"
 good "files, modes and owners"
+for exam in "container/test.sh $root/usr/bin/redoubt" helm/test.sh; do
+  packaging/$exam >"$work/said" || bad "packaging/$exam"
+  while read -r line; do good "${line#good: }"; done <"$work/said"
+done
 
 faults=$(systemd-analyze --root="$root" --man=no verify redoubt.service 2>&1) || bad "systemd-analyze verify: $faults"
 [[ -z $faults ]] || bad "systemd-analyze verify: $faults"
