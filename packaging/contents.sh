@@ -33,8 +33,13 @@ for pair in amd64:x86_64:X86-64 arm64:aarch64:AArch64; do
   sum=$(sha256sum "$made/redoubt-linux-$deb" | cut -d' ' -f1)
   grep -qF "\"content\": \"$sum\"" "$made/redoubt-linux-$deb.cdx.json" || bad "the SBOM of $deb is of another program"
 done
+mkdir "$work/doc"
+dpkg-deb --fsys-tarfile "$made"/redoubt_*_amd64.deb | tar -x -C "$work/doc" ./usr/share/doc
+while IFS=: read -r page link; do
+  [[ -e ${page%/*}/$link ]] || bad "$page: a link to $link, which is not there"
+done < <(grep -roE '\]\([^)#: ]+[)#]' "$work/doc" --include='*.md' | sed -E 's/\]\(//; s/[)#]$//')
 cmp "$work/amd64.deb" "$work/arm64.deb" || bad "the packages of the two machines have other files"
-echo "good: deb and rpm for two machines: the same $(wc -l <"$work/amd64.deb") files, static programs of their machine, sums and SBOM"
+echo "good: deb and rpm for two machines: the same $(wc -l <"$work/amd64.deb") files, static programs of their machine, pages whose links lead somewhere, sums and SBOM"
 
 run=
 if [[ $(uname -m) != aarch64 ]]; then run=qemu-aarch64-static; fi
