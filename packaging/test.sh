@@ -149,6 +149,10 @@ fed() { [[ $(show WatchdogTimestampMonotonic) != "$before" ]]; }
 within 45 fed || bad "the watchdog of 30 seconds is not fed"
 good "watchdog: fed"
 
+looked() { [[ $(journal) == *'"event":"hardening_first"'*'"failed":[]'* ]]; }
+within 45 looked || bad "the broker did not look at itself, or found something: $(journal)"
+good "in the background: $(journal | sed -nE 's/.*"hardening_first",(.*),"took".*/\1/p')"
+
 inside systemctl reload redoubt || bad "reload: $(journal)"
 echo "not_a_key: 1" >>"$root/etc/redoubt/redoubt.yaml"
 ! inside systemctl reload redoubt 2>/dev/null || bad "a configuration that is wrong was reloaded"
