@@ -51,10 +51,11 @@ UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|ConnectMatrix|AuthMatrix|Model|TwoLo
 # What plays in one of many ways with the detector, and in all of them without (conn's play).
 PLAYED = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
 
-# Packages: deb and rpm.
+# Packages: deb and rpm, and the chart for Kubernetes.
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
 
-.PHONY: help run build build-fips package package-test test deps check vuln bench cost fuzz chaos scan conformance mutants
+.PHONY: help run build build-fips package package-test chart test deps check vuln bench cost fuzz chaos scan conformance mutants
 
 help: ## what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -73,8 +74,11 @@ build-fips: ## build bin/redoubt-fips, with the certified module of Go and FIPS 
 package: ## deb and rpm for amd64 and arm64, binaries, SBOMs and SHA256SUMS, into bin/package
 	NFPM="go run $(NFPM)" packaging/build.sh bin/package
 
-package-test: ## build the packages twice, install the deb in a fresh Debian (as root): files, unit, broker and doctor there
-	NFPM="go run $(NFPM)" packaging/test.sh
+package-test: ## build the packages twice, install the deb in a fresh Debian (as root): files, unit, broker and doctor there; rpm, arm64, container, chart
+	NFPM="go run $(NFPM)" HELM="go run $(HELM)" packaging/test.sh
+
+chart: ## lint the Helm chart and make packaging/helm/default.yaml anew
+	HELM="go run $(HELM)" packaging/helm/test.sh -rewrite
 
 deps: ## install what the tests need (as root: Debian packages, too)
 	@test/clients/deps.sh

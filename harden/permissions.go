@@ -20,7 +20,7 @@ import (
 
 // privateFiles is row P2.2 on a running broker.
 func privateFiles(ctx context.Context, e *Env) []Result {
-	uid := os.Geteuid()
+	uid := userWithout(os.Geteuid(), e.Config.Node.DataDir)
 	b, err := e.broker(ctx)
 	if err == nil {
 		uid = b.UID
@@ -30,6 +30,18 @@ func privateFiles(ctx context.Context, e *Env) []Result {
 		return append(out, Result{Scope: "process", State: Unknown, Summary: "environment, command line and core dumps of the broker: " + err.Error()})
 	}
 	return append(out, e.judgeEnviron(b.PID), e.judgeCommandLine(b.PID), e.judgeCore(b.PID))
+}
+
+// userWithout is whom the files are judged for where no broker says who it is: the user who
+// asks. Root asks for the broker, which is not root: its user is the one who has its data
+// directory, and to give root what is there would keep the broker from it.
+func userWithout(asks int, dir string) int {
+	if fi, err := os.Stat(dir); asks == 0 && err == nil {
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+			return int(st.Uid)
+		}
+	}
+	return asks
 }
 
 // privateFilesAtStart is the part that refuses a start.

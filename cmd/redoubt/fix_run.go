@@ -167,7 +167,10 @@ func (r *fixRun) judge(text string) error {
 
 // again is the command line of this one with another flag.
 func (r *fixRun) again(args ...string) string {
-	words := append([]string{self(r.g), "fix"}, r.cmd.Flags().Args()...)
+	words := []string{self(r.g), "fix"}
+	for _, id := range r.cmd.Flags().Args() {
+		words = append(words, datadir.Quote(id))
+	}
 	if r.f.all {
 		words = append(words, "--all")
 	}
@@ -175,10 +178,10 @@ func (r *fixRun) again(args ...string) string {
 		words = append(words, "--firewall")
 	}
 	if len(r.f.clients) > 0 {
-		words = append(words, "--clients", strings.Join(r.f.clients, ","))
+		words = append(words, "--clients", datadir.Quote(strings.Join(r.f.clients, ",")))
 	}
 	if r.f.root != "" {
-		words = append(words, "--root", r.f.root)
+		words = append(words, "--root", datadir.Quote(r.f.root))
 	}
 	return strings.Join(append(words, args...), " ")
 }
@@ -198,7 +201,7 @@ func (r *fixRun) command() string {
 func (r *fixRun) back(run string) string {
 	out := self(r.g) + " fix --rollback " + run
 	if r.f.root != "" {
-		out += " --root " + r.f.root
+		out += " --root " + datadir.Quote(r.f.root)
 	}
 	return out
 }
