@@ -85,11 +85,12 @@ func (q *inquiry) ceilings(l *Limits) {
 		got, state := c.of(l), Pass
 		if got > c.most {
 			state = Warn
-			q.want(Want{Kind: WantSetting, Name: c.key, Value: ceilingText(c.key, c.most)})
-			q.fixes = []string{"lower " + c.key + " in the configuration, unless clients need it"}
 		}
 		q.see(API, c.key+", as the process holds it", fmt.Sprintf("at most %d", c.most), fmt.Sprint(got), state)
 		q.source("GET /api/v5/limits")
+		if state == Warn {
+			q.mend("lower "+c.key+" in the configuration, unless clients need it", Want{Kind: WantSetting, Name: c.key, Value: ceilingText(c.key, c.most)})
+		}
 	}
 }
 
