@@ -105,9 +105,12 @@ func (q *inquiry) complaint(s State) string {
 	return text
 }
 
+// unseenScope is that of a row that could not look at anything.
+const unseenScope = "node"
+
 // unknown is the one Result of a row that could not look at anything.
 func unknown(e *Env, why string) []Result {
-	return []Result{{Scope: "node", State: Unknown, Summary: why}}
+	return []Result{{Scope: unseenScope, State: Unknown, Summary: why}}
 }
 
 // judge runs one check and holds its results to what the row demands.
