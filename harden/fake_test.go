@@ -47,6 +47,7 @@ type fake struct {
 	connects  map[string]int
 	banned    map[string]bool
 	wait      sync.WaitGroup
+	status    string // file of /proc that says how much memory it has; empty: none does
 }
 
 // flaw is one thing a broken broker does.
@@ -80,6 +81,7 @@ const (
 	noPacketLimit, waitsForBody, noConnectLimit, noLevels flaw = "noPacketLimit", "waitsForBody", "noConnectLimit", "noLevels"
 	noLevelsSubscribe, noSubscriptions, noReleases, early flaw = "noLevelsSubscribe", "noSubscriptions", "noReleases", "early"
 	silentCut, noRate, rateElsewhere                      flaw = "silentCut", "noRate", "rateElsewhere"
+	reservesAnnounced, fillsAnnounced                     flaw = "reservesAnnounced", "fillsAnnounced"
 	// P4.4
 	countsNobody, bansNames, countsFailures, bansEarly flaw = "countsNobody", "bansNames", "countsFailures", "bansEarly"
 	keepsBan, cannotLift                               flaw = "keepsBan", "cannotLift"
@@ -305,6 +307,7 @@ func (c *fakeConn) next() (mqtt.Header, []byte, error) {
 			most--
 		}
 		if int64(h.Size+h.Remaining) > most && !unlimited {
+			c.f.grow(int64(h.Remaining))
 			return h, nil, &mqtt.Error{Reason: mqtt.PacketTooLarge}
 		}
 		body := make([]byte, min(h.Remaining, 1<<20))

@@ -168,7 +168,13 @@ func (t *measure) packets(ctx context.Context) {
 		if m = t.client(ctx, what); m == nil {
 			return
 		}
-		s := m.ask(announce(typePublish<<4, n), 0)
+		var s said
+		ask := func() { s = m.ask(announce(typePublish<<4, n), 0) }
+		if n == packetMax {
+			t.announced(ctx, ask)
+		} else {
+			ask()
+		}
 		t.cutOff(ctx, fmt.Sprintf("the fixed header alone of %s of %d bytes", what, n), s, 0x95, control)
 		m.drop()
 	}
