@@ -205,7 +205,7 @@ func (r *Report) WriteChanges(w io.Writer, then Snapshot) error {
 	for _, text := range incomparable(&then, &now) {
 		fmt.Fprintf(&b, "Note: %s.\n", text)
 	}
-	if rows > 0 {
+	if rows > 0 && len(changes) > 0 {
 		fmt.Fprintf(&b, "Note: %s\n", fewer(rows))
 	}
 	if len(changes) > 0 {

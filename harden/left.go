@@ -33,13 +33,20 @@ func (q *inquiry) mend(words string, wants ...Want) {
 	if words == "" {
 		return
 	}
-	q.fixes = append(q.fixes, words)
 	if q.done.seen[len(q.obs)-1] {
-		if q.done.words == nil {
-			q.done.words = map[string]bool{}
-		}
-		q.done.words[words] = true
+		q.mended(words)
+	} else {
+		q.fixes = append(q.fixes, words)
 	}
+}
+
+// mended adds words for what changes do that were added before.
+func (q *inquiry) mended(words string) {
+	q.fixes = append(q.fixes, words)
+	if q.done.words == nil {
+		q.done.words = map[string]bool{}
+	}
+	q.done.words[words] = true
 }
 
 // leftMost bounds what is named of it.

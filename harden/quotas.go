@@ -81,6 +81,7 @@ func quotas(ctx context.Context, e *Env) []Result {
 
 // ceilings compares what the process holds with the checklist.
 func (q *inquiry) ceilings(l *Limits) {
+	var lower []string
 	for _, c := range limitCeilings {
 		got, state := c.of(l), Pass
 		if got > c.most {
@@ -89,8 +90,12 @@ func (q *inquiry) ceilings(l *Limits) {
 		q.see(API, c.key+", as the process holds it", fmt.Sprintf("at most %d", c.most), fmt.Sprint(got), state)
 		q.source("GET /api/v5/limits")
 		if state == Warn {
-			q.mend("lower "+c.key+" in the configuration, unless clients need it", Want{Kind: WantSetting, Name: c.key, Value: ceilingText(c.key, c.most)})
+			q.want(Want{Kind: WantSetting, Name: c.key, Value: ceilingText(c.key, c.most)})
+			lower = append(lower, c.key)
 		}
+	}
+	if len(lower) > 0 {
+		q.mended("lower " + strings.Join(lower, ", ") + " in the configuration, unless clients need it")
 	}
 }
 
