@@ -34,20 +34,25 @@ type fake struct {
 
 	fakeChain
 
-	mu        sync.Mutex // guards what follows
-	flaws     flaws
+	mu    sync.Mutex // guards what follows
+	flaws flaws
+	fakeSockets
+	users    map[string]ProbeUser
+	made     []ProbeUser
+	conns    map[*fakeConn]bool
+	retained map[string]bool
+	denied   []string // fingerprints
+	connects map[string]int
+	banned   map[string]bool
+	wait     sync.WaitGroup
+	status   string // file of /proc that says how much memory it has; empty: none does
+}
+
+// fakeSockets are what it listens on.
+type fakeSockets struct {
 	listeners []ListenerReport
 	inodes    []uint64
 	addrs     []string // of what listens, in the order it was opened
-	users     map[string]ProbeUser
-	made      []ProbeUser
-	conns     map[*fakeConn]bool
-	retained  map[string]bool
-	denied    []string // fingerprints
-	connects  map[string]int
-	banned    map[string]bool
-	wait      sync.WaitGroup
-	status    string // file of /proc that says how much memory it has; empty: none does
 }
 
 // flaw is one thing a broken broker does.
