@@ -74,7 +74,7 @@ limits: {topic_levels: 99}
 	const rows = "P2.2,P4.5,P5.13"
 	for _, f := range harden.Formats {
 		r := run("doctor", "--only", rows, "--evidence", "-o", string(f))
-		for _, found := range []string{"DEPLOY_PASSWORD", "backends.svc", ".bak"} { // it was looked at
+		for _, found := range []string{"DEPLOY_PASSWORD", "backends.svc.headers"} { // it was looked at
 			if !strings.Contains(r.Stdout, found) {
 				t.Errorf("%s has no %s: %s", f, found, r.Text())
 			}
