@@ -96,6 +96,7 @@ type HardeningStatus struct {
 	Untried []string  `json:"untried" doc:"Rows that only a probe could tell, which redoubt doctor tries: not in the score."`
 	Warned  int       `json:"warned" doc:"Rows that hold and are looser than the checklist."`
 	Waived  int       `json:"waived" doc:"Rows that somebody has waived."`
+	Hangs   string    `json:"hangs,omitempty" doc:"A look that does not end, and what it is looking at: all else is of the look before, and nobody knows how it is now."`
 }
 
 // BackendStatus is a server of somebody else's that is asked about clients.

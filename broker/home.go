@@ -152,7 +152,7 @@ func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time)
 		byKey: make(map[session.Key]uint32), timers: wheel.New(now),
 		cache: auth.NewCache(verdictSets), random: rand.NewPCG(uint64(id), uint64(now.UnixNano())),
 		lanes: lanes{to: make([]lane, b.homes)}, credentials: credentials{ends: wheel.New(now)},
-		work: work{delayed: delay.New[*sender](b.delayed), sysAt: now, counting: counting{talks: talks{room: b.top.Room()}}},
+		work: work{delayed: delay.New[*sender](b.delayed), sysAt: now, counting: counting{talks: talks{room: b.top.RoomOf(id)}}},
 	}
 	b.top.Begin(now)
 	h.journal.ticket = 1
@@ -293,9 +293,10 @@ func (h *Home) Writable(now time.Time, ref Ref) {
 // it down once a minute, source prefix and reason. A denial has been.
 func (h *Home) fail(now time.Time, r *resident, e *mqtt.Error) {
 	if e.Reason != mqtt.NotAuthorized {
-		h.b.log.Mistaken(now, slog.LevelInfo, "client broke the protocol, closed", &r.by, e.Reason.String(),
-			slog.String("address", r.by.Addr.String()), slog.String("listener", r.by.Listener), slog.String("user", r.by.Username),
-			slog.String("client_id", r.by.ClientID), slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))
+		h.b.log.Mistaken(now, slog.LevelInfo, "client broke the protocol, closed", &r.by, e.Reason.String(), func() []slog.Attr {
+			return []slog.Attr{slog.String("address", r.by.Addr.String()), slog.String("listener", r.by.Listener), slog.String("user", r.by.Username),
+				slog.String("client_id", r.by.ClientID), slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail)}
+		})
 	}
 	h.dismiss(now, r, e)
 }

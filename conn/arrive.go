@@ -218,15 +218,17 @@ func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) (ref audit.Ref) {
 		return l.refusedConnect(c, e)
 	}
 	l.server.stranger(l.now, c.from, c.listener, top.Refused)
-	attrs := []slog.Attr{slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name)}
 	level := slog.LevelDebug // port scans and health probes do it
 	if why == whyOverdue {
 		level = slog.LevelInfo // they do not stay that long
 	}
-	if c.hello != nil {
-		attrs = append(attrs, slog.String("user", auth.ShownName(c.hello.connect.Username)), slog.String("client_id", c.hello.connect.ClientID))
-	}
-	l.server.broker.Log().Stranger(l.now, level, "connection closed before CONNECT", c.from.Addr(), why, append(attrs, slog.String("why", why))...)
+	l.server.broker.Log().Stranger(l.now, level, "connection closed before CONNECT", c.from.Addr(), why, func() []slog.Attr {
+		attrs := []slog.Attr{slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name)}
+		if c.hello != nil {
+			attrs = append(attrs, slog.String("user", auth.ShownName(c.hello.connect.Username)), slog.String("client_id", c.hello.connect.ClientID))
+		}
+		return append(attrs, slog.String("why", why))
+	})
 	return 0
 }
 

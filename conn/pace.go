@@ -134,8 +134,9 @@ func (l *Loop) overdue(c *Conn) {
 		if c.out.writing {
 			stuck := l.server.time(c.out.since).Add(stuckMax)
 			if !l.now.Before(stuck) {
-				l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client did not read, closed", c.from.Addr(), "",
-					append(l.named(c), slog.Duration("for", stuckMax))...)
+				l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client did not read, closed", c.from.Addr(), "", func() []slog.Attr {
+					return append(l.named(c), slog.Duration("for", stuckMax))
+				})
 				l.abort(c, broker.CauseSlow)
 				return
 			}

@@ -83,29 +83,82 @@ func ReadSnapshot(r io.Reader) (Snapshot, error) {
 }
 
 // Diff is what has changed from then to now, in the order of now, and then what is gone.
-// Rows that now did not look at are left out.
+// Rows that now did not look at are left out. A row that was not seen at all (no broker answers,
+// say) is one change, and so is each scope of it when it is seen again: what could not be seen is
+// not gone, and not new.
 func Diff(then, now Snapshot) []Change {
 	type key struct{ id, scope string }
 	before, looked := map[key]State{}, map[string]bool{}
 	for _, s := range then.Scopes {
 		before[key{s.ID, s.Scope}] = s.State
 	}
+	blindThen, blindNow, all := then.blind(), now.blind(), then.worst()
 	out := []Change{}
 	here := map[key]bool{}
 	for _, s := range now.Scopes {
 		k := key{s.ID, s.Scope}
 		here[k], looked[s.ID] = true, true
-		if was := before[k]; was != s.State {
+		was, known := before[k]
+		switch {
+		case known:
+		case blindThen[s.ID]:
+			was = Unknown
+		case blindNow[s.ID]:
+			was = all[s.ID]
+		}
+		if was != s.State {
 			out = append(out, Change{s.ID, s.Scope, was, s.State, s.Summary})
 		}
 	}
 	for _, s := range then.Scopes {
-		if k := (key{s.ID, s.Scope}); looked[s.ID] && !here[k] {
+		if k := (key{s.ID, s.Scope}); looked[s.ID] && !here[k] && !blindThen[s.ID] && !blindNow[s.ID] {
 			here[k] = true
 			out = append(out, Change{s.ID, s.Scope, s.State, "", s.Summary})
 		}
 	}
 	return out
+}
+
+// blind are the rows that were not seen: all there is of one is that the node is unknown.
+func (s *Snapshot) blind() map[string]bool {
+	n, out := map[string]int{}, map[string]bool{}
+	for i := range s.Scopes {
+		n[s.Scopes[i].ID]++
+	}
+	for i := range s.Scopes {
+		if x := &s.Scopes[i]; n[x.ID] == 1 && x.Scope == unseenScope && x.State == Unknown {
+			out[x.ID] = true
+		}
+	}
+	return out
+}
+
+// worst is the state of each row.
+func (s *Snapshot) worst() map[string]State {
+	out := map[string]State{}
+	for i := range s.Scopes {
+		x := &s.Scopes[i]
+		if was, known := out[x.ID]; !known || x.State.badness() > was.badness() {
+			out[x.ID] = x.State
+		}
+	}
+	return out
+}
+
+// like makes of then what can be compared with r: where r has looked at fewer rows, the score of
+// before is that of those alone. rows is how many those are; 0: all.
+func (r *Report) like(then Snapshot) (_ Snapshot, rows int) {
+	was, of := then.worst(), Report{}
+	for i := range r.Rows {
+		if state, known := was[r.Rows[i].Check.Name()]; known {
+			of.Rows = append(of.Rows, Row{Check: r.Rows[i].Check, Results: []Result{{State: state}}})
+		}
+	}
+	if len(of.Rows) == len(was) {
+		return then, 0
+	}
+	then.Score = of.Score().Points
+	return then, len(of.Rows)
 }
 
 // incomparable says what makes a comparison less than it seems.
@@ -122,6 +175,13 @@ func incomparable(then, now *Snapshot) (out []string) {
 	return out
 }
 
+func fewer(rows int) string {
+	if rows == 1 {
+		return "both scores are of the one row that was looked at now, and not of a whole report."
+	}
+	return fmt.Sprintf("both scores are of the %d rows that were looked at now, and not of a whole report.", rows)
+}
+
 // word is a state of a change, for a terminal.
 func (s State) word() string {
 	if w, ok := words[s]; ok {
@@ -133,6 +193,7 @@ func (s State) word() string {
 // WriteChanges writes what has changed since then as a table, with the score below.
 func (r *Report) WriteChanges(w io.Writer, then Snapshot) error {
 	now := r.Snapshot()
+	then, rows := r.like(then)
 	var b strings.Builder
 	changes := Diff(then, now)
 	fmt.Fprintf(&b, "Since %s: ", then.Started.UTC().Format("2006-01-02 15:04:05 UTC"))
@@ -143,6 +204,9 @@ func (r *Report) WriteChanges(w io.Writer, then Snapshot) error {
 	}
 	for _, text := range incomparable(&then, &now) {
 		fmt.Fprintf(&b, "Note: %s.\n", text)
+	}
+	if rows > 0 && len(changes) > 0 {
+		fmt.Fprintf(&b, "Note: %s\n", fewer(rows))
 	}
 	if len(changes) > 0 {
 		b.WriteByte('\n')
@@ -182,7 +246,11 @@ type jsonChanges struct {
 // WriteChangesJSON writes the same as one line of JSON.
 func (r *Report) WriteChangesJSON(w io.Writer, then Snapshot) error {
 	now := r.Snapshot()
+	then, rows := r.like(then)
 	out := jsonChanges{schemaVersion, r.Node, then.Started.UTC(), r.Started.UTC(), r.Baseline, then.Score, jsonScore(r.Score()), Caveat, incomparable(&then, &now), Diff(then, now)}
+	if rows > 0 {
+		out.Notes = append(out.Notes, strings.TrimSuffix(fewer(rows), "."))
+	}
 	if out.Notes == nil {
 		out.Notes = []string{}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redoubtmq/redoubt/config"
@@ -150,7 +151,8 @@ type seen struct {
 	reportErr error
 	sockets   *sockets
 	served    map[servedKey]*shown
-	paused    time.Duration // while nothing was done, between two looks at the same
+	paused    time.Duration            // while nothing was done, between two looks at the same
+	at        atomic.Pointer[lookedAt] // what is looked at now
 
 	mu       sync.Mutex                  // guards what follows
 	nextDial time.Time                   // not before; see pace

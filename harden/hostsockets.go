@@ -69,7 +69,7 @@ func (e *Env) judgeReach(ctx context.Context, s *socket) Result {
 	case !s.addr.Addr().IsLoopback():
 		q.told(what, "loopback: it is not encrypted", s.addr.String(), where, Fail)
 		q.wantLoopback(s)
-		q.fixes = append(q.fixes, "bind "+s.key+" to 127.0.0.1, or use a protocol with TLS")
+		q.mend("bind " + s.key + " to 127.0.0.1, or use a protocol with TLS")
 	case s.plainClients():
 		q.told(what, "loopback: it is not encrypted", s.addr.String(), where, Pass)
 		q.see(ReadKernel, "whether something passes it on to others: a proxy, a published port", "nothing does",

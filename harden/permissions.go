@@ -123,6 +123,7 @@ func (e *Env) judgeFiles(uid int, running bool) Result {
 			q.folder(uid, "folder of the store", path)
 		}
 	}
+	e.touch(filepath.Dir(pki.CAFile(dir)))
 	for _, g := range filesOf(e.Config) {
 		q.file(uid, g)
 	}
@@ -147,6 +148,7 @@ func there(path string) bool {
 // folder judges a folder that nobody else may even list.
 func (q *inquiry) folder(uid int, what, dir string) {
 	const want = "mode 0700, owned by the broker's user, in folders only it and root can change"
+	q.e.touch(dir)
 	d, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		q.trouble(what, want, dir, err)
@@ -162,11 +164,11 @@ func (q *inquiry) folder(uid int, what, dir string) {
 	perm := fi.Mode().Perm()
 	switch {
 	case st == nil || int(st.Uid) != uid:
-		q.want(Want{Kind: WantMode, Name: dir, Clear: 0o077, Owner: uid})
-		q.finding(what, want, dir, fmt.Sprintf("%s does not belong to user %d: chown %d %s", dir, uid, uid, datadir.Quote(dir)))
+		q.finding(what, want, dir, fmt.Sprintf("%s does not belong to user %d: chown %d %s", dir, uid, uid, datadir.Quote(dir)),
+			Want{Kind: WantMode, Name: dir, Clear: 0o077, Owner: uid})
 	case perm&0o077 != 0:
-		q.want(Want{Kind: WantMode, Name: dir, Clear: 0o077, Owner: -1})
-		q.finding(what, want, dir, fmt.Sprintf("%s has mode %04o, so that others can look into it: chmod 0700 %s", dir, perm, datadir.Quote(dir)))
+		q.finding(what, want, dir, fmt.Sprintf("%s has mode %04o, so that others can look into it: chmod 0700 %s", dir, perm, datadir.Quote(dir)),
+			Want{Kind: WantMode, Name: dir, Clear: 0o077, Owner: -1})
 	default:
 		q.verdict(what, want, dir, fmt.Sprintf("mode %04o", perm), pki.CheckDirectoryAs(uid, dir))
 	}
@@ -178,6 +180,7 @@ func (q *inquiry) file(uid int, g guarded) {
 	if g.need == pki.OwnerWrites {
 		want = "others cannot change it"
 	}
+	q.e.touch(g.path)
 	f, err := os.OpenFile(g.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) && !g.must {
 		return
@@ -198,6 +201,7 @@ func (q *inquiry) file(uid int, g guarded) {
 // looked at, so its folder has to be one in which nobody can exchange it.
 func (q *inquiry) socket(uid int, path string, running bool) {
 	const what, want = "administration socket", "mode 0600, owned by the broker's user"
+	q.e.touch(path)
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) && !running {
 		return
@@ -213,8 +217,8 @@ func (q *inquiry) socket(uid int, path string, running bool) {
 	case st == nil || int(st.Uid) != uid:
 		q.finding(what, want, path, fmt.Sprintf("%s does not belong to user %d", path, uid))
 	case perm&0o077 != 0:
-		q.want(Want{Kind: WantMode, Name: path, Clear: 0o077, Owner: -1})
-		q.finding(what, want, path, fmt.Sprintf("%s has mode %04o, so that others can administer the broker: chmod 0600 %s", path, perm, datadir.Quote(path)))
+		q.finding(what, want, path, fmt.Sprintf("%s has mode %04o, so that others can administer the broker: chmod 0600 %s", path, perm, datadir.Quote(path)),
+			Want{Kind: WantMode, Name: path, Clear: 0o077, Owner: -1})
 	default:
 		q.verdict(what, want, path, fmt.Sprintf("mode %04o", perm), nil)
 	}
@@ -239,6 +243,7 @@ func (q *inquiry) strays(dir string) {
 		judged[g.path] = true
 	}
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error { // what cannot be read was told above
+		q.e.touch(path)
 		if n++; n > straysMax {
 			return fs.SkipAll
 		}
@@ -252,9 +257,9 @@ func (q *inquiry) strays(dir string) {
 		if judged[path] {
 			return nil
 		}
-		q.want(Want{Kind: WantMode, Name: path, Clear: 0o077, Owner: -1})
 		q.see(ReadFile, "another file in the data directory", "closed to others", fmt.Sprintf("%s has mode %04o: chmod 0600 %s", path, fi.Mode().Perm(), datadir.Quote(path)), Warn)
 		q.source(path)
+		q.want(Want{Kind: WantMode, Name: path, Clear: 0o077, Owner: -1})
 		return nil
 	})
 	if n > straysMax {
@@ -271,18 +276,20 @@ func (q *inquiry) verdict(what, want, path, seen string, err error) {
 	case unreadable(err):
 		q.trouble(what, want, path, err)
 	default:
-		q.wantMode(path, err)
-		q.finding(what, want, path, err.Error())
+		q.finding(what, want, path, err.Error(), q.modeWanted(path, err)...)
 	}
 }
 
-// finding adds a failure. What follows its last ": " is the command that helps.
-func (q *inquiry) finding(what, want, path, actual string) {
+// finding adds a failure. What follows its last ": " is the command that helps, and wants are
+// what a program does instead.
+func (q *inquiry) finding(what, want, path, actual string, wants ...Want) {
 	q.see(ReadFile, what, want, actual, Fail)
 	q.source(path)
+	words := ""
 	if i := strings.LastIndex(actual, ": ch"); i >= 0 {
-		q.fixes = append(q.fixes, actual[i+2:])
+		words = actual[i+2:]
 	}
+	q.mend(words, wants...)
 }
 
 // trouble adds that something could not be looked at.

@@ -126,7 +126,7 @@ P4.1  critical  [failure]         behavioural  listener:b: two lines            
                 [waived]          behavioural  listener:a: seen (waived by ann until 2026-03-12: old devices)  mend P4.1
 P4.2  low       [not applicable]  -            nothing there                                                   -
 
-The score counts the rows above and nothing else; a full score is not a proof of security.
+The score counts the rows of this report and nothing else; a full score is not a proof of security.
 score 38/100 (cap 49: 1 critical open)  1 pass 1 fail 1 unknown 1 not applicable a scope waived (expires in 11 d)
 `
 

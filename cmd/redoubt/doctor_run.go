@@ -163,8 +163,8 @@ func (d *doctorRun) keepLooking(cmd *cobra.Command) error {
 		}
 		select {
 		case <-ctx.Done():
-			if last == nil {
-				return nil
+			if last == nil { // nothing was judged, which is no verdict
+				return doctorError{errors.New("ended before the first look was over")}
 			}
 			return d.verdict(last)
 		case <-tick.C:

@@ -46,12 +46,18 @@ func (n *node) hardeningStatus() *admin.HardeningStatus {
 	if n.hardening == nil {
 		return nil
 	}
-	rep := n.hardening.Last()
-	if rep == nil {
+	rep, hang := n.hardening.Last(), n.hardening.Hangs()
+	if rep == nil && hang == nil {
 		return nil
+	}
+	if rep == nil { // the first look does
+		return &admin.HardeningStatus{Hangs: hang.String(), Failed: []string{}, Unknown: []string{}, Untried: []string{}}
 	}
 	score, counts := rep.Score(), rep.Counts()
 	s := &admin.HardeningStatus{Score: score.Points, Cap: score.Cap, At: rep.Started, Rows: len(rep.Rows), Waived: counts[harden.Waived], Warned: counts[harden.Warn], Failed: []string{}, Unknown: []string{}, Untried: []string{}}
+	if hang != nil {
+		s.Hangs = hang.String()
+	}
 	for i := range rep.Rows {
 		switch row := &rep.Rows[i]; row.State() {
 		case harden.Fail:
@@ -69,6 +75,13 @@ func (n *node) hardeningStatus() *admin.HardeningStatus {
 
 // hardeningLine is that for a person.
 func hardeningLine(s *admin.HardeningStatus) string {
+	if s.Hangs != "" {
+		line := "unknown: " + s.Hangs
+		if s.Rows > 0 {
+			line += fmt.Sprintf("; it was %d/100 at %s", s.Score, s.At.UTC().Format(time.DateTime+" UTC"))
+		}
+		return line
+	}
 	line := fmt.Sprintf("%d/100, looked at %s", s.Score, s.At.UTC().Format(time.DateTime+" UTC"))
 	for _, part := range []struct {
 		word string
