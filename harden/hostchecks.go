@@ -131,10 +131,11 @@ var hostChecks = []*Check{
 		Title:     "The clock is kept",
 		Standards: []string{"IEC62443-4-2:CR2.11", "RFC8915", "CRA:I.2.l", "CWE-1339"},
 		Why:       "Certificates, revocation lists, waivers and records in logs are worth what the clock is. One that is wrong lets expired ones in, or keeps everybody out.",
-		How:       "Asks the kernel (adjtimex, changing nothing) whether somebody keeps the clock and how far off it may be: a second at most, more is a warning, 16 seconds or nobody a failure. A service that runs and does not tell the kernel does not count. Where it may not be asked: unknown.",
-		Fix:       "turn on systemd-timesyncd, or chrony with rtcsync; on a virtual machine the host's clock alone is not known to the kernel",
-		Looks:     true,
-		Run:       clockKept,
+		How: "Asks the kernel (adjtimex, changing nothing) whether somebody keeps the clock and how far off it may be: a second at most, more is a warning, 16 seconds or nobody a failure. A service that runs and does not tell the kernel does not count. " +
+			"A broker whose unit refuses that call cannot tell, and leaves the row to redoubt doctor, which asks the same kernel from its own process; the file of systemd-timesyncd is mentioned and proves nothing. Where doctor may not ask either: unknown.",
+		Fix:   "turn on systemd-timesyncd, or chrony with rtcsync; on a virtual machine the host's clock alone is not known to the kernel",
+		Looks: true,
+		Run:   clockKept,
 	},
 	{
 		ID: "P1.12", Slug: "system-supported", Phase: 1, Severity: Low, Weight: 3, Demands: Kernel,
