@@ -42,7 +42,9 @@ type Background struct {
 	audited bool
 
 	// Of the goroutine of Run.
-	history []scored
+	history  []scored
+	fullAt   time.Time // of the next full account in the log; zero: not settled yet
+	unsigned string    // why the last report is not signed; told once
 }
 
 // BackgroundOptions are what a Background works with.
@@ -54,6 +56,9 @@ type BackgroundOptions struct {
 	Env func() *Env
 	// Checks are the rows; nil: all that only look.
 	Checks []*Check
+	// Checker is the version of the program, for reports that are signed and kept in the data
+	// directory; empty: none is.
+	Checker string
 }
 
 // NewBackground makes one that does nothing until Run.
@@ -163,8 +168,10 @@ func (b *Background) look(ctx context.Context) (rep *Report, paused time.Duratio
 	now := e.Clock.Now()
 	rep.Duration = now.Sub(rep.Started)
 	b.auditWaivers(now, e.Config.Waivers)
+	b.sign(e, rep)
 	was := b.last.Swap(rep)
 	b.tell(was, rep)
+	b.tellAll(now, rep)
 	b.alarms(now, rep)
 	return rep, e.seen.paused
 }

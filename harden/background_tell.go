@@ -50,7 +50,8 @@ func (b *Background) tell(was, is *Report) {
 		case c.To == Fail, c.To == Unknown && !now[at]:
 			level = slog.LevelWarn
 		}
-		b.o.Log.Log(context.Background(), level, "hardening row changed", "event", "hardening_row", "id", c.ID, "severity", string(severity), "scope", c.Scope, "from", orNone(c.From), "to", orNone(c.To), "why", c.Summary)
+		fields := []any{"event", "hardening_row", "id", c.ID, "severity", string(severity), "scope", c.Scope, "from", orNone(c.From), "to", orNone(c.To), "why", c.Summary}
+		b.o.Log.Log(context.Background(), level, "hardening row changed", append(fields, finding(c.From, c.To, severity)...)...)
 	}
 	if told > eventsMax {
 		b.o.Log.Warn("more hardening rows have changed", "event", "hardening_row", "more", told-eventsMax)

@@ -31,6 +31,8 @@ type patientNode struct {
 	runs []time.Time
 	says map[string]Result
 	took time.Duration
+
+	named string // who answers; "": nobody
 }
 
 // Write implements io.Writer, for the log.
@@ -87,7 +89,11 @@ func newPatient() *patientNode {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		c := p.conf
-		return &Env{Clock: clock.System{}, Config: &c}
+		e := &Env{Clock: clock.System{}, Config: &c}
+		if p.named != "" {
+			e.Broker = account{BrokerReport: BrokerReport{Node: p.named}}
+		}
+		return e
 	}})
 	return p
 }

@@ -23,6 +23,8 @@ type Report struct {
 	Started       time.Time
 	Duration      time.Duration
 	Rows          []Row
+	// Signed is as what it was signed and kept; nil: it was not.
+	Signed *SignedAs
 }
 
 // Row is what one check found.

@@ -40,6 +40,9 @@ type doctorFlags struct {
 	baseline   string
 	diff       string
 	watch      time.Duration
+	verify     []string
+	key        string
+	publicKey  bool
 }
 
 func doctorCmd(g *globals) *cobra.Command {
@@ -53,9 +56,10 @@ func doctorCmd(g *globals) *cobra.Command {
 			"Run it as the user the broker runs as, or as root.\n\n" +
 			"Exit codes: 0 nothing failed at or above --fail-on, 1 findings, 2 usage, or the checker could not do its work,\n" +
 			"3 more rows are unknown than --max-unknown. They are the same in every form of the report.\n\n" +
-			"A run over all rows of a running broker is kept in its data directory (doctor.json), for --diff last.",
+			"A run over all rows of a running broker is kept in its data directory (doctor.json), for --diff last.\n" +
+			"It is signed by the key of the node and names the report before it: --verify, docs/security/doctor.md.",
 		Example: "  redoubt doctor\n  redoubt doctor --only P4.1,P4.2 --evidence\n  redoubt doctor -o json --fail-on high --max-unknown 1\n  redoubt doctor -o sarif > doctor.sarif\n" +
-			"  redoubt doctor -o html > doctor.html\n  redoubt doctor --diff last\n  redoubt doctor --watch 10m\n  redoubt doctor --explain P3.1",
+			"  redoubt doctor -o html > doctor.html\n  redoubt doctor --diff last\n  redoubt doctor --watch 10m\n  redoubt doctor --public-key > node.pem\n  redoubt doctor --verify doctor.json --key node.pem\n  redoubt doctor --explain P3.1",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return doctor(cmd, g, &f) },
 	}
@@ -73,6 +77,9 @@ func doctorCmd(g *globals) *cobra.Command {
 	fs.StringVar(&f.baseline, "baseline", string(harden.Internet), "what `KIND` of node is judged: edge, internet or cluster; docs/security/checks.md says what each demands")
 	fs.StringVar(&f.diff, "diff", "", "show only what has changed since the report in `FILE` (of -o json), or since the last run (last); as a table or as JSON")
 	fs.Var((*span)(&f.watch), "watch", "look again each `INTERVAL`, 30s or longer, and show only what has changed, until ctrl-C; as a table or as JSON, a line for each run with changes")
+	fs.StringSliceVar(&f.verify, "verify", nil, "check nothing but the signatures of the reports in `FILE,...`, and that they follow each other; of a folder, all in it")
+	fs.StringVar(&f.key, "key", "", "verify with the public key in `FILE`, from --public-key of the node; without it, with that of the data directory")
+	fs.BoolVar(&f.publicKey, "public-key", false, "print the public key by which the reports of this node are verified; check nothing")
 	fs.DurationVar(&f.within, "within", doctorWithin, "how long the run may take, at most 1m; what was not seen by then is unknown")
 	return cmd
 }
@@ -106,6 +113,14 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 			}
 		}
 		return nil
+	}
+	switch {
+	case f.publicKey:
+		return showKey(cmd, g)
+	case len(f.verify) > 0:
+		return f.verifyReports(cmd, g)
+	case f.key != "":
+		return &usageError{errors.New("--key is for --verify FILE, which is not given")}
 	}
 	checks, err := harden.Select(harden.Checks, f.only)
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // judgeItself makes what judges the hardening of the broker while it runs.
 func (n *node) judgeItself() {
 	n.opened = make(chan struct{})
-	n.hardening = harden.NewBackground(harden.BackgroundOptions{Clock: n.clock, Log: n.log, Alarms: n.alarms, Env: func() *harden.Env {
+	n.hardening = harden.NewBackground(harden.BackgroundOptions{Clock: n.clock, Log: n.log, Alarms: n.alarms, Checker: version, Env: func() *harden.Env {
 		loaded := n.loaded.Load()
 		return &harden.Env{Clock: n.clock, Config: loaded.Config, File: loaded.File, Place: loaded.Place, Broker: myself{n: n}}
 	}})
@@ -52,6 +52,10 @@ func (n *node) hardeningStatus() *admin.HardeningStatus {
 	}
 	score, counts := rep.Score(), rep.Counts()
 	s := &admin.HardeningStatus{Score: score.Points, Cap: score.Cap, At: rep.Started, Rows: len(rep.Rows), Waived: counts[harden.Waived], Warned: counts[harden.Warn], Failed: []string{}, Unknown: []string{}, Untried: []string{}}
+	s.Stale = harden.Stale(rep.Started, n.clock.Now())
+	if rep.Signed != nil {
+		s.Report, s.SHA256 = rep.Signed.Sequence, rep.Signed.SHA256
+	}
 	for i := range rep.Rows {
 		switch row := &rep.Rows[i]; row.State() {
 		case harden.Fail:
@@ -70,6 +74,9 @@ func (n *node) hardeningStatus() *admin.HardeningStatus {
 // hardeningLine is that for a person.
 func hardeningLine(s *admin.HardeningStatus) string {
 	line := fmt.Sprintf("%d/100, looked at %s", s.Score, s.At.UTC().Format(time.DateTime+" UTC"))
+	if s.Stale {
+		line = fmt.Sprintf("stale: nobody has looked since %s, when it was %d/100, and what follows is of then", s.At.UTC().Format(time.DateTime+" UTC"), s.Score)
+	}
 	for _, part := range []struct {
 		word string
 		ids  []string
