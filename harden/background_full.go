@@ -1,6 +1,8 @@
 package harden
 
 import (
+	"context"
+	"log/slog"
 	"math/rand/v2"
 	"time"
 )
@@ -39,20 +41,25 @@ func (b *Background) tellAll(now time.Time, rep *Report) {
 	span := int64(fullEvery / jitterPart)
 	b.fullAt = now.Add(fullEvery + time.Duration(rand.Int64N(2*span)-span)) //nolint:gosec // see next
 	score, counts := rep.Score(), rep.Counts()
-	about := []any{"event", "hardening_report", "score", score.Points, "cap", score.Cap, "baseline", string(rep.Baseline), "checker", b.o.Checker, "rules", RulesHash()}
+	attrs := []slog.Attr{slog.String("event", "hardening_report"), slog.Int("score", score.Points), slog.Int("cap", score.Cap), slog.String("baseline", string(rep.Baseline)),
+		slog.String("checker", b.o.Checker), slog.String("rules", RulesHash()),
+		slog.Int("pass", counts[Pass]), slog.Int("warn", counts[Warn]), slog.Int("fail", counts[Fail]), slog.Int("unknown", counts[Unknown]),
+		slog.Int("not_applicable", counts[NotApplicable]), slog.Int("manual", counts[Manual]), slog.Int("waived", counts[Waived])}
 	if s := rep.Signed; s != nil {
-		about = append(about, "sequence", s.Sequence, "sha256", s.SHA256, "previous_sha256", s.Previous)
+		attrs = append(attrs, slog.Uint64("sequence", s.Sequence), slog.String("sha256", s.SHA256), slog.String("previous_sha256", s.Previous))
 	}
-	for _, s := range []State{Pass, Warn, Fail, Unknown, NotApplicable, Manual, Waived} {
-		about = append(about, string(s), counts[s])
-	}
-	b.o.Log.Info("hardening, all rows", about...)
+	b.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "hardening, all rows", attrs...)
 	for i := range rep.Rows {
-		row := &rep.Rows[i]
-		fields := []any{"event", "hardening_state", "id", row.Check.Name(), "severity", string(row.Check.Severity), "state", string(row.State()), "untried", row.Untried(),
-			"confidence", string(row.Confidence()), "demanded", string(row.Check.Demands), "scopes", len(row.Results), "why", row.why()}
-		b.o.Log.Info("hardening row", append(fields, finding(row.State(), row.State(), row.Check.Severity)...)...)
+		b.tellRow(&rep.Rows[i])
 	}
+}
+
+// tellRow has one row in the log.
+func (b *Background) tellRow(row *Row) {
+	attrs := []slog.Attr{slog.String("event", "hardening_state"), slog.String("id", row.Check.Name()), slog.String("severity", string(row.Check.Severity)),
+		slog.String("state", string(row.State())), slog.Bool("untried", row.Untried()), slog.String("confidence", string(row.Confidence())), slog.String("demanded", string(row.Check.Demands)),
+		slog.Int("scopes", len(row.Results)), slog.String("why", row.why())}
+	b.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "hardening row", append(attrs, finding(row.State(), row.State(), row.Check.Severity)...)...)
 }
 
 // why is the summary of the first scope that is as bad as the row.

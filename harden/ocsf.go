@@ -1,5 +1,7 @@
 package harden
 
+import "log/slog"
+
 // What lines of the log have for a SIEM, so that nobody has to guess it from their words: the class
 // and the type of OCSF, with its numbers, and the kind and category of ECS.
 
@@ -14,11 +16,6 @@ const (
 	ocsfClose  = 3 // of a finding; in 6003: update
 )
 
-// ocsf is the class and the type of an event.
-func ocsf(class, activity int) []any {
-	return []any{"class_uid", class, "activity_id", activity, "type_uid", class*100 + activity}
-}
-
 // ocsfSeverities are the numbers of severities there.
 var ocsfSeverities = map[Severity]int{Low: 2, Medium: 3, High: 4, Critical: 5}
 
@@ -27,7 +24,7 @@ var ocsfSeverities = map[Severity]int{Low: 2, Medium: 3, High: 4, Critical: 5}
 var ocsfCompliances = map[State]int{Pass: 1, Warn: 1, Unknown: 2, Manual: 2, Fail: 3, Waived: 3, NotApplicable: 99, "": 99}
 
 // finding are the fields of a row that was in one state and is in another.
-func finding(from, to State, severity Severity) []any {
+func finding(from, to State, severity Severity) []slog.Attr {
 	activity, status := ocsfUpdate, 1 // new
 	switch {
 	case to == Waived:
@@ -40,20 +37,14 @@ func finding(from, to State, severity Severity) []any {
 			activity = ocsfClose
 		}
 	}
-	return append(ocsf(ocsfCompliance, activity), "severity_id", ocsfSeverities[severity], "status_id", status,
-		"compliance.status_id", ocsfCompliances[to], "compliance.status", orNone(to), "event.kind", "state", "event.category", "configuration")
+	return []slog.Attr{slog.Int("class_uid", ocsfCompliance), slog.Int("activity_id", activity), slog.Int("type_uid", ocsfCompliance*100+activity),
+		slog.Int("severity_id", ocsfSeverities[severity]), slog.Int("status_id", status),
+		slog.Int("compliance.status_id", ocsfCompliances[to]), slog.String("compliance.status", orNone(to)), slog.String("event.kind", "state"), slog.String("event.category", "configuration")}
 }
 
-// granted are the fields of a waiver that begins or ends to let something be.
-func granted(begins bool) []any {
-	activity := ocsfUpdate
-	if begins {
-		activity = ocsfCreate
-	}
-	return append(ocsf(ocsfAccess, activity), "event.kind", "event", "event.category", "configuration")
-}
-
-// altered are those of one that is another one now.
-func altered() []any {
-	return append(ocsf(ocsfActivity, ocsfClose), "event.kind", "event", "event.category", "configuration")
+// classed are the fields of something that was done, by class and activity: a waiver begins or ends to let
+// something be (ocsfAccess, create and update), or is another one now (ocsfActivity, close).
+func classed(class, activity int) []slog.Attr {
+	return []slog.Attr{slog.Int("class_uid", class), slog.Int("activity_id", activity), slog.Int("type_uid", class*100+activity),
+		slog.String("event.kind", "event"), slog.String("event.category", "configuration")}
 }

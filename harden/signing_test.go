@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -164,15 +165,16 @@ func TestABrokerSignsAndTellsAll(t *testing.T) {
 func TestFieldsOfEvents(t *testing.T) {
 	for _, c := range []struct {
 		from, to               State
-		activity, status, says int
+		activity, status, says int64
 	}{
 		{Pass, Fail, 1, 1, 3}, {"", Fail, 1, 1, 3}, {Fail, Fail, 2, 1, 3}, {Fail, Pass, 3, 4, 1}, {Fail, Waived, 2, 3, 3}, {Waived, Fail, 1, 1, 3},
 		{Pass, Unknown, 2, 1, 2}, {Unknown, Pass, 3, 4, 1}, {Pass, Warn, 2, 4, 1}, {Fail, "", 3, 4, 99},
 	} {
-		got := map[string]any{}
-		all := finding(c.from, c.to, High)
-		for i := 0; i < len(all); i += 2 {
-			got[all[i].(string)] = all[i+1]
+		got := map[string]int64{}
+		for _, a := range finding(c.from, c.to, High) {
+			if a.Value.Kind() == slog.KindInt64 {
+				got[a.Key] = a.Value.Int64()
+			}
 		}
 		if got["activity_id"] != c.activity || got["type_uid"] != 200300+c.activity || got["status_id"] != c.status || got["compliance.status_id"] != c.says || got["severity_id"] != 4 {
 			t.Errorf("%s to %s: %v", c.from, c.to, got)
