@@ -43,6 +43,9 @@ type doctorFlags struct {
 	verify     []string
 	key        string
 	publicKey  bool
+	from       string
+	ports      []uint
+	outside    string
 }
 
 func doctorCmd(g *globals) *cobra.Command {
@@ -59,7 +62,7 @@ func doctorCmd(g *globals) *cobra.Command {
 			"A run over all rows of a running broker is kept in its data directory (doctor.json), for --diff last.\n" +
 			"It is signed by the key of the node and names the report before it: --verify, docs/security/doctor.md.",
 		Example: "  redoubt doctor\n  redoubt doctor --only P4.1,P4.2 --evidence\n  redoubt doctor -o json --fail-on high --max-unknown 1\n  redoubt doctor -o sarif > doctor.sarif\n" +
-			"  redoubt doctor -o html > doctor.html\n  redoubt doctor --diff last\n  redoubt doctor --watch 10m\n  redoubt doctor --public-key > node.pem\n  redoubt doctor --verify doctor.json --key node.pem\n  redoubt doctor --explain P3.1",
+			"  redoubt doctor -o html > doctor.html\n  redoubt doctor --diff last\n  redoubt doctor --watch 10m\n  redoubt doctor --from outside --target broker.example.com -o json > outside.json\n  redoubt doctor --outside outside.json\n  redoubt doctor --public-key > node.pem\n  redoubt doctor --verify doctor.json --key node.pem\n  redoubt doctor --explain P3.1",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return doctor(cmd, g, &f) },
 	}
@@ -80,6 +83,9 @@ func doctorCmd(g *globals) *cobra.Command {
 	fs.StringSliceVar(&f.verify, "verify", nil, "check nothing but the signatures of the reports in `FILE,...`, and that they follow each other; of a folder, all in it")
 	fs.StringVar(&f.key, "key", "", "verify with the public key in `FILE`, from --public-key of the node; without it, with that of the data directory")
 	fs.BoolVar(&f.publicKey, "public-key", false, "print the public key by which the reports of this node are verified; check nothing")
+	fs.StringVar(&f.from, "from", "", "`outside`: try the ports of --target HOST from this host, which is another one, and tell what answers; -o json is for --outside there")
+	fs.UintSliceVar(&f.ports, "ports", nil, "with --from outside: these `PORT,...`, too, on TCP and UDP")
+	fs.StringVar(&f.outside, "outside", "", "take what was seen with --from outside -o json from another host: a `FILE`, at most a day old")
 	fs.DurationVar(&f.within, "within", doctorWithin, "how long the run may take, at most 1m; what was not seen by then is unknown")
 	return cmd
 }
@@ -137,6 +143,12 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 	}
 	if f.denyGood && f.good == "" {
 		return &usageError{errors.New("--deny-client-cert is about the certificate of --client-cert FILE, which is not given")}
+	}
+	switch {
+	case f.from != "":
+		return f.lookFromOutside(cmd)
+	case len(f.ports) > 0:
+		return &usageError{errors.New("--ports is for --from outside")}
 	}
 	for _, text := range f.targets {
 		if _, err := config.ParseAdvertised(text); err != nil {

@@ -66,6 +66,9 @@ func (d *doctorRun) examine(ctx context.Context) (*harden.Report, error) {
 	if err := errors.Join(clientPair(d.f.good, &e.GoodCert), clientPair(d.f.revoked, &e.RevokedCert)); err != nil {
 		return nil, err
 	}
+	if e.Outside, err = seenOutside(d.f.outside); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, d.f.within)
 	defer cancel()
 	client := admin.NewClient(loaded.Config.Admin.Socket)
