@@ -164,7 +164,10 @@ type oscalTarget struct {
 // oscalID names a thing of a report. It has the form of a UUID of version 4 with the bits
 // of a hash for chance, so that one report is written the same twice.
 func (r *Report) oscalID(parts ...string) string {
-	h := sha256.Sum256([]byte(r.Node + "\x00" + r.Started.UTC().Format(time.RFC3339Nano) + "\x00" + strings.Join(parts, "\x00")))
+	return uuidOf(sha256.Sum256([]byte(r.Node + "\x00" + r.Started.UTC().Format(time.RFC3339Nano) + "\x00" + strings.Join(parts, "\x00"))))
+}
+
+func uuidOf(h [sha256.Size]byte) string {
 	h[6] = h[6]&0x0f | 0x40
 	h[8] = h[8]&0x3f | 0x80
 	s := hex.EncodeToString(h[:16])

@@ -15,6 +15,7 @@ import (
 	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/harden"
+	"github.com/redoubtmq/redoubt/internal/clock"
 )
 
 // doctorWithin bounds a run, probes included, unless --within says otherwise, and
@@ -76,7 +77,7 @@ func doctorCmd(g *globals) *cobra.Command {
 	fs.BoolVar(&f.denyGood, "deny-client-cert", false, "let the broker deny that certificate for a minute, to see that its sessions and connections end: nobody else may have it")
 	fs.StringVar(&f.revoked, "revoked-cert", "", "the same with a revoked one, which must be refused: a `FILE`")
 	fs.StringSliceVar(&f.targets, "target", nil, "connect to these addresses `HOST:PORT,...` of the broker, too, as clients from elsewhere do; see listeners.<name>.advertised")
-	fs.StringVarP(&f.output, "output", "o", string(harden.FormatTable), "the `FORM` of the report: table, json, sarif, oscal, junit, html or md")
+	fs.StringVarP(&f.output, "output", "o", string(harden.FormatTable), "the `FORM` of the report: table, json, sarif, oscal, junit, html or md; oscal-component is the definition of the broker as a component of OSCAL, and checks nothing")
 	fs.StringVar(&f.baseline, "baseline", string(harden.Internet), "what `KIND` of node is judged: edge, internet or cluster; docs/security/checks.md says what each demands")
 	fs.StringVar(&f.diff, "diff", "", "show only what has changed since the report in `FILE` (of -o json), or since the last run (last); as a table or as JSON")
 	fs.Var((*span)(&f.watch), "watch", "look again each `INTERVAL`, 30s or longer, and show only what has changed, until ctrl-C; as a table or as JSON, a line for each run with changes")
@@ -121,6 +122,8 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 		return nil
 	}
 	switch {
+	case f.output == harden.FormatComponent:
+		return harden.WriteComponentDefinition(cmd.OutOrStdout(), clock.System{}.Now(), version)
 	case f.publicKey:
 		return showKey(cmd, g)
 	case len(f.verify) > 0:
