@@ -99,6 +99,7 @@ type HardeningStatus struct {
 	Untried []string  `json:"untried" doc:"Rows that only a probe could tell, which redoubt doctor tries: not in the score."`
 	Warned  int       `json:"warned" doc:"Rows that hold and are looser than the checklist."`
 	Waived  int       `json:"waived" doc:"Rows that somebody has waived."`
+	Idle    int       `json:"idle_waivers" doc:"Waivers that cover nothing: where nothing fails."`
 }
 
 // BackendStatus is a server of somebody else's that is asked about clients.

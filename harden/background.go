@@ -160,20 +160,25 @@ func (b *Background) look(ctx context.Context) (rep *Report, paused time.Duratio
 		if ctx.Err() != nil {
 			return nil, 0
 		}
+		began := e.Clock.Now()
 		rep.add(e, c, b.judge(within, e, c))
+		rep.Rows[len(rep.Rows)-1].Took = e.Clock.Now().Sub(began)
 	}
 	if ctx.Err() != nil { // what was broken off is no verdict
 		return nil, 0
 	}
+	rep.findIdle(e.Config.Waivers)
 	now := e.Clock.Now()
 	rep.Duration = now.Sub(rep.Started)
 	b.auditWaivers(now, e.Config.Waivers)
-	b.sign(e, rep)
+	b.sign(e, rep) // waits for the disk, and takes no processor
+	signing := e.Clock.Now().Sub(now)
 	was := b.last.Swap(rep)
 	b.tell(was, rep)
+	b.tellIdle(was, rep)
 	b.tellAll(now, rep)
 	b.alarms(now, rep)
-	return rep, e.seen.paused
+	return rep, e.seen.paused + signing
 }
 
 // judge runs one check. A bug in it costs its row, and not the broker.

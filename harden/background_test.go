@@ -207,6 +207,9 @@ func TestARowThatFailsIsTold(t *testing.T) {
 				t.Errorf("%s is not in\n%s", want, hardeningLines(text))
 			}
 		}
+		p.mu.Lock()
+		p.took = 1500 * time.Microsecond
+		p.mu.Unlock()
 		p.say("P2.2", Fail)
 		p.say("P5.8", Unknown)
 		p.Changed(&p.conf)
@@ -228,7 +231,8 @@ func TestARowThatFailsIsTold(t *testing.T) {
 			!strings.HasSuffix(why["hardening_score"], "P2.2-p2.2 fail, P5.8-p5.8 unknown") || len(why) != 2 {
 			t.Errorf("%v", why)
 		}
-		if text := scrape(t, m); !strings.Contains(text, `redoubt_hardening_check{id="P2.2",phase="2",scope="node",severity="high"} 0`) || !strings.Contains(text, `redoubt_hardening_check{id="P5.8",phase="5",scope="node",severity="low"} -1`) {
+		if text := scrape(t, m); !strings.Contains(text, `redoubt_hardening_check{id="P2.2",phase="2",scope="node",severity="high"} 0`) || !strings.Contains(text, `redoubt_hardening_check{id="P5.8",phase="5",scope="node",severity="low"} -1`) ||
+			!strings.Contains(text, `redoubt_hardening_probe_duration_seconds{id="P2.2"} 0.0015`) {
 			t.Errorf("%s", hardeningLines(text))
 		}
 		p.say("P2.2", Pass)

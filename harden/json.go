@@ -26,6 +26,7 @@ type jsonReport struct {
 	Score     jsonScore      `json:"score"`
 	Counts    map[State]int  `json:"counts"`
 	Caveat    string         `json:"caveat"`
+	Idle      []IdleWaiver   `json:"waivers_that_cover_nothing"`
 	Results   []*jsonFinding `json:"results"`
 }
 
@@ -88,9 +89,11 @@ type jsonPlace struct {
 }
 
 type jsonWaiver struct {
-	Reason  string `json:"reason"`
-	Owner   string `json:"owner"`
-	Expires string `json:"expires"`
+	Reason       string `json:"reason"`
+	Owner        string `json:"owner"`
+	Approver     string `json:"approver,omitempty"`
+	Compensating string `json:"compensating_control,omitempty"`
+	Expires      string `json:"expires"`
 }
 
 // reportKind is what a report says it is, so that nothing else that a node signs passes for one.
@@ -107,7 +110,7 @@ func (r *Report) writeJSON(w io.Writer, checker string, at *signed.Link) error {
 	score := r.Score()
 	out := jsonReport{
 		Schema: schemaVersion, Kind: reportKind, Chain: at, Node: r.Node, Version: r.Version, Baseline: r.Baseline, StartedAt: r.Started.UTC(), Duration: r.Duration.Milliseconds(), Checker: who,
-		Score: jsonScore(score), Counts: r.Counts(), Caveat: Caveat, Results: []*jsonFinding{},
+		Score: jsonScore(score), Counts: r.Counts(), Caveat: Caveat, Idle: append([]IdleWaiver{}, r.Idle...), Results: []*jsonFinding{},
 	}
 	for i := range r.Rows {
 		c := r.Rows[i].Check
@@ -128,7 +131,7 @@ func (r *Report) writeJSON(w io.Writer, checker string, at *signed.Link) error {
 				f.Location = &jsonPlace{x.At.Name, x.At.Line}
 			}
 			if x.Waiver != nil {
-				f.Waiver = &jsonWaiver{x.Waiver.Reason, x.Waiver.Owner, x.Waiver.Expires.String()}
+				f.Waiver = &jsonWaiver{x.Waiver.Reason, x.Waiver.Owner, x.Waiver.Approver, x.Waiver.Compensating, x.Waiver.Expires.String()}
 			}
 			out.Results = append(out.Results, f)
 		}

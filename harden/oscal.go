@@ -239,7 +239,7 @@ func (r *Report) oscalRow(res *oscalResult, row *Row, node, tool string) {
 		f.Related = append(f.Related, related...)
 		if wv := x.Waiver; wv != nil {
 			risk := oscalRisk{UUID: r.oscalID("risk", c.ID, x.Scope, fmt.Sprint(k)), Title: c.ID + " is waived for " + mdText(x.Scope), Description: mdText(x.Summary), Statement: mdText(wv.Reason),
-				Props: props("owner", wv.Owner, "original-state", string(x.Original)), Status: "deviation-approved", Deadline: wv.Expires.End().UTC(), Related: related}
+				Props: props("owner", wv.Owner, "approver", wv.Approver, "compensating-control", wv.Compensating, "original-state", string(x.Original)), Status: "deviation-approved", Deadline: wv.Expires.End().UTC(), Related: related}
 			res.Risks = append(res.Risks, risk)
 			f.Risks = append(f.Risks, map[string]string{"risk-uuid": risk.UUID})
 		}

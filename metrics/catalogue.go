@@ -245,6 +245,7 @@ var (
 	HardeningCheck   = levels("redoubt_hardening_check", "A row of the hardening checklist that the broker judges on itself, by id, phase, severity and scope: 1 it holds, with a warning too, or is waived, 0 it does not, -1 it could not be seen, or only a probe of redoubt doctor could tell (P1.4 of a listener with TLS). Rows that do not apply have no series, nor have those that redoubt doctor alone judges, by probes.", "id", "phase", "severity", "scope")
 	HardeningScore   = levels("redoubt_hardening_score", "Score of those rows together, from 0 to 100; docs/security/checks.md says how it is made. Absent until the first look, some seconds after the start.")
 	HardeningLastRun = levels("redoubt_hardening_last_run_timestamp_seconds", "When the broker looked last, as Unix time: after the start, each hour, and after changes of the configuration.")
+	HardeningTook    = shorts("redoubt_hardening_probe_duration_seconds", "How long each row took when the broker looked last. It looks and connects to nothing, so that rows of probes alone, which redoubt doctor tries, have no series.", "id")
 	HardeningWaivers = levels("redoubt_hardening_waivers", "Waivers of the configuration in force, by state: active, expiring (within 14 days) or expired.", "state")
 
 	CertificateNotAfter = levels("redoubt_certificate_not_after_timestamp_seconds", "When a server certificate that a listener serves expires, as Unix time, by listener and place in tls.certificates, from 0.", "listener", "certificate")

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redoubtmq/redoubt/admin"
+	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/harden"
 )
 
@@ -51,7 +53,7 @@ func (n *node) hardeningStatus() *admin.HardeningStatus {
 		return nil
 	}
 	score, counts := rep.Score(), rep.Counts()
-	s := &admin.HardeningStatus{Score: score.Points, Cap: score.Cap, At: rep.Started, Rows: len(rep.Rows), Waived: counts[harden.Waived], Warned: counts[harden.Warn], Failed: []string{}, Unknown: []string{}, Untried: []string{}}
+	s := &admin.HardeningStatus{Score: score.Points, Cap: score.Cap, At: rep.Started, Rows: len(rep.Rows), Waived: counts[harden.Waived], Warned: counts[harden.Warn], Idle: len(rep.Idle), Failed: []string{}, Unknown: []string{}, Untried: []string{}}
 	s.Stale = harden.Stale(rep.Started, n.clock.Now())
 	if rep.Signed != nil {
 		s.Report, s.SHA256 = rep.Signed.Sequence, rep.Signed.SHA256
@@ -91,5 +93,21 @@ func hardeningLine(s *admin.HardeningStatus) string {
 	if s.Waived > 0 {
 		line += fmt.Sprintf("; %d waived", s.Waived)
 	}
+	if s.Idle > 0 {
+		line += fmt.Sprintf("; %d waivers that cover nothing", s.Idle)
+	}
 	return line + fmt.Sprintf(" (%d rows without probes; redoubt doctor tries all)", s.Rows)
+}
+
+// hardeningTopic is the score as $SYS has it; false: there is none yet. One that is stale is no
+// score, and the last retained one must not be taken for it.
+func hardeningTopic(s *admin.HardeningStatus) (broker.SysTopic, bool) {
+	if s == nil {
+		return broker.SysTopic{}, false
+	}
+	value := strconv.Itoa(s.Score)
+	if s.Stale {
+		value = "stale"
+	}
+	return broker.SysTopic{Name: "hardening/score", Value: value}, true
 }

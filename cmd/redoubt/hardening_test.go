@@ -20,3 +20,13 @@ func TestAStaleScoreIsNone(t *testing.T) {
 		}
 	}
 }
+
+// What $SYS has of the score: nothing before somebody has looked, and no number when that is long ago.
+func TestTheScoreInSys(t *testing.T) {
+	for want, s := range map[string]*admin.HardeningStatus{"": nil, "93": {Score: 93}, "stale": {Score: 93, Stale: true}} {
+		topic, known := hardeningTopic(s)
+		if known != (s != nil) || topic.Value != want || known && topic.Name != "hardening/score" {
+			t.Errorf("%+v, %v, want %q", topic, known, want)
+		}
+	}
+}
