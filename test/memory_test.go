@@ -94,13 +94,19 @@ func from(network int, port int) (net.Conn, error) {
 func startLean(t testing.TB, o testkit.Options) (b *testkit.Broker, generated string) {
 	t.Helper()
 	b = testkit.Start(t, o)
-	r := b.Redoubt("", "user", "add", user)
+	return b, userAdded(t, b, user)
+}
+
+// userAdded makes a user, and answers the password that was made for it.
+func userAdded(t testing.TB, b *testkit.Broker, name string) (generated string) {
+	t.Helper()
+	r := b.Redoubt("", "user", "add", name)
 	_, rest, found := strings.Cut(r.Stdout, "PASSWORD='")
 	generated, _, ended := strings.Cut(rest, "'")
 	if r.Code != 0 || !found || !ended {
 		t.Fatalf("user add: exit code %d\n%s", r.Code, r.Text())
 	}
-	return b, generated
+	return generated
 }
 
 // guest connects as a client with one subscription.

@@ -28,6 +28,7 @@ type overseer struct {
 	takenAt int64     // what publishers had sent when there was the last of them
 	rest    time.Time // before it nothing is collected out of turn
 	worst   load.Level
+	owed    time.Time // when memory is given back that an overload has left; zero: it has left none
 	window  window
 
 	seen overseen
@@ -70,6 +71,8 @@ const (
 	// shedWithin is how long a pass over the sessions may take before the overseer looks
 	// again; the pass goes on.
 	shedWithin = time.Second
+	// owedAfter is how long after an overload memory is given back once more.
+	owedAfter = 10 * time.Second
 )
 
 // run looks until ctx is done. soon wakes it.
@@ -115,13 +118,28 @@ func (o *overseer) look() time.Duration {
 		after := r.now()
 		o.rest = after.Add(collectPart * after.Sub(now))
 	}
-	if o.seen.level.Swap(uint32(s.Level)) > uint32(load.Warm) && s.Level == load.Warm { // it is over
-		r.giveBack()
-	}
+	o.afterwards(now, s.Level)
 	if s.Level > load.Fine || s.Collect {
 		return lookOften
 	}
 	return lookSeldom
+}
+
+// afterwards gives memory back to the system when it is over, and again when those who
+// brought it have had time to go: what they leave behind sets off no collection, because
+// the heap may still grow to twice what it was.
+func (o *overseer) afterwards(now time.Time, level load.Level) {
+	was := load.Level(o.seen.level.Swap(uint32(level)))
+	switch {
+	case level > load.Warm:
+		o.owed = now.Add(owedAfter)
+	case was > load.Warm:
+		o.rooms.giveBack()
+		o.owed = now.Add(owedAfter)
+	case level == load.Fine && !o.owed.IsZero() && !now.Before(o.owed):
+		o.rooms.giveBack()
+		o.owed = time.Time{}
+	}
 }
 
 // memory measures.

@@ -113,6 +113,11 @@ func TestOverseerShedsInOrderAndRecovers(t *testing.T) {
 	if d := w.look(); d != lookSeldom {
 		t.Errorf("it looks again after %v when all is well", d)
 	}
+	w.did = nil
+	w.looks(60)
+	if w.story() != "give back" {
+		t.Errorf("in the minute after it: %q; what those leave who go later is given back once", w.story())
+	}
 }
 
 // What a publisher may bring until the next look is what is left, and what has come
