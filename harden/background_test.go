@@ -242,7 +242,7 @@ func TestARowThatFailsIsTold(t *testing.T) {
 		if a := p.alarms.Active(); len(a) != 0 || !p.logged(`"from":"fail","to":"pass"`) {
 			t.Errorf("%v\n%s", a, p.text())
 		}
-		if text := scrape(t, m); strings.Contains(text, `id="P5.8"`) {
+		if text := scrape(t, m); strings.Contains(text, `redoubt_hardening_check{id="P5.8"`) {
 			t.Errorf("what does not apply has a series:\n%s", hardeningLines(text))
 		}
 	})
