@@ -133,9 +133,8 @@ type resident struct {
 	replayed bool // listed in work.replaying
 	reading  bool // somebody reads for the first of its replays
 	ring
-	stalled bool  // its pending ring waits for a lane
-	doubt   int64 // Unix milliseconds: a message made before is judged when it is delivered
-	timer   time.Time
+	stalled bool           // its pending ring waits for a lane
+	doubt   int64          // Unix milliseconds: a message made before is judged when it is delivered
 	lost    *session.Drops // counted already; nil: none
 	terse   bool           // the client wants no Reason String [MQTT-3.1.2-29]
 }
@@ -267,8 +266,8 @@ func (h *Home) send(r *resident, outs []session.Out) {
 
 // countDrops moves what the session lost since the last look into the metrics.
 func (h *Home) countDrops(r *resident) {
-	d := &r.s.Dropped
-	if *d == (session.Drops{}) {
+	d := r.s.TakeDropped()
+	if d == (session.Drops{}) {
 		return
 	}
 	h.count.Add(metrics.MessagesDroppedQueueFull, int64(d.QueueFull))
@@ -276,8 +275,7 @@ func (h *Home) countDrops(r *resident) {
 	h.count.Add(metrics.MessagesDroppedTooLarge, int64(d.TooLarge))
 	h.count.Add(metrics.MessagesDroppedQoS0Offline, int64(d.Offline))
 	h.count.Add(metrics.MessagesDroppedOverload, int64(d.Overload))
-	r.lose(d)
-	*d = session.Drops{}
+	r.lose(&d)
 }
 
 // Writable tells that a connection which had no room takes more again.
@@ -345,7 +343,6 @@ func (h *Home) Tick(now time.Time) {
 		if r == nil {
 			continue
 		}
-		r.timer = time.Time{}
 		h.due(now, r, r.s.Tick(now), true)
 	}
 	h.publishDelayed(now)

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redoubtmq/redoubt/config"
@@ -198,7 +199,11 @@ func (r *Report) ExitCode(failOn Severity, unknownMax int) int {
 
 // RulesHash names this version of the table: what is demanded, of whom, and how
 // it is judged in words.
-func RulesHash() string {
+func RulesHash() string { return rulesHash() }
+
+// rulesHash is what RulesHash answers, from the first call on: the table is part of the
+// program, and a broker that looks at itself names it with each look.
+var rulesHash = sync.OnceValue(func() string {
 	h := sha256.New()
 	for _, c := range Checks {
 		fmt.Fprintf(h, "%q %q %q %d %q %d %q %q %q\n", c.ID, c.Slug, c.Title, c.Phase, c.Severity, c.Weight, c.Demands, c.How, c.Fix)
@@ -211,7 +216,7 @@ func RulesHash() string {
 		fmt.Fprintf(h, "%q %q\n", name, systemEnds[name])
 	}
 	return hex.EncodeToString(h.Sum(nil))
-}
+})
 
 // Waiver is an accepted exception from one row, for a time.
 type Waiver struct {
