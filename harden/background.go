@@ -43,7 +43,9 @@ type Background struct {
 	audited bool
 
 	// Of the goroutine of Run.
-	history []scored
+	history  []scored
+	fullAt   time.Time // of the next full account in the log; zero: not settled yet
+	unsigned string    // why the last report is not signed; told once
 }
 
 // BackgroundOptions are what a Background works with.
@@ -55,6 +57,9 @@ type BackgroundOptions struct {
 	Env func() *Env
 	// Checks are the rows; nil: all that only look.
 	Checks []*Check
+	// Checker is the version of the program, for reports that are signed and kept in the data
+	// directory; empty: none is.
+	Checker string
 }
 
 // NewBackground makes one that does nothing until Run.
@@ -160,22 +165,30 @@ func (b *Background) look(ctx context.Context, e *Env) *Report {
 			return nil
 		}
 		e.seen.at.Store(&lookedAt{row: c.Name()})
+		began := e.Clock.Now()
 		rep.add(e, c, b.judge(within, e, c))
+		rep.Rows[len(rep.Rows)-1].Took = e.Clock.Now().Sub(began)
 	}
 	if ctx.Err() != nil { // what was broken off is no verdict
 		return nil
 	}
+	rep.findIdle(e.Config.Waivers)
 	rep.Duration = e.Clock.Now().Sub(rep.Started)
 	return rep
 }
 
-// follow does what follows from a run.
-func (b *Background) follow(e *Env, rep *Report) {
+// follow does what follows from a run, and answers for how long it only waited.
+func (b *Background) follow(e *Env, rep *Report) (idle time.Duration) {
 	now := e.Clock.Now()
 	b.auditWaivers(now, e.Config.Waivers)
+	b.sign(e, rep) // waits for the disk, and takes no processor
+	signing := e.Clock.Now().Sub(now)
 	was := b.last.Swap(rep)
 	b.tell(was, rep)
+	b.tellIdle(was, rep)
+	b.tellAll(now, rep)
 	b.alarms(now, rep)
+	return signing
 }
 
 // judge runs one check. A bug in it costs its row, and not the broker.

@@ -76,8 +76,8 @@ func (b *Background) ended(ctx context.Context) (rep *Report, paused time.Durati
 			case hung:
 				return nil, 0, true
 			}
-			b.follow(e, rep)
-			return rep, e.seen.paused, true
+			waited := b.follow(e, rep)
+			return rep, e.seen.paused + waited, true
 		case <-ctx.Done():
 			if b.hung.Load() != nil { // that is not waited for
 				return nil, 0, false

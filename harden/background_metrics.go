@@ -24,6 +24,13 @@ func (b *Background) Measure(m *metrics.Registry) {
 			set(rep.Started.Unix())
 		}
 	})
+	m.GaugeVector(metrics.HardeningTook, func(set func(int64, ...string)) {
+		if rep := b.last.Load(); rep != nil {
+			for i := range rep.Rows {
+				set(rep.Rows[i].Took.Microseconds(), rep.Rows[i].Check.ID)
+			}
+		}
+	})
 	m.GaugeVector(metrics.HardeningWaivers, func(set func(int64, ...string)) {
 		active, expiring, expired := b.waiverCounts(b.o.Clock.Now())
 		set(active, "active")

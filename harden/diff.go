@@ -8,6 +8,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/redoubtmq/redoubt/harden/signed"
 )
 
 // What has changed between two runs: states, by row and scope. What was seen may read
@@ -15,6 +17,9 @@ import (
 
 // Snapshot is what one run comes to, for comparing.
 type Snapshot struct {
+	// Chain is the report's place among those of its node; nil: it is not signed. Whether the
+	// signature is good is Verify's to say.
+	Chain    *signed.Link
 	Node     string
 	Started  time.Time
 	Score    int
@@ -66,20 +71,25 @@ func ReadSnapshot(r io.Reader) (Snapshot, error) {
 	if len(text) > SnapshotBytesMax {
 		return Snapshot{}, fmt.Errorf("it is larger than %d MiB, which no report is", SnapshotBytesMax>>20)
 	}
+	_, s, err := readReport(text)
+	return s, err
+}
+
+func readReport(text []byte) (*jsonReport, Snapshot, error) {
 	var kept jsonReport
 	if err := json.Unmarshal(text, &kept); err != nil || kept.Schema == "" {
-		return Snapshot{}, errors.New("it is no report of redoubt doctor -o json")
+		return nil, Snapshot{}, errors.New("it is no report of redoubt doctor -o json")
 	}
 	if kept.Schema != schemaVersion {
-		return Snapshot{}, fmt.Errorf("its schema is %q, and this program knows %q", printable(kept.Schema), schemaVersion)
+		return nil, Snapshot{}, fmt.Errorf("its schema is %q, and this program knows %q", printable(kept.Schema), schemaVersion)
 	}
-	s := Snapshot{Node: printable(kept.Node), Started: kept.StartedAt, Score: kept.Score.Points, Baseline: Baseline(printable(string(kept.Baseline))), Rules: kept.Checker.Rules}
+	s := Snapshot{Chain: kept.Chain, Node: printable(kept.Node), Started: kept.StartedAt, Score: kept.Score.Points, Baseline: Baseline(printable(string(kept.Baseline))), Rules: kept.Checker.Rules}
 	for _, f := range kept.Results {
 		if f != nil {
 			s.Scopes = append(s.Scopes, ScopeState{printable(f.ID), printable(f.Scope), State(printable(string(f.State))), printable(f.Summary)})
 		}
 	}
-	return s, nil
+	return &kept, s, nil
 }
 
 // Diff is what has changed from then to now, in the order of now, and then what is gone.
@@ -168,6 +178,9 @@ func incomparable(then, now *Snapshot) (out []string) {
 	}
 	if then.Baseline != now.Baseline {
 		out = append(out, fmt.Sprintf("the baseline was %s and is %s", orDash(string(then.Baseline)), now.Baseline))
+	}
+	if age := now.Started.Sub(then.Started); age > StaleAfter {
+		out = append(out, fmt.Sprintf("the report it is compared with is stale: it is %s old, and its score says nothing of the time since", age.Round(time.Minute)))
 	}
 	if then.Rules != now.Rules {
 		out = append(out, "the checks are of another version")

@@ -112,7 +112,7 @@ func TestTheLastReportIsKept(t *testing.T) {
 	if _, err := LastKept(dir); err == nil || !strings.Contains(err.Error(), "no file") {
 		t.Errorf("a link was followed: %v", err)
 	}
-	if err := then.KeepLast(dir, "9.9"); err != nil {
+	if err := KeepLast(dir, asJSON(t, then)); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(elsewhere); err != nil || string(text) != "precious" {
@@ -133,7 +133,7 @@ func TestTheLastReportIsKept(t *testing.T) {
 		if err := os.Chown(dir, 4711, 4712); err != nil {
 			t.Fatal(err)
 		}
-		if err := now.KeepLast(dir, "9.9"); err != nil {
+		if err := KeepLast(dir, asJSON(t, now)); err != nil {
 			t.Fatal(err)
 		}
 		fi, err := os.Lstat(path)
@@ -153,7 +153,7 @@ func TestTheLastReportIsKept(t *testing.T) {
 	if _, err := LastKept(dir); err == nil {
 		t.Error("a pipe was read")
 	}
-	if err := then.KeepLast(filepath.Join(dir, "not", "there"), "9.9"); err == nil {
+	if err := KeepLast(filepath.Join(dir, "not", "there"), asJSON(t, then)); err == nil {
 		t.Error("a folder was made")
 	}
 }
@@ -188,4 +188,9 @@ func TestABrokerThatStops(t *testing.T) {
 	if err := down.WriteChanges(&text, up.Snapshot()); err != nil || strings.Contains(text.String(), "both scores") {
 		t.Errorf("the same rows: %v\n%s", err, text.String())
 	}
+}
+
+func asJSON(t *testing.T, r *Report) []byte {
+	t.Helper()
+	return []byte(written(t, r, FormatJSON, WriteOptions{Checker: "9.9"}))
 }

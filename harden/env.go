@@ -43,6 +43,8 @@ type Env struct {
 	// Targets are more addresses by which clients reach the broker, beside those that the
 	// configuration names; config.ParseAdvertised takes each.
 	Targets []string
+	// Outside is what somebody on another host has seen of this one; nil: nothing.
+	Outside *Outside
 	// Quiet: nothing may be connected to. What only a probe could tell is then left to a run
 	// that may.
 	Quiet bool

@@ -1,7 +1,6 @@
 package harden
 
 import (
-	"bytes"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -20,11 +19,7 @@ import (
 const KeptName = "doctor.json"
 
 // KeepLast replaces the report that is kept in the data directory.
-func (r *Report) KeepLast(dir, checker string) error {
-	var text bytes.Buffer
-	if err := r.WriteJSON(&text, checker); err != nil {
-		return err
-	}
+func KeepLast(dir string, text []byte) error {
 	root, owner, err := openKept(dir)
 	if err != nil {
 		return err
@@ -35,7 +30,7 @@ func (r *Report) KeepLast(dir, checker string) error {
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(text.Bytes())
+	_, err = f.Write(text)
 	if err == nil && os.Geteuid() == 0 {
 		err = f.Chown(int(owner.Uid), int(owner.Gid))
 	}

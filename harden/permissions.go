@@ -14,6 +14,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/harden/signed"
 	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/pki"
 )
@@ -62,6 +63,7 @@ func filesOf(c *config.Config) []guarded {
 	out := []guarded{
 		{filepath.Join(c.Node.DataDir, builtin.FileName), pki.OwnerOnly, "users of an earlier version and their password hashes", false},
 		{filepath.Join(c.Node.DataDir, builtin.MigratedName), pki.OwnerOnly, "users of an earlier version and their password hashes", false},
+		{filepath.Join(c.Node.DataDir, signed.KeyName), pki.OwnerOnly, "key by which the node signs its reports", false},
 		{c.Authz.RulesFile, pki.OwnerWrites, "authorization rules", true},
 	}
 	if c.Bans.File != "" {

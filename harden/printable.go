@@ -59,6 +59,8 @@ func (r *Result) clean() {
 		}
 	}
 	if w := r.Waiver; w != nil {
-		w.Reason, w.Owner = printable(w.Reason), printable(w.Owner)
+		for _, s := range []*string{&w.Reason, &w.Owner, &w.Approver, &w.Compensating} {
+			*s = printable(*s)
+		}
 	}
 }
