@@ -29,8 +29,7 @@ type Loop struct {
 	inbox inbox // everybody's
 
 	// Owned by the loop's goroutine.
-	now    time.Time
-	moment instant // the same
+	clocked
 	conns  []*Conn // by slot
 	gens   []uint32
 	free   []uint32
@@ -40,12 +39,17 @@ type Loop struct {
 	before strangers        // before an accepted CONNECT
 	round
 	sweep   sweep
-	spare   [][]session.Out // room for what waits, of queues that have none
-	ending  bool            // leave when the last connection has gone
-	shaking int             // handshakes of this loop that are under way
+	ending  bool // leave when the last connection has gone
+	shaking int  // handshakes of this loop that are under way
 
 	control []event
 	data    []*broker.Batch
+}
+
+// clocked is when the turn began.
+type clocked struct {
+	now    time.Time
+	moment instant // the same
 }
 
 // round is who has something to do at the end of a turn, or in the next one.
@@ -56,11 +60,12 @@ type round struct {
 	later   []*Conn          // have more to write than one turn allows
 	again   bool             // another turn is wanted without waiting
 	resumed []broker.ConnRef // scratch
+	spare   [][]session.Out  // room for what waits, of queues that have none
 }
 
 func newLoop(s *Server, id int) *Loop {
 	now := s.clock.Now()
-	l := &Loop{id: id, server: s, count: s.metrics.NewShard(), now: now, moment: s.instant(now), timers: wheel.New(now)}
+	l := &Loop{id: id, server: s, count: s.metrics.NewShard(), clocked: clocked{now, s.instant(now)}, timers: wheel.New(now)}
 	l.inbox.dataMax = InboxDataBytesMax
 	l.home = s.broker.NewHome(id, l, l.count, now)
 	return l
