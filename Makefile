@@ -20,6 +20,12 @@ TESTSUM    := bin/testsum
 # The store compresses with what the static binary has, not with the C library.
 RACE := -race -tags=pebblegozstd $(foreach pkg,golang.org/x/crypto/argon2 crypto/internal/fips140/mlkem crypto/internal/fips140/edwards25519/field,-gcflags=$(pkg)=-race=false)
 
+# The detector's memory: in huge pages, and set in place up to 4 MiB at a time. By default
+# it has small pages, and those of each allocation beyond 64 KiB are given back and taken
+# again: up to half of what a test takes. It sees no less so. Package testkit gives the
+# same to the programs it starts; the default sleep at the end of each is a second.
+WATCH := atexit_sleep_ms=20 no_huge_pages_for_shadow=0 clear_shadow_mmap_threshold=4194304
+
 # What the detector does not watch is built as it is shipped.
 PLAIN := CGO_ENABLED=0
 
@@ -40,15 +46,16 @@ FIRST := ./test ./cmd/redoubt ./conn ./harden ./broker
 
 # What the detector does not let count, and what plays few seeds with it and all of them
 # without (testkit.Seeds), in the packages that have any.
-UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|ConnectMatrix|AuthMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ADelayedMessageIsPublishedOnceOverACrash|QoS2IsExactlyOnceOverACrash|ManySessionsInOneTurn|Conformance|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole)$$
+UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|ConnectMatrix|AuthMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ADelayedMessageIsPublishedOnceOverACrash|QoS2IsExactlyOnceOverACrash|ManySessionsInOneTurn|Conformance|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole|AMillionNames)$$
 
 # What plays in one of many ways with the detector, and in all of them without (conn's play).
 PLAYED = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
 
-# Packages: deb and rpm.
+# Packages: deb and rpm, and the chart for Kubernetes.
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
+HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
 
-.PHONY: help run build build-fips package package-test test deps check vuln bench microbench cost fuzz chaos scan conformance mutants
+.PHONY: help run build build-fips package package-test chart test deps check vuln bench microbench cost fuzz chaos scan conformance mutants
 
 help: ## what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -67,8 +74,11 @@ build-fips: ## build bin/redoubt-fips, with the certified module of Go and FIPS 
 package: ## deb and rpm for amd64 and arm64, binaries, SBOMs and SHA256SUMS, into bin/package
 	NFPM="go run $(NFPM)" packaging/build.sh bin/package
 
-package-test: ## build the packages twice, install the deb in a fresh Debian (as root): files, unit, broker and doctor there
-	NFPM="go run $(NFPM)" packaging/test.sh
+package-test: ## build the packages twice, install the deb in a fresh Debian (as root): files, unit, broker and doctor there; rpm, arm64, container, chart
+	NFPM="go run $(NFPM)" HELM="go run $(HELM)" packaging/test.sh
+
+chart: ## lint the Helm chart and make packaging/helm/default.yaml anew
+	HELM="go run $(HELM)" packaging/helm/test.sh -rewrite
 
 deps: ## install what the tests need (as root: Debian packages, too)
 	@test/clients/deps.sh
@@ -82,7 +92,7 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   $(TESTSUM) step vet $(MAKES) $(PLAIN) go vet ./...; \
 	   $(TESTSUM) step build $(MAKES) go build $(RACE) -o bin/watched/redoubt ./cmd/redoubt; \
 	   $(TESTSUM) step build $(MAKES) $(PLAIN) go build -o bin/plain/redoubt ./cmd/redoubt; \
-	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt PLAIN_REDOUBT=$(CURDIR)/bin/plain/redoubt GORACE=atexit_sleep_ms=20; \
+	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt PLAIN_REDOUBT=$(CURDIR)/bin/plain/redoubt GORACE='$(WATCH)'; \
 	   $(TESTSUM) stream race $(MAKES) go test -json $(RACE) -p 3 -parallel 4 $(RUNS) $(BARE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
 	   $(TESTSUM) stream rules env $(PLAIN) go test -json -vet=off -count=1 -timeout 5m ./internal/lint; \
 	   $(TESTSUM) stream alone $(MAKES) go test -json $(RACE) $(RUNS) $(BARE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \

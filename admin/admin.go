@@ -90,12 +90,17 @@ type HardeningStatus struct {
 	Score   int       `json:"score" doc:"From 0 to 100, of these rows."`
 	Cap     int       `json:"cap" doc:"The most it can be with what fails; 100: nothing holds it down."`
 	At      time.Time `json:"at" doc:"When it was looked at."`
+	Stale   bool      `json:"stale" doc:"It was looked at longer ago than twice the interval, and says nothing of now."`
+	Report  uint64    `json:"report,omitempty" doc:"The number of the signed report in the chain of the node; absent: it is not signed."`
+	SHA256  string    `json:"sha256,omitempty" doc:"Of the signed report, as the next one has it."`
 	Rows    int       `json:"rows" doc:"How many rows were looked at."`
 	Failed  []string  `json:"failed" doc:"Rows that fail."`
 	Unknown []string  `json:"unknown" doc:"Rows that could not be seen."`
 	Untried []string  `json:"untried" doc:"Rows that only a probe could tell, which redoubt doctor tries: not in the score."`
 	Warned  int       `json:"warned" doc:"Rows that hold and are looser than the checklist."`
 	Waived  int       `json:"waived" doc:"Rows that somebody has waived."`
+	Hangs   string    `json:"hangs,omitempty" doc:"A look that does not end, and what it is looking at: all else is of the look before, and nobody knows how it is now."`
+	Idle    int       `json:"idle_waivers" doc:"Waivers that cover nothing: where nothing fails."`
 }
 
 // BackendStatus is a server of somebody else's that is asked about clients.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -94,13 +95,18 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 		registerTop(api, o)
 	}
 	plainPaths(api.OpenAPI())
-	doc, err := json.Marshal(api.OpenAPI())
-	if err != nil {
-		panic(fmt.Sprintf("BUG: admin: the OpenAPI document cannot be encoded: %v", err))
-	}
+	// Encoded when somebody first asks: it takes more than all else a start does, and most
+	// brokers are never asked. Nothing changes what it is made of any more.
+	doc := sync.OnceValue(func() []byte {
+		b, err := json.Marshal(api.OpenAPI())
+		if err != nil {
+			panic(fmt.Sprintf("BUG: admin: the OpenAPI document cannot be encoded: %v", err))
+		}
+		return b
+	})
 	mux.HandleFunc("GET "+openAPIPath, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/openapi+json")
-		_, _ = w.Write(doc) // the caller hung up
+		_, _ = w.Write(doc()) // the caller hung up
 	})
 	return mux, api
 }

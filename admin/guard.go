@@ -179,8 +179,27 @@ func (g *guard) record(r *http.Request, op *matched, status int, who peer, id st
 	}
 	g.log.LogAttrs(r.Context(), level, "administration request",
 		slog.String("method", r.Method), slog.String("path", shown), slog.Int("status", status),
-		slog.Int("peer_uid", who.uid), slog.Int("peer_pid", who.pid),
+		slog.String("peer", g.words(who)), slog.Int("peer_uid", who.uid), slog.Int("peer_pid", who.pid),
 		slog.String("request_id", id), slog.Int64("took_us", took.Microseconds()))
+}
+
+// overflowUID is whom the kernel names in place of a user that our user namespace does not have.
+const overflowUID = 65534
+
+// words are who calls, for who reads the log: in a namespace of its own (PrivateUsers=yes of
+// systemd) everybody but root and the broker's user has the same number.
+func (g *guard) words(who peer) string {
+	switch who.uid {
+	case 0:
+		return "root"
+	case g.uid:
+		return "the broker's user"
+	case overflowUID:
+		return "nobody, or a user that is not shown inside of PrivateUsers="
+	case -1:
+		return "not known"
+	}
+	return "another user"
 }
 
 // recorder remembers the status. It does not lead to the deadlines below it, so

@@ -20,7 +20,7 @@ type Talkers interface {
 
 // TopQuery says who is wanted.
 type TopQuery struct {
-	Measure string `query:"measure" enum:"messages,bytes,packets,out,out-bytes,connects,refused,logins,denied,throttled" doc:"Who has most of what; left out: a list of each. messages and bytes: published by the client. packets: of every kind, from it. out and out-bytes: messages to it. connects: that were accepted. refused: connections, before a whole CONNECT. logins: CONNECTs that were refused. denied: publishes and filters that the rules refused. throttled: messages and filters over a rate."`
+	Measure string `query:"measure" enum:"messages,bytes,packets,out,out-bytes,connects,refused,logins,denied,throttled" doc:"Who has most of what; left out: a list of each. messages and bytes: published by the client. packets: of every kind, from it. out and out-bytes: messages to it. connects: connects of a client that were accepted. refused: connections that were refused before there was a whole CONNECT. logins: CONNECTs that were refused. denied: publishes and filters that the rules refused. throttled: messages and filters over a rate."`
 	By      string `query:"by" enum:"client,user,network" doc:"Who is told apart: clients, by identity and client identifier; users; networks, a /24 or a /56 of IPv6. Left out: network for refused and logins, client for the others. What strangers do is counted by network only."`
 	Limit   int    `query:"limit" minimum:"1" maximum:"100" default:"10" doc:"Most rows of a list."`
 }
@@ -35,7 +35,7 @@ type TopReport struct {
 type TopList struct {
 	Measure   string   `json:"measure" enum:"messages,bytes,packets,out,out-bytes,connects,refused,logins,denied,throttled" doc:"What is counted."`
 	By        string   `json:"by" enum:"client,user,network" doc:"Who is told apart."`
-	Total     uint64   `json:"total" doc:"Of everybody, exactly."`
+	Total     uint64   `json:"total" doc:"Of everybody: of what has come on the list by now, exactly; a packet does within a second, and within ten where tens of thousands do something."`
 	PerSecond float64  `json:"per_second" doc:"That, each second."`
 	Rows      []TopRow `json:"rows" doc:"The first has most for certain."`
 }

@@ -116,7 +116,7 @@ func TestStrangersOfARunAreFolded(t *testing.T) {
 	if n := strings.Count(out.String(), "\n"); n != 1 || len(l.Recent().List(Wanted{Ref: kept}, 1)) != 1 {
 		t.Errorf("%d lines of those who only call themselves so:\n%s", n, out)
 	}
-	l.Mistaken(now, slog.LevelInfo, "client broke the protocol, closed", &auth.Principal{Identity: "probe-0123456789abcdef"}, "x")
+	l.Mistaken(now, slog.LevelInfo, "client broke the protocol, closed", &auth.Principal{Identity: "probe-0123456789abcdef"}, "x", nil)
 	l.ProbeEnded(now, "probe-0123456789abcdef")
 	out.Reset()
 	l.Sweep(now.Add(foldAfter))

@@ -132,22 +132,23 @@ func (l *Log) denied(now time.Time, by *auth.Principal, a *auth.Access, event st
 
 // Stranger writes msg about somebody who has not proved who he is, once per source
 // prefix, what and minute. what tells kinds of the event apart and must come from a
-// list of ours: whatever a stranger can choose would let him write without end.
-func (l *Log) Stranger(now time.Time, level slog.Level, msg string, from netip.Addr, what string, attrs ...slog.Attr) {
-	l.event(&l.strangers, now, level, subject{event: msg, from: prefixOf(from), what: what}, func() []slog.Attr { return attrs })
+// list of ours: whatever a stranger can choose would let him write without end. attrs is
+// asked for the rest of the line only if there is to be one, and what is only counted
+// allocates nothing; nil: there is no rest.
+func (l *Log) Stranger(now time.Time, level slog.Level, msg string, from netip.Addr, what string, attrs func() []slog.Attr) {
+	l.event(&l.strangers, now, level, subject{event: msg, from: prefixOf(from), what: what}, attrs)
 }
 
 // Mistaken is Stranger about a client who has proved who he is: what he does wrong shares a line
 // with others of his network.
-func (l *Log) Mistaken(now time.Time, level slog.Level, msg string, by *auth.Principal, what string, attrs ...slog.Attr) {
+func (l *Log) Mistaken(now time.Time, level slog.Level, msg string, by *auth.Principal, what string, attrs func() []slog.Attr) {
 	if !l.fold(by.Identity, "", latest{}) {
-		l.Stranger(now, level, msg, by.Addr, what, attrs...)
+		l.Stranger(now, level, msg, by.Addr, what, attrs)
 	}
 }
 
 // Refused is Stranger, once per listener, too, for what a flood makes happen very
-// often: attrs is asked for the rest of the line only if there is to be one, and
-// what is only counted allocates nothing.
+// often.
 func (l *Log) Refused(now time.Time, level slog.Level, msg string, from netip.Addr, listener, what string, attrs func() []slog.Attr) {
 	l.event(&l.strangers, now, level, subject{event: msg, from: prefixOf(from), what: what, listener: listener}, attrs)
 }
@@ -162,7 +163,10 @@ func (l *Log) event(c *class, now time.Time, level slog.Level, s subject, build 
 	if !l.out.Enabled(context.Background(), level) || s.who != "" && l.foldEvent(s.who) || !c.speak(now, s, level, latest{}) {
 		return
 	}
-	attrs := build()
+	var attrs []slog.Attr
+	if build != nil {
+		attrs = build()
+	}
 	for i := range attrs {
 		if attrs[i].Value.Kind() == slog.KindString {
 			attrs[i].Value = slog.StringValue(clip(attrs[i].Value.String()))

@@ -56,7 +56,7 @@ func TestManySubjectsAreBoundedInMemoryAndLines(t *testing.T) {
 	l, out, _ := newLog()
 	now := time.Unix(1000, 0)
 	for i := range 10 * subjectsMax {
-		l.Stranger(now, slog.LevelWarn, "CONNECT refused", netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}), "bad user name or password")
+		l.Stranger(now, slog.LevelWarn, "CONNECT refused", netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 1}), "bad user name or password", nil)
 	}
 	if n := strings.Count(out.String(), "\n"); n != linesBurst {
 		t.Errorf("%d lines in one instant, want %d", n, linesBurst)
@@ -80,8 +80,12 @@ func TestAStrangerIsHisPrefix(t *testing.T) {
 	l, out, _ := newLog()
 	now := time.Unix(1000, 0)
 	for i := range 1000 {
-		l.Stranger(now, slog.LevelWarn, "CONNECT refused", netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), "client identifier not valid", slog.Int("bytes", i))
-		l.Stranger(now, slog.LevelWarn, "CONNECT refused", netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}), "client identifier not valid", slog.Int("bytes", i))
+		l.Stranger(now, slog.LevelWarn, "CONNECT refused", netip.AddrFrom4([4]byte{192, 0, 2, byte(i)}), "client identifier not valid", func() []slog.Attr {
+			return []slog.Attr{slog.Int("bytes", i)}
+		})
+		l.Stranger(now, slog.LevelWarn, "CONNECT refused", netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 15: byte(i)}), "client identifier not valid", func() []slog.Attr {
+			return []slog.Attr{slog.Int("bytes", i)}
+		})
 	}
 	if n := strings.Count(out.String(), "\n"); n != 2 {
 		t.Errorf("%d lines, want one for each prefix", n)

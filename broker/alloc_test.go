@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
@@ -82,5 +83,12 @@ func BenchmarkPublishWithinRates(b *testing.B) {
 	for b.Loop() {
 		d.now = d.now.Add(time.Microsecond)
 		d.homes[0].Publish(d.now, pub.ref, p)
+	}
+}
+
+// There is one for every session; the allocator's next size is 416.
+func TestResidentAllocatesAsMuchAsItDid(t *testing.T) {
+	if n := unsafe.Sizeof(resident{}); n > 384 {
+		t.Errorf("a resident has %d bytes", n)
 	}
 }

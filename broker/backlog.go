@@ -216,7 +216,7 @@ func (h *Home) serve(now time.Time, r *resident, p *portion) (all bool) {
 		switch {
 		case !any:
 		case waitMax > 0 && now.UnixMilli()-m.frame.CreatedAt > waitMax.Milliseconds():
-			r.s.Dropped.Expired++
+			r.s.Lose(session.Drops{Expired: 1})
 			r.s.Skip(uint64(m.seq))
 		default:
 			w.check = true // the rules of now, for who it is now

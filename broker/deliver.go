@@ -120,9 +120,9 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 		return
 	}
 	h.send(r, r.s.Deliver(now, session.Delivery{Frame: f, QoS: w.qos, Retain: w.retain, SubID: w.subID, SubIDs: w.subIDs, Group: w.group}, h.scratch.outs))
-	if r.s.Dropped.QueueFull > 0 {
+	if d := r.s.Dropped(); d.QueueFull > 0 {
 		h.queueFull(now, r)
-	} else if r.s.Dropped.Overload > 0 {
+	} else if d.Overload > 0 {
 		h.countDrops(r)
 	}
 }

@@ -133,9 +133,8 @@ type resident struct {
 	replayed bool // listed in work.replaying
 	reading  bool // somebody reads for the first of its replays
 	ring
-	stalled bool  // its pending ring waits for a lane
-	doubt   int64 // Unix milliseconds: a message made before is judged when it is delivered
-	timer   time.Time
+	stalled bool           // its pending ring waits for a lane
+	doubt   int64          // Unix milliseconds: a message made before is judged when it is delivered
 	lost    *session.Drops // counted already; nil: none
 	terse   bool           // the client wants no Reason String [MQTT-3.1.2-29]
 }
@@ -153,7 +152,7 @@ func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time)
 		byKey: make(map[session.Key]uint32), timers: wheel.New(now),
 		cache: auth.NewCache(verdictSets), random: rand.NewPCG(uint64(id), uint64(now.UnixNano())),
 		lanes: lanes{to: make([]lane, b.homes)}, credentials: credentials{ends: wheel.New(now)},
-		work: work{delayed: delay.New[*sender](b.delayed), sysAt: now, counting: counting{talks: talks{room: b.top.Room()}}},
+		work: work{delayed: delay.New[*sender](b.delayed), sysAt: now, counting: counting{talks: talks{room: b.top.RoomOf(id)}}},
 	}
 	b.top.Begin(now)
 	h.journal.ticket = 1
@@ -267,8 +266,8 @@ func (h *Home) send(r *resident, outs []session.Out) {
 
 // countDrops moves what the session lost since the last look into the metrics.
 func (h *Home) countDrops(r *resident) {
-	d := &r.s.Dropped
-	if *d == (session.Drops{}) {
+	d := r.s.TakeDropped()
+	if d == (session.Drops{}) {
 		return
 	}
 	h.count.Add(metrics.MessagesDroppedQueueFull, int64(d.QueueFull))
@@ -276,8 +275,7 @@ func (h *Home) countDrops(r *resident) {
 	h.count.Add(metrics.MessagesDroppedTooLarge, int64(d.TooLarge))
 	h.count.Add(metrics.MessagesDroppedQoS0Offline, int64(d.Offline))
 	h.count.Add(metrics.MessagesDroppedOverload, int64(d.Overload))
-	r.lose(d)
-	*d = session.Drops{}
+	r.lose(&d)
 }
 
 // Writable tells that a connection which had no room takes more again.
@@ -295,9 +293,10 @@ func (h *Home) Writable(now time.Time, ref Ref) {
 // it down once a minute, source prefix and reason. A denial has been.
 func (h *Home) fail(now time.Time, r *resident, e *mqtt.Error) {
 	if e.Reason != mqtt.NotAuthorized {
-		h.b.log.Mistaken(now, slog.LevelInfo, "client broke the protocol, closed", &r.by, e.Reason.String(),
-			slog.String("address", r.by.Addr.String()), slog.String("listener", r.by.Listener), slog.String("user", r.by.Username),
-			slog.String("client_id", r.by.ClientID), slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))
+		h.b.log.Mistaken(now, slog.LevelInfo, "client broke the protocol, closed", &r.by, e.Reason.String(), func() []slog.Attr {
+			return []slog.Attr{slog.String("address", r.by.Addr.String()), slog.String("listener", r.by.Listener), slog.String("user", r.by.Username),
+				slog.String("client_id", r.by.ClientID), slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail)}
+		})
 	}
 	h.dismiss(now, r, e)
 }
@@ -345,7 +344,6 @@ func (h *Home) Tick(now time.Time) {
 		if r == nil {
 			continue
 		}
-		r.timer = time.Time{}
 		h.due(now, r, r.s.Tick(now), true)
 	}
 	h.publishDelayed(now)

@@ -433,7 +433,7 @@ func (b Behind) Plus(o Behind) Behind {
 // countLost counts messages that the log had for a session and that it did not get.
 func (h *Home) countLost(r *resident, full, lost int) {
 	if full > 0 {
-		r.s.Dropped.QueueFull += uint64(full)
+		r.s.Lose(session.Drops{QueueFull: uint64(full)})
 	}
 	if lost > 0 {
 		h.count.Add(metrics.MessagesDroppedStore, int64(lost))

@@ -90,7 +90,10 @@ func (e *entry) rest(now time.Time) time.Duration {
 
 // rest is how long until everything that was spent has come again.
 func (p *rates) rest(now time.Time) time.Duration {
-	rest := max(p.messages.Rest(now), p.bytes.Rest(now), p.filters.Rest(now))
+	rest := p.filters.Rest(now)
+	if s := p.published; s != nil {
+		rest = max(rest, s.messages.Rest(now), s.bytes.Rest(now))
+	}
 	if s := p.retained; s != nil {
 		rest = max(rest, s.messages.Rest(now), s.bytes.Rest(now))
 	}
@@ -103,7 +106,10 @@ func (h *Home) remember(now time.Time, r *resident) {
 		return
 	}
 	left := r.rates
-	left.held, left.listed, left.totals, left.talk = NoQuota, false, nil, 0
+	left.held, left.listed, left.talk = NoQuota, false, 0
+	if left.published != nil {
+		left.published.totals = nil
+	}
 	if left.retained != nil {
 		left.retained.resting = false
 	}

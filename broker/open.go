@@ -191,7 +191,6 @@ func (h *Home) attach(now time.Time, r *resident, a *Arrival, present bool, set 
 		h.keep(r)
 	}
 	h.timers.Clear(r.ref.Slot)
-	r.timer = time.Time{}
 	keepAlive := set.keepAlive(c)
 	expiry := set.expiry(c)
 	h.wire.Send(r.conn, session.Packet(connack(a, set, r.offer, present, keepAlive, expiry)))

@@ -112,11 +112,9 @@ type Spending struct {
 
 // rates are what one client has spent, and what it waits for.
 type rates struct {
-	messages limit.Bucket
-	bytes    limit.Bucket
-	filters  limit.Bucket
-	retained *retainedSpent // nil: nothing yet
-	totals   *totalsSpent   // nil: there is no total
+	filters   limit.Bucket
+	published *publishSpent  // nil: nothing yet
+	retained  *retainedSpent // nil: nothing yet
 
 	since, until int64 // Unix ns, while held
 	also         int64 // Unix ns: for another reason, not read before
@@ -125,6 +123,13 @@ type rates struct {
 	held         Quota
 	listed       bool // in pacing.held
 	counted      bool // in crowds, while it is connected
+}
+
+// publishSpent is what a client has published. Most clients of a broker that tells devices
+// what to do never publish.
+type publishSpent struct {
+	messages, bytes limit.Bucket
+	totals          *totalsSpent // nil: there is no total
 }
 
 // retainedSpent is what a client was sent because it subscribed.
@@ -204,14 +209,21 @@ func (s *Settings) own(q Quota, listener string) bool {
 func (h *Home) refill(now time.Time, r *resident, set *Settings) {
 	p := &r.rates
 	p.generation = set.generation
-	publish, subscribe := set.rates(r.by.Listener)
-	p.messages.SetRate(now, int64(publish.Messages), tokens(int64(publish.Messages), publish.Burst))
-	p.bytes.SetRate(now, publish.Bytes, tokens(publish.Bytes, publish.Burst))
+	_, subscribe := set.rates(r.by.Listener)
 	filters := int64(subscribe.Filters)
 	p.filters.SetRate(now, filters, max(tokens(filters, subscribe.Burst), int64(set.Subscriptions)))
 	if p.retained != nil {
 		p.retained.fill(now, &set.RetainedRate)
 	}
+	if p.published != nil {
+		h.refillPublished(now, p.published, r, set)
+	}
+}
+
+func (h *Home) refillPublished(now time.Time, p *publishSpent, r *resident, set *Settings) {
+	publish, _ := set.rates(r.by.Listener)
+	p.messages.SetRate(now, int64(publish.Messages), tokens(int64(publish.Messages), publish.Burst))
+	p.bytes.SetRate(now, publish.Bytes, tokens(publish.Bytes, publish.Burst))
 	var shared [2]*limit.Share
 	if e := set.Entrances[r.by.Listener]; e != nil && e.Rates != nil {
 		shared[0] = h.shareOf(h.b.fair.of(now, r.by.Listener, e.Rates.PublishRateTotal, set.generation))
@@ -264,7 +276,12 @@ func (h *Home) current(now time.Time, r *resident) (*rates, *Settings) {
 // charge accounts a publish. In excess the loop stops reading the client, or ends it; a
 // packet already read is never dropped.
 func (h *Home) charge(now time.Time, r *resident, bytes int) (ok bool) {
-	p, set := h.current(now, r)
+	spent, set := h.current(now, r)
+	if spent.published == nil {
+		spent.published = &publishSpent{}
+		h.refillPublished(now, spent.published, r, set)
+	}
+	p := spent.published
 	h.talk(r).published(bytes)
 	p.messages.Charge(now, 1)
 	p.bytes.Charge(now, int64(bytes))
@@ -368,10 +385,15 @@ func (h *Home) overRate(now time.Time, r *resident, key, what string) {
 
 // waits is for how long r should not be read now, and because of what.
 func (r *resident) waits(now time.Time) (wait time.Duration, by Quota) {
-	p := &r.rates
-	wait, by = max(p.messages.Wait(now), p.bytes.Wait(now)), PublishQuota
-	if w := p.filters.Wait(now); w > wait {
+	if w := r.rates.filters.Wait(now); w > 0 {
 		wait, by = w, SubscribeQuota
+	}
+	p := r.rates.published
+	if p == nil {
+		return wait, by
+	}
+	if w := max(p.messages.Wait(now), p.bytes.Wait(now)); w > 0 && w >= wait {
+		wait, by = w, PublishQuota
 	}
 	if t := p.totals; t != nil {
 		for i, s := range t.by {
@@ -450,7 +472,14 @@ func (h *Home) nextPace() time.Time {
 // spending is a copy of what r has spent.
 func (h *Home) spending(r *resident) Spending {
 	p := &r.rates
-	s := Spending{Messages: p.messages, Bytes: p.bytes, Filters: p.filters}
+	s := Spending{Filters: p.filters}
+	if p.published != nil {
+		s.Messages, s.Bytes = p.published.messages, p.published.bytes
+	} else { // a bucket from which nothing was taken
+		publish, _ := h.b.Settings().rates(r.by.Listener)
+		s.Messages = limit.Bucket{PerSecond: int64(publish.Messages), Burst: tokens(int64(publish.Messages), publish.Burst)}
+		s.Bytes = limit.Bucket{PerSecond: publish.Bytes, Burst: tokens(publish.Bytes, publish.Burst)}
+	}
 	if p.retained != nil {
 		s.RetainedMessages, s.RetainedBytes = p.retained.messages, p.retained.bytes
 	}

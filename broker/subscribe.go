@@ -46,9 +46,10 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 		}
 		if rc >= 0x80 && rc != mqtt.NotAuthorized { // a denial is counted and told where it is decided
 			h.count.Inc(metrics.SubscribeRefused)
-			h.b.log.Mistaken(now, slog.LevelInfo, "subscription refused", &r.by, rc.String(),
-				slog.String("address", r.by.Addr.String()), slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID),
-				slog.String("listener", r.by.Listener), slog.String("filter", p.Filters[i].Filter), slog.String("reason", rc.String()))
+			h.b.log.Mistaken(now, slog.LevelInfo, "subscription refused", &r.by, rc.String(), func() []slog.Attr {
+				return []slog.Attr{slog.String("address", r.by.Addr.String()), slog.String("user", r.by.Username), slog.String("client_id", r.by.ClientID),
+					slog.String("listener", r.by.Listener), slog.String("filter", p.Filters[i].Filter), slog.String("reason", rc.String())}
+			})
 		}
 		ack.Reasons[i] = rc
 		granted = granted || rc < 0x80

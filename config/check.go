@@ -255,6 +255,9 @@ func (l *loader) checkWaivers(c *Config) {
 		case w.Expires.After(today.AddDays(WaiverDaysMax)):
 			l.wrong(key+".expires", w.Expires.String(), "is more than %d days ahead. The latest possible is %v.", WaiverDaysMax, today.AddDays(WaiverDaysMax))
 		}
+		if w.Approver != "" && strings.EqualFold(strings.TrimSpace(w.Approver), strings.TrimSpace(w.Owner)) {
+			l.wrong(key+".approver", quote(w.Approver), "is the owner, and nobody approves what he asks for. Write who else has agreed, or leave the key out.")
+		}
 		if finding {
 			judged[w.ID+" "+w.Scope] = true
 		} else {

@@ -378,4 +378,8 @@ type Waiver struct {
 	Reason  string `yaml:"reason"`
 	Owner   string `yaml:"owner"`
 	Expires Date   `yaml:"expires"` // its last day, in UTC
+	// Approver is somebody else who has agreed; empty: nobody was asked.
+	Approver string `yaml:"approver"`
+	// Compensating is what keeps the harm small meanwhile; empty: nothing is named.
+	Compensating string `yaml:"compensating_control"`
 }

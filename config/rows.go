@@ -238,4 +238,8 @@ var rowsAdmin = []Row{
 		Why: "Who answers for it.", Since: release, Reload: Live},
 	{Key: "waivers[].expires", Kind: KindDate, Need: true, Note: "its last day, in UTC, at most 180 days ahead",
 		Why: "An exception without an end is the rule.", Since: release, Reload: Live},
+	{Key: "waivers[].approver", Kind: KindString, Default: `""`, Pattern: `^(.{2,200})?$`, Form: "2 to 200 characters, another name than that of owner",
+		Why: "Who else has agreed: nobody approves what he asks for. It belongs there where two people administer the broker.", Since: release, Reload: Live},
+	{Key: "waivers[].compensating_control", Kind: KindString, Default: `""`, Pattern: `^(.{4,500})?$`, Form: "4 to 500 characters",
+		Why: "What keeps the harm small until the row is kept, such as a network of its own.", Since: release, Reload: Live},
 }

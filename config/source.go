@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/redoubtmq/redoubt/internal/safefile"
 )
 
 // Bounds of what is read. A configuration of a thousand listeners is 200 KiB;
@@ -25,24 +26,14 @@ const (
 // because that is how secret volumes are mounted; devices, pipes and sockets
 // are refused, because reading them may never end.
 func readRegular(path string, max int64) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, plainly(err)
-	}
-	if !info.Mode().IsRegular() {
+	b, err := safefile.Read(path, max)
+	switch {
+	case errors.Is(err, safefile.ErrNotRegular):
 		return nil, errors.New("is not a regular file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, plainly(err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, max+1))
-	if err != nil {
-		return nil, plainly(err)
-	}
-	if int64(len(b)) > max {
+	case errors.Is(err, safefile.ErrTooLarge):
 		return nil, fmt.Errorf("is larger than %v", Size(max))
+	case err != nil:
+		return nil, plainly(err)
 	}
 	return b, nil
 }

@@ -32,6 +32,10 @@ func WaivableRows() []string {
 	return all
 }
 
+// NeededAtStart tells whether a waiver of that row is for what a start would refuse. Of such a row one that
+// nothing needs is refused, and of others it is not known before somebody has looked.
+func NeededAtStart(id string) bool { return slices.Contains(startRows, id) }
+
 // byRow sorts P1.4 before P1.10.
 func byRow(a, b string) int {
 	row := func(id string) int { n, _ := strconv.Atoi(strings.TrimRight(id[3:], "ab")); return n }

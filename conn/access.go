@@ -18,15 +18,17 @@ func (s *Server) keptOut(now time.Time, r listener.Refusal, by string, from neti
 	switch r {
 	case listener.Denied:
 	case listener.NoProxy:
-		s.broker.Log().Stranger(now, slog.LevelWarn, "connection refused: its address is none of the proxies that the listener knows", from.Addr(), l.Name,
-			slog.String("key", "listeners."+l.Name+".proxy_sources"), slog.String("address", from.Addr().String()), slog.String("listener", l.Name))
+		s.broker.Log().Stranger(now, slog.LevelWarn, "connection refused: its address is none of the proxies that the listener knows", from.Addr(), l.Name, func() []slog.Attr {
+			return []slog.Attr{slog.String("key", "listeners."+l.Name+".proxy_sources"), slog.String("address", from.Addr().String()), slog.String("listener", l.Name)}
+		})
 		return
 	default:
 		s.refusedAtDoor(now, r, from, l)
 		return
 	}
-	s.broker.Log().Stranger(now, slog.LevelWarn, "connection refused by an access rule", from.Addr(), l.Name,
-		slog.String("address", from.Addr().String()), slog.String("listener", l.Name), slog.String("rule", by))
+	s.broker.Log().Stranger(now, slog.LevelWarn, "connection refused by an access rule", from.Addr(), l.Name, func() []slog.Attr {
+		return []slog.Attr{slog.String("address", from.Addr().String()), slog.String("listener", l.Name), slog.String("rule", by)}
+	})
 }
 
 // stranger counts what somebody has done who has not proved who he is.
@@ -66,8 +68,9 @@ func (l *Loop) enforce(from int) {
 
 // outlaw ends a connection whose address its listener's rules refuse by now.
 func (l *Loop) outlaw(c *Conn, by string) {
-	l.server.broker.Log().Stranger(l.now, slog.LevelWarn, "a connection is refused by a new access rule, closed", c.from.Addr(), c.listener.Name,
-		slog.String("address", c.from.String()), slog.String("listener", c.listener.Name), slog.String("rule", by))
+	l.server.broker.Log().Stranger(l.now, slog.LevelWarn, "a connection is refused by a new access rule, closed", c.from.Addr(), c.listener.Name, func() []slog.Attr {
+		return []slog.Attr{slog.String("address", c.from.String()), slog.String("listener", c.listener.Name), slog.String("rule", by)}
+	})
 	if c.stage != open {
 		l.abort(c, broker.CauseNotAuthorized)
 		return

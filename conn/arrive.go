@@ -39,8 +39,8 @@ func (l *Loop) receive(c *Conn) (ok bool) {
 		l.abort(c, broker.CauseShutdown)
 		return false
 	}
-	c.pace.lastSeen = l.now
-	l.timers.Set(c.ref.Slot, c.pace.until.Add(-wheel.Tick))
+	c.pace.lastSeen = l.moment
+	l.timers.Set(c.ref.Slot, l.server.time(c.pace.until).Add(-wheel.Tick))
 	l.before.push(l, c)
 	return true
 }
@@ -113,7 +113,7 @@ func (l *Loop) verdict(c *Conn, r *auth.Result) {
 	if c.auth != nil {
 		c.auth.run, c.auth.busy, c.auth.data = nil, false, r.Data
 	}
-	c.hello.by, c.hello.until = r.Principal, c.pace.until
+	c.hello.by, c.hello.until = r.Principal, l.server.time(c.pace.until)
 	key, refusal := l.server.broker.Place(&c.hello.by, c.hello.connect.ClientID)
 	if refusal != nil {
 		l.refuse(c, refusal, c.hello.connect.MaximumPacketSize)
@@ -169,7 +169,7 @@ func (l *Loop) open(c *Conn) {
 	c.session = o.Ref
 	c.place.Accepted(l.now)
 	c.opened = opening{at: l.now.UnixMilli(), clean: hello.connect.CleanStart}
-	c.pace.lastSeen = l.now
+	c.pace.lastSeen = l.moment
 	c.pace.keepAlive = o.KeepAlive * 3 / 2
 	l.timers.Set(c.ref.Slot, l.now.Add(c.pace.keepAlive))
 	l.consume(c, c.in)
@@ -218,15 +218,17 @@ func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) (ref audit.Ref) {
 		return l.refusedConnect(c, e)
 	}
 	l.server.stranger(l.now, c.from, c.listener, top.Refused)
-	attrs := []slog.Attr{slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name)}
 	level := slog.LevelDebug // port scans and health probes do it
 	if why == whyOverdue {
 		level = slog.LevelInfo // they do not stay that long
 	}
-	if c.hello != nil {
-		attrs = append(attrs, slog.String("user", auth.ShownName(c.hello.connect.Username)), slog.String("client_id", c.hello.connect.ClientID))
-	}
-	l.server.broker.Log().Stranger(l.now, level, "connection closed before CONNECT", c.from.Addr(), why, append(attrs, slog.String("why", why))...)
+	l.server.broker.Log().Stranger(l.now, level, "connection closed before CONNECT", c.from.Addr(), why, func() []slog.Attr {
+		attrs := []slog.Attr{slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name)}
+		if c.hello != nil {
+			attrs = append(attrs, slog.String("user", auth.ShownName(c.hello.connect.Username)), slog.String("client_id", c.hello.connect.ClientID))
+		}
+		return append(attrs, slog.String("why", why))
+	})
 	return 0
 }
 

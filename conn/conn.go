@@ -92,8 +92,8 @@ type arrival struct {
 // pace is when a connection is read and when it is given up.
 type pace struct {
 	keepAlive time.Duration // one and a half times the interval; 0 before CONNECT is accepted
-	lastSeen  time.Time     // last complete packet [MQTT-3.1.2-22]
-	until     time.Time     // not read before
+	lastSeen  instant       // last complete packet [MQTT-3.1.2-22]
+	until     instant       // not read before
 	reading   bool          // the socket was asked for input and has not answered
 	held      bool          // not read until the broker says so
 	timed     bool          // listed in Loop.paused

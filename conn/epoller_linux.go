@@ -266,7 +266,7 @@ func (p *epoller) place(to **Conn, l *listener.Listener, fd int, from netip.Addr
 	} else {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
-	c.pace.until = l.Door.Deadline(accepted)
+	c.pace.until = p.engine.server.instant(l.Door.Deadline(accepted))
 	if l.Shakes() {
 		c.stage = greeting
 	}

@@ -182,7 +182,7 @@ func (s *fdSocket) decrypt(raw []byte) {
 		return
 	}
 	if s.barren > barrenMax {
-		l.server.broker.Log().Stranger(l.now, slog.LevelWarn, "TLS records without content, closed", c.from.Addr(), "", l.named(c)...)
+		l.server.broker.Log().Stranger(l.now, slog.LevelWarn, "TLS records without content, closed", c.from.Addr(), "", func() []slog.Attr { return l.named(c) })
 		l.abort(c, broker.CauseProtocol)
 		return
 	}

@@ -32,6 +32,7 @@ func (l *Loop) flush(c *Conn) {
 			}
 		}
 	}
+	l.takeBack(&c.out)
 	if c.stage == closing {
 		if c.idle() && !c.out.writing {
 			l.close(c, true)
@@ -55,7 +56,7 @@ const stuckMax = 30 * time.Second
 
 // watch gives the write that has begun its time.
 func (l *Loop) watch(c *Conn) {
-	c.out.since = l.now
+	c.out.since = l.moment
 	if c.stage == open || c.stage == closing { // before that there is the deadline of the connection
 		l.timers.Set(c.ref.Slot, c.deadline(l.now.Add(stuckMax)))
 	}
@@ -64,9 +65,9 @@ func (l *Loop) watch(c *Conn) {
 // deadline is when the connection is to be looked at next: at its keep alive, at
 // the end of its lingering, or at the given time if that is earlier.
 func (c *Conn) deadline(or time.Time) time.Time {
-	at := c.pace.lastSeen.Add(c.pace.keepAlive)
+	at := c.loop.server.time(c.pace.lastSeen).Add(c.pace.keepAlive)
 	if c.stage == closing {
-		at = c.out.since.Add(lingerMax)
+		at = c.loop.server.time(c.out.since).Add(lingerMax)
 	}
 	if or.Before(at) {
 		return or

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"time"
 	"unsafe"
 
 	"github.com/redoubtmq/redoubt/broker"
@@ -24,7 +25,7 @@ func (l *Loop) Holds(ref broker.ConnRef) broker.Holding {
 	if c == nil {
 		return broker.Holding{}
 	}
-	h := broker.Holding{In: int64(cap(c.in)), Out: int64(cap(c.out.items)) * int64(unsafe.Sizeof(session.Out{})), Silent: l.now.Sub(c.pace.lastSeen)}
+	h := broker.Holding{In: int64(cap(c.in)), Out: int64(cap(c.out.items)) * int64(unsafe.Sizeof(session.Out{})), Silent: time.Duration(l.moment - c.pace.lastSeen)}
 	if c.pace.held { // it could not have been heard
 		h.Silent = 0
 	}

@@ -155,7 +155,7 @@ func (l *Loop) connection(i *broker.SessionInfo) Connection {
 		Paused: Paused{Home: c.pace.held, Unread: c.pace.choked},
 	}
 	if c.pace.timed {
-		out.Paused.Until = c.pace.until
+		out.Paused.Until = l.server.time(c.pace.until)
 	}
 	return out
 }

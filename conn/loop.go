@@ -29,7 +29,7 @@ type Loop struct {
 	inbox inbox // everybody's
 
 	// Owned by the loop's goroutine.
-	now    time.Time
+	clocked
 	conns  []*Conn // by slot
 	gens   []uint32
 	free   []uint32
@@ -46,6 +46,12 @@ type Loop struct {
 	data    []*broker.Batch
 }
 
+// clocked is when the turn began.
+type clocked struct {
+	now    time.Time
+	moment instant // the same
+}
+
 // round is who has something to do at the end of a turn, or in the next one.
 type round struct {
 	dirty   []*Conn          // have something to write
@@ -54,11 +60,12 @@ type round struct {
 	later   []*Conn          // have more to write than one turn allows
 	again   bool             // another turn is wanted without waiting
 	resumed []broker.ConnRef // scratch
+	spare   [][]session.Out  // room for what waits, of queues that have none
 }
 
 func newLoop(s *Server, id int) *Loop {
 	now := s.clock.Now()
-	l := &Loop{id: id, server: s, count: s.metrics.NewShard(), now: now, timers: wheel.New(now)}
+	l := &Loop{id: id, server: s, count: s.metrics.NewShard(), clocked: clocked{now, s.instant(now)}, timers: wheel.New(now)}
 	l.inbox.dataMax = InboxDataBytesMax
 	l.home = s.broker.NewHome(id, l, l.count, now)
 	return l
@@ -103,6 +110,7 @@ func (l *Loop) wait() {
 // turn does everything once.
 func (l *Loop) turn() {
 	l.now = l.server.clock.Now()
+	l.moment = l.server.instant(l.now)
 	l.count.Inc(metrics.LoopTurns)
 	l.control, l.data = l.inbox.drain(l.control, l.data, l.broad.takes(l.inbox.dataMax))
 	for i := range l.control {
@@ -241,7 +249,7 @@ func (l *Loop) forget(c *Conn) {
 	l.conns[c.ref.Slot] = nil
 	l.gens[c.ref.Slot]++
 	l.free = append(l.free, c.ref.Slot)
-	c.pace.until, c.pace.timed = time.Time{}, false
+	c.pace.until, c.pace.timed = 0, false
 }
 
 // at is the connection ref names, or nil when it has gone.
@@ -283,6 +291,7 @@ func (l *Loop) Send(ref broker.ConnRef, o session.Out) (room bool) {
 		o.Done()
 		return true
 	}
+	l.lend(&c.out)
 	c.out.push(o)
 	l.mark(c)
 	return c.out.room()

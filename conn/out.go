@@ -19,14 +19,14 @@ const writeMax = 64 << 10
 type outQueue struct {
 	items   []session.Out // from head on
 	head    int
-	off     int       // of the first item, bytes already sent
-	begun   time.Time // when its first byte was encoded; its head says the time left until expiry
-	cost    int       // of all items
-	answers int       // of items that are not publishes
+	off     int     // of the first item, bytes already sent
+	begun   int64   // Unix ns, when its first byte was encoded; its head says the time left until expiry
+	cost    int     // of all items
+	answers int     // of items that are not publishes
+	since   instant // when the write began that the system has not finished
 	writing bool
-	since   time.Time // when the write began that the system has not finished
-	full    bool      // the session was told that there is no room
-	dirty   bool      // listed in Loop.dirty, or, if broad, in Loop.broad
+	full    bool // the session was told that there is no room
+	dirty   bool // listed in Loop.dirty, or, if broad, in Loop.broad
 	broad   bool
 }
 
@@ -81,11 +81,28 @@ func (q *outQueue) pop() {
 	}
 }
 
-// shrink lets go of the memory of an empty queue.
-func (q *outQueue) shrink() {
-	if q.empty() {
-		q.items, q.head = nil, 0
+// spareMax is how many lists of items a loop keeps, each of at most 16: as many connections
+// as have something to send in one turn need no memory of their own for it, and none stays
+// with those who are idle.
+const spareMax = 64
+
+// lend gives a queue that has no list one.
+func (l *Loop) lend(q *outQueue) {
+	if n := len(l.spare); q.items == nil && n > 0 {
+		q.items, l.spare[n-1] = l.spare[n-1], nil
+		l.spare = l.spare[:n-1]
 	}
+}
+
+// takeBack takes the list of an empty queue.
+func (l *Loop) takeBack(q *outQueue) {
+	if q.items == nil || !q.empty() {
+		return
+	}
+	if len(l.spare) < spareMax {
+		l.spare = append(l.spare, q.items[:0])
+	}
+	q.items, q.head = nil, 0
 }
 
 // encode appends at most writeMax bytes of what waits.
@@ -94,9 +111,9 @@ func (q *outQueue) encode(dst []byte, v mqtt.Version, now time.Time, count *metr
 		var n int
 		var end bool
 		if q.off == 0 {
-			q.begun = now
+			q.begun = now.UnixNano()
 		}
-		dst, n, end = q.items[q.head].Append(dst, v, q.begun, q.off, writeMax-len(dst))
+		dst, n, end = q.items[q.head].Append(dst, v, time.Unix(0, q.begun), q.off, writeMax-len(dst))
 		if !end {
 			q.off += n
 			break

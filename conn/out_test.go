@@ -3,6 +3,7 @@ package conn
 import (
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -24,5 +25,41 @@ func TestAnOutQueueThatIsNeverEmptyStaysSmall(t *testing.T) {
 	}
 	if b := q.encode(nil, mqtt.V5, time.Unix(0, 0), count); len(b) != 2 || !q.empty() || q.cost != 0 || q.answers != 0 {
 		t.Errorf("%d bytes left, cost %d, answers %d", len(b), q.cost, q.answers)
+	}
+}
+
+// What an idle connection takes is what limits how many there are. A field that few of
+// them need belongs behind a pointer; the allocator's next size is 416.
+func TestConnAllocatesAsMuchAsItDid(t *testing.T) {
+	if n := unsafe.Sizeof(Conn{}); n > 384 {
+		t.Errorf("a Conn has %d bytes", n)
+	}
+}
+
+// An idle connection has no list of what waits; those who talk in turn share some.
+func TestListsOfWhatWaitsAreShared(t *testing.T) {
+	l := &Loop{}
+	var one, two outQueue
+	l.lend(&one)
+	one.push(session.Packet([]byte{0xD0, 0}))
+	l.takeBack(&one)
+	if one.items == nil || len(l.spare) != 0 {
+		t.Fatal("a list with something in it was taken")
+	}
+	one.pop()
+	if l.takeBack(&one); one.items != nil || len(l.spare) != 1 {
+		t.Fatal("an empty list was left with its queue")
+	}
+	l.lend(&two)
+	two.push(session.Packet([]byte{0xD0, 0}))
+	if len(l.spare) != 0 || two.cost == 0 || one.items != nil {
+		t.Fatal("the list was not lent to the next")
+	}
+	for range 2 * spareMax {
+		q := outQueue{items: make([]session.Out, 0, 1)}
+		l.takeBack(&q)
+	}
+	if len(l.spare) != spareMax {
+		t.Errorf("%d lists are kept, at most %d may be", len(l.spare), spareMax)
 	}
 }

@@ -17,21 +17,24 @@ type Pulse struct {
 	mu    sync.Mutex  // guards everything below
 	asked []time.Time // by loop; zero: it has answered
 	worst time.Duration
+	by    int // loop that was
 }
 
 // NewPulse measures s.
 func NewPulse(s *Server) *Pulse { return &Pulse{server: s, asked: make([]time.Time, len(s.loops))} }
 
-// Beat answers the most that a loop was late since the last call, or is by now, and asks
-// those that have answered again.
-func (p *Pulse) Beat(now time.Time) time.Duration {
+// Beat answers the most that a loop was late since the last call, or is by now, and which one
+// that was, and asks those that have answered again.
+func (p *Pulse) Beat(now time.Time) (worst time.Duration, loop int) {
 	p.mu.Lock()
-	worst := p.worst
+	worst, loop = p.worst, p.by
 	p.worst = 0
 	var ask []*Loop
 	for i, l := range p.server.loops {
 		if at := p.asked[i]; !at.IsZero() {
-			worst = max(worst, now.Sub(at))
+			if late := now.Sub(at); late > worst {
+				worst, loop = late, i
+			}
 			continue
 		}
 		p.asked[i] = now
@@ -41,14 +44,16 @@ func (p *Pulse) Beat(now time.Time) time.Duration {
 	for _, l := range ask {
 		l.inbox.post(event{kind: evCall, fn: p.answer})
 	}
-	return worst
+	return worst, loop
 }
 
 func (p *Pulse) answer(l *Loop) {
 	now := p.server.clock.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.worst = max(p.worst, now.Sub(p.asked[l.id]))
+	if late := now.Sub(p.asked[l.id]); late > p.worst {
+		p.worst, p.by = late, int(l.id)
+	}
 	p.asked[l.id] = time.Time{}
 }
 
@@ -75,11 +80,6 @@ func (s *Server) Taken() (bytes int64) {
 func (s *Server) Shed(ctx context.Context, level load.Level, excess uint64) (closed int, err error) {
 	if level < load.QoS0 { // whoever is here is not concerned
 		return 0, nil
-	}
-	if level >= load.Idle {
-		for _, l := range s.loops {
-			l.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.trim(0) }})
-		}
 	}
 	found, err := s.pass(ctx, func(int) broker.Shed { return broker.Shed{Level: level} })
 	if err != nil || level < load.Idle || excess == 0 {
@@ -132,20 +132,4 @@ func (s *Server) pass(ctx context.Context, of func(loop int) broker.Shed) ([]pas
 		}
 	}
 	return out, nil
-}
-
-// trimSome is how many connections are trimmed before the loop does something else.
-const trimSome = 4096
-
-// trim lets go of what idle connections keep for their next burst, from this slot on.
-func (l *Loop) trim(from int) {
-	to := min(from+trimSome, len(l.conns))
-	for _, c := range l.conns[from:to] {
-		if c != nil {
-			c.out.shrink()
-		}
-	}
-	if to < len(l.conns) {
-		l.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.trim(to) }})
-	}
 }

@@ -86,8 +86,8 @@ func TestShedClosesTheLagging(t *testing.T) {
 func TestPulse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
-		p := NewPulse(r.server)
-		beat := func() time.Duration { d := p.Beat(time.Now()); synctest.Wait(); return d }
+		p, late := NewPulse(r.server), 0
+		beat := func() time.Duration { d, loop := p.Beat(time.Now()); late = loop; synctest.Wait(); return d }
 		beat()
 		if d := beat(); d != 0 {
 			t.Errorf("late by %v on an idle broker", d)
@@ -97,14 +97,14 @@ func TestPulse(t *testing.T) {
 		synctest.Wait()
 		beat()
 		time.Sleep(3 * time.Second)
-		if d := beat(); d != 3*time.Second {
-			t.Errorf("a loop that does not answer for 3 s is late by %v", d)
+		if d := beat(); d != 3*time.Second || late != 1 {
+			t.Errorf("a loop that does not answer for 3 s is late by %v, and it was loop %d", d, late)
 		}
 		time.Sleep(2 * time.Second)
 		close(hold)
 		synctest.Wait()
-		if d := beat(); d != 5*time.Second {
-			t.Errorf("it was late by %v, want 5 s", d)
+		if d := beat(); d != 5*time.Second || late != 1 {
+			t.Errorf("it was late by %v, want 5 s, and it was loop %d", d, late)
 		}
 		if d := beat(); d != 0 {
 			t.Errorf("late by %v when all is well", d)

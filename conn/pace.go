@@ -38,8 +38,8 @@ func (l *Loop) Pause(ref broker.ConnRef, until time.Time) {
 		}
 		return
 	}
-	if !c.pace.timed || until.After(c.pace.until) { // whoever wants it longest
-		c.pace.until = until
+	if at := l.server.instant(until); !c.pace.timed || at > c.pace.until { // whoever wants it longest
+		c.pace.until = at
 	}
 	if !c.pace.timed {
 		c.pace.timed = true
@@ -53,7 +53,7 @@ func (l *Loop) Resume(ref broker.ConnRef) {
 	if c := l.at(ref); c != nil && c.pace.held {
 		c.pace.held = false
 		l.count.Add(metrics.PublishersPaused, -1)
-		c.pace.lastSeen = l.now // it could not have been heard
+		c.pace.lastSeen = l.moment // it could not have been heard
 		l.resumeReading(c)
 	}
 }
@@ -88,13 +88,13 @@ func (l *Loop) tick() {
 		if c == nil || !c.pace.timed {
 			continue
 		}
-		if l.now.Before(c.pace.until) {
+		if l.moment < c.pace.until {
 			still = append(still, ref)
 			continue
 		}
 		c.pace.timed = false
 		l.count.Add(metrics.PublishersPaused, -1)
-		c.pace.lastSeen = l.now // it could not have been heard
+		c.pace.lastSeen = l.moment // it could not have been heard
 		if c.pace.greedy {
 			continue // its turn comes
 		}
@@ -127,16 +127,16 @@ func (l *Loop) overdue(c *Conn) {
 		l.refused(c, whyOverdue, nil)
 		l.abort(c, broker.CauseConnectTimeout)
 	case open:
-		c.out.shrink()                   // now and then is enough
 		if c.pace.held || c.pace.timed { // we do not listen, so silence says nothing
-			c.pace.lastSeen = l.now
+			c.pace.lastSeen = l.moment
 		}
-		due := c.pace.lastSeen.Add(c.pace.keepAlive)
+		due := l.server.time(c.pace.lastSeen).Add(c.pace.keepAlive)
 		if c.out.writing {
-			stuck := c.out.since.Add(stuckMax)
+			stuck := l.server.time(c.out.since).Add(stuckMax)
 			if !l.now.Before(stuck) {
-				l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client did not read, closed", c.from.Addr(), "",
-					append(l.named(c), slog.Duration("for", stuckMax))...)
+				l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client did not read, closed", c.from.Addr(), "", func() []slog.Attr {
+					return append(l.named(c), slog.Duration("for", stuckMax))
+				})
 				l.abort(c, broker.CauseSlow)
 				return
 			}

@@ -269,7 +269,7 @@ func (w *wire) arrive(accepted time.Time, from netip.AddrPort, place *listener.A
 	w.conn = &Conn{
 		sock: w, place: *place, listener: w.listener, from: from, via: w.via, trust: trust, ws: ws,
 	}
-	w.conn.pace.until = w.listener.Door.Deadline(accepted)
+	w.conn.pace.until = s.instant(w.listener.Door.Deadline(accepted))
 	home := s.pick()
 	w.conn.loop = home
 	if !w.engine.hand(w) {

@@ -63,8 +63,9 @@ func (s *Server) misled(now time.Time, proxy netip.AddrPort, l *listener.Listene
 		level = slog.LevelDebug
 	}
 	l.Misled(why)
-	s.broker.Log().Stranger(now, level, "a proxy's connection is refused for its PROXY header", proxy.Addr(), err.Error(),
-		slog.String("address", proxy.String()), slog.String("listener", l.Name), slog.String("why", err.Error()))
+	s.broker.Log().Stranger(now, level, "a proxy's connection is refused for its PROXY header", proxy.Addr(), err.Error(), func() []slog.Attr {
+		return []slog.Attr{slog.String("address", proxy.String()), slog.String("listener", l.Name), slog.String("why", err.Error())}
+	})
 }
 
 // admitProxy is admit where a proxy speaks first.

@@ -75,7 +75,7 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 			}
 			return b
 		}
-		c.pace.lastSeen = l.now
+		c.pace.lastSeen = l.moment
 		c.half.since = 0
 		l.count.Inc(metrics.PacketsReceived.At(int(h.Type)))
 		if err := l.packet(c, &h, b[h.Size:h.Size+h.Remaining]); err != nil {

@@ -68,6 +68,7 @@ type Server struct {
 	metrics *metrics.Registry
 	count   *metrics.Shard // of the engine's goroutines
 	clock   clock.Clock
+	epoch   time.Time // of instants
 	loops   []*Loop
 	engine  Engine // of sockets
 
@@ -88,7 +89,7 @@ type Server struct {
 // New starts the loops. It fails when the system has not what they wait with;
 // then nothing runs and nothing is open.
 func New(o Options) (*Server, error) {
-	s := &Server{broker: o.Broker, metrics: o.Metrics, count: o.Metrics.NewShard(), clock: o.Clock, ended: make(chan struct{}), halves: limit.NewTally()}
+	s := &Server{broker: o.Broker, metrics: o.Metrics, count: o.Metrics.NewShard(), clock: o.Clock, epoch: o.Clock.Now(), ended: make(chan struct{}), halves: limit.NewTally()}
 	for i := range o.Loops {
 		s.loops = append(s.loops, newLoop(s, i))
 	}

@@ -108,7 +108,7 @@ func newDuet(t *testing.T, seed uint64) *duet {
 			Versions: versions, Offer: broker.Offer{MaxQoS: 2, WildcardAvailable: true},
 		},
 	})
-	d.server = &Server{broker: b, metrics: d.metrics, count: d.metrics.NewShard(), clock: d.clock, ended: make(chan struct{}), halves: limit.NewTally()}
+	d.server = &Server{broker: b, metrics: d.metrics, count: d.metrics.NewShard(), clock: d.clock, epoch: d.clock.Now(), ended: make(chan struct{}), halves: limit.NewTally()}
 	for i := range 2 {
 		l := newLoop(d.server, i)
 		l.home = b.NewHome(i, spy{l, d}, l.count, d.clock.Now())
@@ -164,7 +164,7 @@ func (d *duet) dial(p *phone, loop int) *simSocket {
 	l := d.server.loops[loop]
 	s := &simSocket{d: d, phone: p, native: d.rng.IntN(2) == 0, txMax: d.txMax}
 	s.conn = &Conn{sock: s, listener: d.lst, from: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 1)}
-	s.conn.pace.until = d.clock.Now().Add(time.Hour)
+	s.conn.pace.until = d.server.instant(d.clock.Now().Add(time.Hour))
 	d.server.born()
 	d.socks = append(d.socks, s)
 	if s.native {

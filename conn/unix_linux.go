@@ -18,6 +18,7 @@ func (p *epoller) hail(l *listener.Listener, fd int) {
 	if err != nil {
 		return
 	}
-	p.engine.server.broker.Log().Stranger(p.loop.now, slog.LevelInfo, "a process connected to a socket file", netip.Addr{}, fmt.Sprint("uid ", cred.Uid),
-		slog.String("listener", l.Name), slog.Int("uid", int(cred.Uid)), slog.Int("gid", int(cred.Gid)), slog.Int("pid", int(cred.Pid)))
+	p.engine.server.broker.Log().Stranger(p.loop.now, slog.LevelInfo, "a process connected to a socket file", netip.Addr{}, fmt.Sprint("uid ", cred.Uid), func() []slog.Attr {
+		return []slog.Attr{slog.String("listener", l.Name), slog.Int("uid", int(cred.Uid)), slog.Int("gid", int(cred.Gid)), slog.Int("pid", int(cred.Pid))}
+	})
 }

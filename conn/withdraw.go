@@ -93,8 +93,9 @@ func (l *Loop) named(c *Conn) []slog.Attr {
 
 // misbehaved writes down a protocol mistake of a connected client.
 func (l *Loop) misbehaved(c *Conn, e *mqtt.Error) {
-	l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client broke the protocol, closed", c.from.Addr(), e.Rule,
-		append(l.named(c), slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))...)
+	l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client broke the protocol, closed", c.from.Addr(), e.Rule, func() []slog.Attr {
+		return append(l.named(c), slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))
+	})
 }
 
 // withdrawn closes a connection whose certificate is not good any more.

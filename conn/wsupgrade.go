@@ -68,6 +68,7 @@ func (s *Server) upgradeFailed(now time.Time, from netip.AddrPort, l *listener.L
 		id = metrics.UpgradesFailedTimeout
 	}
 	s.count.Inc(id)
-	s.broker.Log().Stranger(now, level, "WebSocket upgrade failed", from.Addr(), kind,
-		slog.String("address", whence(from)), slog.String("listener", l.Name), slog.String("why", why))
+	s.broker.Log().Stranger(now, level, "WebSocket upgrade failed", from.Addr(), kind, func() []slog.Attr {
+		return []slog.Attr{slog.String("address", whence(from)), slog.String("listener", l.Name), slog.String("why", why)}
+	})
 }

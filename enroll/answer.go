@@ -65,15 +65,18 @@ func (a *attempt) fail(name string, err error) {
 func (a *attempt) refuse(status int, name string, d *pki.Denied) {
 	a.s.throttle.failed(a.now, a.g.from.Addr())
 	a.s.o.Count.Inc(refusedFor[d.Kind])
-	a.s.o.Audit.Stranger(a.now, slog.LevelWarn, "an enrolment was refused", a.g.from.Addr(), d.What,
-		slog.String("address", a.g.from.String()), slog.String("name", name), slog.String("why", d.Why))
+	a.s.o.Audit.Stranger(a.now, slog.LevelWarn, "an enrolment was refused", a.g.from.Addr(), d.What, func() []slog.Attr {
+		return []slog.Attr{slog.String("address", a.g.from.String()), slog.String("name", name), slog.String("why", d.Why)}
+	})
 	a.say(status)
 }
 
 // tooMany refuses without a look.
 func (a *attempt) tooMany() {
 	a.s.o.Count.Inc(metrics.EnrolRefusedThrottled)
-	a.s.o.Audit.Stranger(a.now, slog.LevelWarn, "enrolments from a network, or with a certificate, are not looked at for a minute", a.g.from.Addr(), "throttled", slog.String("address", a.g.from.String()))
+	a.s.o.Audit.Stranger(a.now, slog.LevelWarn, "enrolments from a network, or with a certificate, are not looked at for a minute", a.g.from.Addr(), "throttled", func() []slog.Attr {
+		return []slog.Attr{slog.String("address", a.g.from.String())}
+	})
 	a.w.Header().Set("Retry-After", "60")
 	a.say(http.StatusTooManyRequests)
 }

@@ -54,7 +54,9 @@ func (g *guests) admit(c net.Conn) *guest {
 	addr := from.Addr().Unmap()
 	place, refused := g.o.Door.Admit(now, addr, true)
 	if refused != "" {
-		g.o.Audit.Stranger(now, slog.LevelWarn, "connection refused", addr, string(refused), slog.String("address", from.String()), slog.String("listener", "enroll"), slog.String("limit", string(refused)))
+		g.o.Audit.Stranger(now, slog.LevelWarn, "connection refused", addr, string(refused), func() []slog.Attr {
+			return []slog.Attr{slog.String("address", from.String()), slog.String("listener", "enroll"), slog.String("limit", string(refused))}
+		})
 		return nil
 	}
 	if _, refused := place.Begin(now, true); refused != "" { // who would only have to wait is let in: they are few

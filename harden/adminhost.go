@@ -47,7 +47,12 @@ func diskFree(ctx context.Context, e *Env) []Result {
 	if dir == "" {
 		return unknown(e, "the broker does not say where its data is; it is older than this doctor")
 	}
-	through := filepath.Join(e.proc(), strconv.Itoa(b.PID), "root", dir)
+	seen := "root"
+	if !filepath.IsAbs(dir) { // as the process was started
+		seen = "cwd"
+	}
+	through := filepath.Join(e.proc(), strconv.Itoa(b.PID), seen, dir)
+	e.touch(through)
 	s, err := e.host().Space(through)
 	if err == nil && s.Bytes == 0 {
 		err = errors.New("the file system says that it has no bytes")

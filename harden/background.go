@@ -36,13 +36,16 @@ type Background struct {
 	o    BackgroundOptions
 	soon chan struct{} // the configuration has changed
 	last atomic.Pointer[Report]
+	hung atomic.Pointer[Hang] // nil: no run does
 
 	mu      sync.Mutex // guards everything below
 	waivers []waiverSeen
 	audited bool
 
 	// Of the goroutine of Run.
-	history []scored
+	history  []scored
+	fullAt   time.Time // of the next full account in the log; zero: not settled yet
+	unsigned string    // why the last report is not signed; told once
 }
 
 // BackgroundOptions are what a Background works with.
@@ -54,6 +57,9 @@ type BackgroundOptions struct {
 	Env func() *Env
 	// Checks are the rows; nil: all that only look.
 	Checks []*Check
+	// Checker is the version of the program, for reports that are signed and kept in the data
+	// directory; empty: none is.
+	Checker string
 }
 
 // NewBackground makes one that does nothing until Run.
@@ -80,7 +86,8 @@ func (b *Background) Changed(c *config.Config) {
 	}
 }
 
-// Run looks until ctx is done, one run at a time. It is one goroutine.
+// Run looks until ctx is done, one run at a time. It is one goroutine, and starts one for each run, which it
+// waits for: see ended.
 func (b *Background) Run(ctx context.Context) {
 	select {
 	case <-b.soon: // what it starts with is no change
@@ -103,11 +110,16 @@ func (b *Background) Run(ctx context.Context) {
 			continue
 		case <-timer.C:
 		}
-		rep, paused := b.look(ctx)
-		if rep == nil { // the broker stops
+		rep, paused, ended := b.ended(ctx)
+		if !ended { // the broker stops
 			return
 		}
 		now := b.o.Clock.Now()
+		if rep == nil { // it hung, and what it has seen is of then
+			due = now.Add(jittered(changeAfter))
+			timer.Reset(due.Sub(now))
+			continue
+		}
 		rested = now.Add(restPart * max(now.Sub(rep.Started)-paused, 0))
 		due = latest(b.next(now), rested)
 		timer.Reset(due.Sub(now))
@@ -140,33 +152,43 @@ func jittered(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Int64N(int64(d))) //nolint:gosec // see next
 }
 
-// look is one run, with what follows from it, and how long of it nothing was done; nil: the broker
-// stops, and nothing follows.
-func (b *Background) look(ctx context.Context) (rep *Report, paused time.Duration) {
+// look is one run; nil: the broker stops.
+func (b *Background) look(ctx context.Context, e *Env) *Report {
 	within, cancel := context.WithTimeout(ctx, lookWithin)
 	defer cancel()
-	e := b.o.Env()
-	e.Quiet = true
-	rep = &Report{Baseline: e.baseline(), ConfigFile: printable(e.File), RulesFile: printable(e.Config.Authz.RulesFile), Started: e.Clock.Now()}
+	rep := &Report{Baseline: e.baseline(), ConfigFile: printable(e.File), RulesFile: printable(e.Config.Authz.RulesFile), Started: e.Clock.Now()}
 	if r, err := e.broker(within); err == nil {
 		rep.Node, rep.Version = printable(r.Node), printable(r.Version)
 	}
 	for _, c := range b.o.Checks {
 		if ctx.Err() != nil {
-			return nil, 0
+			return nil
 		}
+		e.seen.at.Store(&lookedAt{row: c.Name()})
+		began := e.Clock.Now()
 		rep.add(e, c, b.judge(within, e, c))
+		rep.Rows[len(rep.Rows)-1].Took = e.Clock.Now().Sub(began)
 	}
 	if ctx.Err() != nil { // what was broken off is no verdict
-		return nil, 0
+		return nil
 	}
+	rep.findIdle(e.Config.Waivers)
+	rep.Duration = e.Clock.Now().Sub(rep.Started)
+	return rep
+}
+
+// follow does what follows from a run, and answers for how long it only waited.
+func (b *Background) follow(e *Env, rep *Report) (idle time.Duration) {
 	now := e.Clock.Now()
-	rep.Duration = now.Sub(rep.Started)
 	b.auditWaivers(now, e.Config.Waivers)
+	b.sign(e, rep) // waits for the disk, and takes no processor
+	signing := e.Clock.Now().Sub(now)
 	was := b.last.Swap(rep)
 	b.tell(was, rep)
+	b.tellIdle(was, rep)
+	b.tellAll(now, rep)
 	b.alarms(now, rep)
-	return rep, e.seen.paused
+	return signing
 }
 
 // judge runs one check. A bug in it costs its row, and not the broker.

@@ -11,17 +11,24 @@ import (
 func (b *Background) Measure(m *metrics.Registry) {
 	m.GaugeVector(metrics.HardeningCheck, func(set func(int64, ...string)) {
 		if rep := b.last.Load(); rep != nil {
-			rep.series(set)
+			rep.series(b.hung.Load() != nil, set)
 		}
 	})
 	m.GaugeVector(metrics.HardeningScore, func(set func(int64, ...string)) {
-		if rep := b.last.Load(); rep != nil {
+		if rep := b.last.Load(); rep != nil && b.hung.Load() == nil {
 			set(int64(rep.Score().Points))
 		}
 	})
 	m.GaugeVector(metrics.HardeningLastRun, func(set func(int64, ...string)) {
 		if rep := b.last.Load(); rep != nil {
 			set(rep.Started.Unix())
+		}
+	})
+	m.GaugeVector(metrics.HardeningTook, func(set func(int64, ...string)) {
+		if rep := b.last.Load(); rep != nil {
+			for i := range rep.Rows {
+				set(rep.Rows[i].Took.Microseconds(), rep.Rows[i].Check.ID)
+			}
 		}
 	})
 	m.GaugeVector(metrics.HardeningWaivers, func(set func(int64, ...string)) {
@@ -33,8 +40,8 @@ func (b *Background) Measure(m *metrics.Registry) {
 }
 
 // series are one for each row and scope that was judged. Scopes are of the configuration and of
-// the sockets of the process; whoever connects can add none.
-func (r *Report) series(set func(value int64, labels ...string)) {
+// the sockets of the process; whoever connects can add none. stale: nobody knows how it is now.
+func (r *Report) series(stale bool, set func(value int64, labels ...string)) {
 	for i := range r.Rows {
 		c := r.Rows[i].Check
 		worstOf := map[string]State{}
@@ -50,6 +57,9 @@ func (r *Report) series(set func(value int64, labels ...string)) {
 		}
 		for _, scope := range scopes {
 			if value, judged := gauge(worstOf[scope]); judged {
+				if stale {
+					value = -1
+				}
 				set(value, c.ID, strconv.Itoa(c.Phase), string(c.Severity), scope)
 			}
 		}

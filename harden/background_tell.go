@@ -50,7 +50,9 @@ func (b *Background) tell(was, is *Report) {
 		case c.To == Fail, c.To == Unknown && !now[at]:
 			level = slog.LevelWarn
 		}
-		b.o.Log.Log(context.Background(), level, "hardening row changed", "event", "hardening_row", "id", c.ID, "severity", string(severity), "scope", c.Scope, "from", orNone(c.From), "to", orNone(c.To), "why", c.Summary)
+		attrs := []slog.Attr{slog.String("event", "hardening_row"), slog.String("id", c.ID), slog.String("severity", string(severity)), slog.String("scope", c.Scope),
+			slog.String("from", orNone(c.From)), slog.String("to", orNone(c.To)), slog.String("why", c.Summary)}
+		b.o.Log.LogAttrs(context.Background(), level, "hardening row changed", append(attrs, finding(c.From, c.To, severity)...)...)
 	}
 	if told > eventsMax {
 		b.o.Log.Warn("more hardening rows have changed", "event", "hardening_row", "more", told-eventsMax)

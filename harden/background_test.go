@@ -31,6 +31,8 @@ type patientNode struct {
 	runs []time.Time
 	says map[string]Result
 	took time.Duration
+
+	named string // who answers; "": nobody
 }
 
 // Write implements io.Writer, for the log.
@@ -87,7 +89,11 @@ func newPatient() *patientNode {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		c := p.conf
-		return &Env{Clock: clock.System{}, Config: &c}
+		e := &Env{Clock: clock.System{}, Config: &c}
+		if p.named != "" {
+			e.Broker = account{BrokerReport: BrokerReport{Node: p.named}}
+		}
+		return e
 	}})
 	return p
 }
@@ -201,6 +207,9 @@ func TestARowThatFailsIsTold(t *testing.T) {
 				t.Errorf("%s is not in\n%s", want, hardeningLines(text))
 			}
 		}
+		p.mu.Lock()
+		p.took = 1500 * time.Microsecond
+		p.mu.Unlock()
 		p.say("P2.2", Fail)
 		p.say("P5.8", Unknown)
 		p.Changed(&p.conf)
@@ -222,7 +231,8 @@ func TestARowThatFailsIsTold(t *testing.T) {
 			!strings.HasSuffix(why["hardening_score"], "P2.2-p2.2 fail, P5.8-p5.8 unknown") || len(why) != 2 {
 			t.Errorf("%v", why)
 		}
-		if text := scrape(t, m); !strings.Contains(text, `redoubt_hardening_check{id="P2.2",phase="2",scope="node",severity="high"} 0`) || !strings.Contains(text, `redoubt_hardening_check{id="P5.8",phase="5",scope="node",severity="low"} -1`) {
+		if text := scrape(t, m); !strings.Contains(text, `redoubt_hardening_check{id="P2.2",phase="2",scope="node",severity="high"} 0`) || !strings.Contains(text, `redoubt_hardening_check{id="P5.8",phase="5",scope="node",severity="low"} -1`) ||
+			!strings.Contains(text, `redoubt_hardening_probe_duration_seconds{id="P2.2"} 0.0015`) {
 			t.Errorf("%s", hardeningLines(text))
 		}
 		p.say("P2.2", Pass)
@@ -232,7 +242,7 @@ func TestARowThatFailsIsTold(t *testing.T) {
 		if a := p.alarms.Active(); len(a) != 0 || !p.logged(`"from":"fail","to":"pass"`) {
 			t.Errorf("%v\n%s", a, p.text())
 		}
-		if text := scrape(t, m); strings.Contains(text, `id="P5.8"`) {
+		if text := scrape(t, m); strings.Contains(text, `redoubt_hardening_check{id="P5.8"`) {
 			t.Errorf("what does not apply has a series:\n%s", hardeningLines(text))
 		}
 	})

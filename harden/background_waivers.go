@@ -1,6 +1,8 @@
 package harden
 
 import (
+	"context"
+	"log/slog"
 	"slices"
 	"time"
 
@@ -23,12 +25,14 @@ func (w *waiverSeen) same(o *config.Waiver) bool { return w.ID == o.ID && w.Scop
 func (b *Background) auditWaivers(now time.Time, inForce []config.Waiver) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	say := func(warn bool, what, event string, w *config.Waiver) {
-		log := b.o.Log.Info
+	say := func(warn bool, what, event string, w *config.Waiver, class []slog.Attr) {
+		level := slog.LevelInfo
 		if warn {
-			log = b.o.Log.Warn
+			level = slog.LevelWarn
 		}
-		log(what, "event", event, "id", w.ID, "scope", w.Scope, "owner", w.Owner, "reason", w.Reason, "expires", w.Expires.String())
+		attrs := []slog.Attr{slog.String("event", event), slog.String("id", w.ID), slog.String("scope", w.Scope), slog.String("owner", w.Owner), slog.String("reason", w.Reason), slog.String("expires", w.Expires.String()),
+			slog.String("approver", w.Approver), slog.String("compensating", w.Compensating)}
+		b.o.Log.LogAttrs(context.Background(), level, what, append(attrs, class...)...)
 	}
 	var next []waiverSeen
 	for i := range inForce {
@@ -36,23 +40,23 @@ func (b *Background) auditWaivers(now time.Time, inForce []config.Waiver) {
 		at := slices.IndexFunc(b.waivers, func(o waiverSeen) bool { return o.same(&inForce[i]) })
 		switch {
 		case !b.audited:
-			say(false, "waiver in force", "waiver_in_force", &inForce[i])
+			say(false, "waiver in force", "waiver_in_force", &inForce[i], classed(ocsfAccess, ocsfCreate))
 		case at < 0:
-			say(false, "waiver created", "waiver_created", &inForce[i])
+			say(false, "waiver created", "waiver_created", &inForce[i], classed(ocsfAccess, ocsfCreate))
 		case b.waivers[at].Waiver != inForce[i]:
-			say(false, "waiver changed", "waiver_changed", &inForce[i])
+			say(false, "waiver changed", "waiver_changed", &inForce[i], classed(ocsfActivity, ocsfClose))
 		default:
 			w.ended = b.waivers[at].ended
 		}
 		if !w.ended && !now.Before(w.Expires.End()) {
 			w.ended = true
-			say(true, "waiver expired: what it was for is a failure again, and a restart or a reload is refused until it is gone or waived anew", "waiver_expired", &inForce[i])
+			say(true, "waiver expired: what it was for is a failure again, and a restart or a reload is refused until it is gone or waived anew", "waiver_expired", &inForce[i], classed(ocsfAccess, ocsfUpdate))
 		}
 		next = append(next, w)
 	}
 	for i := range b.waivers {
 		if !slices.ContainsFunc(inForce, func(o config.Waiver) bool { return b.waivers[i].same(&o) }) {
-			say(false, "waiver removed", "waiver_removed", &b.waivers[i].Waiver)
+			say(false, "waiver removed", "waiver_removed", &b.waivers[i].Waiver, classed(ocsfAccess, ocsfUpdate))
 		}
 	}
 	b.waivers, b.audited = next, true

@@ -146,8 +146,7 @@ func (j *certJudge) files() {
 				if strings.HasPrefix(err.Error(), keys[file]) {
 					path = keys[file]
 				}
-				j.wantMode(path, err)
-				j.fixes = append(j.fixes, err.Error()[strings.LastIndex(err.Error(), ": ch")+2:])
+				j.mend(err.Error()[strings.LastIndex(err.Error(), ": ch")+2:], j.modeWanted(path, err)...)
 			}
 		}
 		if bad == 0 {
@@ -256,8 +255,7 @@ func (j *certJudge) compare(p *presented, file string) {
 		return
 	}
 	j.see(Probe, what, want, pki.Describe(p.leaf())+", which no file has: a new file was not read, or something else answers", Fail)
-	j.want(Want{Kind: WantReload})
-	j.fixes = append(j.fixes, "redoubt reload")
+	j.mend("redoubt reload", Want{Kind: WantReload})
 }
 
 // whole builds the way from the leaf to a root by nothing but what was shown.

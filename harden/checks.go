@@ -127,7 +127,7 @@ var Checks = slices.Concat(hostChecks, []*Check{
 		Standards: []string{"IEC62443-4-2:CR7.1", "IEC62443-4-2:CR7.2", "CRA:I.2.h", "CWE-770"},
 		Why:       "A client without limits takes the memory and the processor of all the others, by mistake or on purpose, and a limit that is checked after the packet was kept is none.",
 		How: "At every listener, on MQTT 3.1.1 and 5.0: announces a packet one byte over the limit and one of 256 MiB by the fixed header alone, and a CONNECT over its own limit; publishes and subscribes one topic level too deep; makes one subscription too many; leaves one QoS 2 message too many without PUBREL; and publishes more than the rate of that listener lets a client, which must take as long as the rate says, or end with 0x96. " +
-			"Each must be refused with its reason code, or in MQTT 3.1.1 by closing. Positive control: exactly the limit is accepted. The limits are those the running process holds, and are compared with the checklist.",
+			"Each must be refused with its reason code, or in MQTT 3.1.1 by closing. The packet of 256 MiB may not make the process grow by the half of it, at any moment, as the kernel counts (where it is on this machine). Positive control: exactly the limit is accepted. The limits are those the running process holds, and are compared with the checklist.",
 		Fix: "set the limits.* named in the finding to the value of the checklist or lower",
 		Run: quotas,
 	},

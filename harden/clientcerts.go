@@ -119,8 +119,7 @@ func (e *Env) judgeClientCerts(ctx context.Context, p *endpoint) Result {
 	required := j.tls.ClientCert == string(pki.ClientCertRequired)
 	if !required && slices.Equal(j.chain, []string{"x509"}) {
 		j.see(ReadConfig, "client_cert", "required: the chain knows clients by their certificates alone", "optional", Warn)
-		j.want(Want{Kind: WantSetting, Name: p.key + ".tls.client_cert", Value: "required", Cuts: "clients without a certificate of client_ca"})
-		j.fixes = append(j.fixes, "set "+p.key+".tls.client_cert to required")
+		j.mend("set "+p.key+".tls.client_cert to required", Want{Kind: WantSetting, Name: p.key + ".tls.client_cert", Value: "required", Cuts: "clients without a certificate of client_ca"})
 	}
 	mark := len(j.obs)
 	passed := j.goodPasses()

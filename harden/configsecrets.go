@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/redoubtmq/redoubt/internal/safefile"
 )
 
 // configBytesMax bounds what is read of one file, and configCopiesMax how many copies are read.
@@ -120,6 +120,7 @@ func (e *Env) writtenSecrets() Result {
 // copies are files beside the configuration that are one of it by their name.
 func (e *Env) copies() (out []string) {
 	dir, base := filepath.Split(e.File)
+	e.touch(dir)
 	entries, err := os.ReadDir(filepath.Clean("./" + dir))
 	if filepath.IsAbs(e.File) {
 		entries, err = os.ReadDir(filepath.Clean(dir))
@@ -144,20 +145,10 @@ func (q *inquiry) scan(path string, must bool) {
 		what = "a copy of the configuration"
 	}
 	const want = "references to secrets, and none"
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe in its place must not stop the run
+	q.e.touch(path)
+	text, err := safefile.Read(path, configBytesMax)
 	if !must && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
 		return // gone, or closed to us and to whom it would help
-	}
-	var text []byte
-	if err == nil {
-		defer f.Close()
-		if fi, statErr := f.Stat(); statErr != nil || !fi.Mode().IsRegular() {
-			q.trouble(what, want, path, errors.Join(statErr, errors.New("it is not a regular file")))
-			return
-		}
-		if text, err = io.ReadAll(io.LimitReader(f, configBytesMax+1)); err == nil && len(text) > configBytesMax {
-			err = fmt.Errorf("it is larger than %d bytes", configBytesMax)
-		}
 	}
 	if err != nil {
 		q.trouble(what, want, path, err)

@@ -45,7 +45,7 @@ func TestWhatHasChanged(t *testing.T) {
 	if err := now.WriteChanges(&text, before); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"4 changes, score 55 before", "P3.1  [success]  [failure]  a: seen", "P3.1  [-]        [success]  d: seen", "P3.1  [success]  [-]        c: seen", Caveat, "score 0/100 (cap 79: 1 high open)"} {
+	for _, want := range []string{"4 changes, score 0 before", "Note: both scores are of the one row that was looked at now, and not of a whole report.", "P3.1  [success]  [failure]  a: seen", "P3.1  [-]        [success]  d: seen", "P3.1  [success]  [-]        c: seen", Caveat, "score 0/100 (cap 79: 1 high open)"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("no %q in\n%s", want, text.String())
 		}
@@ -57,7 +57,7 @@ func TestWhatHasChanged(t *testing.T) {
 		Changes []Change
 		Before  int `json:"score_before"`
 	}
-	if err := json.Unmarshal(line.Bytes(), &got); err != nil || len(got.Changes) != 4 || got.Before != 55 || strings.Count(line.String(), "\n") != 1 {
+	if err := json.Unmarshal(line.Bytes(), &got); err != nil || len(got.Changes) != 4 || got.Before != 0 || strings.Count(line.String(), "\n") != 1 {
 		t.Errorf("%v\n%s", err, line.String())
 	}
 	text.Reset()
@@ -112,7 +112,7 @@ func TestTheLastReportIsKept(t *testing.T) {
 	if _, err := LastKept(dir); err == nil || !strings.Contains(err.Error(), "no file") {
 		t.Errorf("a link was followed: %v", err)
 	}
-	if err := then.KeepLast(dir, "9.9"); err != nil {
+	if err := KeepLast(dir, asJSON(t, then)); err != nil {
 		t.Fatal(err)
 	}
 	if text, err := os.ReadFile(elsewhere); err != nil || string(text) != "precious" {
@@ -133,7 +133,7 @@ func TestTheLastReportIsKept(t *testing.T) {
 		if err := os.Chown(dir, 4711, 4712); err != nil {
 			t.Fatal(err)
 		}
-		if err := now.KeepLast(dir, "9.9"); err != nil {
+		if err := KeepLast(dir, asJSON(t, now)); err != nil {
 			t.Fatal(err)
 		}
 		fi, err := os.Lstat(path)
@@ -153,7 +153,44 @@ func TestTheLastReportIsKept(t *testing.T) {
 	if _, err := LastKept(dir); err == nil {
 		t.Error("a pipe was read")
 	}
-	if err := then.KeepLast(filepath.Join(dir, "not", "there"), "9.9"); err == nil {
+	if err := KeepLast(filepath.Join(dir, "not", "there"), asJSON(t, then)); err == nil {
 		t.Error("a folder was made")
 	}
+}
+
+// A broker that stops is one change for each row, and so is each scope when it is back: nothing is
+// listed as gone and as new.
+func TestABrokerThatStops(t *testing.T) {
+	at := func(scope string, s State) Result {
+		return Result{Scope: scope, State: s, Summary: "seen", Confidence: External}
+	}
+	up := run(nil, row("P3.1", High, 8, Kernel, at("a", Pass), at("b", Fail)), row("P1.1", Low, 3, Kernel, at("node", Pass)), row("P2.3", Low, 3, Kernel, at("node", NotApplicable)))
+	blind := at("node", Unknown)
+	blind.Confidence, blind.Summary = "", "no broker answers"
+	down := run(nil, row("P3.1", High, 8, Kernel, blind), row("P1.1", Low, 3, Kernel, blind), row("P2.3", Low, 3, Kernel, blind))
+	said := func(then, now *Report) string {
+		var out []string
+		for _, c := range Diff(then.Snapshot(), now.Snapshot()) {
+			out = append(out, c.ID[:4]+" "+c.Scope+" "+string(c.From)+">"+string(c.To))
+		}
+		return strings.Join(out, ", ")
+	}
+	if got := said(up, down); got != "P3.1 node fail>unknown, P1.1 node pass>unknown, P2.3 node not_applicable>unknown" {
+		t.Errorf("it stops: %s", got)
+	}
+	if got := said(down, up); got != "P3.1 a unknown>pass, P3.1 b unknown>fail, P1.1 node unknown>pass, P2.3 node unknown>not_applicable" {
+		t.Errorf("it is back: %s", got)
+	}
+	if got := said(down, down); got != "" {
+		t.Errorf("it stays away: %s", got)
+	}
+	var text bytes.Buffer
+	if err := down.WriteChanges(&text, up.Snapshot()); err != nil || strings.Contains(text.String(), "both scores") {
+		t.Errorf("the same rows: %v\n%s", err, text.String())
+	}
+}
+
+func asJSON(t *testing.T, r *Report) []byte {
+	t.Helper()
+	return []byte(written(t, r, FormatJSON, WriteOptions{Checker: "9.9"}))
 }

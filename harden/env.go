@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redoubtmq/redoubt/config"
@@ -42,6 +43,8 @@ type Env struct {
 	// Targets are more addresses by which clients reach the broker, beside those that the
 	// configuration names; config.ParseAdvertised takes each.
 	Targets []string
+	// Outside is what somebody on another host has seen of this one; nil: nothing.
+	Outside *Outside
 	// Quiet: nothing may be connected to. What only a probe could tell is then left to a run
 	// that may.
 	Quiet bool
@@ -150,7 +153,8 @@ type seen struct {
 	reportErr error
 	sockets   *sockets
 	served    map[servedKey]*shown
-	paused    time.Duration // while nothing was done, between two looks at the same
+	paused    time.Duration            // while nothing was done, between two looks at the same
+	at        atomic.Pointer[lookedAt] // what is looked at now
 
 	mu       sync.Mutex                  // guards what follows
 	nextDial time.Time                   // not before; see pace

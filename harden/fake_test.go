@@ -34,19 +34,25 @@ type fake struct {
 
 	fakeChain
 
-	mu        sync.Mutex // guards what follows
-	flaws     flaws
+	mu    sync.Mutex // guards what follows
+	flaws flaws
+	fakeSockets
+	users    map[string]ProbeUser
+	made     []ProbeUser
+	conns    map[*fakeConn]bool
+	retained map[string]bool
+	denied   []string // fingerprints
+	connects map[string]int
+	banned   map[string]bool
+	wait     sync.WaitGroup
+	status   string // file of /proc that says how much memory it has; empty: none does
+}
+
+// fakeSockets are what it listens on.
+type fakeSockets struct {
 	listeners []ListenerReport
 	inodes    []uint64
 	addrs     []string // of what listens, in the order it was opened
-	users     map[string]ProbeUser
-	made      []ProbeUser
-	conns     map[*fakeConn]bool
-	retained  map[string]bool
-	denied    []string // fingerprints
-	connects  map[string]int
-	banned    map[string]bool
-	wait      sync.WaitGroup
 }
 
 // flaw is one thing a broken broker does.
@@ -80,6 +86,7 @@ const (
 	noPacketLimit, waitsForBody, noConnectLimit, noLevels flaw = "noPacketLimit", "waitsForBody", "noConnectLimit", "noLevels"
 	noLevelsSubscribe, noSubscriptions, noReleases, early flaw = "noLevelsSubscribe", "noSubscriptions", "noReleases", "early"
 	silentCut, noRate, rateElsewhere                      flaw = "silentCut", "noRate", "rateElsewhere"
+	reservesAnnounced, fillsAnnounced                     flaw = "reservesAnnounced", "fillsAnnounced"
 	// P4.4
 	countsNobody, bansNames, countsFailures, bansEarly flaw = "countsNobody", "bansNames", "countsFailures", "bansEarly"
 	keepsBan, cannotLift                               flaw = "keepsBan", "cannotLift"
@@ -305,6 +312,7 @@ func (c *fakeConn) next() (mqtt.Header, []byte, error) {
 			most--
 		}
 		if int64(h.Size+h.Remaining) > most && !unlimited {
+			c.f.grow(int64(h.Remaining))
 			return h, nil, &mqtt.Error{Reason: mqtt.PacketTooLarge}
 		}
 		body := make([]byte, min(h.Remaining, 1<<20))

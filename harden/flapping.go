@@ -77,12 +77,12 @@ func (e *Env) judgeFlappingLimits(f *Flapping) Result {
 	case f.Window <= 0 || float64(f.Connects)/f.Window.Seconds() > float64(flappingConnects)/flappingWindow.Seconds(), f.Ban < flappingBan:
 		state = Warn
 	}
-	if state == Warn {
-		q.wantFlapping(f)
-		q.fixes = []string{"set flapping.connects, flapping.window and flapping.ban to the values of the checklist, unless clients need others"}
-	}
 	q.see(API, what, want, actual, state)
 	q.source("GET /api/v5/configs")
+	if state == Warn {
+		q.wantFlapping(f)
+		q.mend("set flapping.connects, flapping.window and flapping.ban to the values of the checklist, unless clients need others")
+	}
 	return q.result(Behavioural, "within the checklist")
 }
 

@@ -142,6 +142,8 @@ var mutants = []struct {
 
 	{"has no packet limit", "P4.3", flaws{noPacketLimit}, Fail, "the fixed header alone of a packet of 2001 bytes: no answer"},
 	{"keeps the body before it refuses", "P4.3", flaws{waitsForBody}, Fail, "the fixed header alone of a packet of 2001 bytes: no answer"},
+	{"allocates what is announced and refuses it", "P4.3", flaws{reservesAnnounced}, Fail, "it grew by 255 MiB"},
+	{"fills with zeros what is announced and gives it back", "P4.3", flaws{fillsAnnounced}, Fail, "it grew by 255 MiB"},
 	{"has no limit for the first packet", "P4.3", flaws{noConnectLimit}, Fail, "of a CONNECT of 1001 bytes: no answer"},
 	{"publishes as deep as asked", "P4.3", flaws{noLevels}, Fail, "publish to a topic of 5 levels: PUBACK"},
 	{"subscribes as deep as asked", "P4.3", flaws{noLevelsSubscribe}, Fail, "subscribe to 5 levels: SUBACK 0x02"},

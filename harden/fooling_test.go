@@ -146,6 +146,8 @@ var fooling = map[string][]string{
 	},
 	"P4.3": {
 		"keeps the body before it refuses",
+		"allocates what is announced and refuses it",
+		"fills with zeros what is announced and gives it back",
 		"the rate: keeps it at one listener only",
 		"subscribes as deep as asked",
 	},

@@ -138,6 +138,9 @@ type Result struct {
 	Untried bool
 	// Wants are changes that would help and that a program can make; see package harden/fix.
 	Wants []Want
+	// Left are findings beside them that none of Wants helps, and LeftFix is what does.
+	Left    []string
+	LeftFix string
 }
 
 // Check is one row of the checklist. The table of all is Checks.

@@ -183,13 +183,17 @@ func (e *Env) judgeBacklog(s *socket, first, second []Listening) Result {
 		if state = Fail; s.name != "" && s.protocol == "" {
 			state = Warn // metrics: nobody floods his own
 		}
-		q.set("net.core.somaxconn", backlogLeast)
-		if s.protocol != "" {
-			q.want(Want{Kind: WantListener, Name: s.name})
-		}
-		q.fixes = append(q.fixes, "start the broker again, without ProcSubset=pid in its unit")
 	}
 	q.told(what, want, fmt.Sprint(now.Backlog), where, state)
+	if now.Backlog < backlogLeast {
+		q.set("net.core.somaxconn", backlogLeast)
+		if s.key == "listeners."+s.name {
+			q.want(Want{Kind: WantListener, Name: s.name})
+		} else if s.name != "" { // metrics, or enrolment
+			q.want(Want{Kind: WantRestart, Name: s.name})
+		}
+		q.mend("start the broker again, without ProcSubset=pid in its unit")
+	}
 	q.told("connections that wait to be accepted", "fewer than the half of it", fmt.Sprint(now.Waiting), where, passIf(now.Waiting <= now.Backlog/2, Warn))
 	const lost, none = "connections lost at this socket", "none"
 	switch {

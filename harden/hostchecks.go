@@ -58,7 +58,7 @@ var hostChecks = []*Check{
 		Why:       "One port in plain text is where passwords are read from the network, and a port that nobody knows about is one that nobody watches. The usual ones are the second address family, a test listener that stayed, and a port that a container publishes past the firewall.",
 		How: "Goes through every listening socket of the process as the kernel lists it, TCP and UDP, IPv4 and IPv6, whatever the configuration says. One that nobody configured, and one without TLS that is not bound to loopback, are findings; the second can be waived. Where TLS is spoken, a CONNECT in plain text must get no CONNACK; its positive control is a ServerHello. " +
 			"A listener that believes proxies (proxy_protocol: required) must close what comes without a PROXY header, and a header from another address of this host that is in no network of proxy_sources; positive control: a header from one that is gets an answer. " +
-			"A socket on loopback, or with TLS alone, is settled by that: an outsider could see nothing else. Loopback counts while no interface routes it (route_localnet). A listener in plain text on loopback stays unknown, since a proxy or a published port that passes it on is seen from another host only. " +
+			"A socket on loopback, or with TLS alone, is settled by that: an outsider could see nothing else. Loopback counts while no interface routes it (route_localnet). A listener in plain text on loopback stays unknown, since a proxy or a published port that passes it on is seen from another host only: redoubt doctor --from outside tries its ports there, and --outside FILE takes what it saw, if it is of the last day and a port showed a certificate of this broker, which is the positive control. What then answers in plain text, or on a port for administration or other nodes, is a finding. " +
 			"It does not see firewalls in front, addresses that a cloud maps, or what else is published from this host; other sockets of the host and the rules of nft, if they may be read, are mentioned and prove nothing. A broker that looks at itself probes nothing, so that a listener with TLS is unknown there.",
 		Fix:   "bind what is not encrypted to 127.0.0.1, and stop what nobody configured",
 		Looks: true,
@@ -131,10 +131,11 @@ var hostChecks = []*Check{
 		Title:     "The clock is kept",
 		Standards: []string{"IEC62443-4-2:CR2.11", "RFC8915", "CRA:I.2.l", "CWE-1339"},
 		Why:       "Certificates, revocation lists, waivers and records in logs are worth what the clock is. One that is wrong lets expired ones in, or keeps everybody out.",
-		How:       "Asks the kernel (adjtimex, changing nothing) whether somebody keeps the clock and how far off it may be: a second at most, more is a warning, 16 seconds or nobody a failure. A service that runs and does not tell the kernel does not count. Where it may not be asked: unknown.",
-		Fix:       "turn on systemd-timesyncd, or chrony with rtcsync; on a virtual machine the host's clock alone is not known to the kernel",
-		Looks:     true,
-		Run:       clockKept,
+		How: "Asks the kernel (adjtimex, changing nothing) whether somebody keeps the clock and how far off it may be: a second at most, more is a warning, 16 seconds or nobody a failure. A service that runs and does not tell the kernel does not count. " +
+			"A broker whose unit refuses that call cannot tell, and leaves the row to redoubt doctor, which asks the same kernel from its own process; the file of systemd-timesyncd is mentioned and proves nothing. Where doctor may not ask either: unknown.",
+		Fix:   "turn on systemd-timesyncd, or chrony with rtcsync; on a virtual machine the host's clock alone is not known to the kernel",
+		Looks: true,
+		Run:   clockKept,
 	},
 	{
 		ID: "P1.12", Slug: "system-supported", Phase: 1, Severity: Low, Weight: 3, Demands: Kernel,

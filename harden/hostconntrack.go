@@ -84,9 +84,11 @@ func (q *inquiry) table(p *plan, most int64) {
 	state := Pass
 	if most < need {
 		state = p.short()
-		q.set(conntrack+"max", rounded(need))
 	}
 	q.told(conntrack+"max", want, fmt.Sprint(most), q.e.sysctlPath(conntrack+"max"), state)
+	if most < need {
+		q.set(conntrack+"max", rounded(need))
+	}
 
 	want = fmt.Sprintf("less than %d %% of it", conntrackFullest)
 	if used, ok := q.seeSysctl(conntrack+"count", want); ok {
@@ -120,8 +122,8 @@ func (q *inquiry) table(p *plan, most int64) {
 		state = passIf(buckets*conntrackChain >= most, Warn)
 		q.told(conntrack+"buckets", want, fmt.Sprint(buckets), q.e.sysctlPath(conntrack+"buckets"), state)
 		if state == Warn {
-			q.want(Want{Kind: WantModule, Name: "nf_conntrack hashsize", Value: fmt.Sprint(rounded(most / 4))})
-			q.fixes = append(q.fixes, fmt.Sprintf("echo 'options nf_conntrack hashsize=%d' > /etc/modprobe.d/60-redoubt.conf, and load the module again", rounded(most/4)))
+			q.mend(fmt.Sprintf("echo 'options nf_conntrack hashsize=%d' > /etc/modprobe.d/60-redoubt.conf, and load the module again", rounded(most/4)),
+				Want{Kind: WantModule, Name: "nf_conntrack hashsize", Value: fmt.Sprint(rounded(most / 4))})
 		}
 	}
 }

@@ -108,9 +108,11 @@ func (q *inquiry) oneProcess(p *plan) {
 	state := Pass
 	if got < p.files {
 		state = p.short()
-		q.set(name, rounded(p.files))
 	}
 	q.told(name, want, fmt.Sprint(got), q.e.sysctlPath(name), state)
+	if got < p.files {
+		q.set(name, rounded(p.files))
+	}
 }
 
 // allProcesses judges the most the machine may open, of which others have a part.
@@ -143,9 +145,11 @@ func (q *inquiry) allProcesses(p *plan) {
 		actual += fmt.Sprintf(", those of the broker among them, which cannot be counted: %s", shortened(ownErr.Error()))
 	default:
 		state = p.short()
-		q.set(name, rounded(p.files+others))
 	}
 	q.told(name, want, actual, q.e.sysctlPath(name), state)
+	if most-others < p.files && ownErr == nil {
+		q.set(name, rounded(p.files+others))
+	}
 }
 
 // descriptors is how many files a process has open. There may be a million.
@@ -221,8 +225,8 @@ func openFiles(ctx context.Context, e *Env) []Result {
 	q := e.inquire("node")
 	soft, ok := q.ownFiles(p, "open files of the running process (RLIMIT_NOFILE)", "")
 	if ok && soft < p.processFiles {
-		q.want(Want{Kind: WantUnit, Name: "LimitNOFILE", Value: fmt.Sprint(rounded(p.processFiles))})
-		q.fixes = append(q.fixes, fmt.Sprintf("set LimitNOFILE=%d in /etc/systemd/system/redoubt.service.d/10-limits.conf, or ulimit -n before a start by hand, and start the broker again; or lower limits.connections_total", rounded(p.processFiles)))
+		q.mend(fmt.Sprintf("set LimitNOFILE=%d in /etc/systemd/system/redoubt.service.d/10-limits.conf, or ulimit -n before a start by hand, and start the broker again; or lower limits.connections_total", rounded(p.processFiles)),
+			Want{Kind: WantUnit, Name: "LimitNOFILE", Value: fmt.Sprint(rounded(p.processFiles))})
 	}
 	q.unitFiles(ctx, p)
 	return []Result{q.result(Kernel, "room for "+p.String())}
@@ -258,8 +262,8 @@ func (q *inquiry) unitFiles(ctx context.Context, p *plan) {
 		q.see(API, what, want, "not understood: "+shortened(text), NotApplicable)
 	case n < p.processFiles:
 		q.see(API, what, want, fmt.Sprintf("%s: %d, fewer than the %d that are needed after its next start", shortened(unit), n, p.processFiles), Warn)
-		q.want(Want{Kind: WantUnit, Name: "LimitNOFILE", Value: fmt.Sprint(rounded(p.processFiles))})
-		q.fixes = append(q.fixes, fmt.Sprintf("set LimitNOFILE=%d in /etc/systemd/system/%s.d/10-limits.conf", rounded(p.processFiles), shortened(unit)))
+		q.mend(fmt.Sprintf("set LimitNOFILE=%d in /etc/systemd/system/%s.d/10-limits.conf", rounded(p.processFiles), shortened(unit)),
+			Want{Kind: WantUnit, Name: "LimitNOFILE", Value: fmt.Sprint(rounded(p.processFiles))})
 	default:
 		q.see(API, what, want, fmt.Sprintf("%s: %d", shortened(unit), n), Pass)
 	}

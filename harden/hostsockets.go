@@ -22,10 +22,10 @@ func reachable(ctx context.Context, e *Env) []Result {
 	if err != nil {
 		return unknown(e, err.Error())
 	}
-	var out []Result
+	outside, out := e.fromOutside(ctx, all)
 	for i := range all {
 		if s := &all[i]; s.network != "unix" {
-			out = append(out, e.judgeReach(ctx, s))
+			out = append(out, e.judgeReach(ctx, s, outside))
 			if e.behind(s) && !e.Quiet {
 				out = append(out, e.judgeProxies(ctx, s))
 			}
@@ -45,7 +45,7 @@ func (s *socket) encrypted() bool {
 }
 
 // judgeReach judges one socket of the process.
-func (e *Env) judgeReach(ctx context.Context, s *socket) Result {
+func (e *Env) judgeReach(ctx context.Context, s *socket, outside *beheld) Result {
 	scope := "socket:" + s.String()
 	if s.name != "" {
 		scope = "listener:" + s.name + "@" + s.addr.String()
@@ -54,7 +54,7 @@ func (e *Env) judgeReach(ctx context.Context, s *socket) Result {
 	q.key = s.key
 	const what = "where the socket is bound"
 	where := fmt.Sprintf("/proc/%d/net/%s", e.seen.report.PID, s.network)
-	good := "only TLS is answered"
+	good, reached := "only TLS is answered", Kernel
 	switch {
 	case s.name == "":
 		q.told("listening socket "+s.String(), "a listener or a service of the configuration", "nobody configured it", where, Fail)
@@ -66,21 +66,28 @@ func (e *Env) judgeReach(ctx context.Context, s *socket) Result {
 			break
 		}
 		e.noPlainText(ctx, q, s)
+		if outside.shows(q, s) {
+			reached = External
+		}
 	case !s.addr.Addr().IsLoopback():
 		q.told(what, "loopback: it is not encrypted", s.addr.String(), where, Fail)
 		q.wantLoopback(s)
-		q.fixes = append(q.fixes, "bind "+s.key+" to 127.0.0.1, or use a protocol with TLS")
+		q.mend("bind " + s.key + " to 127.0.0.1, or use a protocol with TLS")
 	case s.plainClients():
 		q.told(what, "loopback: it is not encrypted", s.addr.String(), where, Pass)
-		q.see(ReadKernel, "whether something passes it on to others: a proxy, a published port", "nothing does",
-			"can only be seen from another host", Unknown)
+		if outside.passedOn(q, s) {
+			good, reached = "bound to loopback, and nothing passes it on", External
+		} else {
+			q.see(ReadKernel, "whether something passes it on to others: a proxy, a published port", "nothing does",
+				"can only be seen from another host: redoubt doctor --from outside", Unknown)
+		}
 		q.loopbackOnly(s)
 	default:
 		good = "bound to loopback"
 		q.told(what, "loopback", s.addr.String(), where, Pass)
 		q.loopbackOnly(s)
 	}
-	r := q.result(Kernel, good)
+	r := q.result(reached, good)
 	r.Demands = Kernel // what only an outsider can tell was made unknown above
 	r.Untried = e.Quiet && s.name != "" && s.encrypted() && r.State == Unknown
 	return r

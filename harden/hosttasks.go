@@ -28,8 +28,7 @@ func (q *inquiry) tasks(p *plan) {
 		q.told(what, want, "no limit", where, Pass)
 	case left < tasksRoom:
 		q.told(what, want, fmt.Sprintf("%d more", left), where, Fail)
-		q.want(Want{Kind: WantUnit, Name: "TasksMax", Value: "4096"})
-		q.fixes = append(q.fixes, fmt.Sprintf("give the unit TasksMax=4096, or the container a larger --pids-limit (%s)", where))
+		q.mend(fmt.Sprintf("give the unit TasksMax=4096, or the container a larger --pids-limit (%s)", where), Want{Kind: WantUnit, Name: "TasksMax", Value: "4096"})
 	default:
 		q.told(what, want, fmt.Sprintf("%d more", left), where, Pass)
 	}

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/redoubtmq/redoubt/harden/signed"
 )
 
 // The JSON form: a header about the run, and one object for each check and scope
@@ -13,6 +15,8 @@ import (
 
 type jsonReport struct {
 	Schema    string         `json:"schema"`
+	Kind      string         `json:"kind"`
+	Chain     *signed.Link   `json:"chain"` // null: it is not signed
 	Node      string         `json:"node"`
 	Version   string         `json:"broker_version"`
 	Baseline  Baseline       `json:"baseline"`
@@ -22,6 +26,7 @@ type jsonReport struct {
 	Score     jsonScore      `json:"score"`
 	Counts    map[State]int  `json:"counts"`
 	Caveat    string         `json:"caveat"`
+	Idle      []IdleWaiver   `json:"waivers_that_cover_nothing"`
 	Results   []*jsonFinding `json:"results"`
 }
 
@@ -84,21 +89,28 @@ type jsonPlace struct {
 }
 
 type jsonWaiver struct {
-	Reason  string `json:"reason"`
-	Owner   string `json:"owner"`
-	Expires string `json:"expires"`
+	Reason       string `json:"reason"`
+	Owner        string `json:"owner"`
+	Approver     string `json:"approver,omitempty"`
+	Compensating string `json:"compensating_control,omitempty"`
+	Expires      string `json:"expires"`
 }
+
+// reportKind is what a report says it is, so that nothing else that a node signs passes for one.
+const reportKind = "redoubt-hardening-report"
 
 // schemaVersion is that of both forms.
 const schemaVersion = "1"
 
-// WriteJSON writes the report. checker is the version of this program.
-func (r *Report) WriteJSON(w io.Writer, checker string) error {
+// WriteJSON writes the report, unsigned. checker is the version of this program.
+func (r *Report) WriteJSON(w io.Writer, checker string) error { return r.writeJSON(w, checker, nil) }
+
+func (r *Report) writeJSON(w io.Writer, checker string, at *signed.Link) error {
 	who := jsonChecker{checker, RulesHash()}
 	score := r.Score()
 	out := jsonReport{
-		Schema: schemaVersion, Node: r.Node, Version: r.Version, Baseline: r.Baseline, StartedAt: r.Started.UTC(), Duration: r.Duration.Milliseconds(), Checker: who,
-		Score: jsonScore(score), Counts: r.Counts(), Caveat: Caveat, Results: []*jsonFinding{},
+		Schema: schemaVersion, Kind: reportKind, Chain: at, Node: r.Node, Version: r.Version, Baseline: r.Baseline, StartedAt: r.Started.UTC(), Duration: r.Duration.Milliseconds(), Checker: who,
+		Score: jsonScore(score), Counts: r.Counts(), Caveat: Caveat, Idle: append([]IdleWaiver{}, r.Idle...), Results: []*jsonFinding{},
 	}
 	for i := range r.Rows {
 		c := r.Rows[i].Check
@@ -119,7 +131,7 @@ func (r *Report) WriteJSON(w io.Writer, checker string) error {
 				f.Location = &jsonPlace{x.At.Name, x.At.Line}
 			}
 			if x.Waiver != nil {
-				f.Waiver = &jsonWaiver{x.Waiver.Reason, x.Waiver.Owner, x.Waiver.Expires.String()}
+				f.Waiver = &jsonWaiver{x.Waiver.Reason, x.Waiver.Owner, x.Waiver.Approver, x.Waiver.Compensating, x.Waiver.Expires.String()}
 			}
 			out.Results = append(out.Results, f)
 		}

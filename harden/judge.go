@@ -44,6 +44,7 @@ type inquiry struct {
 	obs   []Observation
 	fixes []string
 	wants []Want
+	done  doneBy
 }
 
 func (e *Env) inquire(scope string) *inquiry {
@@ -83,6 +84,7 @@ func (q *inquiry) result(reached Confidence, good string) Result {
 		r.Summary = q.complaint(r.State)
 	}
 	r.Fix, r.Wants = strings.Join(q.fixes, " && "), q.wants
+	r.Left, r.LeftFix = q.left()
 	return r
 }
 
@@ -103,9 +105,12 @@ func (q *inquiry) complaint(s State) string {
 	return text
 }
 
+// unseenScope is that of a row that could not look at anything.
+const unseenScope = "node"
+
 // unknown is the one Result of a row that could not look at anything.
 func unknown(e *Env, why string) []Result {
-	return []Result{{Scope: "node", State: Unknown, Summary: why}}
+	return []Result{{Scope: unseenScope, State: Unknown, Summary: why}}
 }
 
 // judge runs one check and holds its results to what the row demands.
@@ -127,6 +132,9 @@ func judge(ctx context.Context, e *Env, c *Check) []Result {
 		}
 		if r.Fix == "" && (r.State == Fail || r.State == Warn) {
 			r.Fix = c.Fix
+		}
+		if len(r.Left) > 0 && r.LeftFix == "" {
+			r.LeftFix = c.Fix
 		}
 		if r.State == Unknown && ctx.Err() != nil {
 			r.Summary = fmt.Sprintf("the run's own limit of time ran out before this was seen; give it more with --within 1m, or look at it alone with --only %s (%s)", c.ID, r.Summary)

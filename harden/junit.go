@@ -111,7 +111,7 @@ func (s *junitSuite) add(c *Check, x *Result) {
 		tc.Error = &junitWords{x.Summary, "unknown", x.detail(c)}
 	case Waived:
 		s.Skipped++
-		why := fmt.Sprintf("waived by %s until %s: %s (%s)", x.Waiver.Owner, x.Waiver.Expires, x.Waiver.Reason, x.Summary)
+		why := fmt.Sprintf("waived by %s until %s: %s (%s)", x.Waiver.by(), x.Waiver.Expires, x.Waiver.Reason, x.Summary)
 		tc.Skipped = &why
 	case NotApplicable, Manual:
 		s.Skipped++

@@ -163,7 +163,7 @@ const (
 // set adds a setting to what would help, all in one command.
 func (q *inquiry) set(name string, value int64) {
 	line := fmt.Sprintf("%s = %d", name, value)
-	q.want(Want{Kind: WantSysctl, Name: name, Value: fmt.Sprint(value), Owner: -1})
+	q.want(Want{Kind: WantSysctl, Name: name, Value: fmt.Sprint(value), Owner: -1}) // the command of before holds this line
 	for i, f := range q.fixes {
 		if rest, ok := strings.CutPrefix(f, dropInHead); ok {
 			if !strings.Contains(f, line) {

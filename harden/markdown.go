@@ -55,7 +55,10 @@ func (r *Row) markdown(b *strings.Builder, box string, evidence bool) {
 		}
 		b.WriteByte('\n')
 		if w := x.Waiver; w != nil {
-			fmt.Fprintf(b, "    - Waived by %s until %s: %s\n", mdCode(w.Owner), w.Expires, mdCode(w.Reason))
+			fmt.Fprintf(b, "    - Waived by %s until %s: %s\n", mdCode(w.by()), w.Expires, mdCode(w.Reason))
+			if w.Compensating != "" {
+				fmt.Fprintf(b, "    - Meanwhile: %s\n", mdCode(w.Compensating))
+			}
 		}
 		for _, o := range x.Observations {
 			if bad := o.State == Fail || o.State == Warn || o.State == Unknown; !evidence && (!bad || len(x.Observations) == 1) {

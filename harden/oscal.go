@@ -164,7 +164,10 @@ type oscalTarget struct {
 // oscalID names a thing of a report. It has the form of a UUID of version 4 with the bits
 // of a hash for chance, so that one report is written the same twice.
 func (r *Report) oscalID(parts ...string) string {
-	h := sha256.Sum256([]byte(r.Node + "\x00" + r.Started.UTC().Format(time.RFC3339Nano) + "\x00" + strings.Join(parts, "\x00")))
+	return uuidOf(sha256.Sum256([]byte(r.Node + "\x00" + r.Started.UTC().Format(time.RFC3339Nano) + "\x00" + strings.Join(parts, "\x00"))))
+}
+
+func uuidOf(h [sha256.Size]byte) string {
 	h[6] = h[6]&0x0f | 0x40
 	h[8] = h[8]&0x3f | 0x80
 	s := hex.EncodeToString(h[:16])
@@ -236,7 +239,7 @@ func (r *Report) oscalRow(res *oscalResult, row *Row, node, tool string) {
 		f.Related = append(f.Related, related...)
 		if wv := x.Waiver; wv != nil {
 			risk := oscalRisk{UUID: r.oscalID("risk", c.ID, x.Scope, fmt.Sprint(k)), Title: c.ID + " is waived for " + mdText(x.Scope), Description: mdText(x.Summary), Statement: mdText(wv.Reason),
-				Props: props("owner", wv.Owner, "original-state", string(x.Original)), Status: "deviation-approved", Deadline: wv.Expires.End().UTC(), Related: related}
+				Props: props("owner", wv.Owner, "approver", wv.Approver, "compensating-control", wv.Compensating, "original-state", string(x.Original)), Status: "deviation-approved", Deadline: wv.Expires.End().UTC(), Related: related}
 			res.Risks = append(res.Risks, risk)
 			f.Risks = append(f.Risks, map[string]string{"risk-uuid": risk.UUID})
 		}

@@ -14,13 +14,14 @@ import (
 
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/harden/signed"
 	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/pki"
 )
 
 // privateFiles is row P2.2 on a running broker.
 func privateFiles(ctx context.Context, e *Env) []Result {
-	uid := os.Geteuid()
+	uid := userWithout(os.Geteuid(), e.Config.Node.DataDir)
 	b, err := e.broker(ctx)
 	if err == nil {
 		uid = b.UID
@@ -30,6 +31,18 @@ func privateFiles(ctx context.Context, e *Env) []Result {
 		return append(out, Result{Scope: "process", State: Unknown, Summary: "environment, command line and core dumps of the broker: " + err.Error()})
 	}
 	return append(out, e.judgeEnviron(b.PID), e.judgeCommandLine(b.PID), e.judgeCore(b.PID))
+}
+
+// userWithout is whom the files are judged for where no broker says who it is: the user who
+// asks. Root asks for the broker, which is not root: its user is the one who has its data
+// directory, and to give root what is there would keep the broker from it.
+func userWithout(asks int, dir string) int {
+	if fi, err := os.Stat(dir); asks == 0 && err == nil {
+		if st, ok := fi.Sys().(*syscall.Stat_t); ok {
+			return int(st.Uid)
+		}
+	}
+	return asks
 }
 
 // privateFilesAtStart is the part that refuses a start.
@@ -50,6 +63,7 @@ func filesOf(c *config.Config) []guarded {
 	out := []guarded{
 		{filepath.Join(c.Node.DataDir, builtin.FileName), pki.OwnerOnly, "users of an earlier version and their password hashes", false},
 		{filepath.Join(c.Node.DataDir, builtin.MigratedName), pki.OwnerOnly, "users of an earlier version and their password hashes", false},
+		{filepath.Join(c.Node.DataDir, signed.KeyName), pki.OwnerOnly, "key by which the node signs its reports", false},
 		{c.Authz.RulesFile, pki.OwnerWrites, "authorization rules", true},
 	}
 	if c.Bans.File != "" {
@@ -111,6 +125,7 @@ func (e *Env) judgeFiles(uid int, running bool) Result {
 			q.folder(uid, "folder of the store", path)
 		}
 	}
+	e.touch(filepath.Dir(pki.CAFile(dir)))
 	for _, g := range filesOf(e.Config) {
 		q.file(uid, g)
 	}
@@ -135,6 +150,7 @@ func there(path string) bool {
 // folder judges a folder that nobody else may even list.
 func (q *inquiry) folder(uid int, what, dir string) {
 	const want = "mode 0700, owned by the broker's user, in folders only it and root can change"
+	q.e.touch(dir)
 	d, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
 		q.trouble(what, want, dir, err)
@@ -150,11 +166,11 @@ func (q *inquiry) folder(uid int, what, dir string) {
 	perm := fi.Mode().Perm()
 	switch {
 	case st == nil || int(st.Uid) != uid:
-		q.want(Want{Kind: WantMode, Name: dir, Clear: 0o077, Owner: uid})
-		q.finding(what, want, dir, fmt.Sprintf("%s does not belong to user %d: chown %d %s", dir, uid, uid, datadir.Quote(dir)))
+		q.finding(what, want, dir, fmt.Sprintf("%s does not belong to user %d: chown %d %s", dir, uid, uid, datadir.Quote(dir)),
+			Want{Kind: WantMode, Name: dir, Clear: 0o077, Owner: uid})
 	case perm&0o077 != 0:
-		q.want(Want{Kind: WantMode, Name: dir, Clear: 0o077, Owner: -1})
-		q.finding(what, want, dir, fmt.Sprintf("%s has mode %04o, so that others can look into it: chmod 0700 %s", dir, perm, datadir.Quote(dir)))
+		q.finding(what, want, dir, fmt.Sprintf("%s has mode %04o, so that others can look into it: chmod 0700 %s", dir, perm, datadir.Quote(dir)),
+			Want{Kind: WantMode, Name: dir, Clear: 0o077, Owner: -1})
 	default:
 		q.verdict(what, want, dir, fmt.Sprintf("mode %04o", perm), pki.CheckDirectoryAs(uid, dir))
 	}
@@ -166,6 +182,7 @@ func (q *inquiry) file(uid int, g guarded) {
 	if g.need == pki.OwnerWrites {
 		want = "others cannot change it"
 	}
+	q.e.touch(g.path)
 	f, err := os.OpenFile(g.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) && !g.must {
 		return
@@ -186,6 +203,7 @@ func (q *inquiry) file(uid int, g guarded) {
 // looked at, so its folder has to be one in which nobody can exchange it.
 func (q *inquiry) socket(uid int, path string, running bool) {
 	const what, want = "administration socket", "mode 0600, owned by the broker's user"
+	q.e.touch(path)
 	fi, err := os.Lstat(path)
 	if errors.Is(err, fs.ErrNotExist) && !running {
 		return
@@ -201,8 +219,8 @@ func (q *inquiry) socket(uid int, path string, running bool) {
 	case st == nil || int(st.Uid) != uid:
 		q.finding(what, want, path, fmt.Sprintf("%s does not belong to user %d", path, uid))
 	case perm&0o077 != 0:
-		q.want(Want{Kind: WantMode, Name: path, Clear: 0o077, Owner: -1})
-		q.finding(what, want, path, fmt.Sprintf("%s has mode %04o, so that others can administer the broker: chmod 0600 %s", path, perm, datadir.Quote(path)))
+		q.finding(what, want, path, fmt.Sprintf("%s has mode %04o, so that others can administer the broker: chmod 0600 %s", path, perm, datadir.Quote(path)),
+			Want{Kind: WantMode, Name: path, Clear: 0o077, Owner: -1})
 	default:
 		q.verdict(what, want, path, fmt.Sprintf("mode %04o", perm), nil)
 	}
@@ -227,6 +245,7 @@ func (q *inquiry) strays(dir string) {
 		judged[g.path] = true
 	}
 	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error { // what cannot be read was told above
+		q.e.touch(path)
 		if n++; n > straysMax {
 			return fs.SkipAll
 		}
@@ -240,9 +259,9 @@ func (q *inquiry) strays(dir string) {
 		if judged[path] {
 			return nil
 		}
-		q.want(Want{Kind: WantMode, Name: path, Clear: 0o077, Owner: -1})
 		q.see(ReadFile, "another file in the data directory", "closed to others", fmt.Sprintf("%s has mode %04o: chmod 0600 %s", path, fi.Mode().Perm(), datadir.Quote(path)), Warn)
 		q.source(path)
+		q.want(Want{Kind: WantMode, Name: path, Clear: 0o077, Owner: -1})
 		return nil
 	})
 	if n > straysMax {
@@ -259,18 +278,20 @@ func (q *inquiry) verdict(what, want, path, seen string, err error) {
 	case unreadable(err):
 		q.trouble(what, want, path, err)
 	default:
-		q.wantMode(path, err)
-		q.finding(what, want, path, err.Error())
+		q.finding(what, want, path, err.Error(), q.modeWanted(path, err)...)
 	}
 }
 
-// finding adds a failure. What follows its last ": " is the command that helps.
-func (q *inquiry) finding(what, want, path, actual string) {
+// finding adds a failure. What follows its last ": " is the command that helps, and wants are
+// what a program does instead.
+func (q *inquiry) finding(what, want, path, actual string, wants ...Want) {
 	q.see(ReadFile, what, want, actual, Fail)
 	q.source(path)
+	words := ""
 	if i := strings.LastIndex(actual, ": ch"); i >= 0 {
-		q.fixes = append(q.fixes, actual[i+2:])
+		words = actual[i+2:]
 	}
+	q.mend(words, wants...)
 }
 
 // trouble adds that something could not be looked at.

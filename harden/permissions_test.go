@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/exec"
@@ -320,5 +321,36 @@ func TestKeysOfTheConfigurationAreJudged(t *testing.T) {
 	r = examine(t, h.env, "P2.2").Rows[0].Results[0]
 	if want := fmt.Sprintf("chmod 0600 %s", h.path("plant.keytab")); r.State != Fail || r.Fix != want {
 		t.Errorf("%s, fix %q, want %q", r.Summary, r.Fix, want)
+	}
+}
+
+// Root asks while nothing runs: what is there belongs to the user of the broker, and to give
+// it to root would keep the broker from it.
+func TestFilesOfAStoppedBrokerAreItsUsers(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	owner := os.Geteuid()
+	if owner == 0 {
+		owner = 12345
+		if err := filepath.WalkDir(h.dir, func(path string, _ fs.DirEntry, err error) error {
+			return errors.Join(err, os.Lchown(path, owner, owner))
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		asks int
+		dir  string
+		want int
+	}{{0, h.dir, owner}, {4711, h.dir, 4711}, {0, h.path("none"), 0}} {
+		if got := userWithout(c.asks, c.dir); got != c.want {
+			t.Errorf("%d asks about %s: judged for %d, want %d", c.asks, c.dir, got, c.want)
+		}
+	}
+	h.env.Broker, h.env.File = nil, ""
+	for _, r := range examine(t, h.env, "P2.2").Rows[0].Results {
+		if r.Scope == "files" && r.State != Pass || r.Scope != "files" && r.State != Unknown {
+			t.Errorf("%s is %v: %s", r.Scope, r.State, r.Summary)
+		}
 	}
 }

@@ -45,8 +45,12 @@ func unprintable(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r
 // clean makes every text of a result printable.
 func (r *Result) clean() {
 	r.Fix = wholeFixes(r.Fix)
-	for _, s := range []*string{&r.Scope, &r.Summary, &r.Fix, &r.At.Name} {
+	r.LeftFix = wholeFixes(r.LeftFix)
+	for _, s := range []*string{&r.Scope, &r.Summary, &r.Fix, &r.LeftFix, &r.At.Name} {
 		*s = printable(*s)
+	}
+	for i := range r.Left {
+		r.Left[i] = printable(r.Left[i])
 	}
 	for i := range r.Observations {
 		o := &r.Observations[i]
@@ -55,6 +59,8 @@ func (r *Result) clean() {
 		}
 	}
 	if w := r.Waiver; w != nil {
-		w.Reason, w.Owner = printable(w.Reason), printable(w.Owner)
+		for _, s := range []*string{&w.Reason, &w.Owner, &w.Approver, &w.Compensating} {
+			*s = printable(*s)
+		}
 	}
 }

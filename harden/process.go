@@ -146,8 +146,7 @@ func (e *Env) judgeCore(pid int) Result {
 		q.see(ReadKernel, what, want, "is not among the limits the kernel lists", Unknown)
 	case soft != "0":
 		q.see(ReadKernel, what, want, soft+" bytes: a crash writes keys and passwords to disk", Fail)
-		q.want(Want{Kind: WantUnit, Name: "LimitCORE", Value: "0"})
-		q.fixes = append(q.fixes, "start the broker with ulimit -c 0, or LimitCORE=0 in its unit")
+		q.mend("start the broker with ulimit -c 0, or LimitCORE=0 in its unit", Want{Kind: WantUnit, Name: "LimitCORE", Value: "0"})
 	default:
 		q.see(ReadKernel, what, want, "0", Pass)
 	}

@@ -138,8 +138,7 @@ func (q *inquiry) onlyProxies(ctx context.Context, s *socket) {
 			answered, words := q.e.answersAt(ctx, s, asIfProxy(a))
 			q.see(Probe, "a PROXY header at "+a.String()+" from an address that is in no network of proxy_sources", "closed", words, passIf(!answered, Fail))
 			if answered {
-				q.want(Want{Kind: WantReload})
-				q.fixes = append(q.fixes, "redoubt reload: the broker believes who is no proxy")
+				q.mend("redoubt reload: the broker believes who is no proxy", Want{Kind: WantReload})
 			}
 			continue
 		}

@@ -81,15 +81,21 @@ func quotas(ctx context.Context, e *Env) []Result {
 
 // ceilings compares what the process holds with the checklist.
 func (q *inquiry) ceilings(l *Limits) {
+	var lower []string
 	for _, c := range limitCeilings {
 		got, state := c.of(l), Pass
 		if got > c.most {
 			state = Warn
-			q.want(Want{Kind: WantSetting, Name: c.key, Value: ceilingText(c.key, c.most)})
-			q.fixes = []string{"lower " + c.key + " in the configuration, unless clients need it"}
 		}
 		q.see(API, c.key+", as the process holds it", fmt.Sprintf("at most %d", c.most), fmt.Sprint(got), state)
 		q.source("GET /api/v5/limits")
+		if state == Warn {
+			q.want(Want{Kind: WantSetting, Name: c.key, Value: ceilingText(c.key, c.most)})
+			lower = append(lower, c.key)
+		}
+	}
+	if len(lower) > 0 {
+		q.mended("lower " + strings.Join(lower, ", ") + " in the configuration, unless clients need it")
 	}
 }
 
@@ -167,7 +173,13 @@ func (t *measure) packets(ctx context.Context) {
 		if m = t.client(ctx, what); m == nil {
 			return
 		}
-		s := m.ask(announce(typePublish<<4, n), 0)
+		var s said
+		ask := func() { s = m.ask(announce(typePublish<<4, n), 0) }
+		if n == packetMax {
+			t.announced(ctx, ask)
+		} else {
+			ask()
+		}
 		t.cutOff(ctx, fmt.Sprintf("the fixed header alone of %s of %d bytes", what, n), s, 0x95, control)
 		m.drop()
 	}

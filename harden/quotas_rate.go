@@ -26,7 +26,7 @@ func (t *measure) rate(ctx context.Context, r Rate) {
 	const what = "publishing over the rate"
 	if r.Messages == 0 {
 		t.see(what, "a client is slowed or disconnected", "not tried: listeners."+t.p.name+".limits.publish_rate.messages is 0, so that nobody is", Warn)
-		t.q.fixes = []string{"set limits.publish_rate.messages to what a client needs"}
+		t.q.fixes = append(t.q.fixes, "set limits.publish_rate.messages to what a client needs")
 		return
 	}
 	over := max(1, int64(float64(r.Messages)*rateOver.Seconds()))

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redoubtmq/redoubt/config"
@@ -23,12 +24,18 @@ type Report struct {
 	Started       time.Time
 	Duration      time.Duration
 	Rows          []Row
+	// Idle are waivers in force that cover nothing: their row was looked at, and there is no
+	// finding at their scope.
+	Idle []IdleWaiver
+	// Signed is as what it was signed and kept; nil: it was not.
+	Signed *SignedAs
 }
 
 // Row is what one check found.
 type Row struct {
 	Check   *Check
 	Results []Result
+	Took    time.Duration // of the check as a whole; its results were made one after the other, or together
 }
 
 // State is the worst of the row's results.
@@ -80,8 +87,11 @@ func Examine(ctx context.Context, e *Env, checks []*Check) *Report {
 		if c.Phase == 3 && rep.Node != "" { // later ones make users of their own
 			e.announce(ctx)
 		}
+		began := e.Clock.Now()
 		rep.add(e, c, judge(ctx, e, c))
+		rep.Rows[len(rep.Rows)-1].Took = e.Clock.Now().Sub(began)
 	}
+	rep.findIdle(e.Config.Waivers)
 	rep.Duration = e.Clock.Now().Sub(rep.Started)
 	return rep
 }
@@ -189,7 +199,11 @@ func (r *Report) ExitCode(failOn Severity, unknownMax int) int {
 
 // RulesHash names this version of the table: what is demanded, of whom, and how
 // it is judged in words.
-func RulesHash() string {
+func RulesHash() string { return rulesHash() }
+
+// rulesHash is what RulesHash answers, from the first call on: the table is part of the
+// program, and a broker that looks at itself names it with each look.
+var rulesHash = sync.OnceValue(func() string {
 	h := sha256.New()
 	for _, c := range Checks {
 		fmt.Fprintf(h, "%q %q %q %d %q %d %q %q %q\n", c.ID, c.Slug, c.Title, c.Phase, c.Severity, c.Weight, c.Demands, c.How, c.Fix)
@@ -202,13 +216,23 @@ func RulesHash() string {
 		fmt.Fprintf(h, "%q %q\n", name, systemEnds[name])
 	}
 	return hex.EncodeToString(h.Sum(nil))
-}
+})
 
 // Waiver is an accepted exception from one row, for a time.
 type Waiver struct {
-	Reason  string
-	Owner   string
-	Expires config.Date
+	Reason       string
+	Owner        string
+	Approver     string // empty: nobody else was asked
+	Compensating string // what keeps the harm small; empty: nothing is named
+	Expires      config.Date
+}
+
+// by is whose waiver it is.
+func (w *Waiver) by() string {
+	if w.Approver == "" {
+		return w.Owner
+	}
+	return w.Owner + ", approved by " + w.Approver
 }
 
 // waive marks what somebody accepted, and keeps what it was. An expired waiver
@@ -227,7 +251,7 @@ func waive(c *Check, results []Result, waivers []config.Waiver, now time.Time) {
 				r.Summary += fmt.Sprintf(" (the waiver of %s expired on %s)", w.Owner, w.Expires)
 				continue
 			}
-			r.State, r.Waiver = Waived, &Waiver{Reason: w.Reason, Owner: w.Owner, Expires: w.Expires}
+			r.State, r.Waiver = Waived, &Waiver{Reason: w.Reason, Owner: w.Owner, Approver: w.Approver, Compensating: w.Compensating, Expires: w.Expires}
 			break
 		}
 	}

@@ -126,7 +126,7 @@ P4.1  critical  [failure]         behavioural  listener:b: two lines            
                 [waived]          behavioural  listener:a: seen (waived by ann until 2026-03-12: old devices)  mend P4.1
 P4.2  low       [not applicable]  -            nothing there                                                   -
 
-The score counts the rows above and nothing else; a full score is not a proof of security.
+The score counts the rows of this report and nothing else; a full score is not a proof of security.
 score 38/100 (cap 49: 1 critical open)  1 pass 1 fail 1 unknown 1 not applicable a scope waived (expires in 11 d)
 `
 
@@ -397,5 +397,59 @@ func TestDocsAreTheTable(t *testing.T) {
 	}
 	if string(got) != want {
 		t.Error("docs/security/checks.md is stale: go test ./harden -run TestDocs -rewrite")
+	}
+}
+
+// A waiver that covers nothing is told, and not before all that it could cover has been seen.
+func TestIdleWaivers(t *testing.T) {
+	at := func(id, scope string) config.Waiver {
+		return config.Waiver{ID: id, Scope: scope, Reason: "old devices", Owner: "ann", Expires: config.DateOf(t0.AddDate(0, 0, 9))}
+	}
+	fails, unknown, passes := res(Fail, Kernel), res(Unknown, Kernel), res(Pass, Kernel)
+	for _, r := range []*Result{&fails, &unknown, &passes} {
+		r.Key = "listeners.a"
+	}
+	past := at("P3.1", "listeners.a")
+	past.Expires = config.DateOf(t0.AddDate(0, 0, -1))
+	for name, c := range map[string]struct {
+		waiver config.Waiver
+		result Result
+		idle   int
+	}{
+		"in use":              {at("P3.1", "listeners.a"), fails, 0},
+		"nothing fails":       {at("P3.1", "listeners.a"), passes, 1},
+		"it fails elsewhere":  {at("P3.1", "listeners.b"), fails, 1},
+		"nobody could see":    {at("P3.1", "listeners.b"), unknown, 0},
+		"another row":         {at("P3.2", "listeners.a"), passes, 0},
+		"past":                {past, passes, 0},
+		"of a start":          {at("P1.4", "listeners.a"), passes, 0},
+		"of the node instead": {at("P3.1", config.ScopeNode), fails, 1},
+	} {
+		r := run([]config.Waiver{c.waiver}, row("P3.1", Low, 3, Kernel, c.result))
+		if len(r.Idle) != c.idle {
+			t.Errorf("%s: %v", name, r.Idle)
+		}
+		var b strings.Builder
+		if err := r.WriteText(&b, TextOptions{}); err != nil || strings.Contains(b.String(), "covers nothing: nothing fails there") != (c.idle > 0) || strings.Contains(r.lastLine(), "1 waiver covers nothing") != (c.idle > 0) {
+			t.Errorf("%s: %v\n%s", name, err, b.String())
+		}
+	}
+}
+
+// Who has approved a waiver, and what keeps the harm small, are in the forms that say whose it is.
+func TestApprovedWaiver(t *testing.T) {
+	w := config.Waiver{ID: "P3.1", Scope: "listeners.a", Reason: "old devices", Owner: "ann", Approver: "bob\x1b", Compensating: "a network of its own", Expires: config.DateOf(t0.AddDate(0, 0, 9))}
+	r := run([]config.Waiver{w}, row("P3.1", Low, 3, Kernel, res(Fail, Kernel)))
+	for f, want := range map[Format][]string{
+		FormatTable: {"waived by ann, approved by bob"}, FormatJSON: {`"approver": "bob`, `"compensating_control": "a network of its own"`},
+		FormatOSCAL: {`"value": "a network of its own"`}, FormatJUnit: {"ann, approved by bob"}, FormatMarkdown: {"approved by bob", "Meanwhile: `a network of its own`"},
+		FormatHTML: {"approved by bob", "Meanwhile: a network of its own"},
+	} {
+		text := written(t, r, f, WriteOptions{Checker: "9.9", Evidence: true})
+		for _, words := range want {
+			if !strings.Contains(text, words) || strings.Contains(text, "\x1b") {
+				t.Errorf("%s has no %q\n%s", f, words, text)
+			}
+		}
 	}
 }

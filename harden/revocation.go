@@ -9,10 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"slices"
 	"time"
 
+	"github.com/redoubtmq/redoubt/internal/safefile"
 	"github.com/redoubtmq/redoubt/pki"
 	"github.com/redoubtmq/redoubt/pki/revoke"
 )
@@ -123,14 +123,10 @@ func age(d time.Duration) string {
 
 // readList reads a revocation list in PEM or DER.
 func readList(file string) (*x509.RevocationList, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
+	b, err := safefile.Read(file, revoke.BytesMax)
+	if errors.Is(err, safefile.ErrNotRegular) || errors.Is(err, safefile.ErrTooLarge) {
+		err = fmt.Errorf("%s is no file that a listener takes", file)
 	}
-	if !info.Mode().IsRegular() || info.Size() > revoke.BytesMax {
-		return nil, fmt.Errorf("%s is no file that a listener takes", file)
-	}
-	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ type Score struct {
 }
 
 // Caveat is what every score is shown with.
-const Caveat = "The score counts the rows above and nothing else; a full score is not a proof of security."
+const Caveat = "The score counts the rows of this report and nothing else; a full score is not a proof of security."
 
 // The most a score can be while a row of that severity fails.
 const (

@@ -8,12 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/safefile"
 	"github.com/redoubtmq/redoubt/pki"
 )
 
@@ -178,14 +178,10 @@ const certBytesMax = 1 << 20
 
 // readChain reads the certificates of a PEM file.
 func readChain(file string) ([]*x509.Certificate, error) {
-	info, err := os.Stat(file)
-	if err != nil {
-		return nil, err
+	b, err := safefile.Read(file, certBytesMax)
+	if errors.Is(err, safefile.ErrNotRegular) || errors.Is(err, safefile.ErrTooLarge) {
+		err = fmt.Errorf("%s is no file of certificates", file)
 	}
-	if !info.Mode().IsRegular() || info.Size() > certBytesMax {
-		return nil, fmt.Errorf("%s is no file of certificates", file)
-	}
-	b, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}

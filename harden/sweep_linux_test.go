@@ -360,11 +360,14 @@ func TestEveryFigureOfTheProcessCounts(t *testing.T) {
 	}
 }
 
+// ownPlaces are names and paths that differ from test to test.
+var ownPlaces = regexp.MustCompile(`rdt[0-9]+|/tmp/[^ ,]*`)
+
 // shownAll is what a row has seen, without figures of the socket that each test has for itself.
 func shownAll(r *Row) string {
 	out := ""
 	for i := range r.Results {
 		out += string(r.Results[i].State) + observed(&r.Results[i])
 	}
-	return regexp.MustCompile(`rdt[0-9]+|/tmp/[^ ,]*`).ReplaceAllString(out, "")
+	return ownPlaces.ReplaceAllString(out, "")
 }

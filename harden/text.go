@@ -45,6 +45,9 @@ func (r *Report) WriteText(w io.Writer, opt TextOptions) error {
 	if opt.Evidence {
 		r.evidence(&b)
 	}
+	for _, w := range r.Idle {
+		b.WriteString("\nNote: " + w.String() + ".\n")
+	}
 	b.WriteString("\n" + Caveat + "\n")
 	if n := r.Fixable(); n > 0 {
 		fmt.Fprintf(&b, "redoubt fix --all --plan shows how to mend %d of the findings.\n", n)
@@ -88,7 +91,7 @@ func (r *Row) lines(t io.Writer) {
 	for _, x := range bad {
 		what := x.Scope + ": " + x.Summary
 		if x.Waiver != nil {
-			what += fmt.Sprintf(" (waived by %s until %s: %s)", x.Waiver.Owner, x.Waiver.Expires, x.Waiver.Reason)
+			what += fmt.Sprintf(" (waived by %s until %s: %s)", x.Waiver.by(), x.Waiver.Expires, x.Waiver.Reason)
 		}
 		line(x.State, x.Confidence, oneLine(what), oneLine(x.Fix))
 	}
@@ -143,6 +146,13 @@ func (r *Report) lastLine() string {
 			out += " a scope waived"
 		}
 		out += fmt.Sprintf(" (expires in %d d)", days)
+	}
+	switch idle := len(r.Idle); idle {
+	case 0:
+	case 1:
+		out += " 1 waiver covers nothing"
+	default:
+		out += fmt.Sprintf(" %d waivers cover nothing", idle)
 	}
 	return out
 }

@@ -8,11 +8,11 @@ import (
 	"encoding/json"
 	"hash"
 	"maps"
-	"os"
 	"slices"
 	"time"
 
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/safefile"
 )
 
 // forged are tokens that no authenticator of a chain may take, for each of its JWT
@@ -43,7 +43,7 @@ func (e *Env) forged(p *endpoint, level byte) (list []stranger) {
 		if len(secret) == 0 {
 			try("a token that an empty secret has signed", jws("HS256", good, []byte{}))
 			for _, path := range j.PublicKeys {
-				if text, err := os.ReadFile(path); err == nil && len(text) < 1<<20 {
+				if text, err := safefile.Read(path, 1<<20); err == nil {
 					try("a token that the public key has signed as a secret, alg swapped", jws("HS256", good, text))
 				}
 			}

@@ -30,6 +30,7 @@ const (
 	WantSetting  WantKind = "setting"  // Name is a key of the configuration
 	WantReload   WantKind = "reload"   // the broker reads its files again
 	WantListener WantKind = "listener" // Name of one whose sockets have to be opened anew
+	WantRestart  WantKind = "restart"  // Name is a part of the broker that opens its sockets when that starts, and never again
 	WantFirewall WantKind = "firewall" // what is not for others is not reached by them
 )
 
@@ -46,21 +47,19 @@ type Want struct {
 	Cuts string
 }
 
-// want adds a change to what would help.
-func (q *inquiry) want(w Want) { q.wants = append(q.wants, w) }
-
-// wantMode adds what repairs the permissions that err is about, of path itself and of what
+// modeWanted is what repairs the permissions that err is about, of path itself and of what
 // lies in the data directory. A folder further up is not the broker's, and whoever else
 // uses it has to be asked.
-func (q *inquiry) wantMode(path string, err error) {
+func (q *inquiry) modeWanted(path string, err error) []Want {
 	var open *pki.OpenError
 	if !errors.As(err, &open) {
-		return
+		return nil
 	}
 	dir := filepath.Clean(q.e.Config.Node.DataDir)
-	if open.Path == path || open.Path == dir || strings.HasPrefix(open.Path, dir+"/") {
-		q.want(Want{Kind: WantMode, Name: open.Path, Clear: open.Clear, Owner: open.Owner})
+	if open.Path != path && open.Path != dir && !strings.HasPrefix(open.Path, dir+"/") {
+		return nil
 	}
+	return []Want{{Kind: WantMode, Name: open.Path, Clear: open.Clear, Owner: open.Owner}}
 }
 
 // closable tells whether an error is of a file that is open to others, and ends with the
@@ -104,7 +103,7 @@ func (e *Env) sandboxed(ctx context.Context, results []Result) []Result {
 	}
 	for i := range results {
 		if r := &results[i]; r.State == Fail || r.State == Warn {
-			r.Wants = append(r.Wants, Want{Kind: WantSandbox})
+			r.Wants, r.Left, r.LeftFix = append(r.Wants, Want{Kind: WantSandbox}), nil, ""
 		}
 	}
 	return results
@@ -116,8 +115,7 @@ func (j *certJudge) renewal(c *x509.Certificate) {
 	own, err := readChain(pki.CAFile(j.e.Config.Node.DataDir))
 	switch {
 	case j.builtIn():
-		j.want(Want{Kind: WantReload})
-		j.fixes = append(j.fixes, "redoubt reload")
+		j.mend("redoubt reload", Want{Kind: WantReload})
 	case err == nil && c.CheckSignatureFrom(own[0]) == nil && len(c.DNSNames) > 0:
 		j.fixes = append(j.fixes, "redoubt cert renew server "+datadir.Quote(c.DNSNames[0]))
 	case len(j.e.Config.Listeners[j.s.name].TLS.ACME.Names) > 0:

@@ -14,6 +14,7 @@ type vector struct {
 	name, help string
 	kind       kind
 	labels     []string
+	micros     bool // it is of seconds, and kept in microseconds
 }
 
 // vectors holds them all, indexed by Vector; like catalogue.
@@ -25,13 +26,20 @@ const vectorSeriesMax = 1024
 
 // levels adds a gauge with these labels.
 func levels(name, help string, labels ...string) Vector {
-	vectors = append(vectors, vector{name, help, gauge, labels})
+	vectors = append(vectors, vector{name: name, help: help, kind: gauge, labels: labels})
 	return Vector(len(vectors) - 1)
+}
+
+// shorts adds a gauge of seconds with these labels, which is kept in microseconds.
+func shorts(name, help string, labels ...string) Vector {
+	v := levels(name, help, labels...)
+	vectors[v].micros = true
+	return v
 }
 
 // counts adds a counter with these labels. A series begins again at 0 with the thing it is of.
 func counts(name, help string, labels ...string) Vector {
-	vectors = append(vectors, vector{name, help, counter, labels})
+	vectors = append(vectors, vector{name: name, help: help, kind: counter, labels: labels})
 	return Vector(len(vectors) - 1)
 }
 
@@ -64,7 +72,11 @@ func (r *Registry) collectVectors(ch chan<- prometheus.Metric) {
 			if vectors[i].kind == counter {
 				t = prometheus.CounterValue
 			}
-			ch <- prometheus.MustNewConstMetric(d, t, float64(value), labels...)
+			shown := float64(value)
+			if vectors[i].micros {
+				shown /= 1e6
+			}
+			ch <- prometheus.MustNewConstMetric(d, t, shown, labels...)
 		})
 	}
 }

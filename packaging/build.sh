@@ -32,10 +32,15 @@ gzip -9n "$stage"/man/*.1
 "$stage/own" completion zsh >"$stage/completion/_redoubt"
 "$stage/own" completion fish >"$stage/completion/redoubt.fish"
 
+# The pages, with links that lead out of them made ones to the project.
+cp -r docs "$stage/docs"
+find "$stage/docs" -type f -exec chmod 0644 {} +
+find "$stage/docs" -name '*.md' -exec sed -i -E "s#\]\(\.\./\.\./([^)]*)\)#](https://github.com/redoubtmq/redoubt/blob/$(git rev-parse HEAD)/\1)#g" {} +
+
 for ARCH in ${ARCHES:-amd64 arm64}; do
   export ARCH STAGE=$stage/$ARCH
   mkdir -p "$STAGE"
-  cp -r "$stage/man" "$stage/completion" "$STAGE"
+  cp -r "$stage/man" "$stage/completion" "$stage/docs" "$STAGE"
   if [[ $ARCH == "$host" ]]; then cp "$stage/own" "$STAGE/redoubt"; else build "$ARCH" "$STAGE/redoubt"; fi
   go run ./internal/tools/sbom "$STAGE/redoubt" "$VERSION" "$SOURCE_DATE_EPOCH" >"$STAGE/sbom.cdx.json"
   find "$STAGE" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +

@@ -10,9 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/redoubtmq/redoubt/internal/safefile"
 )
 
 // ProbeLifeMax bounds a certificate for a probe.
@@ -38,11 +39,11 @@ type Prober struct {
 func DevicesProber(dataDir string) (*Prober, error) {
 	dir := filepath.Join(dataDir, certsDir, devicesDir)
 	certFile, keyFile := filepath.Join(dir, caCertName), filepath.Join(dir, caKeyName)
-	cert, err := os.ReadFile(certFile)
+	cert, err := safefile.Read(certFile, fileBytesMax)
 	if err != nil {
 		return nil, err
 	}
-	secret, err := os.ReadFile(keyFile)
+	secret, err := safefile.Read(keyFile, fileBytesMax)
 	if err != nil {
 		return nil, err
 	}

@@ -27,7 +27,7 @@ func TestAccountBoundsAllSessionsTogether(t *testing.T) {
 	if got := lim.Account.Held(); got != 10*size {
 		t.Fatalf("%d bytes held, want the bound of %d", got, 10*size)
 	}
-	if n := sessions[0].Dropped.QueueFull + sessions[1].Dropped.QueueFull; n != 30 {
+	if n := sessions[0].Dropped().QueueFull + sessions[1].Dropped().QueueFull; n != 30 {
 		t.Errorf("%d dropped, want the 30 that did not fit", n)
 	}
 	var err error

@@ -7,9 +7,9 @@ type inbound struct {
 	aliases     map[uint16][]byte // of this connection
 	awaitingRel []uint16          // QoS 2 identifiers received and not released
 	pending     ring[Pending]
-	unsettled   [3]int // entries of pending, by QoS
-	barred      int    // entries of pending that nothing may pass
-	size        int    // of all entries of pending together, as Size
+	unsettled   [3]uint32 // entries of pending, by QoS
+	barred      uint32    // entries of pending that nothing may pass
+	size        uint32    // of all entries of pending together, as Size
 }
 
 // ResolveAlias returns the topic name p is about, and remembers a new alias. It
@@ -47,8 +47,8 @@ func (s *Session) Receive(p *mqtt.Publish) (again bool, err error) {
 	if p.QoS == 2 && s.Duplicate(p.PacketID) {
 		return false, nil // it is counted already, and its caller finds it in the ring
 	}
-	open2 := len(s.in.awaitingRel) + s.in.unsettled[2] // the unsettled ones will await PUBREL
-	if s.conn.version == mqtt.V5 && open2+s.in.unsettled[1] >= int(s.conn.receiveMax) {
+	open2 := len(s.in.awaitingRel) + int(s.in.unsettled[2]) // the unsettled ones will await PUBREL
+	if s.conn.version == mqtt.V5 && open2+int(s.in.unsettled[1]) >= int(s.conn.receiveMax) {
 		return false, &mqtt.Error{Reason: mqtt.ReceiveMaximumExceeded, Rule: "MQTT-3.3.4-7", Detail: "more messages under way than the Receive Maximum"}
 	}
 	if p.QoS == 2 && open2 >= max(s.lim.AwaitingRelMax, int(s.conn.promised)) {

@@ -39,7 +39,7 @@ func (s *Session) Info() Info {
 	i := Info{
 		Online: s.conn.online, Congested: s.conn.congested, Version: s.conn.version,
 		ExpirySeconds: s.life.expirySeconds, EndsAt: s.life.endsAt,
-		Subscriptions: len(s.Subscriptions()), Dropped: s.Dropped,
+		Subscriptions: len(s.Subscriptions()), Dropped: s.Dropped(),
 		Flow: Flow{
 			Inflight: s.Inflight(), InflightMax: s.lim.InflightMax,
 			Mqueue: messages, MqueueMax: s.lim.MqueueMessages, MqueueBytes: bytes, MqueueBytesMax: s.lim.MqueueBytes,
@@ -47,7 +47,7 @@ func (s *Session) Info() Info {
 		},
 	}
 	if s.conn.online {
-		i.Flow.InflightMax = s.conn.window // the client may want fewer
+		i.Flow.InflightMax = int(s.conn.window) // the client may want fewer
 	}
 	if !i.EndsAt.IsZero() {
 		i.LeftAt = i.EndsAt.Add(-time.Duration(i.ExpirySeconds) * time.Second)

@@ -136,7 +136,7 @@ const repeatLeast = 16
 // client knows what to expect; more is sent when the log has what ended.
 func (s *Session) pinched() bool {
 	k := s.out.kept
-	return k != nil && len(s.out.inflight)+int(k.ended-k.stored) >= max(s.conn.window, repeatLeast)
+	return k != nil && len(s.out.inflight)+int(k.ended-k.stored) >= max(int(s.conn.window), repeatLeast)
 }
 
 // OutEntry is one message under way, as the log keeps it.

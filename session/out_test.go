@@ -3,6 +3,7 @@ package session
 import (
 	"testing"
 	"time"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -124,4 +125,11 @@ func TestIdleSessionHoldsNothing(t *testing.T) {
 	}
 	s.Discard()
 	l.settle()
+}
+
+// There is one for every device, also for those who are away; the allocator's next size is 480.
+func TestSessionAllocatesAsMuchAsItDid(t *testing.T) {
+	if n := unsafe.Sizeof(Session{}); n > 448 {
+		t.Errorf("a Session has %d bytes", n)
+	}
 }

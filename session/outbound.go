@@ -43,7 +43,7 @@ type outbound struct {
 // client is away QoS 0 is not kept; QoS 1 and 2 are.
 func (s *Session) Deliver(now time.Time, d Delivery, out []Out) []Out {
 	if !s.conn.online && d.QoS == 0 {
-		s.Dropped.Offline++
+		s.drops().Offline++
 		return out
 	}
 	if s.sendable(d.QoS) && (d.QoS == 0 || s.out.queue.account.room(int64(d.Frame.Size()))) {
@@ -51,11 +51,13 @@ func (s *Session) Deliver(now time.Time, d Delivery, out []Out) []Out {
 		return s.send(now, d, out)
 	}
 	if s.unaffordable(&d) {
-		s.Dropped.Overload++
+		s.drops().Overload++
 		return out
 	}
 	d.queuedAt = now.UnixMilli()
-	s.Dropped.QueueFull += s.out.queue.push(d, s.lim)
+	if n := s.out.queue.push(d, s.lim); n > 0 {
+		s.drops().QueueFull += n
+	}
 	return out
 }
 
@@ -75,13 +77,13 @@ func (s *Session) sendable(q mqtt.QoS) bool {
 // [MQTT-3.3.4-9] [MQTT-4.9.0-1] [MQTT-4.9.0-2]. Nothing but QoS 1 and 2 messages
 // waits for it [MQTT-3.3.4-10] [MQTT-4.9.0-3]. Whatever is inflight from an earlier connection goes first.
 func (s *Session) windowOpen() bool {
-	return s.out.unsent == 0 && len(s.out.inflight) < s.conn.window && !s.pinched()
+	return s.out.unsent == 0 && len(s.out.inflight) < int(s.conn.window) && !s.pinched()
 }
 
 // sendQueued sends what came out of the mqueue, unless it waited too long there.
 func (s *Session) sendQueued(now time.Time, d Delivery, out []Out) []Out {
 	if most := s.lim.WaitMax; most > 0 && now.UnixMilli()-d.queuedAt > most.Milliseconds() {
-		s.Dropped.Expired++
+		s.drops().Expired++
 		d.Frame.Release()
 		return out
 	}
@@ -97,7 +99,7 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 		s.out.kept.cursor = d.Seq
 	}
 	if expired(d.Frame, now) {
-		s.Dropped.Expired++
+		s.drops().Expired++
 		d.Frame.Release()
 		return out
 	}
@@ -106,7 +108,7 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 		o.Flags |= FlagRetain
 	}
 	if s.tooLarge(now, &o) {
-		s.Dropped.TooLarge++
+		s.drops().TooLarge++
 		d.Frame.Release()
 		return out
 	}
@@ -214,7 +216,7 @@ func (s *Session) drain(now time.Time, r *ring[Delivery], room int, out []Out) (
 // [MQTT-4.3.3-7], what the previous connection left unacknowledged,
 // as far as this client's Receive Maximum lets it.
 func (s *Session) resend(now time.Time, out []Out) []Out {
-	for i := 0; s.out.unsent > 0 && i < len(s.out.inflight) && i < s.conn.window; {
+	for i := 0; s.out.unsent > 0 && i < len(s.out.inflight) && i < int(s.conn.window); {
 		e := &s.out.inflight[i]
 		if e.sent {
 			i++
@@ -232,7 +234,7 @@ func (s *Session) resend(now time.Time, out []Out) []Out {
 		}
 		o := s.again(e)
 		if s.tooLarge(now, &o) { // the new connection takes less than the old one did
-			s.Dropped.TooLarge++
+			s.drops().TooLarge++
 			s.out.remove(i)
 			continue
 		}

@@ -79,7 +79,7 @@ func (s *Session) Defer(p Pending) { s.pend(p) }
 
 func (s *Session) pend(p Pending) {
 	s.in.unsettled[p.QoS]++
-	s.in.size += int(p.Size)
+	s.in.size += uint32(p.Size)
 	if p.bars() {
 		s.in.barred++
 	}
@@ -196,7 +196,7 @@ func (s *Session) Fail(ticket uint64, reason mqtt.ReasonCode) {
 // message under the same identifier. QoS 2 that was routed stays, so that its
 // repetition is known. QoS 0 does not come again, and stays.
 func (i *inbound) rewind() {
-	i.unsettled, i.barred, i.size = [3]int{}, 0, 0
+	i.unsettled, i.barred, i.size = [3]uint32{}, 0, 0
 	for n := i.pending.len(); n > 0; n-- {
 		p := i.pending.pop()
 		switch {
@@ -207,7 +207,7 @@ func (i *inbound) rewind() {
 			p.QoS = 0
 		}
 		i.unsettled[p.QoS]++
-		i.size += int(p.Size)
+		i.size += uint32(p.Size)
 		if p.bars() {
 			i.barred++
 		}
@@ -229,7 +229,7 @@ func (i *inbound) discard() {
 func (s *Session) Unpend() {
 	p := s.in.pending.pop()
 	s.in.unsettled[p.QoS]--
-	s.in.size -= int(p.Size)
+	s.in.size -= uint32(p.Size)
 	if p.bars() {
 		s.in.barred--
 	}

@@ -47,7 +47,9 @@ func (s *Session) DropQoS0() (dropped int) {
 	for q := &s.out.queue; q.q0.len() > 0; dropped++ {
 		q.take(&q.q0).Frame.Release()
 	}
-	s.Dropped.Overload += uint64(dropped) //nolint:gosec // it only grows
+	if dropped > 0 {
+		s.drops().Overload += uint64(dropped)
+	}
 	return dropped
 }
 

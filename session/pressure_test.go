@@ -61,8 +61,8 @@ func TestPressureOnQueues(t *testing.T) {
 		}
 		deliver(s, c.qos, c.bytes, c.change)
 		n, _ := s.Queued()
-		if (n == 1) != c.queued || (s.Dropped.Overload == 1) != c.lost || s.Dropped.QueueFull != 0 {
-			t.Errorf("%s: %d queued, dropped %+v", c.name, n, s.Dropped)
+		if (n == 1) != c.queued || (s.Dropped().Overload == 1) != c.lost || s.Dropped().QueueFull != 0 {
+			t.Errorf("%s: %d queued, dropped %+v", c.name, n, s.Dropped())
 		}
 		s.Discard()
 		if a.Held() != 0 {
@@ -83,8 +83,8 @@ func TestPressureSparesWhoKeepsUp(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if s.Dropped != (Drops{}) {
-		t.Errorf("dropped %+v", s.Dropped)
+	if s.Dropped() != (Drops{}) {
+		t.Errorf("dropped %+v", s.Dropped())
 	}
 }
 
@@ -99,8 +99,8 @@ func TestDropQoS0(t *testing.T) {
 	if before.Queue < 6000 || s.Backlog() < 6000 || before.Sum() < before.Queue+before.Base {
 		t.Errorf("held %+v, backlog %d", before, s.Backlog())
 	}
-	if n := s.DropQoS0(); n != 3 || s.Dropped.Overload != 3 {
-		t.Errorf("%d dropped, counted %+v", n, s.Dropped)
+	if n := s.DropQoS0(); n != 3 || s.Dropped().Overload != 3 {
+		t.Errorf("%d dropped, counted %+v", n, s.Dropped())
 	}
 	if n, _ := s.Queued(); n != 3 || s.Held().Queue > before.Queue-3000 {
 		t.Errorf("%d are left, held %+v", n, s.Held())

@@ -65,9 +65,7 @@ type Session struct {
 	// Of the present connection; meaningless while offline.
 	conn connState
 
-	// Dropped counts messages this session lost to a limit, by reason, since it
-	// began. An operator sees them per session.
-	Dropped Drops
+	lost *Drops // to a limit and not taken; nil: never any
 }
 
 // connState is reset by Attach.
@@ -77,11 +75,11 @@ type connState struct {
 	congested bool // the socket does not take more: queue, do not send
 	// What CONNACK has told holds for the connection, whatever the limits become.
 	receiveMax, aliasIn uint16
-	window              int // min(clientMax, InflightMax)
+	window              int32 // min(clientMax, InflightMax)
 	sizeMax             uint32
 	clientMax           uint16   // the client's Receive Maximum
 	promised            uint16   // QoS 2 messages that it may have under way by what it was told
-	aliasMax            int      // aliases the client takes from us
+	aliasMax            uint16   // aliases the client takes from us
 	aliases             aliasOut // told to the client; nil: none yet
 }
 
@@ -96,6 +94,34 @@ type Drops struct {
 
 // Total is the sum of all reasons.
 func (d Drops) Total() uint64 { return d.QueueFull + d.Expired + d.TooLarge + d.Offline + d.Overload }
+
+// Dropped is what this session lost to a limit since somebody took the figures.
+func (s *Session) Dropped() Drops {
+	if s.lost == nil {
+		return Drops{}
+	}
+	return *s.lost
+}
+
+// TakeDropped is Dropped, and begins to count anew.
+func (s *Session) TakeDropped() Drops {
+	d := s.Dropped()
+	if s.lost != nil {
+		*s.lost = Drops{}
+	}
+	return d
+}
+
+// Lose counts what somebody else knows to be lost.
+func (s *Session) Lose(d Drops) { *s.drops() = s.drops().Plus(d) }
+
+// drops is where to count. Hardly any session ever loses something.
+func (s *Session) drops() *Drops {
+	if s.lost == nil {
+		s.lost = new(Drops)
+	}
+	return s.lost
+}
 
 // New makes an empty, offline session.
 func New(key Key, sid uint64, lim *Limits) *Session {
@@ -113,9 +139,9 @@ func (s *Session) Attach(now time.Time, a Attachment, out []Out) []Out {
 	s.conn = connState{
 		version:  a.Version,
 		online:   true,
-		window:   min(int(a.ReceiveMaximum), s.lim.InflightMax),
+		window:   int32(min(int(a.ReceiveMaximum), s.lim.InflightMax)), //nolint:gosec // the first is a uint16
 		sizeMax:  a.MaximumPacketSize,
-		aliasMax: min(int(a.AliasMaximum), s.lim.AliasOutMax),
+		aliasMax: uint16(min(int(a.AliasMaximum), s.lim.AliasOutMax)), //nolint:gosec // the first is one
 
 		clientMax: a.ReceiveMaximum, receiveMax: told(s.lim.ReceiveMaximum), aliasIn: told(s.lim.AliasInMax),
 	}
@@ -156,7 +182,7 @@ func (s *Session) Relimit(now time.Time, lim *Limits, out []Out) []Out {
 	if !s.conn.online {
 		return out
 	}
-	s.conn.window = min(int(s.conn.clientMax), lim.InflightMax)
+	s.conn.window = int32(min(int(s.conn.clientMax), lim.InflightMax)) //nolint:gosec // the first is smaller
 	return s.Pump(now, out)
 }
 

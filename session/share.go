@@ -15,9 +15,9 @@ func (s *Session) Room() int {
 	if !s.sendable(1) {
 		return 0
 	}
-	room := s.conn.window - len(s.out.inflight)
+	room := int(s.conn.window) - len(s.out.inflight)
 	if k := s.out.kept; k != nil {
-		room = min(room, max(s.conn.window, repeatLeast)-len(s.out.inflight)-int(k.ended-k.stored))
+		room = min(room, max(int(s.conn.window), repeatLeast)-len(s.out.inflight)-int(k.ended-k.stored))
 	}
 	return room
 }

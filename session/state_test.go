@@ -34,8 +34,8 @@ func stateWords(s *Session) string {
 		why string
 		n   uint64
 	}{
-		{"queue full", s.Dropped.QueueFull}, {"expired", s.Dropped.Expired},
-		{"too large", s.Dropped.TooLarge}, {"offline", s.Dropped.Offline},
+		{"queue full", s.Dropped().QueueFull}, {"expired", s.Dropped().Expired},
+		{"too large", s.Dropped().TooLarge}, {"offline", s.Dropped().Offline},
 	} {
 		if d.n > 0 {
 			add("dropped %d %s", d.n, d.why)

@@ -226,14 +226,14 @@ func (w *plainIn) hear() {
 
 func (w *plainIn) check() {
 	s := w.s
-	var unsettled [3]int
+	var unsettled [3]uint32
 	for i := range s.in.pending.len() {
 		unsettled[s.in.pending.at(i).QoS]++
 	}
 	if unsettled != s.in.unsettled {
 		w.t.Fatalf("unsettled %v, counted %v", unsettled, s.in.unsettled)
 	}
-	if n := s.AwaitingRel() + unsettled[2]; n > 5 {
+	if n := s.AwaitingRel() + int(unsettled[2]); n > 5 {
 		w.t.Fatalf("%d identifiers are remembered, limit 5", n)
 	}
 }

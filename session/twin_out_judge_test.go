@@ -124,7 +124,7 @@ func (w *plainOut) settleDrops() {
 				ours++
 			}
 		}
-		if full := w.s.Dropped.QueueFull - w.lost.QueueFull; full > 0 {
+		if full := w.s.Dropped().QueueFull - w.lost.QueueFull; full > 0 {
 			continue // overflow comes next
 		}
 		for ; ours > r.len(); ours-- {
@@ -180,14 +180,14 @@ func (w *plainOut) passOver(gone func(*plainMessage) bool) {
 // what it could send.
 func (w *plainOut) check() {
 	s, t := w.s, w.t
-	if w.lost.QueueFull != s.Dropped.QueueFull {
+	if w.lost.QueueFull != s.Dropped().QueueFull {
 		return // in the middle of deliver
 	}
 	if w.online && !w.held {
 		w.passOver(func(m *plainMessage) bool { return s.out.find(m.id) < 0 })
 	}
-	if w.lost != s.Dropped {
-		t.Fatalf("dropped %+v, allowed %+v", s.Dropped, w.lost)
+	if w.lost != s.Dropped() {
+		t.Fatalf("dropped %+v, allowed %+v", s.Dropped(), w.lost)
 	}
 	if n, bytes := s.Queued(); n != len(w.waiting) || n > w.lim.MqueueMessages || bytes > w.lim.MqueueBytes || bytes != w.bytes() {
 		t.Fatalf("%d messages of %d bytes wait, want %d of %d; limits %+v", n, bytes, len(w.waiting), w.bytes(), w.lim)

@@ -109,9 +109,9 @@ func (w *plainOut) deliver(t *rapid.T) {
 	} else {
 		w.waiting = append(w.waiting, m)
 	}
-	before := w.s.Dropped.QueueFull
+	before := w.s.Dropped().QueueFull
 	w.sent(w.s.Deliver(w.now, Delivery{Frame: f, QoS: q, Retain: w.serial%7 == 0}, nil))
-	if full := w.s.Dropped.QueueFull - before; full > 0 {
+	if full := w.s.Dropped().QueueFull - before; full > 0 {
 		w.overflow(m, full)
 	}
 }

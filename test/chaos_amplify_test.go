@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -225,6 +224,11 @@ func TestChaosAmplification(t *testing.T) {
 	p := standBy(t, b)
 	standBack(t)
 	p.roundTrips(chaosWindow / 4) // warm
+	floor := time.Duration(0)
+	if !inFront(t, p.pid) {
+		t.Log("the bystanders may not be scheduled before others, which takes CAP_SYS_NICE: less than 5 ms is the kernel's slice, and not judged")
+		floor = chaosFloor
+	}
 	cores := coresOf(t, b)
 	before := p.roundTrips(chaosWindow)
 	was := quantile(before, 0.99)
@@ -245,7 +249,7 @@ func TestChaosAmplification(t *testing.T) {
 		if !happened {
 			t.Errorf("%s: it did not happen: %s", a.name, what)
 		}
-		if p99 := quantile(during, 0.99); p99 > max(chaosFactor*was, chaosFloor) {
+		if p99 := quantile(during, 0.99); p99 > max(chaosFactor*was, floor) {
 			t.Errorf("%s: p99 of the bystanders %v, before %v", a.name, p99, was)
 		}
 	}
@@ -274,25 +278,5 @@ func coresOf(t *testing.T, b *testkit.Broker) func() [2]float64 {
 	return func() [2]float64 {
 		took := time.Since(begun).Seconds()
 		return [2]float64{(processorTime(t, b.Pid()) - own).Seconds() / took, float64(busy()-all) / 100 / took}
-	}
-}
-
-// standBack gives way to all others on these cores, from now on: the clients that this
-// process plays stand for machines elsewhere, and in front of them the broker and the
-// bystanders would wait for a slice of the kernel's, which is milliseconds.
-func standBack(t *testing.T) {
-	t.Helper()
-	threads, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, e := range threads { // those that come inherit it
-		id, err := strconv.Atoi(e.Name())
-		if err == nil {
-			err = syscall.Setpriority(syscall.PRIO_PROCESS, id, 19)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 }

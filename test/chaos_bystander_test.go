@@ -23,6 +23,7 @@ const bystanding = "REDOUBT_BYSTANDING"
 // scheduled, and that is what would be measured.
 type bystanders struct {
 	t       testing.TB
+	pid     int
 	asks    *json.Encoder // how long to look
 	answers *json.Decoder // what each round trip took, sorted
 }
@@ -54,7 +55,7 @@ func standBy(t testing.TB, b *testkit.Broker) *bystanders {
 		_ = c.Wait()
 		_ = answers.Close()
 	})
-	return &bystanders{t: t, asks: json.NewEncoder(asks), answers: json.NewDecoder(answers)}
+	return &bystanders{t: t, pid: c.Process.Pid, asks: json.NewEncoder(asks), answers: json.NewDecoder(answers)}
 }
 
 // roundTrips publishes at QoS 1 for a while; each figure is the time until the
@@ -82,6 +83,7 @@ func TestBystander(t *testing.T) {
 	if err := json.Unmarshal([]byte(about), &b); err != nil {
 		t.Fatal(err)
 	}
+	standInFront(t)
 	pub, sub := connectAs(t, &b, user, password, "pub"), connectAs(t, &b, user, password, "sub")
 	sub.subscribeTo("devices/"+user+"/x", 1)
 	answers, id := json.NewEncoder(os.NewFile(3, "answers")), uint16(0)

@@ -1,8 +1,10 @@
 package test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -13,7 +15,7 @@ import (
 // after somebody has tried to reload, and gone from them when it is closed again.
 func TestTheBrokerJudgesItself(t *testing.T) {
 	t.Parallel()
-	b := testkit.Start(t, testkit.Options{})
+	b := testkit.Start(t, testkit.Options{Config: "mqtt: { sys_interval: 1s }\n", Rules: "version: 1\nrules:\n  - {allow: subscribe, users: [ops], topics: [\"$SYS/broker/hardening/#\"]}\n"})
 	wait := func(mark int, parts ...string) {
 		t.Helper()
 		// After a run it rests for 99 times as long, and the detector makes a run long.
@@ -62,5 +64,16 @@ func TestTheBrokerJudgesItself(t *testing.T) {
 	wait(mark, `"msg":"alarm cleared"`, `"alarm":"hardening_failed"`)
 	if v := pageOf(t, b)[series]; v != 1 {
 		t.Error(v)
+	}
+	// Its score is in $SYS for whom a rule lets read it, and its reports are signed.
+	for _, user := range []string{"ops", "other"} {
+		b.AddUser(user, "a long password")
+		r := b.Redoubt("", "sub", "-L", fmt.Sprintf("mqtts://%s:a%%20long%%20password@%s/$SYS/broker/hardening/score", user, b.Addr()), "--cafile", b.CA(), "-C", "1", "-W", "10")
+		if told := regexp.MustCompile(`^[0-9]{1,3}\n$`).MatchString(r.Stdout); told != (user == "ops") {
+			t.Errorf("%s: exit code %d\n%s", user, r.Code, r.Text())
+		}
+	}
+	if r := b.Redoubt("", "doctor", "--verify", filepath.Join(b.DataDir, "reports")); r.Code != 0 || !strings.Contains(r.Stdout, "the chain is whole") {
+		t.Errorf("exit code %d\n%s", r.Code, r.Text())
 	}
 }

@@ -2,14 +2,13 @@ package main
 
 import (
 	"fmt"
-	"io"
-	"os"
 	"runtime"
 	"time"
 
 	"github.com/redoubtmq/redoubt/alarm"
 	"github.com/redoubtmq/redoubt/auth/jwt"
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/safefile"
 )
 
 // jwtConf is what an authenticator of tokens is made from: with the content of files, so that
@@ -76,16 +75,7 @@ func (n *node) jwtFiles(c *config.Config, name string) error {
 	return nil
 }
 
-// readKeyFile reads no more than a file of keys may have, and a byte.
+// readKeyFile reads a file of keys, and no more than one may have.
 func readKeyFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, jwt.FileBytesMax+1))
-	if err == nil && len(b) > jwt.FileBytesMax {
-		err = fmt.Errorf("%s has more than %d bytes", path, jwt.FileBytesMax)
-	}
-	return b, err
+	return safefile.Read(path, jwt.FileBytesMax)
 }

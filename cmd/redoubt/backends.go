@@ -6,10 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
-	"io"
-	"os"
 	"reflect"
 	"strconv"
 	"sync"
@@ -24,6 +21,7 @@ import (
 	"github.com/redoubtmq/redoubt/backend/postgresql"
 	"github.com/redoubtmq/redoubt/backend/redis"
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/safefile"
 	"github.com/redoubtmq/redoubt/internal/secret"
 	"github.com/redoubtmq/redoubt/metrics"
 )
@@ -161,16 +159,7 @@ func backendTLS(c *config.Backend) (conf *tls.Config, files [sha256.Size]byte, e
 }
 
 func readCertificates(path string) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, certificateBytesMax+1))
-	if err == nil && len(b) > certificateBytesMax {
-		err = errors.New(path + " is larger than 1 MiB")
-	}
-	return b, err
+	return safefile.Read(path, certificateBytesMax)
 }
 
 // undoBackends closes what was prepared and is not in force.

@@ -15,6 +15,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth/bans"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/safefile"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/fact"
@@ -78,7 +79,7 @@ func readBans(c *config.Config, now time.Time) ([]*bans.Ban, error) {
 	if c.Bans.File == "" {
 		return nil, nil
 	}
-	data, err := readBanFile(c.Bans.File)
+	data, err := safefile.Read(c.Bans.File, bans.FileBytesMax)
 	if err != nil {
 		return nil, fmt.Errorf("bans.file: %w", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/redoubtmq/redoubt/admin"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/harden"
+	"github.com/redoubtmq/redoubt/internal/clock"
 )
 
 // doctorWithin bounds a run, probes included, unless --within says otherwise, and
@@ -40,6 +41,12 @@ type doctorFlags struct {
 	baseline   string
 	diff       string
 	watch      time.Duration
+	verify     []string
+	key        string
+	publicKey  bool
+	from       string
+	ports      []uint
+	outside    string
 }
 
 func doctorCmd(g *globals) *cobra.Command {
@@ -53,9 +60,10 @@ func doctorCmd(g *globals) *cobra.Command {
 			"Run it as the user the broker runs as, or as root.\n\n" +
 			"Exit codes: 0 nothing failed at or above --fail-on, 1 findings, 2 usage, or the checker could not do its work,\n" +
 			"3 more rows are unknown than --max-unknown. They are the same in every form of the report.\n\n" +
-			"A run over all rows of a running broker is kept in its data directory (doctor.json), for --diff last.",
+			"A run over all rows of a running broker is kept in its data directory (doctor.json), for --diff last.\n" +
+			"It is signed by the key of the node and names the report before it: --verify, docs/security/doctor.md.",
 		Example: "  redoubt doctor\n  redoubt doctor --only P4.1,P4.2 --evidence\n  redoubt doctor -o json --fail-on high --max-unknown 1\n  redoubt doctor -o sarif > doctor.sarif\n" +
-			"  redoubt doctor -o html > doctor.html\n  redoubt doctor --diff last\n  redoubt doctor --watch 10m\n  redoubt doctor --explain P3.1",
+			"  redoubt doctor -o html > doctor.html\n  redoubt doctor --diff last\n  redoubt doctor --watch 10m\n  redoubt doctor --from outside --target broker.example.com -o json > outside.json\n  redoubt doctor --outside outside.json\n  redoubt doctor --public-key > node.pem\n  redoubt doctor --verify doctor.json --key node.pem\n  redoubt doctor --explain P3.1",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return doctor(cmd, g, &f) },
 	}
@@ -69,10 +77,16 @@ func doctorCmd(g *globals) *cobra.Command {
 	fs.BoolVar(&f.denyGood, "deny-client-cert", false, "let the broker deny that certificate for a minute, to see that its sessions and connections end: nobody else may have it")
 	fs.StringVar(&f.revoked, "revoked-cert", "", "the same with a revoked one, which must be refused: a `FILE`")
 	fs.StringSliceVar(&f.targets, "target", nil, "connect to these addresses `HOST:PORT,...` of the broker, too, as clients from elsewhere do; see listeners.<name>.advertised")
-	fs.StringVarP(&f.output, "output", "o", string(harden.FormatTable), "the `FORM` of the report: table, json, sarif, oscal, junit, html or md")
+	fs.StringVarP(&f.output, "output", "o", string(harden.FormatTable), "the `FORM` of the report: table, json, sarif, oscal, junit, html or md; oscal-component is the definition of the broker as a component of OSCAL, and checks nothing")
 	fs.StringVar(&f.baseline, "baseline", string(harden.Internet), "what `KIND` of node is judged: edge, internet or cluster; docs/security/checks.md says what each demands")
 	fs.StringVar(&f.diff, "diff", "", "show only what has changed since the report in `FILE` (of -o json), or since the last run (last); as a table or as JSON")
 	fs.Var((*span)(&f.watch), "watch", "look again each `INTERVAL`, 30s or longer, and show only what has changed, until ctrl-C; as a table or as JSON, a line for each run with changes")
+	fs.StringSliceVar(&f.verify, "verify", nil, "check nothing but the signatures of the reports in `FILE,...`, and that they follow each other; of a folder, all in it")
+	fs.StringVar(&f.key, "key", "", "verify with the public key in `FILE`, from --public-key of the node; without it, with that of the data directory")
+	fs.BoolVar(&f.publicKey, "public-key", false, "print the public key by which the reports of this node are verified; check nothing")
+	fs.StringVar(&f.from, "from", "", "`outside`: try the ports of --target HOST from this host, which is another one, and tell what answers; -o json is for --outside there")
+	fs.UintSliceVar(&f.ports, "ports", nil, "with --from outside: these `PORT,...`, too, on TCP and UDP")
+	fs.StringVar(&f.outside, "outside", "", "take what was seen with --from outside -o json from another host: a `FILE`, at most a day old")
 	fs.DurationVar(&f.within, "within", doctorWithin, "how long the run may take, at most 1m; what was not seen by then is unknown")
 	return cmd
 }
@@ -107,6 +121,16 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 		}
 		return nil
 	}
+	switch {
+	case f.output == harden.FormatComponent:
+		return harden.WriteComponentDefinition(cmd.OutOrStdout(), clock.System{}.Now(), version)
+	case f.publicKey:
+		return showKey(cmd, g)
+	case len(f.verify) > 0:
+		return f.verifyReports(cmd, g)
+	case f.key != "":
+		return &usageError{errors.New("--key is for --verify FILE, which is not given")}
+	}
 	checks, err := harden.Select(harden.Checks, f.only)
 	if err != nil {
 		return &usageError{fmt.Errorf("--only: %w", err)}
@@ -122,6 +146,12 @@ func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
 	}
 	if f.denyGood && f.good == "" {
 		return &usageError{errors.New("--deny-client-cert is about the certificate of --client-cert FILE, which is not given")}
+	}
+	switch {
+	case f.from != "":
+		return f.lookFromOutside(cmd)
+	case len(f.ports) > 0:
+		return &usageError{errors.New("--ports is for --from outside")}
 	}
 	for _, text := range f.targets {
 		if _, err := config.ParseAdvertised(text); err != nil {

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -61,5 +64,19 @@ func TestDoctorFormsUsage(t *testing.T) {
 		if out, err, code := command(t, "", append(append([]string{"doctor"}, args...), "--data-dir", dir)...); code != 2 || err == nil {
 			t.Errorf("%v: exit code %d, %v, %s", args, code, err, out)
 		}
+	}
+}
+
+// A --watch that is ended before it has judged anything has no verdict.
+func TestWatchEndedEarly(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	root := rootCmd()
+	root.SetArgs([]string{"doctor", "--watch", "1m", "--only", "P3.3", "--data-dir", dataDir(t)})
+	root.SetOut(io.Discard)
+	root.SetErr(io.Discard)
+	var coded interface{ ExitCode() int }
+	if err := root.ExecuteContext(ctx); !errors.As(err, &coded) || coded.ExitCode() != 2 || !strings.Contains(err.Error(), "before the first look was over") {
+		t.Errorf("%v", err)
 	}
 }

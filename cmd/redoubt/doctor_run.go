@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -65,6 +66,9 @@ func (d *doctorRun) examine(ctx context.Context) (*harden.Report, error) {
 	if err := errors.Join(clientPair(d.f.good, &e.GoodCert), clientPair(d.f.revoked, &e.RevokedCert)); err != nil {
 		return nil, err
 	}
+	if e.Outside, err = seenOutside(d.f.outside); err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, d.f.within)
 	defer cancel()
 	client := admin.NewClient(loaded.Config.Admin.Socket)
@@ -99,12 +103,15 @@ func (d *doctorRun) once(cmd *cobra.Command) error {
 			err = errors.New("no report is kept yet; a run over all rows of a running broker is, and --diff FILE takes one of -o json")
 		}
 		if err != nil {
-			d.keep(cmd, report) // so that there is one the next time
+			d.keep(cmd, report, d.sign(cmd, report)) // so that there is one the next time
 			return doctorError{fmt.Errorf("--diff last: %w", err)}
 		}
 	}
 	out := cmd.OutOrStdout()
+	text := d.sign(cmd, report)
 	switch {
+	case d.f.diff == "" && d.format == harden.FormatJSON && text != nil:
+		_, err = out.Write(text)
 	case d.f.diff == "":
 		folder, _ := os.Getwd() // without it paths stay as they are
 		err = report.Write(out, d.format, harden.WriteOptions{Checker: version, Evidence: d.f.evidence, Folder: folder})
@@ -116,17 +123,45 @@ func (d *doctorRun) once(cmd *cobra.Command) error {
 	if err != nil {
 		return doctorError{err}
 	}
-	d.keep(cmd, report)
+	d.keep(cmd, report, text)
 	return d.verdict(report)
 }
 
-// keep leaves a whole report of a running broker for the next run. That it cannot is said
-// and is no reason for another verdict.
-func (d *doctorRun) keep(cmd *cobra.Command, report *harden.Report) {
-	if len(d.f.only) > 0 || report.Node == "" {
+// whole tells whether the report is of all rows of a running broker.
+func (d *doctorRun) whole(report *harden.Report) bool {
+	return len(d.f.only) == 0 && report.Node != ""
+}
+
+// sign makes the report of a running broker the next one in the chain of its node, and answers it as
+// JSON; nil: it is not signed. A part of the rows is only where it is written as JSON. That
+// it cannot be signed is said, and is no reason for another verdict.
+func (d *doctorRun) sign(cmd *cobra.Command, report *harden.Report) []byte {
+	if report.Node == "" || !d.whole(report) && (d.format != harden.FormatJSON || d.f.diff != "" || d.f.watch != 0) {
+		return nil
+	}
+	text, err := report.KeepSigned(d.dataDir, version, true)
+	if err != nil {
+		fmt.Fprintln(cmd.ErrOrStderr(), "redoubt: the report is not signed:", plain(err.Error()))
+		return nil
+	}
+	return text
+}
+
+// keep leaves a whole report of a running broker for the next run, signed or not.
+func (d *doctorRun) keep(cmd *cobra.Command, report *harden.Report, text []byte) {
+	if !d.whole(report) {
 		return
 	}
-	if err := report.KeepLast(d.dataDir, version); err != nil {
+	var err error
+	if text == nil {
+		var b bytes.Buffer
+		err = report.WriteJSON(&b, version)
+		text = b.Bytes()
+	}
+	if err == nil {
+		err = harden.KeepLast(d.dataDir, text)
+	}
+	if err != nil {
 		fmt.Fprintln(cmd.ErrOrStderr(), "redoubt: the report is not kept for --diff last:", plain(err.Error()))
 	}
 }
@@ -158,13 +193,13 @@ func (d *doctorRun) keepLooking(cmd *cobra.Command) error {
 			if err := d.show(out, report, last); err != nil {
 				return doctorError{err}
 			}
-			d.keep(cmd, report)
+			d.keep(cmd, report, d.sign(cmd, report))
 			last = report
 		}
 		select {
 		case <-ctx.Done():
-			if last == nil {
-				return nil
+			if last == nil { // nothing was judged, which is no verdict
+				return doctorError{errors.New("ended before the first look was over")}
 			}
 			return d.verdict(last)
 		case <-tick.C:

@@ -126,6 +126,9 @@ func (n *node) sysTopics(now time.Time) []broker.SysTopic {
 	} {
 		out = append(out, broker.SysTopic{Name: f.name, Value: strconv.FormatInt(f.value, 10)})
 	}
+	if score, known := hardeningTopic(n.hardeningStatus()); known {
+		out = append(out, score)
+	}
 	for i := range out {
 		out[i].Name = "$SYS/broker/" + out[i].Name
 	}

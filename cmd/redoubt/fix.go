@@ -40,7 +40,8 @@ func fixCmd(g *globals) *cobra.Command {
 			"shut out clients is done only for rows that are named. The broker is never restarted: what counts from its next start on is said.\n\n" +
 			"The broker is asked over its administration socket. Without one the plan is made from the configuration and the kernel alone,\n" +
 			"and says so. It takes root for settings of the host; the broker's user can do what is his.\n\n" +
-			"Exit codes: 0 done, or nothing to do; 1 something is left that was not or could not be mended; 2 usage, or the work could not be done.",
+			"Exit codes: 0 done, or nothing to do; 1 something is left that was not or could not be mended; 2 usage, or the work could not be done;\n" +
+			"3 of some rows it could not be seen whether there is something to do, and nothing else is left.",
 		Example: "  redoubt fix --all\n  redoubt fix P1.3a P2.2\n  redoubt fix P1.3a --apply\n  redoubt fix --rollback\n" +
 			"  redoubt fix P1.4 --firewall --clients 10.0.0.0/8 --write-dir ./change-417\n  redoubt fix --all -o json",
 		RunE: func(cmd *cobra.Command, args []string) error { return runFix(cmd, g, &f, args) },

@@ -167,7 +167,10 @@ func (r *fixRun) judge(text string) error {
 
 // again is the command line of this one with another flag.
 func (r *fixRun) again(args ...string) string {
-	words := append([]string{self(r.g), "fix"}, r.cmd.Flags().Args()...)
+	words := []string{self(r.g), "fix"}
+	for _, id := range r.cmd.Flags().Args() {
+		words = append(words, datadir.Quote(id))
+	}
 	if r.f.all {
 		words = append(words, "--all")
 	}
@@ -175,10 +178,10 @@ func (r *fixRun) again(args ...string) string {
 		words = append(words, "--firewall")
 	}
 	if len(r.f.clients) > 0 {
-		words = append(words, "--clients", strings.Join(r.f.clients, ","))
+		words = append(words, "--clients", datadir.Quote(strings.Join(r.f.clients, ",")))
 	}
 	if r.f.root != "" {
-		words = append(words, "--root", r.f.root)
+		words = append(words, "--root", datadir.Quote(r.f.root))
 	}
 	return strings.Join(append(words, args...), " ")
 }
@@ -198,15 +201,18 @@ func (r *fixRun) command() string {
 func (r *fixRun) back(run string) string {
 	out := self(r.g) + " fix --rollback " + run
 	if r.f.root != "" {
-		out += " --root " + r.f.root
+		out += " --root " + datadir.Quote(r.f.root)
 	}
 	return out
 }
 
-// verdict is the exit code of a plan.
-func verdict(open bool) error {
-	if open {
-		return doctorVerdict(1)
+// verdict is the exit code of a plan. open: something is left to do.
+func verdict(plan *fix.Plan, open bool) error {
+	switch {
+	case open:
+		return doctorVerdict(harden.ExitFindings)
+	case plan.Unseen():
+		return doctorVerdict(harden.ExitUnknown)
 	}
 	return nil
 }
@@ -217,7 +223,7 @@ func (r *fixRun) show(plan *fix.Plan) error {
 		if err := writeConfigJSON(out, planJSON{Plan: plan, Apply: r.again("--apply"), Rollback: r.back("last")}); err != nil {
 			return err
 		}
-		return verdict(plan.Open())
+		return verdict(plan, plan.Open())
 	}
 	if err := plan.WriteText(out); err != nil {
 		return err
@@ -230,7 +236,7 @@ func (r *fixRun) show(plan *fix.Plan) error {
 		}
 		fmt.Fprintf(out, "nothing is changed yet; to do it: %s\n", r.again("--apply"+force))
 	}
-	return verdict(plan.Open())
+	return verdict(plan, plan.Open())
 }
 
 // planJSON is a plan for programs.
@@ -251,13 +257,13 @@ func (r *fixRun) write(plan *fix.Plan) error {
 		if err := writeConfigJSON(out, map[string]any{"files": files, "plan": plan}); err != nil {
 			return err
 		}
-		return verdict(plan.Open())
+		return verdict(plan, plan.Open())
 	}
 	for _, f := range files {
 		fmt.Fprintln(out, plain(f))
 	}
 	fmt.Fprintf(out, "%s; read %s, then run apply.sh beside it as root\n", plan.Summary(), plain(filepath.Join(r.f.writeDir, "README.md")))
-	return verdict(plan.Open())
+	return verdict(plan, plan.Open())
 }
 
 // applied is what came of --apply, for programs.
@@ -304,10 +310,10 @@ func (r *fixRun) apply(plan *fix.Plan, checks []*harden.Check) error {
 		if err := writeConfigJSON(out, a); err != nil {
 			return err
 		}
-		return verdict(open)
+		return verdict(plan, open)
 	}
 	r.told(&a)
-	return verdict(open)
+	return verdict(plan, open)
 }
 
 // told says what came of it.

@@ -193,7 +193,7 @@ func TestFixOfTheBroker(t *testing.T) {
 	}
 	b.Stop()
 	offline := b.Redoubt("", "fix", "P4.1", "P2.2", "--root", root)
-	if offline.Code != 0 || !strings.Contains(offline.Stdout, "made from the configuration alone (no broker answers") || !strings.Contains(offline.Stdout, "P4.1: nothing is changed of what is not seen") {
+	if offline.Code != 3 || !strings.Contains(offline.Stdout, "made from the configuration alone (no broker answers") || !strings.Contains(offline.Stdout, "P4.1: not seen, which is no pass, and nothing is changed of what is not seen") {
 		t.Errorf("without a broker: exit code %d\n%s", offline.Code, offline.Text())
 	}
 }
@@ -208,6 +208,9 @@ func TestFixUsage(t *testing.T) {
 		if out, err, code := command(t, "", append(append([]string{"fix"}, args...), "--data-dir", dir)...); code != 2 || err == nil {
 			t.Errorf("%v: exit code %d, %v, %s", args, code, err, out)
 		}
+	}
+	if out, _, code := command(t, "", "fix", "P3.3", "--data-dir", dir); code != 3 || !strings.Contains(out, "P3.3: not seen, which is no pass") || !strings.Contains(out, "start it with redoubt serve") {
+		t.Errorf("without a broker: exit code %d, %s", code, out)
 	}
 	root := t.TempDir()
 	if out, err, code := command(t, "", "fix", "--rollback", "--root", root, "--data-dir", dir); code != 1 || err == nil || !strings.Contains(err.Error(), "no run to roll back") {

@@ -5,17 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/redoubtmq/redoubt/admin"
+	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/harden"
 )
 
 // judgeItself makes what judges the hardening of the broker while it runs.
 func (n *node) judgeItself() {
 	n.opened = make(chan struct{})
-	n.hardening = harden.NewBackground(harden.BackgroundOptions{Clock: n.clock, Log: n.log, Alarms: n.alarms, Env: func() *harden.Env {
+	n.hardening = harden.NewBackground(harden.BackgroundOptions{Clock: n.clock, Log: n.log, Alarms: n.alarms, Checker: version, Env: func() *harden.Env {
 		loaded := n.loaded.Load()
 		return &harden.Env{Clock: n.clock, Config: loaded.Config, File: loaded.File, Place: loaded.Place, Broker: myself{n: n}}
 	}})
@@ -46,12 +48,22 @@ func (n *node) hardeningStatus() *admin.HardeningStatus {
 	if n.hardening == nil {
 		return nil
 	}
-	rep := n.hardening.Last()
-	if rep == nil {
+	rep, hang := n.hardening.Last(), n.hardening.Hangs()
+	if rep == nil && hang == nil {
 		return nil
 	}
+	if rep == nil { // the first look does
+		return &admin.HardeningStatus{Hangs: hang.String(), Failed: []string{}, Unknown: []string{}, Untried: []string{}}
+	}
 	score, counts := rep.Score(), rep.Counts()
-	s := &admin.HardeningStatus{Score: score.Points, Cap: score.Cap, At: rep.Started, Rows: len(rep.Rows), Waived: counts[harden.Waived], Warned: counts[harden.Warn], Failed: []string{}, Unknown: []string{}, Untried: []string{}}
+	s := &admin.HardeningStatus{Score: score.Points, Cap: score.Cap, At: rep.Started, Rows: len(rep.Rows), Waived: counts[harden.Waived], Warned: counts[harden.Warn], Idle: len(rep.Idle), Failed: []string{}, Unknown: []string{}, Untried: []string{}}
+	if hang != nil {
+		s.Hangs = hang.String()
+	}
+	s.Stale = harden.Stale(rep.Started, n.clock.Now())
+	if rep.Signed != nil {
+		s.Report, s.SHA256 = rep.Signed.Sequence, rep.Signed.SHA256
+	}
 	for i := range rep.Rows {
 		switch row := &rep.Rows[i]; row.State() {
 		case harden.Fail:
@@ -69,7 +81,17 @@ func (n *node) hardeningStatus() *admin.HardeningStatus {
 
 // hardeningLine is that for a person.
 func hardeningLine(s *admin.HardeningStatus) string {
+	if s.Hangs != "" {
+		line := "unknown: " + s.Hangs
+		if s.Rows > 0 {
+			line += fmt.Sprintf("; it was %d/100 at %s", s.Score, s.At.UTC().Format(time.DateTime+" UTC"))
+		}
+		return line
+	}
 	line := fmt.Sprintf("%d/100, looked at %s", s.Score, s.At.UTC().Format(time.DateTime+" UTC"))
+	if s.Stale {
+		line = fmt.Sprintf("stale: nobody has looked since %s, when it was %d/100, and what follows is of then", s.At.UTC().Format(time.DateTime+" UTC"), s.Score)
+	}
 	for _, part := range []struct {
 		word string
 		ids  []string
@@ -84,5 +106,21 @@ func hardeningLine(s *admin.HardeningStatus) string {
 	if s.Waived > 0 {
 		line += fmt.Sprintf("; %d waived", s.Waived)
 	}
+	if s.Idle > 0 {
+		line += fmt.Sprintf("; %d waivers that cover nothing", s.Idle)
+	}
 	return line + fmt.Sprintf(" (%d rows without probes; redoubt doctor tries all)", s.Rows)
+}
+
+// hardeningTopic is the score as $SYS has it; false: there is none yet. One that is stale is no
+// score, and the last retained one must not be taken for it.
+func hardeningTopic(s *admin.HardeningStatus) (broker.SysTopic, bool) {
+	if s == nil {
+		return broker.SysTopic{}, false
+	}
+	value := strconv.Itoa(s.Score)
+	if s.Stale {
+		value = "stale"
+	}
+	return broker.SysTopic{Name: "hardening/score", Value: value}, true
 }

@@ -41,13 +41,13 @@ type pressedRooms struct {
 	measure  func() memory.Use
 	collect  func()
 	giveBack func() // returns what is free to the system
-	lag      func(now time.Time) time.Duration
+	lag      func(now time.Time) (late time.Duration, loop int)
 	commit   func(now time.Time) time.Duration
 	taken    func() int64
 	allow    func(bytes uint64)
 	press    func(s *load.State)
 	shed     func(level load.Level, excess uint64) (closed int)
-	loudest  func(...top.Measure) string // who does most, for alarms
+	loudest  func(loop int, measures ...top.Measure) string // who does most, for alarms
 	alarms   *alarm.Alarms
 	log      *slog.Logger
 }
@@ -99,12 +99,13 @@ func (o *overseer) run(ctx context.Context, soon <-chan struct{}) {
 func (o *overseer) look() time.Duration {
 	r := &o.rooms
 	now := r.now()
-	in := load.Input{Memory: o.memory(), LoopLag: r.lag(now), CommitWait: r.commit(now)}
+	lag, loop := r.lag(now)
+	in := load.Input{Memory: o.memory(), LoopLag: lag, CommitWait: r.commit(now)}
 	s := o.judge.See(now, in)
 	o.note(now, &in, &s)
 	r.press(&s)
 	r.allow(in.Memory.Allowance())
-	o.tell(now, &in, &s)
+	o.tell(now, &in, &s, loop)
 	if s.Act {
 		closed := r.shed(s.Level, s.Excess)
 		r.log.Debug("shed for want of memory", "level", s.Level.String(), "excess", s.Excess, "closed", closed)
@@ -163,30 +164,32 @@ func (o *overseer) note(now time.Time, in *load.Input, s *load.State) {
 	o.seen.commitWait.Store(int64(wait))
 }
 
-// tell raises and clears alarms. That of memory keeps the worst it has come to.
-func (o *overseer) tell(now time.Time, in *load.Input, s *load.State) {
+// tell raises and clears alarms. That of memory keeps the worst it has come to. late is the loop that
+// is the most belated: who is on another one is no cause of it.
+func (o *overseer) tell(now time.Time, in *load.Input, s *load.State, late int) {
 	r := &o.rooms
 	switch {
 	case s.MemoryAlarm == "":
 		r.alarms.Clear(now, alarm.MemoryPressure, "")
 		o.worst = load.Fine
 	case s.Level > o.worst:
-		r.alarms.Raise(now, alarm.MemoryPressure, "", s.MemoryAlarm+r.loudest(top.Bytes, top.OutBytes, top.Connects, top.Refused, top.Logins))
+		r.alarms.Raise(now, alarm.MemoryPressure, "", s.MemoryAlarm+r.loudest(top.AnyLoop, top.Bytes, top.OutBytes, top.Connects, top.Refused, top.Logins))
 		o.worst = s.Level
 	}
 	for _, a := range []struct {
 		kind *alarm.Kind
 		why  string
+		loop int
 		most []top.Measure
 	}{
-		{alarm.LoopLag, s.LagAlarm, []top.Measure{top.Packets, top.Out, top.Connects, top.Refused, top.Logins}},
-		{alarm.CommitLatency, s.CommitAlarm, []top.Measure{top.Messages}},
+		{alarm.LoopLag, s.LagAlarm, late, []top.Measure{top.Packets, top.Out, top.Connects, top.Refused, top.Logins}},
+		{alarm.CommitLatency, s.CommitAlarm, top.AnyLoop, []top.Measure{top.Messages}},
 	} {
 		switch {
 		case a.why == "":
 			r.alarms.Clear(now, a.kind, "")
 		case r.alarms.Count(a.kind) == 0: // it keeps who it was when it began: a log is no place for a list that changes
-			r.alarms.Raise(now, a.kind, "", a.why+r.loudest(a.most...))
+			r.alarms.Raise(now, a.kind, "", a.why+r.loudest(a.loop, a.most...))
 		}
 	}
 }

@@ -40,7 +40,7 @@ func newWatched() *watched {
 	w := &watched{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
 	w.rooms = pressedRooms{
 		now: func() time.Time { return w.now }, limit: func() uint64 { return limitOfTest }, measure: func() memory.Use { return w.use },
-		lag: func(time.Time) time.Duration { return w.late }, commit: func(time.Time) time.Duration { return w.waited },
+		lag: func(time.Time) (time.Duration, int) { return w.late, 3 }, commit: func(time.Time) time.Duration { return w.waited },
 		taken: func() int64 { return w.sent }, allow: func(b uint64) { w.allowed = b }, press: func(s *load.State) { w.pressed = *s },
 		collect: func() {
 			w.now = w.now.Add(w.takes)
@@ -50,7 +50,7 @@ func newWatched() *watched {
 			w.do("collect")
 		},
 		giveBack: func() { w.do("give back") },
-		loudest:  func(...top.Measure) string { return "; most: somebody" },
+		loudest:  func(loop int, _ ...top.Measure) string { return fmt.Sprintf("; most on loop %d: somebody", loop) },
 		shed: func(l load.Level, _ uint64) int {
 			w.garbage = min(w.frees, w.use.Live)
 			w.do(l.String())

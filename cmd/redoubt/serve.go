@@ -17,6 +17,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/pki"
 )
@@ -45,35 +46,6 @@ Run it as a user of its own, which needs no rights but those to the data directo
   setpriv --reuid redoubt --regid redoubt --clear-groups redoubt serve
 Where it really has to be root, such as in a container that has no other user: redoubt serve --allow-root.
 Why: redoubt doctor --explain P1.7`
-
-func initCmd(g *globals) *cobra.Command {
-	return &cobra.Command{
-		Use:   "init",
-		Short: "Make the data directory: server CA, certificate, rules; start nothing",
-		Args:  cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			loaded, err := g.LoadConfig()
-			if err != nil {
-				return err
-			}
-			n, err := prepare(loaded, clock.System{}, slog.New(slog.DiscardHandler), &slog.LevelVar{})
-			if err != nil {
-				return err
-			}
-			defer n.release()
-			done := "was there already and is complete"
-			if n.made {
-				done = "is ready"
-			}
-			if g.Output == "json" {
-				return writeConfigJSON(cmd.OutOrStdout(), map[string]any{"data_dir": loaded.Config.Node.DataDir, "ca": n.pki.CAPath(), "rules": loaded.Config.Authz.RulesFile, "created": n.made})
-			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s %s.\n  CA     %s\n  rules  %s\nNext: %s user add device1\n",
-				loaded.Config.Node.DataDir, done, n.pki.CAPath(), loaded.Config.Authz.RulesFile, self(g))
-			return err
-		},
-	}
-}
 
 // stopWithin is how long connections may take to take their last packet.
 const stopWithin = 4 * time.Second
@@ -219,7 +191,9 @@ func (n *node) announce(out io.Writer, self string) {
 	if a := n.enrol.addresses(); len(a) > 0 {
 		fmt.Fprintf(&b, "  enroll  %s\n", strings.Join(a, " "))
 	}
-	fmt.Fprintf(&b, "  metrics http://%s/metrics\n", strings.Join(c.Metrics.Bind, " "))
+	for _, bind := range c.Metrics.Bind {
+		fmt.Fprintf(&b, "  metrics http://%s/metrics\n", bind)
+	}
 	fmt.Fprintf(&b, "  CA      %s (every device needs a copy)\n", n.pki.CAPath())
 	fmt.Fprintf(&b, "  limits  %s\n", n.files)
 	fmt.Fprintf(&b, "  memory  %s\n", n.memory.Load().Sum)
@@ -264,19 +238,21 @@ func (d *door) ClientCert() pki.ClientCert {
 }
 
 // self is how the operator calls this program, with the flags that lead to the
-// same data directory.
+// same data directory, to be pasted into a shell.
 func self(g *globals) string {
 	name := os.Args[0]
 	if strings.Contains(name, string(filepath.Separator)+"go-build") { // by go run
 		name = "go run ./cmd/redoubt"
 	} else if filepath.Base(name) == name {
 		name = "redoubt"
+	} else {
+		name = datadir.Quote(name)
 	}
 	if g.ConfigFile != "" {
-		name += " --config " + g.ConfigFile
+		name += " --config " + datadir.Quote(g.ConfigFile)
 	}
 	if g.DataDir != "" {
-		name += " --data-dir " + g.DataDir
+		name += " --data-dir " + datadir.Quote(g.DataDir)
 	}
 	return name
 }

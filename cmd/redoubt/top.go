@@ -36,7 +36,8 @@ Without MEASURE a few of each that there is.
   out        messages to a client             denied     publishes and filters that the rules refused
   out-bytes  of those                         throttled  messages and filters over a rate
 
-Figures are for each second, and the share is that of all there was. Where very many names share the places for
+Figures are for each second of the whole time that the first line has, so a flood that has just begun does more than
+is shown; the share is that of all there was. Where very many names share the places for
 them a figure has bounds, as 20-35; the order is by what is certain. Clients and users are those who have proved who
 they are; what strangers do is counted by the network they come from (a /24, a /56 of IPv6), whatever they call
 themselves. Below are commands for those who have most; docs/ops/overload.md says more.
@@ -154,12 +155,12 @@ const (
 	loudestName      = 64 // bytes of a name that are shown
 )
 
-// loudest says who does most of some measures, as far as somebody stands out. Names are
-// those of clients that have proved who they are.
-func (n *node) loudest(measures ...top.Measure) (words string) {
+// loudest says who does most of some measures on a loop, or on all, as far as somebody stands out. Names are
+// those of clients that have proved who they are. Strangers are on no loop for certain.
+func (n *node) loudest(loop int, measures ...top.Measure) (words string) {
 	for _, m := range measures {
 		by, _ := admin.TopBy(m, "")
-		l := n.Talkers(m, by, 1)
+		l := n.broker.Top().TopOf(loop, n.clock.Now(), m, by, 1)
 		if len(l.Rows) == 0 {
 			continue
 		}
@@ -175,7 +176,11 @@ func (n *node) loudest(measures ...top.Measure) (words string) {
 		case !r.Network.IsValid():
 			who = "whoever uses unix socket " + r.Listener
 		}
-		words += fmt.Sprintf("; most %s: %s, %.0f a second, %d %% of all", m, who, rate, r.AtLeast*100/l.Total)
+		there := ""
+		if loop != top.AnyLoop && by == top.ByClient {
+			there = fmt.Sprintf(" on loop %d", loop)
+		}
+		words += fmt.Sprintf("; most %s%s: %s, %.0f a second, %d %% of all%s", m, there, who, rate, r.AtLeast*100/l.Total, there)
 	}
 	return words + "; redoubt top says more"
 }

@@ -113,7 +113,7 @@ func TestLoudestIsNamedInAlarms(t *testing.T) {
 		Authorizer: &auth.Authorizer{}, Log: audit.New(slog.New(slog.DiscardHandler), reg.NewShard())})
 	n := &node{broker: b, clock: clock.NewManual(now)}
 	const rest = "; redoubt top says more"
-	if got := n.loudest(top.Packets, top.Refused); got != rest {
+	if got := n.loudest(top.AnyLoop, top.Packets, top.Refused); got != rest {
 		t.Errorf("nobody: %q", got)
 	}
 	addr := netip.MustParseAddr("192.0.2.7")
@@ -132,12 +132,20 @@ func TestLoudestIsNamedInAlarms(t *testing.T) {
 	for range 3000 {
 		b.Top().Stranger(now, netip.Addr{}, "local", top.Logins)
 	}
-	if got, want := n.loudest(top.Denied, top.Logins), `; most denied: client "x" of "by its client id", 100 a second, 100 % of all; most logins: whoever uses unix socket local, 100 a second, 99 % of all`+rest; got != want {
+	if got, want := n.loudest(top.AnyLoop, top.Denied, top.Logins), `; most denied: client "x" of "by its client id", 100 a second, 100 % of all; most logins: whoever uses unix socket local, 100 a second, 99 % of all`+rest; got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
 	}
-	got := n.loudest(top.Packets, top.Messages, top.Refused)
+	got := n.loudest(top.AnyLoop, top.Packets, top.Messages, top.Refused)
 	want := `; most packets: client "pump\n7` + strings.Repeat("x", 58) + `..." of "alice", 300 a second, 100 % of all; most refused: network 192.0.2.0/24, 167 a second, 100 % of all` + rest
 	if got != want {
 		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	// Who is on another loop is no cause of a lag of this one, however much he does.
+	b.Top().RoomOf(1).Add(now, &top.Client{Identity: "bob", ClientID: "b"}, addr, "mqtts", &top.Counts{Packets: 600})
+	if got, want := n.loudest(1, top.Packets), `; most packets on loop 1: client "b" of "bob", 20 a second, 100 % of all on loop 1`+rest; got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if got := n.loudest(2, top.Packets); got != rest {
+		t.Errorf("a loop where nobody is: %q", got)
 	}
 }

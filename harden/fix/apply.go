@@ -41,6 +41,9 @@ func (w *World) Apply(ctx context.Context, p *Plan, force bool, check func(conte
 	for i := range j.Steps {
 		j.Steps[i].Diff = ""
 	}
+	if err := w.prune(all); err != nil {
+		return "", fmt.Errorf("nothing was changed: %w", err)
+	}
 	if err := w.keep(j); err != nil {
 		return "", fmt.Errorf("nothing was changed: %w", err)
 	}

@@ -83,6 +83,8 @@ type Row struct {
 	Title   string       `json:"title"`
 	State   harden.State `json:"state"`
 	Summary string       `json:"summary,omitempty"`
+	Also    []string     `json:"also,omitempty"`   // more that was found
+	Unseen  bool         `json:"unseen,omitempty"` // nothing was found because something could not be looked at
 	Steps   []int        `json:"steps"`            // numbers of steps, from 1
 	Manual  []string     `json:"manual,omitempty"` // what only a person can do
 	Note    string       `json:"note,omitempty"`   // why there is nothing to do
@@ -121,6 +123,19 @@ func (x Extra) MarshalJSON() ([]byte, error) {
 // Open tells whether something is left that the steps do not do.
 func (p *Plan) Open() bool {
 	return slices.ContainsFunc(p.Rows, func(r Row) bool { return len(r.Manual) > 0 })
+}
+
+// Unseen tells whether there are rows of which nothing was found because something could not
+// be looked at, and nothing is done about them either.
+func (p *Plan) Unseen() bool { return p.unseen() > 0 }
+
+func (p *Plan) unseen() (n int) {
+	for i := range p.Rows {
+		if r := &p.Rows[i]; r.Unseen && len(r.Steps)+len(r.Manual) == 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // Foreign are the steps that would change a file that somebody else has edited.

@@ -117,6 +117,32 @@ func (w *World) Runs() (all []*Journal, err error) {
 	return all, nil
 }
 
+// RunsKept is how many runs that have come to an end are kept: each may be as large as the files it
+// changed, and has what those held.
+const RunsKept = 20
+
+// prune removes the oldest of all, sorted as Runs answers them, so that with the run to come there are RunsKept. What
+// was cut short stays, and so does the newest that can be rolled back.
+func (w *World) prune(all []*Journal) error {
+	t, dir, err := w.journals()
+	if err != nil {
+		return err
+	}
+	defer t.close()
+	kept, last := 0, false
+	for _, j := range all {
+		newest := j.Progress == Applied && !last
+		last = last || newest
+		if kept++; j.Progress == Applying || newest || kept < RunsKept {
+			continue
+		}
+		if err := t.remove(filepath.Join(dir, j.Run+".json"), nil); err != nil {
+			return fmt.Errorf("an old journal could not be removed: %w", err)
+		}
+	}
+	return nil
+}
+
 // read reads the journal of a run. One that somebody else could have written is refused.
 func (w *World) read(run string) (*Journal, error) {
 	if !runName.MatchString(run) {

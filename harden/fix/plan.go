@@ -43,13 +43,14 @@ type maker struct {
 	sysctls  map[string][]value // by file: sysctlFile, modprobeFile
 	units    []value            // of limitsFile
 	rows     map[string][]string
-	texts    map[string]string // other files of ours, whole
-	restarts map[string]bool   // files that count from the next start on
-	edits    []edited          // of the configuration
-	text     string            // the configuration after them
-	was      State             // its file
-	steps    []Step            // all others
-	modes    int               // of them, those of kind Mode
+	texts    map[string]string   // other files of ours, whole
+	restarts map[string]bool     // files that count from the next start on
+	late     map[string][]string // parts of the broker that open their sockets then, by row
+	edits    []edited            // of the configuration
+	text     string              // the configuration after them
+	was      State               // its file
+	steps    []Step              // all others
+	modes    int                 // of them, those of kind Mode
 }
 
 // edited is a key of the configuration's file.
@@ -58,7 +59,7 @@ type edited struct{ key, row, cuts string }
 // Make makes a plan. It changes nothing.
 func Make(ctx context.Context, w *World, o *Order) (*Plan, error) {
 	m := &maker{Order: o, w: w, ctx: ctx, plan: &Plan{Node: o.Report.Node, Source: FromBroker, Rows: []Row{}, Steps: []Step{}},
-		sysctls: map[string][]value{}, rows: map[string][]string{}, texts: map[string]string{}, restarts: map[string]bool{}}
+		sysctls: map[string][]value{}, rows: map[string][]string{}, texts: map[string]string{}, restarts: map[string]bool{}, late: map[string][]string{}}
 	if w.Broker == nil {
 		m.plan.Source = FromConfiguration
 	}
@@ -69,6 +70,7 @@ func Make(ctx context.Context, w *World, o *Order) (*Plan, error) {
 		return nil, err
 	}
 	m.number()
+	m.afterStart()
 	return m.plan, nil
 }
 
@@ -83,12 +85,18 @@ func (m *maker) addRow(r *harden.Row) {
 		m.firewall()
 	}
 	unknown := ""
+	more := 0
 	for k := range r.Results {
 		x := &r.Results[k]
 		switch x.State {
 		case harden.Fail, harden.Warn:
-			if m.row.Summary == "" {
-				m.row.Summary = x.Scope + ": " + x.Summary
+			switch text := x.Scope + ": " + x.Summary; {
+			case m.row.Summary == "":
+				m.row.Summary = text
+			case len(m.row.Also) < alsoMost:
+				m.row.Also = append(m.row.Also, text)
+			default:
+				more++
 			}
 			m.finding(x)
 		case harden.Unknown:
@@ -97,12 +105,16 @@ func (m *maker) addRow(r *harden.Row) {
 			}
 		}
 	}
+	if more > 0 {
+		m.row.Also = append(m.row.Also, fmt.Sprintf("and %d more, which redoubt doctor --only %s shows", more, m.id()))
+	}
+	m.row.Unseen = m.row.Summary == "" && unknown != ""
 	switch {
 	case m.row.Summary != "" && unknown != "":
 		m.row.Note = "unknown beside it, and what is not seen is not changed: " + unknown
 	case m.row.Summary != "":
 	case unknown != "":
-		m.row.Note = "nothing is changed of what is not seen: " + unknown
+		m.row.Note = "not seen, which is no pass, and nothing is changed of what is not seen: " + unknown
 	case state == harden.Waived:
 		m.row.Note = "nothing to do: it is accepted"
 	default:
@@ -110,7 +122,10 @@ func (m *maker) addRow(r *harden.Row) {
 	}
 }
 
-// finding takes the wants of one, or the words where there are none.
+// alsoMost bounds how many findings of a row are named beside the first.
+const alsoMost = 8
+
+// finding takes the wants of one, and the words of what none of them helps.
 func (m *maker) finding(x *harden.Result) {
 	before := len(m.row.Manual)
 	for _, want := range x.Wants {
@@ -120,6 +135,10 @@ func (m *maker) finding(x *harden.Result) {
 		}
 		m.want(want)
 	}
+	for _, left := range x.Left {
+		m.manual("%s: %s", x.Scope, left)
+	}
+	m.manual("%s", x.LeftFix)
 	if len(x.Wants) == 0 && len(m.row.Manual) == before {
 		m.manual("%s", x.Fix)
 	}
@@ -170,8 +189,29 @@ func (m *maker) want(w harden.Want) {
 		m.effect(Reload, "")
 	case harden.WantListener:
 		m.effect(Listener, w.Name)
+	case harden.WantRestart:
+		if !slices.Contains(m.late[m.row.ID], w.Name) {
+			m.late[m.row.ID] = append(m.late[m.row.ID], w.Name)
+		}
 	case harden.WantFirewall:
 		m.firewall()
+	}
+}
+
+// afterStart says of rows that some sockets are opened when the broker starts and at no other time. With
+// steps that is when those count in full; without any it is all that is left to do.
+func (m *maker) afterStart() {
+	for i := range m.plan.Rows {
+		m.row = &m.plan.Rows[i]
+		names := strings.Join(m.late[m.row.ID], " and ")
+		switch {
+		case names == "":
+		case len(m.row.Steps) == 0:
+			m.manual("start the broker again: it opens the sockets of %s when it starts, and not anew while it runs", names)
+		default:
+			text := "the sockets of " + names + " are not opened anew while the broker runs: for them it counts when the broker starts again"
+			m.row.Restart, m.row.Note = "broker", strings.TrimPrefix(m.row.Note+"; "+text, "; ")
+		}
 	}
 }
 

@@ -96,6 +96,9 @@ func (p *Plan) WriteText(w io.Writer) error {
 			continue
 		}
 		fmt.Fprintf(&b, "\n%s [%s] %s\n", r.ID, r.State, plain(orWords(r.Summary, r.Title)))
+		for _, text := range r.Also {
+			fmt.Fprintf(&b, "  also  %s\n", plain(text))
+		}
 		for _, n := range r.Steps {
 			fmt.Fprintf(&b, "  step %d  %s\n", n, p.Steps[n-1].Line())
 		}
@@ -133,12 +136,22 @@ func (p *Plan) Summary() string {
 			open++
 		}
 	}
-	if fixed+open == 0 {
+	unseen := p.unseen()
+	switch {
+	case fixed+open == 0 && unseen == 0:
 		return nothingToDo
+	case fixed+open == 0 && unseen == len(p.Rows):
+		return "nothing is known to mend: " + count(unseen, "row") + " could not be seen, which is no pass"
 	}
-	out := fmt.Sprintf("%s, %s", count(len(p.Steps), "step"), "for "+count(fixed, "row"))
+	out := nothingToDo
+	if fixed+open > 0 {
+		out = fmt.Sprintf("%s, %s", count(len(p.Steps), "step"), "for "+count(fixed, "row"))
+	}
 	if open > 0 {
 		out += fmt.Sprintf("; %s for you to do by hand", count(open, "row"))
+	}
+	if unseen > 0 {
+		out += fmt.Sprintf("; %s could not be seen, which is no pass", count(unseen, "row"))
 	}
 	return out
 }
@@ -150,9 +163,10 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// Restarts tells whether something of the plan counts only after a start of the broker.
+// Restarts tells whether something of the plan counts in full only after a start of the broker.
 func (p *Plan) Restarts() bool {
-	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Restart == "broker" })
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Restart == "broker" }) ||
+		slices.ContainsFunc(p.Rows, func(r Row) bool { return r.Restart == "broker" })
 }
 
 // Outcome is what became of a row.

@@ -118,11 +118,19 @@ func (p *Plan) readme() string {
 			continue
 		}
 		fmt.Fprintf(&b, "\n## %s (%s)\n\n%s\n\n", r.ID, r.State, plain(orWords(r.Summary, r.Title)))
+		for _, text := range r.Also {
+			fmt.Fprintf(&b, "- also: %s\n", plain(text))
+		}
 		for _, n := range r.Steps {
 			fmt.Fprintf(&b, "- step %d: %s\n", n, p.Steps[n-1].Line())
 		}
 		for _, m := range r.Manual {
 			fmt.Fprintf(&b, "- by hand: %s\n", plain(m))
+		}
+	}
+	for i := range p.Rows {
+		if r := &p.Rows[i]; r.Unseen && len(r.Steps)+len(r.Manual) == 0 {
+			fmt.Fprintf(&b, "\n%s: %s\n", r.ID, plain(r.Note))
 		}
 	}
 	for _, x := range p.Extras {

@@ -13,6 +13,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -28,8 +30,11 @@ const statusBytesMax = 512
 // Manager is who started the process and wants to know. It is safe for concurrent use,
 // and nil is nobody: then nothing is said.
 type Manager struct {
+	address *net.UnixAddr
+	now     func() time.Time
+
+	mu   sync.Mutex // guards everything below
 	conn *net.UnixConn
-	now  func() time.Time
 }
 
 // Open connects to the socket that the environment names (NOTIFY_SOCKET): a path, or "@"
@@ -42,16 +47,20 @@ func Open(address string, now func() time.Time) (*Manager, error) {
 	case !strings.HasPrefix(address, "/") && !strings.HasPrefix(address, "@") || len(address) == 1:
 		return nil, fmt.Errorf("NOTIFY_SOCKET %q is neither a path nor an abstract unix socket (@name)", address)
 	}
-	c, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: address, Net: "unixgram"})
+	m := &Manager{address: &net.UnixAddr{Name: address, Net: "unixgram"}, now: now}
+	c, err := net.DialUnix("unixgram", nil, m.address)
 	if err != nil {
 		return nil, fmt.Errorf("NOTIFY_SOCKET: %w", err)
 	}
-	return &Manager{c, now}, nil
+	m.conn = c
+	return m, nil
 }
 
 // Close lets go of the socket.
 func (m *Manager) Close() {
 	if m != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
 		_ = m.conn.Close()
 	}
 }
@@ -82,14 +91,30 @@ func (m *Manager) send(lines ...string) error {
 	if m == nil {
 		return nil
 	}
-	// One deadline for all who send at the same time: each sets it anew, and to later.
-	if err := m.conn.SetWriteDeadline(m.now().Add(sendWithin)); err != nil {
-		return fmt.Errorf("service manager: %w", err)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	text := []byte(strings.Join(lines, "\n"))
+	err := m.write(text)
+	if errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOTCONN) { // the manager has made its socket anew, and without a word of us it would end the process
+		var c *net.UnixConn
+		if c, err = net.DialUnix("unixgram", nil, m.address); err == nil {
+			_ = m.conn.Close()
+			m.conn = c
+			err = m.write(text)
+		}
 	}
-	if _, err := m.conn.Write([]byte(strings.Join(lines, "\n"))); err != nil {
+	if err != nil {
 		return fmt.Errorf("service manager: %w", err)
 	}
 	return nil
+}
+
+func (m *Manager) write(text []byte) error {
+	if err := m.conn.SetWriteDeadline(m.now().Add(sendWithin)); err != nil {
+		return err
+	}
+	_, err := m.conn.Write(text)
+	return err
 }
 
 // statusLine is a text as one line: what is no character of a line would begin another

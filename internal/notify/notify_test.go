@@ -2,6 +2,7 @@ package notify
 
 import (
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -150,5 +151,33 @@ func TestWatchdogOfTheEnvironment(t *testing.T) {
 		if got != c.want || (err == nil) != (c.fault == "") || err != nil && !strings.Contains(err.Error(), c.fault) {
 			t.Errorf("%q %q: %v, %v", c.usec, c.pid, got, err)
 		}
+	}
+}
+
+// A manager that has made its socket anew hears of us again: it ends who is silent.
+func TestAManagerThatComesBack(t *testing.T) {
+	t.Parallel()
+	address := filepath.Join(t.TempDir(), "notify")
+	first, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: address, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := opened(t, address)
+	if err := m.Alive(); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Close()
+	if err := os.Remove(address); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Alive(); err == nil {
+		t.Error("nobody is there, and nobody says so")
+	}
+	next := hears(t, address)
+	if err := m.Alive(); err != nil {
+		t.Fatal(err)
+	}
+	if got := next(); got != "WATCHDOG=1" {
+		t.Errorf("%q", got)
 	}
 }

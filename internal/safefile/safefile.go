@@ -1,4 +1,4 @@
-// Package safefile writes small files so that a reader, or a machine that lost
+// Package safefile reads and writes small files. It writes so that a reader, or a machine that lost
 // power, finds either the old content or the new and never a part of one. It is
 // for files a person may read (users, rules, certificates); messages and
 // sessions belong to package store.

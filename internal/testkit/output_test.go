@@ -91,4 +91,7 @@ func TestMakefileBuildsWithTheSameFlags(t *testing.T) {
 	if want := "go test -json " + strings.Join(raceFlags, " ") + " "; r.Code != 0 || !strings.Contains(r.Stdout, want) {
 		t.Errorf("make test does not say %q:\n%s", want, r.Text())
 	}
+	if want := "GORACE='" + raceOptions + "'"; !strings.Contains(r.Stdout, want) {
+		t.Errorf("make test does not say %q:\n%s", want, r.Text())
+	}
 }

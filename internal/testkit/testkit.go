@@ -48,6 +48,10 @@ var raceFlags = []string{
 	"-gcflags=crypto/internal/fips140/mlkem=-race=false", "-gcflags=crypto/internal/fips140/edwards25519/field=-race=false",
 }
 
+// raceOptions are what the detector is told beside: the Makefile says why, and tells the
+// tests the same.
+const raceOptions = "atexit_sleep_ms=20 no_huge_pages_for_shadow=0 clear_shadow_mmap_threshold=4194304"
+
 // watchedBinary names the program built with raceFlags, where somebody has it: `make
 // test` builds it once for all the passes and packages that start it.
 const watchedBinary = "WATCHED_REDOUBT"
@@ -176,7 +180,6 @@ func environment(extra ...string) []string {
 			env = append(env, kv)
 		}
 	}
-	// Exit code 66 marks a race report; see the race detector's own documentation. It would
-	// else sleep for a second at the end of each program, of which a suite starts thousands.
-	return append(append(env, "GORACE=halt_on_error=0 exitcode=66 atexit_sleep_ms=20"), extra...)
+	// Exit code 66 marks a race report; see the race detector's own documentation.
+	return append(append(env, "GORACE=halt_on_error=0 exitcode=66 "+raceOptions), extra...)
 }

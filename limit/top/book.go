@@ -26,9 +26,15 @@ func NewBook() *Book {
 	return b
 }
 
-// Room adds one, for a loop.
-func (b *Book) Room() *Room {
-	r := &Room{seed: b.seed}
+// AnyLoop is all of them, and a room that is no loop's.
+const AnyLoop = -1
+
+// Room adds one that is no loop's.
+func (b *Book) Room() *Room { return b.RoomOf(AnyLoop) }
+
+// RoomOf adds one, for a loop.
+func (b *Book) RoomOf(loop int) *Room {
+	r := &Room{seed: b.seed, loop: loop}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.rooms = append(b.rooms, r)
@@ -61,15 +67,21 @@ type List struct {
 	Measure Measure
 	By      By
 	Window  time.Duration // about, for which is counted
-	Total   uint64        // exact, with strangers
+	Total   uint64        // with strangers; of what loops have handed in, exactly
 	Rows    []Row         // by what they have at least
 }
 
 // Top is the n that have most of a measure lately.
 func (b *Book) Top(now time.Time, m Measure, by By, n int) List {
+	return b.TopOf(AnyLoop, now, m, by, n)
+}
+
+// TopOf is Top of one loop alone, with strangers, who are on none.
+func (b *Book) TopOf(loop int, now time.Time, m Measure, by By, n int) List {
 	b.mu.Lock()
 	rooms, began := slices.Clone(b.rooms), b.began
 	b.mu.Unlock()
+	rooms = slices.DeleteFunc(rooms, func(r *Room) bool { return loop != AnyLoop && r.loop != loop && r != b.strangers })
 	l := List{Measure: m, By: by, Window: window(now, began)}
 	found, floor, seen := make(map[uint64]*Row), uint64(0), new([2]sketch)
 	for _, r := range rooms {

@@ -99,6 +99,7 @@ const Span = 30 * time.Second
 // Room is what one loop has counted. It is safe for concurrent use.
 type Room struct {
 	seed maphash.Seed
+	loop int // whose it is, or AnyLoop
 
 	mu        sync.Mutex // guards everything below
 	span      int64      // the number of the one that is now, since 1970

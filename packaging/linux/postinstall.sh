@@ -26,5 +26,5 @@ fi
 if [ "$1" = 1 ] || { [ "$1" = configure ] && [ -z "$2" ]; }; then
 	echo "redoubt is installed and not started. When its configuration (/etc/redoubt/redoubt.yaml) is as you want it:"
 	echo "  systemctl enable --now redoubt"
-	echo "/usr/share/doc/redoubt/install.md says the rest, such as which settings of the kernel it likes."
+	echo "/usr/share/doc/redoubt/ops/install.md says the rest, such as which settings of the kernel it likes."
 fi

@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -86,12 +85,7 @@ func (l *Lists) read() {
 }
 
 func (l *Lists) readFile(path string) (*entry, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, fileBytesMax))
+	b, err := safefile.Read(path, fileBytesMax)
 	if err != nil {
 		return nil, err
 	}
