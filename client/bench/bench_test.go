@@ -205,8 +205,9 @@ func TestRefusalsAreTold(t *testing.T) {
 	if err != nil || rep.Sent.Refused == 0 || rep.Sent.Acknowledged != 0 || rep.Sent.Refusals["not authorized"] == 0 {
 		t.Errorf("messages that are refused: %+v, %v", rep, err)
 	}
-	b.Password = "x"
-	if _, err = Run(context.Background(), o); !errors.As(err, &e) || e.Kind != client.KindBadCredentials {
+	locked := fake.NewBroker(t, nil)
+	locked.Password = "x"
+	if _, err = Run(context.Background(), to(locked.Server, Pub)); !errors.As(err, &e) || e.Kind != client.KindBadCredentials {
 		t.Errorf("a password that is wrong: %v", err)
 	}
 }
