@@ -191,6 +191,19 @@ func TestLatencyCountsFromWhenAMessageWasDue(t *testing.T) {
 	}
 }
 
+// A message is sent when it is due, and not when the next one is.
+func TestAMessageIsSentWhenItIsDue(t *testing.T) {
+	for _, portable := range []bool{false, true} {
+		b := fake.NewBroker(t, nil)
+		o := to(b.Server, Pair)
+		o.Count, o.Portable, o.Pace.Rate, o.Pace.WarmUp, o.Pace.Duration = 2, portable, 20, 0, 220*time.Millisecond
+		rep, err := Run(context.Background(), o)
+		if err != nil || rep.Sent.Messages < 4 || rep.Sent.Messages > 6 || rep.Latency.P50 > 25 {
+			t.Errorf("portable %t: %+v, latency %+v, %v: one is due every 50 ms", portable, rep.Sent, rep.Latency, err)
+		}
+	}
+}
+
 func TestRefusalsAreTold(t *testing.T) {
 	b := fake.NewBroker(t, nil)
 	o := to(b.Server, Pair)

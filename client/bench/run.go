@@ -238,7 +238,7 @@ func (r *run) pace() {
 	if rate == 0 || r.paceFrom == 0 || r.silent || len(r.pubs) == 0 {
 		return
 	}
-	due := uint64(float64(r.now-r.paceFrom) * rate / 1e9)
+	due := 1 + uint64(float64(r.now-r.paceFrom)*rate/1e9) // the first at once
 	for ; r.paced < due; r.paced++ {
 		p := r.pubs[r.paced%uint64(len(r.pubs))]
 		p.pub.owed++
@@ -252,7 +252,7 @@ func (r *run) paceWait() time.Duration {
 	if rate == 0 || r.paceFrom == 0 || r.silent {
 		return turnMax
 	}
-	return time.Duration(r.paceFrom + int64(float64(r.paced+1)*1e9/rate) - r.now)
+	return time.Duration(r.paceFrom + int64(float64(r.paced)*1e9/rate) - r.now)
 }
 
 // start begins to send.
