@@ -53,8 +53,8 @@ func p99(u *usage) float64 {
 
 func filled(u *usage) float64 { return u.report.Offline.FillPerSec }
 
-// hold is how long idle connections are looked at: collectors have run by then, and what they
-// gave back is gone.
+// hold is how long idle connections stay before memory is read, so that a collector can give back
+// what the ramp left.
 const hold = "20s"
 
 const (
