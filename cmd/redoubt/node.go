@@ -235,7 +235,7 @@ func (n *node) assemble() (err error) {
 			n.dismantle()
 		}
 	}()
-	cores.Spare()
+	cores.Spare(os.Getenv("GOMAXPROCS") != "")
 	c := n.loaded.Load().Config
 	if err := n.bindMemory(c); err != nil {
 		return err

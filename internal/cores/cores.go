@@ -3,7 +3,6 @@
 package cores
 
 import (
-	"os"
 	"runtime"
 	"sync/atomic"
 )
@@ -17,10 +16,11 @@ func Count() int { return max(1, runtime.GOMAXPROCS(0)-int(spare.Load())) }
 // loop for each of them, and one that comes back from the kernel must not wait until the
 // handshake or the collector that has taken its place meanwhile is done, a millisecond or
 // more: the kernel shares the processors out between threads, and knows who has waited
-// (docs/adr/0018). Where somebody has said how many to use, by GOMAXPROCS or by a quota of
-// the cgroup, it is that many: a quota that is spent by one thread more stops all of them.
-func Spare() {
-	if os.Getenv("GOMAXPROCS") != "" || runtime.GOMAXPROCS(0) != runtime.NumCPU() || !spare.CompareAndSwap(0, 1) {
+// (docs/adr/0018). Where somebody has said how many to use, by GOMAXPROCS in the environment
+// (said) or by a quota of the cgroup, it is that many: a quota that is spent by one thread
+// more stops all of them.
+func Spare(said bool) {
+	if said || runtime.GOMAXPROCS(0) != runtime.NumCPU() || !spare.CompareAndSwap(0, 1) {
 		return
 	}
 	runtime.GOMAXPROCS(runtime.NumCPU() + 1)
