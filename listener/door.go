@@ -2,10 +2,10 @@ package listener
 
 import (
 	"net/netip"
-	"runtime"
 	"sync/atomic"
 	"time"
 
+	"github.com/redoubtmq/redoubt/internal/cores"
 	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/metrics"
 )
@@ -57,7 +57,7 @@ func NewDoor(l DoorLimits, count *metrics.Shard) (*Door, error) {
 	d := &Door{
 		total: limit.NewTotal(l.ConnectionsTotal), strangers: limit.NewWaiting(l.UnauthenticatedTotal),
 		shakers: limit.NewWaiting(l.HandshakesTotal), prefixes: prefixes, connects: connects, shakes: shakes, count: count,
-		turns: limit.NewTurns(runtime.GOMAXPROCS(0), l.ShakeCPU, l.KnownShare), known: limit.NewKnown(),
+		turns: limit.NewTurns(cores.Count(), l.ShakeCPU, l.KnownShare), known: limit.NewKnown(),
 	}
 	d.share(l.KnownShare)
 	d.connectDeadlineNanos.Store(int64(l.ConnectDeadline))
@@ -325,7 +325,7 @@ func (d *Door) Apply(l DoorLimits) error {
 	d.total.SetMax(l.ConnectionsTotal)
 	d.strangers.SetMax(l.UnauthenticatedTotal)
 	d.shakers.SetMax(l.HandshakesTotal)
-	d.turns.Set(runtime.GOMAXPROCS(0), l.ShakeCPU, l.KnownShare)
+	d.turns.Set(cores.Count(), l.ShakeCPU, l.KnownShare)
 	d.share(l.KnownShare)
 	d.connectDeadlineNanos.Store(int64(l.ConnectDeadline))
 	return nil

@@ -83,7 +83,6 @@ func TestBystander(t *testing.T) {
 	if err := json.Unmarshal([]byte(about), &b); err != nil {
 		t.Fatal(err)
 	}
-	standInFront(t)
 	pub, sub := connectAs(t, &b, user, password, "pub"), connectAs(t, &b, user, password, "sub")
 	sub.subscribeTo("devices/"+user+"/x", 1)
 	answers, id := json.NewEncoder(os.NewFile(3, "answers")), uint16(0)

@@ -16,13 +16,13 @@ package builtin
 import (
 	"crypto/rand"
 	"io"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/internal/cores"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
@@ -54,7 +54,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Workers <= 0 {
-		o.Workers = min(max(runtime.GOMAXPROCS(0)/2, 1), 8)
+		o.Workers = min(max(cores.Count()/2, 1), 8)
 	}
 	if o.Queue <= 0 {
 		o.Queue = 256

@@ -2,12 +2,12 @@ package main
 
 import (
 	"fmt"
-	"runtime"
 	"time"
 
 	"github.com/redoubtmq/redoubt/alarm"
 	"github.com/redoubtmq/redoubt/auth/jwt"
 	"github.com/redoubtmq/redoubt/config"
+	"github.com/redoubtmq/redoubt/internal/cores"
 	"github.com/redoubtmq/redoubt/internal/safefile"
 )
 
@@ -35,7 +35,7 @@ func (n *node) jwtAuthenticator(c *config.Config, name string) (conf any, make f
 		}
 	}
 	return &jwtConf{options: o}, func() (*asked, error) {
-		o.Clock, o.Log, o.Workers = n.clock, n.log, max(1, runtime.GOMAXPROCS(0)/2)
+		o.Clock, o.Log, o.Workers = n.clock, n.log, max(1, cores.Count()/2)
 		o.Revoked = n.tokenRevoked
 		o.Outage = func(now time.Time, why string) {
 			if why == "" {

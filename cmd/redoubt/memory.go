@@ -3,12 +3,12 @@ package main
 import (
 	"context"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/harden"
+	"github.com/redoubtmq/redoubt/internal/cores"
 	"github.com/redoubtmq/redoubt/internal/memory"
 	"github.com/redoubtmq/redoubt/metrics"
 )
@@ -79,7 +79,7 @@ const hashBytes = 19 << 20
 // processors, at most 8, and never more than a quarter of the memory, because
 // strangers ask for it.
 func hashers(b memory.Budget) int {
-	return int(min(int64(max(runtime.GOMAXPROCS(0)/2, 1)), 8, max(b.Bytes/4/hashBytes, 1)))
+	return int(min(int64(max(cores.Count()/2, 1)), 8, max(b.Bytes/4/hashBytes, 1)))
 }
 
 // keepMemory gives memory back after storms, until ctx is done.

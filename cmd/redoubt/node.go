@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +27,7 @@ import (
 	"github.com/redoubtmq/redoubt/delay"
 	"github.com/redoubtmq/redoubt/harden"
 	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/internal/cores"
 	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/internal/safefile"
 	"github.com/redoubtmq/redoubt/listener"
@@ -235,6 +235,7 @@ func (n *node) assemble() (err error) {
 			n.dismantle()
 		}
 	}()
+	cores.Spare(os.Getenv("GOMAXPROCS") != "")
 	c := n.loaded.Load().Config
 	if err := n.bindMemory(c); err != nil {
 		return err
@@ -277,7 +278,7 @@ func (n *node) assemble() (err error) {
 		return err
 	}
 	n.retained, n.held = retain.New(retainOptions(c, *n.memory.Load(), broker.RetainedRows(n.durable.view))), session.NewAccount(int64(c.Limits.MqueueBytesTotal))
-	n.loops = runtime.GOMAXPROCS(0)
+	n.loops = cores.Count()
 	n.delayed = delay.NewAccount(delayLimits(c))
 	n.broker = broker.New(broker.Options{
 		Delayed: n.delayed, Sys: n.sysTopics,
