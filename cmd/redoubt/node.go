@@ -309,11 +309,11 @@ func (n *node) assemble() (err error) {
 	n.metrics.Gauge(metrics.ListenBacklog, n.listenBacklog)
 	n.reportLists()
 	n.door.Report(n.metrics)
+	n.judgeItself() // before there are loops, which publish its score
 	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock}); err != nil {
 		return err
 	}
 	n.oversee()
-	n.judgeItself()
 	n.users.OnChange(n.usersChanged)
 	return nil
 }
