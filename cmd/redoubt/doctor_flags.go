@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/redoubtmq/redoubt/harden"
 )
 
 // once is a flag with one value. The second would take the place of the first without a word, and
@@ -40,6 +42,7 @@ var doctorAlone = []struct {
 	{"public-key", "prints a key", nil},
 	{"verify", "judges signatures, in words and with the exit code", []string{"key"}},
 	{"from", "tries ports from another host", []string{"target", "ports", "output", "within"}},
+	{"output", string(harden.FormatComponent) + " is about this version and no broker", nil},
 }
 
 // together refuses flags that would say nothing beside each other: who wrote them believes that they did.
@@ -52,7 +55,7 @@ func together(cmd *cobra.Command) error {
 	}
 	var err error
 	for _, a := range doctorAlone {
-		if !fs.Changed(a.flag) {
+		if !fs.Changed(a.flag) || a.flag == "output" && fs.Lookup("output").Value.String() != harden.FormatComponent {
 			continue
 		}
 		fs.VisitAll(func(fl *pflag.Flag) {

@@ -24,6 +24,8 @@ func TestDoctorFlagsTogether(t *testing.T) {
 		{[]string{"--verify", "a.json", "--public-key"}, "leave one of them out"},
 		{[]string{"--explain", "P1.1", "--watch", "1m"}, "--explain says what a row demands"},
 		{[]string{"--from", "outside", "--target", "192.0.2.1", "--outside", "a.json"}, "--from tries ports from another host, and --outside says nothing there"},
+		{[]string{"-o", "oscal-component", "--only", "P1.1"}, "--output oscal-component is about this version and no broker, and --only says nothing there"},
+		{[]string{"-o", "xml"}, "html or md; or oscal-component, which checks nothing"},
 	} {
 		out, err, code := command(t, "", append([]string{"doctor", "--data-dir", dir}, c.args...)...)
 		if code != 2 || err == nil || !strings.Contains(err.Error(), c.want) {
