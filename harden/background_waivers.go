@@ -31,7 +31,7 @@ func (b *Background) auditWaivers(now time.Time, inForce []config.Waiver) {
 			level = slog.LevelWarn
 		}
 		attrs := []slog.Attr{slog.String("event", event), slog.String("id", w.ID), slog.String("scope", w.Scope), slog.String("owner", w.Owner), slog.String("reason", w.Reason), slog.String("expires", w.Expires.String()),
-			slog.String("approver", w.Approver), slog.String("compensating", w.Compensating)}
+			slog.String("approver", w.Approver), slog.String("compensating_control", w.Compensating)}
 		b.o.Log.LogAttrs(context.Background(), level, what, append(attrs, class...)...)
 	}
 	var next []waiverSeen

@@ -37,7 +37,7 @@ func ParseFormat(text string) (Format, error) {
 		names[i] = string(f)
 	}
 	last := len(names) - 1
-	return "", fmt.Errorf("%q: it is %s or %s", printable(text), strings.Join(names[:last], ", "), names[last])
+	return "", fmt.Errorf("%q: it is %s or %s; or %s, which checks nothing", printable(text), strings.Join(names[:last], ", "), names[last], FormatComponent)
 }
 
 // WriteOptions are what a form needs beside the report.

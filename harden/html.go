@@ -56,6 +56,7 @@ type pageData struct {
 	Counts   []pageCount
 	Waiver   string // when the first one ends
 	Findings []pageFinding
+	Accepted []pageFinding
 	Phases   []pagePhase
 }
 
@@ -148,7 +149,7 @@ func (r pageRow) Rollback() string { return r.rollback }
 func (r pageRow) Confidence() string { return orDash(string(r.Row.Confidence())) }
 
 func (r *Report) writeHTML(w io.Writer, opt WriteOptions) error {
-	d := pageData{Report: r, Style: pageStyle, Checker: opt.Checker, Rules: RulesHash(), Caveat: Caveat, Evidence: opt.Evidence, Findings: pageFindings(r.findings(Fail, Warn, Unknown))}
+	d := pageData{Report: r, Style: pageStyle, Checker: opt.Checker, Rules: RulesHash(), Caveat: Caveat, Evidence: opt.Evidence, Findings: pageFindings(r.findings(Fail, Warn, Unknown)), Accepted: pageFindings(r.findings(Waived))}
 	d.Score = pageScore{Score: r.Score()}
 	// The ring begins at the top and goes round clockwise; 50 is its radius.
 	turn := 2 * math.Pi * (float64(d.Score.Cap)/100 - 0.25)
@@ -164,6 +165,9 @@ func (r *Report) writeHTML(w io.Writer, opt WriteOptions) error {
 	d.Counts = pageCounts(r.Rows)
 	if days, any := r.waiverDays(); any {
 		d.Waiver = fmt.Sprintf("The first waiver ends in %d days", days)
+		if days == 1 {
+			d.Waiver = "The first waiver ends in 1 day"
+		}
 	}
 	for i := range r.Rows {
 		row := &r.Rows[i]

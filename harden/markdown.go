@@ -39,6 +39,12 @@ func (r *Report) writeMarkdown(w io.Writer, opt WriteOptions) error {
 			rows[i].markdown(&b, part.box, opt.Evidence)
 		}
 	}
+	if len(r.Idle) > 0 {
+		b.WriteString("\n## Waivers that cover nothing\n\n")
+	}
+	for _, w := range r.Idle {
+		fmt.Fprintf(&b, "- [ ] **%s** %s, of %s: nothing fails there. Remove it, before it hides what nobody has accepted.\n", mdText(w.ID), mdCode(w.Scope), mdCode(w.Owner))
+	}
 	r.markdownRows(&b)
 	_, err := io.WriteString(w, b.String())
 	return err

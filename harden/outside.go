@@ -223,7 +223,11 @@ func (o *Outside) WriteText(w io.Writer) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	b.WriteString("\nWhether the broker is behind what answers is judged there: redoubt doctor --from outside -o json > FILE, and redoubt doctor --outside FILE on its host.\n")
+	if o.ExitCode() == ExitUnknown {
+		b.WriteString("\nNothing spoke TLS: nothing proves that the broker's host was reached. Look at the name, at the way there, and at --ports, if it listens on another one.\n")
+	} else {
+		b.WriteString("\nWhether the broker is behind what answers is judged there: redoubt doctor --from outside -o json > FILE, and redoubt doctor --outside FILE on its host.\n")
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -131,6 +131,9 @@ func TestSeenFromOutside(t *testing.T) {
 				for _, o := range r.Observations {
 					said += o.What + ": " + o.Actual + "\n"
 				}
+				if c.says == "nothing about now" && r.Scope == "outside:broker.example" && !strings.Contains(r.Fix, "doctor --from outside") {
+					t.Errorf("no remedy: %q", r.Fix)
+				}
 				switch {
 				case r.Scope == "outside:broker.example" && r.State != c.want.outside,
 					r.Key == "listeners.plain" && (r.State != c.want.plain || (r.Confidence == External) != (c.want.plain != Unknown)):
@@ -163,8 +166,9 @@ func TestReportsFromOutside(t *testing.T) {
 		}
 	}
 	o.Ports[0] = OutsidePort{State: portSilent}
-	if o.ExitCode() != ExitUnknown {
-		t.Errorf("nobody was there: exit code %d", o.ExitCode())
+	text.Reset()
+	if err := o.WriteText(&text); err != nil || o.ExitCode() != ExitUnknown || !strings.Contains(text.String(), "Nothing spoke TLS") || strings.Contains(text.String(), "--outside FILE") {
+		t.Errorf("nobody was there: exit code %d, %v\n%s", o.ExitCode(), err, text.String())
 	}
 	o.Ports = make([]OutsidePort, outsideListMax+1)
 	long, _ := json.Marshal(o)

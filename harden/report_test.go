@@ -433,6 +433,27 @@ func TestIdleWaivers(t *testing.T) {
 		if err := r.WriteText(&b, TextOptions{}); err != nil || strings.Contains(b.String(), "covers nothing: nothing fails there") != (c.idle > 0) || strings.Contains(r.lastLine(), "1 waiver covers nothing") != (c.idle > 0) {
 			t.Errorf("%s: %v\n%s", name, err, b.String())
 		}
+		if strings.Contains(written(t, r, FormatHTML, WriteOptions{}), "Nothing fails at the scope") != (c.idle > 0) || strings.Contains(written(t, r, FormatMarkdown, WriteOptions{}), "Waivers that cover nothing") != (c.idle > 0) {
+			t.Errorf("%s: not told in the forms for people", name)
+		}
+	}
+}
+
+// What is accepted is on the printed page, which has no row that is folded.
+func TestAcceptedIsPrinted(t *testing.T) {
+	w := config.Waiver{ID: "P3.1", Scope: "listeners.a", Reason: "old devices", Owner: "ann", Approver: "bob", Compensating: "a network of its own", Expires: config.DateOf(t0.AddDate(0, 0, 9))}
+	fails := res(Fail, Kernel)
+	fails.Key = "listeners.a"
+	page := written(t, run([]config.Waiver{w}, row("P3.1", Low, 3, Kernel, fails)), FormatHTML, WriteOptions{})
+	_, rest, found := strings.Cut(page, "Accepted for a time")
+	accepted, _, _ := strings.Cut(rest, "<section>")
+	for _, words := range []string{"P3.1", "Waived by ann, approved by bob, until", "old devices</p>", "<p>Meanwhile: a network of its own</p>"} {
+		if !found || !strings.Contains(accepted, words) {
+			t.Errorf("no %q in %s", words, accepted)
+		}
+	}
+	if strings.Contains(written(t, run(nil, row("P3.1", Low, 3, Kernel, fails)), FormatHTML, WriteOptions{}), "Accepted for a time") {
+		t.Error("a heading over nothing")
 	}
 }
 

@@ -61,7 +61,7 @@ func TestVerifyReports(t *testing.T) {
 	}{
 		"changed":           {map[string][]byte{"a.json": bytes.Replace(all["a.json"], []byte(`"fail"`), []byte(`"pass"`), 1), "b.json": all["b.json"]}, public, "a.json: it was changed", 1},
 		"another key":       {map[string][]byte{"a.json": all["a.json"]}, other, "a.json: it is signed by another key: it names SHA256:", 0},
-		"missing":           {map[string][]byte{"a.json": all["a.json"], "c.json": all["c.json"]}, public, "missing between report 1 (a.json) and report 3 (c.json): 1", 2},
+		"missing":           {map[string][]byte{"a.json": all["a.json"], "c.json": all["c.json"]}, public, "1 report is missing between report 1 (a.json) and report 3 (c.json)", 2},
 		"unsigned":          {map[string][]byte{"x.json": asJSON(t, allStates())}, public, "x.json: it is not signed", 0},
 		"of something else": {map[string][]byte{"x.json": foreign}, public, "no report of the hardening", 0},
 		"written anew":      {map[string][]byte{"a.json": append([]byte("\n"), all["a.json"]...)}, public, "as long as no other program writes it anew", 0},

@@ -69,7 +69,7 @@ func doctorCmd(g *globals) *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringSliceVar(&f.only, "only", nil, "check these rows `ID,...` and no others")
-	fs.StringVar(&f.explain, "explain", "", "say what the row `ID` demands, why, and how it is checked; check nothing")
+	fs.Var((*once)(&f.explain), "explain", "say what the row `ID` demands, why, and how it is checked; check nothing")
 	fs.BoolVar(&f.evidence, "evidence", false, "show every observation")
 	fs.StringVar(&f.failOn, "fail-on", string(harden.Low), "lowest `SEVERITY` of a failed row that makes the exit code 1: critical, high, medium or low")
 	fs.IntVar(&f.maxUnknown, "max-unknown", 0, "how many rows may be unknown before the exit code is 3")
@@ -79,14 +79,15 @@ func doctorCmd(g *globals) *cobra.Command {
 	fs.StringSliceVar(&f.targets, "target", nil, "connect to these addresses `HOST:PORT,...` of the broker, too, as clients from elsewhere do; see listeners.<name>.advertised")
 	fs.StringVarP(&f.output, "output", "o", string(harden.FormatTable), "the `FORM` of the report: table, json, sarif, oscal, junit, html or md; oscal-component is the definition of the broker as a component of OSCAL, and checks nothing")
 	fs.StringVar(&f.baseline, "baseline", string(harden.Internet), "what `KIND` of node is judged: edge, internet or cluster; docs/security/checks.md says what each demands")
-	fs.StringVar(&f.diff, "diff", "", "show only what has changed since the report in `FILE` (of -o json), or since the last run (last); as a table or as JSON")
+	fs.Var((*once)(&f.diff), "diff", "show only what has changed since the report in `FILE` (of -o json), or since the last run (last); as a table or as JSON")
 	fs.Var((*span)(&f.watch), "watch", "look again each `INTERVAL`, 30s or longer, and show only what has changed, until ctrl-C; as a table or as JSON, a line for each run with changes")
 	fs.StringSliceVar(&f.verify, "verify", nil, "check nothing but the signatures of the reports in `FILE,...`, and that they follow each other; of a folder, all in it")
-	fs.StringVar(&f.key, "key", "", "verify with the public key in `FILE`, from --public-key of the node; without it, with that of the data directory")
+	fs.Var((*once)(&f.key), "key", "verify with the public key in `FILE`, from --public-key of the node; without it, with that of the data directory")
 	fs.BoolVar(&f.publicKey, "public-key", false, "print the public key by which the reports of this node are verified; check nothing")
-	fs.StringVar(&f.from, "from", "", "`outside`: try the ports of --target HOST from this host, which is another one, and tell what answers; -o json is for --outside there")
+	fs.Var((*once)(&f.from), "from", "`outside`: try the ports of --target HOST from this host, which is another one, and tell what answers; -o json is for --outside there")
 	fs.UintSliceVar(&f.ports, "ports", nil, "with --from outside: these `PORT,...`, too, on TCP and UDP")
-	fs.StringVar(&f.outside, "outside", "", "take what was seen with --from outside -o json from another host: a `FILE`, at most a day old")
+	fs.Lookup("ports").DefValue = "" // of which help says no default
+	fs.Var((*once)(&f.outside), "outside", "take what was seen with --from outside -o json from another host: a `FILE`, at most a day old")
 	fs.DurationVar(&f.within, "within", doctorWithin, "how long the run may take, at most 1m; what was not seen by then is unknown")
 	return cmd
 }
@@ -105,6 +106,9 @@ func (doctorError) ExitCode() int   { return harden.ExitError }
 func (e doctorError) Unwrap() error { return e.error }
 
 func doctor(cmd *cobra.Command, g *globals, f *doctorFlags) error {
+	if err := together(cmd); err != nil {
+		return &usageError{err}
+	}
 	if f.explain != "" {
 		checks, err := harden.Select(harden.Checks, []string{f.explain})
 		if err != nil {

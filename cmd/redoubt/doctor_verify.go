@@ -76,15 +76,29 @@ func (f *doctorFlags) verifyReports(cmd *cobra.Command, g *globals) error {
 	out := cmd.OutOrStdout()
 	for i := range good {
 		v := &good[i]
-		fmt.Fprintf(out, "%s: report %d of %s, %s, score %d: signed by %s\n", plain(v.Name), v.Chain.Sequence, orUnknown(v.Node), v.Started.UTC().Format(time.DateTime+" UTC"), v.Score, signed.KeyID(public))
+		fmt.Fprintf(out, "%s: report %d of %s, %s, score %d over %s: signed by %s\n", plain(v.Name), v.Chain.Sequence, orUnknown(v.Node), v.Started.UTC().Format(time.DateTime+" UTC"), v.Score, rowCount(v.Scopes), signed.KeyID(public))
 	}
 	if wrong != nil {
 		return doctorFinding{wrong}
 	}
-	if n := len(good); n > 1 {
-		fmt.Fprintf(out, "the chain is whole: %d reports, %d to %d, each made after the one before\n", n, good[0].Chain.Sequence, good[n-1].Chain.Sequence)
+	// One of them can be there under two names.
+	if n := len(good); n > 1 && good[0].Chain.Sequence != good[n-1].Chain.Sequence {
+		first, last := good[0].Chain.Sequence, good[n-1].Chain.Sequence
+		fmt.Fprintf(out, "the chain is whole: %d reports, %d to %d, each with the hash of the one before it\n", last-first+1, first, last)
 	}
 	return nil
+}
+
+// rowCount is how many rows a score is over: that of one row is no score of the node.
+func rowCount(scopes []harden.ScopeState) string {
+	rows := map[string]bool{}
+	for i := range scopes {
+		rows[scopes[i].ID] = true
+	}
+	if len(rows) == 1 {
+		return "1 row"
+	}
+	return fmt.Sprintf("%d rows", len(rows))
 }
 
 // doctorFinding is what was looked at and found wrong.

@@ -57,6 +57,7 @@ func TestDoctorVerifies(t *testing.T) {
 		{[]string{"--verify", folder}, 0, "the chain is whole: 2 reports, 1 to 2"},
 		{[]string{"--verify", second + "," + first, "--key", mine}, 0, "the chain is whole"},
 		{[]string{"--verify", second}, 0, "report 2 of n1"},
+		{[]string{"--verify", second}, 0, "score 0 over 0 rows"},
 		{[]string{"--verify", folder, "--key", theirs}, 1, "signed by another key"},
 		{[]string{"--verify", changed}, 1, "changed.json: it was changed"},
 		{[]string{"--verify", mine}, 1, "it is not signed"},

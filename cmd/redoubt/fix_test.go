@@ -110,7 +110,7 @@ func TestFixOnTheRealHost(t *testing.T) {
 		t.Fatalf("the plan: exit code %d\n%s\n%s", plan.Code, plan.Text(), state())
 	}
 	done := b.Redoubt("", append(rows, "--apply")...)
-	for _, line := range []string{"P1.2-open-files  fail -> pass", "P1.3a-syn-backlog  fail -> warn  listener:metrics", "P2.2-private-files  fail -> pass", "-limits: { topic_levels: 12,", "+limits: { topic_levels: 10,"} {
+	for _, line := range []string{"P1.2-open-files  fail -> pass", "P1.3a-syn-backlog  fail -> warn  (a part of it counts when the broker starts again)  listener:metrics", "P2.2-private-files  fail -> pass", "-limits: { topic_levels: 12,", "+limits: { topic_levels: 10,"} {
 		if done.Code != 0 || !strings.Contains(done.Stdout, line) {
 			t.Errorf("exit code %d, without %q\n%s\n%s", done.Code, line, done.Text(), b.Log())
 		}
@@ -132,7 +132,7 @@ func TestFixOnTheRealHost(t *testing.T) {
 	if now := shell(t, limit); strings.HasPrefix(now, "512 ") {
 		t.Errorf("open files: %s", now)
 	}
-	if again := b.Redoubt("", append(rows, "--apply")...); again.Code != 0 || !strings.HasSuffix(again.Stdout, "nothing to do\n") {
+	if again := b.Redoubt("", append(rows, "--apply")...); again.Code != 1 || !strings.Contains(again.Stdout, "\n0 steps, for 0 rows; 1 row for you to do by hand") || !strings.Contains(again.Stdout, "start the broker again: it opens the sockets of metrics") {
 		t.Errorf("a second time: exit code %d\n%s", again.Code, again.Text())
 	}
 	// The script of a folder would have done the same to the host.

@@ -106,8 +106,12 @@ func hardeningLine(s *admin.HardeningStatus) string {
 	if s.Waived > 0 {
 		line += fmt.Sprintf("; %d waived", s.Waived)
 	}
-	if s.Idle > 0 {
-		line += fmt.Sprintf("; %d waivers that cover nothing", s.Idle)
+	switch s.Idle {
+	case 0:
+	case 1:
+		line += "; 1 waiver covers nothing"
+	default:
+		line += fmt.Sprintf("; %d waivers cover nothing", s.Idle)
 	}
 	return line + fmt.Sprintf(" (%d rows without probes; redoubt doctor tries all)", s.Rows)
 }

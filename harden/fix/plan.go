@@ -117,6 +117,8 @@ func (m *maker) addRow(r *harden.Row) {
 		m.row.Note = "not seen, which is no pass, and nothing is changed of what is not seen: " + unknown
 	case state == harden.Waived:
 		m.row.Note = "nothing to do: it is accepted"
+	case state == harden.Manual:
+		m.row.Note = "for a person to look at, which no step does: redoubt doctor --explain says how"
 	default:
 		m.row.Note = nothingToDo
 	}

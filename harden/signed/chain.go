@@ -33,7 +33,11 @@ func Chain(all []Member) ([]Member, error) {
 		case m.Sequence == before.Sequence:
 			return all, fmt.Errorf("the chain is broken: %s and %s are both report %d, and not the same", before.Name, m.Name, m.Sequence)
 		case m.Sequence != before.Sequence+1:
-			return all, fmt.Errorf("the chain is broken: missing between report %d (%s) and report %d (%s): %d", before.Sequence, before.Name, m.Sequence, m.Name, m.Sequence-before.Sequence-1)
+			missing := "1 report is"
+			if n := m.Sequence - before.Sequence - 1; n > 1 {
+				missing = fmt.Sprintf("%d reports are", n)
+			}
+			return all, fmt.Errorf("the chain is broken: %s missing between report %d (%s) and report %d (%s)", missing, before.Sequence, before.Name, m.Sequence, m.Name)
 		case m.Previous != before.Hash:
 			return all, fmt.Errorf("the chain is broken: report %d (%s) does not follow %s, which is not the report %d that it was made after", m.Sequence, m.Name, before.Name, before.Sequence)
 		}

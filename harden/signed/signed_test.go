@@ -127,7 +127,7 @@ func TestChain(t *testing.T) {
 	forged, twin := all[1], all[1]
 	forged.Hash, twin.Hash = "f", "f"
 	for want, members := range map[string][]Member{
-		"(3.json): 1": {all[0], all[2]}, "does not follow": {all[0], forged, all[2]}, "are both report 2": {all[0], all[1], twin},
+		"1 report is missing": {all[0], all[2]}, "does not follow": {all[0], forged, all[2]}, "are both report 2": {all[0], all[1], twin},
 	} {
 		if _, err := Chain(members); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", want, err)
