@@ -53,7 +53,7 @@ func newWatched() *watched {
 			w.now = w.now.Add(w.takes)
 			w.do("give back")
 		},
-		loudest:  func(loop int, _ ...top.Measure) string { return fmt.Sprintf("; most on loop %d: somebody", loop) },
+		loudest: func(loop int, _ ...top.Measure) string { return fmt.Sprintf("; most on loop %d: somebody", loop) },
 		shed: func(l load.Level, _ uint64) int {
 			w.garbage = min(w.frees, w.use.Live)
 			w.do(l.String())
