@@ -5,10 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 
-	"github.com/redoubtmq/redoubt/pki"
+	"github.com/redoubtmq/redoubt/harden/signed"
 )
 
 // The last report, for comparing with the next one. It lies in the data directory, whose
@@ -20,7 +19,7 @@ const KeptName = "doctor.json"
 
 // KeepLast replaces the report that is kept in the data directory.
 func KeepLast(dir string, text []byte) error {
-	root, owner, err := openKept(dir)
+	root, owner, err := signed.OpenOwned(dir)
 	if err != nil {
 		return err
 	}
@@ -43,56 +42,10 @@ func KeepLast(dir string, text []byte) error {
 	return err
 }
 
-// openKept opens the data directory, and says whose it is.
-func openKept(dir string) (*os.Root, *syscall.Stat_t, error) {
-	return openKeptAs(os.Geteuid(), dir)
-}
-
-func openKeptAs(uid int, dir string) (*os.Root, *syscall.Stat_t, error) {
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return nil, nil, err
-	}
-	fi, err := root.Stat(".")
-	if err == nil && uid == 0 {
-		err = noStrangersLink(dir, fi)
-	}
-	if err != nil {
-		_ = root.Close()
-		return nil, nil, err
-	}
-	st, ok := fi.Sys().(*syscall.Stat_t)
-	if !ok {
-		_ = root.Close()
-		return nil, nil, errors.New("the system does not say whose the data directory is")
-	}
-	return root, st, nil
-}
-
-// noStrangersLink is an error if dir leads to what was opened by a link that others than root can put
-// there: who has taken the broker over would have root write where he likes.
-func noStrangersLink(dir string, opened os.FileInfo) error {
-	at, err := os.Lstat(filepath.Clean(dir)) // with a slash behind it a link would be followed
-	if err != nil {
-		return err
-	}
-	if os.SameFile(at, opened) {
-		return nil
-	}
-	above, err := filepath.Abs(filepath.Dir(filepath.Clean(dir)))
-	if err == nil {
-		err = pki.CheckDirectoryAs(0, above)
-	}
-	if err != nil {
-		return fmt.Errorf("the data directory %s is a link that root does not follow; name where it leads: %w", dir, err)
-	}
-	return nil
-}
-
 // LastKept is the report that is kept in the data directory. An error that is
 // fs.ErrNotExist means that there is none yet.
 func LastKept(dir string) (Snapshot, error) {
-	root, owner, err := openKept(dir)
+	root, owner, err := signed.OpenOwned(dir)
 	if err != nil {
 		return Snapshot{}, err
 	}

@@ -272,6 +272,25 @@ func (p *OutsidePort) judge(meant map[uint16]bool) (State, string) {
 	return Pass, "it answers"
 }
 
+// sound tells whether a port that was read is one that was written here. A state of another
+// name would pass for a port that does not answer, and the zone of an address is any text.
+func (p *OutsidePort) sound() bool {
+	known := func(s string, all ...string) bool { return slices.Contains(all, s) }
+	for _, s := range p.Speaks {
+		if !known(s, speaksTLS, speaksMQTT, speaksHTTP, speaksQUIC) {
+			return false
+		}
+	}
+	spki, err := hex.DecodeString(p.SPKI)
+	zone := p.Address.Zone()
+	return known(p.State, portOpen, portClosed, portSilent, portUntried) && known(p.Network, "tcp", networkUDP) &&
+		p.Address.IsValid() && p.Port != 0 && len(zone) <= zoneMax && printable(zone) == zone &&
+		err == nil && (p.SPKI == "" || len(spki) == sha256.Size)
+}
+
+// zoneMax is as long as the name of an interface may be.
+const zoneMax = 15
+
 // ReadOutside reads what WriteJSON wrote on another host. It answers an error for what is none, without
 // repeating what is in there.
 func ReadOutside(r io.Reader) (*Outside, error) {
@@ -292,8 +311,10 @@ func ReadOutside(r io.Reader) (*Outside, error) {
 	}
 	o.Target = printable(o.Target)
 	for i := range o.Ports {
-		p := &o.Ports[i]
-		p.State, p.Why, p.SPKI, p.Network = printable(p.State), "", printable(p.SPKI), printable(p.Network)
+		if p := &o.Ports[i]; !p.sound() {
+			return nil, fmt.Errorf("its port %d of %d is none that redoubt doctor --from outside writes", i+1, len(o.Ports))
+		}
+		o.Ports[i].Why = ""
 	}
 	return &o, nil
 }

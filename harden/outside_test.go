@@ -151,14 +151,35 @@ func TestSeenFromOutside(t *testing.T) {
 
 // A report from outside is read back as it was written; what is none is refused, and told by its exit code.
 func TestReportsFromOutside(t *testing.T) {
-	o := Outside{Schema: "1", Kind: outsideKind, Target: "x", Started: t0, Ports: []OutsidePort{{Address: netip.MustParseAddr("2001:db8::1"), Port: 8883, Network: "tcp", State: portOpen, Speaks: []string{speaksTLS}, SPKI: "aa"}}}
+	o := Outside{Schema: "1", Kind: outsideKind, Target: "x", Started: t0, Ports: []OutsidePort{{Address: netip.MustParseAddr("2001:db8::1"), Port: 8883, Network: "tcp", State: portOpen, Speaks: []string{speaksTLS}, SPKI: strings.Repeat("aa", 32)}}}
 	var b, text bytes.Buffer
 	if err := errors.Join(o.WriteJSON(&b), o.WriteText(&text)); err != nil || !strings.Contains(text.String(), "2001:db8::1  tcp/8883  open   tls     it answers") {
 		t.Fatalf("%v\n%s", err, text.String())
 	}
 	back, err := ReadOutside(bytes.NewReader(b.Bytes()))
-	if err != nil || back.Ports[0].SPKI != "aa" || !back.Started.Equal(t0) {
+	if err != nil || back.Ports[0].SPKI != o.Ports[0].SPKI || !back.Started.Equal(t0) {
 		t.Fatalf("%v, %+v", err, back)
+	}
+	for name, spoil := range map[string]func(*OutsidePort){
+		"a state that passes for none": func(p *OutsidePort) { p.State = "Open" },
+		"a zone for a terminal":        func(p *OutsidePort) { p.Address = netip.MustParseAddr("fe80::1").WithZone("\x1b[2J") },
+		"a long zone":                  func(p *OutsidePort) { p.Address = netip.MustParseAddr("fe80::1").WithZone(strings.Repeat("z", 16)) },
+		"no address":                   func(p *OutsidePort) { p.Address = netip.Addr{} },
+		"no port":                      func(p *OutsidePort) { p.Port = 0 },
+		"a network":                    func(p *OutsidePort) { p.Network = "TCP" },
+		"words":                        func(p *OutsidePort) { p.Speaks = []string{"MQTT"} },
+		"a key":                        func(p *OutsidePort) { p.SPKI = "aa" },
+	} {
+		odd := o
+		odd.Ports = slices.Clone(o.Ports)
+		spoil(&odd.Ports[0])
+		text, err := json.Marshal(odd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := ReadOutside(bytes.NewReader(text)); err == nil || !strings.Contains(err.Error(), "port 1 of 1") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	for words, code := range map[string]int{speaksTLS: ExitClean, speaksMQTT: ExitFindings} {
 		if o.Ports[0].Speaks = []string{words}; o.ExitCode() != code {

@@ -38,10 +38,15 @@ type handshakeAs struct {
 // present has a server show its certificate, and prove that it has the key. Whether the server then wants one of
 // the client does not matter: it comes first. Nothing of it is judged here.
 func (e *Env) present(ctx context.Context, a spot, as handshakeAs) (*presented, error) {
-	out := &presented{name: as.name}
+	out, proved := &presented{name: as.name}, false
 	conf := &tls.Config{
 		InsecureSkipVerify: true, // the caller judges
-		ServerName:         as.name, MinVersion: tls.VersionTLS12, CipherSuites: as.suites,
+		// Asked for behind the server's signature, whatever the version; VerifyConnection comes before it.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			proved = true
+			return &tls.Certificate{}, nil
+		},
+		ServerName: as.name, MinVersion: tls.VersionTLS12, CipherSuites: as.suites,
 		VerifyConnection: func(s tls.ConnectionState) error {
 			out.version, out.chain, out.staple = s.Version, s.PeerCertificates, s.OCSPResponse
 			return nil
@@ -54,9 +59,10 @@ func (e *Env) present(ctx context.Context, a spot, as handshakeAs) (*presented, 
 	if err == nil {
 		_ = conn.Close()
 	}
-	// What the server then has against us comes behind its own proof.
+	// What the server then has against us counts for nothing where it comes in place of its proof: whoever
+	// has seen a certificate can show it and go away.
 	var theirs *net.OpError
-	if err != nil && !(errors.As(err, &theirs) && theirs.Op == "remote error") {
+	if err != nil && !(proved && errors.As(err, &theirs) && theirs.Op == "remote error") {
 		return nil, err
 	}
 	if len(out.chain) == 0 {

@@ -69,6 +69,13 @@ func seenOutside(path string) (*harden.Outside, error) {
 		return nil, fmt.Errorf("--outside: %w", err)
 	}
 	defer file.Close()
+	fi, err := file.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("--outside: %w", err)
+	}
+	if fi.Mode().IsRegular() && fi.Mode().Perm()&0o002 != 0 { // its group may be the user's own
+		return nil, fmt.Errorf("--outside %s: everybody can change it, so that it proves nothing: have it made anew where nobody else can (mode %04o)", path, fi.Mode().Perm())
+	}
 	o, err := harden.ReadOutside(file)
 	if err != nil {
 		return nil, fmt.Errorf("--outside %s: %w", path, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -93,6 +94,20 @@ func passOn(t *testing.T, from, to string) {
 			}()
 		}
 	}()
+}
+
+// A file that everybody can change makes no row pass.
+func TestDoctorOutsideOfEverybody(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "outside.json")
+	testkit.WriteFile(t, file, "{}")
+	for mode, want := range map[os.FileMode]string{0o666: "everybody can change it", 0o664: "it is no report"} {
+		if err := os.Chmod(file, mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := seenOutside(file); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("mode %04o: %v", mode, err)
+		}
+	}
 }
 
 // What is asked for wrongly is told by its flag.

@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,8 +19,14 @@ import (
 	"github.com/redoubtmq/redoubt/harden/signed"
 )
 
-// verifyMax is how many reports are verified at once.
-const verifyMax = 1000
+// What is verified at once: so many reports, of so many bytes, in a folder of so many files. The folder
+// may be the broker's, and who verifies may be root.
+const (
+	verifyMax      = 1000
+	verifyBytesMax = 256 << 20
+	verifyFilesMax = 10_000
+	keyFileMax     = 64 << 10
+)
 
 // showKey prints the public key of the node, by which its reports are verified elsewhere.
 func showKey(cmd *cobra.Command, g *globals) error {
@@ -60,7 +69,7 @@ func (f *doctorFlags) verifyReports(cmd *cobra.Command, g *globals) error {
 			return doctorError{fmt.Errorf("%w; --key FILE takes the public key of another node", err)}
 		}
 	} else {
-		text, err := os.ReadFile(f.key)
+		text, err := readNamed(f.key, keyFileMax)
 		if err != nil {
 			return doctorError{fmt.Errorf("--key: %w", err)}
 		}
@@ -68,7 +77,7 @@ func (f *doctorFlags) verifyReports(cmd *cobra.Command, g *globals) error {
 			return doctorError{fmt.Errorf("--key %s: %w", f.key, err)}
 		}
 	}
-	reports, err := readReports(f.verify)
+	reports, err := readReports(f.verify, verifyBytesMax)
 	if err != nil {
 		return doctorError{fmt.Errorf("--verify: %w", err)}
 	}
@@ -115,8 +124,9 @@ func orUnknown(node string) string {
 }
 
 // readReports reads files, and of folders those in them that end in .json.
-func readReports(paths []string) (map[string][]byte, error) {
+func readReports(paths []string, most int64) (map[string][]byte, error) {
 	var files []string
+	listed := map[string]bool{} // and not named: what was a file may be a pipe by now
 	for _, path := range paths {
 		fi, err := os.Stat(path)
 		if err != nil {
@@ -126,7 +136,7 @@ func readReports(paths []string) (map[string][]byte, error) {
 			files = append(files, path)
 			continue
 		}
-		entries, err := os.ReadDir(path)
+		entries, err := readFolder(path)
 		if err != nil {
 			return nil, err
 		}
@@ -134,6 +144,7 @@ func readReports(paths []string) (map[string][]byte, error) {
 		for _, d := range entries {
 			if filepath.Ext(d.Name()) == ".json" && d.Type().IsRegular() {
 				files, found = append(files, filepath.Join(path, d.Name())), true
+				listed[files[len(files)-1]] = true
 			}
 		}
 		if !found {
@@ -143,22 +154,61 @@ func readReports(paths []string) (map[string][]byte, error) {
 	if len(files) > verifyMax {
 		return nil, fmt.Errorf("%d files are more than %d; verify them in parts that overlap by one", len(files), verifyMax)
 	}
-	reports := make(map[string][]byte, len(files))
+	reports, left := make(map[string][]byte, len(files)), most
 	for _, name := range files {
-		text, err := readBounded(name)
+		read := readNamed
+		if listed[name] {
+			read = readListed
+		}
+		text, err := read(name, min(left, signed.BytesMax)+1)
 		if err != nil {
 			return nil, err
+		}
+		if left -= int64(len(text)); left < 0 {
+			return nil, fmt.Errorf("these files are larger than %d MiB together; verify them in parts that overlap by one", most>>20)
 		}
 		reports[name] = text
 	}
 	return reports, nil
 }
 
-func readBounded(name string) ([]byte, error) {
+// readFolder lists a folder of a bounded number of files.
+func readFolder(path string) ([]os.DirEntry, error) {
+	d, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	entries, err := d.ReadDir(verifyFilesMax + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if len(entries) > verifyFilesMax {
+		return nil, fmt.Errorf("%s has more than %d files; name those to verify", path, verifyFilesMax)
+	}
+	slices.SortFunc(entries, func(a, b os.DirEntry) int { return strings.Compare(a.Name(), b.Name()) })
+	return entries, nil
+}
+
+// readNamed reads the beginning of what somebody named, which may be a pipe.
+func readNamed(name string, most int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, signed.BytesMax+1)) // one more than is verified
+	return io.ReadAll(io.LimitReader(f, most))
+}
+
+// readListed reads the beginning of a file that was found in a folder.
+func readListed(name string, most int64) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%s is no file any more", name))
+	}
+	return io.ReadAll(io.LimitReader(f, most))
 }

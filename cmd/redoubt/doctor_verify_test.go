@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/redoubtmq/redoubt/harden"
@@ -77,6 +79,30 @@ func TestDoctorVerifies(t *testing.T) {
 		}
 		if code != c.code || !strings.Contains(out, c.want) {
 			t.Errorf("%v: exit code %d, want %d and %q\n%s", c.args, code, c.code, c.want, out)
+		}
+	}
+}
+
+// What lies in a folder is read with a bound, whatever is put there while it is listed: the folder may
+// belong to a broker that was taken over.
+func TestVerifyReadsWithABound(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.json", "b.json"} {
+		testkit.WriteFile(t, filepath.Join(dir, name), strings.Repeat("x", 1<<20))
+	}
+	if got, err := readReports([]string{dir}, 2<<20); err != nil || len(got) != 2 || len(got[filepath.Join(dir, "a.json")]) != 1<<20 {
+		t.Errorf("%d reports, %v", len(got), err)
+	}
+	if _, err := readReports([]string{dir}, 2<<20-1); err == nil || !strings.Contains(err.Error(), "larger than 1 MiB together") {
+		t.Errorf("more than may be: %v", err)
+	}
+	pipe, link := filepath.Join(dir, "pipe"), filepath.Join(dir, "link")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink("a.json", link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{pipe, link} {
+		if _, err := readListed(name, 1); err == nil {
+			t.Errorf("%s was a file a moment before, and is read", name)
 		}
 	}
 }

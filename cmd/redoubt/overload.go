@@ -116,8 +116,7 @@ func (o *overseer) look() time.Duration {
 		if s.Act { // what pools keep goes with the second one
 			r.collect()
 		}
-		after := r.now()
-		o.rest = after.Add(collectPart * after.Sub(now))
+		o.rested(now)
 	}
 	o.afterwards(now, s.Level)
 	if s.Level > load.Fine || s.Collect {
@@ -128,19 +127,39 @@ func (o *overseer) look() time.Duration {
 
 // afterwards gives memory back to the system when it is over, and again when those who
 // brought it have had time to go: what they leave behind sets off no collection, because
-// the heap may still grow to twice what it was.
+// the heap may still grow to twice what it was. It is a collection out of turn, too, and whoever
+// brings the memory to a mark and back is not to have one each time: what is not given back now
+// stays owed.
 func (o *overseer) afterwards(now time.Time, level load.Level) {
 	was := load.Level(o.seen.level.Swap(uint32(level)))
 	switch {
 	case level > load.Warm:
 		o.owed = now.Add(owedAfter)
 	case was > load.Warm:
-		o.rooms.giveBack()
+		o.giveBack()
 		o.owed = now.Add(owedAfter)
 	case level == load.Fine && !o.owed.IsZero() && !now.Before(o.owed):
-		o.rooms.giveBack()
-		o.owed = time.Time{}
+		if o.giveBack() {
+			o.owed = time.Time{}
+		}
 	}
+}
+
+// giveBack gives memory back unless collections have had their part of the time.
+func (o *overseer) giveBack() (done bool) {
+	began := o.rooms.now()
+	if began.Before(o.rest) {
+		return false
+	}
+	o.rooms.giveBack()
+	o.rested(began)
+	return true
+}
+
+// rested leaves the next collection out of turn its distance to the one that began then.
+func (o *overseer) rested(began time.Time) {
+	after := o.rooms.now()
+	o.rest = after.Add(collectPart * after.Sub(began))
 }
 
 // memory measures.

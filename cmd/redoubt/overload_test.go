@@ -49,8 +49,11 @@ func newWatched() *watched {
 			w.garbage = 0
 			w.do("collect")
 		},
-		giveBack: func() { w.do("give back") },
-		loudest:  func(loop int, _ ...top.Measure) string { return fmt.Sprintf("; most on loop %d: somebody", loop) },
+		giveBack: func() {
+			w.now = w.now.Add(w.takes)
+			w.do("give back")
+		},
+		loudest: func(loop int, _ ...top.Measure) string { return fmt.Sprintf("; most on loop %d: somebody", loop) },
 		shed: func(l load.Level, _ uint64) int {
 			w.garbage = min(w.frees, w.use.Live)
 			w.do(l.String())
@@ -151,6 +154,32 @@ func TestOverseerDoesNotCollectAllTheTime(t *testing.T) {
 	n := strings.Count(w.story(), "collect")
 	if spent := time.Duration(n) * w.takes; n == 0 || spent > w.now.Sub(begun)/collectPart+2*w.takes {
 		t.Errorf("%d collections in %v", n, w.now.Sub(begun))
+	}
+}
+
+// Who brings the memory over a mark and back again and again does not have the broker give
+// it back each time, which takes as long as a collection; it is given back in the end.
+func TestOverseerDoesNotGiveBackAllTheTime(t *testing.T) {
+	w := newWatched()
+	w.takes = 400 * time.Millisecond
+	begun := w.now
+	for i := range 200 {
+		w.live(78)
+		w.looks(2)
+		w.live(60)
+		for w.looks(1); w.pressed.Level > load.Warm; w.looks(1) {
+		}
+		if i == 0 && w.pressed.Level != load.Warm {
+			t.Fatalf("it is not the overload that was meant: %+v", w.pressed)
+		}
+	}
+	n := len(w.did) - strings.Count(w.story(), "strangers")
+	if spent := time.Duration(n) * w.takes; n == 0 || spent > w.now.Sub(begun)/collectPart+2*w.takes {
+		t.Errorf("%d collections of %v in %v: %d of them to give back", n, w.takes, w.now.Sub(begun), strings.Count(w.story(), "give back"))
+	}
+	w.did = nil
+	if w.looks(30); w.story() != "give back" {
+		t.Errorf("in the half minute after it: %q", w.story())
 	}
 }
 

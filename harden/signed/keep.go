@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // What a node keeps in its data directory. The owner of that is the broker's user, and who signs
@@ -32,6 +34,9 @@ const (
 	keptBytesMax = 16 << 20
 	keptLeast    = 2
 )
+
+// entriesMax is how many files are looked at where the reports are: the owner can put any number there.
+const entriesMax = 10_000
 
 // keyBytesMax is more than a file with the key has.
 const keyBytesMax = 4096
@@ -51,7 +56,7 @@ type node struct {
 
 func openNode(dir string, how access) (_ *node, err error) {
 	n := &node{}
-	if n.root, err = os.OpenRoot(dir); err != nil {
+	if n.root, n.owner, err = OpenOwned(dir); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -59,47 +64,66 @@ func openNode(dir string, how access) (_ *node, err error) {
 			n.close()
 		}
 	}()
-	fi, err := n.root.Stat(".")
-	if err != nil {
-		return nil, err
-	}
-	ok := false
-	if n.owner, ok = fi.Sys().(*syscall.Stat_t); !ok {
-		return nil, errors.New("the system does not say whose the data directory is")
-	}
 	if how == read {
 		return n, nil
 	}
-	if err := n.root.Mkdir(FolderName, 0o700); err == nil {
-		err = n.give(FolderName)
-		if err != nil {
-			return nil, err
-		}
-	} else if !errors.Is(err, fs.ErrExist) {
+	err = n.root.Mkdir(FolderName, 0o700)
+	made := err == nil
+	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, err
 	}
-	if fi, err = n.root.Lstat(FolderName); err != nil || !fi.IsDir() {
-		return nil, errors.Join(err, fmt.Errorf("%s in the data directory is no folder", FolderName))
-	}
-	if n.folder, err = n.root.Open(FolderName); err != nil {
+	if err := n.openFolder(made); err != nil {
 		return nil, err
 	}
 	return n, n.lock(how)
 }
 
+// openFolder opens that of the reports, and gives it to the owner if it was made just now. By its
+// descriptor: the owner may have put something of somebody else's there meanwhile, which a name would give
+// away; and a pipe is not waited for.
+func (n *node) openFolder(made bool) error {
+	before, err := n.root.Lstat(FolderName)
+	if err != nil || !before.IsDir() {
+		return errors.Join(err, fmt.Errorf("%s in the data directory is no folder", FolderName))
+	}
+	if n.folder, err = n.root.OpenFile(FolderName, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NONBLOCK, 0); err != nil {
+		return err
+	}
+	fi, err := n.folder.Stat()
+	if err != nil {
+		return err
+	}
+	if !os.SameFile(before, fi) {
+		return fmt.Errorf("%s in the data directory was exchanged", FolderName)
+	}
+	if st, ok := fi.Sys().(*syscall.Stat_t); made && ok && st.Uid == 0 && os.Geteuid() == 0 {
+		return n.folder.Chown(int(n.owner.Uid), int(n.owner.Gid))
+	}
+	return nil
+}
+
+// lockWithin bounds the wait for another one that writes. The owner can hold the lock as long as
+// he likes, and who signs may be root.
+const (
+	lockWithin = 10 * time.Second
+	lockEvery  = 50 * time.Millisecond
+)
+
 // lock keeps others from writing; it ends with the descriptor, and is held for a write.
 func (n *node) lock(how access) error {
-	flags := syscall.LOCK_EX
-	if how == writeNow {
-		flags |= syscall.LOCK_NB
-	}
-	for {
-		err := syscall.Flock(int(n.folder.Fd()), flags)
-		if !errors.Is(err, syscall.EINTR) {
-			if errors.Is(err, syscall.EWOULDBLOCK) {
-				return errors.New("another process keeps a report right now")
-			}
+	try := time.NewTicker(lockEvery)
+	defer try.Stop()
+	for left := lockWithin; ; {
+		err := syscall.Flock(int(n.folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case !errors.Is(err, syscall.EWOULDBLOCK):
 			return err
+		case how == writeNow || left <= 0:
+			return errors.New("another process keeps a report right now")
+		default:
+			<-try.C
+			left -= lockEvery
 		}
 	}
 }
@@ -109,7 +133,7 @@ type access int
 
 const (
 	read     access = iota
-	write           // waits for who else writes
+	write           // waits some time for who else writes
 	writeNow        // does not
 )
 
@@ -118,14 +142,6 @@ func (n *node) close() {
 		_ = n.folder.Close()
 	}
 	_ = n.root.Close()
-}
-
-// give makes what root has made the owner's.
-func (n *node) give(name string) error {
-	if os.Geteuid() != 0 {
-		return nil
-	}
-	return n.root.Lchown(name, int(n.owner.Uid), int(n.owner.Gid))
 }
 
 // write replaces a file, whole or not at all.
@@ -169,6 +185,8 @@ func (n *node) read(name string, most int64) ([]byte, fs.FileMode, error) {
 	switch {
 	case !before.Mode().IsRegular() || !os.SameFile(before, fi):
 		return nil, 0, fmt.Errorf("%s in the data directory is no file, or was exchanged", name)
+	case st != nil && st.Nlink != 1: // what root may read may be something that the owner may not
+		return nil, 0, fmt.Errorf("%s in the data directory has another name elsewhere", name)
 	case !ok || st.Uid != n.owner.Uid && int(st.Uid) != os.Geteuid():
 		return nil, 0, fmt.Errorf("%s in the data directory is somebody else's", name)
 	case fi.Size() > most:
@@ -248,6 +266,9 @@ func Append(dir string, wait bool, compose func(Link) ([]byte, error)) (text []b
 	at.Sequence = 1
 	if len(kept) > 0 {
 		last := kept[len(kept)-1]
+		if last.sequence == math.MaxUint64 {
+			return nil, at, fmt.Errorf("%s in the data directory has no number after it; move it away", last.path())
+		}
 		before, _, err := n.read(last.path(), BytesMax)
 		if err != nil {
 			return nil, at, err
@@ -278,9 +299,12 @@ func (r report) path() string { return fmt.Sprintf("%s/%010d.json", FolderName, 
 
 // kept lists the reports, oldest first. Other files are nobody's business here.
 func (n *node) kept() (all []report, err error) {
-	entries, err := n.folder.ReadDir(-1)
-	if err != nil {
+	entries, err := n.folder.ReadDir(entriesMax + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
+	}
+	if len(entries) > entriesMax {
+		return nil, fmt.Errorf("%s in the data directory has more than %d files; move away what is no report", FolderName, entriesMax)
 	}
 	for _, d := range entries {
 		digits, ok := strings.CutSuffix(d.Name(), ".json")
@@ -319,7 +343,7 @@ func (n *node) forget(all []report) {
 		return
 	}
 	defer stale.Close()
-	names, _ := stale.Readdirnames(-1)
+	names, _ := stale.Readdirnames(entriesMax)
 	for _, name := range names {
 		if strings.HasPrefix(name, ".new-") {
 			_ = n.root.Remove(FolderName + "/" + name)

@@ -1,4 +1,4 @@
-package harden
+package signed
 
 import (
 	"errors"
@@ -9,14 +9,14 @@ import (
 )
 
 // Root does not follow a link as the data directory that somebody else can put there.
-func TestKeptThroughALink(t *testing.T) {
+func TestOpenThroughALink(t *testing.T) {
 	dir := t.TempDir()
 	data, link := filepath.Join(dir, "data"), filepath.Join(dir, "link")
 	if err := errors.Join(os.Mkdir(data, 0o700), os.Symlink(data, link), os.Chmod(dir, 0o777)); err != nil {
 		t.Fatal(err)
 	}
 	open := func(uid int, path string) error {
-		root, _, err := openKeptAs(uid, path)
+		root, _, err := openAs(uid, path)
 		if err == nil {
 			_ = root.Close()
 		}
