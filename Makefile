@@ -55,7 +55,7 @@ PLAYED = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {p
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2
 HELM := helm.sh/helm/v3/cmd/helm@v3.22.0
 
-.PHONY: help run build build-fips package package-test chart test deps check vuln bench cost fuzz chaos scan conformance mutants
+.PHONY: help run build build-fips package package-test chart test deps check vuln bench microbench cost fuzz chaos scan conformance mutants
 
 help: ## what each target does
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | while IFS=$$'\t' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
@@ -110,7 +110,16 @@ check: ## format, vet (other systems too), house rules and golangci-lint
 vuln: ## look for known vulnerabilities in what we build on
 	go run $(GOVULNCHECK) ./...
 
-bench: ## every benchmark, with allocations
+# Rows: see `go run ./internal/tools/benchcompare -help`. All of them take about 20 minutes.
+ROUNDS  ?= 3
+SECONDS ?= 5
+ROWS    ?=
+SCALE   ?= 1
+
+bench: build ## Redoubt beside Mosquitto, row by row in turns (ROUNDS=3 SECONDS=5 ROWS=p2p-q0,p2p-q1), into bench/results
+	go run ./internal/tools/benchcompare -redoubt bin/redoubt -rounds $(ROUNDS) -seconds $(SECONDS) -rows '$(ROWS)' -scale $(SCALE) -out bench/results
+
+microbench: ## every Go benchmark, with allocations
 	go test -run '^$$' -bench . -benchmem ./...
 
 cost: ## what a login costs the broker, by who judges it

@@ -37,16 +37,17 @@ type flaps struct {
 	by    map[uint64]flap // by the hash of the key, with a secret seed
 	order []flapped       // oldest first; some are not in by any more
 	most  shrink.Most
+	epoch time.Time // of the times below; a client that has connected once takes 60 bytes so
 }
 
 type flap struct {
-	since time.Time
+	since time.Duration
 	n     int
 }
 
 type flapped struct {
 	key   uint64
-	since time.Time
+	since time.Duration
 }
 
 // flapKey is what a client's connects are counted by; 0: they are not, because it has no
@@ -67,7 +68,11 @@ func (f *flaps) over(now time.Time, key uint64, set *Flapping) bool {
 	if set.Connects == 0 || key == 0 {
 		return false
 	}
-	f.sweep(now.Add(-set.Window))
+	if f.epoch.IsZero() {
+		f.epoch = now
+	}
+	at := now.Sub(f.epoch)
+	f.sweep(at - set.Window)
 	e, known := f.by[key]
 	if !known {
 		if len(f.order) >= flapsMax { // by has no more: each has its place in order
@@ -76,8 +81,8 @@ func (f *flaps) over(now time.Time, key uint64, set *Flapping) bool {
 		if f.by == nil {
 			f.by = make(map[uint64]flap)
 		}
-		e = flap{since: now}
-		f.order = append(f.order, flapped{key, now})
+		e = flap{since: at}
+		f.order = append(f.order, flapped{key, at})
 	}
 	if e.n++; e.n > set.Connects {
 		delete(f.by, key)
@@ -88,9 +93,9 @@ func (f *flaps) over(now time.Time, key uint64, set *Flapping) bool {
 }
 
 // sweep forgets windows that began before.
-func (f *flaps) sweep(before time.Time) {
+func (f *flaps) sweep(before time.Duration) {
 	gone := 0
-	for gone < len(f.order) && !f.order[gone].since.After(before) {
+	for gone < len(f.order) && f.order[gone].since <= before {
 		gone++
 	}
 	if gone > 0 {
@@ -102,7 +107,7 @@ func (f *flaps) sweep(before time.Time) {
 func (f *flaps) forget(n int) {
 	f.most.Note(len(f.by))
 	for _, o := range f.order[:n] {
-		if f.by[o.key].since.Equal(o.since) {
+		if f.by[o.key].since == o.since {
 			delete(f.by, o.key)
 		}
 	}

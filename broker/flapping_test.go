@@ -163,7 +163,7 @@ func TestFlapsAreBounded(t *testing.T) {
 			t.Fatalf("%d clients, %d in order", len(f.by), len(f.order))
 		}
 	}
-	f.sweep(d.now)
+	f.sweep(d.now.Sub(f.epoch))
 	if f.by != nil || f.order != nil {
 		t.Errorf("%d are left", len(f.by))
 	}

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"time"
 
@@ -45,39 +44,14 @@ func (c *Client) open(parent, ctx context.Context) error {
 			return err
 		}
 	}
-	if o.QUIC {
-		conn, state, err := dialQUIC(ctx, o, setup)
-		switch {
-		case err == nil:
-		case isTLS(err):
-			return explainTLS(parent, o, setup, err)
-		default:
-			return explainDial(parent, o, err)
-		}
-		c.conn, c.tls = conn, setup
-		c.tracef("QUIC: %s, %s", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite))
-		return nil
-	}
-	network, address := "tcp", o.address()
-	if o.Socket != "" {
-		network, address = "unix", o.Socket
-	}
-	conn, err := o.DialContext(ctx, network, address)
+	conn, words, err := open(parent, ctx, o, setup)
 	if err != nil {
-		return explainDial(parent, o, err)
+		return err
 	}
-	c.conn = conn
-	if setup == nil {
-		return nil
+	c.conn, c.tls = conn, setup
+	if words != "" {
+		c.tracef("%s", words)
 	}
-	t := tls.Client(conn, setup.conf)
-	if err := t.HandshakeContext(ctx); err != nil {
-		_ = conn.Close()
-		return explainTLS(parent, o, setup, err)
-	}
-	c.conn, c.tls = t, setup
-	state := t.ConnectionState()
-	c.tracef("TLS: %s, %s", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite))
 	return nil
 }
 

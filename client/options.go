@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redoubtmq/redoubt/internal/clock"
@@ -17,6 +18,9 @@ const (
 	// DefaultTLSPort and DefaultPort are the registered ports of mqtts and mqtt.
 	DefaultTLSPort = 8883
 	DefaultPort    = 1883
+	// DefaultWSSPort and DefaultWSPort are those of Redoubt's own listeners, and EMQX's.
+	DefaultWSSPort = 8084
+	DefaultWSPort  = 8083
 	// DefaultConnectTimeout is how long name resolution, TCP, TLS and CONNACK may
 	// take together. It is the server's connect_deadline: waiting longer is vain.
 	DefaultConnectTimeout = 10 * time.Second
@@ -49,6 +53,8 @@ type Options struct {
 	QUIC bool   // over UDP; needs TLS
 	// Socket is the path of a unix socket to connect to in place of Host and Port.
 	Socket string
+	// WebSocket is the path of a WebSocket, such as /mqtt; "": none. With TLS it is wss.
+	WebSocket string
 	// Connect is what CONNECT says. Version 0 is 5.0. MaximumPacketSize bounds
 	// incoming packets whatever the version; ReceiveMaximum is announced in 5.0.
 	// Password is ignored: it comes from the field below.
@@ -96,8 +102,13 @@ func (o *Options) complete() {
 		if o.TLS != nil {
 			o.Port = DefaultTLSPort
 		}
-		if o.QUIC {
+		switch {
+		case o.QUIC:
 			o.Port = DefaultQUICPort
+		case o.WebSocket != "" && o.TLS != nil:
+			o.Port = DefaultWSSPort
+		case o.WebSocket != "":
+			o.Port = DefaultWSPort
 		}
 	}
 	c := &o.Connect
@@ -134,6 +145,10 @@ func (o *Options) verify() error {
 	switch {
 	case o.Host == "" && o.Socket == "":
 		return bad("no host to connect to")
+	case o.WebSocket != "" && (o.QUIC || o.Socket != ""):
+		return bad("WebSocket is spoken over TCP, with TLS or without")
+	case o.WebSocket != "" && (o.WebSocket[0] != '/' || strings.ContainsFunc(o.WebSocket, func(r rune) bool { return r <= ' ' || r >= 0x7f })):
+		return bad("the path %s of a WebSocket begins with / and has neither spaces nor characters beyond ASCII", quote(o.WebSocket))
 	case o.QUIC && o.TLS == nil:
 		return bad("QUIC has no plaintext")
 	case o.Socket != "" && (o.TLS != nil || o.QUIC):

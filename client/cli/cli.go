@@ -26,6 +26,7 @@ type IO struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
 	Terminal       bool // Stdout is a terminal: what could steer it is shown as codes
+	Watched        bool // Stderr is a terminal: how far long work is can be told there
 	JSON           bool // -o json
 	Clock          clock.Clock
 	ProcessID      int // for --id-prefix

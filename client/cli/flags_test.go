@@ -232,6 +232,7 @@ func sayOptions(o *client.Options) []string {
 		}
 	}
 	c := &o.Connect
+	add(o.WebSocket != "", "websocket %s", o.WebSocket)
 	where := "plaintext"
 	if o.TLS != nil {
 		where = "tls"

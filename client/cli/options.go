@@ -55,10 +55,15 @@ func (c *common) whereTo(o *client.Options) (topic string, err error) {
 		tls = false
 	case "quic":
 		o.QUIC = true
-	case "ws", "wss":
-		return "", usage("--protocol %s: WebSocket is not built here; use mqtts", c.where.protocol)
+	case "wss":
+		o.WebSocket = c.where.path
+	case "ws":
+		o.WebSocket, tls = c.where.path, false
 	default:
-		return "", usage("--protocol is mqtts (TLS), mqtt (plaintext) or quic, not %q", c.where.protocol)
+		return "", usage("--protocol is mqtts (TLS), mqtt (plaintext), wss, ws or quic, not %q", c.where.protocol)
+	}
+	if c.given("ws-path") && o.WebSocket == "" {
+		return "", usage("--ws-path is for --protocol wss and ws")
 	}
 	if c.given("unix") {
 		for _, flag := range []string{"url", "host", "port", "protocol"} {
@@ -97,6 +102,10 @@ func (c *common) whereTo(o *client.Options) (topic string, err error) {
 		switch {
 		case o.QUIC:
 			o.Port = client.DefaultQUICPort
+		case o.WebSocket != "" && tls:
+			o.Port = client.DefaultWSSPort
+		case o.WebSocket != "":
+			o.Port = client.DefaultWSPort
 		case tls:
 			o.Port = client.DefaultTLSPort
 		default:

@@ -22,7 +22,7 @@ func TestDocs(t *testing.T) {
 	var want bytes.Buffer
 	want.WriteString("# Commands\n\n" +
 		"Every command of `redoubt`, as `--help` shows it. The page is made from the program: change the command, then run\n" +
-		"`go test ./cmd/redoubt -run TestDocs -rewrite`. `pub` and `sub` have a [page of their own](cli-pub-sub.md).\n\n" +
+		"`go test ./cmd/redoubt -run TestDocs -rewrite`. `pub` and `sub` have a [page of their own](cli-pub-sub.md), and so has `bench` ([cli-bench.md](cli-bench.md)).\n\n" +
 		"Commands that talk to a running broker do so over its administration socket (`admin.socket`), as the user the broker\n" +
 		"runs as or as root. They end with 0 when it is done, 1 when it was refused or failed, 2 for a command line that makes no\n" +
 		"sense and 3 when no broker answers. The same is there for programs: HTTP on that socket, with the document of the API at\n" +
@@ -97,10 +97,15 @@ func document(b *bytes.Buffer, commands []*cobra.Command) {
 		if c.Example != "" {
 			fmt.Fprintf(b, "\nExamples:\n%s\n", c.Example)
 		}
-		if flags := c.NonInheritedFlags().FlagUsages(); flags != "" && c.Name() != "pub" && c.Name() != "sub" {
+		if flags := c.NonInheritedFlags().FlagUsages(); flags != "" && !elsewhere(c) {
 			fmt.Fprintf(b, "\nFlags:\n%s", flags)
 		}
 		b.WriteString("```\n\n")
 	}
 	b.Truncate(b.Len() - 1)
+}
+
+// elsewhere tells whether the flags of c are on a page of their own.
+func elsewhere(c *cobra.Command) bool {
+	return c.Name() == "pub" || c.Name() == "sub" || c.HasParent() && c.Parent().Name() == "bench"
 }

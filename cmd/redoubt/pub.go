@@ -55,7 +55,7 @@ func clientCmd(g *globals, cmd *cobra.Command, name string, run func(context.Con
 func clientIO(g *globals, cmd *cobra.Command) cli.IO {
 	return cli.IO{
 		Stdin: cmd.InOrStdin(), Stdout: cmd.OutOrStdout(), Stderr: cmd.ErrOrStderr(),
-		Terminal: term.IsTerminal(int(os.Stdout.Fd())), JSON: g.Output == "json",
+		Terminal: term.IsTerminal(int(os.Stdout.Fd())), Watched: term.IsTerminal(int(os.Stderr.Fd())), JSON: g.Output == "json",
 		Clock: clock.System{}, ProcessID: os.Getpid(),
 	}
 }

@@ -69,7 +69,7 @@ func rootCmd() *cobra.Command {
 	root.AddCommand(
 		serveCmd(g), initCmd(g), statusCmd(g), topCmd(g), reloadCmd(g), doctorCmd(g), fixCmd(g), userCmd(g), authnCmd(g), certCmd(g), aclCmd(g), whyCmd(g), canICmd(g), configCmd(g),
 		listenersCmd(g), clientsCmd(g), sessionsCmd(g), subsCmd(g), retainedCmd(g), banCmd(g), tokenCmd(g), logCmd(g), storeCmd(g),
-		pubCmd(g), subCmd(g), versionCmd(g), manCmd(),
+		pubCmd(g), subCmd(g), benchCmd(g), versionCmd(g), manCmd(),
 	)
 	asUsage(root)
 	return root

@@ -1,0 +1,269 @@
+package bench
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// epoll is the engine for TCP on Linux: one loop on one thread, sockets that do
+// not block, and one write for each connection at the end of a turn, whatever
+// was queued during it.
+type epoll struct {
+	fd      int
+	to      unix.Sockaddr
+	family  int
+	sources int // addresses of loopback to connect from; 0: the system's choice
+	opened  int
+	tick    func() // before what came is handed on
+
+	lines  []*line // by descriptor
+	turned []*line // have something to send
+	spare  []*line // the other half of turned
+	events [512]unix.EpollEvent
+	buf    []byte
+}
+
+const (
+	// readBytes is how much one read may bring: the sockets of a thousand clients share it.
+	readBytes = 256 << 10
+	// portsOfOne is how many connections to one port come from one address before the next
+	// address of loopback takes its turn: the system has 28,000 ports to give.
+	portsOfOne = 20000
+)
+
+// newFast makes the engine for host and port, for so many connections.
+func newFast(ctx context.Context, host string, port uint16, connections int, tick func()) (engine, error) {
+	addr, err := resolve(ctx, host)
+	if err != nil {
+		return nil, err
+	}
+	e := &epoll{tick: tick, buf: make([]byte, readBytes), family: unix.AF_INET6}
+	if addr.Is4() {
+		e.family, e.to = unix.AF_INET, &unix.SockaddrInet4{Port: int(port), Addr: addr.As4()}
+		if addr.IsLoopback() && connections > portsOfOne {
+			e.sources = connections/portsOfOne + 1
+		}
+	} else {
+		e.to = &unix.SockaddrInet6{Port: int(port), Addr: addr.As16()}
+	}
+	if e.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, err
+	}
+	runtime.LockOSThread()
+	// Waits of less than 50 us are to be that short.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	return e, nil
+}
+
+// resolve is the first address of host.
+func resolve(ctx context.Context, host string) (netip.Addr, error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.Unmap(), nil
+	}
+	as, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.Addr{}, err
+	}
+	for _, a := range as { // the order of net.Dialer where both are there and one is refused is not worth its cost here
+		if a.Unmap().Is4() {
+			return a.Unmap(), nil
+		}
+	}
+	return as[0], nil
+}
+
+func (e *epoll) name() string { return "epoll" }
+
+func (e *epoll) open(l *line) {
+	fd, err := unix.Socket(e.family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		l.owner.ended(err)
+		return
+	}
+	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if e.sources > 0 {
+		e.opened++
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+		_ = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, byte(e.opened % e.sources >> 8), byte(1 + e.opened%e.sources)}})
+	}
+	err = unix.Connect(fd, e.to)
+	if err == nil || err == unix.EINPROGRESS {
+		err = unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT, Fd: int32(fd)})
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		l.owner.ended(err)
+		return
+	}
+	for fd >= len(e.lines) {
+		e.lines = append(e.lines, nil)
+	}
+	l.fd, l.live, l.blocked = fd, true, true // opened when it can be written to
+	l.out, l.sent, l.part = l.out[:0], 0, nil
+	e.lines[fd] = l
+}
+
+func (e *epoll) queue(l *line) {
+	if l.live && !l.queued {
+		l.queued = true
+		e.turned = append(e.turned, l)
+	}
+}
+
+func (e *epoll) close(l *line) {
+	if !l.live {
+		return
+	}
+	l.live, l.blocked = false, false
+	e.lines[l.fd] = nil
+	_ = unix.Close(l.fd)
+}
+
+// fail ends a line and tells its owner.
+func (e *epoll) fail(l *line, err error) {
+	if l.live {
+		e.close(l)
+		l.owner.ended(err)
+	}
+}
+
+func (e *epoll) turn(wait time.Duration) error {
+	e.flush()
+	n, err := e.wait(wait)
+	if err != nil {
+		return err
+	}
+	for i := range n {
+		ev := &e.events[i]
+		l := e.lines[ev.Fd]
+		if l == nil { // closed by what came before it in this turn
+			continue
+		}
+		e.tick()
+		if ev.Events&unix.EPOLLOUT != 0 && l.blocked {
+			e.writable(l)
+		}
+		if l.live && ev.Events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+			e.read(l)
+		}
+	}
+	e.flush()
+	return nil
+}
+
+// wait fills events. What is shorter than a millisecond is waited for all the same: a message
+// that is sent late is a latency that nobody but us has made.
+func (e *epoll) wait(d time.Duration) (int, error) {
+	if len(e.turned) > 0 {
+		d = 0
+	}
+	n, err := unix.EpollWait(e.fd, e.events[:], 0)
+	if n > 0 || d <= 0 || err != nil && err != unix.EINTR {
+		return n, plain(err)
+	}
+	t := unix.NsecToTimespec(int64(d))
+	fds := [1]unix.PollFd{{Fd: int32(e.fd), Events: unix.POLLIN}}
+	if k, err := unix.Ppoll(fds[:], &t, nil); k <= 0 {
+		return 0, plain(err)
+	}
+	n, err = unix.EpollWait(e.fd, e.events[:], 0)
+	return max(n, 0), plain(err)
+}
+
+// plain is err unless it is an interruption, which is none.
+func plain(err error) error {
+	if err == unix.EINTR {
+		return nil
+	}
+	return err
+}
+
+// writable goes on with a line whose socket was full, or was connecting.
+func (e *epoll) writable(l *line) {
+	if soErr, err := unix.GetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_ERROR); err != nil || soErr != 0 {
+		if err == nil {
+			err = unix.Errno(soErr)
+		}
+		e.fail(l, err)
+		return
+	}
+	if err := e.watch(l, unix.EPOLLIN); err != nil {
+		e.fail(l, err)
+		return
+	}
+	l.blocked = false
+	if len(l.out) == 0 {
+		l.owner.opened()
+		return
+	}
+	e.write(l)
+}
+
+func (e *epoll) watch(l *line, events uint32) error {
+	return unix.EpollCtl(e.fd, unix.EPOLL_CTL_MOD, l.fd, &unix.EpollEvent{Events: events, Fd: int32(l.fd)})
+}
+
+// flush writes what was queued. Owners may queue more meanwhile: that is the next turn's.
+func (e *epoll) flush() {
+	list := e.turned
+	e.turned = e.spare[:0]
+	for _, l := range list {
+		l.queued = false
+		if l.live && !l.blocked && len(l.out) > 0 {
+			e.write(l)
+		}
+	}
+	e.spare = list[:0]
+}
+
+func (e *epoll) write(l *line) {
+	for l.sent < len(l.out) {
+		n, err := unix.Write(l.fd, l.out[l.sent:])
+		switch err {
+		case nil:
+			l.sent += n
+		case unix.EINTR:
+		case unix.EAGAIN:
+			l.blocked, l.behind = true, len(l.out)-l.sent
+			if err := e.watch(l, unix.EPOLLIN|unix.EPOLLOUT); err != nil {
+				e.fail(l, err)
+			}
+			return
+		default:
+			e.fail(l, err)
+			return
+		}
+	}
+	l.out, l.sent, l.behind = l.out[:0], 0, 0
+	l.owner.drained()
+}
+
+func (e *epoll) read(l *line) {
+	n, err := unix.Read(l.fd, e.buf)
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+	case err != nil:
+		e.fail(l, err)
+	case n == 0:
+		e.fail(l, errClosed)
+	default:
+		if err := l.take(e.buf[:n]); err != nil {
+			e.fail(l, err)
+		}
+	}
+}
+
+func (e *epoll) end() {
+	for _, l := range e.lines {
+		if l != nil {
+			e.close(l)
+		}
+	}
+	_ = unix.Close(e.fd)
+	runtime.UnlockOSThread()
+}

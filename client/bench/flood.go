@@ -1,0 +1,283 @@
+package bench
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redoubtmq/redoubt/client"
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// FloodKind is what a stranger does.
+type FloodKind string
+
+// What strangers do once they are connected. None of them ever says who it is.
+const (
+	Silent    FloodKind = "silent"     // nothing
+	Slow      FloodKind = "slow"       // a CONNECT, one byte a second
+	HalfHello FloodKind = "half-hello" // the first half of a ClientHello
+	Stalled   FloodKind = "stalled"    // a whole ClientHello, and no answer to what follows
+)
+
+var floodKinds = []FloodKind{Silent, Slow, HalfHello, Stalled}
+
+// ParseFloodKind reads one.
+func ParseFloodKind(s string) (FloodKind, error) {
+	if k := FloodKind(s); slices.Contains(floodKinds, k) {
+		return k, nil
+	}
+	return "", usage("%q is none of silent, slow, half-hello and stalled", s)
+}
+
+// Defaults of Flood.
+const (
+	DefaultFloodRate  = 1000
+	DefaultBystanders = 50
+	// strangerPause is how long a stranger that was refused waits before it comes again.
+	strangerPause = 50 * time.Millisecond
+	slowEvery     = time.Second
+)
+
+// FloodReport is what strangers did to the bystanders, and what became of them.
+type FloodReport struct {
+	Kind      FloodKind `json:"kind"`
+	Strangers int       `json:"strangers"` // at a time
+	Before    *Latency  `json:"before_ms"`
+	During    *Latency  `json:"during_ms"`
+	P99Ratio  float64   `json:"p99_ratio"`
+	Opened    int64     `json:"opened"`
+	Failed    int64     `json:"failed"`
+	Closed    int64     `json:"closed_by_broker"`
+	Open      int64     `json:"open_at_end"`
+	LifeP50   float64   `json:"life_p50_seconds,omitempty"` // of those that the broker closed
+	LifeMax   float64   `json:"life_max_seconds,omitempty"`
+	Newcomer  float64   `json:"newcomer_ms"` // a client that connects during the flood; -1: it could not
+	Resident  int64     `json:"broker_resident_bytes_per_stranger,omitempty"`
+}
+
+func (f *FloodShape) verify(o *Options) error {
+	if f.Kind == "" {
+		f.Kind = Silent
+	}
+	switch {
+	case o.Client.Socket != "":
+		return usage("strangers come over the network: leave out --unix")
+	case o.Client.TLS == nil && (f.Kind == HalfHello || f.Kind == Stalled):
+		return usage("--kind %s is about TLS, and this port is to be plaintext", f.Kind)
+	case o.Pace.Rate == 0:
+		o.Pace.Rate = DefaultFloodRate
+	}
+	return nil
+}
+
+// strangers are the flood. Each is a goroutine, so that the bystanders' engine has no part in
+// it.
+type strangers struct {
+	kind    FloodKind
+	address string
+	hello   []byte // what each sends
+	now     func() time.Time
+	wg      sync.WaitGroup
+
+	opened, failed, closed, open atomic.Int64
+
+	mu    sync.Mutex // guards lives
+	lives Hist
+}
+
+// flood measures bystanders before and during.
+func (r *run) flood(ctx context.Context) error {
+	o := r.opt
+	r.cast()
+	r.crowd.strict = true
+	r.enter("connecting")
+	if err := r.connectAll(); err != nil {
+		return err
+	}
+	r.enter("warming up")
+	r.start()
+	if err := r.until(r.after(o.Pace.WarmUp), never); err != nil {
+		return err
+	}
+	rep := &FloodReport{Kind: o.Flood.Kind, Strangers: o.Count}
+	r.result.flood = rep
+	r.enter("before")
+	err := r.measure(func() error { return r.until(r.after(o.Pace.Duration), never) })
+	if rep.Before = r.result.hist.Latency(); err != nil {
+		r.leave()
+		return err
+	}
+	_, quiet := processUse(o.Process)
+	s := &strangers{kind: o.Flood.Kind, address: r.address(), now: o.Client.Clock.Now}
+	if s.hello, err = s.words(o); err != nil {
+		return err
+	}
+	r.result.seconds = 0
+	r.enter("during")
+	crowd, stop := context.WithCancel(ctx)
+	newcomer := make(chan float64, 1)
+	err = r.measure(func() error {
+		s.begin(crowd, o.Count, o.Pace.Duration/4)
+		s.wg.Go(func() { newcomer <- r.newcomer(crowd, o.Pace.Duration/2) })
+		return r.until(r.after(o.Pace.Duration), never)
+	})
+	rep.During = r.result.hist.Latency()
+	rep.Opened, rep.Failed, rep.Closed, rep.Open = s.opened.Load(), s.failed.Load(), s.closed.Load(), s.open.Load()
+	if open := rep.Open; open > 0 && o.Process > 0 {
+		rep.Resident = (r.result.resident - quiet) / open
+	}
+	stop()
+	s.wg.Wait()
+	rep.Newcomer = <-newcomer
+	rep.LifeP50, rep.LifeMax = round(s.lives.Quantile(.5).Seconds()), round(s.lives.Quantile(1).Seconds())
+	if rep.Before != nil && rep.During != nil && rep.Before.P99 > 0 {
+		rep.P99Ratio = round(rep.During.P99 / rep.Before.P99)
+	}
+	r.enter("draining")
+	r.drain(err != nil)
+	r.leave()
+	return err
+}
+
+func (r *run) address() string {
+	c := &r.opt.Client
+	return net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port)))
+}
+
+// newcomer is how long a client takes to connect in the middle of it, in milliseconds.
+func (r *run) newcomer(ctx context.Context, wait time.Duration) float64 {
+	if !pause(ctx, wait) {
+		return -1
+	}
+	o := r.opt.Client
+	o.Connect.ClientID = r.opt.IDPrefix + "newcomer"
+	began := o.Clock.Now()
+	c, err := client.Dial(ctx, o)
+	if err != nil {
+		return -1
+	}
+	took := o.Clock.Now().Sub(began)
+	_ = c.Disconnect(ctx, mqtt.Disconnect{})
+	return millis(took)
+}
+
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// words are what a stranger sends.
+func (s *strangers) words(o *Options) ([]byte, error) {
+	switch s.kind {
+	case Slow:
+		k := mqtt.Connect{Version: mqtt.V5, CleanStart: true, ClientID: strings.Repeat("slow", 64), ReceiveMaximum: 65535, RequestProblemInformation: true}
+		return k.Append(nil, mqtt.V5, 0), nil
+	case HalfHello, Stalled:
+		hello, err := clientHello(o.Client.Host)
+		if s.kind == HalfHello {
+			hello = hello[:len(hello)/2]
+		}
+		return hello, err
+	}
+	return nil, nil
+}
+
+// clientHello is what crypto/tls begins with.
+func clientHello(host string) ([]byte, error) {
+	near, far := net.Pipe()
+	defer far.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = tls.Client(near, &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12}).Handshake() // ends when far is closed
+		_ = near.Close()
+	}()
+	buf := make([]byte, 16<<10)
+	n, err := far.Read(buf)
+	_ = far.Close()
+	<-done
+	return buf[:n], err
+}
+
+// begin lets n strangers come, spread over a time. They end with ctx.
+func (s *strangers) begin(ctx context.Context, n int, over time.Duration) {
+	for i := range n {
+		s.wg.Go(func() {
+			if !pause(ctx, over*time.Duration(i)/time.Duration(n)) {
+				return
+			}
+			for ctx.Err() == nil {
+				if !s.come(ctx) && !pause(ctx, strangerPause) {
+					return
+				}
+			}
+		})
+	}
+}
+
+// come is one connection, until the broker ends it; false: there was none.
+func (s *strangers) come(ctx context.Context) bool {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", s.address)
+	if err != nil {
+		if ctx.Err() == nil {
+			s.failed.Add(1)
+		}
+		return false
+	}
+	s.opened.Add(1)
+	s.open.Add(1)
+	defer s.open.Add(-1)
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	began := s.now()
+	if s.kind != Slow {
+		_, _ = c.Write(s.hello) // what is wrong with it, reading tells
+	}
+	s.listen(c)
+	if ctx.Err() == nil {
+		s.closed.Add(1)
+		s.mu.Lock()
+		s.lives.Add(int64(s.now().Sub(began)))
+		s.mu.Unlock()
+	}
+	return true
+}
+
+// listen reads until the end, and says a byte now and then if that is its kind.
+func (s *strangers) listen(c net.Conn) {
+	buf := make([]byte, 512)
+	rest := s.hello
+	for {
+		if s.kind == Slow {
+			_ = c.SetReadDeadline(s.now().Add(slowEvery))
+		}
+		_, err := c.Read(buf)
+		switch {
+		case err == nil:
+		case s.kind == Slow && errors.Is(err, os.ErrDeadlineExceeded) && len(rest) > 0:
+			if _, err := c.Write(rest[:1]); err != nil {
+				return
+			}
+			rest = rest[1:]
+		case errors.Is(err, os.ErrDeadlineExceeded):
+		default:
+			return
+		}
+	}
+}

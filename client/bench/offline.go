@@ -1,0 +1,202 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redoubtmq/redoubt/client"
+)
+
+// Defaults of Offline.
+const (
+	DefaultOfflineMessages   = 10
+	DefaultOfflinePublishers = 20
+	// offlineExpiry is how long the sessions last when nobody comes back for them, in seconds.
+	offlineExpiry = 3600
+	// offlineMax bounds what is accounted for: a bit for each message.
+	offlineMax = 1 << 28
+)
+
+// OfflineReport is what waited for sessions that were away. Rates are of all of them.
+type OfflineReport struct {
+	Sessions    int     `json:"sessions"`
+	PerSession  int     `json:"messages_per_session"`
+	FillSeconds float64 `json:"fill_seconds"`
+	FillPerSec  float64 `json:"acknowledged_per_second"`
+	Present     int     `json:"sessions_present"` // that the broker still had
+	DrainSecs   float64 `json:"drain_seconds"`
+	DrainPerSec float64 `json:"drained_per_second"`
+	// Lost were acknowledged and never came; Unacknowledged came although they were not.
+	Lost           uint64  `json:"acknowledged_and_lost"`
+	Unacknowledged uint64  `json:"delivered_unacknowledged"`
+	CPUFill        float64 `json:"broker_cpu_fill_seconds,omitempty"`
+	CPUDrain       float64 `json:"broker_cpu_drain_seconds,omitempty"`
+}
+
+// ledger says of each message whether it was acknowledged, and whether it came. The stamp's
+// publisher is the session there, and the sequence number counts all messages.
+type ledger struct {
+	sessions    int
+	total, next int
+	acked, came []uint64
+}
+
+func bit(m []uint64, i int) bool { return m[i/64]>>(i%64)&1 != 0 }
+func setBit(m []uint64, i int)   { m[i/64] |= 1 << (i % 64) }
+
+// offline lets sessions go away, fills them, and has them come back.
+func (r *run) offline(context.Context) error {
+	o, rep := r.opt, &OfflineReport{}
+	total := o.Count * o.Offline.Messages
+	if total > offlineMax || o.Count > publishersMax {
+		return usage("%d sessions with %d messages each are more than can be accounted for (%d messages)", o.Count, o.Offline.Messages, offlineMax)
+	}
+	rep.Sessions, rep.PerSession = o.Count, o.Offline.Messages
+	r.cast()
+	r.fan, r.track.streams = 0, nil // the ledger knows better
+	r.ledger = &ledger{sessions: o.Count, total: total, acked: make([]uint64, total/64+1), came: make([]uint64, total/64+1)}
+	r.crowd.strict, r.crowd.fresh = true, true
+	r.enter("making sessions")
+	if err := r.crowd.connect(r.subs); err != nil {
+		return err
+	}
+	defer func() {
+		if !o.Offline.Keep {
+			r.forget()
+		}
+	}()
+	r.crowd.disconnect(r.subs)
+	r.result.offline = rep
+
+	r.enter("publishing")
+	if err := r.crowd.connect(r.pubs); err != nil {
+		return err
+	}
+	err := r.measure(r.fill)
+	rep.FillSeconds, rep.CPUFill = round(r.result.seconds), round(r.result.cpu)
+	rep.FillPerSec = round(float64(r.total.acked) / r.result.seconds)
+	r.crowd.disconnect(r.pubs)
+	if err != nil {
+		return err
+	}
+
+	r.enter("draining")
+	r.crowd.fresh = false
+	r.subs = r.again(r.subs)
+	var spent float64
+	err = r.measure(func() error {
+		began := r.after(0)
+		r.total.lastDelivery = began
+		if err := r.crowd.connect(r.subs); err != nil {
+			return err
+		}
+		quiet := func() bool { return r.ledger.drained() || r.now-r.total.lastDelivery > int64(o.Pace.Drain) }
+		err := r.until(r.after(drainMax), quiet)
+		spent = float64(max(r.total.lastDelivery-began, 1)) / 1e9
+		return err
+	})
+	rep.CPUDrain, rep.DrainSecs = round(r.result.cpu), round(spent)
+	rep.DrainPerSec = round(float64(r.total.delivered) / spent)
+	for _, p := range r.subs {
+		if p.present {
+			rep.Present++
+		}
+	}
+	rep.Lost, rep.Unacknowledged = r.ledger.judge()
+	r.leave()
+	return err
+}
+
+// again makes peers that come back under the same names.
+func (r *run) again(old []*peer) []*peer {
+	out := make([]*peer, len(old))
+	for i, p := range old {
+		out[i] = r.newPeer(p.role, p.index)
+	}
+	return out
+}
+
+// fill publishes to everybody in turn, until all is acknowledged or nothing comes any more.
+func (r *run) fill() error {
+	r.tick()
+	r.total.lastDelivery = r.now
+	for _, p := range r.pubs {
+		r.feed(p)
+	}
+	err := r.until(forever, func() bool {
+		l := r.ledger
+		under := 0
+		for _, p := range r.pubs {
+			under += p.pub.ids.under()
+		}
+		return l.next >= l.total && under == 0 || r.now-r.total.lastDelivery > int64(r.opt.Pace.Drain)
+	})
+	if err == nil && r.total.acked == 0 {
+		e := &client.Error{Kind: client.KindPublishRefused, What: "no message was acknowledged"}
+		for name, n := range r.total.refusals {
+			e.Details = append(e.Details, fmt.Sprintf("%d refused: %s", n, name))
+		}
+		err = e
+	}
+	return err
+}
+
+// nextOffline turns p to the session whose message is next; false: there are no more.
+func (r *run) nextOffline(p *peer) (session uint32, ok bool) {
+	l := r.ledger
+	if l.next >= l.total {
+		return 0, false
+	}
+	n := l.next
+	l.next++
+	session = uint32(n % l.sessions)
+	p.pub.setTopic(fmt.Sprintf("%s/%d", r.opt.Topic, session), r.opt.QoS, r.version, r.payload)
+	p.pub.seq = uint32(n)
+	return session, true
+}
+
+// arrived is message n at session s; false: it came before.
+func (l *ledger) arrived(s *stamp) (first bool) {
+	n := int(s.seq)
+	if n >= l.total || bit(l.came, n) {
+		return false
+	}
+	setBit(l.came, n)
+	return true
+}
+
+func (l *ledger) drained() bool {
+	for i, a := range l.acked {
+		if a&^l.came[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *ledger) judge() (lost, unacknowledged uint64) {
+	for i := range l.total {
+		switch a, c := bit(l.acked, i), bit(l.came, i); {
+		case a && !c:
+			lost++
+		case c && !a:
+			unacknowledged++
+		}
+	}
+	return lost, unacknowledged
+}
+
+// forget ends the sessions with the broker.
+func (r *run) forget() {
+	ctx := r.ctx
+	r.ctx = context.WithoutCancel(ctx)
+	defer func() { r.ctx = ctx }()
+	r.crowd.strict, r.crowd.purge = false, true
+	r.enter("removing sessions")
+	before := r.crowd
+	subs := r.again(r.subs)
+	_ = r.crowd.connect(subs)
+	r.crowd.disconnect(subs)
+	// They are not what the run was about.
+	r.crowd.connected, r.crowd.spent, r.crowd.hist = before.connected, before.spent, before.hist
+}

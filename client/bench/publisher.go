@@ -1,0 +1,123 @@
+package bench
+
+import (
+	"encoding/binary"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// publisher is what a peer that publishes has besides its line.
+type publisher struct {
+	head []byte // its packets up to the payload
+	idAt int    // where the packet identifier is in head; 0: QoS 0
+	ids  ids
+
+	seq         uint32 // of the next message
+	owed        uint32 // that are due by the rate and not sent
+	got         int    // deliveries of the oldest message that is not delivered to all
+	undelivered int    // messages; closed loop only
+	refused     uint64
+}
+
+// outMax is how much may wait in a publisher's line before it is not given more, in bytes.
+const outMax = 1 << 20
+
+// newPublisher makes the packet's head once: from then on a message is two copies and three
+// numbers.
+func newPublisher(topic string, q mqtt.QoS, v mqtt.Version, payload []byte, window int) *publisher {
+	m := mqtt.Publish{Topic: []byte(topic), QoS: q, PacketID: 1, Payload: payload}
+	if q == 0 {
+		m.PacketID = 0
+	}
+	whole := m.Append(nil, v)
+	p := &publisher{head: whole[: len(whole)-len(payload) : len(whole)-len(payload)]}
+	if q > 0 {
+		h, _, _ := mqtt.ReadHeader(whole, v)
+		p.idAt = h.Size + 2 + len(topic)
+		p.ids = newIDs(window)
+	}
+	return p
+}
+
+// setTopic makes another head.
+func (pub *publisher) setTopic(topic string, q mqtt.QoS, v mqtt.Version, payload []byte) {
+	next := newPublisher(topic, q, v, payload, 0)
+	pub.head, pub.idAt = next.head, next.idAt
+}
+
+// room tells whether p may send another message now.
+func (r *run) room(p *peer) bool {
+	pub := p.pub
+	if p.state != ready || len(p.out) > outMax || p.behind > outMax {
+		return false
+	}
+	if r.opt.QoS > 0 && len(pub.ids.free) == 0 {
+		return false
+	}
+	if r.opt.Pace.Rate > 0 {
+		return true
+	}
+	switch {
+	case r.fan > 0:
+		return pub.undelivered < r.window
+	case r.opt.QoS == 0: // nothing comes back: what was sent must have left
+		return len(p.out) == 0 && p.behind == 0
+	}
+	return true
+}
+
+// feed sends what p may send.
+func (r *run) feed(p *peer) {
+	if r.silent {
+		return
+	}
+	switch {
+	case r.opt.Pace.Rate > 0:
+		for p.pub.owed > 0 && r.room(p) {
+			p.pub.owed--
+			r.send(p, r.dueTime(p))
+		}
+	case r.fan == 0 && r.opt.QoS == 0:
+		if r.room(p) {
+			for range r.window {
+				r.send(p, r.now)
+			}
+		}
+	default:
+		for r.room(p) && !r.silent {
+			r.send(p, r.now)
+		}
+	}
+}
+
+// dueTime is when the next message of p was to be sent: publishers take turns.
+func (r *run) dueTime(p *peer) int64 {
+	n := float64(uint64(p.pub.seq)*uint64(len(r.pubs)) + uint64(p.index))
+	return r.paceFrom + int64(n*1e9/r.opt.Pace.Rate)
+}
+
+// send queues one message of p, to be sent at a time of the run.
+func (r *run) send(p *peer, at int64) {
+	pub, by := p.pub, uint32(p.index)
+	if r.ledger != nil {
+		var ok bool
+		if by, ok = r.nextOffline(p); !ok {
+			r.silent = true
+			return
+		}
+	}
+	base := len(p.out)
+	p.out = append(p.out, pub.head...)
+	if pub.idAt > 0 {
+		binary.BigEndian.PutUint16(p.out[base+pub.idAt:], pub.ids.take(pub.seq, at))
+	}
+	at16 := len(p.out)
+	p.out = append(p.out, r.payload...)
+	stamp{run: r.id, publisher: by, seq: pub.seq, tick: tickOf(r.unix + at)}.put(p.out[at16:])
+	pub.seq++
+	if r.fan > 0 {
+		pub.undelivered++
+	}
+	r.total.sent++
+	r.eng.queue(&p.line)
+}

@@ -1,0 +1,208 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/redoubtmq/redoubt/client"
+	"github.com/redoubtmq/redoubt/client/bench"
+)
+
+// Bench is `redoubt bench SCENARIO`.
+type Bench struct {
+	common
+	o        bench.Options
+	command  string
+	interval int // milliseconds between connections
+	ramp     time.Duration
+	each     int // milliseconds between the messages of one publisher
+	eachNext bool
+	rate     float64
+	idPrefix string
+	topic    string
+	noLine   bool
+}
+
+// Defaults that are larger would surprise a broker with its usual limits.
+const (
+	benchCount      = 100
+	benchFloodCount = 500
+)
+
+// NewBench declares the flags of one scenario on fs: of connections for all, and those of
+// messages and of its own for those that have any.
+func NewBench(fs *pflag.FlagSet, s bench.Scenario) *Bench {
+	b := &Bench{command: "bench " + string(s)}
+	o := &b.o
+	o.Scenario, o.Count, o.Payload = s, benchCount, bench.DefaultPayload
+	o.Crowd.AtOnce = bench.DefaultAtOnce
+	o.Pace.WarmUp, o.Pace.Duration, o.Pace.Drain = bench.DefaultWarmUp, bench.DefaultDuration, bench.DefaultDrain
+	fs.SetNormalizeFunc(normalize)
+	what := map[bench.Scenario]string{bench.Pair: "pairs of a publisher and a subscriber", bench.Offline: "sessions", bench.Pub: "publishers", bench.Sub: "subscribers", bench.Flood: "sockets of strangers"}[s]
+	if what == "" {
+		what = "connections"
+	}
+	if s == bench.Flood {
+		o.Count = benchFloodCount
+	}
+	switch s {
+	case bench.Fan:
+		fs.Var(wholeValue(&o.Fan.Out, 1, bench.CountMax, "COUNT"), "fan-out", "one publisher, and so many subscribers that all get everything")
+		fs.Var(wholeValue(&o.Fan.In, 1, bench.CountMax, "COUNT"), "fan-in", "so many publishers, and one subscriber that gets everything")
+		fs.Var(wholeValue(&o.Fan.Share, 1, bench.CountMax, "COUNT"), "share", "with --fan-in: so many subscribers share the subscription ($share)")
+	default:
+		fs.VarP(wholeValue(&o.Count, 1, bench.CountMax, "COUNT"), "count", "c", what)
+	}
+	fs.VarP(wholeValue(&b.interval, 0, 3600000, "MS"), "interval", "i", "milliseconds between two connections (default 0: as fast as possible)")
+	fs.Var(durationValue(&b.ramp, false), "ramp", "spread the connections evenly over this time, in place of -i")
+	fs.Var(wholeValue(&o.Crowd.AtOnce, 1, bench.CountMax, "COUNT"), "connecting", "most connections that are not yet accepted")
+	fs.StringVarP(&b.topic, "topic", "t", "bench", "`TOPIC` that all topics begin with")
+	fs.StringVarP(&b.idPrefix, "id-prefix", "I", "", "what all client ids begin with (default bench- and a random number)")
+	if s == bench.Conn {
+		fs.Var(durationValue(&o.Crowd.Hold, true), "hold", "stay connected so long")
+		fs.BoolVar(&o.Crowd.Subscribe, "subscribe", false, "one subscription for each")
+	}
+	if s == bench.Conn || s == bench.Pair {
+		fs.Var(wholeValue(&o.Filters, 1, 100000, "COUNT"), "wildcards", "so many wildcard filters for each subscriber; with pair, a message matches one of all")
+	}
+	if s != bench.Conn {
+		b.messages(fs, s)
+	}
+	fs.IntVar(&o.Process, "pid", 0, "`PID` of the broker, on this machine: its processor time and memory are in the result")
+	fs.BoolVar(&o.Portable, "goroutines", false, "a goroutine for each connection, also for TCP on Linux")
+	fs.BoolVar(&b.noLine, "no-progress", false, "no line of progress")
+	b.registerConnection(fs)
+	return b
+}
+
+// messages declares the flags of what is sent.
+func (b *Bench) messages(fs *pflag.FlagSet, s bench.Scenario) {
+	o := &b.o
+	fs.VarP(qosValue(&o.QoS), "qos", "q", "QoS of messages and subscriptions")
+	if s != bench.Sub {
+		fs.VarP(wholeValue(&o.Payload, bench.StampBytes, bench.PayloadMax, "BYTES"), "payload-size", "S", "size of a payload")
+		fs.VarP(wholeValue(&o.Pace.Window, 1, 65535, "COUNT"), "inflight", "M", "messages of a publisher that may be under way (default 10; 1000 with --rate), and never more than the broker's Receive Maximum")
+	}
+	switch s {
+	case bench.Offline:
+		o.Offline.Messages, o.Offline.Publishers = bench.DefaultOfflineMessages, bench.DefaultOfflinePublishers
+		fs.Var(wholeValue(&o.Offline.Messages, 1, bench.CountMax, "COUNT"), "messages", "messages for each session")
+		fs.Var(wholeValue(&o.Offline.Publishers, 1, 10000, "COUNT"), "publishers", "who publish them")
+		fs.BoolVar(&o.Offline.Keep, "keep", false, "leave the sessions with the broker, for an hour")
+		fs.Var(durationValue(&o.Pace.Drain, false), "drain", "longest silence before what is missing is lost")
+		return
+	case bench.Flood:
+		b.rate = bench.DefaultFloodRate
+		o.Flood.Bystanders = bench.DefaultBystanders
+		o.Flood.Kind = bench.Silent
+		fs.Var(&choice{text: string(bench.Silent), kind: "silent|slow|half-hello|stalled", parse: func(v string) error {
+			k, err := bench.ParseFloodKind(v)
+			o.Flood.Kind = k
+			return err
+		}}, "kind", "strangers that say nothing, send a CONNECT byte by byte, begin a TLS handshake and stop in its first message, or after it")
+		fs.Var(wholeValue(&o.Flood.Bystanders, 1, 10000, "COUNT"), "bystanders", "pairs whose latency is told before and during")
+	}
+	if s != bench.Sub {
+		fs.Var(rateValue(&b.rate), "rate", "messages a second of all publishers together; latency counts from when each was to be sent (default: as fast as the windows allow)")
+		fs.Var(wholeValue(&b.each, 1, 3600000, "MS"), "message-interval", "milliseconds between two messages of one publisher, in place of --rate; -im MS is the same")
+		fs.Var(durationValue(&o.Pace.Drain, false), "drain", "longest silence after the end before what is missing is lost")
+	}
+	fs.Var(durationValue(&o.Pace.Duration, false), "duration", "how long to measure")
+	fs.Var(durationValue(&o.Pace.WarmUp, true), "warm-up", "how long before that messages flow and are not measured")
+	// MQTTX has a flag of two letters. What a parser makes of it is -i with the value m, and an
+	// argument.
+	interval := fs.Lookup("interval")
+	plain := interval.Value
+	interval.Value = &choice{kind: plain.Type(), parse: func(v string) error {
+		if v == "m" && s != bench.Sub {
+			b.eachNext = true
+			return nil
+		}
+		return plain.Set(v)
+	}}
+}
+
+func rateValue(p *float64) pflag.Value {
+	text := ""
+	if *p != 0 {
+		text = strconv.FormatFloat(*p, 'f', -1, 64)
+	}
+	return &choice{text: text, kind: "MSG/S", parse: func(s string) error {
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil || !(f > 0) || f > 1e8 {
+			return usage("%q is not a number of messages a second, more than 0 and at most 100000000", s)
+		}
+		*p = f
+		return nil
+	}}
+}
+
+// Run does it. args are the arguments the flag parser left over. A nil answer is success;
+// any other is an *Exit.
+func (b *Bench) Run(ctx context.Context, args []string, d Defaults, in IO) error {
+	out := newPrinter(in, b.command, false)
+	if err := b.plan(args, d, in); err != nil {
+		return out.fail(withUsage(b.command, err))
+	}
+	b.warnPlaintext(out, &b.o.Client)
+	line := &benchLine{p: out, on: in.Watched && !b.noLine}
+	b.o.Progress = line.tell
+	rep, err := bench.Run(ctx, b.o)
+	line.end()
+	if rep != nil {
+		if e := b.print(out, rep); e != nil {
+			return out.fail(e)
+		}
+	}
+	var e *client.Error
+	if errors.As(err, &e) && e.Kind == client.KindOptions {
+		err = withUsage(b.command, err)
+	}
+	return out.fail(err)
+}
+
+// plan judges the flags before anything is sent.
+func (b *Bench) plan(args []string, d Defaults, in IO) error {
+	o := &b.o
+	if b.eachNext && len(args) > 0 {
+		if err := wholeValue(&b.each, 1, 3600000, "MS").Set(args[0]); err != nil {
+			return fmt.Errorf("-im: %w", err)
+		}
+		args = args[1:]
+	}
+	inURL := ""
+	var err error
+	if o.Client, inURL, err = b.options(args, d, in); err != nil {
+		return err
+	}
+	switch {
+	case inURL != "" && b.given("topic"):
+		return usage("-L already names the topic: leave out -t, or the topic in the URL")
+	case inURL != "":
+		b.topic = inURL
+	}
+	if b.each > 0 && b.given("rate") {
+		return usage("--rate and --message-interval (-im) both say how fast to send: give one of them")
+	}
+	if b.ramp > 0 && b.interval > 0 {
+		return usage("--ramp and -i both say how fast to connect: give one of them")
+	}
+	if err := client.VerifyOutgoing(&client.Outgoing{Topic: b.topic}, o.Client.Connect.Version); err != nil {
+		return err
+	}
+	o.Topic, o.IDPrefix = b.topic, b.idPrefix
+	o.Pace.Rate = b.rate
+	o.Crowd.Interval = time.Duration(b.interval) * time.Millisecond
+	if b.each > 0 {
+		o.Pace.Rate = float64(o.Publishers()) * 1000 / float64(b.each)
+	}
+	if b.ramp > 0 {
+		o.Crowd.Interval = b.ramp / time.Duration(max(o.Publishers(), o.Subscribers()))
+	}
+	return nil
+}

@@ -1,0 +1,100 @@
+package cli
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/redoubtmq/redoubt/client/bench"
+	"github.com/redoubtmq/redoubt/internal/clock"
+)
+
+// planned is what a command line asks package bench for.
+func planned(s bench.Scenario, line ...string) (*Bench, error) {
+	fs := pflag.NewFlagSet("bench", pflag.ContinueOnError)
+	b := NewBench(fs, s)
+	if err := fs.Parse(line); err != nil {
+		return b, err
+	}
+	return b, b.plan(fs.Args(), Defaults{}, IO{Clock: clock.System{}, Stdin: strings.NewReader("")})
+}
+
+// MQTTX's flags are understood, also the one of two letters, and say what they say there.
+func TestBenchFlags(t *testing.T) {
+	b, err := planned(bench.Pair, "-c", "20", "-i", "5", "-im", "100", "-S", "64", "-q", "1", "-t", "a/b", "-M", "7", "--duration", "3", "-h", "broker", "-V", "311")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &b.o
+	if o.Count != 20 || o.Crowd.Interval != 5*time.Millisecond || o.Pace.Rate != 200 || o.Payload != 64 || o.QoS != 1 || o.Topic != "a/b" ||
+		o.Pace.Window != 7 || o.Pace.Duration != 3*time.Second || o.Client.Host != "broker" || o.Client.Connect.Version != 4 {
+		t.Errorf("%+v", o)
+	}
+	if b, err = planned(bench.Fan, "--fan-in", "50", "--share", "5", "--ramp", "10", "--protocol", "wss"); err != nil || b.o.Crowd.Interval != 200*time.Millisecond || b.o.Client.WebSocket != "/mqtt" || b.o.Fan.Share != 5 {
+		t.Errorf("%+v, %v", b.o, err)
+	}
+	if b, err = planned(bench.Flood, "--kind", "half-hello"); err != nil || b.o.Flood.Kind != bench.HalfHello || b.o.Pace.Rate != 1000 || b.o.Count != benchFloodCount {
+		t.Errorf("%+v, %v", b.o, err)
+	}
+	if b, err = planned(bench.Conn, "-c", "9", "--hold", "60", "--subscribe"); err != nil || b.o.Crowd.Hold != time.Minute || !b.o.Crowd.Subscribe {
+		t.Errorf("%+v, %v", b.o, err)
+	}
+}
+
+func TestBenchFlagsThatMakeNoSense(t *testing.T) {
+	for want, line := range map[string][]string{
+		"give one of them":    {"--rate", "5", "--message-interval", "6"},
+		"how fast to connect": {"--ramp", "5", "-i", "6"},
+		"-im: ":               {"-im", "x"},
+		"from 16":             {"-S", "15"},
+		"wildcard":            {"-t", "a/#"},
+		"more than 0":         {"--rate", "0"},
+		"ws-path":             {"--ws-path", "/x"},
+		"two passwords":       {"-P", "a", "--password-file", "b"},
+	} {
+		if _, err := planned(bench.Pair, line...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v", line, err)
+		}
+	}
+	if _, err := planned(bench.Flood, "--kind", "loud"); err == nil || !strings.Contains(err.Error(), "half-hello") {
+		t.Errorf("a kind that is none: %v", err)
+	}
+}
+
+// A report for a person has what one has to see, and no line for what there was none of.
+func TestBenchText(t *testing.T) {
+	r := &bench.Report{
+		Scenario: bench.Pair, Version: "5.0", Transport: "tls", QoS: 1, Payload: 256, Interrupted: true,
+		Connections: bench.ConnectionsReport{Connected: 2000, PerSecond: 1234, Ended: map[string]int{"closed": 2}},
+		Sent:        &bench.SentReport{Messages: 1234567, Refused: 3, Refusals: map[string]int{"quota exceeded": 3}},
+		Delivered:   &bench.DeliveredReport{Messages: 1234564, Duplicated: 1},
+		Latency:     &bench.Latency{P50: 1.5, P99: 2000},
+		Broker:      &bench.BrokerReport{CPUSeconds: 2, CPUPerMillion: 3.5, ResidentBytes: 10 << 20},
+	}
+	text := benchText(r)
+	for _, want := range []string{"QoS 1, 256 bytes (interrupted)", "2,000, 1,234/s", "closed 2", "1,234,567", "quota exceeded 3", "duplicated 1", "p50 1.5 ms", "p99 2s", "3.50 s for a million", "10.0 MiB"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	for _, not := range []string{"stalls", "unsent", "failed", "foreign", "newcomer", "drained"} {
+		if strings.Contains(text, not) {
+			t.Errorf("%q in\n%s", not, text)
+		}
+	}
+}
+
+// The line of progress is for a terminal, and it is gone when the report comes.
+func TestBenchLine(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		var errs strings.Builder
+		l := &benchLine{p: newPrinter(IO{Stderr: &errs}, "bench pair", false), on: on}
+		l.tell(bench.Progress{Phase: "measuring", Elapsed: 3 * time.Second, Connected: 10, Failed: 1, Sent: 1500})
+		l.end()
+		if got := errs.String(); on != (strings.Contains(got, "measuring") && strings.Contains(got, "1,500 sent/s") && strings.HasSuffix(got, "\r\x1b[K")) || !on && got != "" {
+			t.Errorf("on %t: %q", on, got)
+		}
+	}
+}

@@ -1,0 +1,111 @@
+// Command benchcompare measures Redoubt beside Debian's Mosquitto, as `make bench`
+// does: the broker on one core, the generator (`redoubt bench`) on another, each
+// row in turns of one broker and the other, best of the rounds with its range. It
+// decides nothing: what is to be reached stands beside what was seen.
+//
+//	benchcompare -redoubt bin/redoubt -out bench/results [-rounds 3] [-seconds 5] [-rows p2p-q0,p2p-q1]
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/redoubtmq/redoubt/internal/clock"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
+
+// settings are the command line.
+type settings struct {
+	redoubt, config, out string
+	rounds, seconds      int
+	scale                float64
+	rows                 []row
+}
+
+// run answers the exit code: 0 measured, 1 not, 2 used wrongly.
+func run(args []string, out io.Writer) int {
+	flags := flag.NewFlagSet("benchcompare", flag.ContinueOnError)
+	flags.SetOutput(out)
+	var s settings
+	flags.StringVar(&s.redoubt, "redoubt", "bin/redoubt", "the program, which is the broker and the generator")
+	flags.StringVar(&s.config, "config", "bench", "folder with redoubt.yaml, rules.yaml and mosquitto.conf")
+	flags.StringVar(&s.out, "out", filepath.Join("bench", "results"), "folder for table.txt, results.json and chart.svg")
+	flags.IntVar(&s.rounds, "rounds", 3, "rounds of each row")
+	flags.IntVar(&s.seconds, "seconds", 5, "seconds that each run is measured")
+	flags.Float64Var(&s.scale, "scale", 1, "share of the clients that a row has; below 1 its target means nothing")
+	names := flags.String("rows", "", "rows, with commas between; empty: all ("+strings.Join(rowNames(), ", ")+")")
+	if err := flags.Parse(args); err != nil {
+		return 2
+	}
+	var err error
+	if s.rows, err = choose(*names); err == nil {
+		switch {
+		case s.rounds < 1 || s.rounds > 100:
+			err = fmt.Errorf("%d rounds: it is 1 to 100, and a result needs 3", s.rounds)
+		case s.seconds < 1 || s.seconds > 600:
+			err = fmt.Errorf("%d seconds: it is 1 to 600", s.seconds)
+		case s.scale <= 0 || s.scale > 1:
+			err = fmt.Errorf("a scale of %v: it is more than 0 and at most 1", s.scale)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(out, "benchcompare:", err)
+		return 2
+	}
+	if err := measure(&s, out); err != nil {
+		fmt.Fprintln(out, "benchcompare:", err)
+		return 1
+	}
+	return 0
+}
+
+// measure does it, and writes what it found even when it was interrupted.
+func measure(s *settings, out io.Writer) error {
+	cores, err := twoCores()
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "redoubt-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	l := &lab{settings: s, dir: dir, cores: cores, log: out, clock: clock.System{}}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(stop)
+	l.stop = stop
+	if err := l.prepare(); err != nil {
+		return err
+	}
+	res := l.describe()
+	for i := range s.rows {
+		r, err := l.row(&s.rows[i])
+		if r != nil && len(r.Redoubt.Runs) > 0 {
+			res.Rows = append(res.Rows, *r)
+		}
+		if errors.Is(err, errStopped) {
+			fmt.Fprintln(out, "interrupted: what follows is what was measured")
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(res.Rows) == 0 {
+		return errors.New("nothing was measured")
+	}
+	text := res.table()
+	fmt.Fprint(out, "\n", text)
+	return res.write(s.out, text)
+}
+
+var errStopped = errors.New("interrupted")
