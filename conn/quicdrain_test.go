@@ -62,6 +62,7 @@ func TestAQUICSocketDrains(t *testing.T) {
 			o.Open()
 			synctest.Wait()
 		}
+		synctest.Wait() // the first is counted
 		admitted := r.metrics.Value(metrics.ConnectionsAccepted)
 		for range 2 {
 			if err := socket.Close(); err != nil {
@@ -82,9 +83,9 @@ func TestAQUICSocketDrains(t *testing.T) {
 			again := r.connect(mqtt.V5, "alice/again")
 			alive(again)
 			alive(first)
-			admitted++
 			leaves(again)
 			synctest.Wait()
+			admitted++
 		}
 		_ = socket.Close()
 		if !socket.Reserve() {
