@@ -2,7 +2,6 @@ package admin
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"net/http"
 	"strings"
@@ -97,16 +96,15 @@ func newAPI(o *Options) (*http.ServeMux, huma.API) {
 	plainPaths(api.OpenAPI())
 	// Encoded when somebody first asks: it takes more than all else a start does, and most
 	// brokers are never asked. Nothing changes what it is made of any more.
-	doc := sync.OnceValue(func() []byte {
-		b, err := json.Marshal(api.OpenAPI())
-		if err != nil {
-			panic(fmt.Sprintf("BUG: admin: the OpenAPI document cannot be encoded: %v", err))
-		}
-		return b
-	})
+	doc := sync.OnceValues(func() ([]byte, error) { return json.Marshal(api.OpenAPI()) })
 	mux.HandleFunc("GET "+openAPIPath, func(w http.ResponseWriter, _ *http.Request) {
+		b, err := doc()
+		if err != nil { // a bug, and no reason for more than this answer
+			http.Error(w, "BUG: the OpenAPI document cannot be encoded: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
 		w.Header().Set("Content-Type", "application/openapi+json")
-		_, _ = w.Write(doc()) // the caller hung up
+		_, _ = w.Write(b) // the caller hung up
 	})
 	return mux, api
 }
