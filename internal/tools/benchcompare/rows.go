@@ -28,22 +28,6 @@ type usage struct {
 
 func cpuPerMillion(u *usage) float64 { return u.report.Broker.CPUPerMillion }
 
-func perConnection(u *usage) float64 {
-	n := u.report.Connections.Connected
-	if n == 0 {
-		return 0
-	}
-	return float64(u.report.Broker.ResidentBytes-u.quiet) / float64(n) / 1024
-}
-
-func cpuPerConnects(u *usage) float64 {
-	n := u.report.Connections.Connected
-	if n == 0 {
-		return 0
-	}
-	return u.report.Broker.CPUSeconds / float64(n) * 10000
-}
-
 func p99(u *usage) float64 {
 	if u.report.Latency == nil {
 		return 0
@@ -52,10 +36,6 @@ func p99(u *usage) float64 {
 }
 
 func filled(u *usage) float64 { return u.report.Offline.FillPerSec }
-
-// hold is how long idle connections stay before memory is read, so that a collector can give back
-// what the ramp left.
-const hold = "20s"
 
 const (
 	secondsPerMillion = "CPU s per million"
@@ -69,22 +49,22 @@ func load(scenario, count string, more ...string) func(int) []string {
 	}
 }
 
-// rows are those of the table of targets that the generator can make.
-var rows = []row{
-	{"idle-tcp", "idle TCP connections, 1 subscription", kilobytes, 1.0, .75, false, false, 15000, load("conn", "-c", "--subscribe", "--hold", hold), perConnection},
-	{"idle-tls", "idle TLS 1.3 connections, 1 subscription", kilobytes, .75, .65, false, true, 10000, load("conn", "-c", "--subscribe", "--hold", hold), perConnection},
-	{"p2p-q0", "pairs, QoS 0", secondsPerMillion, .25, .17, false, false, 1000, load("pair", "-c", "-q", "0"), cpuPerMillion},
-	{"p2p-q1", "pairs, QoS 1", secondsPerMillion, .21, .14, false, false, 1000, load("pair", "-c", "-q", "1"), cpuPerMillion},
-	{"p2p-q2", "pairs, QoS 2", secondsPerMillion, .12, .09, false, false, 1000, load("pair", "-c", "-q", "2"), cpuPerMillion},
-	{"fanout-q0", "subscribers of one publisher, QoS 0", secondsPerMillion, .29, .21, false, false, 1000, load("fan", "--fan-out", "-q", "0"), cpuPerMillion},
-	{"fanout-q1", "subscribers of one publisher, QoS 1", secondsPerMillion, .31, .22, false, false, 1000, load("fan", "--fan-out", "-q", "1"), cpuPerMillion},
-	{"fanin-q1", "publishers to one subscriber, QoS 1", secondsPerMillion, .13, .10, false, false, 50, load("fan", "--fan-in", "-q", "1"), cpuPerMillion},
-	{"share-q1", "publishers to a $share of 5, QoS 1", secondsPerMillion, .28, .18, false, false, 50, load("fan", "--fan-in", "--share", "5", "-q", "1"), cpuPerMillion},
-	{"p2p-tls", "pairs over TLS, QoS 1", secondsPerMillion, .23, .15, false, true, 100, load("pair", "-c", "-q", "1"), cpuPerMillion},
-	{"wildcard", "pairs with 2,000 wildcard filters each, QoS 0", secondsPerMillion, .23, .17, false, false, 50, load("pair", "-c", "-q", "0", "--wildcards", "2000"), cpuPerMillion},
-	{"connect-tls", "TLS connects", "CPU s per 10,000", 1.05, .95, false, true, 3000, load("conn", "-c"), cpuPerConnects},
-	{"p99", "pairs at 10,000 msg/s, QoS 1: p99", "ms", 1.2, 1.0, false, false, 1000, load("pair", "-c", "-q", "1", "--rate", "10000"), p99},
-	{"durable", "sessions that are away, QoS 1: acknowledged", "a second", 1.0, 2.0, true, false, 1000, load("offline", "-c", "--messages", "100", "-q", "1"), filled},
+// rows are those of the table of targets that the generator can make, by subject.
+var rows = slices.Concat(memoryRows, messageRows, connectRows)
+
+// messageRows are about messages that flow.
+var messageRows = []row{
+	{name: "p2p-q0", title: "pairs, QoS 0", unit: secondsPerMillion, must: .25, aim: .17, clients: 1000, args: load("pair", "-c", "-q", "0"), value: cpuPerMillion},
+	{name: "p2p-q1", title: "pairs, QoS 1", unit: secondsPerMillion, must: .21, aim: .14, clients: 1000, args: load("pair", "-c", "-q", "1"), value: cpuPerMillion},
+	{name: "p2p-q2", title: "pairs, QoS 2", unit: secondsPerMillion, must: .12, aim: .09, clients: 1000, args: load("pair", "-c", "-q", "2"), value: cpuPerMillion},
+	{name: "fanout-q0", title: "subscribers of one publisher, QoS 0", unit: secondsPerMillion, must: .29, aim: .21, clients: 1000, args: load("fan", "--fan-out", "-q", "0"), value: cpuPerMillion},
+	{name: "fanout-q1", title: "subscribers of one publisher, QoS 1", unit: secondsPerMillion, must: .31, aim: .22, clients: 1000, args: load("fan", "--fan-out", "-q", "1"), value: cpuPerMillion},
+	{name: "fanin-q1", title: "publishers to one subscriber, QoS 1", unit: secondsPerMillion, must: .13, aim: .10, clients: 50, args: load("fan", "--fan-in", "-q", "1"), value: cpuPerMillion},
+	{name: "share-q1", title: "publishers to a $share of 5, QoS 1", unit: secondsPerMillion, must: .28, aim: .18, clients: 50, args: load("fan", "--fan-in", "--share", "5", "-q", "1"), value: cpuPerMillion},
+	{name: "p2p-tls", title: "pairs over TLS, QoS 1", unit: secondsPerMillion, must: .23, aim: .15, tls: true, clients: 100, args: load("pair", "-c", "-q", "1"), value: cpuPerMillion},
+	{name: "wildcard", title: "pairs with 2,000 wildcard filters each, QoS 0", unit: secondsPerMillion, must: .23, aim: .17, clients: 50, args: load("pair", "-c", "-q", "0", "--wildcards", "2000"), value: cpuPerMillion},
+	{name: "p99", title: "pairs at 10,000 msg/s, QoS 1: p99", unit: "ms", must: 1.2, aim: 1.0, clients: 1000, args: load("pair", "-c", "-q", "1", "--rate", "10000"), value: p99},
+	{name: "durable", title: "sessions that are away, QoS 1: acknowledged", unit: "a second", must: 1.0, aim: 2.0, higher: true, clients: 1000, args: load("offline", "-c", "--messages", "100", "-q", "1"), value: filled},
 }
 
 func rowNames() []string {
