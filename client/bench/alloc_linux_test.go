@@ -39,6 +39,10 @@ func TestAMessageDoesNotAllocate(t *testing.T) {
 		}
 		defer r.eng.end()
 		r.cast()
+		if q == 1 { // by an alias, and with a property
+			o.TopicAlias, o.UserProperties = true, []mqtt.UserProperty{{Name: "a", Value: "b"}}
+			r.pubs[0].pub.dress("bench/0", o, r.payload)
+		}
 		p := r.pubs[0] // one line for both directions is enough
 		r.subs[0] = p
 		r.eng.open(&p.line)

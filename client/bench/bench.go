@@ -36,6 +36,9 @@ const (
 	Fan     Scenario = "fan"     // one to many, or many to one
 	Offline Scenario = "offline" // to sessions that are away, and then come back
 	Flood   Scenario = "flood"   // strangers that never say who they are, and what they do to others
+	// Retained is retained messages, and who subscribes to all of them.
+	Retained Scenario = "retained"
+	Rogue    Scenario = "rogue" // clients that are known and misbehave
 )
 
 // Options say what to do. Zero values of Pace and Crowd mean what Defaults says.
@@ -55,12 +58,23 @@ type Options struct {
 	Filters int
 	Offline OfflineShape
 	Flood   FloodShape
+	Extra
 	// Process is the broker's, on this machine, whose processor time and memory are
 	// measured. 0: none.
 	Process  int
 	Portable bool // the engine with goroutines, also where the other could do it
 	// Progress is called once a second. nil: nobody.
 	Progress func(Progress)
+}
+
+// Extra is what few runs need.
+type Extra struct {
+	Retained RetainedShape
+	Rogue    RogueKind
+	// UserProperties go with each message, and TopicAlias names the topic of all but the first
+	// of a publisher by an alias. Both are of MQTT 5.0.
+	UserProperties []mqtt.UserProperty
+	TopicAlias     bool
 }
 
 // Crowd is how connections begin.
@@ -151,6 +165,8 @@ func (o *Options) complete() error {
 		return usage("a rate of %v messages a second makes no sense", p.Rate)
 	case o.Client.QUIC:
 		return usage("QUIC is not built here; use mqtts, mqtt, wss or ws")
+	case (o.TopicAlias || len(o.UserProperties) > 0 || o.Rogue == Aliases) && o.Client.Connect.Version != mqtt.V5 && o.Client.Connect.Version != 0:
+		return usage("topic aliases and user properties are of MQTT 5.0: leave out -V")
 	case o.Client.Connect.Will != nil:
 		return usage("clients of the bench have no will")
 	case o.Publishers() > publishersMax:
@@ -174,6 +190,11 @@ func (o *Options) completeScenario() error {
 		}
 	case Flood:
 		return o.Flood.verify(o)
+	case Retained:
+		return o.Retained.verify(o)
+	case Rogue:
+		_, err := ParseRogueKind(string(o.Rogue))
+		return err
 	case Conn, Pub, Sub, Pair:
 	default:
 		return usage("%q is none of the scenarios", o.Scenario)
@@ -192,6 +213,8 @@ func (o *Options) Publishers() int {
 		return o.Flood.Bystanders
 	case Offline:
 		return min(o.Offline.Publishers, o.Count)
+	case Retained:
+		return min(DefaultOfflinePublishers, o.Count)
 	}
 	return 0
 }
@@ -201,6 +224,8 @@ func (o *Options) Subscribers() int {
 	switch o.Scenario {
 	case Conn, Sub, Pair, Offline:
 		return o.Count
+	case Retained:
+		return 1
 	case Fan:
 		if o.Fan.Out > 0 {
 			return o.Fan.Out
@@ -215,7 +240,7 @@ func (o *Options) Subscribers() int {
 // connections is how many there are at a time.
 func (o *Options) connections() int {
 	n := o.Publishers() + o.Subscribers()
-	if o.Scenario == Flood {
+	if o.Scenario == Flood || o.Scenario == Rogue {
 		n += o.Count
 	}
 	return n
@@ -241,6 +266,10 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		err = r.offline(ctx)
 	case Flood:
 		err = r.flood(ctx)
+	case Retained:
+		err = r.retained()
+	case Rogue:
+		err = r.rogue(ctx)
 	default:
 		err = r.load(ctx)
 	}

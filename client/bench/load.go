@@ -76,6 +76,9 @@ func (r *run) cast() {
 	for i := range o.Publishers() {
 		p := r.newPeer(publishes, i)
 		p.pub = newPublisher(topic(i), o.QoS, r.version, r.payload, r.window)
+		if o.TopicAlias || len(o.UserProperties) > 0 {
+			p.pub.dress(topic(i), o, r.payload)
+		}
 		r.pubs = append(r.pubs, p)
 	}
 	switch {
@@ -98,6 +101,8 @@ func (r *run) topics() (filter, topic func(i int) string) {
 	switch {
 	case r.opt.Scenario == Sub:
 		return func(int) string { return base + "#" }, nil
+	case r.opt.Scenario == Retained:
+		return func(int) string { return base + "#" }, each // the ledger names the topics
 	case r.opt.Scenario == Fan && r.opt.Fan.Out > 0:
 		all := func(int) string { return base + "all" }
 		return all, all

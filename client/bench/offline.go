@@ -152,6 +152,10 @@ func (r *run) nextOffline(p *peer) (session uint32, ok bool) {
 	session = uint32(n % l.sessions)
 	p.pub.setTopic(fmt.Sprintf("%s/%d", r.opt.Topic, session), r.opt.QoS, r.version, r.payload)
 	p.pub.seq = uint32(n)
+	if r.opt.Scenario == Retained {
+		p.pub.setTopic(retainedTopic(r.opt.Topic, n), r.opt.QoS, r.version, r.payload)
+		p.pub.head[0] |= 1
+	}
 	return session, true
 }
 

@@ -8,9 +8,10 @@ import (
 
 // publisher is what a peer that publishes has besides its line.
 type publisher struct {
-	head []byte // its packets up to the payload
-	idAt int    // where the packet identifier is in head; 0: QoS 0
-	ids  ids
+	head  []byte // its packets up to the payload
+	idAt  int    // where the packet identifier is in head; 0: QoS 0
+	brief *brief // what takes their place when the broker knows the alias; nil: nothing
+	ids   ids
 
 	seq         uint32 // of the next message
 	owed        uint32 // that are due by the rate and not sent
@@ -22,18 +23,22 @@ type publisher struct {
 // outMax is how much may wait in a publisher's line before it is not given more, in bytes.
 const outMax = 1 << 20
 
+// brief is a head that names the topic by its alias.
+type brief struct {
+	head []byte
+	idAt int
+}
+
+// aliasOfAll is the topic alias that each publisher uses: it has one topic.
+const aliasOfAll = 1
+
 // newPublisher makes the packet's head once: from then on a message is two copies and three
 // numbers.
 func newPublisher(topic string, q mqtt.QoS, v mqtt.Version, payload []byte, window int) *publisher {
-	m := mqtt.Publish{Topic: []byte(topic), QoS: q, PacketID: 1, Payload: payload}
-	if q == 0 {
-		m.PacketID = 0
-	}
-	whole := m.Append(nil, v)
-	p := &publisher{head: whole[: len(whole)-len(payload) : len(whole)-len(payload)]}
+	m := mqtt.Publish{Topic: []byte(topic), QoS: q, PacketID: min(uint16(q), 1), Payload: payload}
+	p := &publisher{}
+	p.head, p.idAt = headOf(&m, v)
 	if q > 0 {
-		h, _, _ := mqtt.ReadHeader(whole, v)
-		p.idAt = h.Size + 2 + len(topic)
 		p.ids = newIDs(window)
 	}
 	return p
@@ -43,6 +48,33 @@ func newPublisher(topic string, q mqtt.QoS, v mqtt.Version, payload []byte, wind
 func (pub *publisher) setTopic(topic string, q mqtt.QoS, v mqtt.Version, payload []byte) {
 	next := newPublisher(topic, q, v, payload, 0)
 	pub.head, pub.idAt = next.head, next.idAt
+}
+
+// dress makes heads with what MQTT 5.0 has to say of a message.
+func (pub *publisher) dress(topic string, o *Options, payload []byte) {
+	m := mqtt.Publish{Topic: []byte(topic), QoS: o.QoS, PacketID: min(uint16(o.QoS), 1), Payload: payload}
+	props := mqtt.PublishProperties{UserProperties: o.UserProperties}
+	m.Props = props.Append(nil)
+	if o.TopicAlias {
+		m.TopicAlias, m.HasTopicAlias = aliasOfAll, true
+	}
+	pub.head, pub.idAt = headOf(&m, mqtt.V5)
+	if o.TopicAlias {
+		m.Topic = nil
+		pub.brief = &brief{}
+		pub.brief.head, pub.brief.idAt = headOf(&m, mqtt.V5)
+	}
+}
+
+// headOf is m up to its payload, and where its packet identifier is.
+func headOf(m *mqtt.Publish, v mqtt.Version) (head []byte, idAt int) {
+	whole := m.Append(nil, v)
+	n := len(whole) - len(m.Payload)
+	if m.QoS > 0 {
+		h, _, _ := mqtt.ReadHeader(whole, v)
+		idAt = h.Size + 2 + len(m.Topic)
+	}
+	return whole[:n:n], idAt
 }
 
 // room tells whether p may send another message now.
@@ -113,7 +145,12 @@ func (r *run) send(p *peer, at int64) {
 	}
 	at16 := len(p.out)
 	p.out = append(p.out, r.payload...)
-	stamp{run: r.id, publisher: by, seq: pub.seq, tick: tickOf(r.unix + at)}.put(p.out[at16:])
+	if len(r.payload) > 0 { // none: a retained message is removed
+		stamp{run: r.id, publisher: by, seq: pub.seq, tick: tickOf(r.unix + at)}.put(p.out[at16:])
+	}
+	if pub.brief != nil { // from now on the broker knows
+		pub.head, pub.idAt, pub.brief = pub.brief.head, pub.brief.idAt, nil
+	}
 	pub.seq++
 	if r.fan > 0 {
 		pub.undelivered++

@@ -17,6 +17,8 @@ type result struct {
 	unsent   uint64
 	offline  *OfflineReport
 	flood    *FloodReport
+	retained *RetainedReport
+	rogue    *RogueReport
 }
 
 // Report is what a run found. Its JSON is that of `redoubt bench -o json`; docs/cli-bench.md
@@ -35,6 +37,8 @@ type Report struct {
 	Latency     *Latency          `json:"latency_ms,omitempty"`
 	Offline     *OfflineReport    `json:"offline,omitempty"`
 	Flood       *FloodReport      `json:"flood,omitempty"`
+	Retained    *RetainedReport   `json:"retained,omitempty"`
+	Rogue       *RogueReport      `json:"rogue,omitempty"`
 	Broker      *BrokerReport     `json:"broker,omitempty"`
 	Interrupted bool              `json:"interrupted"`
 }
@@ -83,7 +87,7 @@ func (r *run) report() *Report {
 	o, m, c := r.opt, &r.result, &r.crowd
 	rep := &Report{
 		Scenario: o.Scenario, Version: r.version.String(), Transport: transport(&o.Client), Engine: r.eng.name(),
-		QoS: int(o.QoS), Payload: o.Payload, Seconds: round(m.seconds), Offline: m.offline, Flood: m.flood,
+		QoS: int(o.QoS), Payload: o.Payload, Seconds: round(m.seconds), Offline: m.offline, Flood: m.flood, Retained: m.retained, Rogue: m.rogue,
 		Connections: ConnectionsReport{Connected: c.connected, Failed: c.failed, Reasons: c.reasons, Ended: c.ends, Latency: c.hist.Latency()},
 		Latency:     m.hist.Latency(),
 	}
@@ -119,6 +123,14 @@ func (r *run) report() *Report {
 		rep.Seconds = round(m.offline.FillSeconds + m.offline.DrainSecs)
 		rep.Sent.PerSecond, rep.Sent.AckedPerSec, rep.Delivered.PerSecond = m.offline.FillPerSec, m.offline.FillPerSec, m.offline.DrainPerSec
 		rep.Latency = nil // it would be how long they were away
+	}
+	if k := m.retained; k != nil {
+		rep.Latency = nil // it would be how long they were there
+		rep.Sent.PerSecond, rep.Sent.AckedPerSec = k.FillPerSec, k.FillPerSec
+		rep.Delivered.PerSecond, rep.Delivered.Lost = k.PerSec, k.Lost
+		if k.Times == 0 {
+			rep.Delivered = nil
+		}
 	}
 	if m.flood != nil {
 		rep.Latency = nil // it is in there, before and during
@@ -162,6 +174,8 @@ func (r *Report) verdict() error {
 		e := &client.Error{Kind: client.KindPublishRefused, What: fmt.Sprintf("of %d messages none arrived", r.Sent.Messages)}
 		e.Help = append(e.Help, "may this user publish there? Another place is -t TOPIC; `redoubt why CLIENT` tells the operator the reason")
 		return e
+	case r.Retained != nil && d.Lost > 0:
+		return bad(client.KindProtocol, "%d retained messages were acknowledged, and lost", d.Lost)
 	case r.QoS > 0 && d.Lost > 0:
 		return bad(client.KindProtocol, "%d messages of QoS %d were sent, not refused, and lost", d.Lost, r.QoS)
 	case r.QoS == 2 && d.Duplicated > 0:

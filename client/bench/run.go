@@ -28,6 +28,8 @@ type run struct {
 	result result
 	opener *client.Opener
 	wake   wakes
+	// aliasesMax is how many topic aliases the broker takes.
+	aliasesMax uint16
 }
 
 // flow is the messages of a run.
@@ -131,6 +133,9 @@ func (r *run) probe(ctx context.Context) error {
 	}
 	if m := int(a.MaximumPacketSize); m > 0 && r.opt.Payload+len(r.opt.Topic)+64 > m {
 		return usage("the broker takes packets of %d bytes, and a payload of %d does not fit", m, r.opt.Payload)
+	}
+	if r.aliasesMax = a.TopicAliasMaximum; r.opt.TopicAlias && r.aliasesMax < aliasOfAll {
+		return &client.Error{Kind: client.KindUnsupported, What: "the broker takes no topic aliases: leave out --topic-alias"}
 	}
 	if a.MaximumQoS != nil && r.opt.QoS > *a.MaximumQoS {
 		return &client.Error{Kind: client.KindUnsupported, What: fmt.Sprintf("the broker does QoS %d at most", *a.MaximumQoS)}

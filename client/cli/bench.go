@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/redoubtmq/redoubt/client"
 	"github.com/redoubtmq/redoubt/client/bench"
+	"github.com/redoubtmq/redoubt/mqtt"
 )
 
 // Bench is `redoubt bench SCENARIO`.
@@ -26,6 +28,7 @@ type Bench struct {
 	idPrefix string
 	topic    string
 	noLine   bool
+	props    []string // user properties of messages, NAME=VALUE
 }
 
 // Defaults that are larger would surprise a broker with its usual limits.
@@ -43,12 +46,18 @@ func NewBench(fs *pflag.FlagSet, s bench.Scenario) *Bench {
 	o.Crowd.AtOnce = bench.DefaultAtOnce
 	o.Pace.WarmUp, o.Pace.Duration, o.Pace.Drain = bench.DefaultWarmUp, bench.DefaultDuration, bench.DefaultDrain
 	fs.SetNormalizeFunc(normalize)
-	what := map[bench.Scenario]string{bench.Pair: "pairs of a publisher and a subscriber", bench.Offline: "sessions", bench.Pub: "publishers", bench.Sub: "subscribers", bench.Flood: "sockets of strangers"}[s]
+	what := map[bench.Scenario]string{bench.Pair: "pairs of a publisher and a subscriber", bench.Offline: "sessions", bench.Pub: "publishers", bench.Sub: "subscribers", bench.Flood: "sockets of strangers",
+		bench.Retained: "retained messages", bench.Rogue: "clients that misbehave"}[s]
 	if what == "" {
 		what = "connections"
 	}
-	if s == bench.Flood {
+	switch s {
+	case bench.Flood:
 		o.Count = benchFloodCount
+	case bench.Retained:
+		o.Count = bench.DefaultRetained
+	case bench.Rogue:
+		o.Count = 1
 	}
 	switch s {
 	case bench.Fan:
@@ -96,6 +105,21 @@ func (b *Bench) messages(fs *pflag.FlagSet, s bench.Scenario) {
 		fs.BoolVar(&o.Offline.Keep, "keep", false, "leave the sessions with the broker, for an hour")
 		fs.Var(durationValue(&o.Pace.Drain, false), "drain", "longest silence before what is missing is lost")
 		return
+	case bench.Retained:
+		o.Retained.Times = 1
+		fs.Var(wholeValue(&o.Retained.Times, 0, 1000, "COUNT"), "times", "how often a client subscribes to all of them, one time after the other")
+		fs.BoolVar(&o.Retained.Keep, "keep", false, "leave the messages with the broker")
+		fs.Var(durationValue(&o.Pace.Drain, false), "drain", "longest silence before what is missing is lost")
+		return
+	case bench.Rogue:
+		o.Rogue = bench.Fast
+		fs.Var(&choice{text: string(bench.Fast), kind: "fast|unread|dawdles|aliases|filters", parse: func(v string) error {
+			k, err := bench.ParseRogueKind(v)
+			o.Rogue = k
+			return err
+		}}, "kind", "publish with QoS 0 as fast as the socket takes it; subscribe to everything and read nothing, or a little now and then; bind every topic alias again and again; subscribe to filters without an end")
+		fs.Var(durationValue(&o.Pace.Duration, false), "duration", "how long")
+		return
 	case bench.Flood:
 		b.rate = bench.DefaultFloodRate
 		o.Flood.Bystanders = bench.DefaultBystanders
@@ -111,6 +135,10 @@ func (b *Bench) messages(fs *pflag.FlagSet, s bench.Scenario) {
 		fs.Var(rateValue(&b.rate), "rate", "messages a second of all publishers together; latency counts from when each was to be sent (default: as fast as the windows allow)")
 		fs.Var(wholeValue(&b.each, 1, 3600000, "MS"), "message-interval", "milliseconds between two messages of one publisher, in place of --rate; -im MS is the same")
 		fs.Var(durationValue(&o.Pace.Drain, false), "drain", "longest silence after the end before what is missing is lost")
+	}
+	if s == bench.Pair || s == bench.Pub || s == bench.Fan {
+		fs.StringArrayVar(&b.props, "user-property", nil, "user property of each message, `NAME=VALUE` (MQTT 5.0); may be repeated")
+		fs.BoolVar(&o.TopicAlias, "topic-alias", false, "name the topic in full once, and by a topic alias from then on (MQTT 5.0)")
 	}
 	fs.Var(durationValue(&o.Pace.Duration, false), "duration", "how long to measure")
 	fs.Var(durationValue(&o.Pace.WarmUp, true), "warm-up", "how long before that messages flow and are not measured")
@@ -194,6 +222,13 @@ func (b *Bench) plan(args []string, d Defaults, in IO) error {
 	}
 	if err := client.VerifyOutgoing(&client.Outgoing{Topic: b.topic}, o.Client.Connect.Version); err != nil {
 		return err
+	}
+	for _, text := range b.props {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" {
+			return usage("--user-property %q is not NAME=VALUE", text)
+		}
+		o.UserProperties = append(o.UserProperties, mqtt.UserProperty{Name: name, Value: value})
 	}
 	o.Topic, o.IDPrefix = b.topic, b.idPrefix
 	o.Pace.Rate = b.rate

@@ -43,6 +43,36 @@ func TestBenchFlags(t *testing.T) {
 	}
 }
 
+func TestBenchFlagsOfExtras(t *testing.T) {
+	b, err := planned(bench.Fan, "--fan-out", "5", "--topic-alias", "--user-property", "unit=K", "--user-property", "a=b=c")
+	if p := b.o.UserProperties; err != nil || !b.o.TopicAlias || len(p) != 2 || p[0].Value != "K" || p[1].Name != "a" || p[1].Value != "b=c" {
+		t.Errorf("%+v, %v", b.o, err)
+	}
+	for _, text := range []string{"unit", "=K"} {
+		if _, err := planned(bench.Pair, "--user-property", text); err == nil || !strings.Contains(err.Error(), "NAME=VALUE") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if b, err = planned(bench.Retained, "--times", "3", "--keep"); err != nil || b.o.Count != bench.DefaultRetained || b.o.Retained != (bench.RetainedShape{Times: 3, Keep: true}) {
+		t.Errorf("%+v, %v", b.o, err)
+	}
+	if b, err = planned(bench.Rogue, "--kind", "unread"); err != nil || b.o.Count != 1 || b.o.Rogue != bench.Unread {
+		t.Errorf("%+v, %v", b.o, err)
+	}
+	if _, err = planned(bench.Rogue, "--kind", "loud"); err == nil || !strings.Contains(err.Error(), "dawdles") {
+		t.Errorf("%v", err)
+	}
+	text := benchText(&bench.Report{
+		Scenario: bench.Retained, Version: "5.0", Transport: "tcp", Retained: &bench.RetainedReport{Messages: 12345, Times: 2, Delivered: 24690, Lost: 7, Seconds: 1.5},
+		Rogue: &bench.RogueReport{Kind: bench.Fast, Connected: 3, Closed: 2, Packets: 4567, BytesOut: 3 << 20},
+	})
+	for _, want := range []string{"12,345 messages", "2 times: 24,690 in 1.5 s; lost: 7", "fast: 3 connected, 0 refused, 2 closed", "4,567 packets, 3.0 MiB"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}
+
 func TestBenchFlagsThatMakeNoSense(t *testing.T) {
 	for want, line := range map[string][]string{
 		"give one of them":    {"--rate", "5", "--message-interval", "6"},

@@ -105,6 +105,8 @@ func benchText(r *bench.Report) string {
 	}
 	offlineText(row, r.Offline)
 	floodText(row, r.Flood)
+	retainedText(row, r.Retained)
+	rogueText(row, r.Rogue)
 	if p := r.Broker; p != nil {
 		text := fmt.Sprintf("%.2f s of processor", p.CPUSeconds)
 		if p.CPUPerMillion > 0 {
@@ -131,6 +133,24 @@ func offlineText(row rowFunc, o *bench.OfflineReport) {
 	row("filled", "%s sessions with %s messages each, in %.1f s", grouped(float64(o.Sessions)), grouped(float64(o.PerSession)), o.FillSeconds)
 	row("drained", "in %.1f s, %s sessions were still there", o.DrainSecs, grouped(float64(o.Present)))
 	row("acknowledged", "and lost: %s", grouped(float64(o.Lost)))
+}
+
+func retainedText(row rowFunc, k *bench.RetainedReport) {
+	if k == nil {
+		return
+	}
+	row("retained", "%s messages, in %.1f s", grouped(float64(k.Messages)), k.FillSeconds)
+	if k.Times > 0 {
+		row("asked for", "%d times: %s in %.1f s; lost: %s", k.Times, grouped(float64(k.Delivered)), k.Seconds, grouped(float64(k.Lost)))
+	}
+}
+
+func rogueText(row rowFunc, g *bench.RogueReport) {
+	if g == nil {
+		return
+	}
+	row("rogue", "%s: %s connected, %s refused, %s closed by the broker", g.Kind, grouped(float64(g.Connected)), grouped(float64(g.Refused)), grouped(float64(g.Closed)))
+	row("it sent", "%s packets, %.1f MiB, and read %.1f MiB", grouped(float64(g.Packets)), float64(g.BytesOut)/(1<<20), float64(g.BytesIn)/(1<<20))
 }
 
 func floodText(row rowFunc, f *bench.FloodReport) {

@@ -33,6 +33,14 @@ var benchScenarios = []struct {
 		"Make durable sessions, let them go, publish to all of them, and have them come back: what was acknowledged and is lost, and what came twice.\n" +
 			"The sessions are removed at the end unless --keep says otherwise.",
 		"  redoubt bench offline -u sensor1 --password-file pw -t devices/sensor1/bench -c 1000 --messages 10 -q 1"},
+	{bench.Retained, "Retain many messages, and subscribe to all of them",
+		"Publish retained messages, have one client after the other subscribe to all of them, and remove them again unless --keep says otherwise.\n" +
+			"A broker may hand out retained messages at a rate (Redoubt: limits.retained_rate).",
+		"  redoubt bench retained -u sensor1 --password-file pw -t devices/sensor1/bench -c 10000"},
+	{bench.Rogue, "Misbehave, as a client that is known",
+		"Log in as any client, and misbehave for a time: what it does to others is seen by a `redoubt bench pair --rate` beside it.\n" +
+			"Whoever is closed by the broker comes again. For brokers of your own.",
+		"  redoubt bench rogue -u sensor1 --password-file pw -t devices/sensor1/bench --kind unread --duration 30"},
 	{bench.Flood, "Open sockets that never log in, beside clients that did",
 		"Strangers that never say who they are come again whenever the broker closes; the latency of pairs beside them is told before and during.\n" +
 			"For brokers of your own: the limits of Redoubt count the address you do it from (docs/limits.md).",
