@@ -36,6 +36,7 @@ const (
 	Fan     Scenario = "fan"     // one to many, or many to one
 	Offline Scenario = "offline" // to sessions that are away, and then come back
 	Flood   Scenario = "flood"   // strangers that never say who they are, and what they do to others
+	Memory  Scenario = "memory"  // what one of many takes of the broker's memory
 )
 
 // Options say what to do. Zero values of Pace and Crowd mean what Defaults says.
@@ -55,6 +56,7 @@ type Options struct {
 	Filters int
 	Offline OfflineShape
 	Flood   FloodShape
+	Memory  MemoryShape
 	// Process is the broker's, on this machine, whose processor time and memory are
 	// measured. 0: none.
 	Process  int
@@ -93,12 +95,18 @@ type OfflineShape struct {
 	Messages   int // for each session
 	Publishers int
 	Keep       bool // leave the sessions with the broker
+	// Undrained ends the run when all is published: the sessions stay with the broker, and so
+	// do their messages.
+	Undrained bool
+	// Killed says that the broker ends while messages are published. Its return is waited for.
+	Killed bool
 }
 
 // FloodShape is what strangers do.
 type FloodShape struct {
 	Kind       FloodKind
-	Bystanders int // pairs
+	Bystanders int           // pairs
+	Before     time.Duration // that they are measured alone; 0: as long as during
 }
 
 // Defaults of a run.
@@ -169,11 +177,16 @@ func (o *Options) completeScenario() error {
 			return usage("subscribers share what many publish: --share needs --fan-in")
 		}
 	case Offline:
-		if o.QoS == 0 {
+		switch {
+		case o.QoS == 0:
 			return usage("nothing of QoS 0 waits for a session that is away: use -q 1 or -q 2")
+		case o.Offline.Undrained && o.Offline.Killed:
+			return usage("--undrained ends before the broker could come back: leave out --killed")
 		}
 	case Flood:
 		return o.Flood.verify(o)
+	case Memory:
+		return o.Memory.verify(o)
 	case Conn, Pub, Sub, Pair:
 	default:
 		return usage("%q is none of the scenarios", o.Scenario)
@@ -192,6 +205,8 @@ func (o *Options) Publishers() int {
 		return o.Flood.Bystanders
 	case Offline:
 		return min(o.Offline.Publishers, o.Count)
+	case Memory:
+		return o.Memory.publishers(o.Count)
 	}
 	return 0
 }
@@ -208,6 +223,8 @@ func (o *Options) Subscribers() int {
 		return max(o.Fan.Share, 1)
 	case Flood:
 		return o.Flood.Bystanders
+	case Memory:
+		return o.Memory.subscribers(o.Count)
 	}
 	return 0
 }
@@ -241,6 +258,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		err = r.offline(ctx)
 	case Flood:
 		err = r.flood(ctx)
+	case Memory:
+		err = r.memory(ctx)
 	default:
 		err = r.load(ctx)
 	}

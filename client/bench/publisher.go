@@ -113,7 +113,9 @@ func (r *run) send(p *peer, at int64) {
 	}
 	at16 := len(p.out)
 	p.out = append(p.out, r.payload...)
-	stamp{run: r.id, publisher: by, seq: pub.seq, tick: tickOf(r.unix + at)}.put(p.out[at16:])
+	if len(r.payload) > 0 { // none: a retained message is removed
+		stamp{run: r.id, publisher: by, seq: pub.seq, tick: tickOf(r.unix + at)}.put(p.out[at16:])
+	}
 	pub.seq++
 	if r.fan > 0 {
 		pub.undelivered++

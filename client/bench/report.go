@@ -17,6 +17,7 @@ type result struct {
 	unsent   uint64
 	offline  *OfflineReport
 	flood    *FloodReport
+	memory   *MemoryReport
 }
 
 // Report is what a run found. Its JSON is that of `redoubt bench -o json`; docs/cli-bench.md
@@ -35,6 +36,7 @@ type Report struct {
 	Latency     *Latency          `json:"latency_ms,omitempty"`
 	Offline     *OfflineReport    `json:"offline,omitempty"`
 	Flood       *FloodReport      `json:"flood,omitempty"`
+	Memory      *MemoryReport     `json:"memory,omitempty"`
 	Broker      *BrokerReport     `json:"broker,omitempty"`
 	Interrupted bool              `json:"interrupted"`
 }
@@ -46,6 +48,7 @@ type ConnectionsReport struct {
 	Reasons   map[string]int `json:"failed_by_reason,omitempty"`
 	Ended     map[string]int `json:"ended_by_reason,omitempty"` // that were ready, before we left
 	PerSecond float64        `json:"per_second"`
+	Resumed   int            `json:"resumed,omitempty"`    // went on with an earlier TLS session
 	Latency   *Latency       `json:"latency_ms,omitempty"` // until CONNACK
 }
 
@@ -83,8 +86,8 @@ func (r *run) report() *Report {
 	o, m, c := r.opt, &r.result, &r.crowd
 	rep := &Report{
 		Scenario: o.Scenario, Version: r.version.String(), Transport: transport(&o.Client), Engine: r.eng.name(),
-		QoS: int(o.QoS), Payload: o.Payload, Seconds: round(m.seconds), Offline: m.offline, Flood: m.flood,
-		Connections: ConnectionsReport{Connected: c.connected, Failed: c.failed, Reasons: c.reasons, Ended: c.ends, Latency: c.hist.Latency()},
+		QoS: int(o.QoS), Payload: o.Payload, Seconds: round(m.seconds), Offline: m.offline, Flood: m.flood, Memory: m.memory,
+		Connections: ConnectionsReport{Connected: c.connected, Failed: c.failed, Reasons: c.reasons, Ended: c.ends, Resumed: int(r.opener.Resumed()), Latency: c.hist.Latency()},
 		Latency:     m.hist.Latency(),
 	}
 	if c.spent > 0 {
@@ -103,7 +106,7 @@ func (r *run) report() *Report {
 			Refused: t.refused, Refusals: t.refusals, Unsent: m.unsent, Stalls: t.stalls,
 		}
 	}
-	if len(r.subs) > 0 && o.Scenario != Conn {
+	if len(r.subs) > 0 && o.Scenario != Conn && o.Scenario != Memory {
 		rep.Delivered = &DeliveredReport{
 			Messages: t.delivered, PerSecond: rate(m.window.delivered), Lost: r.lost(), Duplicated: t.twice, Reordered: t.late, Foreign: t.foreign,
 		}
@@ -146,7 +149,7 @@ func transport(c *client.Options) string {
 
 // Measured tells whether there is anything to report.
 func (r *Report) Measured() bool {
-	return r.Seconds > 0 || r.Scenario == Conn && r.Connections.Connected+r.Connections.Failed > 0
+	return r.Seconds > 0 && r.Scenario != Memory || r.Memory != nil || r.Scenario == Conn && r.Connections.Connected+r.Connections.Failed > 0
 }
 
 // verdict is an error when the broker broke a promise, or nothing worked.
