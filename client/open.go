@@ -34,6 +34,14 @@ func NewOpener(o Options) (*Opener, error) {
 // Options are those of NewOpener, complete.
 func (p *Opener) Options() Options { return p.opt }
 
+// Resumed is how many connections went on with an earlier one's TLS session.
+func (p *Opener) Resumed() int64 {
+	if p.setup == nil {
+		return 0
+	}
+	return p.setup.resumed.Load()
+}
+
 // Open makes one connection, with TLS and WebSocket if wanted. Every failure is an *Error.
 func (p *Opener) Open(ctx context.Context) (net.Conn, error) {
 	conn, _, err := open(ctx, ctx, &p.opt, p.setup)
@@ -66,6 +74,9 @@ func open(parent, ctx context.Context, o *Options, setup *tlsSetup) (net.Conn, s
 		if err := t.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
 			return nil, "", explainTLS(parent, o, setup, err)
+		}
+		if t.ConnectionState().DidResume {
+			setup.resumed.Add(1)
 		}
 		conn, words = t, "TLS: "+agreed(t.ConnectionState())
 	}

@@ -28,6 +28,8 @@ type TLS struct {
 	// the server's certificate. The chain is verified all the same. It is
 	// mosquitto's --insecure.
 	SkipHostName bool
+	// Resume keeps the sessions that servers give out, for an Opener that connects again.
+	Resume bool
 	// Now judges the dates of certificates. nil: the clock in Options.
 	Now func() time.Time
 }
@@ -43,6 +45,7 @@ type tlsSetup struct {
 	roots   []*x509.Certificate // nil for the system's
 	own     *x509.Certificate   // ours, nil without
 	asked   atomic.Bool         // the server asked for a client certificate
+	resumed atomic.Int64        // handshakes
 }
 
 // aeadSuites are the suites of TLS 1.2 with forward secrecy and authenticated
@@ -64,6 +67,9 @@ func (t *TLS) setup(host string, now func() time.Time) (*tlsSetup, error) {
 		CipherSuites: aeadSuites,
 		ServerName:   host,
 		Time:         now,
+	}
+	if t.Resume {
+		s.conf.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	}
 	if t.CAFile != "" || t.CAPath != "" {
 		if err := s.loadRoots(t); err != nil {

@@ -38,7 +38,8 @@ const (
 	Flood   Scenario = "flood"   // strangers that never say who they are, and what they do to others
 	// Retained is retained messages, and who subscribes to all of them.
 	Retained Scenario = "retained"
-	Rogue    Scenario = "rogue" // clients that are known and misbehave
+	Rogue    Scenario = "rogue"  // clients that are known and misbehave
+	Memory   Scenario = "memory" // what one of many takes of the broker's memory
 )
 
 // Options say what to do. Zero values of Pace and Crowd mean what Defaults says.
@@ -59,6 +60,7 @@ type Options struct {
 	Offline OfflineShape
 	Flood   FloodShape
 	Extra
+	Memory MemoryShape
 	// Process is the broker's, on this machine, whose processor time and memory are
 	// measured. 0: none.
 	Process  int
@@ -107,12 +109,18 @@ type OfflineShape struct {
 	Messages   int // for each session
 	Publishers int
 	Keep       bool // leave the sessions with the broker
+	// Undrained ends the run when all is published: the sessions stay with the broker, and so
+	// do their messages.
+	Undrained bool
+	// Killed says that the broker ends while messages are published. Its return is waited for.
+	Killed bool
 }
 
 // FloodShape is what strangers do.
 type FloodShape struct {
 	Kind       FloodKind
-	Bystanders int // pairs
+	Bystanders int           // pairs
+	Before     time.Duration // that they are measured alone; 0: as long as during
 }
 
 // Defaults of a run.
@@ -185,8 +193,11 @@ func (o *Options) completeScenario() error {
 			return usage("subscribers share what many publish: --share needs --fan-in")
 		}
 	case Offline:
-		if o.QoS == 0 {
+		switch {
+		case o.QoS == 0:
 			return usage("nothing of QoS 0 waits for a session that is away: use -q 1 or -q 2")
+		case o.Offline.Undrained && o.Offline.Killed:
+			return usage("--undrained ends before the broker could come back: leave out --killed")
 		}
 	case Flood:
 		return o.Flood.verify(o)
@@ -195,6 +206,8 @@ func (o *Options) completeScenario() error {
 	case Rogue:
 		_, err := ParseRogueKind(string(o.Rogue))
 		return err
+	case Memory:
+		return o.Memory.verify(o)
 	case Conn, Pub, Sub, Pair:
 	default:
 		return usage("%q is none of the scenarios", o.Scenario)
@@ -215,6 +228,8 @@ func (o *Options) Publishers() int {
 		return min(o.Offline.Publishers, o.Count)
 	case Retained:
 		return min(DefaultOfflinePublishers, o.Count)
+	case Memory:
+		return o.Memory.publishers(o.Count)
 	}
 	return 0
 }
@@ -233,6 +248,8 @@ func (o *Options) Subscribers() int {
 		return max(o.Fan.Share, 1)
 	case Flood:
 		return o.Flood.Bystanders
+	case Memory:
+		return o.Memory.subscribers(o.Count)
 	}
 	return 0
 }
@@ -270,6 +287,8 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		err = r.retained()
 	case Rogue:
 		err = r.rogue(ctx)
+	case Memory:
+		err = r.memory(ctx)
 	default:
 		err = r.load(ctx)
 	}

@@ -60,7 +60,8 @@ type FloodReport struct {
 	Open      int64     `json:"open_at_end"`
 	LifeP50   float64   `json:"life_p50_seconds,omitempty"` // of those that the broker closed
 	LifeMax   float64   `json:"life_max_seconds,omitempty"`
-	Newcomer  float64   `json:"newcomer_ms"` // a client that connects during the flood; -1: it could not
+	Oldest    float64   `json:"oldest_open_seconds"` // of those that were open at the end
+	Newcomer  float64   `json:"newcomer_ms"`         // a client that connects during the flood; -1: it could not
 	Resident  int64     `json:"broker_resident_bytes_per_stranger,omitempty"`
 }
 
@@ -76,6 +77,9 @@ func (f *FloodShape) verify(o *Options) error {
 	case o.Pace.Rate == 0:
 		o.Pace.Rate = DefaultFloodRate
 	}
+	if f.Before == 0 {
+		f.Before = o.Pace.Duration
+	}
 	return nil
 }
 
@@ -90,8 +94,9 @@ type strangers struct {
 
 	opened, failed, closed, open atomic.Int64
 
-	mu    sync.Mutex // guards lives
+	mu    sync.Mutex // guards all below
 	lives Hist
+	begun map[net.Conn]time.Time // when those that are open came
 }
 
 // flood measures bystanders before and during.
@@ -111,7 +116,7 @@ func (r *run) flood(ctx context.Context) error {
 	rep := &FloodReport{Kind: o.Flood.Kind, Strangers: o.Count}
 	r.result.flood = rep
 	r.enter("before")
-	err := r.measure(func() error { return r.until(r.after(o.Pace.Duration), never) })
+	err := r.measure(func() error { return r.until(r.after(o.Flood.Before), never) })
 	if rep.Before = r.result.hist.Latency(); err != nil {
 		r.leave()
 		return err
@@ -132,6 +137,7 @@ func (r *run) flood(ctx context.Context) error {
 	})
 	rep.During = r.result.hist.Latency()
 	rep.Opened, rep.Failed, rep.Closed, rep.Open = s.opened.Load(), s.failed.Load(), s.closed.Load(), s.open.Load()
+	rep.Oldest = round(s.oldest().Seconds())
 	if open := rep.Open; open > 0 && o.Process > 0 {
 		rep.Resident = (r.result.resident - quiet) / open
 	}
@@ -246,6 +252,8 @@ func (s *strangers) come(ctx context.Context) bool {
 	defer c.Close()
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
 	began := s.now()
+	s.mark(c, began)
+	defer s.unmark(c)
 	if s.kind != Slow {
 		_, _ = c.Write(s.hello) // what is wrong with it, reading tells
 	}
@@ -257,6 +265,33 @@ func (s *strangers) come(ctx context.Context) bool {
 		s.mu.Unlock()
 	}
 	return true
+}
+
+func (s *strangers) mark(c net.Conn, began time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.begun == nil {
+		s.begun = make(map[net.Conn]time.Time)
+	}
+	s.begun[c] = began
+}
+
+func (s *strangers) unmark(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.begun, c)
+}
+
+// oldest is how long the one that has been open for longest has been.
+func (s *strangers) oldest() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	var most time.Duration
+	for _, began := range s.begun {
+		most = max(most, now.Sub(began))
+	}
+	return most
 }
 
 // listen reads until the end, and says a byte now and then if that is its kind.

@@ -327,8 +327,15 @@ func (r *run) connect(context.Context) error {
 		r.subs = append(r.subs, p)
 	}
 	r.enter("connecting")
+	todo := r.subs
+	if o.Client.TLS != nil && o.Client.TLS.Resume { // the first brings the session for the others
+		if err := r.crowd.connect(todo[:1]); err != nil {
+			return err
+		}
+		todo = todo[1:]
+	}
 	before, _ := processUse(o.Process)
-	err := r.crowd.connect(r.subs)
+	err := r.crowd.connect(todo)
 	after, use := processUse(o.Process)
 	r.result.cpu, r.result.resident = after-before, use
 	r.result.seconds = float64(r.crowd.spent) / 1e9

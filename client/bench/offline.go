@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/redoubtmq/redoubt/client"
 )
@@ -41,11 +42,15 @@ type ledger struct {
 	acked, came []uint64
 }
 
+func newLedger(sessions, total int) *ledger {
+	return &ledger{sessions: sessions, total: total, acked: make([]uint64, total/64+1), came: make([]uint64, total/64+1)}
+}
+
 func bit(m []uint64, i int) bool { return m[i/64]>>(i%64)&1 != 0 }
 func setBit(m []uint64, i int)   { m[i/64] |= 1 << (i % 64) }
 
 // offline lets sessions go away, fills them, and has them come back.
-func (r *run) offline(context.Context) error {
+func (r *run) offline(ctx context.Context) error {
 	o, rep := r.opt, &OfflineReport{}
 	total := o.Count * o.Offline.Messages
 	if total > offlineMax || o.Count > publishersMax {
@@ -54,14 +59,14 @@ func (r *run) offline(context.Context) error {
 	rep.Sessions, rep.PerSession = o.Count, o.Offline.Messages
 	r.cast()
 	r.fan, r.track.streams = 0, nil // the ledger knows better
-	r.ledger = &ledger{sessions: o.Count, total: total, acked: make([]uint64, total/64+1), came: make([]uint64, total/64+1)}
+	r.ledger = newLedger(o.Count, total)
 	r.crowd.strict, r.crowd.fresh = true, true
 	r.enter("making sessions")
 	if err := r.crowd.connect(r.subs); err != nil {
 		return err
 	}
 	defer func() {
-		if !o.Offline.Keep {
+		if !o.Offline.Keep && !o.Offline.Undrained {
 			r.forget()
 		}
 	}()
@@ -72,12 +77,18 @@ func (r *run) offline(context.Context) error {
 	if err := r.crowd.connect(r.pubs); err != nil {
 		return err
 	}
+	r.crowd.strict = !o.Offline.Killed
 	err := r.measure(r.fill)
 	rep.FillSeconds, rep.CPUFill = round(r.result.seconds), round(r.result.cpu)
 	rep.FillPerSec = round(float64(r.total.acked) / r.result.seconds)
 	r.crowd.disconnect(r.pubs)
-	if err != nil {
+	if err != nil || o.Offline.Undrained {
 		return err
+	}
+	if o.Offline.Killed {
+		if err := r.awaitReturn(ctx); err != nil {
+			return err
+		}
 	}
 
 	r.enter("draining")
@@ -107,6 +118,34 @@ func (r *run) offline(context.Context) error {
 	return err
 }
 
+// returnWithin is how long a broker that was killed may take to be back.
+const returnWithin = 2 * time.Minute
+
+// awaitReturn waits until the broker that was killed answers again. One that was not is told of:
+// nothing was tried.
+func (r *run) awaitReturn(ctx context.Context) error {
+	if r.ledger.next >= r.ledger.total {
+		return &client.Error{
+			Kind: client.KindOptions, What: fmt.Sprintf("all %d messages were sent, and the broker was to be killed before: nothing was tried", r.ledger.total),
+			Help: []string{"more --messages, or kill it earlier"},
+		}
+	}
+	r.enter("waiting for the broker")
+	for deadline := r.after(returnWithin); ; {
+		err := r.probe(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case r.after(0) > deadline:
+			return err
+		case !pause(ctx, returnEvery):
+			return errInterrupted
+		}
+	}
+}
+
+const returnEvery = 50 * time.Millisecond
+
 // again makes peers that come back under the same names.
 func (r *run) again(old []*peer) []*peer {
 	out := make([]*peer, len(old))
@@ -124,6 +163,9 @@ func (r *run) fill() error {
 		r.feed(p)
 	}
 	err := r.until(forever, func() bool {
+		if r.opt.Offline.Killed && r.crowd.live == 0 {
+			return true
+		}
 		l := r.ledger
 		under := 0
 		for _, p := range r.pubs {
@@ -154,6 +196,9 @@ func (r *run) nextOffline(p *peer) (session uint32, ok bool) {
 	p.pub.seq = uint32(n)
 	if r.opt.Scenario == Retained {
 		p.pub.setTopic(retainedTopic(r.opt.Topic, n), r.opt.QoS, r.version, r.payload)
+		p.pub.head[0] |= 1
+	}
+	if r.opt.Scenario == Memory && r.opt.Memory.Kind == OfRetained {
 		p.pub.head[0] |= 1
 	}
 	return session, true

@@ -19,6 +19,7 @@ type result struct {
 	flood    *FloodReport
 	retained *RetainedReport
 	rogue    *RogueReport
+	memory   *MemoryReport
 }
 
 // Report is what a run found. Its JSON is that of `redoubt bench -o json`; docs/cli-bench.md
@@ -39,6 +40,7 @@ type Report struct {
 	Flood       *FloodReport      `json:"flood,omitempty"`
 	Retained    *RetainedReport   `json:"retained,omitempty"`
 	Rogue       *RogueReport      `json:"rogue,omitempty"`
+	Memory      *MemoryReport     `json:"memory,omitempty"`
 	Broker      *BrokerReport     `json:"broker,omitempty"`
 	Interrupted bool              `json:"interrupted"`
 }
@@ -50,6 +52,7 @@ type ConnectionsReport struct {
 	Reasons   map[string]int `json:"failed_by_reason,omitempty"`
 	Ended     map[string]int `json:"ended_by_reason,omitempty"` // that were ready, before we left
 	PerSecond float64        `json:"per_second"`
+	Resumed   int            `json:"resumed,omitempty"`    // went on with an earlier TLS session
 	Latency   *Latency       `json:"latency_ms,omitempty"` // until CONNACK
 }
 
@@ -87,8 +90,8 @@ func (r *run) report() *Report {
 	o, m, c := r.opt, &r.result, &r.crowd
 	rep := &Report{
 		Scenario: o.Scenario, Version: r.version.String(), Transport: transport(&o.Client), Engine: r.eng.name(),
-		QoS: int(o.QoS), Payload: o.Payload, Seconds: round(m.seconds), Offline: m.offline, Flood: m.flood, Retained: m.retained, Rogue: m.rogue,
-		Connections: ConnectionsReport{Connected: c.connected, Failed: c.failed, Reasons: c.reasons, Ended: c.ends, Latency: c.hist.Latency()},
+		QoS: int(o.QoS), Payload: o.Payload, Seconds: round(m.seconds), Offline: m.offline, Flood: m.flood, Memory: m.memory, Retained: m.retained, Rogue: m.rogue,
+		Connections: ConnectionsReport{Connected: c.connected, Failed: c.failed, Reasons: c.reasons, Ended: c.ends, Resumed: int(r.opener.Resumed()), Latency: c.hist.Latency()},
 		Latency:     m.hist.Latency(),
 	}
 	if c.spent > 0 {
@@ -107,7 +110,7 @@ func (r *run) report() *Report {
 			Refused: t.refused, Refusals: t.refusals, Unsent: m.unsent, Stalls: t.stalls,
 		}
 	}
-	if len(r.subs) > 0 && o.Scenario != Conn {
+	if len(r.subs) > 0 && o.Scenario != Conn && o.Scenario != Memory {
 		rep.Delivered = &DeliveredReport{
 			Messages: t.delivered, PerSecond: rate(m.window.delivered), Lost: r.lost(), Duplicated: t.twice, Reordered: t.late, Foreign: t.foreign,
 		}
@@ -158,7 +161,7 @@ func transport(c *client.Options) string {
 
 // Measured tells whether there is anything to report.
 func (r *Report) Measured() bool {
-	return r.Seconds > 0 || r.Scenario == Conn && r.Connections.Connected+r.Connections.Failed > 0
+	return r.Seconds > 0 && r.Scenario != Memory || r.Memory != nil || r.Scenario == Conn && r.Connections.Connected+r.Connections.Failed > 0
 }
 
 // verdict is an error when the broker broke a promise, or nothing worked.

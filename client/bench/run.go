@@ -170,7 +170,10 @@ func (p *peer) clientID() string {
 }
 
 // durable tells whether p's session outlives its connection.
-func (p *peer) durable() bool { return p.run.opt.Scenario == Offline && p.role == subscribes }
+func (p *peer) durable() bool {
+	o := p.run.opt
+	return p.role == subscribes && (o.Scenario == Offline || o.Scenario == Memory && o.Memory.durable())
+}
 
 // turnMax is how long nothing may happen before what is done now and then is looked at.
 const turnMax = 50 * time.Millisecond

@@ -29,12 +29,15 @@ type Bench struct {
 	topic    string
 	noLine   bool
 	props    []string // user properties of messages, NAME=VALUE
+	resume   bool
 }
 
 // Defaults that are larger would surprise a broker with its usual limits.
 const (
 	benchCount      = 100
 	benchFloodCount = 500
+	// Memory needs many, or what each takes is lost in what the broker takes anyway.
+	benchMemoryCount, benchMemoryPayload = 1000, 64
 )
 
 // NewBench declares the flags of one scenario on fs: of connections for all, and those of
@@ -47,7 +50,7 @@ func NewBench(fs *pflag.FlagSet, s bench.Scenario) *Bench {
 	o.Pace.WarmUp, o.Pace.Duration, o.Pace.Drain = bench.DefaultWarmUp, bench.DefaultDuration, bench.DefaultDrain
 	fs.SetNormalizeFunc(normalize)
 	what := map[bench.Scenario]string{bench.Pair: "pairs of a publisher and a subscriber", bench.Offline: "sessions", bench.Pub: "publishers", bench.Sub: "subscribers", bench.Flood: "sockets of strangers",
-		bench.Retained: "retained messages", bench.Rogue: "clients that misbehave"}[s]
+		bench.Retained: "retained messages", bench.Rogue: "clients that misbehave", bench.Memory: "what there is to be of the kind"}[s]
 	if what == "" {
 		what = "connections"
 	}
@@ -58,6 +61,8 @@ func NewBench(fs *pflag.FlagSet, s bench.Scenario) *Bench {
 		o.Count = bench.DefaultRetained
 	case bench.Rogue:
 		o.Count = 1
+	case bench.Memory:
+		o.Count, o.Payload = benchMemoryCount, benchMemoryPayload
 	}
 	switch s {
 	case bench.Fan:
@@ -76,10 +81,17 @@ func NewBench(fs *pflag.FlagSet, s bench.Scenario) *Bench {
 		fs.Var(durationValue(&o.Crowd.Hold, true), "hold", "stay connected so long")
 		fs.BoolVar(&o.Crowd.Subscribe, "subscribe", false, "one subscription for each")
 	}
+	if s == bench.Conn {
+		fs.BoolVar(&b.resume, "resume", false, "TLS: each but the first goes on with the session of one before, as a device that comes back")
+	}
 	if s == bench.Conn || s == bench.Pair {
 		fs.Var(wholeValue(&o.Filters, 1, 100000, "COUNT"), "wildcards", "so many wildcard filters for each subscriber; with pair, a message matches one of all")
 	}
-	if s != bench.Conn {
+	switch s {
+	case bench.Conn:
+	case bench.Memory:
+		b.memory(fs)
+	default:
 		b.messages(fs, s)
 	}
 	fs.IntVar(&o.Process, "pid", 0, "`PID` of the broker, on this machine: its processor time and memory are in the result")
@@ -87,6 +99,20 @@ func NewBench(fs *pflag.FlagSet, s bench.Scenario) *Bench {
 	fs.BoolVar(&b.noLine, "no-progress", false, "no line of progress")
 	b.registerConnection(fs)
 	return b
+}
+
+// memory declares the flags of what the broker is made to keep.
+func (b *Bench) memory(fs *pflag.FlagSet) {
+	m := &b.o.Memory
+	m.Kind, m.Settle = bench.OfConnection, bench.DefaultSettle
+	fs.Var(&choice{text: string(m.Kind), kind: "connection|exact|wildcard|retained|session|queued", parse: func(v string) error {
+		k, err := bench.ParseMemoryKind(v)
+		m.Kind = k
+		return err
+	}}, "kind", "connections with one subscription, subscriptions without and with a wildcard, retained messages, sessions that are away, messages that wait for those")
+	fs.Var(durationValue(&m.Settle, false), "settle", "memory has settled when it did not fall for so long; three seconds when it has fallen much")
+	fs.VarP(wholeValue(&b.o.Payload, bench.StampBytes, bench.PayloadMax, "BYTES"), "payload-size", "S", "size of a payload")
+	b.o.Pace.Window = bench.DefaultWindow
 }
 
 // messages declares the flags of what is sent.
@@ -103,6 +129,8 @@ func (b *Bench) messages(fs *pflag.FlagSet, s bench.Scenario) {
 		fs.Var(wholeValue(&o.Offline.Messages, 1, bench.CountMax, "COUNT"), "messages", "messages for each session")
 		fs.Var(wholeValue(&o.Offline.Publishers, 1, 10000, "COUNT"), "publishers", "who publish them")
 		fs.BoolVar(&o.Offline.Keep, "keep", false, "leave the sessions with the broker, for an hour")
+		fs.BoolVar(&o.Offline.Undrained, "undrained", false, "end when all is published: the sessions stay, and so do their messages")
+		fs.BoolVar(&o.Offline.Killed, "killed", false, "the broker is killed while messages are published, by you: wait until it is back, and see what is left")
 		fs.Var(durationValue(&o.Pace.Drain, false), "drain", "longest silence before what is missing is lost")
 		return
 	case bench.Retained:
@@ -130,6 +158,7 @@ func (b *Bench) messages(fs *pflag.FlagSet, s bench.Scenario) {
 			return err
 		}}, "kind", "strangers that say nothing, send a CONNECT byte by byte, begin a TLS handshake and stop in its first message, or after it")
 		fs.Var(wholeValue(&o.Flood.Bystanders, 1, 10000, "COUNT"), "bystanders", "pairs whose latency is told before and during")
+		fs.Var(durationValue(&o.Flood.Before, false), "before", "how long to measure them alone (default: as --duration)")
 	}
 	if s != bench.Sub {
 		fs.Var(rateValue(&b.rate), "rate", "messages a second of all publishers together; latency counts from when each was to be sent (default: as fast as the windows allow)")
@@ -229,6 +258,12 @@ func (b *Bench) plan(args []string, d Defaults, in IO) error {
 			return usage("--user-property %q is not NAME=VALUE", text)
 		}
 		o.UserProperties = append(o.UserProperties, mqtt.UserProperty{Name: name, Value: value})
+	}
+	if b.resume {
+		if o.Client.TLS == nil {
+			return usage("--resume is about TLS, and this port is to be plaintext")
+		}
+		o.Client.TLS.Resume = true
 	}
 	o.Topic, o.IDPrefix = b.topic, b.idPrefix
 	o.Pace.Rate = b.rate

@@ -58,7 +58,7 @@ func benchText(r *bench.Report) string {
 	w := tabwriter.NewWriter(&s, 0, 0, 2, ' ', 0)
 	row := func(name, format string, args ...any) { fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, args...)) }
 	head := fmt.Sprintf("%s, MQTT %s over %s", r.Scenario, r.Version, r.Transport)
-	if r.Scenario != bench.Conn {
+	if r.Scenario != bench.Conn && r.Memory == nil {
 		head += fmt.Sprintf(", QoS %d", r.QoS)
 	}
 	if r.Sent != nil {
@@ -70,6 +70,9 @@ func benchText(r *bench.Report) string {
 	row("bench", "%s", head)
 	c := &r.Connections
 	row("connected", "%s, %s/s", grouped(float64(c.Connected)), grouped(c.PerSecond))
+	if c.Resumed > 0 {
+		row("resumed", "%s went on with an earlier TLS session", grouped(float64(c.Resumed)))
+	}
 	if c.Failed > 0 {
 		row("failed", "%s: %s", grouped(float64(c.Failed)), reasons(c.Reasons))
 	}
@@ -107,6 +110,7 @@ func benchText(r *bench.Report) string {
 	floodText(row, r.Flood)
 	retainedText(row, r.Retained)
 	rogueText(row, r.Rogue)
+	memoryText(row, r.Memory)
 	if p := r.Broker; p != nil {
 		text := fmt.Sprintf("%.2f s of processor", p.CPUSeconds)
 		if p.CPUPerMillion > 0 {
@@ -165,11 +169,24 @@ func floodText(row rowFunc, f *bench.FloodReport) {
 	if f.Closed > 0 {
 		row("their lives", "p50 %.1f s, longest %.1f s", f.LifeP50, f.LifeMax)
 	}
+	row("oldest", "that was open at the end: %.1f s", f.Oldest)
 	if f.Newcomer < 0 {
 		row("newcomer", "could not connect")
 		return
 	}
 	row("newcomer", "connected in %s", ms(f.Newcomer))
+}
+
+func memoryText(row rowFunc, m *bench.MemoryReport) {
+	if m == nil {
+		return
+	}
+	row("memory", "%.1f MiB with %s, %.1f MiB with %s", float64(m.ResidentFirst)/(1<<20), grouped(float64(m.First)), float64(m.Resident)/(1<<20), grouped(float64(m.Count)))
+	text := fmt.Sprintf("%s bytes", grouped(m.Each))
+	if !m.Settled {
+		text += fmt.Sprintf(": memory had not settled after %.0f s", m.Waited)
+	}
+	row("each "+string(m.Kind), "%s", text)
 }
 
 func ms(x float64) string {

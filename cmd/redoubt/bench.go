@@ -45,6 +45,11 @@ var benchScenarios = []struct {
 		"Strangers that never say who they are come again whenever the broker closes; the latency of pairs beside them is told before and during.\n" +
 			"For brokers of your own: the limits of Redoubt count the address you do it from (docs/limits.md).",
 		"  redoubt bench flood -u sensor1 --password-file pw -t devices/sensor1/bench -c 1000 --kind half-hello"},
+	{bench.Memory, "Tell what one of many takes of the broker's memory",
+		"Make the broker keep a third of so many connections, subscriptions, retained messages, sessions or queued messages, and then the rest:\n" +
+			"the difference of its resident memory, each time when it has settled, is what each of them takes. --pid names the broker on this machine.\n" +
+			"What was made is removed at the end.",
+		"  redoubt bench memory -u sensor1 --password-file pw -t devices/sensor1/bench --kind retained -c 100000 --pid $(pidof redoubt)"},
 }
 
 func benchCmd(g *globals) *cobra.Command {
