@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -199,4 +200,27 @@ func TestRoguesMisbehave(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The clock of a process counts what it uses, and agrees with /proc.
+func TestProcessorTimeIsRead(t *testing.T) {
+	self := os.Getpid()
+	before, resident := processUse(self)
+	for began := time.Now(); time.Since(began) < 50*time.Millisecond; {
+		_ = readBusy(1000)
+	}
+	after, _ := processUse(self)
+	if resident < 1<<20 || after-before < .02 || after-before > 20 {
+		t.Errorf("%v seconds, %d bytes", after-before, resident)
+	}
+	if cpu, resident := processUse(1 << 30); cpu != 0 || resident != 0 {
+		t.Errorf("of no process: %v, %d", cpu, resident)
+	}
+}
+
+func readBusy(n int) (x int) {
+	for i := range n {
+		x ^= i * x
+	}
+	return x
 }

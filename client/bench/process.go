@@ -26,5 +26,8 @@ func processUse(pid int) (cpu float64, resident int64) {
 		return 0, 0
 	}
 	num := func(i int) int64 { n, _ := strconv.ParseInt(string(f[i-3]), 10, 64); return n }
+	if cpu, ok := cpuClock(pid); ok {
+		return cpu, num(24) * int64(os.Getpagesize())
+	}
 	return float64(num(14)+num(15)) / ticksOfSecond, num(24) * int64(os.Getpagesize())
 }

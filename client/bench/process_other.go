@@ -1,0 +1,5 @@
+//go:build !linux
+
+package bench
+
+func cpuClock(int) (seconds float64, ok bool) { return 0, false }
