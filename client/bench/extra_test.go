@@ -206,12 +206,13 @@ func TestRoguesMisbehave(t *testing.T) {
 func TestProcessorTimeIsRead(t *testing.T) {
 	self := os.Getpid()
 	before, resident := processUse(self)
-	for began := time.Now(); time.Since(began) < 50*time.Millisecond; {
+	after, began := before, time.Now()
+	for after-before < .02 && time.Since(began) < 10*time.Second {
 		_ = readBusy(1000)
+		after, _ = processUse(self)
 	}
-	after, _ := processUse(self)
-	if resident < 1<<20 || after-before < .02 || after-before > 20 {
-		t.Errorf("%v seconds, %d bytes", after-before, resident)
+	if resident < 1<<20 || after-before < .02 {
+		t.Errorf("%v seconds after %s of work, %d bytes", after-before, time.Since(began), resident)
 	}
 	if cpu, resident := processUse(1 << 30); cpu != 0 || resident != 0 {
 		t.Errorf("of no process: %v, %d", cpu, resident)
