@@ -59,6 +59,10 @@ func (l *lab) prepare() error {
 	if err := copyFile(filepath.Join(l.config, "rules.yaml"), filepath.Join(data, "rules.yaml")); err != nil {
 		return err
 	}
+	// Without the configuration, which names the CA of devices: that comes next.
+	if text, err := exec.Command(l.redoubt, "init", "--data-dir", data).CombinedOutput(); err != nil {
+		return fmt.Errorf("redoubt init: %w: %s", err, lastLine(text))
+	}
 	for _, args := range [][]string{{"cert", "ca", "init"}, {"cert", "issue", "device", "bench", "--out", l.dir}} {
 		if _, err := l.tell(args...); err != nil {
 			return err
