@@ -1,21 +1,19 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
-	"github.com/redoubtmq/redoubt/client/bench"
 	"github.com/redoubtmq/redoubt/internal/clock"
 )
 
@@ -33,8 +31,10 @@ type lab struct {
 
 // Ports of both brokers, as in their configuration.
 const (
-	portTCP = 18831
-	portTLS = 18832
+	portTCP  = 18831
+	portTLS  = 18832
+	portMTLS = 18833
+	portWSS  = 18834
 	// startWithin is how long a broker may take to answer.
 	startWithin = 20 * time.Second
 	stopWithin  = 20 * time.Second
@@ -42,27 +42,73 @@ const (
 
 // prepare makes Redoubt's data directory with its user, and finds Mosquitto.
 func (l *lab) prepare() error {
-	for _, port := range []int{portTCP, portTLS} {
+	for _, port := range []int{portTCP, portTLS, portMTLS, portWSS} {
 		if c, err := net.Dial("tcp", address(port)); err == nil {
 			_ = c.Close()
 			return fmt.Errorf("something listens at %s already, where the brokers are to: end it first", address(port))
 		}
 	}
-	data := filepath.Join(l.dir, "data")
+	// The configuration names files of the data directory, beside which it has to be.
+	if err := copyFile(filepath.Join(l.config, "redoubt.yaml"), l.path("redoubt.yaml")); err != nil {
+		return err
+	}
+	data := l.path("data")
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return err
 	}
 	if err := copyFile(filepath.Join(l.config, "rules.yaml"), filepath.Join(data, "rules.yaml")); err != nil {
 		return err
 	}
-	b, err := l.startRedoubt()
+	// Without the configuration, which names the CA of devices: that comes next.
+	if text, err := exec.Command(l.redoubt, "init", "--data-dir", data).CombinedOutput(); err != nil {
+		return fmt.Errorf("redoubt init: %w: %s", err, lastLine(text))
+	}
+	for _, args := range [][]string{{"cert", "ca", "init"}, {"cert", "issue", "device", "bench", "--out", l.dir}} {
+		if _, err := l.tell(args...); err != nil {
+			return err
+		}
+	}
+	b, err := l.startRedoubt(&setup{keep: true})
 	if err != nil {
 		return err
 	}
-	defer b.end()
-	answer, err := exec.Command(l.redoubt, "user", "add", "bench", "-o", "json", "--config", filepath.Join(l.config, "redoubt.yaml"), "--data-dir", data).Output()
+	if err := l.addUser(); err != nil {
+		b.end()
+		return err
+	}
+	b.end()
+	for name, from := range map[string]string{"ca.pem": "certs/ca.pem", "server.pem": "certs/server.pem", "server.key": "certs/server.key", "devices.pem": "certs/devices/ca.pem"} {
+		if err := copyFile(filepath.Join(data, from), l.path(name)); err != nil {
+			return err
+		}
+	}
+	// Every run begins with what is there now, so that none finds what another one has left.
+	if err := os.Rename(data, l.path("pristine")); err != nil {
+		return err
+	}
+	l.findPeer()
+	return nil
+}
+
+func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
+
+// tell runs a command of Redoubt's on its data directory.
+func (l *lab) tell(args ...string) ([]byte, error) {
+	out, err := exec.Command(l.redoubt, append(args, "--config", l.path("redoubt.yaml"), "--data-dir", l.path("data"))...).Output()
 	if err != nil {
-		return fmt.Errorf("redoubt user add: %w", err)
+		var e *exec.ExitError
+		if errors.As(err, &e) {
+			return nil, fmt.Errorf("redoubt %s: %w: %s", strings.Join(args, " "), err, lastLine(e.Stderr))
+		}
+		return nil, fmt.Errorf("redoubt %s: %w", strings.Join(args, " "), err)
+	}
+	return out, nil
+}
+
+func (l *lab) addUser() error {
+	answer, err := l.tell("user", "add", "bench", "-o", "json")
+	if err != nil {
+		return err
 	}
 	var user struct {
 		Password string `json:"generated_password"`
@@ -71,12 +117,6 @@ func (l *lab) prepare() error {
 		return fmt.Errorf("redoubt user add answered no password (%v)", err)
 	}
 	l.password = user.Password
-	for _, name := range []string{"ca.pem", "server.pem", "server.key"} {
-		if err := copyFile(filepath.Join(data, "certs", name), filepath.Join(l.dir, name)); err != nil {
-			return err
-		}
-	}
-	l.findPeer()
 	return nil
 }
 
@@ -106,187 +146,100 @@ func (l *lab) findPeer() {
 	fmt.Fprintln(l.log, "there is no Mosquitto to compare with (sudo apt-get install mosquitto): Redoubt is measured alone, and there are no ratios")
 }
 
-// broker is one that runs.
-type broker struct {
-	cmd   *exec.Cmd
-	ended chan error
-	text  *bytes.Buffer
-}
-
-func (l *lab) startRedoubt() (*broker, error) {
-	args := []string{"serve", "--config", filepath.Join(l.config, "redoubt.yaml"), "--data-dir", filepath.Join(l.dir, "data")}
-	if os.Getuid() == 0 {
-		args = append(args, "--allow-root")
+// measure measures rows of one run: Redoubt, Mosquitto, Redoubt, Mosquitto...
+func (l *lab) measure(rs []row) ([]*Row, error) {
+	var out []*Row
+	for i := range rs {
+		out = append(out, rs[i].begin(l.scale))
 	}
-	return l.start("Redoubt", exec.Command(l.redoubt, args...))
-}
-
-func (l *lab) startPeer(nodelay bool) (*broker, error) {
-	conf, err := os.ReadFile(filepath.Join(l.config, "mosquitto.conf"))
-	if err != nil {
-		return nil, err
-	}
-	if os.Getuid() == 0 { // or it becomes a user that cannot read the key
-		conf = append(conf, "user root\n"...)
-	}
-	if nodelay {
-		conf = append(conf, "set_tcp_nodelay true\n"...)
-	}
-	if err := os.WriteFile(filepath.Join(l.dir, "mosquitto.conf"), conf, 0o600); err != nil {
-		return nil, err
-	}
-	cmd := exec.Command(l.peer, "-c", "mosquitto.conf")
-	cmd.Dir = l.dir
-	return l.start("Mosquitto", cmd)
-}
-
-// start starts a broker on its core and waits until it answers.
-func (l *lab) start(name string, cmd *exec.Cmd) (*broker, error) {
-	b := &broker{cmd: cmd, ended: make(chan error, 1), text: &bytes.Buffer{}}
-	cmd.Stdout, cmd.Stderr = b.text, b.text
-	// An interrupt of ours is not the broker's: it is ended in order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := startOn(l.cores[0], cmd); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	wait(b)
-	deadline := l.clock.Now().Add(startWithin)
-	for l.clock.Now().Before(deadline) {
-		if answers(portTCP) && answers(portTLS) {
-			return b, nil
-		}
-		select {
-		case err := <-b.ended:
-			return nil, fmt.Errorf("%s ended (%v): %s", name, err, lastLine(b.text.Bytes()))
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
-	b.end()
-	return nil, fmt.Errorf("%s does not answer at %s after %s: %s", name, address(portTCP), startWithin, lastLine(b.text.Bytes()))
-}
-
-// wait collects a broker that ends.
-func wait(b *broker) { go func() { b.ended <- b.cmd.Wait() }() }
-
-// end stops a broker and waits for it.
-func (b *broker) end() {
-	_ = b.cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-b.ended:
-	case <-time.After(stopWithin):
-		_ = b.cmd.Process.Kill()
-		<-b.ended
-	}
-}
-
-// resident is the memory of the broker, in bytes.
-func (b *broker) resident() int64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", b.cmd.Process.Pid))
-	f := strings.Fields(string(text))
-	if err != nil || len(f) < 2 {
-		return 0
-	}
-	pages, _ := strconv.ParseInt(f[1], 10, 64)
-	return pages * int64(os.Getpagesize())
-}
-
-// row measures one row: Redoubt, Mosquitto, Redoubt, Mosquitto...
-func (l *lab) row(r *row) (*Row, error) {
-	out := &Row{Name: r.name, Title: r.title, Unit: r.unit, Must: r.must, Aim: r.aim, Higher: r.higher, Clients: max(1, int(float64(r.clients)*l.scale))}
-	for round := range l.rounds {
-		for _, side := range []struct {
-			name  string
-			start func() (*broker, error)
-			to    *Side
-			skip  bool
-		}{{"redoubt", l.startRedoubt, &out.Redoubt, false}, {"mosquitto", func() (*broker, error) { return l.startPeer(r.nodelay()) }, &out.Mosquitto, l.peer == ""}} {
-			if side.skip {
+	for round := range rs[0].rounds(l.rounds) {
+		for _, ours := range []bool{true, false} {
+			if !ours && (l.peer == "" || out[0].Note != "") {
 				continue
 			}
-			v, err := l.once(r, out.Clients, side.name == "redoubt", side.start)
+			values, err := l.once(rs, out[0].Clients, ours)
 			if errors.Is(err, errStopped) {
-				return out, err
+				return judged(out), err
 			}
-			if err != nil {
-				fmt.Fprintf(l.log, "%-12s round %d  %-9s  failed: %v\n", r.name, round+1, side.name, err)
-				side.to.Failed = append(side.to.Failed, err.Error())
-				continue
+			for i, r := range out {
+				s, name := &r.Redoubt, "redoubt"
+				if !ours {
+					s, name = &r.Mosquitto, "mosquitto"
+				}
+				l.note(r, s, fmt.Sprintf("%-18s round %d  %-9s", r.Name, round+1, name), values, i, err)
 			}
-			side.to.Runs = append(side.to.Runs, v)
-			fmt.Fprintf(l.log, "%-12s round %d  %-9s  %s %s\n", r.name, round+1, side.name, figure(v), r.unit)
 		}
 	}
-	out.judge()
-	return out, nil
+	return judged(out), nil
 }
 
-// once starts a broker, measures it and ends it.
-func (l *lab) once(r *row, clients int, ours bool, start func() (*broker, error)) (float64, error) {
+// note takes what one run gave for one row.
+func (l *lab) note(r *Row, s *Side, head string, values []float64, i int, err error) {
+	var none noPeer
+	switch {
+	case errors.As(err, &none):
+		r.Note = none.Error()
+		fmt.Fprintf(l.log, "%s  %s\n", head, r.Note)
+		return
+	case err == nil && math.IsNaN(values[i]):
+		err = errors.New("the run gave no figure")
+	}
+	if err != nil {
+		fmt.Fprintf(l.log, "%s  failed: %v\n", head, err)
+		s.Failed = append(s.Failed, err.Error())
+		return
+	}
+	s.Runs = append(s.Runs, values[i])
+	fmt.Fprintf(l.log, "%s  %s %s\n", head, figure(values[i]), r.Unit)
+}
+
+func judged(rs []*Row) []*Row {
+	for _, r := range rs {
+		r.judge()
+	}
+	return rs
+}
+
+// once starts a broker, measures rows that are figures of one run, and ends it.
+func (l *lab) once(rs []row, clients int, ours bool) ([]float64, error) {
 	select {
 	case <-l.stop:
-		return 0, errStopped
+		return nil, errStopped
 	default:
 	}
-	b, err := start()
+	r := &rs[0]
+	if r.run != nil {
+		v, err := r.run(l, r, clients, ours)
+		return []float64{v}, err
+	}
+	b, err := l.startSide(ours, r.setup())
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	defer b.end()
-	if _, err := l.generate(b, ours, r.tls, []string{"conn", "-c", "20"}); err != nil { // first logins, and what is loaded once
-		return 0, err
+	if _, err := l.generate(r.call(b, ours, []string{"conn", "-c", "20"})); err != nil { // first logins, and what is loaded once
+		return nil, err
 	}
 	u := &usage{quiet: b.resident()}
 	args := r.args(clients)
-	if r.timed() {
+	switch {
+	case r.timed():
 		args = append(args, "--duration", strconv.Itoa(l.seconds))
+	case args[0] == "memory" && !ours:
+		args = append(args, "--settle", peerSettle)
 	}
-	if u.report, err = l.generate(b, ours, r.tls, args); err != nil {
-		return 0, err
-	}
-	if v := r.value(u); v > 0 {
-		return v, nil
-	}
-	return 0, errors.New("the run gave no figure")
-}
-
-// generate runs redoubt bench on its core.
-func (l *lab) generate(b *broker, ours, tls bool, args []string) (*bench.Report, error) {
-	argv := append([]string{"bench"}, args...)
-	argv = append(argv, "-o", "json", "-V", "311", "-k", "600", "--pid", strconv.Itoa(b.cmd.Process.Pid), "-h", "127.0.0.1", "--config", filepath.Join(l.config, "redoubt.yaml"))
-	if tls {
-		argv = append(argv, "-p", strconv.Itoa(portTLS), "--cafile", filepath.Join(l.dir, "ca.pem"))
-	} else {
-		argv = append(argv, "-p", strconv.Itoa(portTCP), "--protocol", "mqtt")
-	}
-	cmd := exec.Command(l.redoubt, argv...)
-	// The same curves on both sides: Mosquitto has no post-quantum ones.
-	cmd.Env = append(cmd.Environ(), "GODEBUG=tlsmlkem=0,tlssecpmlkem=0", "REDOUBT_PASSWORD="+l.password)
-	if ours {
-		cmd.Args = append(cmd.Args, "-u", "bench")
-	}
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := startOn(l.cores[1], cmd); err != nil {
+	if u.report, err = l.generate(r.call(b, ours, args)); err != nil {
 		return nil, err
 	}
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	select {
-	case err := <-ended:
-		if err != nil {
-			return nil, fmt.Errorf("redoubt bench %s: %w: %s", strings.Join(args, " "), err, lastLine(errs.Bytes()))
+	var out []float64
+	for i := range rs {
+		v := rs[i].value(u)
+		if v < 0 || v == 0 && !rs[i].zero {
+			v = math.NaN()
 		}
-	case <-l.stop:
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-ended
-		return nil, errStopped
+		out = append(out, v)
 	}
-	var rep bench.Report
-	if err := json.Unmarshal(out.Bytes(), &rep); err != nil {
-		return nil, fmt.Errorf("redoubt bench answered no JSON: %w", err)
-	}
-	return &rep, nil
+	return out, nil
 }
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

@@ -87,10 +87,12 @@ func measure(s *settings, out io.Writer) error {
 		return err
 	}
 	res := l.describe()
-	for i := range s.rows {
-		r, err := l.row(&s.rows[i])
-		if r != nil && len(r.Redoubt.Runs) > 0 {
-			res.Rows = append(res.Rows, *r)
+	for _, g := range groups(s.rows) {
+		rs, err := l.measure(g)
+		for _, r := range rs {
+			if len(r.Redoubt.Runs)+len(r.Redoubt.Failed) > 0 {
+				res.Rows = append(res.Rows, *r)
+			}
 		}
 		if errors.Is(err, errStopped) {
 			fmt.Fprintln(out, "interrupted: what follows is what was measured")

@@ -28,13 +28,15 @@ type Results struct {
 }
 
 // Row is one row. Ratio is the best of Redoubt's rounds by the best of Mosquitto's, and its
-// range that of each round by itself.
+// range that of each round by itself. Of a promise (Worst) best is the worst.
 type Row struct {
 	Name      string   `json:"name"`
 	Title     string   `json:"title"`
 	Unit      string   `json:"unit"`
 	Clients   int      `json:"clients"`
 	Higher    bool     `json:"more_is_better"`
+	Worst     bool     `json:"worst_counts"`
+	Target    string   `json:"target"` // what the limits are for: ratio, Redoubt's own figure, or none
 	Redoubt   Side     `json:"redoubt"`
 	Mosquitto Side     `json:"mosquitto"`
 	Ratio     *float64 `json:"ratio"`
@@ -42,7 +44,8 @@ type Row struct {
 	RatioHigh *float64 `json:"ratio_high"`
 	Must      float64  `json:"must_reach"`
 	Aim       float64  `json:"aim"`
-	Verdict   string   `json:"verdict"` // aim, reached, missed; empty: nothing to compare with
+	Verdict   string   `json:"verdict"`        // aim, reached, missed; empty: nothing to compare with
+	Note      string   `json:"note,omitempty"` // why Mosquitto has no figure
 }
 
 // Side is one broker's part.
@@ -54,21 +57,46 @@ type Side struct {
 	Failed []string  `json:"failed,omitempty"`
 }
 
-func (s *Side) judge(higher bool) {
+func (s *Side) judge(most bool) {
 	if len(s.Runs) == 0 {
 		return
 	}
 	s.Low, s.High = slices.Min(s.Runs), slices.Max(s.Runs)
-	if s.Best = s.Low; higher {
+	if s.Best = s.Low; most {
 		s.Best = s.High
 	}
 }
 
-// judge makes ratios of runs.
+// judge makes ratios of runs, and compares with the limits.
 func (r *Row) judge() {
-	r.Redoubt.judge(r.Higher)
-	r.Mosquitto.judge(r.Higher)
-	if len(r.Redoubt.Runs) == 0 || len(r.Mosquitto.Runs) == 0 {
+	most := r.Higher != r.Worst
+	r.Redoubt.judge(most)
+	r.Mosquitto.judge(most)
+	r.compare()
+	if len(r.Redoubt.Runs) == 0 || r.Target == "none" {
+		return
+	}
+	x := r.Redoubt.Best
+	if r.Target != "figure" {
+		if r.Ratio == nil {
+			return
+		}
+		x = *r.Ratio
+	}
+	reached := func(limit float64) bool { return !r.Higher && x <= limit || r.Higher && x >= limit }
+	switch {
+	case reached(r.Aim):
+		r.Verdict = "aim"
+	case reached(r.Must):
+		r.Verdict = "reached"
+	default:
+		r.Verdict = "missed"
+	}
+}
+
+// compare makes the ratio, where there is anything to divide by.
+func (r *Row) compare() {
+	if len(r.Redoubt.Runs) == 0 || len(r.Mosquitto.Runs) == 0 || r.Mosquitto.Low <= 0 {
 		return
 	}
 	ratio := r.Redoubt.Best / r.Mosquitto.Best
@@ -78,15 +106,21 @@ func (r *Row) judge() {
 		low, high = min(low, x), max(high, x)
 	}
 	r.Ratio, r.RatioLow, r.RatioHigh = &ratio, &low, &high
-	reached := func(limit float64) bool { return !r.Higher && ratio <= limit || r.Higher && ratio >= limit }
-	switch {
-	case reached(r.Aim):
-		r.Verdict = "aim"
-	case reached(r.Must):
-		r.Verdict = "reached"
-	default:
-		r.Verdict = "missed"
+}
+
+// limit writes one of the two in the table.
+func (r *Row) limit(x float64) string {
+	sign := "<= "
+	if r.Higher {
+		sign = ">= "
 	}
+	switch r.Target {
+	case "none":
+		return "-"
+	case "figure":
+		return sign + strconv.FormatFloat(x, 'g', -1, 64) + " itself"
+	}
+	return sign + strconv.FormatFloat(x, 'f', 2, 64)
 }
 
 // describe says what is compared, and on what.
@@ -118,21 +152,19 @@ func (l *lab) describe() *Results {
 func (res *Results) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\nbeside %s\n", res.Redoubt, orNone(res.Mosquitto))
-	fmt.Fprintf(&b, "%s, Linux %s, %s: broker and generator on one core each, %d rounds in turns, best of the rounds and (range)\n\n", res.Processor, res.Kernel, res.When, res.Rounds)
+	fmt.Fprintf(&b, "%s, Linux %s, %s: broker and generator on one core each, %d rounds in turns, best of the rounds (of a promise the worst) and (range);\nthe limits are of the ratio, unless they are of the figure itself\n\n", res.Processor, res.Kernel, res.When, res.Rounds)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "row\twhat\tunit\tRedoubt\tMosquitto\tratio\tmust reach\taim\t")
 	for i := range res.Rows {
 		r := &res.Rows[i]
-		ratio, sign := "-", "<="
-		if r.Higher {
-			sign = ">="
-		}
+		ratio := "-"
 		if r.Ratio != nil {
 			ratio = fmt.Sprintf("%.2f (%.2f to %.2f)", *r.Ratio, *r.RatioLow, *r.RatioHigh)
 		}
-		fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\t%s\t%s %.2f\t%s %.2f\t%s\n", r.Name, grouped(r.Clients), r.Title, r.Unit, r.Redoubt.text(), r.Mosquitto.text(), ratio, sign, r.Must, sign, r.Aim, r.Verdict)
+		fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, grouped(r.Clients), r.Title, r.Unit, r.Redoubt.text(), r.Mosquitto.text(), ratio, r.limit(r.Must), r.limit(r.Aim), r.Verdict)
 	}
 	_ = w.Flush() // to memory
+	res.notes(&b)
 	if res.Scale < 1 {
 		fmt.Fprintf(&b, "\nWith %.2f of the clients: the limits are for all of them.\n", res.Scale)
 	}
@@ -140,6 +172,25 @@ func (res *Results) table() string {
 		b.WriteString("\nA result needs three rounds at least: this is a look.\n")
 	}
 	return b.String()
+}
+
+// notes says why a figure is missing.
+func (res *Results) notes(b *strings.Builder) {
+	for i := range res.Rows {
+		r := &res.Rows[i]
+		if r.Note != "" {
+			fmt.Fprintf(b, "\n%s: %s.", r.Name, r.Note)
+		}
+		for _, s := range []struct {
+			name string
+			side *Side
+		}{{"Redoubt", &r.Redoubt}, {"Mosquitto", &r.Mosquitto}} {
+			if len(s.side.Failed) > 0 {
+				fmt.Fprintf(b, "\n%s, %s: %d rounds failed: %s", r.Name, s.name, len(s.side.Failed), s.side.Failed[0])
+			}
+		}
+	}
+	b.WriteByte('\n')
 }
 
 func orNone(s string) string {

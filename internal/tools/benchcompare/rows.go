@@ -12,12 +12,21 @@ import (
 // row is one line of the table: a load, and the one figure that is taken of it.
 type row struct {
 	name, title, unit string
-	must, aim         float64 // of the ratio to Mosquitto
-	higher            bool    // more is better, and the ratios are least ones
+	must, aim         float64 // of the ratio to Mosquitto, unless own says otherwise; both 0: none is set
+	higher            bool    // more is better, and the limits are least ones
+	own               bool    // the limits are for Redoubt's figure, and not for a ratio
+	worst             bool    // the worst of the rounds counts: it is a promise, and no speed
+	zero              bool    // nothing is a figure, too
+	fewer             bool    // two thirds of the rounds: it takes long, and moves little
 	tls               bool
+	over              door                   // mTLS and WSS
+	passwords         bool                   // Mosquitto asks for one, too
 	clients           int                    // that scale scales
 	args              func(n int) []string   // of redoubt bench, for so many clients
-	value             func(u *usage) float64 // 0: there is none
+	value             func(u *usage) float64 // NaN, and 0 unless zero is set: there is none
+	group             string                 // rows that stand together and have one are figures of the same run
+	// run measures what the generator alone cannot, in place of args and value.
+	run func(l *lab, r *row, clients int, ours bool) (float64, error)
 }
 
 // usage is what one run is judged by.
@@ -50,7 +59,7 @@ func load(scenario, count string, more ...string) func(int) []string {
 }
 
 // rows are those of the table of targets that the generator can make, by subject.
-var rows = slices.Concat(memoryRows, messageRows, connectRows)
+var rows = slices.Concat(memoryRows, messageRows, connectRows, startRows, floodRows)
 
 // messageRows are about messages that flow.
 var messageRows = []row{
@@ -98,12 +107,68 @@ func choose(names string) ([]row, error) {
 	return out, nil
 }
 
-// nodelay tells whether Mosquitto is not to hold back small packets, as its option says: latency
-// is compared with that, and processor time without, where it needs less of it.
-func (r *row) nodelay() bool { return r.name == "p99" }
+// setup is what the row wants of the broker.
+func (r *row) setup() *setup {
+	return &setup{
+		// Latency is compared with Mosquitto's option not to hold back small packets, and processor
+		// time without, where it needs less of it.
+		nodelay:   r.name == "p99",
+		passwords: r.passwords,
+		wss:       r.over == overWSS,
+	}
+}
+
+// door is where its clients connect.
+func (r *row) door() door {
+	if r.tls {
+		return overTLS
+	}
+	return r.over
+}
+
+// call is a run of the generator for the row. Who has a certificate needs no name, and Mosquitto
+// without passwords is measured without.
+func (r *row) call(b *broker, ours bool, args []string) *call {
+	return &call{b: b, named: r.door() != overMTLS && (ours || r.passwords), door: r.door(), args: args}
+}
+
+// rounds is how many it has of those that are asked for.
+func (r *row) rounds(n int) int {
+	if r.fewer {
+		return max(1, 2*n/3)
+	}
+	return n
+}
+
+// begin makes the row's line of the table, without figures.
+func (r *row) begin(scale float64) *Row {
+	out := &Row{Name: r.name, Title: r.title, Unit: r.unit, Must: r.must, Aim: r.aim, Higher: r.higher, Worst: r.worst, Target: "ratio", Clients: max(1, int(float64(r.clients)*scale))}
+	switch {
+	case r.own:
+		out.Target = "figure"
+	case r.must == 0 && r.aim == 0:
+		out.Target = "none"
+	}
+	return out
+}
+
+// groups are rows that are measured together.
+func groups(rs []row) (out [][]row) {
+	for _, r := range rs {
+		if n := len(out); n > 0 && r.group != "" && out[n-1][0].group == r.group {
+			out[n-1] = append(out[n-1], r)
+			continue
+		}
+		out = append(out, []row{r})
+	}
+	return out
+}
 
 // timed tells whether a run lasts as long as it is told to.
 func (r *row) timed() bool {
+	if r.args == nil {
+		return false
+	}
 	s := r.args(1)[0]
 	return s == "pair" || s == "fan"
 }

@@ -1,19 +1,31 @@
 package main
 
+import "math"
+
 // memoryRows are about resident memory: what one of many takes.
 var memoryRows = []row{
-	{name: "idle-tcp", title: "idle TCP connections, 1 subscription", unit: kilobytes, must: 1.0, aim: .75, clients: 15000, args: load("conn", "-c", "--subscribe", "--hold", hold), value: perConnection},
-	{name: "idle-tls", title: "idle TLS 1.3 connections, 1 subscription", unit: kilobytes, must: .75, aim: .65, tls: true, clients: 10000, args: load("conn", "-c", "--subscribe", "--hold", hold), value: perConnection},
+	{name: "idle-tcp", title: "idle TCP connections, 1 subscription", unit: kilobytes, must: 1.0, aim: .75, fewer: true, clients: 15000, args: memoryOf("connection"), value: each},
+	{name: "idle-tls", title: "idle TLS 1.3 connections, 1 subscription", unit: kilobytes, must: .75, aim: .65, tls: true, fewer: true, clients: 10000, args: memoryOf("connection"), value: each},
+	{name: "idle-mtls", title: "idle mTLS connections, 1 subscription", unit: kilobytes, must: .80, aim: .65, over: overMTLS, fewer: true, clients: 2500, args: memoryOf("connection"), value: each},
+	{name: "idle-wss", title: "idle WSS connections, 1 subscription", unit: kilobytes, must: .75, aim: .65, over: overWSS, fewer: true, clients: 5000, args: memoryOf("connection"), value: each},
+	{name: "sub-exact", title: "exact subscriptions", unit: kilobytes, must: .6, aim: .4, fewer: true, clients: 100000, args: memoryOf("exact"), value: each},
+	{name: "sub-wildcard", title: "wildcard subscriptions", unit: kilobytes, must: .6, aim: .4, fewer: true, clients: 100000, args: memoryOf("wildcard"), value: each},
+	{name: "retained", title: "retained messages of 64 bytes", unit: kilobytes, must: .6, aim: .4, fewer: true, clients: 100000, args: memoryOf("retained"), value: each},
+	{name: "session", title: "sessions that are away, 1 subscription", unit: kilobytes, zero: true, fewer: true, clients: 20000, args: memoryOf("session"), value: each},
+	{name: "queued", title: "messages of 64 bytes for sessions that are away", unit: kilobytes, zero: true, fewer: true, clients: 100000, args: memoryOf("queued"), value: each},
 }
 
-// hold is how long idle connections stay before memory is read, so that a collector can give back
-// what the ramp left.
-const hold = "20s"
+// peerSettle is how long Mosquitto's memory must not fall to have settled: it has no collector
+// that comes later.
+const peerSettle = "2s"
 
-func perConnection(u *usage) float64 {
-	n := u.report.Connections.Connected
-	if n == 0 {
-		return 0
+func memoryOf(kind string) func(int) []string { return load("memory", "-c", "--kind", kind) }
+
+// each is what one takes. One that takes nothing of the memory may come out as less than that.
+func each(u *usage) float64 {
+	m := u.report.Memory
+	if m == nil || !m.Settled {
+		return math.NaN()
 	}
-	return float64(u.report.Broker.ResidentBytes-u.quiet) / float64(n) / 1024
+	return max(0, m.Each/1024)
 }

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// broker is one that runs.
+type broker struct {
+	cmd   *exec.Cmd
+	ended chan error
+	text  *bytes.Buffer
+}
+
+// setup is how a run wants its broker.
+type setup struct {
+	keep       bool // what is in its data directory; otherwise it begins with nothing but its user
+	nodelay    bool // Mosquitto: does not hold back small packets
+	passwords  bool // Mosquitto: asks for a password, as Redoubt always does
+	wss        bool // Mosquitto: WebSocket, too
+	persist    bool // Mosquitto: keeps what waits
+	unanswered bool // who starts it does not wait for an answer
+}
+
+func (l *lab) startSide(ours bool, s *setup) (*broker, error) {
+	if ours {
+		return l.startRedoubt(s)
+	}
+	return l.startPeer(s)
+}
+
+func (l *lab) startRedoubt(s *setup) (*broker, error) {
+	if !s.keep {
+		if err := os.RemoveAll(l.path("data")); err != nil {
+			return nil, err
+		}
+		if err := copyTree(l.path("pristine"), l.path("data")); err != nil {
+			return nil, err
+		}
+	}
+	args := []string{"serve", "--config", l.path("redoubt.yaml"), "--data-dir", l.path("data")}
+	if os.Getuid() == 0 {
+		args = append(args, "--allow-root")
+	}
+	return l.start("Redoubt", exec.Command(l.redoubt, args...), s)
+}
+
+func (l *lab) startPeer(s *setup) (*broker, error) {
+	conf, err := os.ReadFile(filepath.Join(l.config, "mosquitto.conf"))
+	if err != nil {
+		return nil, err
+	}
+	if s.passwords {
+		if err := l.peerPasswords(); err != nil {
+			return nil, err
+		}
+	}
+	if !s.keep {
+		if err := os.RemoveAll(l.path("peer")); err != nil {
+			return nil, err
+		}
+		if err := os.Mkdir(l.path("peer"), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.WriteFile(l.path("mosquitto.conf"), []byte(peerConf(string(conf), s, os.Getuid() == 0)), 0o600); err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(l.peer, "-c", "mosquitto.conf")
+	cmd.Dir = l.dir
+	b, err := l.start("Mosquitto", cmd, s)
+	if err != nil && s.wss && strings.Contains(err.Error(), "ebsockets support not available") {
+		return nil, noPeer("this Mosquitto is built without WebSocket")
+	}
+	return b, err
+}
+
+// noPeer is why there is nothing of Mosquitto's to compare with.
+type noPeer string
+
+func (n noPeer) Error() string { return string(n) }
+
+// peerConf is Mosquitto's configuration for one run. What comes later in the file counts.
+func peerConf(conf string, s *setup, root bool) string {
+	add := func(on bool, lines string) {
+		if on {
+			conf += lines
+		}
+	}
+	add(root, "user root\n") // or it becomes a user that cannot read the key
+	add(s.nodelay, "set_tcp_nodelay true\n")
+	add(s.passwords, "allow_anonymous false\npassword_file passwords\n")
+	add(s.persist, "persistence true\npersistence_location peer/\n")
+	add(s.wss, fmt.Sprintf("listener %d 127.0.0.1\nprotocol websockets\ncafile ca.pem\ncertfile server.pem\nkeyfile server.key\n", portWSS))
+	return conf
+}
+
+// peerPasswords makes Mosquitto's file of them as its users do.
+func (l *lab) peerPasswords() error {
+	if _, err := os.Stat(l.path("passwords")); err == nil {
+		return nil
+	}
+	tool, err := exec.LookPath("mosquitto_passwd")
+	if err != nil {
+		return noPeer("there is no mosquitto_passwd, which makes the file of passwords")
+	}
+	if text, err := exec.Command(tool, "-b", "-c", l.path("passwords"), "bench", l.password).CombinedOutput(); err != nil {
+		return fmt.Errorf("mosquitto_passwd: %w: %s", err, lastLine(text))
+	}
+	return nil
+}
+
+// start starts a broker on its core and waits until it answers, unless s says not to.
+func (l *lab) start(name string, cmd *exec.Cmd, s *setup) (*broker, error) {
+	b := &broker{cmd: cmd, ended: make(chan error, 1), text: &bytes.Buffer{}}
+	cmd.Stdout, cmd.Stderr = b.text, b.text
+	// An interrupt of ours is not the broker's: it is ended in order.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := startOn(l.cores[0], cmd); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	wait(b)
+	if s.unanswered {
+		return b, nil
+	}
+	deadline := l.clock.Now().Add(startWithin)
+	for l.clock.Now().Before(deadline) {
+		if answers(portTCP) && answers(portTLS) {
+			return b, nil
+		}
+		select {
+		case err := <-b.ended:
+			return nil, fmt.Errorf("%s ended (%v): %s", name, err, lastLine(b.text.Bytes()))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	b.end()
+	return nil, fmt.Errorf("%s does not answer at %s after %s: %s", name, address(portTCP), startWithin, lastLine(b.text.Bytes()))
+}
+
+// wait collects a broker that ends.
+func wait(b *broker) { go func() { b.ended <- b.cmd.Wait() }() }
+
+// end stops a broker and waits for it.
+func (b *broker) end() {
+	_ = b.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-b.ended:
+	case <-time.After(stopWithin):
+		_ = b.cmd.Process.Kill()
+		<-b.ended
+	}
+}
+
+// kill ends a broker as a power cut of its process does.
+func (b *broker) kill() {
+	_ = b.cmd.Process.Kill()
+	<-b.ended
+}
+
+// resident is the memory of the broker, in bytes.
+func (b *broker) resident() int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", b.cmd.Process.Pid))
+	f := strings.Fields(string(text))
+	if err != nil || len(f) < 2 {
+		return 0
+	}
+	pages, _ := strconv.ParseInt(f[1], 10, 64)
+	return pages * int64(os.Getpagesize())
+}
+
+// copyTree copies a data directory with its permissions; sockets are left out.
+func copyTree(from, to string) error {
+	return filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		below, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil {
+			return err
+		}
+		switch target := filepath.Join(to, below); {
+		case e.IsDir():
+			return os.Mkdir(target, info.Mode().Perm())
+		case info.Mode().IsRegular():
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			return os.WriteFile(target, text, info.Mode().Perm())
+		}
+		return nil
+	})
+}
