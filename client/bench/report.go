@@ -123,6 +123,9 @@ func (r *run) report() *Report {
 		rep.Sent.PerSecond, rep.Sent.AckedPerSec, rep.Delivered.PerSecond = m.offline.FillPerSec, m.offline.FillPerSec, m.offline.DrainPerSec
 		rep.Latency = nil // it would be how long they were away
 	}
+	if o.Scenario == Offline && o.Offline.Undrained {
+		rep.Delivered = nil // nobody asked
+	}
 	if m.flood != nil {
 		rep.Latency = nil // it is in there, before and during
 	}
