@@ -39,12 +39,13 @@ type MemoryShape struct {
 }
 
 const (
-	// DefaultSettle is longer than a broker with a collector takes to notice that a ramp is over.
-	DefaultSettle = 12 * time.Second
+	// DefaultSettle is longer than Redoubt takes to notice that a ramp is over and collect, which
+	// is three looks of five seconds (internal/memory).
+	DefaultSettle = 17 * time.Second
 	// settleMax bounds the wait for a broker whose memory never settles.
 	settleMax = time.Minute
 	// fallen is how long memory must not fall further once much of it has been given back.
-	fallen = 3 * time.Second
+	fallen = 2 * time.Second
 	// memoryClients hold all subscriptions; each of memorySessions gets a part of what is queued.
 	memoryClients, memorySessions, memoryPublishers = 50, 1000, 20
 	// memoryMin is the least number of which a third says anything.

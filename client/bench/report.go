@@ -135,6 +135,9 @@ func (r *run) report() *Report {
 			rep.Delivered = nil
 		}
 	}
+	if o.Scenario == Offline && o.Offline.Undrained {
+		rep.Delivered = nil // nobody asked
+	}
 	if m.flood != nil {
 		rep.Latency = nil // it is in there, before and during
 	}

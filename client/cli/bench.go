@@ -110,7 +110,7 @@ func (b *Bench) memory(fs *pflag.FlagSet) {
 		m.Kind = k
 		return err
 	}}, "kind", "connections with one subscription, subscriptions without and with a wildcard, retained messages, sessions that are away, messages that wait for those")
-	fs.Var(durationValue(&m.Settle, false), "settle", "memory has settled when it did not fall for so long; three seconds when it has fallen much")
+	fs.Var(durationValue(&m.Settle, false), "settle", "memory has settled when it did not fall for so long; two seconds when it has fallen much")
 	fs.VarP(wholeValue(&b.o.Payload, bench.StampBytes, bench.PayloadMax, "BYTES"), "payload-size", "S", "size of a payload")
 	b.o.Pace.Window = bench.DefaultWindow
 }

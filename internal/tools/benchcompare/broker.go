@@ -71,7 +71,7 @@ func (l *lab) startPeer(s *setup) (*broker, error) {
 			return nil, err
 		}
 	}
-	if err := os.WriteFile(l.path("mosquitto.conf"), []byte(peerConf(string(conf), s, os.Getuid() == 0)), 0o600); err != nil {
+	if err := os.WriteFile(l.path("mosquitto.conf"), []byte(peerConf(string(l.moved(conf)), l.port(portWSS), s, os.Getuid() == 0)), 0o600); err != nil {
 		return nil, err
 	}
 	cmd := exec.Command(l.peer, "-c", "mosquitto.conf")
@@ -89,7 +89,7 @@ type noPeer string
 func (n noPeer) Error() string { return string(n) }
 
 // peerConf is Mosquitto's configuration for one run. What comes later in the file counts.
-func peerConf(conf string, s *setup, root bool) string {
+func peerConf(conf string, wss int, s *setup, root bool) string {
 	add := func(on bool, lines string) {
 		if on {
 			conf += lines
@@ -99,7 +99,7 @@ func peerConf(conf string, s *setup, root bool) string {
 	add(s.nodelay, "set_tcp_nodelay true\n")
 	add(s.passwords, "allow_anonymous false\npassword_file passwords\n")
 	add(s.persist, "persistence true\npersistence_location peer/\n")
-	add(s.wss, fmt.Sprintf("listener %d 127.0.0.1\nprotocol websockets\ncafile ca.pem\ncertfile server.pem\nkeyfile server.key\n", portWSS))
+	add(s.wss, fmt.Sprintf("listener %d 127.0.0.1\nprotocol websockets\ncafile ca.pem\ncertfile server.pem\nkeyfile server.key\n", wss))
 	return conf
 }
 
@@ -133,7 +133,7 @@ func (l *lab) start(name string, cmd *exec.Cmd, s *setup) (*broker, error) {
 	}
 	deadline := l.clock.Now().Add(startWithin)
 	for l.clock.Now().Before(deadline) {
-		if answers(portTCP) && answers(portTLS) {
+		if l.answers(portTCP) && l.answers(portTLS) {
 			return b, nil
 		}
 		select {
@@ -143,7 +143,7 @@ func (l *lab) start(name string, cmd *exec.Cmd, s *setup) (*broker, error) {
 		}
 	}
 	b.end()
-	return nil, fmt.Errorf("%s does not answer at %s after %s: %s", name, address(portTCP), startWithin, lastLine(b.text.Bytes()))
+	return nil, fmt.Errorf("%s does not answer at %s after %s: %s", name, l.address(portTCP), startWithin, lastLine(b.text.Bytes()))
 }
 
 // wait collects a broker that ends.

@@ -55,7 +55,7 @@ func (l *lab) arguments(c *call) []string {
 	if c.door != overTCP {
 		argv = append(argv, "--cafile", l.path("ca.pem"))
 	}
-	argv = append(argv, "-p", strconv.Itoa(port))
+	argv = append(argv, "-p", strconv.Itoa(l.port(port)))
 	if c.named {
 		argv = append(argv, "-u", "bench")
 	}

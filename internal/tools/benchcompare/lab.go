@@ -29,12 +29,19 @@ type lab struct {
 	peer     string // path of Mosquitto; empty: there is none
 }
 
-// Ports of both brokers, as in their configuration.
+// Ports of both brokers, counted from the first.
 const (
-	portTCP  = 18831
-	portTLS  = 18832
-	portMTLS = 18833
-	portWSS  = 18834
+	portTCP = iota
+	portTLS
+	portMTLS
+	portWSS
+	portMetrics
+	ports
+)
+
+const (
+	// portFirst is the first of them in the files.
+	portFirst = 18831
 	// startWithin is how long a broker may take to answer.
 	startWithin = 20 * time.Second
 	stopWithin  = 20 * time.Second
@@ -42,14 +49,18 @@ const (
 
 // prepare makes Redoubt's data directory with its user, and finds Mosquitto.
 func (l *lab) prepare() error {
-	for _, port := range []int{portTCP, portTLS, portMTLS, portWSS} {
-		if c, err := net.Dial("tcp", address(port)); err == nil {
+	for i := range ports {
+		if c, err := net.Dial("tcp", l.address(i)); err == nil {
 			_ = c.Close()
-			return fmt.Errorf("something listens at %s already, where the brokers are to: end it first", address(port))
+			return fmt.Errorf("something listens at %s already, where the brokers are to: end it first, or choose other ports with -port", l.address(i))
 		}
 	}
 	// The configuration names files of the data directory, beside which it has to be.
-	if err := copyFile(filepath.Join(l.config, "redoubt.yaml"), l.path("redoubt.yaml")); err != nil {
+	conf, err := os.ReadFile(filepath.Join(l.config, "redoubt.yaml"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(l.path("redoubt.yaml"), l.moved(conf), 0o600); err != nil {
 		return err
 	}
 	data := l.path("data")
@@ -231,6 +242,9 @@ func (l *lab) once(rs []row, clients int, ours bool) ([]float64, error) {
 	if u.report, err = l.generate(r.call(b, ours, args)); err != nil {
 		return nil, err
 	}
+	if m := u.report.Memory; m != nil && !m.Settled {
+		return nil, fmt.Errorf("memory had not settled after %.0f s", m.Waited)
+	}
 	var out []float64
 	for i := range rs {
 		v := rs[i].value(u)
@@ -242,14 +256,26 @@ func (l *lab) once(rs []row, clients int, ours bool) ([]float64, error) {
 	return out, nil
 }
 
-func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+// port is one of the brokers' ports.
+func (l *lab) port(i int) int { return l.first + i }
 
-func answers(port int) bool {
-	c, err := net.DialTimeout("tcp", address(port), time.Second)
+func (l *lab) address(i int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(l.port(i))) }
+
+func (l *lab) answers(i int) bool {
+	c, err := net.DialTimeout("tcp", l.address(i), time.Second)
 	if err == nil {
 		_ = c.Close()
 	}
 	return err == nil
+}
+
+// moved is a configuration with our ports in place of those it names.
+func (l *lab) moved(conf []byte) []byte {
+	var pairs []string
+	for i := range ports {
+		pairs = append(pairs, strconv.Itoa(portFirst+i), strconv.Itoa(l.port(i)))
+	}
+	return []byte(strings.NewReplacer(pairs...).Replace(string(conf)))
 }
 
 func copyFile(from, to string) error {

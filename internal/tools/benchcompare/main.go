@@ -26,6 +26,7 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout)) }
 type settings struct {
 	redoubt, config, out string
 	rounds, seconds      int
+	first                int // of the ports
 	scale                float64
 	rows                 []row
 }
@@ -40,6 +41,7 @@ func run(args []string, out io.Writer) int {
 	flags.StringVar(&s.out, "out", filepath.Join("bench", "results"), "folder for table.txt, results.json and chart.svg")
 	flags.IntVar(&s.rounds, "rounds", 3, "rounds of each row")
 	flags.IntVar(&s.seconds, "seconds", 5, "seconds that each run is measured")
+	flags.IntVar(&s.first, "port", portFirst, "first of five ports of 127.0.0.1 that the brokers have")
 	flags.Float64Var(&s.scale, "scale", 1, "share of the clients that a row has; below 1 its target means nothing")
 	names := flags.String("rows", "", "rows, with commas between; empty: all ("+strings.Join(rowNames(), ", ")+")")
 	if err := flags.Parse(args); err != nil {
@@ -52,6 +54,8 @@ func run(args []string, out io.Writer) int {
 			err = fmt.Errorf("%d rounds: it is 1 to 100, and a result needs 3", s.rounds)
 		case s.seconds < 1 || s.seconds > 600:
 			err = fmt.Errorf("%d seconds: it is 1 to 600", s.seconds)
+		case s.first < 1024 || s.first > 65535-ports:
+			err = fmt.Errorf("port %d: it is 1024 to %d", s.first, 65535-ports)
 		case s.scale <= 0 || s.scale > 1:
 			err = fmt.Errorf("a scale of %v: it is more than 0 and at most 1", s.scale)
 		}

@@ -17,7 +17,7 @@ type row struct {
 	own               bool    // the limits are for Redoubt's figure, and not for a ratio
 	worst             bool    // the worst of the rounds counts: it is a promise, and no speed
 	zero              bool    // nothing is a figure, too
-	fewer             bool    // two thirds of the rounds: it takes long, and moves little
+	fewer             bool    // half of the rounds: it takes long, and moves little
 	tls               bool
 	over              door                   // mTLS and WSS
 	passwords         bool                   // Mosquitto asks for one, too
@@ -135,7 +135,7 @@ func (r *row) call(b *broker, ours bool, args []string) *call {
 // rounds is how many it has of those that are asked for.
 func (r *row) rounds(n int) int {
 	if r.fewer {
-		return max(1, 2*n/3)
+		return max(1, n/2)
 	}
 	return n
 }

@@ -44,7 +44,7 @@ func strangerLife(u *usage) float64 {
 	if f == nil || f.Opened == 0 {
 		return math.NaN()
 	}
-	return max(f.LifeMax, f.Oldest)
+	return math.Round(max(f.LifeMax, f.Oldest)*10) / 10 // a timer of ten seconds ends some milliseconds later
 }
 
 func strangerLatency(u *usage) float64 {

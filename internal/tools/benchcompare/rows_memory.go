@@ -24,7 +24,7 @@ func memoryOf(kind string) func(int) []string { return load("memory", "-c", "--k
 // each is what one takes. One that takes nothing of the memory may come out as less than that.
 func each(u *usage) float64 {
 	m := u.report.Memory
-	if m == nil || !m.Settled {
+	if m == nil {
 		return math.NaN()
 	}
 	return max(0, m.Each/1024)

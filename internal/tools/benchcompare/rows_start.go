@@ -71,7 +71,7 @@ func (l *lab) startTimed(ours bool, s *setup) (*broker, time.Duration, error) {
 
 // login is a client that connects, and leaves when it was let in.
 func (l *lab) login() error {
-	c, err := net.DialTimeout("tcp", address(portTCP), time.Second)
+	c, err := net.DialTimeout("tcp", l.address(portTCP), time.Second)
 	if err != nil {
 		return err
 	}
