@@ -110,13 +110,14 @@ check: ## format, vet (other systems too), house rules and golangci-lint
 vuln: ## look for known vulnerabilities in what we build on
 	go run $(GOVULNCHECK) ./...
 
-# Rows: see `go run ./internal/tools/benchcompare -help`. All of them take about 20 minutes.
+# Rows: see `go run ./internal/tools/benchcompare -help`. ROWS may name subjects: latency, growth and
+# isolation are measured only where they are named.
 ROUNDS  ?= 3
 SECONDS ?= 5
 ROWS    ?=
 SCALE   ?= 1
 
-bench: build ## Redoubt beside Mosquitto, row by row in turns (ROUNDS=3 SECONDS=5 ROWS=p2p-q0,p2p-q1), into bench/results
+bench: build ## Redoubt beside Mosquitto, row by row in turns (ROUNDS=3 SECONDS=5 ROWS=p2p-q0,latency), into bench/results
 	go run ./internal/tools/benchcompare -redoubt bin/redoubt -rounds $(ROUNDS) -seconds $(SECONDS) -rows '$(ROWS)' -scale $(SCALE) -out bench/results
 
 microbench: ## every Go benchmark, with allocations

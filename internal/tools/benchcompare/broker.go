@@ -17,7 +17,8 @@ import (
 type broker struct {
 	cmd   *exec.Cmd
 	ended chan error
-	text  *bytes.Buffer
+	text  *bytes.Buffer // read it when the broker has ended
+	began time.Time
 }
 
 // setup is how a run wants its broker.
@@ -28,6 +29,10 @@ type setup struct {
 	wss        bool // Mosquitto: WebSocket, too
 	persist    bool // Mosquitto: keeps what waits
 	unanswered bool // who starts it does not wait for an answer
+	bothCores  bool // it may use the generator's core, too
+
+	environ  []string // Redoubt: of the process, besides what there is
+	settings string   // Redoubt: lines of its configuration, besides what there is
 }
 
 func (l *lab) startSide(ours bool, s *setup) (*broker, error) {
@@ -46,11 +51,24 @@ func (l *lab) startRedoubt(s *setup) (*broker, error) {
 			return nil, err
 		}
 	}
-	args := []string{"serve", "--config", l.path("redoubt.yaml"), "--data-dir", l.path("data")}
+	config := l.path("redoubt.yaml")
+	if s.settings != "" {
+		text, err := os.ReadFile(config)
+		if err != nil {
+			return nil, err
+		}
+		config = l.path("redoubt-row.yaml")
+		if err := os.WriteFile(config, append(text, s.settings...), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	args := []string{"serve", "--config", config, "--data-dir", l.path("data")}
 	if os.Getuid() == 0 {
 		args = append(args, "--allow-root")
 	}
-	return l.start("Redoubt", exec.Command(l.redoubt, args...), s)
+	cmd := exec.Command(l.redoubt, args...)
+	cmd.Env = append(cmd.Environ(), s.environ...)
+	return l.start("Redoubt", cmd, s)
 }
 
 func (l *lab) startPeer(s *setup) (*broker, error) {
@@ -120,11 +138,15 @@ func (l *lab) peerPasswords() error {
 
 // start starts a broker on its core and waits until it answers, unless s says not to.
 func (l *lab) start(name string, cmd *exec.Cmd, s *setup) (*broker, error) {
-	b := &broker{cmd: cmd, ended: make(chan error, 1), text: &bytes.Buffer{}}
+	b := &broker{cmd: cmd, ended: make(chan error, 1), text: &bytes.Buffer{}, began: l.clock.Now()}
 	cmd.Stdout, cmd.Stderr = b.text, b.text
 	// An interrupt of ours is not the broker's: it is ended in order.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := startOn(l.cores[0], cmd); err != nil {
+	cores := l.cores[:1]
+	if s.bothCores {
+		cores = l.cores[:]
+	}
+	if err := startOn(cmd, cores...); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	wait(b)

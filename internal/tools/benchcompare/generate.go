@@ -34,8 +34,8 @@ const (
 
 // arguments are those of redoubt bench.
 func (l *lab) arguments(c *call) []string {
-	argv := append([]string{"bench"}, c.args...)
-	argv = append(argv, "-o", "json", "-V", "311", "-k", "600", "-h", "127.0.0.1", "--config", l.path("redoubt.yaml"))
+	argv := append([]string{"bench", c.args[0], "-V", "311"}, c.args[1:]...) // a row may say another version
+	argv = append(argv, "-o", "json", "-k", "600", "-h", "127.0.0.1", "--config", l.path("redoubt.yaml"))
 	if !c.lossy { // the broker it begins with is not the one it ends with
 		argv = append(argv, "--pid", strconv.Itoa(c.b.cmd.Process.Pid))
 	}
@@ -88,7 +88,7 @@ func (l *lab) begin(c *call) (*generator, error) {
 	}
 	g.cmd.Stdout, g.cmd.Stderr = &g.out, &g.errs
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := startOn(l.cores[1], g.cmd); err != nil {
+	if err := startOn(g.cmd, l.cores[1]); err != nil {
 		return nil, err
 	}
 	go func() { g.ended <- g.cmd.Wait() }()

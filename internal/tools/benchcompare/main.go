@@ -43,7 +43,7 @@ func run(args []string, out io.Writer) int {
 	flags.IntVar(&s.seconds, "seconds", 5, "seconds that each run is measured")
 	flags.IntVar(&s.first, "port", portFirst, "first of five ports of 127.0.0.1 that the brokers have")
 	flags.Float64Var(&s.scale, "scale", 1, "share of the clients that a row has; below 1 its target means nothing")
-	names := flags.String("rows", "", "rows, with commas between; empty: all ("+strings.Join(rowNames(), ", ")+")")
+	names := flags.String("rows", "", "rows, with commas between ("+strings.Join(rowNames(), ", ")+"), or all of a subject ("+strings.Join(setNames(), ", ")+"), or "+everything+"; empty: all but latency, growth and isolation")
 	if err := flags.Parse(args); err != nil {
 		return 2
 	}

@@ -27,16 +27,18 @@ func twoCores() (cores [2]int, err error) {
 	return cores, nil
 }
 
-// startOn starts a program on one core: it and its threads inherit the thread's.
-func startOn(core int, cmd *exec.Cmd) error {
+// startOn starts a program on some cores: it and its threads inherit the thread's.
+func startOn(cmd *exec.Cmd, cores ...int) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var before, one unix.CPUSet
+	var before, some unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &before); err != nil {
 		return err
 	}
-	one.Set(core)
-	if err := unix.SchedSetaffinity(0, &one); err != nil {
+	for _, c := range cores {
+		some.Set(c)
+	}
+	if err := unix.SchedSetaffinity(0, &some); err != nil {
 		return err
 	}
 	err := cmd.Start()

@@ -24,7 +24,7 @@ func TestCores(t *testing.T) {
 	cmd := exec.Command("grep", "Cpus_allowed_list", "/proc/self/status")
 	var out strings.Builder
 	cmd.Stdout = &out
-	if err := startOn(first, cmd); err != nil {
+	if err := startOn(cmd, first); err != nil {
 		t.Fatal(err)
 	}
 	if err := cmd.Wait(); err != nil || strings.Fields(out.String())[1] != "0" && first == 0 {
