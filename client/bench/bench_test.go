@@ -62,6 +62,9 @@ func TestNothingIsLostWhereNothingIsLost(t *testing.T) {
 					if d.Messages != want || d.Lost+d.Duplicated+d.Reordered+d.Foreign > 0 {
 						t.Errorf("delivered %+v of %d", d, want)
 					}
+					if g := rep.Generator; runtime.GOOS == "linux" && (g == nil || g.CPUSeconds <= 0 || g.Busy <= 0 || g.CPUPerMillion <= 0) {
+						t.Errorf("our own processor time is %+v", g)
+					}
 					if rep.Latency == nil || rep.Latency.P50 <= 0 || rep.Latency.Max > 60_000 {
 						t.Errorf("latency %+v", rep.Latency)
 					}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"os"
 
 	"github.com/redoubtmq/redoubt/mqtt"
 )
@@ -162,15 +163,17 @@ func (r *run) measure(work func() error) error {
 	m.hist = Hist{}
 	before, began := r.total, r.after(0)
 	cpu, _ := processUse(r.opt.Process)
+	own, _ := processUse(os.Getpid())
 	err := work()
 	r.tick()
 	after, use := processUse(r.opt.Process)
+	ownAfter, _ := processUse(os.Getpid())
 	r.hist = nil
 	m.seconds += float64(r.now-began) / 1e9
 	m.window = counts{
 		sent: r.total.sent - before.sent, acked: r.total.acked - before.acked, delivered: r.total.delivered - before.delivered,
 	}
-	m.cpu, m.resident = after-cpu, use
+	m.cpu, m.resident, m.own = after-cpu, use, ownAfter-own
 	m.unsent = r.unsent()
 	return err
 }

@@ -14,6 +14,7 @@ type result struct {
 	hist     Hist
 	cpu      float64 // of the broker's process, in seconds
 	resident int64   // bytes
+	own      float64 // processor time of ours, in seconds
 	unsent   uint64
 	offline  *OfflineReport
 	flood    *FloodReport
@@ -42,6 +43,7 @@ type Report struct {
 	Rogue       *RogueReport      `json:"rogue,omitempty"`
 	Memory      *MemoryReport     `json:"memory,omitempty"`
 	Broker      *BrokerReport     `json:"broker,omitempty"`
+	Generator   *GeneratorReport  `json:"generator,omitempty"`
 	Interrupted bool              `json:"interrupted"`
 }
 
@@ -86,6 +88,14 @@ type BrokerReport struct {
 	ResidentBytes int64   `json:"resident_bytes"`
 }
 
+// GeneratorReport is of our own process in the measured time. One that is busy all the time measures
+// itself.
+type GeneratorReport struct {
+	CPUSeconds    float64 `json:"cpu_seconds"`
+	CPUPerMillion float64 `json:"cpu_seconds_per_million_deliveries,omitempty"`
+	Busy          float64 `json:"busy_cores"`
+}
+
 func (r *run) report() *Report {
 	o, m, c := r.opt, &r.result, &r.crowd
 	rep := &Report{
@@ -113,6 +123,12 @@ func (r *run) report() *Report {
 	if len(r.subs) > 0 && o.Scenario != Conn && o.Scenario != Memory {
 		rep.Delivered = &DeliveredReport{
 			Messages: t.delivered, PerSecond: rate(m.window.delivered), Lost: r.lost(), Duplicated: t.twice, Reordered: t.late, Foreign: t.foreign,
+		}
+	}
+	if m.own > 0 && m.seconds > 0 {
+		rep.Generator = &GeneratorReport{CPUSeconds: round(m.own), Busy: round(m.own / m.seconds)}
+		if n := m.window.delivered; n > 0 {
+			rep.Generator.CPUPerMillion = round(m.own / float64(n) * 1e6)
 		}
 	}
 	if o.Process > 0 {

@@ -101,10 +101,11 @@ func TestBenchText(t *testing.T) {
 		Sent:        &bench.SentReport{Messages: 1234567, Refused: 3, Refusals: map[string]int{"quota exceeded": 3}},
 		Delivered:   &bench.DeliveredReport{Messages: 1234564, Duplicated: 1},
 		Latency:     &bench.Latency{P50: 1.5, P99: 2000},
+		Generator:   &bench.GeneratorReport{CPUSeconds: 3.25, Busy: .65},
 		Broker:      &bench.BrokerReport{CPUSeconds: 2, CPUPerMillion: 3.5, ResidentBytes: 10 << 20},
 	}
 	text := benchText(r)
-	for _, want := range []string{"QoS 1, 256 bytes (interrupted)", "2,000, 1,234/s", "closed 2", "1,234,567", "quota exceeded 3", "duplicated 1", "p50 1.5 ms", "p99 2s", "3.50 s for a million", "10.0 MiB"} {
+	for _, want := range []string{"QoS 1, 256 bytes (interrupted)", "2,000, 1,234/s", "closed 2", "1,234,567", "quota exceeded 3", "duplicated 1", "p50 1.5 ms", "p99 2s", "3.50 s for a million", "10.0 MiB", "3.25 s of processor, 65 % of a core"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}

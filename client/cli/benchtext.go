@@ -118,6 +118,9 @@ func benchText(r *bench.Report) string {
 		}
 		row("broker", "%s, %.1f MiB resident", text, float64(p.ResidentBytes)/(1<<20))
 	}
+	if g := r.Generator; g != nil {
+		row("generator", "%.2f s of processor, %.0f %% of a core", g.CPUSeconds, 100*g.Busy)
+	}
 	_ = w.Flush() // to memory
 	return s.String()
 }
