@@ -40,6 +40,8 @@ func TestRatiosAreBestByBest(t *testing.T) {
 func TestResultsAreWritten(t *testing.T) {
 	res := &Results{Mosquitto: "mosquitto <2.0>", Rounds: 1, Scale: .5, Rows: []Row{
 		{Name: "a", Title: "pairs & more", Unit: "s", Clients: 1000, Must: .5, Aim: .3, Redoubt: Side{Runs: []float64{2}}, Mosquitto: Side{Runs: []float64{10}}},
+		{Name: "c", Title: "itself", Unit: "s", Clients: 1, Must: .5, Aim: .2, Target: "figure", Redoubt: Side{Runs: []float64{.25}}, Note: "it has <none>"},
+		{Name: "d", Title: "lost", Unit: "%", Clients: 1, Target: "figure", Redoubt: Side{Runs: []float64{0}}, Mosquitto: Side{Runs: []float64{100}}},
 		{Name: "b", Title: "alone", Unit: "s", Clients: 1, Redoubt: Side{Runs: []float64{2}}, Mosquitto: Side{Failed: []string{"x"}}},
 	}}
 	for i := range res.Rows {
@@ -47,7 +49,7 @@ func TestResultsAreWritten(t *testing.T) {
 	}
 	dir := filepath.Join(t.TempDir(), "results")
 	text := res.table()
-	for _, want := range []string{"1,000 pairs & more", "0.20 (0.20 to 0.20)", "failed", "0.50 of the clients", "three rounds"} {
+	for _, want := range []string{"1,000 pairs & more", "0.20 (0.20 to 0.20)", "failed", "0.50 of the clients", "three rounds", "<= 0.5 itself", "c: it has <none>.", "1 rounds failed: x"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the table has no %q:\n%s", want, text)
 		}
@@ -57,7 +59,7 @@ func TestResultsAreWritten(t *testing.T) {
 	}
 	var back Results
 	data, _ := os.ReadFile(filepath.Join(dir, "results.json"))
-	if err := json.Unmarshal(data, &back); err != nil || len(back.Rows) != 2 || *back.Rows[0].Ratio != .2 {
+	if err := json.Unmarshal(data, &back); err != nil || len(back.Rows) != 4 || *back.Rows[0].Ratio != .2 {
 		t.Errorf("%+v, %v", back, err)
 	}
 	chart, _ := os.ReadFile(filepath.Join(dir, "chart.svg"))
@@ -74,7 +76,10 @@ func TestResultsAreWritten(t *testing.T) {
 			bars++
 		}
 	}
-	if bars != 2 { // the ground, and one ratio
+	if text := string(chart); !strings.Contains(text, "0 (Mosquitto 100) % aim") || !strings.Contains(text, "0.25 s reached") {
+		t.Errorf("%s", text)
+	}
+	if bars != 3 { // the ground, a ratio, and a figure by its limit
 		t.Errorf("%d rectangles", bars)
 	}
 }
@@ -86,6 +91,7 @@ func TestCommandLines(t *testing.T) {
 		"rounds":          {"-rounds", "0"},
 		"seconds":         {"-seconds", "0"},
 		"scale":           {"-scale", "2"},
+		"port":            {"-port", "80"},
 	} {
 		var out strings.Builder
 		if code := run(args, &out); code != 2 || !strings.Contains(out.String(), want) {
@@ -102,13 +108,14 @@ func TestCommandLines(t *testing.T) {
 // answers.
 func TestRows(t *testing.T) {
 	rep := &bench.Report{
-		Connections: bench.ConnectionsReport{Connected: 100}, Latency: &bench.Latency{P99: 2}, Offline: &bench.OfflineReport{FillPerSec: 5},
+		Connections: bench.ConnectionsReport{Connected: 100, Resumed: 99}, Latency: &bench.Latency{P99: 2}, Offline: &bench.OfflineReport{FillPerSec: 5},
 		Broker: &bench.BrokerReport{CPUSeconds: 1, CPUPerMillion: 3, ResidentBytes: 300 << 10},
+		Memory: &bench.MemoryReport{Each: 2048}, Flood: &bench.FloodReport{Opened: 1, Open: 1, Resident: 4096, LifeMax: 7, P99Ratio: 6},
 	}
-	want := map[string]float64{"p2p-q0": 3, "connect-tls": 100, "p99": 2, "durable": 5}
+	want := map[string]float64{"idle-tcp": 2, "p2p-q0": 3, "connect-tls": 100, "p99": 2, "durable": 5, "flood-hello": 4, "flood-hello-life": 7, "flood-hello-p99": 6}
 	for _, r := range rows {
-		if r.clients < 1 || (r.args != nil) == (r.run != nil || r.try != nil) {
-			t.Errorf("%s: %+v", r.name, r)
+		if r.clients < 1 || r.must < 0 || r.aim < 0 || r.unit == "" || r.title == "" || (r.args != nil) == (r.run != nil || r.try != nil) {
+			t.Errorf("%+v", r)
 		}
 		if r.args == nil {
 			continue
