@@ -141,7 +141,7 @@ func (l *lab) start(name string, cmd *exec.Cmd, s *setup) (*broker, error) {
 	b := &broker{cmd: cmd, ended: make(chan error, 1), text: &bytes.Buffer{}, began: l.clock.Now()}
 	cmd.Stdout, cmd.Stderr = b.text, b.text
 	// An interrupt of ours is not the broker's: it is ended in order.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cores := l.cores[:1]
 	if s.bothCores {
 		cores = l.cores[:]

@@ -87,7 +87,7 @@ func (l *lab) begin(c *call) (*generator, error) {
 		g.cmd.Env = append(g.cmd.Env, "REDOUBT_PASSWORD="+l.password)
 	}
 	g.cmd.Stdout, g.cmd.Stderr = &g.out, &g.errs
-	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := startOn(g.cmd, l.cores[1]); err != nil {
 		return nil, err
 	}

@@ -129,7 +129,7 @@ func (t *trial) beside(stop <-chan struct{}, d door, args ...string) (*bench.Rep
 	if err != nil {
 		return nil, err
 	}
-	_ = syscall.Setpriority(syscall.PRIO_PGRP, g.cmd.Process.Pid, besideNice)
+	prefer(g.cmd.Process.Pid, besideNice)
 	select {
 	case err := <-g.ended:
 		return readReport(g.call, g.out.Bytes(), g.errs.Bytes(), err)
@@ -148,7 +148,14 @@ const (
 )
 
 // first puts a process, and all of its threads, first.
-func first(pid int) { _ = syscall.Setpriority(syscall.PRIO_PGRP, pid, firstNice) }
+func first(pid int) { prefer(pid, firstNice) }
+
+// prefer sets both priorities that count: within its session, of which it is the only process, and
+// that of the session, which the kernel weighs first where it has groups of them.
+func prefer(pid, nice int) {
+	_ = syscall.Setpriority(syscall.PRIO_PGRP, pid, nice)
+	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(nice)), 0)
+}
 
 // metric reads one of Redoubt's series; 0 where it has none.
 func (t *trial) metric(name string) float64 {
