@@ -110,7 +110,7 @@ check: ## format, vet (other systems too), house rules and golangci-lint
 vuln: ## look for known vulnerabilities in what we build on
 	go run $(GOVULNCHECK) ./...
 
-# Rows: see `go run ./internal/tools/benchcompare -help`. All of them take about 20 minutes.
+# Rows: see `go run ./internal/tools/benchcompare -help`. All of them take about half an hour.
 ROUNDS  ?= 3
 SECONDS ?= 5
 ROWS    ?=
