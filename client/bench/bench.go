@@ -232,8 +232,11 @@ func (o *Options) Subscribers() int {
 // connections is how many there are at a time.
 func (o *Options) connections() int {
 	n := o.Publishers() + o.Subscribers()
-	if o.Scenario == Flood {
+	switch o.Scenario {
+	case Flood:
 		n += o.Count
+	case Memory:
+		n += o.Memory.Visitors
 	}
 	return n
 }
