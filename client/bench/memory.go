@@ -45,8 +45,9 @@ type MemoryShape struct {
 
 const (
 	// DefaultSettle is longer than Redoubt takes to notice that a storm is over and collect, which
-	// is three looks of five seconds (internal/memory), and DefaultVisitors are enough of one.
-	DefaultSettle   = 30 * time.Second
+	// is three looks of five seconds (internal/memory), and a rest of 200 times what the last one took.
+	// DefaultVisitors are enough of a storm.
+	DefaultSettle   = time.Minute
 	DefaultVisitors = 4000
 	// DefaultVisit is longer than who looks now and then takes to see them.
 	DefaultVisit = 6 * time.Second
