@@ -110,8 +110,8 @@ check: ## format, vet (other systems too), house rules and golangci-lint
 vuln: ## look for known vulnerabilities in what we build on
 	go run $(GOVULNCHECK) ./...
 
-# Rows: see `go run ./internal/tools/benchcompare -help`. ROWS may name subjects: latency, growth and
-# isolation are measured only where they are named.
+# Rows: see `go run ./internal/tools/benchcompare -help`. ROWS may name subjects; those that are measured
+# unless they are named (latency, growth and isolation are not) take about half an hour.
 ROUNDS  ?= 3
 SECONDS ?= 5
 ROWS    ?=

@@ -257,8 +257,11 @@ func (o *Options) Subscribers() int {
 // connections is how many there are at a time.
 func (o *Options) connections() int {
 	n := o.Publishers() + o.Subscribers()
-	if o.Scenario == Flood || o.Scenario == Rogue {
+	switch o.Scenario {
+	case Flood, Rogue:
 		n += o.Count
+	case Memory:
+		n += o.Memory.Visitors
 	}
 	return n
 }

@@ -36,14 +36,23 @@ func ParseMemoryKind(s string) (MemoryKind, error) {
 type MemoryShape struct {
 	Kind   MemoryKind
 	Settle time.Duration
+	// Visitors connect before memory is read, stay for a while and leave, both times. A broker with
+	// a collector may wait for the end of a storm, and that is one; what they leave behind is there
+	// both times and in no difference.
+	Visitors int
+	Visit    time.Duration // how long they stay; 0: long enough to be seen
 }
 
 const (
-	// DefaultSettle is longer than Redoubt takes to notice that a ramp is over and collect, which
-	// is three looks of five seconds (internal/memory).
-	DefaultSettle = 17 * time.Second
+	// DefaultSettle is longer than Redoubt takes to notice that a storm is over and collect, which
+	// is three looks of five seconds (internal/memory), and a rest of 200 times what the last one took.
+	// DefaultVisitors are enough of a storm.
+	DefaultSettle   = time.Minute
+	DefaultVisitors = 4000
+	// DefaultVisit is longer than who looks now and then takes to see them.
+	DefaultVisit = 6 * time.Second
 	// settleMax bounds the wait for a broker whose memory never settles.
-	settleMax = time.Minute
+	settleMax = 2 * time.Minute
 	// fallen is how long memory must not fall further once much of it has been given back.
 	fallen = 2 * time.Second
 	// memoryClients hold all subscriptions; each of memorySessions gets a part of what is queued.
@@ -72,6 +81,9 @@ func (m *MemoryShape) verify(o *Options) error {
 	if m.Settle == 0 {
 		m.Settle = DefaultSettle
 	}
+	if m.Visit == 0 {
+		m.Visit = DefaultVisit
+	}
 	switch {
 	case o.Process == 0:
 		return usage("memory is read of a process on this machine: name the broker's with --pid")
@@ -79,6 +91,8 @@ func (m *MemoryShape) verify(o *Options) error {
 		return usage("%d is too few to tell what each takes: at least %d", o.Count, memoryMin)
 	case o.Count > publishersMax:
 		return usage("%d are more than a payload can tell apart (%d)", o.Count, publishersMax)
+	case m.Visitors < 0 || m.Visitors > CountMax:
+		return usage("%d visitors are out of range (0 to %d)", m.Visitors, CountMax)
 	case m.Settle > settleMax:
 		return usage("memory settles within %s or not at all: a shorter --settle", settleMax)
 	}
@@ -162,6 +176,9 @@ func (r *run) memory(context.Context) error {
 		if err := r.more(step.from, step.to); err != nil {
 			return err
 		}
+		if err := r.visitors(); err != nil {
+			return err
+		}
 		r.enter("settling")
 		at := r.after(0)
 		settled, err := r.settle(step.resident)
@@ -175,6 +192,27 @@ func (r *run) memory(context.Context) error {
 	r.result.memory, r.result.resident = rep, rep.Resident
 	r.result.seconds = float64(r.after(0)-began) / 1e9
 	return nil
+}
+
+// visitors come and go. Those that the broker does not let in are missed by nobody.
+func (r *run) visitors() error {
+	n := r.opt.Memory.Visitors
+	if n == 0 {
+		return nil
+	}
+	r.enter("visitors")
+	peers := make([]*peer, n)
+	for i := range peers {
+		peers[i] = r.newPeer(visits, i)
+	}
+	r.crowd.strict = false
+	err := r.crowd.connect(peers)
+	if err == nil {
+		err = r.until(r.after(r.opt.Memory.Visit), never)
+	}
+	r.crowd.disconnect(peers)
+	r.crowd.strict = true
+	return err
 }
 
 // memoryBegin makes what has to be there before the first of what is counted.

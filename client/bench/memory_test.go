@@ -46,7 +46,7 @@ func TestMemoryOfEachKind(t *testing.T) {
 		t.Run(string(kind), func(t *testing.T) {
 			b := fake.NewBroker(t, nil)
 			o := to(b.Server, Memory)
-			o.Count, o.Process, o.Memory = 101, os.Getpid(), MemoryShape{Kind: kind, Settle: 30 * time.Millisecond}
+			o.Count, o.Process, o.Memory = 101, os.Getpid(), MemoryShape{Kind: kind, Settle: 30 * time.Millisecond, Visitors: 3, Visit: 10 * time.Millisecond}
 			there := false
 			o.Progress = func(p Progress) {
 				if _, ok := b.Retained("bench/7"); ok && p.Phase == "settling" {
@@ -64,6 +64,15 @@ func TestMemoryOfEachKind(t *testing.T) {
 			}
 			if m.Count != want || m.First < 30 || m.First > 34 || m.Resident == 0 || m.ResidentFirst == 0 {
 				t.Errorf("%+v", m)
+			}
+			visits := 0
+			for _, c := range b.Connects() {
+				if strings.Contains(c.ClientID, "-v") {
+					visits++
+				}
+			}
+			if visits != 6 {
+				t.Errorf("%d visits, want three each time", visits)
 			}
 			if kind == OfRetained {
 				if rep.Sent.Acknowledged != 2*101 { // made, and removed

@@ -32,6 +32,7 @@ const (
 	idles role = iota
 	publishes
 	subscribes
+	visits
 )
 
 type state byte

@@ -163,8 +163,11 @@ func (r *run) appendConnect(out []byte, p *peer) []byte {
 
 func (p *peer) clientID() string {
 	letter := "s"
-	if p.role == publishes {
+	switch p.role {
+	case publishes:
 		letter = "p"
+	case visits:
+		letter = "v"
 	}
 	return fmt.Sprintf("%s%s%d", p.run.opt.IDPrefix, letter, p.index)
 }

@@ -104,13 +104,14 @@ func NewBench(fs *pflag.FlagSet, s bench.Scenario) *Bench {
 // memory declares the flags of what the broker is made to keep.
 func (b *Bench) memory(fs *pflag.FlagSet) {
 	m := &b.o.Memory
-	m.Kind, m.Settle = bench.OfConnection, bench.DefaultSettle
+	m.Kind, m.Settle, m.Visitors = bench.OfConnection, bench.DefaultSettle, bench.DefaultVisitors
 	fs.Var(&choice{text: string(m.Kind), kind: "connection|exact|wildcard|retained|session|queued", parse: func(v string) error {
 		k, err := bench.ParseMemoryKind(v)
 		m.Kind = k
 		return err
 	}}, "kind", "connections with one subscription, subscriptions without and with a wildcard, retained messages, sessions that are away, messages that wait for those")
 	fs.Var(durationValue(&m.Settle, false), "settle", "memory has settled when it did not fall for so long; two seconds when it has fallen much")
+	fs.Var(wholeValue(&m.Visitors, 0, bench.CountMax, "COUNT"), "visitors", "who connect, stay six seconds and leave before memory is read, so that a broker that collects when a storm is over does")
 	fs.VarP(wholeValue(&b.o.Payload, bench.StampBytes, bench.PayloadMax, "BYTES"), "payload-size", "S", "size of a payload")
 	b.o.Pace.Window = bench.DefaultWindow
 }

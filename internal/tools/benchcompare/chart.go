@@ -10,9 +10,9 @@ import (
 const (
 	chartLeft  = 470
 	chartWidth = 420
-	chartRight = 230
+	chartRight = 300
 	chartRow   = 26
-	chartTop   = 66
+	chartTop   = 40
 	// chartMost is the longest bar, in units of the line at 1. What is longer is cut, and says so.
 	chartMost = 2.5
 )
@@ -31,21 +31,19 @@ func (res *Results) chart() string {
 	}
 	c := &chart{y: chartTop}
 	if len(ratios) > 0 {
+		c.title(`Redoubt by Mosquitto: shorter is better, unless it says "more"`)
 		c.part(ratios, "1 = Mosquitto", (*Row).againstMosquitto)
 	}
 	if len(figures) > 0 {
-		c.y += chartRow
-		fmt.Fprintf(&c.b, `<text x="10" y="%d" font-size="14">Redoubt alone, as a part of what must be reached</text>`+"\n", c.y)
-		c.y += 12
+		c.title("Redoubt alone, as a part of what must be reached: shorter is better")
 		c.part(figures, "1 = must reach", (*Row).againstItself)
 	}
 	width := chartLeft + chartWidth + chartRight
 	head := fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", width, c.y+10)
 	head += `<rect width="100%" height="100%" fill="#fff"/>` + "\n"
-	head += `<text x="10" y="20" font-size="14">Redoubt by Mosquitto: shorter is better, unless it says "more"</text>` + "\n"
-	head += fmt.Sprintf(`<text x="10" y="38" fill="#666">%s; thin line: range of the rounds; black mark: must reach; green mark: aim</text>`+"\n", html.EscapeString(orNone(res.Mosquitto)))
+	head += fmt.Sprintf(`<text x="10" y="20" fill="#666">%s; thin line: range of the rounds; black mark: must reach; green mark: aim</text>`+"\n", html.EscapeString(orNone(res.Mosquitto)))
 	if res.Scale < 1 || res.Rounds < 3 {
-		head += fmt.Sprintf(`<text x="10" y="54" fill="#d1495b">a look: %d rounds, %.2f of the clients</text>`+"\n", res.Rounds, res.Scale)
+		head += fmt.Sprintf(`<text x="10" y="38" fill="#d1495b">a look: %d rounds, %.2f of the clients</text>`+"\n", res.Rounds, res.Scale)
 	}
 	return head + c.b.String() + "</svg>\n"
 }
@@ -54,6 +52,12 @@ func (res *Results) chart() string {
 type chart struct {
 	b strings.Builder
 	y int
+}
+
+func (c *chart) title(text string) {
+	c.y += chartRow
+	fmt.Fprintf(&c.b, `<text x="10" y="%d" font-size="14">%s</text>`+"\n", c.y, text)
+	c.y += 8
 }
 
 // bar is what there is to draw of a row, in units of the line at 1.
@@ -84,14 +88,14 @@ func (r *Row) againstItself() *bar {
 
 // words are the row's figures.
 func (r *Row) words() string {
-	text := "-"
+	text := "no figure"
 	if len(r.Redoubt.Runs) > 0 {
-		text = figure(r.Redoubt.Best)
+		text = figure(r.Redoubt.Best) + " " + r.Unit
 	}
 	if len(r.Mosquitto.Runs) > 0 {
 		text += " (Mosquitto " + figure(r.Mosquitto.Best) + ")"
 	}
-	return text + " " + r.Unit
+	return text
 }
 
 // part draws rows below each other, and the line at 1.
@@ -114,9 +118,12 @@ func (c *chart) part(rows []*Row, one string, of func(*Row) *bar) {
 		colour := map[string]string{"aim": "#2a9d5c", "reached": "#4a7fc1", "missed": "#d1495b", "": "#999"}[r.Verdict]
 		fmt.Fprintf(&c.b, `<rect x="%d" y="%d" width="%.1f" height="14" fill="%s"/>`+"\n", chartLeft, y+5, x(b.at)-chartLeft, colour)
 		fmt.Fprintf(&c.b, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#333"/>`+"\n", x(b.low), x(b.high), y+12, y+12)
+		if b.at > chartMost { // cut
+			fmt.Fprintf(&c.b, `<path d="M %d %d l 8 7 l -8 7 z" fill="%s"/>`+"\n", chartLeft+chartWidth, y+5, colour)
+		}
 		c.mark(x(b.must), y, b.must, "#000")
 		c.mark(x(b.aim), y, b.aim, "#0a6b36")
-		fmt.Fprintf(&c.b, `<text x="%d" y="%d">%s</text>`+"\n", chartLeft+chartWidth+8, y+16, html.EscapeString(strings.TrimSpace(b.text+" "+r.Verdict)))
+		fmt.Fprintf(&c.b, `<text x="%d" y="%d">%s</text>`+"\n", chartLeft+chartWidth+14, y+16, html.EscapeString(strings.TrimSpace(b.text+" "+r.Verdict)))
 	}
 	fmt.Fprintf(&c.b, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#999" stroke-dasharray="4 3"/>`+"\n", x(1), x(1), top, c.y)
 	c.y += 16

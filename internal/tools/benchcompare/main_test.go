@@ -76,7 +76,7 @@ func TestResultsAreWritten(t *testing.T) {
 			bars++
 		}
 	}
-	if text := string(chart); !strings.Contains(text, "0 (Mosquitto 100) % aim") || !strings.Contains(text, "0.25 s reached") {
+	if text := string(chart); !strings.Contains(text, "0 % (Mosquitto 100) aim") || !strings.Contains(text, "0.25 s reached") {
 		t.Errorf("%s", text)
 	}
 	if bars != 3 { // the ground, a ratio, and a figure by its limit
