@@ -129,7 +129,9 @@ func (t *trial) beside(stop <-chan struct{}, d door, args ...string) (*bench.Rep
 	if err != nil {
 		return nil, err
 	}
-	prefer(g.cmd.Process.Pid, besideNice)
+	if os.Getuid() != 0 { // else whoever measures is before it by far
+		prefer(g.cmd.Process.Pid, besideNice)
+	}
 	select {
 	case err := <-g.ended:
 		return readReport(g.call, g.out.Bytes(), g.errs.Bytes(), err)
@@ -143,7 +145,7 @@ func (t *trial) beside(stop <-chan struct{}, d door, args ...string) (*bench.Rep
 // else on the machine, where we may say so (root): a slice that somebody else has is a latency that
 // no broker makes.
 const (
-	besideNice = 19
+	besideNice = 10
 	firstNice  = -20
 )
 
