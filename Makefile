@@ -38,7 +38,7 @@ BARE := -ldflags=-w
 
 # Package test is mostly waiting: it begins first, beside two others. Those of its
 # tests that judge how long a bystander waits, or must write much in a time, have the
-# machine to themselves afterwards.
+# machine to themselves afterwards, two at a time.
 ALONE := ^Test(RevocationMatrix|QueueAttackRows|RightsAttackRows|SessionAttackRows|TopicAttackRows|RescuedMessagesSurviveKills|AFullStoreRefusesAndRecovers)$$
 
 # The packages that take longest begin first, so that none is left to run by itself.
@@ -95,7 +95,7 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt PLAIN_REDOUBT=$(CURDIR)/bin/plain/redoubt GORACE='$(WATCH)'; \
 	   $(TESTSUM) stream race $(MAKES) go test -json $(RACE) -p 3 -parallel 4 $(RUNS) $(BARE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
 	   $(TESTSUM) stream rules env $(PLAIN) go test -json -vet=off -count=1 -timeout 5m ./internal/lint; \
-	   $(TESTSUM) stream alone $(MAKES) go test -json $(RACE) $(RUNS) $(BARE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
+	   $(TESTSUM) stream alone $(MAKES) go test -json $(RACE) -parallel 2 $(RUNS) $(BARE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
 	   $(TESTSUM) stream unwatched $(MAKES) $(PLAIN) go test -json $(RUNS) $(BARE) -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
 	   $(TESTSUM) stream ways $(MAKES) $(PLAIN) go test -json $(RUNS) $(BARE) -vet=off -count=1 -timeout 5m -run "^($(PLAYED))$$/^(native_TLS|portable_WebSocket|native_WebSocket|native_WebSocket_over_TLS|QUIC)$$" ./conn; \
 	 } | $(TESTSUM)
