@@ -49,6 +49,7 @@ FIRST := ./test ./cmd/redoubt ./conn ./harden ./broker
 UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|ConnectMatrix|AuthMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ADelayedMessageIsPublishedOnceOverACrash|QoS2IsExactlyOnceOverACrash|ManySessionsInOneTurn|Conformance|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole|AMillionNames)$$
 
 # What plays in one of many ways with the detector, and in all of them without (conn's play).
+WAYS := ^(native_TLS|portable_WebSocket|native_WebSocket|native_WebSocket_over_TLS|QUIC)$$
 PLAYED = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
 
 # Packages: deb and rpm, and the chart for Kubernetes.
@@ -96,8 +97,7 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   $(TESTSUM) stream race $(MAKES) go test -json $(RACE) -p 3 -parallel 4 $(RUNS) $(BARE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
 	   $(TESTSUM) stream rules env $(PLAIN) go test -json -vet=off -count=1 -timeout 5m ./internal/lint; \
 	   $(TESTSUM) stream alone $(MAKES) go test -json $(RACE) -parallel 2 $(RUNS) $(BARE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
-	   $(TESTSUM) stream unwatched $(MAKES) $(PLAIN) go test -json $(RUNS) $(BARE) -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
-	   $(TESTSUM) stream ways $(MAKES) $(PLAIN) go test -json $(RUNS) $(BARE) -vet=off -count=1 -timeout 5m -run "^($(PLAYED))$$/^(native_TLS|portable_WebSocket|native_WebSocket|native_WebSocket_over_TLS|QUIC)$$" ./conn; \
+	   $(TESTSUM) stream unwatched $(MAKES) $(PLAIN) go test -json $(RUNS) $(BARE) -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)|'"^($(PLAYED))$$/$(WAYS)" ./conn ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
 	 } | $(TESTSUM)
 
 check: ## format, vet (other systems too), house rules and golangci-lint
