@@ -258,9 +258,16 @@ func (o *Options) Subscribers() int {
 func (o *Options) connections() int {
 	n := o.Publishers() + o.Subscribers()
 	switch o.Scenario {
+	case Offline:
+		if o.Offline.Undrained { // they come in waves, and not back
+			n = o.Publishers() + min(o.Subscribers(), sessionsOfWave)
+		}
 	case Flood, Rogue:
 		n += o.Count
 	case Memory:
+		if o.Memory.durable() {
+			n = o.Publishers() + min(o.Subscribers(), sessionsOfWave)
+		}
 		n += o.Memory.Visitors
 	}
 	return n

@@ -130,6 +130,25 @@ func TestUndrained(t *testing.T) {
 	}
 }
 
+// There may be more sessions than connections.
+func TestSessionsComeInWaves(t *testing.T) {
+	for _, o := range []Options{
+		{Scenario: Offline, Count: 100000, Offline: OfflineShape{Publishers: 20, Undrained: true}},
+		{Scenario: Memory, Count: 100000, Memory: MemoryShape{Kind: OfSession, Visitors: 20}},
+	} {
+		if got := o.connections(); got != sessionsOfWave+20 {
+			t.Errorf("%s: %d connections", o.Scenario, got)
+		}
+	}
+	b := fake.NewBroker(t, nil)
+	o := to(b.Server, Offline)
+	o.Count, o.QoS, o.Offline = sessionsOfWave+1, 1, OfflineShape{Messages: 1, Publishers: 1, Undrained: true}
+	rep, err := Run(context.Background(), o)
+	if err != nil || rep.Sent.Acknowledged != uint64(o.Count) || rep.Connections.Connected != o.Count+1 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+}
+
 // Who resumes does so with all but the first, and without it nobody does.
 func TestResumedSessions(t *testing.T) {
 	ca := fake.NewAuthority(t, "ca", nil)

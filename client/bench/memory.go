@@ -224,10 +224,9 @@ func (r *run) memoryBegin(rep *MemoryReport) error {
 	if rep.Kind == OfQueued {
 		sessions = len(r.subs)
 		r.enter("making sessions")
-		if err := r.crowd.connect(r.subs); err != nil {
+		if err := r.makeSessions(r.subs); err != nil {
 			return err
 		}
-		r.crowd.disconnect(r.subs)
 	}
 	r.ledger = newLedger(sessions, rep.Count)
 	r.enter("connecting")
@@ -241,13 +240,10 @@ func (r *run) more(from, to int) error {
 	}
 	each := r.opt.Memory.each(r.opt.Count)
 	peers := r.subs[from/each : to/each]
-	if err := r.crowd.connect(peers); err != nil {
-		return err
-	}
 	if r.opt.Memory.durable() {
-		r.crowd.disconnect(peers)
+		return r.makeSessions(peers)
 	}
-	return nil
+	return r.crowd.connect(peers)
 }
 
 func (r *run) publishUpTo(total int) error {

@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redoubtmq/redoubt/client"
@@ -62,7 +63,7 @@ func (r *run) offline(ctx context.Context) error {
 	r.ledger = newLedger(o.Count, total)
 	r.crowd.strict, r.crowd.fresh = true, true
 	r.enter("making sessions")
-	if err := r.crowd.connect(r.subs); err != nil {
+	if err := r.makeSessions(r.subs); err != nil {
 		return err
 	}
 	defer func() {
@@ -70,7 +71,6 @@ func (r *run) offline(ctx context.Context) error {
 			r.forget()
 		}
 	}()
-	r.crowd.disconnect(r.subs)
 	r.result.offline = rep
 
 	r.enter("publishing")
@@ -183,6 +183,21 @@ func (r *run) fill() error {
 	return err
 }
 
+// sessionsOfWave are connected at a time while sessions are made, so that there may be more of them
+// than of connections.
+const sessionsOfWave = 5000
+
+// makeSessions lets peers come and go.
+func (r *run) makeSessions(peers []*peer) error {
+	for wave := range slices.Chunk(peers, sessionsOfWave) {
+		if err := r.crowd.connect(wave); err != nil {
+			return err
+		}
+		r.crowd.disconnect(wave)
+	}
+	return nil
+}
+
 // nextOffline turns p to the session whose message is next; false: there are no more.
 func (r *run) nextOffline(p *peer) (session uint32, ok bool) {
 	l := r.ledger
@@ -244,8 +259,7 @@ func (r *run) forget() {
 	r.enter("removing sessions")
 	before := r.crowd
 	subs := r.again(r.subs)
-	_ = r.crowd.connect(subs)
-	r.crowd.disconnect(subs)
+	_ = r.makeSessions(subs)
 	// They are not what the run was about.
 	r.crowd.connected, r.crowd.spent, r.crowd.hist = before.connected, before.spent, before.hist
 }

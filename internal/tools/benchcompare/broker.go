@@ -95,10 +95,22 @@ func (l *lab) startPeer(s *setup) (*broker, error) {
 	cmd := exec.Command(l.peer, "-c", "mosquitto.conf")
 	cmd.Dir = l.dir
 	b, err := l.start("Mosquitto", cmd, s)
-	if err != nil && s.wss && strings.Contains(err.Error(), "ebsockets support not available") {
+	switch {
+	case err != nil && s.wss && withoutWebSocket(err.Error()):
 		return nil, noPeer("this Mosquitto is built without WebSocket")
+	case err == nil && s.wss && !l.answers(portWSS): // some say so and go on without
+		b.end() // what it said is ours from here on
+		if withoutWebSocket(b.text.String()) {
+			return nil, noPeer("this Mosquitto is built without WebSocket")
+		}
+		return nil, fmt.Errorf("Mosquitto does not answer at %s: %s", l.address(portWSS), lastLine(b.text.Bytes()))
 	}
 	return b, err
+}
+
+// withoutWebSocket tells whether Mosquitto's words are that it has none.
+func withoutWebSocket(text string) bool {
+	return strings.Contains(strings.ToLower(text), "websockets support not available")
 }
 
 // noPeer is why there is nothing of Mosquitto's to compare with.

@@ -152,7 +152,7 @@ func (l *lab) findPeer() {
 		if err == nil && look() {
 			return
 		}
-		fmt.Fprintf(l.log, "apt-get install mosquitto failed (%v): %s\n", err, lastLine(text))
+		fmt.Fprintf(l.log, "apt-get install mosquitto brought none (%v): %s\n", err, lastLine(text))
 	}
 	fmt.Fprintln(l.log, "there is no Mosquitto to compare with (sudo apt-get install mosquitto): Redoubt is measured alone, and there are no ratios")
 }

@@ -7,7 +7,7 @@ var memoryRows = []row{
 	{name: "idle-tcp", title: "idle TCP connections, 1 subscription", unit: kilobytes, must: 1.0, aim: .75, fewer: true, clients: 15000, args: memoryOf("connection"), value: each},
 	{name: "idle-tls", title: "idle TLS 1.3 connections, 1 subscription", unit: kilobytes, must: .75, aim: .65, tls: true, fewer: true, clients: 10000, args: memoryOf("connection"), value: each},
 	{name: "idle-mtls", title: "idle mTLS connections, 1 subscription", unit: kilobytes, must: .80, aim: .65, over: overMTLS, fewer: true, clients: 2500, args: memoryOf("connection"), value: each},
-	{name: "idle-wss", title: "idle WSS connections, 1 subscription", unit: kilobytes, must: .75, aim: .65, over: overWSS, fewer: true, clients: 5000, args: memoryOf("connection"), value: each},
+	{name: "idle-wss", title: "idle WSS connections, 1 subscription", unit: kilobytes, must: .75, aim: .65, over: overWSS, passwords: true, fewer: true, clients: 5000, args: memoryOf("connection"), value: each},
 	{name: "sub-exact", title: "exact subscriptions", unit: kilobytes, must: .6, aim: .4, fewer: true, clients: 100000, args: memoryOf("exact"), value: each},
 	{name: "sub-wildcard", title: "wildcard subscriptions", unit: kilobytes, must: .6, aim: .4, fewer: true, clients: 100000, args: memoryOf("wildcard"), value: each},
 	{name: "retained", title: "retained messages of 64 bytes", unit: kilobytes, must: .6, aim: .4, fewer: true, clients: 100000, args: memoryOf("retained"), value: each},
