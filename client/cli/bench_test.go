@@ -41,6 +41,19 @@ func TestBenchFlags(t *testing.T) {
 	if b, err = planned(bench.Conn, "-c", "9", "--hold", "60", "--subscribe"); err != nil || b.o.Crowd.Hold != time.Minute || !b.o.Crowd.Subscribe {
 		t.Errorf("%+v, %v", b.o, err)
 	}
+	if b, err = planned(bench.Memory, "-c", "5000", "--kind", "retained", "--settle", "3", "--visitors", "0", "--pid", "9"); err != nil ||
+		b.o.Memory != (bench.MemoryShape{Kind: bench.OfRetained, Settle: 3 * time.Second}) || b.o.Payload != 64 || b.o.Process != 9 {
+		t.Errorf("%+v, %v", b.o, err)
+	}
+	if b, err = planned(bench.Conn, "--resume"); err != nil || !b.o.Client.TLS.Resume {
+		t.Errorf("%+v, %v", b.o, err)
+	}
+	if b, err = planned(bench.Offline, "--killed", "--undrained", "-q", "1"); err != nil || !b.o.Offline.Killed || !b.o.Offline.Undrained {
+		t.Errorf("%+v, %v", b.o, err)
+	}
+	if b, err = planned(bench.Flood, "--before", "2"); err != nil || b.o.Flood.Before != 2*time.Second {
+		t.Errorf("%+v, %v", b.o, err)
+	}
 }
 
 func TestBenchFlagsOfExtras(t *testing.T) {
@@ -87,6 +100,12 @@ func TestBenchFlagsThatMakeNoSense(t *testing.T) {
 		if _, err := planned(bench.Pair, line...); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v", line, err)
 		}
+	}
+	if _, err := planned(bench.Conn, "--resume", "--protocol", "mqtt"); err == nil || !strings.Contains(err.Error(), "about TLS") {
+		t.Errorf("sessions without TLS: %v", err)
+	}
+	if _, err := planned(bench.Memory, "--kind", "loud"); err == nil || !strings.Contains(err.Error(), "wildcard") {
+		t.Errorf("a kind that is none: %v", err)
 	}
 	if _, err := planned(bench.Flood, "--kind", "loud"); err == nil || !strings.Contains(err.Error(), "half-hello") {
 		t.Errorf("a kind that is none: %v", err)
