@@ -120,7 +120,7 @@ func TestIdleSessionHoldsNothing(t *testing.T) {
 	if n := cap(s.out.inflight); n > ringMin {
 		t.Errorf("inflight has room for %d", n)
 	}
-	if s.out.queue.q0.buf != nil || s.out.queue.q12.buf != nil || s.in.pending.buf != nil {
+	if s.out.queue.q0.in != nil || s.out.queue.q12.in != nil || s.got().pending.in != nil {
 		t.Error("a ring is empty and holds memory")
 	}
 	s.Discard()
