@@ -58,9 +58,7 @@ type Conn struct {
 	place   listener.Admission
 	stage   stage
 	version mqtt.Version
-	clean   bool  // CONNECT asked for a clean start
-	armed   bool  // the timer looks at half
-	greedy  bool  // has packets left for the next turn
+	marks
 	half    *half // an incomplete packet; nil: there is none
 	hello   *arrival
 	auth    *exchange // nil without an Authentication Method
@@ -69,6 +67,13 @@ type Conn struct {
 	opened  int64 // Unix milliseconds, when CONNECT was accepted
 	out     outQueue
 	pace    pace
+}
+
+// marks are those of a connection that have room beside its stage.
+type marks struct {
+	clean  bool // CONNECT asked for a clean start
+	armed  bool // the timer looks at half
+	greedy bool // has packets left for the next turn
 }
 
 // listens tells whether packets are taken from c.
