@@ -38,7 +38,7 @@ BARE := -ldflags=-w
 
 # Package test is mostly waiting: it begins first, beside two others. Those of its
 # tests that judge how long a bystander waits, or must write much in a time, have the
-# machine to themselves afterwards.
+# machine to themselves afterwards, two at a time.
 ALONE := ^Test(RevocationMatrix|QueueAttackRows|RightsAttackRows|SessionAttackRows|TopicAttackRows|RescuedMessagesSurviveKills|AFullStoreRefusesAndRecovers)$$
 
 # The packages that take longest begin first, so that none is left to run by itself.
@@ -49,6 +49,7 @@ FIRST := ./test ./cmd/redoubt ./conn ./harden ./broker
 UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|ConnectMatrix|AuthMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ADelayedMessageIsPublishedOnceOverACrash|QoS2IsExactlyOnceOverACrash|ManySessionsInOneTurn|Conformance|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole|AMillionNames)$$
 
 # What plays in one of many ways with the detector, and in all of them without (conn's play).
+WAYS := ^(native_TLS|portable_WebSocket|native_WebSocket|native_WebSocket_over_TLS|QUIC)$$
 PLAYED = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
 
 # Packages: deb and rpm, and the chart for Kubernetes.
@@ -95,9 +96,8 @@ test: ## the whole suite; ends with `N passed, N failed`
 	   export WATCHED_REDOUBT=$(CURDIR)/bin/watched/redoubt PLAIN_REDOUBT=$(CURDIR)/bin/plain/redoubt GORACE='$(WATCH)'; \
 	   $(TESTSUM) stream race $(MAKES) go test -json $(RACE) -p 3 -parallel 4 $(RUNS) $(BARE) -vet=off -count=1 -timeout 20m -skip '$(ALONE)' $(FIRST) $$(go list ./... | grep -v /internal/lint$$); \
 	   $(TESTSUM) stream rules env $(PLAIN) go test -json -vet=off -count=1 -timeout 5m ./internal/lint; \
-	   $(TESTSUM) stream alone $(MAKES) go test -json $(RACE) $(RUNS) $(BARE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
-	   $(TESTSUM) stream unwatched $(MAKES) $(PLAIN) go test -json $(RUNS) $(BARE) -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)' ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
-	   $(TESTSUM) stream ways $(MAKES) $(PLAIN) go test -json $(RUNS) $(BARE) -vet=off -count=1 -timeout 5m -run "^($(PLAYED))$$/^(native_TLS|portable_WebSocket|native_WebSocket|native_WebSocket_over_TLS|QUIC)$$" ./conn; \
+	   $(TESTSUM) stream alone $(MAKES) go test -json $(RACE) -parallel 2 $(RUNS) $(BARE) -vet=off -count=1 -timeout 10m -run '$(ALONE)' ./test; \
+	   $(TESTSUM) stream unwatched $(MAKES) $(PLAIN) go test -json $(RUNS) $(BARE) -vet=off -count=1 -timeout 5m -run '$(UNWATCHED)|'"^($(PLAYED))$$/$(WAYS)" ./conn ./test $$(grep -rlE 'func Test\w*Alloc|testkit\.Seeds\(' --include='*_test.go' . | xargs -n1 dirname | sort -u); \
 	 } | $(TESTSUM)
 
 check: ## format, vet (other systems too), house rules and golangci-lint

@@ -17,6 +17,7 @@ import (
 // client identifier and by address: nothing goes out any more, whatever waited
 // (A045, A051, A053, A054, A055, A107, A111).
 func TestRevocationMatrix(t *testing.T) {
+	t.Parallel() // two at a time: most of it is waiting
 	s := besiege(t, testkit.Options{})
 	defer s.report(t)
 	run := 0

@@ -20,6 +20,7 @@ const retainedMax = 1200
 // TestQueueAttackRows are the rows about windows, queues and work that is asked for.
 // Bounds that would take gigabytes to reach are configured lower.
 func TestQueueAttackRows(t *testing.T) {
+	t.Parallel() // two at a time: most of it is waiting
 	s := besiege(t, testkit.Options{Config: "limits: {publish_rate: {messages: 0, bytes: 0}, subscribe_rate: {filters: 0}, mqueue_bytes: 4MiB, mqueue_bytes_total: 16MiB, " +
 		fmt.Sprintf("retained_messages_total: %d, ", retainedMax) + "retained_bytes_total: 4MiB, keep_alive_max: 10s, connections_per_prefix: {\"/32\": 60}}\n"})
 	defer s.report(t)

@@ -19,6 +19,7 @@ const holes = "  - {id: hole, deny: subscribe, users: [" + other + "], topics: [
 
 // TestRightsAttackRows are the rows about who is delivered what.
 func TestRightsAttackRows(t *testing.T) {
+	t.Parallel() // two at a time: most of it is waiting
 	s := besiege(t, testkit.Options{Rules: rulesOf(holes), Config: "mqtt: {exclusive_subscriptions: true, rewrite: [{action: all, source: \"alias/#\", re: \"^alias/(.+)$\", dest: \"secret/$1\"}]}\n"})
 	defer s.report(t)
 	t.Run("A049", func(t *testing.T) { s.retainedOfTheRevoked(t) })

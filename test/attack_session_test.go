@@ -19,6 +19,7 @@ import (
 // TestSessionAttackRows are the rows about sessions, client identifiers and
 // takeover.
 func TestSessionAttackRows(t *testing.T) {
+	t.Parallel() // two at a time: most of it is waiting
 	s := besiege(t, testkit.Options{Config: "limits: {publish_rate: {messages: 0, bytes: 0}, client_connect_rate: {connects: 0}, sessions_total: 400}\n"})
 	defer s.report(t)
 	wills := s.armWills(t) // they take their time meanwhile

@@ -21,6 +21,7 @@ const wildcardsOnly = "  - {id: all, allow: all, users: [" + other + "], topics:
 
 // TestTopicAttackRows are the rows about topic names and filters.
 func TestTopicAttackRows(t *testing.T) {
+	t.Parallel() // two at a time: most of it is waiting
 	s := besiege(t, testkit.Options{Rules: rulesOf(wildcardsOnly), Config: "limits: {publish_rate: {messages: 0, bytes: 0}, subscribe_rate: {filters: 0}}\n" +
 		"mqtt: {sys_interval: 1s, exclusive_subscriptions: true}\n"})
 	defer s.report(t)

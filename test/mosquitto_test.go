@@ -19,6 +19,7 @@ func sub(t *testing.T, b *testkit.Broker, version, filter string, args ...string
 	argv := []string{"stdbuf", "-oL", "mosquitto_sub", "-h", "localhost", "-p", port(b), "--cafile", b.CA(), "-V", version,
 		"-u", user, "-P", password, "-t", filter, "-F", "got %t %p q%q r%r", "-d"}
 	p := testkit.Go(t, "", append(argv, args...)...)
+	p.MayHang = true // its handler of SIGTERM sends DISCONNECT, for which it takes locks that what it interrupts may hold
 	if _, ok := p.Stdout.WaitFor(patience, 0, "Subscribed (mid"); !ok {
 		t.Fatalf("mosquitto_sub did not subscribe:\n%s%s\nbroker:\n%s", p.Stdout, p.Stderr, b.Log())
 	}

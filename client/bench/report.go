@@ -19,6 +19,14 @@ type result struct {
 	flood    *FloodReport
 }
 
+// perSecond is how many of n there were in a second of the measured time.
+func (m *result) perSecond(n uint64) float64 {
+	if m.seconds == 0 {
+		return 0
+	}
+	return round(float64(n) / m.seconds)
+}
+
 // Report is what a run found. Its JSON is that of `redoubt bench -o json`; docs/cli-bench.md
 // has every key.
 type Report struct {
@@ -90,22 +98,16 @@ func (r *run) report() *Report {
 	if c.spent > 0 {
 		rep.Connections.PerSecond = round(float64(c.connected) / (float64(c.spent) / 1e9))
 	}
-	rate := func(n uint64) float64 {
-		if m.seconds == 0 {
-			return 0
-		}
-		return round(float64(n) / m.seconds)
-	}
 	t := &r.total
 	if len(r.pubs) > 0 {
 		rep.Sent = &SentReport{
-			Messages: t.sent, PerSecond: rate(m.window.sent), Acknowledged: t.acked, AckedPerSec: rate(m.window.acked),
+			Messages: t.sent, PerSecond: m.perSecond(m.window.sent), Acknowledged: t.acked, AckedPerSec: m.perSecond(m.window.acked),
 			Refused: t.refused, Refusals: t.refusals, Unsent: m.unsent, Stalls: t.stalls,
 		}
 	}
 	if len(r.subs) > 0 && o.Scenario != Conn {
 		rep.Delivered = &DeliveredReport{
-			Messages: t.delivered, PerSecond: rate(m.window.delivered), Lost: r.lost(), Duplicated: t.twice, Reordered: t.late, Foreign: t.foreign,
+			Messages: t.delivered, PerSecond: m.perSecond(m.window.delivered), Lost: r.lost(), Duplicated: t.twice, Reordered: t.late, Foreign: t.foreign,
 		}
 	}
 	if o.Process > 0 {

@@ -14,9 +14,16 @@ import (
 // kills it and says so. The broker promises 5 s; the race detector slows it.
 const stopWithin = 15 * time.Second
 
+// hangsAfter is how long a program that MayHang has.
+const hangsAfter = 5 * time.Second
+
 // Process is a program that runs while the test does.
 type Process struct {
 	Stdout, Stderr *Output
+
+	// MayHang is set of a program of others that can wait for itself for ever when it is asked to
+	// end: Stop ends it by force then, and does not complain.
+	MayHang bool
 
 	t    testing.TB
 	cmd  *exec.Cmd
@@ -103,6 +110,13 @@ func (p *Process) Stop() Run {
 	p.t.Helper()
 	if !p.Ended() {
 		p.Signal(syscall.SIGTERM)
+	}
+	if p.MayHang {
+		select {
+		case <-p.done:
+		case <-time.After(hangsAfter):
+			p.kill()
+		}
 	}
 	return p.Wait(stopWithin)
 }
