@@ -29,8 +29,8 @@ const (
 	subBytes = int64(unsafe.Sizeof(Sub{})) + 250
 	// nameBytes is a slice and its place in a table.
 	nameBytes = 48
-	// baseBytes is the session, and what its home keeps of it: the same again.
-	baseBytes = 2 * int64(unsafe.Sizeof(Session{}))
+	// baseBytes is the session, and what its home keeps of it: who it is, its rates, its name.
+	baseBytes = int64(unsafe.Sizeof(Session{})) + 400
 )
 
 // Backlog is the part of Held that grows while the client does not keep up, bytes.
