@@ -86,9 +86,10 @@ func BenchmarkPublishWithinRates(b *testing.B) {
 	}
 }
 
-// There is one for every session; the allocator's next size is 416.
+// There is one for every session, also for those whose clients are away. The allocator has 568
+// bytes in the size that this takes, and 504 in the one before.
 func TestResidentAllocatesAsMuchAsItDid(t *testing.T) {
-	if n := unsafe.Sizeof(resident{}); n > 384 {
+	if n := unsafe.Sizeof(resident{}); n > 536 {
 		t.Errorf("a resident has %d bytes", n)
 	}
 }

@@ -122,8 +122,8 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 	if r == nil {
 		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "the session has ended"}
 	}
-	key, e := h.b.Place(&by, r.s.Key.ClientID)
-	if e == nil && key != r.s.Key {
+	key, e := h.b.Place(&by, r.by.ClientID)
+	if e == nil && key != r.key() {
 		e = &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "re-authenticated as somebody else"}
 	}
 	if e == nil && (h.b.known != nil && !h.b.known(&by) || over(now, &by)) {
@@ -140,6 +140,7 @@ func (h *Home) Reauthenticate(now time.Time, ref Ref, by auth.Principal) *mqtt.E
 	before := tokenOf(&r.by)
 	h.endTalk(now, r)
 	h.subject++
+	by.ClientID = key.ClientID
 	r.by, r.subject = by, h.subject
 	h.renewWill(now, r, before)
 	h.watchCredential(now, r)

@@ -103,8 +103,8 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 		h.undeliverable(now, to, f, w, metrics.MessagesDroppedNoSession)
 		return
 	}
-	if w.promised && r.member != nil {
-		r.member.Arrived()
+	if w.promised && r.member() != nil {
+		r.member().Arrived()
 		defer h.tellGroups(r)
 	}
 	if (w.check || f.CreatedAt <= r.doubt) && !h.mayReceive(now, r, f) {

@@ -38,7 +38,7 @@ type parting struct {
 // leaves is what r leaves to its groups if it ends now.
 func (h *Home) leaves(r *resident) *parting {
 	d := r.log
-	p := &parting{key: r.s.Key}
+	p := &parting{key: r.key()}
 	after := h.applied // what is on its way to r comes later
 	if d.lag.first != 0 {
 		after = min(after, d.pos)

@@ -41,7 +41,7 @@ type Event struct {
 // heard counts a subscription of r that came or went, and those under $events/.
 func (b *Broker) heard(r *resident, sub *session.Sub, n int64) {
 	b.subscribed.Add(n)
-	b.heardOf.Add(b.heardOf.Place(r.s.Key.Identity), n)
+	b.heardOf.Add(b.heardOf.Place(r.by.Identity), n)
 	if underEvents(sub.Real) {
 		b.hearers.Add(n)
 	}
@@ -53,8 +53,8 @@ func (h *Home) tell(now time.Time, r *resident, event string, fill func(*Event))
 		return
 	}
 	e := Event{
-		Event: event, Timestamp: now.UnixMilli(), ClientID: r.s.Key.ClientID, Username: r.by.Username,
-		Identity: r.s.Key.Identity, Listener: r.by.Listener,
+		Event: event, Timestamp: now.UnixMilli(), ClientID: r.by.ClientID, Username: r.by.Username,
+		Identity: r.by.Identity, Listener: r.by.Listener,
 	}
 	if r.by.Addr.IsValid() {
 		e.Peerhost = r.by.Addr.String()

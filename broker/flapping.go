@@ -9,7 +9,6 @@ import (
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/bans"
-	"github.com/redoubtmq/redoubt/internal/shrink"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
@@ -22,7 +21,7 @@ type Flapping struct {
 }
 
 // flapsMax bounds the windows that a home knows, those that have ended in a ban among them,
-// and so the clients whose connects it counts: about 4 MB. Beyond that the window that began
+// and so the clients whose connects it counts: about 3 MB. Beyond that the window that began
 // first is forgotten, which lets its client connect as often again.
 const flapsMax = 65_536
 
@@ -34,20 +33,17 @@ const flapsMax = 65_536
 // A window begins with the first connect and nothing is counted twice, so that a client is
 // over only if it has really connected that often within one.
 type flaps struct {
-	by    map[uint64]flap // by the hash of the key, with a secret seed
-	order []flapped       // oldest first; some are not in by any more
-	most  shrink.Most
-	epoch time.Time // of the times below; a client that has connected once takes 60 bytes so
+	by    directory // of the numbers of windows, by key
+	order []flap    // oldest first; some are not in by any more
+	first uint32    // number of the first of order; the next has the next one
+	epoch time.Time // of the times below; a client that has connected once takes 40 bytes so
 }
 
+// flap is one window.
 type flap struct {
+	key   uint64 // a hash with a secret seed
 	since time.Duration
 	n     int
-}
-
-type flapped struct {
-	key   uint64
-	since time.Duration
 }
 
 // flapKey is what a client's connects are counted by; 0: they are not, because it has no
@@ -73,24 +69,25 @@ func (f *flaps) over(now time.Time, key uint64, set *Flapping) bool {
 	}
 	at := now.Sub(f.epoch)
 	f.sweep(at - set.Window)
-	e, known := f.by[key]
+	number, known := f.by.find(key, func(number uint32) bool { return f.at(number).key == key })
 	if !known {
 		if len(f.order) >= flapsMax { // by has no more: each has its place in order
 			f.forget(1)
 		}
-		if f.by == nil {
-			f.by = make(map[uint64]flap)
-		}
-		e = flap{since: at}
-		f.order = append(f.order, flapped{key, at})
+		number = f.first + uint32(len(f.order)) //nolint:gosec // at most flapsMax; they begin anew after the last
+		f.order = append(f.order, flap{key: key, since: at})
+		f.by.put(key, number)
 	}
+	e := f.at(number)
 	if e.n++; e.n > set.Connects {
-		delete(f.by, key)
+		f.by.drop(key, number)
 		return true
 	}
-	f.by[key] = e
 	return false
 }
+
+// at is the window of a number that by has.
+func (f *flaps) at(number uint32) *flap { return &f.order[number-f.first] }
 
 // sweep forgets windows that began before.
 func (f *flaps) sweep(before time.Duration) {
@@ -105,18 +102,13 @@ func (f *flaps) sweep(before time.Duration) {
 
 // forget forgets the oldest windows. Those of order that are over already count.
 func (f *flaps) forget(n int) {
-	f.most.Note(len(f.by))
-	for _, o := range f.order[:n] {
-		if f.by[o.key].since == o.since {
-			delete(f.by, o.key)
-		}
+	for i := range f.order[:n] {
+		f.by.drop(f.order[i].key, f.first+uint32(i)) //nolint:gosec // at most flapsMax
 	}
-	f.order = f.order[n:]
+	f.order, f.first = f.order[n:], f.first+uint32(n) //nolint:gosec // the same
 	if len(f.order) == 0 {
-		f.by, f.order = nil, nil
-		return
+		f.order = nil
 	}
-	f.by = shrink.Map(f.by, &f.most)
 }
 
 // flapped bans a client that has connected once too often.

@@ -159,13 +159,13 @@ func TestFlapsAreBounded(t *testing.T) {
 		by := auth.Principal{Identity: "bob", ClientID: fmt.Sprint(i)}
 		from("192.0.2.1")(&by, nil)
 		f.over(d.now, d.b.flapKey(&by), set)
-		if len(f.by) > flapsMax || len(f.order) > flapsMax {
-			t.Fatalf("%d clients, %d in order", len(f.by), len(f.order))
+		if f.by.len() > flapsMax || len(f.order) > flapsMax {
+			t.Fatalf("%d clients, %d in order", f.by.len(), len(f.order))
 		}
 	}
 	f.sweep(d.now.Sub(f.epoch))
-	if f.by != nil || f.order != nil {
-		t.Errorf("%d are left", len(f.by))
+	if f.by.room() != 0 || f.order != nil {
+		t.Errorf("%d are left, in room for %d", f.by.len(), f.by.room())
 	}
 }
 
@@ -180,8 +180,8 @@ func TestFlapsAreBoundedBesideThoseThatAreBanned(t *testing.T) {
 		if key%3 == 0 && !f.over(now, key+1, set) {
 			t.Fatal("it is not banned; the test proves nothing")
 		}
-		if len(f.by) > flapsMax || len(f.order) > flapsMax {
-			t.Fatalf("after %d: %d clients, %d in order", key, len(f.by), len(f.order))
+		if f.by.len() > flapsMax || len(f.order) > flapsMax {
+			t.Fatalf("after %d: %d clients, %d in order", key, f.by.len(), len(f.order))
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 // stand says who r is to whoever chooses members of groups: what the rules look at.
 func (h *Home) stand(r *resident) {
 	by, b := r.by, h.b
-	r.member.SetJudge(func(name []byte) bool { return b.authz.Policy().DecideDelivery(&by, name).Perhaps() })
+	r.member().SetJudge(func(name []byte) bool { return b.authz.Policy().DecideDelivery(&by, name).Perhaps() })
 }
 
 // noneMay tells that the rules give a message to no member of a group. Members at other
@@ -49,7 +49,7 @@ func (h *Home) barred(now time.Time, group router.Ref, f *mqtt.Frame) bool {
 // deniedShare is the share of a subscription by which m came to r, if the rules deny it and
 // give it to somebody else; nil: there is none. sure tells that they are asked in any case.
 func (h *Home) deniedShare(r *resident, m *logged, sure bool) *durableSub {
-	if len(r.lines) == 0 {
+	if len(r.lines()) == 0 {
 		return nil
 	}
 	for i := range r.log.subs {
@@ -76,7 +76,7 @@ func (h *Home) may(r *resident, name []byte) bool {
 // suspect has whoever chooses r by that subscription ask the rules, also if r was not judged
 // since they have changed: it would be chosen again.
 func (h *Home) suspect(r *resident, s *durableSub) {
-	if s.to.Opts&router.Check != 0 && r.member.Judged() {
+	if s.to.Opts&router.Check != 0 && r.member().Judged() {
 		return
 	}
 	if sub, there := r.s.Subscribed(s.filter); there {
@@ -107,7 +107,7 @@ func (h *Home) handBack(now time.Time, r *resident, s *durableSub, from store.Se
 // handOver gives back what r has read ahead by its groups, where the rules now deny some of it
 // and give it to somebody else.
 func (h *Home) handOver(now time.Time, r *resident) {
-	if r.log == nil || len(r.lines) == 0 || !r.s.Online() {
+	if r.log == nil || len(r.lines()) == 0 || !r.s.Online() {
 		return
 	}
 	var lost []session.Group

@@ -22,16 +22,16 @@ func (h *Home) enroll(r *resident, share string, sub *session.Sub, group router.
 		return
 	}
 	l := h.b.lines.join(h.b.durable.Key.GroupID(share, sub.Real), share, sub.Real, group, h.b.homes)
-	r.lines = append(r.lines, l)
+	r.sharing.lines = append(r.sharing.lines, l)
 }
 
 // strike is the opposite.
 func (h *Home) strike(r *resident, group session.Group) {
-	for i, l := range r.lines {
+	for i, l := range r.lines() {
 		if l.group() == group {
-			r.lines = append(r.lines[:i], r.lines[i+1:]...)
+			r.sharing.lines = append(r.sharing.lines[:i], r.sharing.lines[i+1:]...)
 			h.b.lines.leave(l)
-			r.member.Forget()
+			r.member().Forget()
 			return
 		}
 	}
@@ -39,7 +39,7 @@ func (h *Home) strike(r *resident, group session.Group) {
 
 // lineOf is the line of a shared subscription of r.
 func (r *resident) lineOf(g session.Group) *line {
-	for _, l := range r.lines {
+	for _, l := range r.lines() {
 		if l.group() == g {
 			return l
 		}

@@ -67,7 +67,7 @@ func (h *Home) giveSome(now time.Time) {
 
 // givesBack lists a session that has something for its groups.
 func (h *Home) givesBack(r *resident) {
-	if d := r.log; !d.giving && len(r.lines) > 0 {
+	if d := r.log; !d.giving && len(r.lines()) > 0 {
 		d.giving = true
 		h.work.giving = append(h.work.giving, r.ref)
 		h.wire.Again()

@@ -91,7 +91,7 @@ func (h *Home) queueUp(now time.Time, f *mqtt.Frame, l *line) {
 func (r *resident) arrived(m *logged) (shared bool) {
 	for i := range r.log.subs {
 		if s := &r.log.subs[i]; s.id != 0 && s.line != nil && slices.Contains(m.filters, s.id) {
-			r.member.Arrived()
+			r.member().Arrived()
 			shared = true
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // Hoarder is an identity at its mountpoint.
 type Hoarder struct{ Mountpoint, Identity string }
 
-func hoarderOf(r *resident) Hoarder { return Hoarder{r.s.Key.Mountpoint, r.s.Key.Identity} }
+func hoarderOf(r *resident) Hoarder { return Hoarder{r.by.Mountpoint, r.by.Identity} }
 
 // Hoards are how many bytes may wait for each session of an identity whose sessions have
 // too much together.

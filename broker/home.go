@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -8,7 +9,6 @@ import (
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/delay"
-	"github.com/redoubtmq/redoubt/internal/shrink"
 	"github.com/redoubtmq/redoubt/internal/wheel"
 	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/metrics"
@@ -33,8 +33,8 @@ type Home struct {
 	slots   []*resident // nil: free
 	gens    []uint32    // generation of each slot, also of free ones
 	free    []uint32
-	byKey   map[session.Key]uint32
-	keys    shrink.Most // of byKey
+	byKey   directory    // slots
+	seed    maphash.Seed // of the names in it
 	timers  *wheel.Wheel
 	cache   *auth.Cache
 	subject uint64 // the last one given out
@@ -111,21 +111,22 @@ type counting struct {
 	wars  wars
 	flaps flaps
 	talks talks
+
+	forgetAt time.Time // when what is over is next forgotten
 }
 
 // resident is a session with what its home knows of it.
 type resident struct {
-	s    *session.Session
-	by   auth.Principal // who the session belongs to, as last proven
+	s    session.Session
+	by   auth.Principal // who the session belongs to, as last proven; the session's name is in it
 	ref  Ref
 	conn ConnRef // while s is online
 	// subject is the key in the verdict cache. It changes with each connection,
 	// because rules may look at the address.
 	subject uint64
 	offer   *Offer
-	member  *router.Member // nil: in no shared subscription
-	lines   []*line        // of those, that the log may have something for
-	log     *durable       // nil: the session ends with the process
+	sharing *sharing // nil: in no shared subscription
+	log     *durable // nil: the session ends with the process
 
 	rates    rates
 	war      *limit.Bucket // of takeovers; nil: there was none
@@ -134,9 +135,33 @@ type resident struct {
 	reading  bool // somebody reads for the first of its replays
 	ring
 	stalled bool           // its pending ring waits for a lane
+	terse   bool           // the client wants no Reason String [MQTT-3.1.2-29]
 	doubt   int64          // Unix milliseconds: a message made before is judged when it is delivered
 	lost    *session.Drops // counted already; nil: none
-	terse   bool           // the client wants no Reason String [MQTT-3.1.2-29]
+}
+
+// sharing is what a session has to do with groups.
+type sharing struct {
+	member *router.Member
+	lines  []*line // of the groups, that the log may have something for
+}
+
+// key is the name of r's session.
+func (r *resident) key() session.Key { return keyOf(&r.by, r.by.ClientID) }
+
+// member is nil for who is in no shared subscription.
+func (r *resident) member() *router.Member {
+	if r.sharing == nil {
+		return nil
+	}
+	return r.sharing.member
+}
+
+func (r *resident) lines() []*line {
+	if r.sharing == nil {
+		return nil
+	}
+	return r.sharing.lines
 }
 
 // ring is what a session's pending ring waits for beside lanes and the log.
@@ -149,7 +174,7 @@ type ring struct {
 func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time) *Home {
 	h := &Home{
 		b: b, id: uint16(id), wire: wire, count: count,
-		byKey: make(map[session.Key]uint32), timers: wheel.New(now),
+		seed: maphash.MakeSeed(), timers: wheel.New(now),
 		cache: auth.NewCache(verdictSets), random: rand.NewPCG(uint64(id), uint64(now.UnixNano())),
 		lanes: lanes{to: make([]lane, b.homes)}, credentials: credentials{ends: wheel.New(now)},
 		work: work{delayed: delay.New[*sender](b.delayed), sysAt: now, counting: counting{talks: talks{room: b.top.RoomOf(id)}}},
@@ -179,8 +204,8 @@ func (h *Home) at(ref Ref) *resident {
 	return h.slots[ref.Slot]
 }
 
-// settle adds a session under key and gives it a slot.
-func (h *Home) settle(s *session.Session, by auth.Principal) *resident {
+// settle makes an empty session under key and gives it a slot.
+func (h *Home) settle(key session.Key, by auth.Principal, lim *session.Limits) *resident {
 	var slot uint32
 	if n := len(h.free); n > 0 {
 		slot, h.free = h.free[n-1], h.free[:n-1]
@@ -189,11 +214,13 @@ func (h *Home) settle(s *session.Session, by auth.Principal) *resident {
 		h.slots, h.gens = append(h.slots, nil), append(h.gens, 0)
 	}
 	h.gens[slot]++
-	r := &resident{s: s, by: by, ref: Ref{slot, h.gens[slot]}}
+	r := &resident{by: by, ref: Ref{slot, h.gens[slot]}}
+	r.by.ClientID = key.ClientID
+	r.s.Begin(key, h.b.lastSID.Add(1), lim)
 	h.slots[slot] = r
-	h.byKey[s.Key] = slot
+	h.byKey.put(h.hash(key), slot)
 	h.b.sessions.Add(1)
-	h.b.had.Add(h.b.had.Place(s.Key.Identity), 1)
+	h.b.had.Add(h.b.had.Place(key.Identity), 1)
 	h.count.Inc(metrics.SessionsCreated)
 	return r
 }
@@ -226,15 +253,14 @@ func (h *Home) vacate(r *resident) {
 	h.countDrops(r)
 	h.uncount(r)
 	r.s.Discard()
-	delete(h.byKey, r.s.Key)
-	h.byKey = shrink.Map(h.byKey, &h.keys)
+	h.byKey.drop(h.hash(r.key()), r.ref.Slot)
 	h.timers.Clear(r.ref.Slot)
 	h.credentials.ends.Clear(r.ref.Slot)
 	h.slots[r.ref.Slot] = nil
 	h.gens[r.ref.Slot]++ // nobody's reference holds any longer
 	h.free = append(h.free, r.ref.Slot)
 	h.b.sessions.Add(-1)
-	h.b.had.Add(h.b.had.Place(r.s.Key.Identity), -1)
+	h.b.had.Add(h.b.had.Place(r.by.Identity), -1)
 }
 
 func (h *Home) routerRef(r Ref) router.Ref {
@@ -350,6 +376,7 @@ func (h *Home) Tick(now time.Time) {
 	h.publishSys(now)
 	h.mark(now)
 	h.paceSome(now)
+	h.forgetSome(now)
 }
 
 // Spent counts the deliveries this home has made, for whoever shares out turns.
@@ -358,7 +385,7 @@ func (h *Home) Spent() int { return h.spent }
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time {
 	next := h.timers.Next()
-	for _, at := range [...]time.Time{h.credentials.ends.Next(), h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek(), h.nextPace(), h.nextTalk()} {
+	for _, at := range [...]time.Time{h.credentials.ends.Next(), h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek(), h.nextPace(), h.nextTalk(), h.nextForget()} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}

@@ -16,7 +16,7 @@ import (
 // is judged.
 func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 	policy := h.b.authz.Policy()
-	if r.member != nil && r.member.Judged() {
+	if r.member() != nil && r.member().Judged() {
 		h.stand(r)
 	}
 	var gone []session.Sub

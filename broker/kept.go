@@ -76,7 +76,7 @@ const unknown = ^store.Seq(0)
 
 // keep makes r a session that outlives the process.
 func (h *Home) keep(r *resident) {
-	k := r.s.Key
+	k := r.key()
 	r.log = &durable{sid: h.b.durable.Key.SID(k.Mountpoint, k.Identity, k.ClientID), pos: h.applied}
 	r.s.Keep()
 }
@@ -212,7 +212,7 @@ func (h *Home) offerToAll(now time.Time, m *logged) {
 
 // offerOne gives a message to a session, or notes that the session is to read it.
 func (h *Home) offerOne(now time.Time, r *resident, m *logged) {
-	if len(r.lines) == 0 || !r.arrived(m) {
+	if len(r.lines()) == 0 || !r.arrived(m) {
 		h.offerHeard(now, r, m)
 		return
 	}
@@ -414,7 +414,7 @@ func (h *Home) Behind() (b Behind) {
 		}
 		for _, seq := range [...]store.Seq{l.first, store.Seq(r.s.Needs())} {
 			if seq != 0 && (b.Oldest == 0 || seq < b.Oldest) {
-				b.Oldest, b.Holder = seq, r.s.Key
+				b.Oldest, b.Holder = seq, r.key()
 			}
 		}
 	}

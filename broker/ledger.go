@@ -113,12 +113,12 @@ func (h *Home) remember(now time.Time, r *resident) {
 	if left.retained != nil {
 		left.retained.resting = false
 	}
-	h.work.pacing.ledger.at(now, r.s.Key).left = &left
+	h.work.pacing.ledger.at(now, r.key()).left = &left
 }
 
 // recall gives a session that begins what the one before had spent.
 func (h *Home) recall(r *resident) {
-	if left := h.work.pacing.ledger.take(r.s.Key); left != nil {
+	if left := h.work.pacing.ledger.take(r.key()); left != nil {
 		r.rates = *left
 	}
 }

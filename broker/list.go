@@ -57,7 +57,7 @@ func (h *Home) Walk(at *Place, want *Selection, effort int, fn func(SessionInfo)
 			continue
 		}
 		effort -= rowEffort
-		if !fn(SessionInfo{Key: r.s.Key, By: r.by, Ref: r.ref, Conn: r.conn, Held: r.s.Held(), Rates: h.spending(r), Has: h.belongings(r.s.Key.Mountpoint, r.s.Key.Identity), Info: r.info()}) {
+		if !fn(SessionInfo{Key: r.key(), By: r.by, Ref: r.ref, Conn: r.conn, Held: r.s.Held(), Rates: h.spending(r), Has: h.belongings(r.by.Mountpoint, r.by.Identity), Info: r.info()}) {
 			return false
 		}
 	}
@@ -121,7 +121,7 @@ func (h *Home) WalkSubscriptions(at *Place, want *SubscriptionSelection, effort 
 				effort--
 				if sub := &subs[n]; want.admits(sub) {
 					effort -= rowEffort
-					more = fn(SubscriptionInfo{Key: r.s.Key, Username: r.by.Username, Online: r.s.Online(), Sub: *sub})
+					more = fn(SubscriptionInfo{Key: r.key(), Username: r.by.Username, Online: r.s.Online(), Sub: *sub})
 				}
 			}
 			if !more {
@@ -160,16 +160,16 @@ type Selection struct {
 func (w *Selection) admits(r *resident) bool {
 	switch {
 	case w.Presence != Anywhere && r.s.Online() != (w.Presence == Connected),
-		w.ClientID != "" && r.s.Key.ClientID != w.ClientID,
-		w.Identity != nil && r.s.Key.Identity != *w.Identity,
-		w.Mountpoint != nil && r.s.Key.Mountpoint != *w.Mountpoint,
+		w.ClientID != "" && r.by.ClientID != w.ClientID,
+		w.Identity != nil && r.by.Identity != *w.Identity,
+		w.Mountpoint != nil && r.by.Mountpoint != *w.Mountpoint,
 		w.Username != "" && r.by.Username != w.Username,
 		w.Listener != "" && r.by.Listener != w.Listener,
 		w.Network.IsValid() && !w.Network.Contains(r.by.Addr),
-		w.Like != "" && !strings.Contains(r.s.Key.ClientID, w.Like):
+		w.Like != "" && !strings.Contains(r.by.ClientID, w.Like):
 		return false
 	}
-	return w.Match.Matches(r.s.Key.ClientID)
+	return w.Match.Matches(r.by.ClientID)
 }
 
 // SubscriptionSelection says which subscriptions are wanted.

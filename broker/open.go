@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"hash/maphash"
 	"log/slog"
 	"time"
 
@@ -112,7 +113,7 @@ func (h *Home) open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	}
 	r := old      // [MQTT-3.1.2-5]
 	if !present { // [MQTT-3.1.2-6]
-		r = h.settle(session.New(key, h.b.lastSID.Add(1), set.Session), a.By)
+		r = h.settle(key, a.By, set.Session)
 		r.war = h.work.wars.take(now, key) // it has fought as often as the one before
 		h.recall(r)
 	}
@@ -155,8 +156,11 @@ func (h *Home) examine(now time.Time, a *Arrival, set *Settings) *mqtt.Error {
 	return nil
 }
 
+// hash is where a name is looked for. Clients choose theirs and do not know the seed.
+func (h *Home) hash(key session.Key) uint64 { return maphash.Comparable(h.seed, key) }
+
 func (h *Home) lookup(key session.Key) (*resident, bool) {
-	slot, ok := h.byKey[key]
+	slot, ok := h.byKey.find(h.hash(key), func(slot uint32) bool { return h.slots[slot].key() == key })
 	if !ok {
 		return nil, false
 	}
@@ -179,6 +183,7 @@ func (h *Home) takeOver(now time.Time, r *resident, by *auth.Principal) {
 func (h *Home) attach(now time.Time, r *resident, a *Arrival, present bool, set *Settings) Opened {
 	c := a.Connect
 	h.subject++
+	a.By.ClientID = c.ClientID
 	if r.by != a.By { // of the same identity, but rules may look at the address
 		r.mistrust(now)
 	}

@@ -20,7 +20,7 @@ func (h *Home) claim(now time.Time, r *resident, c *mqtt.Connect, clean bool, ex
 	d := r.log
 	from := d.epoch
 	d.epoch = h.b.epochAfter(from, now)
-	k := r.s.Key
+	k := r.key()
 	body := fact.Claim{
 		Owner: fact.Owner{
 			Mountpoint: k.Mountpoint, Identity: k.Identity, ClientID: k.ClientID,

@@ -176,7 +176,7 @@ func (h *Home) Surplus(below store.Seq, hoards Hoards) (list []*Surplus) {
 			most.bytes = min(most.bytes, bytes)
 		}
 		if d := r.log; d.lag.messages > most.messages || d.lag.bytes > most.bytes {
-			list = append(list, &Surplus{Key: r.s.Key, ref: r.ref, query: d.backlog(), known: d.known, waits: d.lag, limits: most})
+			list = append(list, &Surplus{Key: r.key(), ref: r.ref, query: d.backlog(), known: d.known, waits: d.lag, limits: most})
 		}
 	}
 	return list
@@ -194,7 +194,7 @@ func (s *Surplus) Measure(ix Index) (err error) {
 func (h *Home) Forgo(now time.Time, list []*Surplus) (dropped int) {
 	for _, s := range list {
 		r := h.at(s.ref)
-		if s.dropped == 0 || r == nil || r.s.Key != s.Key || r.log == nil || r.log.pos != s.query.After || r.log.known != s.known || r.log.lag.first == 0 {
+		if s.dropped == 0 || r == nil || r.key() != s.Key || r.log == nil || r.log.pos != s.query.After || r.log.known != s.known || r.log.lag.first == 0 {
 			continue
 		}
 		d := r.log

@@ -82,9 +82,9 @@ func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) *resident
 		Identity: v.Identity, Username: v.Username, ClientID: v.ClientID, Listener: v.Listener, Mountpoint: v.Mountpoint,
 		Method: v.Method, Proof: v.Proof, Addr: v.Addr, Claims: restoredClaims(v.Will),
 	}
-	s := session.New(key, h.b.lastSID.Add(1), set.Session)
+	r := h.settle(key, by, set.Session)
+	s := &r.s
 	s.Keep()
-	r := h.settle(s, by)
 	r.offer = set.offer(by.Listener)
 	r.log = &durable{sid: v.SID, epoch: v.Epoch, sure: v.Epoch, pos: stored.Applied}
 	h.subject++

@@ -129,7 +129,7 @@ func (h *Home) undeliverable(now time.Time, to router.Ref, f *mqtt.Frame, w want
 // reshare offers what r got by shared subscriptions to their other members: all of
 // it when its connection has gone, and otherwise what belongs to those it has left.
 func (h *Home) reshare(now time.Time, r *resident, gone bool) {
-	if r.member == nil {
+	if r.member() == nil {
 		return
 	}
 	r.s.Unshare(gone, func(f *mqtt.Frame, g session.Group) bool {
@@ -152,7 +152,7 @@ func (r *resident) in(g session.Group) bool {
 
 // tellGroups keeps the groups informed of what a member can take.
 func (h *Home) tellGroups(r *resident) {
-	if r.member == nil {
+	if r.member() == nil {
 		return
 	}
 	state := router.Full
@@ -162,17 +162,17 @@ func (h *Home) tellGroups(r *resident) {
 	case r.s.Accepting():
 		state = router.Accepting
 	}
-	if r.member.Said() != state {
-		r.member.SetState(state)
+	if r.member().Said() != state {
+		r.member().SetState(state)
 	}
 	if !h.kept() {
 		return
 	}
-	r.member.SetRoom(r.s.Room())
-	if state != router.Accepting || r.member.Spare() == 0 {
+	r.member().SetRoom(r.s.Room())
+	if state != router.Accepting || r.member().Spare() == 0 {
 		return
 	}
-	for _, l := range r.lines {
+	for _, l := range r.lines() {
 		if l.waiting() {
 			h.b.poke(l)
 		}
@@ -193,14 +193,14 @@ func (h *Home) insert(r *resident, sub *session.Sub) {
 		}
 		return
 	}
-	if r.member == nil {
-		r.member = new(router.Member)
+	if r.member() == nil {
+		r.sharing = &sharing{member: new(router.Member)}
 		h.tellGroups(r)
 	}
 	if sub.Check {
 		h.stand(r) // before anybody chooses it who would have to ask
 	}
-	group, replaced := h.b.groups.Join(share, sub.Real, s, r.member)
+	group, replaced := h.b.groups.Join(share, sub.Real, s, r.member())
 	if !replaced {
 		h.b.heard(r, sub, 1)
 	}

@@ -199,7 +199,7 @@ func (h *Home) checkSubscription(r *resident, w *wish, had bool, set *Settings) 
 	if most := set.SubscriptionsTotal; most > 0 && h.b.subscribed.Load() >= int64(most) {
 		return mqtt.QuotaExceeded // A042, A066
 	}
-	if h.b.overheard(r.s.Key.Identity, set) {
+	if h.b.overheard(r.by.Identity, set) {
 		return mqtt.QuotaExceeded
 	}
 	return mqtt.Success

@@ -101,7 +101,7 @@ func (h *Home) nextTalk() time.Time { return h.work.talks.next }
 // tellTalk puts a row into the book.
 func (h *Home) tellTalk(now time.Time, row *talk) {
 	by := &row.r.by
-	h.work.talks.room.Add(now, &top.Client{Mountpoint: by.Mountpoint, Identity: by.Identity, ClientID: row.r.s.Key.ClientID, Username: by.Username}, by.Addr, by.Listener, &row.Counts)
+	h.work.talks.room.Add(now, &top.Client{Mountpoint: by.Mountpoint, Identity: by.Identity, ClientID: row.r.by.ClientID, Username: by.Username}, by.Addr, by.Listener, &row.Counts)
 	row.Counts = top.Counts{}
 }
 

@@ -165,14 +165,15 @@ func (l *Loop) open(c *Conn) {
 		return
 	}
 	c.hello = nil
-	c.half.since, c.half.armed = 0, false
+	c.half.whole()
+	c.armed = false
 	c.session = o.Ref
 	c.place.Accepted(l.now)
-	c.opened = opening{at: l.now.UnixMilli(), clean: hello.connect.CleanStart}
+	c.opened, c.clean = l.now.UnixMilli(), hello.connect.CleanStart
 	c.pace.lastSeen = l.moment
-	c.pace.keepAlive = o.KeepAlive * 3 / 2
-	l.timers.Set(c.ref.Slot, l.now.Add(c.pace.keepAlive))
-	l.consume(c, c.in)
+	c.pace.keepAliveMillis = uint32((o.KeepAlive * 3 / 2).Milliseconds()) //nolint:gosec // at most 65,535 s, and a half
+	l.timers.Set(c.ref.Slot, l.now.Add(c.pace.patience()))
+	l.consume(c, c.half.rest())
 	l.resumeReading(c)
 }
 

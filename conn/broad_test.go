@@ -52,7 +52,7 @@ func TestAMessageForManyLeavesTheOthersTheirTurns(t *testing.T) {
 		crowd = append(crowd, n)
 	}
 	author, _ := heard(l)
-	author.pace.greedy = true
+	author.greedy = true
 	toMany()
 	l.greedy = []deferred{{author, l.broad.listed}}
 	quiet, quietly := heard(l)
@@ -69,7 +69,7 @@ func TestAMessageForManyLeavesTheOthersTheirTurns(t *testing.T) {
 		if !l.again && all() < many {
 			t.Fatalf("turn %d: the loop sleeps while %d of %d wait", turn, many-all(), many)
 		}
-		if !author.pace.greedy && all() < many {
+		if !author.greedy && all() < many {
 			t.Fatalf("turn %d: the author goes on when %d of %d have it", turn, all(), many)
 		}
 		if turn == 2 { // some have it for the second time meanwhile
@@ -90,7 +90,7 @@ func TestAMessageForManyLeavesTheOthersTheirTurns(t *testing.T) {
 		}
 	}
 	l.turn()
-	if author.pace.greedy {
+	if author.greedy {
 		t.Error("the author waits for those who had more since")
 	}
 	for range 3 * many / broadPerTurn {

@@ -58,15 +58,22 @@ type Conn struct {
 	place   listener.Admission
 	stage   stage
 	version mqtt.Version
-	in      []byte // an incomplete packet; at most the packet limit and one read
-	half    half   // of it
+	marks
+	half    *half // an incomplete packet; nil: there is none
 	hello   *arrival
 	auth    *exchange // nil without an Authentication Method
 	ws      *frames   // nil unless WebSocket
 	session broker.Ref
-	opened  opening
+	opened  int64 // Unix milliseconds, when CONNECT was accepted
 	out     outQueue
 	pace    pace
+}
+
+// marks are those of a connection that have room beside its stage.
+type marks struct {
+	clean  bool // CONNECT asked for a clean start
+	armed  bool // the timer looks at half
+	greedy bool // has packets left for the next turn
 }
 
 // listens tells whether packets are taken from c.
@@ -91,15 +98,17 @@ type arrival struct {
 
 // pace is when a connection is read and when it is given up.
 type pace struct {
-	keepAlive time.Duration // one and a half times the interval; 0 before CONNECT is accepted
-	lastSeen  instant       // last complete packet [MQTT-3.1.2-22]
-	until     instant       // not read before
-	reading   bool          // the socket was asked for input and has not answered
-	held      bool          // not read until the broker says so
-	timed     bool          // listed in Loop.paused
-	choked    bool          // not read until what it was owed has been sent
-	greedy    bool          // has packets left for the next turn
+	lastSeen        instant // last complete packet [MQTT-3.1.2-22]
+	until           instant // not read before
+	keepAliveMillis uint32  // one and a half times the interval; 0 before CONNECT is accepted
+	reading         bool    // the socket was asked for input and has not answered
+	held            bool    // not read until the broker says so
+	timed           bool    // listed in Loop.paused
+	choked          bool    // not read until what it was owed has been sent
 }
+
+// patience is for how long a client may be silent.
+func (p *pace) patience() time.Duration { return time.Duration(p.keepAliveMillis) * time.Millisecond }
 
 // socket is what an engine gives a loop for one connection. Its methods are
 // called on the loop's goroutine and never block; answers come as events.

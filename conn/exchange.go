@@ -103,7 +103,7 @@ func (l *Loop) goOnWith(c *Conn, data []byte) {
 	}
 	c.stage = exchanging
 	c.place.Busy(false)
-	l.consume(c, c.in)
+	l.consume(c, c.half.rest())
 	l.resumeReading(c)
 }
 

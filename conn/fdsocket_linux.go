@@ -30,8 +30,8 @@ type fdSocket struct {
 	inLine bool // its handshake is put off
 
 	out     []byte // what the kernel has not taken; nil while idle
-	outFrom int
-	barren  int // bytes of ciphertext since the last plaintext
+	outFrom int32
+	barren  int32 // bytes of ciphertext since the last plaintext
 }
 
 // barrenMax is how much ciphertext may come without a byte of plaintext. A
@@ -162,7 +162,7 @@ func (s *fdSocket) readable() {
 func (s *fdSocket) decrypt(raw []byte) {
 	l, c := s.poll.loop, s.conn
 	s.wire.in = raw
-	s.barren += len(raw)
+	s.barren += int32(len(raw)) //nolint:gosec // at most readMax
 	for c.stage != gone && c.stage != closing {
 		n, err := s.tls.Read(s.poll.plain)
 		if n > 0 {
@@ -186,7 +186,7 @@ func (s *fdSocket) decrypt(raw []byte) {
 		l.abort(c, broker.CauseProtocol)
 		return
 	}
-	if len(s.out)-s.outFrom > cipherMax {
+	if len(s.out)-int(s.outFrom) > cipherMax {
 		l.abort(c, broker.CauseSlow)
 		return
 	}
@@ -218,8 +218,8 @@ func (s *fdSocket) push() (done bool) {
 		n, err := unix.Write(int(s.fd), s.out[s.outFrom:])
 		switch err {
 		case nil:
-			s.outFrom += n
-			if s.outFrom < len(s.out) {
+			s.outFrom += int32(n) //nolint:gosec // of what is in out
+			if int(s.outFrom) < len(s.out) {
 				s.arm()
 				return false
 			}

@@ -39,11 +39,11 @@ func (l *Loop) flush(c *Conn) {
 		}
 		return
 	}
-	if c.out.full && c.out.cost < roomMax/4 {
+	if c.out.full && c.out.cost() < roomMax/4 {
 		c.out.full = false
 		l.home.Writable(l.now, c.session)
 	}
-	if c.pace.choked && c.out.answers < answersMax/4 {
+	if c.pace.choked && c.out.answers() < answersMax/4 {
 		c.pace.choked = false
 		l.resumeReading(c)
 	}
@@ -56,7 +56,8 @@ const stuckMax = 30 * time.Second
 
 // watch gives the write that has begun its time.
 func (l *Loop) watch(c *Conn) {
-	c.out.since = l.moment
+	l.lend(&c.out)
+	c.out.has().since = l.moment
 	if c.stage == open || c.stage == closing { // before that there is the deadline of the connection
 		l.timers.Set(c.ref.Slot, c.deadline(l.now.Add(stuckMax)))
 	}
@@ -65,9 +66,9 @@ func (l *Loop) watch(c *Conn) {
 // deadline is when the connection is to be looked at next: at its keep alive, at
 // the end of its lingering, or at the given time if that is earlier.
 func (c *Conn) deadline(or time.Time) time.Time {
-	at := c.loop.server.time(c.pace.lastSeen).Add(c.pace.keepAlive)
+	at := c.loop.server.time(c.pace.lastSeen).Add(c.pace.patience())
 	if c.stage == closing {
-		at = c.loop.server.time(c.out.since).Add(lingerMax)
+		at = c.loop.server.time(c.out.since()).Add(lingerMax)
 	}
 	if or.Before(at) {
 		return or

@@ -9,12 +9,27 @@ import (
 
 // half is what a connection holds of a packet that has not come whole.
 type half struct {
-	since   int64 // when it began, Unix milliseconds; 0: there is none
-	size    int32 // of the whole packet, bytes; 0 while its header is not known
-	charged int32 // bytes of memory that the node's account has for it
-	armed   bool  // the connection's timer looks at it
+	in      []byte // at most the packet limit and one read
+	since   int64  // when it began, Unix milliseconds; 0: it has come whole, or was not looked at
+	size    int32  // of the whole packet, bytes; 0 while its header is not known
+	charged int32  // bytes of memory that the node's account has for it
 	place   uint16
 	known   int32 // bytes of those charged that are in the sum of its identity, at place
+}
+
+// rest is what has come of it.
+func (h *half) rest() []byte {
+	if h == nil {
+		return nil
+	}
+	return h.in
+}
+
+// whole says that it has come whole.
+func (h *half) whole() {
+	if h != nil {
+		h.since = 0
+	}
 }
 
 // A packet that has begun has halfTime to come, and a second more for each
@@ -33,10 +48,10 @@ func (h *half) until() time.Time {
 // hold gives an incomplete packet its time and puts what it takes on the node's
 // account (A001). What fits into the buffer of one small read is not counted.
 func (l *Loop) hold(c *Conn) {
-	h := &c.half
+	h := c.half
 	bytes := int32(0)
-	if cap(c.in) > bufferMin {
-		bytes = int32(cap(c.in))
+	if cap(h.in) > bufferMin {
+		bytes = int32(cap(h.in))
 	}
 	account := l.server.broker.Settings().Session.Account
 	if more := int64(bytes - h.charged); more > 0 && !l.charge(c, account, more) {
@@ -48,13 +63,13 @@ func (l *Loop) hold(c *Conn) {
 	}
 	h.charged = bytes
 	switch {
-	case len(c.in) == 0:
-		h.since = 0
+	case len(h.in) == 0:
+		c.half = nil
 	case h.since == 0:
 		h.since, h.size = l.now.UnixMilli(), 0
 		h.measure(c)
-		if c.stage == open && !h.armed {
-			h.armed = true
+		if c.stage == open && !c.armed {
+			c.armed = true
 			l.timers.Set(c.ref.Slot, c.deadline(h.until()))
 		}
 	case h.size == 0: // its header came in parts
@@ -76,7 +91,7 @@ func (l *Loop) charge(c *Conn, account *session.Account, bytes int64) bool {
 	if c.stage != open {
 		return account.Reserve(bytes)
 	}
-	h, halves := &c.half, l.server.halves
+	h, halves := c.half, l.server.halves
 	if h.known == 0 {
 		h.place = halves.Place(l.home.Who(c.session).Identity)
 	}
@@ -100,30 +115,29 @@ func (l *Loop) discharge(c *Conn, bytes int64) {
 
 // measure reads how large the packet is to be, if that has come.
 func (h *half) measure(c *Conn) {
-	if head, ok, _ := mqtt.ReadHeader(c.in, c.version); ok {
+	if head, ok, _ := mqtt.ReadHeader(h.in, c.version); ok {
 		h.size = int32(head.Size + head.Remaining)
 	}
 }
 
 // letGo forgets an incomplete packet.
 func (l *Loop) letGo(c *Conn) {
-	c.in, c.half.since = nil, 0
-	if c.half.charged > 0 {
+	if c.half != nil && c.half.charged > 0 {
 		l.discharge(c, int64(c.half.charged))
-		c.half.charged = 0
 	}
+	c.half = nil
 }
 
 // unfinished judges an incomplete packet when the connection's timer fires: late
 // is its client's fault only while we read. until is when to look again; zero: not
 // for this.
 func (l *Loop) unfinished(c *Conn) (late bool, until time.Time) {
-	h := &c.half
-	if h.since == 0 {
-		h.armed = false
+	h := c.half
+	if h == nil || h.since == 0 {
+		c.armed = false
 		return false, time.Time{}
 	}
-	if p := &c.pace; p.held || p.timed || p.choked || p.greedy {
+	if p := &c.pace; p.held || p.timed || p.choked || c.greedy {
 		h.since = l.now.UnixMilli()
 	}
 	until = h.until()

@@ -5,7 +5,6 @@ import (
 	"unsafe"
 
 	"github.com/redoubtmq/redoubt/broker"
-	"github.com/redoubtmq/redoubt/session"
 )
 
 // keeper is a socket that knows how many bytes it keeps.
@@ -25,7 +24,7 @@ func (l *Loop) Holds(ref broker.ConnRef) broker.Holding {
 	if c == nil {
 		return broker.Holding{}
 	}
-	h := broker.Holding{In: int64(cap(c.in)), Out: int64(cap(c.out.items)) * int64(unsafe.Sizeof(session.Out{})), Silent: time.Duration(l.moment - c.pace.lastSeen)}
+	h := broker.Holding{In: int64(cap(c.half.rest())), Out: c.out.bytes(), Silent: time.Duration(l.moment - c.pace.lastSeen)}
 	if c.pace.held { // it could not have been heard
 		h.Silent = 0
 	}

@@ -46,12 +46,6 @@ type Paused struct {
 	Unread bool      // it does not read the answers it gets
 }
 
-// opening is what is kept of an accepted CONNECT for those who ask.
-type opening struct {
-	at    int64 // unix milliseconds
-	clean bool
-}
-
 // stepsMax bounds the steps of one page, so that a search for what is not there
 // answers in time, with few rows or none and the place to go on from. textMax
 // bounds the names on it, bytes: clients choose them, and a thousand long ones
@@ -151,7 +145,7 @@ func (l *Loop) connection(i *broker.SessionInfo) Connection {
 		return Connection{}
 	}
 	out := Connection{
-		From: c.from, Since: time.UnixMilli(c.opened.at), CleanStart: c.opened.clean, KeepAlive: c.pace.keepAlive * 2 / 3, OutBytes: c.out.cost, Held: l.held(c), TLS: c.sock.Agreed(),
+		From: c.from, Since: time.UnixMilli(c.opened), CleanStart: c.clean, KeepAlive: c.pace.patience() * 2 / 3, OutBytes: c.out.cost(), Held: l.held(c), TLS: c.sock.Agreed(),
 		Paused: Paused{Home: c.pace.held, Unread: c.pace.choked},
 	}
 	if c.pace.timed {

@@ -3,6 +3,7 @@ package conn
 import (
 	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -17,17 +18,29 @@ const writeMax = 64 << 10
 // readers is one message. It is bounded because the session stops at roomMax,
 // and because the client is not read while its own answers pile up.
 type outQueue struct {
-	items   []session.Out // from head on
-	head    int
-	off     int     // of the first item, bytes already sent
-	begun   int64   // Unix ns, when its first byte was encoded; its head says the time left until expiry
-	cost    int     // of all items
-	answers int     // of items that are not publishes
-	since   instant // when the write began that the system has not finished
+	list    *outList // nil: there is nothing, and no write is under way
 	writing bool
 	full    bool // the session was told that there is no room
 	dirty   bool // listed in Loop.dirty, or, if broad, in Loop.broad
 	broad   bool
+}
+
+// outList is what an idle connection has none of: its loop lends one.
+type outList struct {
+	items   []session.Out // from head on
+	head    int
+	off     int            // of the first item, bytes already sent
+	begun   int64          // Unix ns, when its first byte was encoded; its head says the time left until expiry
+	cost    int            // of all items
+	answers int            // of items that are not publishes
+	since   instant        // when the write began that the system has not finished
+	first   [1]session.Out // room for the usual number, with no allocation of its own
+}
+
+func newOutList() *outList {
+	q := new(outList)
+	q.items = q.first[:0]
+	return q
 }
 
 // roomMax is how much may wait before the session queues, and answersMax how
@@ -37,7 +50,17 @@ const (
 	answersMax = 16 << 10
 )
 
-func (q *outQueue) push(o session.Out) {
+// has is the list, a new one if there is none.
+func (q *outQueue) has() *outList {
+	if q.list == nil {
+		q.list = newOutList()
+	}
+	return q.list
+}
+
+func (q *outQueue) push(o session.Out) { q.has().push(o) }
+
+func (q *outList) push(o session.Out) {
 	if q.head > 32 && q.head >= len(q.items)/2 { // a queue that is never empty must not grow for ever
 		n := copy(q.items, q.items[q.head:])
 		clear(q.items[n:])
@@ -53,16 +76,50 @@ func (q *outQueue) push(o session.Out) {
 
 // room tells whether more publishes may come; the session is remembered as told.
 func (q *outQueue) room() bool {
-	if q.cost >= roomMax {
+	if q.cost() >= roomMax {
 		q.full = true
 	}
 	return !q.full
 }
 
-func (q *outQueue) empty() bool { return q.head == len(q.items) }
+// cost is that of all items.
+func (q *outQueue) cost() int {
+	if q.list == nil {
+		return 0
+	}
+	return q.list.cost
+}
+
+// answers is the cost of those that are not publishes.
+func (q *outQueue) answers() int {
+	if q.list == nil {
+		return 0
+	}
+	return q.list.answers
+}
+
+// since is when the write began that the system has not finished.
+func (q *outQueue) since() instant {
+	if q.list == nil {
+		return 0
+	}
+	return q.list.since
+}
+
+// bytes is what the list takes, without what its items are.
+func (q *outQueue) bytes() int64 {
+	if q.list == nil {
+		return 0
+	}
+	return int64(unsafe.Sizeof(*q.list)) + int64(cap(q.list.items))*int64(unsafe.Sizeof(session.Out{}))
+}
+
+func (q *outQueue) empty() bool { return q.list == nil || q.list.empty() }
+
+func (q *outList) empty() bool { return q.head == len(q.items) }
 
 // pop takes the first item, which has been sent or is dropped.
-func (q *outQueue) pop() {
+func (q *outList) pop() {
 	o := &q.items[q.head]
 	n := o.Cost()
 	q.cost -= n
@@ -76,37 +133,44 @@ func (q *outQueue) pop() {
 	if q.empty() {
 		q.items, q.head = q.items[:0], 0
 		if cap(q.items) > 16 {
-			q.items = nil // a burst must not stay with an idle connection
+			q.items = q.first[:0] // a burst must not stay with an idle connection
 		}
 	}
 }
 
-// spareMax is how many lists of items a loop keeps, each of at most 16: as many connections
+// spareMax is how many lists a loop keeps, each of at most 16 items: as many connections
 // as have something to send in one turn need no memory of their own for it, and none stays
 // with those who are idle.
 const spareMax = 64
 
 // lend gives a queue that has no list one.
 func (l *Loop) lend(q *outQueue) {
-	if n := len(l.spare); q.items == nil && n > 0 {
-		q.items, l.spare[n-1] = l.spare[n-1], nil
+	if n := len(l.spare); q.list == nil && n > 0 {
+		q.list, l.spare[n-1] = l.spare[n-1], nil
 		l.spare = l.spare[:n-1]
 	}
 }
 
-// takeBack takes the list of an empty queue.
+// takeBack takes the list of an empty queue of which no write is under way.
 func (l *Loop) takeBack(q *outQueue) {
-	if q.items == nil || !q.empty() {
+	if q.list == nil || !q.empty() || q.writing {
 		return
 	}
 	if len(l.spare) < spareMax {
-		l.spare = append(l.spare, q.items[:0])
+		l.spare = append(l.spare, q.list)
 	}
-	q.items, q.head = nil, 0
+	q.list = nil
 }
 
 // encode appends at most writeMax bytes of what waits.
 func (q *outQueue) encode(dst []byte, v mqtt.Version, now time.Time, count *metrics.Shard) []byte {
+	if q.list == nil {
+		return dst
+	}
+	return q.list.encode(dst, v, now, count)
+}
+
+func (q *outList) encode(dst []byte, v mqtt.Version, now time.Time, count *metrics.Shard) []byte {
 	for !q.empty() && len(dst) < writeMax {
 		var n int
 		var end bool
@@ -127,25 +191,27 @@ func (q *outQueue) encode(dst []byte, v mqtt.Version, now time.Time, count *metr
 // cut drops publishes that have not begun, when the connection is ending: those
 // of QoS 1 and 2 stay with their session. Answers still leave.
 func (q *outQueue) cut() {
-	keep := make([]session.Out, 0, len(q.items)-q.head)
-	off := q.off
-	for i := q.head; i < len(q.items); i++ {
-		if o := &q.items[i]; o.Kind != session.OutPublish || (i == q.head && off > 0) {
-			keep = append(keep, *o)
+	old := q.list
+	*q = outQueue{writing: q.writing, dirty: q.dirty}
+	if old == nil {
+		return
+	}
+	keep := newOutList()
+	keep.since, keep.begun, keep.off = old.since, old.begun, old.off
+	for i := old.head; i < len(old.items); i++ {
+		if o := &old.items[i]; o.Kind != session.OutPublish || (i == old.head && old.off > 0) {
+			keep.push(*o)
 		} else {
 			o.Done()
 		}
 	}
-	*q = outQueue{writing: q.writing, since: q.since, begun: q.begun, dirty: q.dirty, off: off}
-	for _, o := range keep {
-		q.push(o)
-	}
+	q.list = keep
 }
 
 // discard drops everything.
 func (q *outQueue) discard() {
 	for !q.empty() {
-		q.pop()
+		q.list.pop()
 	}
 }
 

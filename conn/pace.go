@@ -15,10 +15,10 @@ func (l *Loop) resumeReading(c *Conn) {
 	if !c.listens() {
 		return
 	}
-	if c.out.answers > answersMax && !p.choked {
+	if c.out.answers() > answersMax && !p.choked {
 		p.choked = true // it sends and does not read: its answers wait with it
 	}
-	if p.reading || p.held || p.choked || p.timed || p.greedy {
+	if p.reading || p.held || p.choked || p.timed || c.greedy {
 		return
 	}
 	p.reading = true
@@ -95,7 +95,7 @@ func (l *Loop) tick() {
 		c.pace.timed = false
 		l.count.Add(metrics.PublishersPaused, -1)
 		c.pace.lastSeen = l.moment // it could not have been heard
-		if c.pace.greedy {
+		if c.greedy {
 			continue // its turn comes
 		}
 		resumed = append(resumed, ref)
@@ -130,9 +130,9 @@ func (l *Loop) overdue(c *Conn) {
 		if c.pace.held || c.pace.timed { // we do not listen, so silence says nothing
 			c.pace.lastSeen = l.moment
 		}
-		due := l.server.time(c.pace.lastSeen).Add(c.pace.keepAlive)
+		due := l.server.time(c.pace.lastSeen).Add(c.pace.patience())
 		if c.out.writing {
-			stuck := l.server.time(c.out.since).Add(stuckMax)
+			stuck := l.server.time(c.out.since()).Add(stuckMax)
 			if !l.now.Before(stuck) {
 				l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client did not read, closed", c.from.Addr(), "", func() []slog.Attr {
 					return append(l.named(c), slog.Duration("for", stuckMax))

@@ -15,9 +15,9 @@ const readMax = 64 << 10
 func (l *Loop) input(c *Conn, b []byte) {
 	l.count.Add(metrics.BytesReceived, int64(len(b)))
 	b = l.plain(c, b)
-	if len(c.in) > 0 {
-		c.in = append(c.in, b...)
-		b = c.in
+	if h := c.half; h != nil && len(h.in) > 0 {
+		h.in = append(h.in, b...)
+		b = h.in
 	}
 	l.consume(c, b)
 }
@@ -30,10 +30,10 @@ const deliveriesPerTurn = 4096
 // putOff lets c wait: for the next turn, and, if it has sent something for many since there
 // were so many listed, for those.
 func (l *Loop) putOff(c *Conn, listed uint64) {
-	if c.pace.greedy {
+	if c.greedy {
 		return
 	}
-	c.pace.greedy = true
+	c.greedy = true
 	d := deferred{conn: c}
 	if l.broad.listed > listed {
 		d.after = l.broad.listed
@@ -43,9 +43,9 @@ func (l *Loop) putOff(c *Conn, listed uint64) {
 
 // goOn takes up what a connection had to leave for this turn.
 func (l *Loop) goOn(c *Conn) {
-	c.pace.greedy = false
+	c.greedy = false
 	if c.stage == open {
-		l.consume(c, c.in)
+		l.consume(c, c.half.rest())
 		l.resumeReading(c)
 	}
 }
@@ -58,7 +58,7 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 		if l.home.Spent()-spent > deliveriesPerTurn {
 			l.putOff(c, broad)
 		}
-		if c.pace.greedy || c.pace.timed { // who is over a rate is not, by what one read brought
+		if c.greedy || c.pace.timed { // who is over a rate is not, by what one read brought
 			return b
 		}
 		h, ok, err := mqtt.ReadHeader(b, c.version)
@@ -76,7 +76,7 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 			return b
 		}
 		c.pace.lastSeen = l.moment
-		c.half.since = 0
+		c.half.whole()
 		l.count.Inc(metrics.PacketsReceived.At(int(h.Type)))
 		if err := l.packet(c, &h, b[h.Size:h.Size+h.Remaining]); err != nil {
 			l.mistake(c, err)
@@ -118,13 +118,19 @@ func (l *Loop) admissible(c *Conn, h *mqtt.Header) error {
 
 // keep remembers an incomplete packet, or a packet nobody may look at yet.
 func (l *Loop) keep(c *Conn, rest []byte) {
+	h := c.half
 	switch {
 	case len(rest) == 0 || c.stage == closing || c.stage == gone:
-		c.in = nil // a large packet must not stay with an idle connection
-	case len(c.in) > 0 && cap(c.in) <= 4*len(rest)+bufferMin: // rest lies in c.in already
-		c.in = c.in[:copy(c.in, rest)]
+		if h == nil {
+			return
+		}
+		h.in = nil // a large packet must not stay with an idle connection
+	case h == nil:
+		c.half = &half{in: append([]byte(nil), rest...)}
+	case len(h.in) > 0 && cap(h.in) <= 4*len(rest)+bufferMin: // rest lies in h.in already
+		h.in = h.in[:copy(h.in, rest)]
 	default:
-		c.in = append([]byte(nil), rest...)
+		h.in = append([]byte(nil), rest...)
 	}
 	l.hold(c)
 }

@@ -30,10 +30,12 @@ func (r *rig) holding() (h holding) {
 				continue
 			}
 			s := c.sock.(*fdSocket)
-			h.cipher, h.most = h.cipher+len(s.out)-s.outFrom, max(h.most, cap(s.out))
-			for i := c.out.head; i < len(c.out.items); i++ {
-				if f := c.out.items[i].Frame; f != nil {
-					h.frames[f] = true
+			h.cipher, h.most = h.cipher+len(s.out)-int(s.outFrom), max(h.most, cap(s.out))
+			if q := c.out.list; q != nil {
+				for i := q.head; i < len(q.items); i++ {
+					if f := q.items[i].Frame; f != nil {
+						h.frames[f] = true
+					}
 				}
 			}
 		}

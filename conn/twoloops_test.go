@@ -495,8 +495,8 @@ func (d *duet) rested() {
 				continue
 			}
 			found++
-			if p := &c.pace; c.stage != open || p.held || p.timed || p.choked || p.greedy || !p.reading || !c.out.empty() || c.out.writing || len(c.in) > 0 {
-				d.t.Errorf("%v: stage %d, pace %+v, %d items to send, %d bytes not understood", c.sock.(*simSocket).phone, c.stage, *p, len(c.out.items), len(c.in))
+			if p := &c.pace; c.stage != open || p.held || p.timed || p.choked || c.greedy || !p.reading || !c.out.empty() || c.out.writing || c.half != nil {
+				d.t.Errorf("%v: stage %d, pace %+v, %d bytes to send, %d bytes not understood", c.sock.(*simSocket).phone, c.stage, *p, c.out.cost(), len(c.half.rest()))
 			}
 		}
 	}

@@ -31,7 +31,7 @@ func (l *Loop) plain(c *Conn, b []byte) []byte {
 // ended, the end.
 func (l *Loop) consume(c *Conn, b []byte) {
 	l.keep(c, l.packets(c, b))
-	if c.ws == nil || c.ws.end == nil || c.pace.greedy || c.pace.timed {
+	if c.ws == nil || c.ws.end == nil || c.greedy || c.pace.timed {
 		return // a packet that waits for its turn was sent before the end
 	}
 	e := c.ws.end

@@ -20,6 +20,14 @@ const aliasWorth = 8
 // only replaces what stood there.
 type aliasOut [][]byte
 
+// told is what the client has been told.
+func (c *connState) told() aliasOut {
+	if c.aliases == nil {
+		return nil
+	}
+	return *c.aliases
+}
+
 func (a aliasOut) slot(name []byte) int {
 	h := uint32(2166136261) // FNV-1a
 	for _, b := range name {
@@ -41,9 +49,10 @@ func (s *Session) alias(now time.Time, o *Out) {
 		return
 	}
 	if s.conn.aliases == nil {
-		s.conn.aliases = make(aliasOut, s.conn.aliasMax)
+		a := make(aliasOut, s.conn.aliasMax)
+		s.conn.aliases = &a
 	}
-	a := s.conn.aliases
+	a := *s.conn.aliases
 	i := a.slot(name)
 	if bytes.Equal(a[i], name) {
 		o.Alias = uint16(i) + 1
@@ -65,25 +74,30 @@ func (s *Session) alias(now time.Time, o *Out) {
 
 // learn remembers an alias the client set.
 func (s *Session) learn(alias uint16, name []byte) error {
-	more := int64(len(name) - len(s.in.aliases[alias]))
+	more := int64(len(name) - len(s.got().aliases[alias]))
 	if !s.out.queue.account.roomIn(more) {
 		return &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.mqueue_bytes_total leaves no room for a topic alias"}
 	}
-	if s.in.aliases == nil {
-		s.in.aliases = make(map[uint16][]byte)
+	in := s.receiving()
+	if in.aliases == nil {
+		in.aliases = make(map[uint16][]byte)
 	}
 	s.out.queue.account.add(more)
-	s.in.aliases[alias] = bytes.Clone(name)
+	in.aliases[alias] = bytes.Clone(name)
 	return nil
 }
 
 // forgetAliases ends all aliases with their connection.
 func (s *Session) forgetAliases() {
-	for _, name := range s.in.aliases {
+	for _, name := range s.got().aliases {
 		s.out.queue.account.add(-int64(len(name)))
 	}
-	for _, name := range s.conn.aliases {
+	for _, name := range s.conn.told() {
 		s.out.queue.account.add(-int64(len(name)))
 	}
-	s.in.aliases, s.conn.aliases = nil, nil
+	s.conn.aliases = nil
+	if s.in != nil {
+		s.in.aliases = nil
+		s.forgetReceived()
+	}
 }

@@ -255,8 +255,8 @@ func (p *player) sent(outs []Out) {
 func (p *player) check() {
 	s := p.s
 	n, bytes := s.Queued()
-	if s.Inflight() > p.lim.InflightMax || n > p.lim.MqueueMessages || bytes > p.lim.MqueueBytes || s.AwaitingRel() > p.lim.AwaitingRelMax || len(s.in.aliases) > p.lim.AliasInMax {
-		p.t.Fatalf("over its limits: %s, %d aliases", stateWords(s), len(s.in.aliases))
+	if s.Inflight() > p.lim.InflightMax || n > p.lim.MqueueMessages || bytes > p.lim.MqueueBytes || s.AwaitingRel() > p.lim.AwaitingRelMax || len(s.got().aliases) > p.lim.AliasInMax {
+		p.t.Fatalf("over its limits: %s, %d aliases", stateWords(s), len(s.got().aliases))
 	}
 	if n == 0 && bytes != 0 {
 		p.t.Fatalf("an empty queue of %d bytes", bytes)

@@ -29,13 +29,13 @@ const (
 	subBytes = int64(unsafe.Sizeof(Sub{})) + 250
 	// nameBytes is a slice and its place in a table.
 	nameBytes = 48
-	// baseBytes is the session, and what its home keeps of it: the same again.
-	baseBytes = 2 * int64(unsafe.Sizeof(Session{}))
+	// baseBytes is the session, and what its home keeps of it: who it is, its rates, its name.
+	baseBytes = int64(unsafe.Sizeof(Session{})) + 400
 )
 
 // Backlog is the part of Held that grows while the client does not keep up, bytes.
 func (s *Session) Backlog() int64 {
-	bytes := s.out.queue.bytes + int64(len(s.out.queue.q0.buf)+len(s.out.queue.q12.buf))*deliveryBytes
+	bytes := s.out.queue.bytes + int64(s.out.queue.q0.room()+s.out.queue.q12.room())*deliveryBytes
 	return bytes + s.inflightHeld() + s.pendingHeld()
 }
 
@@ -50,8 +50,8 @@ func (s *Session) inflightHeld() int64 {
 }
 
 func (s *Session) pendingHeld() int64 {
-	bytes := int64(len(s.in.pending.buf)) * pendingBytes
-	for i := range s.in.pending.len() {
+	bytes := int64(s.got().pending.room()) * pendingBytes
+	for i := range s.got().pending.len() {
 		if f := s.in.pending.at(i).Frame; f != nil {
 			bytes += int64(f.Size())
 		}
@@ -62,17 +62,17 @@ func (s *Session) pendingHeld() int64 {
 // Held adds it up.
 func (s *Session) Held() Held {
 	h := Held{
-		Queue:    s.out.queue.bytes + int64(len(s.out.queue.q0.buf)+len(s.out.queue.q12.buf))*deliveryBytes,
+		Queue:    s.out.queue.bytes + int64(s.out.queue.q0.room()+s.out.queue.q12.room())*deliveryBytes,
 		Inflight: s.inflightHeld(), Pending: s.pendingHeld(), Base: baseBytes,
-		Names: int64(len(s.in.aliases)+len(s.conn.aliases))*nameBytes + 2*int64(cap(s.in.awaitingRel)),
+		Names: int64(len(s.got().aliases)+len(s.conn.told()))*nameBytes + 2*int64(cap(s.got().awaitingRel)),
 	}
 	for i := range s.subs.list {
 		h.Subscriptions += subBytes + int64(len(s.subs.list[i].Filter)+len(s.subs.list[i].Real))
 	}
-	for _, n := range s.in.aliases {
+	for _, n := range s.got().aliases {
 		h.Names += int64(len(n))
 	}
-	for _, n := range s.conn.aliases {
+	for _, n := range s.conn.told() {
 		h.Names += int64(len(n))
 	}
 	if s.life.will != nil {

@@ -2,7 +2,8 @@ package session
 
 import "github.com/redoubtmq/redoubt/mqtt"
 
-// inbound is the receiving half of a session.
+// inbound is the receiving half of a session, which has one from the first message that
+// leaves something to remember.
 type inbound struct {
 	aliases     map[uint16][]byte // of this connection
 	awaitingRel []uint16          // QoS 2 identifiers received and not released
@@ -10,6 +11,29 @@ type inbound struct {
 	unsettled   [3]uint32 // entries of pending, by QoS
 	barred      uint32    // entries of pending that nothing may pass
 	size        uint32    // of all entries of pending together, as Size
+}
+
+// got is a copy of what s has received, to be looked at. Most sessions only listen.
+func (s *Session) got() inbound {
+	if s.in == nil {
+		return inbound{}
+	}
+	return *s.in
+}
+
+// receiving is the half itself, to be changed.
+func (s *Session) receiving() *inbound {
+	if s.in == nil {
+		s.in = new(inbound)
+	}
+	return s.in
+}
+
+// forgetReceived lets the half go if there is nothing in it.
+func (s *Session) forgetReceived() {
+	if i := s.in; i != nil && i.aliases == nil && len(i.awaitingRel) == 0 && i.pending.len() == 0 {
+		s.in = nil
+	}
 }
 
 // ResolveAlias returns the topic name p is about, and remembers a new alias. It
@@ -26,7 +50,7 @@ func (s *Session) ResolveAlias(p *mqtt.Publish) ([]byte, error) {
 	if len(p.Topic) > 0 {
 		return p.Topic, s.learn(p.TopicAlias, p.Topic)
 	}
-	name, ok := s.in.aliases[p.TopicAlias]
+	name, ok := s.got().aliases[p.TopicAlias]
 	if !ok {
 		return nil, &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "§3.3.2.3.4", Detail: "unknown topic alias"}
 	}
@@ -47,8 +71,9 @@ func (s *Session) Receive(p *mqtt.Publish) (again bool, err error) {
 	if p.QoS == 2 && s.Duplicate(p.PacketID) {
 		return false, nil // it is counted already, and its caller finds it in the ring
 	}
-	open2 := len(s.in.awaitingRel) + int(s.in.unsettled[2]) // the unsettled ones will await PUBREL
-	if s.conn.version == mqtt.V5 && open2+int(s.in.unsettled[1]) >= int(s.conn.receiveMax) {
+	in := s.got()
+	open2 := len(in.awaitingRel) + int(in.unsettled[2]) // the unsettled ones will await PUBREL
+	if s.conn.version == mqtt.V5 && open2+int(in.unsettled[1]) >= int(s.conn.receiveMax) {
 		return false, &mqtt.Error{Reason: mqtt.ReceiveMaximumExceeded, Rule: "MQTT-3.3.4-7", Detail: "more messages under way than the Receive Maximum"}
 	}
 	if p.QoS == 2 && open2 >= max(s.lim.AwaitingRelMax, int(s.conn.promised)) {
@@ -58,7 +83,7 @@ func (s *Session) Receive(p *mqtt.Publish) (again bool, err error) {
 }
 
 func (s *Session) awaiting(id uint16) int {
-	for i, w := range s.in.awaitingRel {
+	for i, w := range s.got().awaitingRel {
 		if w == id {
 			return i
 		}
@@ -78,7 +103,8 @@ func (s *Session) Acknowledge(q mqtt.QoS, id uint16, reason mqtt.ReasonCode, out
 	case 2:
 		ack = mqtt.PUBREC
 		if reason < 0x80 && s.awaiting(id) < 0 {
-			s.in.awaitingRel = append(s.in.awaitingRel, id)
+			in := s.receiving()
+			in.awaitingRel = append(in.awaitingRel, id)
 		}
 	}
 	if !s.conn.online {
@@ -107,4 +133,4 @@ func (s *Session) Pubrel(id uint16, out []Out) []Out {
 func (s *Session) Awaits(id uint16) bool { return s.awaiting(id) >= 0 }
 
 // AwaitingRel is how many incoming QoS 2 messages wait for PUBREL.
-func (s *Session) AwaitingRel() int { return len(s.in.awaitingRel) }
+func (s *Session) AwaitingRel() int { return len(s.got().awaitingRel) }

@@ -38,12 +38,12 @@ func (s *Session) Info() Info {
 	messages, bytes := s.Queued()
 	i := Info{
 		Online: s.conn.online, Congested: s.conn.congested, Version: s.conn.version,
-		ExpirySeconds: s.life.expirySeconds, EndsAt: s.life.endsAt,
+		ExpirySeconds: s.life.expirySeconds, EndsAt: s.life.when().end,
 		Subscriptions: len(s.Subscriptions()), Dropped: s.Dropped(),
 		Flow: Flow{
 			Inflight: s.Inflight(), InflightMax: s.lim.InflightMax,
 			Mqueue: messages, MqueueMax: s.lim.MqueueMessages, MqueueBytes: bytes, MqueueBytesMax: s.lim.MqueueBytes,
-			AwaitingRel: s.AwaitingRel(), AwaitingRelMax: s.lim.AwaitingRelMax, Pending: s.in.pending.len(),
+			AwaitingRel: s.AwaitingRel(), AwaitingRelMax: s.lim.AwaitingRelMax, Pending: s.got().pending.len(),
 		},
 	}
 	if s.conn.online {

@@ -209,7 +209,7 @@ func (s *Session) RestoreOut(cursor uint64, lastID uint16, entries []OutEntry) {
 			s.out.queue.account.add(int64(e.Frame.Size()))
 		}
 	}
-	s.out.unsent = len(s.out.inflight)
+	s.out.unsent = int32(len(s.out.inflight)) //nolint:gosec // at most 65,535
 }
 
 // Missing appends the numbers of messages under way that must be read from the log
@@ -259,20 +259,27 @@ func (s *Session) Skip(seq uint64) {
 
 // RestoreReceived gives a session back the QoS 2 identifiers it received and that
 // were not released.
-func (s *Session) RestoreReceived(ids []uint16) { s.in.awaitingRel = append(s.in.awaitingRel, ids...) }
+func (s *Session) RestoreReceived(ids []uint16) {
+	if len(ids) > 0 {
+		in := s.receiving()
+		in.awaitingRel = append(in.awaitingRel, ids...)
+	}
+}
 
 // RestoreLife gives an offline session back its expiry and its will, whose times are
 // counted from when its connection ended.
 func (s *Session) RestoreLife(left time.Time, version mqtt.Version, expirySeconds uint32, will *mqtt.Will) {
 	s.conn.version = version
 	s.life = life{will: will, expirySeconds: expirySeconds}
+	var d due
 	if expirySeconds != ExpiryNever {
-		s.life.endsAt = left.Add(time.Duration(expirySeconds) * time.Second)
+		d.end = left.Add(time.Duration(expirySeconds) * time.Second)
 	}
 	if will != nil {
 		s.out.queue.account.add(WillBytes(will))
-		s.life.willAt = left.Add(time.Duration(will.DelaySeconds) * time.Second)
+		d.will = left.Add(time.Duration(will.DelaySeconds) * time.Second)
 	}
+	s.life.at(d)
 }
 
 // Will is the armed will; nil: none.

@@ -9,9 +9,31 @@ import (
 // life is when the session ends and when its will is due.
 type life struct {
 	will          *mqtt.Will // [MQTT-3.1.2-7]
-	willAt        time.Time  // zero: not due
-	endsAt        time.Time  // zero: online, or never
+	due           *due       // nil: nothing is, as while the client is there
 	expirySeconds uint32
+}
+
+// due is when something happens to a session whose client is away.
+type due struct {
+	will time.Time // zero: not due
+	end  time.Time // zero: never
+}
+
+// when is what is due.
+func (l *life) when() due {
+	if l.due == nil {
+		return due{}
+	}
+	return *l.due
+}
+
+// at has something be due.
+func (l *life) at(d due) {
+	l.due = nil
+	if d != (due{}) {
+		l.due = new(due)
+		*l.due = d
+	}
 }
 
 // Due is what a moment brings: a will to publish, the end of the session, or
@@ -50,24 +72,25 @@ func (s *Session) Detach(now time.Time, keepWill bool) Due {
 	if l.expirySeconds == 0 {
 		return Due{Will: s.takeWill(), End: true}
 	}
+	var d due
 	if l.expirySeconds != ExpiryNever {
-		l.endsAt = now.Add(time.Duration(l.expirySeconds) * time.Second)
+		d.end = now.Add(time.Duration(l.expirySeconds) * time.Second)
 	}
-	if l.will == nil {
+	if l.will != nil && l.will.DelaySeconds > 0 {
+		// The will is sent when its delay has passed or the session ends, whichever
+		// is first [§3.1.3.2.2]; Tick sends both at the end.
+		d.will = now.Add(time.Duration(l.will.DelaySeconds) * time.Second)
+		l.at(d)
 		return Due{}
 	}
-	if l.will.DelaySeconds == 0 {
-		return Due{Will: s.takeWill()}
-	}
-	// The will is sent when its delay has passed or the session ends, whichever
-	// is first [§3.1.3.2.2]; Tick sends both at the end.
-	l.willAt = now.Add(time.Duration(l.will.DelaySeconds) * time.Second)
-	return Due{}
+	l.at(d)
+	return Due{Will: s.takeWill()}
 }
 
 // Deadline is when Tick next wants to run; the zero time means never.
 func (s *Session) Deadline() time.Time {
-	w, e := s.life.willAt, s.life.endsAt
+	d := s.life.when()
+	w, e := d.will, d.end
 	if e.IsZero() || (!w.IsZero() && w.Before(e)) {
 		return w
 	}
@@ -77,14 +100,14 @@ func (s *Session) Deadline() time.Time {
 // Tick answers what has become due [MQTT-4.1.0-2]. It does nothing while online
 // [MQTT-4.1.0-1].
 func (s *Session) Tick(now time.Time) Due {
-	l := &s.life
+	d := s.life.when()
 	if s.conn.online {
 		return Due{}
 	}
-	if !l.endsAt.IsZero() && !now.Before(l.endsAt) {
+	if !d.end.IsZero() && !now.Before(d.end) {
 		return Due{Will: s.takeWill(), End: true}
 	}
-	if !l.willAt.IsZero() && !now.Before(l.willAt) {
+	if !d.will.IsZero() && !now.Before(d.will) {
 		return Due{Will: s.takeWill()}
 	}
 	return Due{}
@@ -100,7 +123,10 @@ func (s *Session) DropWill() { s.takeWill() }
 // takeWill disarms the will and answers it.
 func (s *Session) takeWill() *mqtt.Will {
 	w := s.life.will
-	s.life.will, s.life.willAt = nil, time.Time{}
+	s.life.will = nil
+	if d := s.life.when(); !d.will.IsZero() {
+		s.life.at(due{end: d.end})
+	}
 	if w != nil {
 		s.out.queue.account.add(-WillBytes(w))
 	}

@@ -35,8 +35,9 @@ type outbound struct {
 	inflight []inflightEntry // in the order of sending
 	queue    mqueue
 	lastID   uint16
-	unsent   int   // entries of inflight not yet sent on this connection
-	kept     *kept // nil: the session ends with the process
+	skip     uint16 // bytes of every topic that the client does not see
+	unsent   int32  // entries of inflight not yet sent on this connection
+	kept     *kept  // nil: the session ends with the process
 }
 
 // Deliver queues one message [MQTT-4.5.0-1] and appends to out what to send now. While the
@@ -103,7 +104,7 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 		d.Frame.Release()
 		return out
 	}
-	o := Out{Kind: OutPublish, Frame: d.Frame, SubID: d.SubID, SubIDs: d.SubIDs, Flags: Flags(d.QoS), Skip: s.skip()}
+	o := Out{Kind: OutPublish, Frame: d.Frame, SubID: d.SubID, SubIDs: d.SubIDs, Flags: Flags(d.QoS), Skip: s.out.skip}
 	if d.Retain {
 		o.Flags |= FlagRetain
 	}
@@ -135,9 +136,6 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 	s.alias(now, &o)
 	return append(out, o)
 }
-
-// skip is how many bytes of every topic the client does not see.
-func (s *Session) skip() uint16 { return uint16(len(s.Key.Mountpoint)) }
 
 // tooLarge tells whether the client said it cannot take a packet of this size
 // [MQTT-3.1.2-24]; such a message counts as sent [MQTT-3.1.2-25].
@@ -249,7 +247,7 @@ func (s *Session) resend(now time.Time, out []Out) []Out {
 // again is the PUBLISH of an entry of inflight, as a repetition unless it has never
 // been sent.
 func (s *Session) again(e *inflightEntry) Out {
-	o := Out{Kind: OutPublish, Frame: e.frame, SubID: e.subID, SubIDs: e.subIDs, ID: e.id, Flags: Flags(e.state.qos()), Skip: s.skip()}
+	o := Out{Kind: OutPublish, Frame: e.frame, SubID: e.subID, SubIDs: e.subIDs, ID: e.id, Flags: Flags(e.state.qos()), Skip: s.out.skip}
 	if !e.fresh {
 		o.Flags |= FlagDup
 	}
@@ -272,7 +270,7 @@ func (o *outbound) rewind() {
 	for i := range o.inflight {
 		o.inflight[i].sent = false
 	}
-	o.unsent = len(o.inflight)
+	o.unsent = int32(len(o.inflight)) //nolint:gosec // at most 65,535
 }
 
 // letGo gives back the frame of an entry that needs it no longer.

@@ -56,15 +56,15 @@ func SizeOf(bytes int) Size {
 func (p *Pending) bars() bool { return p.Frame != nil || p.Wait == WaitLane || p.Wait == WaitRetain }
 
 // Busy tells whether anything is pending: then an answer must wait for its turn.
-func (s *Session) Busy() bool { return s.in.pending.len() > 0 }
+func (s *Session) Busy() bool { return s.in != nil && s.in.pending.len() > 0 }
 
 // Barred tells whether something is pending that a new publish must not pass: then
 // it must Defer.
-func (s *Session) Barred() bool { return s.in.barred > 0 }
+func (s *Session) Barred() bool { return s.in != nil && s.in.barred > 0 }
 
 // PendingFull tells whether the client is to be read no further for now.
 func (s *Session) PendingFull() bool {
-	return s.in.pending.len() >= PendingMax || s.in.size >= PendingMaxBytes/sizeStep
+	return s.in != nil && (s.in.pending.len() >= PendingMax || s.in.size >= PendingMaxBytes/sizeStep)
 }
 
 // Await adds a message that was routed and waits for a lane.
@@ -78,18 +78,19 @@ func (s *Session) AwaitMore(p Pending) { s.pend(p) }
 func (s *Session) Defer(p Pending) { s.pend(p) }
 
 func (s *Session) pend(p Pending) {
-	s.in.unsettled[p.QoS]++
-	s.in.size += uint32(p.Size)
+	in := s.receiving()
+	in.unsettled[p.QoS]++
+	in.size += uint32(p.Size)
 	if p.bars() {
-		s.in.barred++
+		in.barred++
 	}
-	s.in.pending.push(p)
+	in.pending.push(p)
 }
 
 // Duplicate tells whether an identifier is already pending at QoS 2: a repeated
 // PUBLISH then needs no answer of its own.
 func (s *Session) Duplicate(id uint16) bool {
-	if s.in.unsettled[2] == 0 {
+	if s.in == nil || s.in.unsettled[2] == 0 {
 		return false
 	}
 	for i := range s.in.pending.len() {
@@ -102,7 +103,7 @@ func (s *Session) Duplicate(id uint16) bool {
 
 // Oldest is the oldest pending message; nil if there is none.
 func (s *Session) Oldest() *Pending {
-	if s.in.pending.len() == 0 {
+	if !s.Busy() {
 		return nil
 	}
 	return s.in.pending.front()
@@ -119,7 +120,7 @@ func (s *Session) Settle(reason mqtt.ReasonCode, out []Out) []Out {
 // Deferred is the oldest message that has not been routed, if nothing before it
 // bars its way; else nil. After routing it the caller calls RoutedAs.
 func (s *Session) Deferred() *Pending {
-	if s.in.barred == 0 {
+	if !s.Barred() {
 		return nil
 	}
 	for i := range s.in.pending.len() {
@@ -136,7 +137,7 @@ func (s *Session) Deferred() *Pending {
 // Unrouted tells whether anything in the ring has not been routed: then the client is
 // not read, because what it sends would only wait here.
 func (s *Session) Unrouted() bool {
-	for i := 0; s.in.barred > 0 && i < s.in.pending.len(); i++ {
+	for i := 0; s.Barred() && i < s.in.pending.len(); i++ {
 		if s.in.pending.at(i).Frame != nil {
 			return true
 		}
@@ -161,7 +162,7 @@ func (s *Session) RoutedAs(p *Pending, as Pending) {
 // wants it now is known and the log must hear of that, too. It answers false if nothing
 // waits.
 func (s *Session) Prolong(ticket, more uint64) bool {
-	for i := range s.in.pending.len() {
+	for i := range s.got().pending.len() {
 		if p := s.in.pending.at(i); p.Frame == nil && p.Wait == WaitRetain && p.Ticket == ticket {
 			p.Wait, p.Ticket = WaitLog, more
 			s.in.barred--
@@ -174,7 +175,7 @@ func (s *Session) Prolong(ticket, more uint64) bool {
 // Fail says that the log did not take what was said at a ticket: reason is the answer
 // to whatever waits for it.
 func (s *Session) Fail(ticket uint64, reason mqtt.ReasonCode) {
-	for i := range s.in.pending.len() {
+	for i := range s.got().pending.len() {
 		p := s.in.pending.at(i)
 		if p.Frame != nil || p.Ticket != ticket {
 			continue
@@ -196,6 +197,9 @@ func (s *Session) Fail(ticket uint64, reason mqtt.ReasonCode) {
 // message under the same identifier. QoS 2 that was routed stays, so that its
 // repetition is known. QoS 0 does not come again, and stays.
 func (i *inbound) rewind() {
+	if i == nil {
+		return
+	}
 	i.unsettled, i.barred, i.size = [3]uint32{}, 0, 0
 	for n := i.pending.len(); n > 0; n-- {
 		p := i.pending.pop()
@@ -216,6 +220,9 @@ func (i *inbound) rewind() {
 }
 
 func (i *inbound) discard() {
+	if i == nil {
+		return
+	}
 	for i.pending.len() > 0 {
 		if p := i.pending.pop(); p.Frame != nil {
 			p.Frame.Release()

@@ -30,12 +30,14 @@ func TestRingTwin(t *testing.T) {
 			if !slices.Equal(got, plain) || r.len() > 0 && *r.front() != plain[0] {
 				t.Fatalf("%v, want %v", got, plain)
 			}
-			for _, v := range r.buf {
-				if v != 0 {
-					buf = append(buf, v)
+			if r.in != nil {
+				for _, v := range r.in.buf {
+					if v != 0 {
+						buf = append(buf, v)
+					}
 				}
 			}
-			if len(buf) != len(plain) || len(plain) == 0 && r.buf != nil {
+			if len(buf) != len(plain) || len(plain) == 0 && r.in != nil {
 				t.Fatalf("the buffer still holds %v, want %v", buf, plain)
 			}
 		}

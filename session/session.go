@@ -53,13 +53,12 @@ const ExpiryNever = 0xFFFFFFFF
 
 // Session is the state that outlives a socket. It belongs to one home loop.
 type Session struct {
-	Key Key
 	SID uint64 // unique while the process runs; No Local compares it
 	lim *Limits
 
 	subs subscriptions
 	out  outbound
-	in   inbound
+	in   *inbound // nil: nothing to remember
 	life life
 
 	// Of the present connection; meaningless while offline.
@@ -77,10 +76,10 @@ type connState struct {
 	receiveMax, aliasIn uint16
 	window              int32 // min(clientMax, InflightMax)
 	sizeMax             uint32
-	clientMax           uint16   // the client's Receive Maximum
-	promised            uint16   // QoS 2 messages that it may have under way by what it was told
-	aliasMax            uint16   // aliases the client takes from us
-	aliases             aliasOut // told to the client; nil: none yet
+	clientMax           uint16    // the client's Receive Maximum
+	promised            uint16    // QoS 2 messages that it may have under way by what it was told
+	aliasMax            uint16    // aliases the client takes from us
+	aliases             *aliasOut // told to the client; nil: none yet
 }
 
 // Drops counts messages a session lost, by reason.
@@ -125,9 +124,17 @@ func (s *Session) drops() *Drops {
 
 // New makes an empty, offline session.
 func New(key Key, sid uint64, lim *Limits) *Session {
-	s := &Session{Key: key, SID: sid, lim: lim}
-	s.out.queue.account = lim.Account
+	s := new(Session)
+	s.Begin(key, sid, lim)
 	return s
+}
+
+// Begin is New for whoever has a place for the session, which is the zero one. Its name stays
+// with the caller, who has it anyhow.
+func (s *Session) Begin(key Key, sid uint64, lim *Limits) {
+	s.SID, s.lim = sid, lim
+	s.out.skip = uint16(len(key.Mountpoint)) //nolint:gosec // at most 65,535
+	s.out.queue.account = lim.Account
 }
 
 // Attach connects the session to a new network connection and appends to out
@@ -150,6 +157,7 @@ func (s *Session) Attach(now time.Time, a Attachment, out []Out) []Out {
 	}
 	s.arm(a)
 	s.in.rewind()
+	s.forgetReceived()
 	s.out.rewind()
 	return s.Pump(now, out)
 }
@@ -204,5 +212,6 @@ func (s *Session) Discard() {
 	s.takeWill()
 	s.out.discard()
 	s.in.discard()
+	s.in = nil
 	s.conn.online = false
 }

@@ -23,11 +23,11 @@ func stateWords(s *Session) string {
 		add("mqueue %d messages %d bytes", n, bytes)
 	}
 	if s.AwaitingRel() > 0 {
-		ids := slices.Clone(s.in.awaitingRel)
+		ids := slices.Clone(s.got().awaitingRel)
 		slices.Sort(ids)
 		add("awaiting rel %s", strings.Trim(fmt.Sprint(ids), "[]"))
 	}
-	if n := s.in.pending.len(); n > 0 {
+	if n := s.got().pending.len(); n > 0 {
 		add("pending %d", n)
 	}
 	for _, d := range []struct {

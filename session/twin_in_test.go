@@ -227,11 +227,11 @@ func (w *plainIn) hear() {
 func (w *plainIn) check() {
 	s := w.s
 	var unsettled [3]uint32
-	for i := range s.in.pending.len() {
+	for i := range s.got().pending.len() {
 		unsettled[s.in.pending.at(i).QoS]++
 	}
-	if unsettled != s.in.unsettled {
-		w.t.Fatalf("unsettled %v, counted %v", unsettled, s.in.unsettled)
+	if unsettled != s.got().unsettled {
+		w.t.Fatalf("unsettled %v, counted %v", unsettled, s.got().unsettled)
 	}
 	if n := s.AwaitingRel() + int(unsettled[2]); n > 5 {
 		w.t.Fatalf("%d identifiers are remembered, limit 5", n)
