@@ -16,7 +16,7 @@ func (l *Loop) input(c *Conn, b []byte) {
 	l.count.Add(metrics.BytesReceived, int64(len(b)))
 	b = l.plain(c, b)
 	if len(c.in) > 0 {
-		c.in = append(c.in, b...)
+		c.in = extend(c.in, b, int(c.half.size))
 		b = c.in
 	}
 	l.consume(c, b)
@@ -116,15 +116,21 @@ func (l *Loop) admissible(c *Conn, h *mqtt.Header) error {
 	return nil
 }
 
-// keep remembers an incomplete packet, or a packet nobody may look at yet.
-func (l *Loop) keep(c *Conn, rest []byte) {
+// keep remembers an incomplete packet, or a packet nobody may look at yet. What was there
+// before, whose bytes rest may be, is in had.
+func (l *Loop) keep(c *Conn, had, rest []byte) {
 	switch {
 	case len(rest) == 0 || c.stage == closing || c.stage == gone:
 		c.in = nil // a large packet must not stay with an idle connection
-	case len(c.in) > 0 && cap(c.in) <= 4*len(rest)+bufferMin: // rest lies in c.in already
-		c.in = c.in[:copy(c.in, rest)]
+		putPart(had)
+	case len(had) > 0 && cap(had) <= 4*len(rest)+bufferMin: // rest lies in it already
+		if len(rest) < len(had) {
+			copy(had, rest)
+		}
+		c.in = had[:len(rest)]
 	default:
-		c.in = append([]byte(nil), rest...)
+		c.in = extend(nil, rest, 0)
+		putPart(had)
 	}
 	l.hold(c)
 }
