@@ -16,6 +16,7 @@ import (
 type lanes struct {
 	to      []lane
 	stalled []Ref // publishers whose pending ring waits for a lane
+	behind  behind
 }
 
 // lane is what one home has for another this turn, or could not hand over yet.
@@ -81,23 +82,24 @@ func (h *Home) shed(b *Batch) {
 	b.items = kept
 }
 
-// Receive delivers a batch from another home.
+// Receive delivers a batch from another home, but for what Later is about.
 func (h *Home) Receive(now time.Time, b *Batch) {
 	was := h.wire.Broad(false)
 	defer func() { h.wire.Broad(was) }()
-	broad := false
 	for i := range b.items {
-		it := &b.items[i]
-		if it.want.broad != broad {
-			broad = !broad
-			h.wire.Broad(broad)
+		if it := &b.items[i]; !h.lanes.behind.takes(it) {
+			h.receive(now, it)
 		}
-		h.deliver(now, it.to, it.frame, it.want)
-		it.frame.Release()
 	}
 	clear(b.items)
 	b.items, b.bytes = b.items[:0], 0
 	batches.Put(b)
+}
+
+func (h *Home) receive(now time.Time, it *forward) {
+	h.wire.Broad(it.want.broad)
+	h.deliver(now, it.to, it.frame, it.want)
+	it.frame.Release()
 }
 
 // stall lists a publisher whose pending ring waits for a lane and stops reading

@@ -254,6 +254,7 @@ func (d *desk) turn() {
 	for i, h := range d.homes {
 		in := d.wires[i].inbox
 		d.wires[i].inbox = nil
+		h.CatchUp(d.now)
 		for _, b := range in {
 			h.Receive(d.now, b)
 		}

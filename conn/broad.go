@@ -1,13 +1,18 @@
 package conn
 
+import "time"
+
 // broadPerTurn is how many connections a turn writes to at least that have a message which
-// many others have as well. A message for ten thousand is some forty milliseconds of
-// encryption and system calls; those who have something else to say must not wait for all
-// of it (D-07).
-const broadPerTurn = 16
+// many others have as well, if broadTime is enough for them. A message for ten thousand is some
+// forty milliseconds of encryption and system calls; those who have something else to say must
+// not wait for all of it (D-07).
+const (
+	broadPerTurn = 16
+	broadTime    = 200 * time.Microsecond
+)
 
 // broadLook is after how many of these the clock is looked at.
-const broadLook = 8
+const broadLook = 4
 
 // broad are connections that have such a message, in the order in which they have their
 // turns. A connection that has something for it alone meanwhile is written to at once, and
@@ -21,6 +26,9 @@ type broad struct {
 
 	round uint64 // those listed up to here are this round
 	taken int    // what other loops have sent in this round, bytes
+
+	since time.Time     // when on was set
+	spent time.Duration // of the turn: with on
 }
 
 // deferred is a connection whose packets wait: until the next turn, and until after
@@ -48,19 +56,22 @@ func (b *broad) takes(most int) bool {
 }
 
 // flushBroad writes to some of those that many share a message with: for as long as the rest
-// of the turn took, so that however busy it is they have half of the loop. Who sent the
+// of the turn took for others, so that however busy it is they have half of the loop. Who sent the
 // message is not read until the last of them has it, so that a publisher is not ahead of the
 // network.
 func (l *Loop) flushBroad() {
 	b := &l.broad
-	if b.empty() {
+	spent := b.spent
+	if b.spent = 0; b.empty() {
 		return
 	}
 	begun := l.server.clock.Now()
-	others := begun.Sub(l.now)
+	others := begun.Sub(l.now) - spent
 	for n := 0; !b.empty(); n++ {
-		if n >= broadPerTurn && n%broadLook == 0 && l.server.clock.Now().Sub(begun) >= others {
-			break
+		if n > 0 && n%broadLook == 0 {
+			if took := l.server.clock.Now().Sub(begun); took >= others && (n >= broadPerTurn || took >= broadTime) {
+				break
+			}
 		}
 		c := b.conns[b.head]
 		b.conns[b.head] = nil
@@ -80,5 +91,17 @@ func (l *Loop) flushBroad() {
 	}
 }
 
-// Broad implements broker.Wire.
-func (l *Loop) Broad(on bool) (was bool) { was, l.broad.on = l.broad.on, on; return was }
+// Broad implements broker.Wire. What a message for many takes before anybody is written to is
+// time that those have had.
+func (l *Loop) Broad(on bool) (was bool) {
+	b := &l.broad
+	if was, b.on = b.on, on; was == on {
+		return was
+	}
+	if now := l.server.clock.Now(); on {
+		b.since = now
+	} else {
+		b.spent += now.Sub(b.since)
+	}
+	return was
+}

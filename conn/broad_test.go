@@ -1,9 +1,13 @@
 package conn
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
+	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
@@ -159,7 +163,7 @@ func TestABugInAMessageForManyEndsWithIt(t *testing.T) {
 // TestOneToManyInOrder: with more subscribers than a turn writes to, on both loops, everybody
 // has every message in order, and so has a neighbour what comes between.
 func TestOneToManyInOrder(t *testing.T) {
-	const subs, publishes = broadPerTurn + 5, 3
+	const subs, publishes = 96, 3 // more from the other loop than a turn delivers
 	play(t, func(r *rig) {
 		var to []*client
 		for i := range subs {
@@ -182,4 +186,175 @@ func TestOneToManyInOrder(t *testing.T) {
 			c.silent()
 		}
 	})
+}
+
+// slowSocket takes its time for what it is given.
+type slowSocket struct {
+	socket
+	d *duet
+}
+
+func (s slowSocket) Write(b []byte) bool {
+	s.d.clock.Advance(broadTime / 2)
+	return s.socket.Write(b)
+}
+
+// reader takes everything and remembers it.
+type reader struct {
+	socket
+	got []byte
+}
+
+func (r *reader) Read()               {}
+func (r *reader) Write(b []byte) bool { r.got = append(r.got, b...); return true }
+
+// seated is a client of l with a session.
+func seated(t *testing.T, l *Loop, id string) (*Conn, *reader) {
+	t.Helper()
+	r := &reader{}
+	c := &Conn{sock: r, stage: open, version: mqtt.V5}
+	l.adopt(c)
+	o, refusal := l.home.Open(l.now, &broker.Arrival{
+		Conn: c.ref, Connect: &mqtt.Connect{Version: mqtt.V5, ClientID: id, CleanStart: true, ReceiveMaximum: 65535}, By: auth.Principal{Identity: id, Username: id, ClientID: id},
+	})
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	c.session = o.Ref
+	return c, r
+}
+
+// TestAMessageForManyIsReceivedInTurns: of what another loop has sent for many a turn takes a
+// part, and the next turn goes on with it. What is for few does not wait behind it, each session
+// gets what it gets in order, and who has gone gets nothing.
+func TestAMessageForManyIsReceivedInTurns(t *testing.T) {
+	const many, few, perTurn = 133, 3, 32 // broker.behindPerTurn
+	d := newDuet(t, 1)
+	set := *d.server.broker.Settings()
+	set.SessionsTotal = 10 * many
+	d.server.broker.Apply(&set)
+	for _, l := range d.server.loops {
+		l.home, l.inbox.dataMax, l.now = d.server.broker.NewHome(l.id, l, l.count, d.clock.Now()), 1<<20, d.clock.Now()
+	}
+	from, to := d.server.loops[0], d.server.loops[1]
+	author, _ := seated(t, from, "author")
+	var crowd []*Conn
+	var read, alone []*reader
+	for i := range many {
+		c, r := seated(t, to, fmt.Sprint(i))
+		to.home.Subscribe(to.now, c.session, &mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: "all/x"}, {Filter: fmt.Sprintf("own/%d", i)}}})
+		crowd, read = append(crowd, c), append(read, r)
+	}
+	for i := range few {
+		c, r := seated(t, to, fmt.Sprint("few", i))
+		to.home.Subscribe(to.now, c.session, &mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: fmt.Sprintf("some/%d", i)}}})
+		alone = append(alone, r)
+	}
+	for range 2 {
+		to.turn()
+	}
+	say := func(topic, what string) {
+		from.home.Publish(from.now, author.session, &mqtt.Publish{Topic: []byte(topic), Payload: []byte(what)})
+		from.home.Turn(from.now)
+	}
+	has := func(what string) (n int) {
+		for _, r := range append(slices.Clone(read), alone...) {
+			n += bytes.Count(r.got, []byte(what))
+		}
+		return n
+	}
+	say("all/x", "first")
+	say("all/x", "second")
+	for i := range few {
+		say(fmt.Sprintf("some/%d", i), "alone")
+	}
+	say(fmt.Sprintf("own/%d", many-2), "fourth") // for who waits itself
+	listed := to.broad.listed
+	to.turn()
+	if n := to.broad.listed - listed; n != perTurn {
+		t.Errorf("a turn has taken %d deliveries for many from another loop, want %d", n, perTurn)
+	}
+	if !to.again {
+		t.Error("the loop sleeps while something is left")
+	}
+	if n := has("alone"); n != few {
+		t.Errorf("what is for few has come %d times, want %d: it waits for what is for many", n, few)
+	}
+	last := many - 1
+	to.home.Disconnect(to.now, crowd[last].session, &mqtt.Disconnect{}) // before its turn has come
+	say("all/x", "third")
+	for n := 0; to.again || n == 0; n++ {
+		if to.again = false; n > 100 {
+			t.Fatal("it does not end")
+		}
+		if to.turn(); (!to.broad.empty() || to.home.Later() > 0) && !to.again {
+			t.Fatal("the loop sleeps while something is left")
+		}
+	}
+	for what, want := range map[string]int{"first": many - 1, "second": many - 1, "third": many - 1, "alone": few, "fourth": 1} {
+		if n := has(what); n != want {
+			t.Errorf("%q has come %d times, want %d", what, n, want)
+		}
+	}
+	for i, r := range read[:last] {
+		one, two, three := bytes.Index(r.got, []byte("first")), bytes.Index(r.got, []byte("second")), bytes.Index(r.got, []byte("third"))
+		if one > two || two > three {
+			t.Errorf("%d has got them in another order: %q", i, r.got)
+		}
+	}
+	if four := bytes.Index(read[last-1].got, []byte("fourth")); four < bytes.Index(read[last-1].got, []byte("second")) {
+		t.Errorf("what is for few has overtaken what came before for the same session: %q", read[last-1].got)
+	}
+	if to.home.Later() != 0 || len(to.broad.conns) != 0 {
+		t.Errorf("%d bytes and %d connections stay listed", to.home.Later(), len(to.broad.conns))
+	}
+}
+
+// TestWhatIsForManyIsTheirTime: a turn in which much was done for many has no more of it at
+// its end than another.
+func TestWhatIsForManyIsTheirTime(t *testing.T) {
+	const many = 4 * broadPerTurn
+	d := newDuet(t, 1)
+	l := d.server.loops[0]
+	var writes []*int
+	for range many {
+		_, n := heard(l)
+		writes = append(writes, n)
+	}
+	written := func() (n int) {
+		for _, w := range writes {
+			n += *w
+		}
+		return n
+	}
+	toMany := func(takes time.Duration) {
+		l.Broad(true)
+		for _, c := range l.conns[:many] {
+			l.Send(c.ref, session.Packet(mqtt.AppendPingresp(nil)))
+		}
+		d.clock.Advance(takes)
+		l.Broad(false)
+	}
+	l.now = d.clock.Now()
+	toMany(time.Second)
+	if l.flushBroad(); written() != broadPerTurn {
+		t.Errorf("%d were written to after a second that was theirs, want %d", written(), broadPerTurn)
+	}
+	l.now = d.clock.Now()
+	d.clock.Advance(time.Second) // which was others'
+	if l.flushBroad(); written() != many {
+		t.Errorf("%d were written to, want all %d: the clock stands still", written(), many)
+	}
+	if l.flushBroad(); l.broad.spent != 0 {
+		t.Error("time that is over counts for the next turn")
+	}
+	before := written()
+	for _, c := range l.conns[:many] {
+		c.sock = slowSocket{c.sock, d}
+	}
+	l.now = d.clock.Now()
+	toMany(0)
+	if l.flushBroad(); written()-before != broadLook {
+		t.Errorf("%d were written to in a turn with nothing else, each of whom takes half of broadTime; want %d", written()-before, broadLook)
+	}
 }

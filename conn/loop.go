@@ -112,11 +112,12 @@ func (l *Loop) turn() {
 	l.now = l.server.clock.Now()
 	l.moment = l.server.instant(l.now)
 	l.count.Inc(metrics.LoopTurns)
-	l.control, l.data = l.inbox.drain(l.control, l.data, l.broad.takes(l.inbox.dataMax))
+	l.control, l.data = l.inbox.drain(l.control, l.data, l.home.Later() < l.inbox.dataMax && l.broad.takes(l.inbox.dataMax))
 	for i := range l.control {
 		l.guard(l.control[i].conn, func() { l.handle(&l.control[i]) })
 		l.control[i] = event{}
 	}
+	l.guard(nil, func() { l.home.CatchUp(l.now) })
 	for i, b := range l.data {
 		l.broad.taken += b.Bytes()
 		l.guard(nil, func() { l.home.Receive(l.now, b) })
@@ -146,7 +147,7 @@ func (l *Loop) turn() {
 	}
 	l.dirty = l.dirty[:0]
 	l.flushBroad()
-	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0 || !l.broad.empty()
+	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0 || !l.broad.empty() || l.home.Later() > 0
 	if l.shaking > 0 || l.home.Outstanding() {
 		runtime.Gosched() // a core of its own is not promised to a handshake, nor to the log
 	}

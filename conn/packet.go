@@ -18,7 +18,7 @@ func (l *Loop) packet(c *Conn, h *mqtt.Header, body []byte) error {
 	if c.stage == awaitingConnect {
 		return l.connect(c, body)
 	}
-	lim := mqtt.Limits{UserProperties: l.server.broker.Settings().UserProperties, Filters: filtersMax}
+	lim := mqtt.Limits{UserProperties: l.server.broker.Settings().UserProperties, Filters: filtersMax, SkipUsers: true}
 	switch h.Type {
 	case mqtt.PUBLISH:
 		var p mqtt.Publish

@@ -16,7 +16,7 @@ func (l *Loop) input(c *Conn, b []byte) {
 	l.count.Add(metrics.BytesReceived, int64(len(b)))
 	b = l.plain(c, b)
 	if h := c.half; h != nil && len(h.in) > 0 {
-		h.in = append(h.in, b...)
+		h.in = extend(h.in, b, int(h.size))
 		b = h.in
 	}
 	l.consume(c, b)
@@ -116,21 +116,29 @@ func (l *Loop) admissible(c *Conn, h *mqtt.Header) error {
 	return nil
 }
 
-// keep remembers an incomplete packet, or a packet nobody may look at yet.
-func (l *Loop) keep(c *Conn, rest []byte) {
-	h := c.half
-	switch {
-	case len(rest) == 0 || c.stage == closing || c.stage == gone:
-		if h == nil {
+// keep remembers an incomplete packet, or a packet nobody may look at yet. What was there
+// before, whose bytes rest may be, is in had.
+func (l *Loop) keep(c *Conn, had, rest []byte) {
+	if len(rest) == 0 || c.stage == closing || c.stage == gone {
+		putPart(had)
+		if c.half == nil {
 			return
 		}
-		h.in = nil // a large packet must not stay with an idle connection
-	case h == nil:
-		c.half = &half{in: append([]byte(nil), rest...)}
-	case len(h.in) > 0 && cap(h.in) <= 4*len(rest)+bufferMin: // rest lies in h.in already
-		h.in = h.in[:copy(h.in, rest)]
-	default:
-		h.in = append([]byte(nil), rest...)
+		c.half.in = nil // a large packet must not stay with an idle connection
+		l.hold(c)
+		return
+	}
+	if c.half == nil {
+		c.half = new(half)
+	}
+	if h := c.half; len(had) > 0 && cap(had) <= 4*len(rest)+bufferMin { // rest lies in it already
+		if len(rest) < len(had) {
+			copy(had, rest)
+		}
+		h.in = had[:len(rest)]
+	} else {
+		h.in = extend(nil, rest, 0)
+		putPart(had)
 	}
 	l.hold(c)
 }

@@ -30,7 +30,8 @@ func (l *Loop) plain(c *Conn, b []byte) []byte {
 // consume handles the packets in b and then, if the frames around them have
 // ended, the end.
 func (l *Loop) consume(c *Conn, b []byte) {
-	l.keep(c, l.packets(c, b))
+	had := c.half.rest()
+	l.keep(c, had, l.packets(c, b))
 	if c.ws == nil || c.ws.end == nil || c.greedy || c.pace.timed {
 		return // a packet that waits for its turn was sent before the end
 	}

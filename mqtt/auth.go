@@ -37,7 +37,7 @@ func decodeAuth(body []byte, v Version, lim Limits, p *Auth, set *codeSet) error
 		case propReasonString:
 			p.ReasonString = string(x.value)
 		case propUserProperty:
-			p.UserProperties = append(p.UserProperties, x.user())
+			p.UserProperties = lim.keep(p.UserProperties, &x)
 		}
 	}
 	if it.err != nil {

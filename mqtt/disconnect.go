@@ -47,7 +47,7 @@ func decodeDisconnect(body []byte, v Version, lim Limits, p *Disconnect, set *co
 		case propReasonString:
 			p.ReasonString = string(x.value)
 		case propUserProperty:
-			p.UserProperties = append(p.UserProperties, x.user())
+			p.UserProperties = lim.keep(p.UserProperties, &x)
 		}
 	}
 	if it.err != nil {

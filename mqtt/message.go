@@ -69,6 +69,15 @@ func (p *property) user() UserProperty {
 	return UserProperty{Name: string(p.name), Value: string(p.value)}
 }
 
+// keep appends the pair in a User Property, unless nobody reads it: fifteen of them may be a
+// megabyte, which is copied for nothing.
+func (l Limits) keep(users []UserProperty, p *property) []UserProperty {
+	if l.SkipUsers {
+		return users
+	}
+	return append(users, p.user())
+}
+
 // perHop are the properties that belong to one hop of a message: they are said
 // anew for each receiver, or not at all.
 const perHop = 1<<propMessageExpiry | 1<<propTopicAlias | 1<<propSubscriptionID | 1<<propWillDelay

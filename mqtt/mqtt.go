@@ -113,6 +113,9 @@ type Limits struct {
 	// Filters is how many filters one SUBSCRIBE or UNSUBSCRIBE may hold. 0 leaves
 	// it to the packet size.
 	Filters int
+	// SkipUsers is for who reads no user properties: they are checked and counted, and not
+	// copied. CONNECT has them all the same.
+	SkipUsers bool
 }
 
 // Error is a failure the peer should hear about: it broke the protocol or a

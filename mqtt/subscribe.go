@@ -25,7 +25,7 @@ func DecodeSubscribe(body []byte, _ Header, v Version, lim Limits, p *Subscribe)
 			case propSubscriptionID:
 				p.SubscriptionID = x.num
 			case propUserProperty:
-				p.UserProperties = append(p.UserProperties, x.user())
+				p.UserProperties = lim.keep(p.UserProperties, &x)
 			}
 		}
 		if it.err != nil {

@@ -9,7 +9,7 @@ func DecodeUnsubscribe(body []byte, _ Header, v Version, lim Limits, p *Unsubscr
 		it := newPropIter(c.section(), UNSUBSCRIBE, lim.allowance())
 		var x property
 		for it.next(&x) { // User Property is all there is
-			p.UserProperties = append(p.UserProperties, x.user())
+			p.UserProperties = lim.keep(p.UserProperties, &x)
 		}
 		if it.err != nil {
 			c.fail(it.err)

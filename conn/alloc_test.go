@@ -1,0 +1,41 @@
+//go:build !race
+
+package conn
+
+import (
+	"runtime"
+	"runtime/debug"
+	"testing"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// TestAllocLargePacketsLeaveNoGarbage: what one client sends, over and over, must not be what the
+// collector works for, since the loop of all clients helps it (D-07). With the race detector
+// pools lose things.
+func TestAllocLargePacketsLeaveNoGarbage(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it empties pools
+	l := newDuet(t, 1).server.loops[0]
+	set := *l.server.broker.Settings()
+	set.PacketBytes, set.UserProperties = 1<<20, 32
+	l.server.broker.Apply(&set)
+	c, _ := heard(l)
+	c.version = mqtt.V5
+	packet := large(1 << 20)
+	for range 3 {
+		inParts(l, c, packet) // the buffers are made
+	}
+	var before, after runtime.MemStats
+	const times = 10
+	runtime.ReadMemStats(&before)
+	for range times {
+		inParts(l, c, packet)
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / times; each > 64<<10 {
+		t.Errorf("a packet of %d bytes leaves %d bytes of garbage", len(packet), each)
+	}
+	if c.stage != open || c.half.rest() != nil {
+		t.Errorf("stage %d, %d bytes left: it was not taken", c.stage, len(c.half.rest()))
+	}
+}
