@@ -35,8 +35,8 @@ func (b *behind) takes(it *forward) bool {
 		b.of = make(map[router.Ref]int)
 	}
 	b.of[it.to]++
+	b.bytes += it.costAfter(last(b.items[b.head:]))
 	b.items = append(b.items, *it)
-	b.bytes += it.frame.Size() + forwardCost
 	return true
 }
 
@@ -44,7 +44,11 @@ func (b *behind) takes(it *forward) bool {
 func (b *behind) next() (it forward) {
 	it, b.items[b.head] = b.items[b.head], forward{}
 	b.head++
-	b.bytes -= it.frame.Size() + forwardCost
+	var after *forward
+	if b.head < len(b.items) {
+		after = &b.items[b.head]
+	}
+	b.bytes -= it.costAfter(after) // its frame counts for those that are left, if they share it
 	if b.of[it.to]--; b.of[it.to] == 0 {
 		delete(b.of, it.to)
 	}

@@ -70,11 +70,19 @@ func (f *flaps) over(now time.Time, key uint64, set *Flapping) bool {
 	at := now.Sub(f.epoch)
 	f.sweep(at - set.Window)
 	number, known := f.by.find(key, func(number uint32) bool { return f.at(number).key == key })
+	if known && f.at(number).since <= at-set.Window { // it is over, and was not swept yet
+		f.by.drop(key, number)
+		known = false
+	}
 	if !known {
 		if len(f.order) >= flapsMax { // by has no more: each has its place in order
 			f.forget(1)
 		}
-		number = f.first + uint32(len(f.order)) //nolint:gosec // at most flapsMax; they begin anew after the last
+		if f.first > numberMax-flapsMax { // after four thousand million: they begin anew, and no window is longer for it
+			f.forget(len(f.order))
+			f.first = 0
+		}
+		number = f.first + uint32(len(f.order)) //nolint:gosec // at most flapsMax
 		f.order = append(f.order, flap{key: key, since: at})
 		f.by.put(key, number)
 	}
@@ -89,15 +97,16 @@ func (f *flaps) over(now time.Time, key uint64, set *Flapping) bool {
 // at is the window of a number that by has.
 func (f *flaps) at(number uint32) *flap { return &f.order[number-f.first] }
 
-// sweep forgets windows that began before.
-func (f *flaps) sweep(before time.Duration) {
+// sweep forgets some of the windows that began before, and tells whether there are more.
+func (f *flaps) sweep(before time.Duration) (more bool) {
 	gone := 0
-	for gone < len(f.order) && f.order[gone].since <= before {
+	for gone < min(len(f.order), forgetMost) && f.order[gone].since <= before {
 		gone++
 	}
 	if gone > 0 {
 		f.forget(gone)
 	}
+	return gone == forgetMost
 }
 
 // forget forgets the oldest windows. Those of order that are over already count.

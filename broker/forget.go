@@ -6,15 +6,21 @@ import "time"
 // connects any more: a fleet that has come and stays must not cost what its coming did.
 const forgetEvery = 2 * time.Second
 
+// forgetMost is how many of each are forgotten at a time: a hundred thousand are some ten
+// milliseconds, and others wait.
+const forgetMost = 1000
+
 // forgetSome forgets what says nothing any more.
 func (h *Home) forgetSome(now time.Time) {
 	if h.nextForget().IsZero() || now.Before(h.work.forgetAt) {
 		return
 	}
 	h.work.forgetAt = now.Add(forgetEvery)
-	h.work.pacing.ledger.sweep(now)
-	h.work.wars.sweep(now)
-	h.work.flaps.sweep(now.Sub(h.work.flaps.epoch) - h.b.Settings().Flapping.Window)
+	rest := h.work.pacing.ledger.sweep(now)
+	rest = h.work.wars.sweep(now) || rest
+	if h.work.flaps.sweep(now.Sub(h.work.flaps.epoch)-h.b.Settings().Flapping.Window) || rest {
+		h.work.forgetAt = now // in the next turn
+	}
 }
 
 // nextForget is when forgetSome has something to do; zero: never.

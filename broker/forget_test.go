@@ -24,7 +24,7 @@ func TestAFleetThatStaysIsNotRemembered(t *testing.T) {
 	if l.by != nil || l.order != nil {
 		t.Errorf("%d of the rate of connects are left", len(l.order))
 	}
-	for left := d.b.Settings().Flapping.Window; left > 0; left -= time.Second {
+	for left := d.b.Settings().Flapping.Window + time.Second; left > 0; left -= time.Second {
 		d.pass(time.Second)
 	}
 	if f.order != nil || f.by.room() != 0 {
@@ -32,5 +32,70 @@ func TestAFleetThatStaysIsNotRemembered(t *testing.T) {
 	}
 	if at := h.nextForget(); !at.IsZero() {
 		t.Errorf("and it wakes up for them at %v", at)
+	}
+}
+
+// TestForgettingHasTurns: a crowd that came together is not forgotten in one turn, and the next
+// goes on at once.
+func TestForgettingHasTurns(t *testing.T) {
+	var f flaps
+	set := &Flapping{Connects: 5, Window: time.Minute}
+	now := time.Unix(1_700_000_000, 0)
+	for key := range uint64(3*forgetMost + 1) {
+		f.over(now, key+1, set)
+	}
+	after := now.Add(2 * set.Window)
+	for n := 3; n > 0; n-- {
+		if before := len(f.order); !f.sweep(after.Sub(f.epoch)-set.Window) || before-len(f.order) != forgetMost {
+			t.Fatalf("%d of %d were forgotten, want %d and more to come", before-len(f.order), before, forgetMost)
+		}
+	}
+	if f.sweep(after.Sub(f.epoch)-set.Window) || f.order != nil {
+		t.Errorf("%d are left", len(f.order))
+	}
+
+	d := newDesk(t, 1, flapping)
+	h := d.homes[0]
+	for key := range uint64(2*forgetMost + 1) {
+		h.work.flaps.over(d.now, key+1, set)
+	}
+	d.now = d.now.Add(2 * set.Window)
+	if h.forgetSome(d.now); h.nextForget().After(d.now) {
+		t.Errorf("the rest is forgotten at %v, want in the next turn, at %v", h.nextForget(), d.now)
+	}
+}
+
+// TestAWindowThatIsOverCountsNoMore: also while there was no turn to forget it.
+func TestAWindowThatIsOverCountsNoMore(t *testing.T) {
+	var f flaps
+	set := &Flapping{Connects: 2, Window: time.Minute}
+	now := time.Unix(1_700_000_000, 0)
+	for key := range uint64(2*forgetMost + 1) {
+		f.over(now, key+1, set)
+		f.over(now, key+1, set)
+	}
+	now = now.Add(set.Window)
+	for _, key := range []uint64{2*forgetMost + 1, forgetMost + 1, 1} { // the newest first
+		if f.over(now, key, set) {
+			t.Errorf("%d is over by what it did in a window before", key)
+		}
+	}
+}
+
+// TestNumbersOfWindowsBeginAnew: after the last there is a first.
+func TestNumbersOfWindowsBeginAnew(t *testing.T) {
+	f := flaps{first: numberMax - 2}
+	set := &Flapping{Connects: 1, Window: time.Minute}
+	now := time.Unix(1_700_000_000, 0)
+	for key := range uint64(10) {
+		f.over(now, key+1, set)
+		if !f.over(now, key+1, set) {
+			t.Errorf("%d was not found again", key)
+		}
+	}
+	for f.sweep(now.Add(time.Minute).Sub(f.epoch)) {
+	}
+	if f.by.len() != 0 || f.order != nil {
+		t.Errorf("%d and %d are left", f.by.len(), len(f.order))
 	}
 }

@@ -34,8 +34,9 @@ func (l *lanes) add(to router.Ref, f *mqtt.Frame, w want) (settled bool) {
 	if n.batch == nil {
 		n.batch = batches.Get().(*Batch)
 	}
-	n.batch.items = append(n.batch.items, forward{frame: f.Hold(), to: to, want: w})
-	n.batch.bytes += f.Size() + forwardCost
+	it := forward{frame: f.Hold(), to: to, want: w}
+	n.batch.bytes += it.costAfter(last(n.batch.items))
+	n.batch.items = append(n.batch.items, it)
 	return !n.blocked
 }
 
@@ -69,13 +70,14 @@ func (h *Home) flush(now time.Time) {
 // shed drops the QoS 0 deliveries of a refused batch.
 func (h *Home) shed(b *Batch) {
 	kept := b.items[:0]
+	b.bytes = 0
 	for _, it := range b.items {
 		if it.want.qos > 0 {
+			b.bytes += it.costAfter(last(kept))
 			kept = append(kept, it)
 			continue
 		}
 		h.count.Inc(metrics.MessagesDroppedInboxFull)
-		b.bytes -= it.frame.Size() + forwardCost
 		it.frame.Release()
 	}
 	clear(b.items[len(kept):])

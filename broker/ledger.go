@@ -60,8 +60,12 @@ func (l *ledger) take(key session.Key) *rates {
 	return left
 }
 
-func (l *ledger) sweep(now time.Time) {
-	for len(l.order) > 0 && (len(l.by) > ledgerMax || !now.Before(l.order[0].at)) {
+// sweep forgets some, and tells whether there are more.
+func (l *ledger) sweep(now time.Time) (more bool) {
+	for n := 0; len(l.order) > 0 && (len(l.by) > ledgerMax || !now.Before(l.order[0].at)); n++ {
+		if n == forgetMost {
+			return true
+		}
 		f := l.order[0]
 		l.order = l.order[1:]
 		if l.by[f.key] != f.e {
@@ -77,6 +81,7 @@ func (l *ledger) sweep(now time.Time) {
 	if len(l.order) == 0 {
 		l.by, l.order = nil, nil
 	}
+	return false
 }
 
 // rest is how long until an entry says nothing any more.

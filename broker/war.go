@@ -46,8 +46,12 @@ func (w *wars) take(now time.Time, key session.Key) *limit.Bucket {
 	return war
 }
 
-func (w *wars) sweep(now time.Time) {
-	for len(w.order) > 0 && !now.Before(w.order[0].end) {
+// sweep forgets some that are over, and tells whether there are more.
+func (w *wars) sweep(now time.Time) (more bool) {
+	for n := 0; len(w.order) > 0 && !now.Before(w.order[0].end); n++ {
+		if n == forgetMost {
+			return true
+		}
 		if t := w.order[0]; w.by[t.key] == t.war {
 			delete(w.by, t.key)
 		}
@@ -56,6 +60,7 @@ func (w *wars) sweep(now time.Time) {
 	if len(w.order) == 0 {
 		w.by, w.order = nil, nil
 	}
+	return false
 }
 
 // fought is the allowance of takeovers of a session, of which most never need one.

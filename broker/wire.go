@@ -136,5 +136,23 @@ type want struct {
 	promised bool // the member has room for it
 }
 
-// forwardCost is what an item counts for beside its frame, bytes.
+// forwardCost is what an item counts for beside its frame, bytes. A frame counts once for
+// all items in a row that share it, as it is once in memory: a message of a megabyte for a
+// hundred must not shut out what others say.
 const forwardCost = 64
+
+// costAfter is what an item counts for behind another; nil: behind none of its frame.
+func (it *forward) costAfter(before *forward) int {
+	if before != nil && before.frame == it.frame {
+		return forwardCost
+	}
+	return it.frame.Size() + forwardCost
+}
+
+// last is the last item; nil: there is none.
+func last(items []forward) *forward {
+	if len(items) == 0 {
+		return nil
+	}
+	return &items[len(items)-1]
+}

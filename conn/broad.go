@@ -27,8 +27,9 @@ type broad struct {
 	round uint64 // those listed up to here are this round
 	taken int    // what other loops have sent in this round, bytes
 
-	since time.Time     // when on was set
-	spent time.Duration // of the turn: with on
+	since  time.Time     // when on was set
+	spent  time.Duration // of the turn: with on
+	others time.Duration // what the last turn took for others, if anything is for many
 }
 
 // deferred is a connection whose packets wait: until the next turn, and until after
@@ -62,11 +63,12 @@ func (b *broad) takes(most int) bool {
 func (l *Loop) flushBroad() {
 	b := &l.broad
 	spent := b.spent
-	if b.spent = 0; b.empty() {
+	if b.spent, b.others = 0, 0; b.empty() && l.home.Later() == 0 {
 		return
 	}
 	begun := l.server.clock.Now()
 	others := begun.Sub(l.now) - spent
+	b.others = others
 	for n := 0; !b.empty(); n++ {
 		if n > 0 && n%broadLook == 0 {
 			if took := l.server.clock.Now().Sub(begun); took >= others && (n >= broadPerTurn || took >= broadTime) {
@@ -88,6 +90,16 @@ func (l *Loop) flushBroad() {
 		left := copy(b.conns, b.conns[b.head:])
 		clear(b.conns[left:])
 		b.conns, b.head = b.conns[:left], 0
+	}
+}
+
+// catchUp delivers what other loops have sent for many and there was no turn for: some, and
+// more for as long as the last turn took for others. However long turns are, what is for many
+// has its half.
+func (l *Loop) catchUp() {
+	l.guard(nil, func() { l.home.CatchUp(l.now) })
+	for l.broad.others > 0 && l.home.Later() > 0 && l.server.clock.Now().Sub(l.now) < l.broad.others {
+		l.guard(nil, func() { l.home.CatchUp(l.now) })
 	}
 }
 

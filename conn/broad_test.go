@@ -9,6 +9,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/broker"
+	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/session"
 )
@@ -208,6 +209,8 @@ type reader struct {
 func (r *reader) Read()               {}
 func (r *reader) Write(b []byte) bool { r.got = append(r.got, b...); return true }
 
+func (r *reader) Close(bool, listener.Admission) {}
+
 // seated is a client of l with a session.
 func seated(t *testing.T, l *Loop, id string) (*Conn, *reader) {
 	t.Helper()
@@ -356,5 +359,73 @@ func TestWhatIsForManyIsTheirTime(t *testing.T) {
 	toMany(0)
 	if l.flushBroad(); written()-before != broadLook {
 		t.Errorf("%d were written to in a turn with nothing else, each of whom takes half of broadTime; want %d", written()-before, broadLook)
+	}
+}
+
+// TestWhoIsClosedWhileManyWaitIsTold: who is listed for a message that many have, and is closed
+// before his turn, gets the reason in this turn and not never.
+func TestWhoIsClosedWhileManyWaitIsTold(t *testing.T) {
+	const many = 3 * broadPerTurn
+	l := newDuet(t, 1).server.loops[0]
+	for range many {
+		heard(l)
+	}
+	last, r := l.conns[many-1], &reader{}
+	last.sock, last.version = r, mqtt.V5
+	l.Broad(true)
+	for _, c := range l.conns[:many] {
+		l.Send(c.ref, session.Packet(mqtt.AppendPingresp(nil)))
+	}
+	l.Broad(false)
+	l.part(last, &mqtt.Disconnect{Reason: mqtt.SessionTakenOver}, broker.CauseTakenOver)
+	l.turn()
+	if want := (&mqtt.Disconnect{Reason: mqtt.SessionTakenOver}).Append(nil, mqtt.V5, 0); !bytes.HasSuffix(r.got, want) {
+		t.Errorf("it has got %x, want %x at the end", r.got, want)
+	}
+}
+
+// TestWhatIsForManyHasItsHalf: however long a turn is, what others have sent for many is
+// delivered for as long.
+func TestWhatIsForManyHasItsHalf(t *testing.T) {
+	d := newDuet(t, 1)
+	set := *d.server.broker.Settings()
+	set.SessionsTotal = 1000
+	d.server.broker.Apply(&set)
+	for _, l := range d.server.loops {
+		l.home, l.inbox.dataMax, l.now = d.server.broker.NewHome(l.id, l, l.count, d.clock.Now()), 1<<20, d.clock.Now()
+	}
+	from, to := d.server.loops[0], d.server.loops[1]
+	author, _ := seated(t, from, "author")
+	for i := range 300 {
+		c, _ := seated(t, to, fmt.Sprint(i))
+		to.home.Subscribe(to.now, c.session, &mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: "all/x"}}})
+	}
+	for range 2 {
+		to.turn()
+	}
+	from.home.Publish(from.now, author.session, &mqtt.Publish{Topic: []byte("all/x"), Payload: []byte("first")})
+	from.home.Turn(from.now)
+	to.turn()
+	waits := to.home.Later()
+	if waits == 0 {
+		t.Fatal("nothing waits: the test proves nothing")
+	}
+	to.broad.others = 0
+	to.now = d.clock.Now()
+	if to.catchUp(); to.home.Later() == 0 || to.home.Later() == waits {
+		t.Errorf("%d bytes wait of %d after a turn in which others had no time", to.home.Later(), waits)
+	}
+	to.broad.others = time.Millisecond // the clock stands still: nothing takes longer
+	if to.catchUp(); to.home.Later() != 0 {
+		t.Errorf("%d bytes wait although others had a millisecond", to.home.Later())
+	}
+	to.flushBroad()
+	to.now = d.clock.Now()
+	from.home.Publish(from.now, author.session, &mqtt.Publish{Topic: []byte("all/x"), Payload: []byte("second")})
+	from.home.Turn(from.now)
+	to.turn()
+	d.clock.Advance(time.Second) // of others, in this turn
+	if to.flushBroad(); to.broad.others != time.Second {
+		t.Errorf("others have had %v, want a second", to.broad.others)
 	}
 }

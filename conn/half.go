@@ -95,7 +95,7 @@ func (l *Loop) charge(c *Conn, account *session.Account, bytes int64) bool {
 	if h.known == 0 {
 		h.place = halves.Place(l.home.Who(c.session).Identity)
 	}
-	most := max(account.Max()/halfShare, halfLeast*int64(l.server.broker.Settings().PacketBytes))
+	most := max(account.Max()/halfShare, halfLeast*int64(partRoom(l.server.broker.Settings().PacketBytes)))
 	if halves.Add(h.place, bytes) > most || !account.Reserve(bytes) {
 		halves.Add(h.place, -bytes)
 		return false

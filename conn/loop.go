@@ -117,7 +117,7 @@ func (l *Loop) turn() {
 		l.guard(l.control[i].conn, func() { l.handle(&l.control[i]) })
 		l.control[i] = event{}
 	}
-	l.guard(nil, func() { l.home.CatchUp(l.now) })
+	l.catchUp()
 	for i, b := range l.data {
 		l.broad.taken += b.Bytes()
 		l.guard(nil, func() { l.home.Receive(l.now, b) })

@@ -66,7 +66,11 @@ func (q *outList) push(o session.Out) {
 		clear(q.items[n:])
 		q.items, q.head = q.items[:n], 0
 	}
+	within := cap(q.items) == len(q.first)
 	q.items = append(q.items, o)
+	if within && cap(q.items) > len(q.first) {
+		q.first = [1]session.Out{} // what it has was copied, and would keep a message that has been sent
+	}
 	n := o.Cost()
 	q.cost += n
 	if o.Kind != session.OutPublish {
@@ -192,7 +196,7 @@ func (q *outList) encode(dst []byte, v mqtt.Version, now time.Time, count *metri
 // of QoS 1 and 2 stay with their session. Answers still leave.
 func (q *outQueue) cut() {
 	old := q.list
-	*q = outQueue{writing: q.writing, dirty: q.dirty}
+	*q = outQueue{writing: q.writing, dirty: q.dirty, broad: q.broad}
 	if old == nil {
 		return
 	}

@@ -28,6 +28,30 @@ func TestAnOutQueueThatIsNeverEmptyStaysSmall(t *testing.T) {
 	}
 }
 
+// What has been sent is not kept by the list it was in, which may be lent for as long as the
+// process runs.
+func TestAListKeepsNothingThatWasSent(t *testing.T) {
+	for n := range 40 {
+		var q outQueue
+		for range n + 1 {
+			q.push(session.Packet([]byte{0xD0, 0}))
+		}
+		list := q.list
+		for range n {
+			list.pop()
+		}
+		if n > 0 && list.first[0].Bytes != nil {
+			t.Errorf("of %d the first is kept while the last waits", n+1)
+		}
+		list.pop()
+		for i, o := range append(list.first[:], list.items[:cap(list.items)]...) {
+			if o.Bytes != nil {
+				t.Errorf("of %d one is kept, at %d", n+1, i)
+			}
+		}
+	}
+}
+
 // What an idle connection takes is what limits how many there are. A field that few of
 // them need belongs behind a pointer; the allocator's next size is 288.
 func TestConnAllocatesAsMuchAsItDid(t *testing.T) {

@@ -20,6 +20,14 @@ var parts [9]sync.Pool // partMin<<i
 // partOf is which of parts holds n bytes.
 func partOf(n int) int { return bits.Len(uint(n-1) / partMin) }
 
+// partRoom is how large the buffer of a packet of n bytes may be.
+func partRoom(n int) int {
+	if n > partMax {
+		return n
+	}
+	return partMin << partOf(n)
+}
+
 // extend appends b to the part of a packet that had has, which is gone then. whole is how
 // large the packet is to be, as far as that is known.
 func extend(had, b []byte, whole int) []byte {

@@ -13,6 +13,7 @@ import (
 type Account struct {
 	max      atomic.Int64
 	held     atomic.Int64
+	coming   atomic.Int64 // of held: what was reserved
 	pressure atomic.Int32 // a Pressure
 }
 
@@ -44,9 +45,15 @@ func (a *Account) Held() int64 {
 
 // room tells whether size more bytes fit into a queue. Queues leave an eighth of the
 // bound to what clients are sending: otherwise those that fill their queues would
-// have everybody disconnected who publishes more than a read takes (A067).
+// have everybody disconnected who publishes more than a read takes (A067). What is being
+// sent takes nothing of the queues' part: otherwise a large packet that comes, beside queues
+// that somebody keeps full, would cost others messages that have room (A087).
 func (a *Account) room(size int64) bool {
-	return a == nil || a.held.Load()+size <= a.max.Load()-a.max.Load()/8
+	if a == nil {
+		return true
+	}
+	held, most := a.held.Load()+size, a.max.Load()
+	return held <= most && held-a.coming.Load() <= most-most/8
 }
 
 // roomIn tells whether size more bytes of what a client sends fit.
@@ -64,6 +71,7 @@ func (a *Account) Reserve(size int64) bool {
 		a.held.Add(-size)
 		return false
 	}
+	a.coming.Add(size)
 	return true
 }
 
@@ -71,7 +79,12 @@ func (a *Account) Reserve(size int64) bool {
 func (a *Account) Room(size int64) bool { return a.room(size) }
 
 // Release gives back what was reserved.
-func (a *Account) Release(size int64) { a.add(-size) }
+func (a *Account) Release(size int64) {
+	if a != nil {
+		a.coming.Add(-size)
+		a.held.Add(-size)
+	}
+}
 
 // add counts size bytes more, or fewer.
 func (a *Account) add(size int64) {

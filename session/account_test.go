@@ -55,3 +55,23 @@ func TestAccountBoundsAllSessionsTogether(t *testing.T) {
 		t.Errorf("%d bytes held by nobody", got)
 	}
 }
+
+// TestWhatComesTakesNothingFromQueues: a packet that comes may have the eighth that queues leave,
+// and others' messages still have room.
+func TestWhatComesTakesNothingFromQueues(t *testing.T) {
+	a := NewAccount(8000)
+	a.add(6000)
+	if !a.Reserve(1500) {
+		t.Fatal("there is room for what comes")
+	}
+	if !a.Room(400) {
+		t.Error("400 bytes have no room in queues that hold 6,000 of 7,000")
+	}
+	if a.Room(501) || a.Reserve(501) {
+		t.Error("more than there is in all")
+	}
+	a.Release(1500)
+	if a.Room(1001) || !a.Room(1000) {
+		t.Error("the queues' part is 7,000 bytes")
+	}
+}

@@ -323,7 +323,7 @@ func (p *steady) roundTrip(n int) error {
 				return err
 			}
 		default:
-			return fmt.Errorf("round trip %d got %v %q", n, in.Type, in.Body)
+			return fmt.Errorf("round trip %d (acknowledged %t, delivered %t) got %v %q", n, acked, delivered, in.Type, in.Body)
 		}
 	}
 	return nil
