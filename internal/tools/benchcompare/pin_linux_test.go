@@ -39,3 +39,13 @@ func TestCores(t *testing.T) {
 		t.Errorf("with one core: %v", err)
 	}
 }
+
+func TestFileSystemsInMemory(t *testing.T) {
+	const ext4, tmpfs = 0xef53, 0x01021994
+	if inMemory(ext4) || !inMemory(tmpfs) {
+		t.Error("file systems are mistaken for each other")
+	}
+	if keptInMemory("/proc") || keptInMemory("/nowhere") {
+		t.Error("what is no such file system is taken for one")
+	}
+}
