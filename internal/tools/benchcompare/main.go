@@ -77,7 +77,7 @@ func run(args []string, out io.Writer) int {
 
 // measure does it, and writes what it found even when it was interrupted.
 func measure(s *settings, out io.Writer) error {
-	cores, err := twoCores()
+	cores, threads, err := twoCores()
 	if err != nil {
 		return err
 	}
@@ -95,6 +95,7 @@ func measure(s *settings, out io.Writer) error {
 		return err
 	}
 	res := l.describe()
+	res.Threads = threads
 	for _, g := range groups(s.rows) {
 		rs, err := l.measure(g)
 		for _, r := range rs {

@@ -25,6 +25,8 @@ type Results struct {
 	Rounds    int     `json:"rounds"`
 	Seconds   int     `json:"seconds"`
 	Scale     float64 `json:"scale"`
+	// Threads says that broker and generator had two threads of one core.
+	Threads bool `json:"threads_of_one_core"`
 	// Interrupted says that rounds or rows are missing which were asked for.
 	Interrupted bool  `json:"interrupted"`
 	Rows        []Row `json:"rows"`
@@ -77,6 +79,9 @@ func (res *Results) table() string {
 	}
 	if res.Scale < 1 {
 		fmt.Fprintf(&b, "\nWith %.2f of the clients: the limits are for all of them, so there are no verdicts.\n", res.Scale)
+	}
+	if res.Threads {
+		b.WriteString("\nBroker and generator had two threads of one core, for want of another: each slowed the other down.\n")
 	}
 	if full := res.full(); len(full) > 0 {
 		fmt.Fprintf(&b, "\nThe generator's core was full (%.2f or more): %s. Rates there are its own; processor time of the broker is not.\n", fullFrom, strings.Join(full, ", "))

@@ -78,7 +78,7 @@ func TestWhatIsNoFigure(t *testing.T) {
 
 // The table says what a reader has to know of how it came about, and what was there before stays.
 func TestTheTableSaysHowItWasMeasured(t *testing.T) {
-	res := &Results{Rounds: 3, Scale: 1, Interrupted: true, Rows: []Row{
+	res := &Results{Rounds: 3, Scale: 1, Interrupted: true, Threads: true, Rows: []Row{
 		{Name: "full", Must: .13, Aim: .1, Redoubt: Side{Runs: []float64{1.34, 1.35, 1.4}, Rounds: []int{1, 2, 3}, Busy: .97}, Mosquitto: side(10, 10, 10)},
 		{Name: "few", Redoubt: side(1), Mosquitto: Side{Runs: []float64{1}, Rounds: []int{1}, Busy: .5}},
 	}}
@@ -86,7 +86,7 @@ func TestTheTableSaysHowItWasMeasured(t *testing.T) {
 		res.Rows[i].judge(1)
 	}
 	text := res.table()
-	for _, want := range []string{"Interrupted:", "core was full (0.95 or more): full.", "these are a look: few.", "0.134 (0.134 to 0.140)", "rounds"} {
+	for _, want := range []string{"Interrupted:", "two threads of one core", "core was full (0.95 or more): full.", "these are a look: few.", "0.134 (0.134 to 0.140)", "rounds"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -262,7 +262,7 @@ func TestStartsAreFromExec(t *testing.T) {
 		_, _ = c.Write([]byte{0x20, 2, 1, 0})
 		got <- mqtt.Connect{ClientID: string(buf[14 : 14+min(7, n)]), CleanStart: buf[9]&2 != 0}
 	}()
-	cores, err := twoCores()
+	cores, _, err := twoCores()
 	if err != nil {
 		cores = [2]int{}
 	}
