@@ -180,6 +180,9 @@ func (o *Options) complete() error {
 	case o.Publishers() > publishersMax:
 		return usage("%d publishers are more than a payload can tell apart (%d)", o.Publishers(), publishersMax)
 	}
+	if _, resident := processUse(o.Process); o.Process != 0 && resident == 0 {
+		return usage("process %d cannot be read (--pid): is it the broker's, does it run, and on this machine?", o.Process)
+	}
 	return o.completeScenario()
 }
 

@@ -296,12 +296,13 @@ func TestAnInterruptEndsWithAReport(t *testing.T) {
 
 func TestOptionsThatMakeNoSense(t *testing.T) {
 	for want, spoil := range map[string]func(*Options){
-		"connections is out of range": func(o *Options) { o.Count = 0 },
-		"payload of 15 bytes":         func(o *Options) { o.Payload = 15 },
-		"window of 70000":             func(o *Options) { o.Pace.Window = 70000 },
-		"--fan-in N":                  func(o *Options) { o.Scenario = Fan },
-		"--share needs":               func(o *Options) { o.Scenario, o.Fan = Fan, FanShape{Out: 2, Share: 2} },
-		"QoS 0 waits":                 func(o *Options) { o.Scenario = Offline },
+		"connections is out of range":               func(o *Options) { o.Count = 0 },
+		"process 1073741824 cannot be read (--pid)": func(o *Options) { o.Process = 1 << 30 },
+		"payload of 15 bytes":                       func(o *Options) { o.Payload = 15 },
+		"window of 70000":                           func(o *Options) { o.Pace.Window = 70000 },
+		"--fan-in N":                                func(o *Options) { o.Scenario = Fan },
+		"--share needs":                             func(o *Options) { o.Scenario, o.Fan = Fan, FanShape{Out: 2, Share: 2} },
+		"QoS 0 waits":                               func(o *Options) { o.Scenario = Offline },
 		"leave out --killed": func(o *Options) {
 			o.Scenario, o.QoS, o.Offline = Offline, 1, OfflineShape{Publishers: 1, Killed: true, Undrained: true}
 		},

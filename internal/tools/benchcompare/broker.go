@@ -184,15 +184,40 @@ func (l *lab) start(name string, cmd *exec.Cmd, s *setup) (*broker, error) {
 func wait(b *broker) { go func() { b.ended <- b.cmd.Wait() }() }
 
 // end stops a broker and waits for it.
-func (b *broker) end() {
-	_ = b.cmd.Process.Signal(syscall.SIGTERM)
+func (b *broker) end() { _ = b.endInOrder() }
+
+// endInOrder is an error where it had to be killed.
+func (b *broker) endInOrder() error { return stopProcess(b.cmd.Process, b.ended, stopWithin) }
+
+// stopProcess asks a process to end, and kills one that has not after a while, which is an error.
+func stopProcess(p *os.Process, ended <-chan error, within time.Duration) error {
+	_ = p.Signal(syscall.SIGTERM)
 	select {
-	case <-b.ended:
-	case <-time.After(stopWithin):
-		_ = b.cmd.Process.Kill()
-		<-b.ended
+	case <-ended:
+		return nil
+	case <-time.After(within):
+		_ = p.Kill()
+		<-ended
+		return fmt.Errorf("it had not ended %s after SIGTERM, and was killed", within)
 	}
 }
+
+// blame adds the broker's last words to what went wrong, if it has ended by itself.
+func (b *broker) blame(err error) error {
+	if err == nil {
+		return nil
+	}
+	select {
+	case how := <-b.ended:
+		b.ended <- how // for who ends it
+		return fmt.Errorf("%w; the broker ended (%v): %s", err, how, lastLine(b.text.Bytes()))
+	case <-time.After(blameWithin):
+		return err
+	}
+}
+
+// blameWithin is longer than the kernel takes to tell us of a process that others have seen end.
+const blameWithin = 200 * time.Millisecond
 
 // kill ends a broker as a power cut of its process does.
 func (b *broker) kill() {

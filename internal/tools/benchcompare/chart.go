@@ -42,7 +42,7 @@ func (res *Results) chart() string {
 	head := fmt.Sprintf(`<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="12">`+"\n", width, c.y+10)
 	head += `<rect width="100%" height="100%" fill="#fff"/>` + "\n"
 	head += fmt.Sprintf(`<text x="10" y="20" fill="#666">%s; thin line: range of the rounds; black mark: must reach; green mark: aim</text>`+"\n", html.EscapeString(orNone(res.Mosquitto)))
-	if res.Scale < 1 || res.Rounds < 3 {
+	if res.Scale < 1 || res.Rounds < roundsOfResult || res.Interrupted {
 		head += fmt.Sprintf(`<text x="10" y="38" fill="#d1495b">a look: %d rounds, %.2f of the clients</text>`+"\n", res.Rounds, res.Scale)
 	}
 	return head + c.b.String() + "</svg>\n"
@@ -71,7 +71,7 @@ func (r *Row) againstMosquitto() *bar {
 	if r.Ratio == nil {
 		return nil
 	}
-	b := &bar{at: *r.Ratio, low: *r.RatioLow, high: *r.RatioHigh, text: fmt.Sprintf("%.2f", *r.Ratio)}
+	b := &bar{at: *r.Ratio, low: *r.RatioLow, high: *r.RatioHigh, text: fmt.Sprintf("%.3f", *r.Ratio)}
 	if r.Target == "ratio" {
 		b.must, b.aim = r.Must, r.Aim
 	}
@@ -115,7 +115,8 @@ func (c *chart) part(rows []*Row, one string, of func(*Row) *bar) {
 			fmt.Fprintf(&c.b, `<text x="%d" y="%d" fill="#666">%s</text>`+"\n", chartLeft+4, y+16, html.EscapeString(strings.TrimSpace(r.words()+" "+r.Verdict)))
 			continue
 		}
-		colour := map[string]string{"aim": "#2a9d5c", "reached": "#4a7fc1", "missed": "#d1495b", "": "#999"}[r.Verdict]
+		verdict, _, _ := strings.Cut(r.Verdict, ",")
+		colour := map[string]string{"aim": "#2a9d5c", "reached": "#4a7fc1", "missed": "#d1495b", "failed": "#d1495b", "": "#999"}[verdict]
 		fmt.Fprintf(&c.b, `<rect x="%d" y="%d" width="%.1f" height="14" fill="%s"/>`+"\n", chartLeft, y+5, x(b.at)-chartLeft, colour)
 		fmt.Fprintf(&c.b, `<line x1="%.1f" x2="%.1f" y1="%d" y2="%d" stroke="#333"/>`+"\n", x(b.low), x(b.high), y+12, y+12)
 		if b.at > chartMost { // cut

@@ -16,3 +16,11 @@ func forgetFiles(dir string) error {
 		return unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
 	})
 }
+
+// keptInMemory tells whether what is written below dir never comes to a disk.
+func keptInMemory(dir string) bool {
+	var fs unix.Statfs_t
+	return unix.Statfs(dir, &fs) == nil && inMemory(int64(fs.Type)) //nolint:unconvert // 32 bits elsewhere
+}
+
+func inMemory(kind int64) bool { return kind == unix.TMPFS_MAGIC || kind == unix.RAMFS_MAGIC }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -95,17 +96,15 @@ func (l *lab) begin(c *call) (*generator, error) {
 	return g, nil
 }
 
-// stop ends one whose answer is not wanted any more.
-func (g *generator) stop() {
-	_ = g.cmd.Process.Signal(syscall.SIGTERM)
-	<-g.ended
-}
+// stop ends one that is not to go on. What it measured so far it has said by then.
+func (g *generator) stop() { _ = stopProcess(g.cmd.Process, g.ended, stopWithin) }
 
 // report waits for the end and reads the answer.
 func (g *generator) report(l *lab) (*bench.Report, error) {
 	select {
 	case err := <-g.ended:
-		return readReport(g.call, g.out.Bytes(), g.errs.Bytes(), err)
+		rep, err := readReport(g.call, g.out.Bytes(), g.errs.Bytes(), err)
+		return rep, g.call.b.blame(err)
 	case <-l.stop:
 		g.stop()
 		return nil, errStopped
@@ -123,5 +122,43 @@ func readReport(c *call, out, errs []byte, ended error) (*bench.Report, error) {
 	if unread != nil {
 		return nil, fmt.Errorf("redoubt bench answered no JSON: %w", unread)
 	}
+	if err := c.whole(&rep); err != nil {
+		return nil, fmt.Errorf("redoubt bench %s: %w", strings.Join(c.args, " "), err)
+	}
 	return &rep, nil
+}
+
+// keptRate is the least part of a fixed rate that has to arrive: with less it is another load.
+const keptRate = .95
+
+// whole is an error where a run has a figure, but not of the load that was asked for.
+func (c *call) whole(rep *bench.Report) error {
+	if rep.Interrupted {
+		return errors.New("it was interrupted")
+	}
+	// Who is killed in the middle loses all of them; who visits for a storm's sake may be refused.
+	if k := &rep.Connections; !c.lossy && (len(k.Ended) > 0 || k.Failed > 0 && rep.Memory == nil) {
+		return fmt.Errorf("%d connections failed %v, and of those that were ready the broker ended %v", k.Failed, k.Reasons, k.Ended)
+	}
+	s, d := rep.Sent, rep.Delivered
+	if rep.QoS == 0 && s != nil && d != nil && rep.Flood == nil && rep.Retained == nil && d.Lost*lostOf > s.Messages {
+		return fmt.Errorf("%d of %d messages of QoS 0 were lost", d.Lost, s.Messages)
+	}
+	if due := c.rate() * rep.Seconds; rep.Latency != nil && float64(rep.Latency.Count) < keptRate*due {
+		return fmt.Errorf("%d messages arrived where %.0f were due: the rate was not kept", rep.Latency.Count, due)
+	}
+	return nil
+}
+
+// lostOf: of so many messages of QoS 0 one may be lost.
+const lostOf = 1000
+
+// rate is the fixed rate of all publishers, in messages a second; 0: there is none.
+func (c *call) rate() float64 {
+	i := slices.Index(c.args, "--rate")
+	if i < 0 || i+1 == len(c.args) {
+		return 0
+	}
+	x, _ := strconv.ParseFloat(c.args[i+1], 64) // ours, and a number
+	return x
 }

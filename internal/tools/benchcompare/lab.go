@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -27,7 +26,10 @@ type lab struct {
 	stop     <-chan os.Signal
 	password string
 	peer     string // path of Mosquitto; empty: there is none
+	inMemory bool   // what is written to dir comes to no disk
 }
+
+var errInMemory = errors.New("what is stored would be in memory (tmpfs): set TMPDIR to a folder on a disk")
 
 // Ports of both brokers, counted from the first.
 const (
@@ -55,6 +57,7 @@ func (l *lab) prepare() error {
 			return fmt.Errorf("something listens at %s already, where the brokers are to: end it first, or choose other ports with -port", l.address(i))
 		}
 	}
+	l.inMemory = keptInMemory(l.dir)
 	// The configuration names files of the data directory, beside which it has to be.
 	conf, err := os.ReadFile(filepath.Join(l.config, "redoubt.yaml"))
 	if err != nil {
@@ -97,8 +100,7 @@ func (l *lab) prepare() error {
 	if err := os.Rename(data, l.path("pristine")); err != nil {
 		return err
 	}
-	l.findPeer()
-	return nil
+	return l.findPeer()
 }
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
@@ -131,8 +133,19 @@ func (l *lab) addUser() error {
 	return nil
 }
 
-// findPeer finds Mosquitto or installs it. Without it Redoubt is measured alone.
-func (l *lab) findPeer() {
+// findPeer finds Mosquitto or installs it. Without it Redoubt is measured alone, unless it was named.
+func (l *lab) findPeer() error {
+	if l.mosquitto != "" {
+		path, err := exec.LookPath(l.mosquitto)
+		if err == nil {
+			path, err = filepath.Abs(path) // it runs in a folder of its own
+		}
+		if err != nil {
+			return fmt.Errorf("-mosquitto: %w", err)
+		}
+		l.peer = path
+		return nil
+	}
 	look := func() bool {
 		for _, name := range []string{"mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"} {
 			if path, err := exec.LookPath(name); err == nil {
@@ -143,129 +156,19 @@ func (l *lab) findPeer() {
 		return false
 	}
 	if look() {
-		return
+		return nil
 	}
 	if os.Getuid() == 0 {
 		fmt.Fprintln(l.log, "installing mosquitto")
 		cmd := exec.Command("apt-get", "install", "-y", "--no-install-recommends", "mosquitto")
 		text, err := cmd.CombinedOutput()
 		if err == nil && look() {
-			return
+			return nil
 		}
 		fmt.Fprintf(l.log, "apt-get install mosquitto brought none (%v): %s\n", err, lastLine(text))
 	}
 	fmt.Fprintln(l.log, "there is no Mosquitto to compare with (sudo apt-get install mosquitto): Redoubt is measured alone, and there are no ratios")
-}
-
-// measure measures rows of one run: Redoubt, Mosquitto, Redoubt, Mosquitto...
-func (l *lab) measure(rs []row) ([]*Row, error) {
-	var out []*Row
-	for i := range rs {
-		out = append(out, rs[i].begin(l.scale))
-	}
-	for round := range rs[0].rounds(l.rounds) {
-		for _, ours := range []bool{true, false} {
-			if !ours && (l.peer == "" || out[0].Note != "") {
-				continue
-			}
-			values, err := l.once(rs, out[0].Clients, ours)
-			if errors.Is(err, errStopped) {
-				return judged(out), err
-			}
-			for i, r := range out {
-				s, name := &r.Redoubt, "redoubt"
-				if !ours {
-					s, name = &r.Mosquitto, "mosquitto"
-				}
-				l.note(r, s, fmt.Sprintf("%-18s round %d  %-9s", r.Name, round+1, name), values, i, err)
-			}
-		}
-	}
-	return judged(out), nil
-}
-
-// note takes what one run gave for one row.
-func (l *lab) note(r *Row, s *Side, head string, values []float64, i int, err error) {
-	var none noPeer
-	switch {
-	case errors.As(err, &none):
-		r.Note = none.Error()
-		fmt.Fprintf(l.log, "%s  %s\n", head, r.Note)
-		return
-	case err == nil && math.IsNaN(values[i]):
-		err = errors.New("the run gave no figure")
-	}
-	if err != nil {
-		fmt.Fprintf(l.log, "%s  failed: %v\n", head, err)
-		s.Failed = append(s.Failed, err.Error())
-		return
-	}
-	s.Runs = append(s.Runs, values[i])
-	fmt.Fprintf(l.log, "%s  %s %s\n", head, figure(values[i]), r.Unit)
-}
-
-func judged(rs []*Row) []*Row {
-	for _, r := range rs {
-		r.judge()
-	}
-	return rs
-}
-
-// once starts a broker, measures rows that are figures of one run, and ends it.
-func (l *lab) once(rs []row, clients int, ours bool) ([]float64, error) {
-	select {
-	case <-l.stop:
-		return nil, errStopped
-	default:
-	}
-	r := &rs[0]
-	if r.run != nil {
-		v, err := r.run(l, r, clients, ours)
-		return []float64{v}, err
-	}
-	if r.try != nil {
-		u, err := r.try(l, r, clients, ours)
-		if err != nil {
-			return nil, err
-		}
-		return figures(rs, u), nil
-	}
-	b, err := l.startSide(ours, r.setup())
-	if err != nil {
-		return nil, err
-	}
-	defer b.end()
-	if _, err := l.generate(r.call(b, ours, []string{"conn", "-c", "20"})); err != nil { // first logins, and what is loaded once
-		return nil, err
-	}
-	u := &usage{quiet: b.resident()}
-	args := r.args(clients)
-	switch {
-	case r.timed():
-		args = append(args, "--duration", strconv.Itoa(l.seconds))
-	case args[0] == "memory" && !ours:
-		args = append(args, "--settle", peerSettle)
-	}
-	if u.report, err = l.generate(r.call(b, ours, args)); err != nil {
-		return nil, err
-	}
-	if m := u.report.Memory; m != nil && !m.Settled {
-		return nil, fmt.Errorf("memory had not settled after %.0f s", m.Waited)
-	}
-	return figures(rs, u), nil
-}
-
-// figures are those of rows that are of one run.
-func figures(rs []row, u *usage) []float64 {
-	var out []float64
-	for i := range rs {
-		v := rs[i].value(u)
-		if v < 0 || v == 0 && !rs[i].zero {
-			v = math.NaN()
-		}
-		out = append(out, v)
-	}
-	return out
+	return nil
 }
 
 // port is one of the brokers' ports.

@@ -14,23 +14,32 @@ import (
 	"github.com/redoubtmq/redoubt/client/bench"
 )
 
+// side has rounds that all gave a figure.
+func side(runs ...float64) Side {
+	var s Side
+	for i, x := range runs {
+		s.add(i, x)
+	}
+	return s
+}
+
 func TestRatiosAreBestByBest(t *testing.T) {
-	less := Row{Must: .5, Aim: .3, Redoubt: Side{Runs: []float64{4, 2, 3}}, Mosquitto: Side{Runs: []float64{10, 8, 5}}}
-	less.judge()
+	less := Row{Must: .5, Aim: .3, Redoubt: side(4, 2, 3), Mosquitto: side(10, 8, 5)}
+	less.judge(1)
 	if *less.Ratio != .4 || *less.RatioLow != .25 || *less.RatioHigh != .6 || less.Verdict != "reached" {
 		t.Errorf("%+v: %v %v %v", less, *less.Ratio, *less.RatioLow, *less.RatioHigh)
 	}
-	more := Row{Higher: true, Must: 1, Aim: 2, Redoubt: Side{Runs: []float64{10, 30}}, Mosquitto: Side{Runs: []float64{10, 15}}}
-	more.judge()
-	if *more.Ratio != 2 || more.Verdict != "aim" {
+	more := Row{Higher: true, Must: 1, Aim: 2, Redoubt: side(10, 30), Mosquitto: side(10, 15)}
+	more.judge(1)
+	if *more.Ratio != 2 || more.Verdict != "aim, 2 rounds" {
 		t.Errorf("%+v", more)
 	}
-	missed := Row{Must: .5, Aim: .3, Redoubt: Side{Runs: []float64{6}}, Mosquitto: Side{Runs: []float64{10}}}
-	alone := Row{Must: .5, Aim: .3, Redoubt: Side{Runs: []float64{6}}}
-	if missed.judge(); missed.Verdict != "missed" {
+	missed := Row{Must: .5, Aim: .3, Redoubt: side(6), Mosquitto: side(10)}
+	alone := Row{Must: .5, Aim: .3, Redoubt: side(6)}
+	if missed.judge(1); missed.Verdict != "missed, 1 round" {
 		t.Errorf("%+v", missed)
 	}
-	if alone.judge(); alone.Ratio != nil || alone.Verdict != "" || alone.Redoubt.Best != 6 {
+	if alone.judge(1); alone.Ratio != nil || alone.Verdict != "" || alone.Redoubt.Best != 6 {
 		t.Errorf("%+v", alone)
 	}
 }
@@ -39,17 +48,17 @@ func TestRatiosAreBestByBest(t *testing.T) {
 // ratio.
 func TestResultsAreWritten(t *testing.T) {
 	res := &Results{Mosquitto: "mosquitto <2.0>", Rounds: 1, Scale: .5, Rows: []Row{
-		{Name: "a", Title: "pairs & more", Unit: "s", Clients: 1000, Must: .5, Aim: .3, Redoubt: Side{Runs: []float64{2}}, Mosquitto: Side{Runs: []float64{10}}},
-		{Name: "c", Title: "itself", Unit: "s", Clients: 1, Must: .5, Aim: .2, Target: "figure", Redoubt: Side{Runs: []float64{.25}}, Note: "it has <none>"},
-		{Name: "d", Title: "lost", Unit: "%", Clients: 1, Target: "figure", Redoubt: Side{Runs: []float64{0}}, Mosquitto: Side{Runs: []float64{100}}},
-		{Name: "b", Title: "alone", Unit: "s", Clients: 1, Redoubt: Side{Runs: []float64{2}}, Mosquitto: Side{Failed: []string{"x"}}},
+		{Name: "a", Title: "pairs & more", Unit: "s", Clients: 1000, Must: .5, Aim: .3, Redoubt: side(2), Mosquitto: side(10)},
+		{Name: "c", Title: "itself", Unit: "s", Clients: 1, Must: .5, Aim: .2, Target: "figure", Redoubt: side(.25), Note: "it has <none>"},
+		{Name: "d", Title: "lost", Unit: "%", Clients: 1, Target: "figure", Redoubt: side(0), Mosquitto: side(100)},
+		{Name: "b", Title: "alone", Unit: "s", Clients: 1, Redoubt: side(2), Mosquitto: Side{Failed: []string{"x"}}},
 	}}
 	for i := range res.Rows {
-		res.Rows[i].judge()
+		res.Rows[i].judge(1)
 	}
 	dir := filepath.Join(t.TempDir(), "results")
 	text := res.table()
-	for _, want := range []string{"1,000 pairs & more", "0.20 (0.20 to 0.20)", "failed", "0.50 of the clients", "three rounds", "<= 0.5 itself", "c: it has <none>.", "1 rounds failed: x"} {
+	for _, want := range []string{"1,000 pairs & more", "0.200 (0.200 to 0.200)", "failed", "0.50 of the clients", "3 rounds at least; these are a look: a, c, d, b.", "<= 0.5 itself", "c: it has <none>.", "1 of 1 rounds failed: x"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("the table has no %q:\n%s", want, text)
 		}
@@ -76,7 +85,7 @@ func TestResultsAreWritten(t *testing.T) {
 			bars++
 		}
 	}
-	if text := string(chart); !strings.Contains(text, "0 % (Mosquitto 100) aim") || !strings.Contains(text, "0.25 s reached") {
+	if text := string(chart); !strings.Contains(text, "0 % (Mosquitto 100) aim, 1 round") || !strings.Contains(text, "0.25 s reached, 1 round") {
 		t.Errorf("%s", text)
 	}
 	if bars != 3 { // the ground, a ratio, and a figure by its limit
@@ -91,6 +100,8 @@ func TestCommandLines(t *testing.T) {
 		"rounds":          {"-rounds", "0"},
 		"seconds":         {"-seconds", "0"},
 		"scale":           {"-scale", "2"},
+		"scale of NaN":    {"-scale", "NaN"},
+		"-rows p2p-q0":    {"p2p-q0"},
 		"port":            {"-port", "80"},
 	} {
 		var out strings.Builder
@@ -108,11 +119,11 @@ func TestCommandLines(t *testing.T) {
 // answers.
 func TestRows(t *testing.T) {
 	rep := &bench.Report{
-		Connections: bench.ConnectionsReport{Connected: 100, Resumed: 99}, Latency: &bench.Latency{P99: 2}, Offline: &bench.OfflineReport{FillPerSec: 5},
+		Connections: bench.ConnectionsReport{Connected: 100, Resumed: 99}, Offline: &bench.OfflineReport{FillPerSec: 5},
 		Broker: &bench.BrokerReport{CPUSeconds: 1, CPUPerMillion: 3, ResidentBytes: 300 << 10},
 		Memory: &bench.MemoryReport{Each: 2048}, Flood: &bench.FloodReport{Opened: 1, Open: 1, Resident: 4096, LifeMax: 7, P99Ratio: 6},
 	}
-	want := map[string]float64{"idle-tcp": 2, "p2p-q0": 3, "connect-tls": 100, "p99": 2, "durable": 5, "flood-hello": 4, "flood-hello-life": 7, "flood-hello-p99": 6}
+	want := map[string]float64{"idle-tcp": 2, "p2p-q0": 3, "connect-tls": 100, "durable": 5, "flood-hello": 4, "flood-hello-life": 7, "flood-hello-p99": 6}
 	for _, r := range rows {
 		if r.clients < 1 || r.must < 0 || r.aim < 0 || r.unit == "" || r.title == "" || (r.args != nil) == (r.run != nil || r.try != nil) {
 			t.Errorf("%+v", r)

@@ -35,7 +35,39 @@ func TestCores(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = unix.SchedSetaffinity(0, &all) }()
-	if _, err := twoCores(); err == nil || !strings.Contains(err.Error(), "needs two") {
+	if _, _, err := twoCores(); err == nil || !strings.Contains(err.Error(), "needs two") {
 		t.Errorf("with one core: %v", err)
+	}
+}
+
+func TestFileSystemsInMemory(t *testing.T) {
+	const ext4, tmpfs = 0xef53, 0x01021994
+	if inMemory(ext4) || !inMemory(tmpfs) {
+		t.Error("file systems are mistaken for each other")
+	}
+	if keptInMemory("/proc") || keptInMemory("/nowhere") {
+		t.Error("what is no such file system is taken for one")
+	}
+}
+
+// The generator's core is another one, and no thread of the broker's, where there is any.
+func TestCoresAreApart(t *testing.T) {
+	for _, c := range []struct {
+		allowed []int
+		list    string
+		second  int
+		threads bool
+	}{
+		{[]int{0, 1, 2, 3}, "0-1\n", 2, false},
+		{[]int{0, 1, 2, 3}, "0,2\n", 1, false},
+		{[]int{4, 12}, "4,12\n", 12, true},
+		{[]int{0, 1}, "0\n", 1, false},
+		{[]int{0, 1}, "", 1, false},
+		{[]int{0, 1}, "x-3\n", 1, false},
+	} {
+		cores, threads := apart(c.allowed, cpuList(c.list))
+		if cores != [2]int{c.allowed[0], c.second} || threads != c.threads {
+			t.Errorf("of %v with threads %q: %v, %t", c.allowed, c.list, cores, threads)
+		}
 	}
 }

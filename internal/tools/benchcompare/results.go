@@ -2,12 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -24,103 +25,11 @@ type Results struct {
 	Rounds    int     `json:"rounds"`
 	Seconds   int     `json:"seconds"`
 	Scale     float64 `json:"scale"`
-	Rows      []Row   `json:"rows"`
-}
-
-// Row is one row. Ratio is the best of Redoubt's rounds by the best of Mosquitto's, and its
-// range that of each round by itself. Of a promise (Worst) best is the worst.
-type Row struct {
-	Name      string   `json:"name"`
-	Title     string   `json:"title"`
-	Unit      string   `json:"unit"`
-	Clients   int      `json:"clients"`
-	Higher    bool     `json:"more_is_better"`
-	Worst     bool     `json:"worst_counts"`
-	Target    string   `json:"target"` // what the limits are for: ratio, Redoubt's own figure, or none
-	Redoubt   Side     `json:"redoubt"`
-	Mosquitto Side     `json:"mosquitto"`
-	Ratio     *float64 `json:"ratio"`
-	RatioLow  *float64 `json:"ratio_low"`
-	RatioHigh *float64 `json:"ratio_high"`
-	Must      float64  `json:"must_reach"`
-	Aim       float64  `json:"aim"`
-	Verdict   string   `json:"verdict"`        // aim, reached, missed; empty: nothing to compare with
-	Note      string   `json:"note,omitempty"` // why Mosquitto has no figure
-}
-
-// Side is one broker's part.
-type Side struct {
-	Best   float64   `json:"best"`
-	Low    float64   `json:"low"`
-	High   float64   `json:"high"`
-	Runs   []float64 `json:"runs"`
-	Failed []string  `json:"failed,omitempty"`
-}
-
-func (s *Side) judge(most bool) {
-	if len(s.Runs) == 0 {
-		return
-	}
-	s.Low, s.High = slices.Min(s.Runs), slices.Max(s.Runs)
-	if s.Best = s.Low; most {
-		s.Best = s.High
-	}
-}
-
-// judge makes ratios of runs, and compares with the limits.
-func (r *Row) judge() {
-	most := r.Higher != r.Worst
-	r.Redoubt.judge(most)
-	r.Mosquitto.judge(most)
-	r.compare()
-	if len(r.Redoubt.Runs) == 0 || r.Target == "none" {
-		return
-	}
-	x := r.Redoubt.Best
-	if r.Target != "figure" {
-		if r.Ratio == nil {
-			return
-		}
-		x = *r.Ratio
-	}
-	reached := func(limit float64) bool { return !r.Higher && x <= limit || r.Higher && x >= limit }
-	switch {
-	case reached(r.Aim):
-		r.Verdict = "aim"
-	case reached(r.Must):
-		r.Verdict = "reached"
-	default:
-		r.Verdict = "missed"
-	}
-}
-
-// compare makes the ratio, where there is anything to divide by.
-func (r *Row) compare() {
-	if len(r.Redoubt.Runs) == 0 || len(r.Mosquitto.Runs) == 0 || r.Mosquitto.Low <= 0 {
-		return
-	}
-	ratio := r.Redoubt.Best / r.Mosquitto.Best
-	low, high := ratio, ratio
-	for i := range min(len(r.Redoubt.Runs), len(r.Mosquitto.Runs)) {
-		x := r.Redoubt.Runs[i] / r.Mosquitto.Runs[i]
-		low, high = min(low, x), max(high, x)
-	}
-	r.Ratio, r.RatioLow, r.RatioHigh = &ratio, &low, &high
-}
-
-// limit writes one of the two in the table.
-func (r *Row) limit(x float64) string {
-	sign := "<= "
-	if r.Higher {
-		sign = ">= "
-	}
-	switch r.Target {
-	case "none":
-		return "-"
-	case "figure":
-		return sign + strconv.FormatFloat(x, 'g', -1, 64) + " itself"
-	}
-	return sign + strconv.FormatFloat(x, 'f', 2, 64)
+	// Threads says that broker and generator had two threads of one core.
+	Threads bool `json:"threads_of_one_core"`
+	// Interrupted says that rounds or rows are missing which were asked for.
+	Interrupted bool  `json:"interrupted"`
+	Rows        []Row `json:"rows"`
 }
 
 // describe says what is compared, and on what.
@@ -152,26 +61,58 @@ func (l *lab) describe() *Results {
 func (res *Results) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\nbeside %s\n", res.Redoubt, orNone(res.Mosquitto))
-	fmt.Fprintf(&b, "%s, Linux %s, %s: broker and generator on one core each, %d rounds in turns, best of the rounds (of a promise the worst) and (range);\nthe limits are of the ratio, unless they are of the figure itself\n\n", res.Processor, res.Kernel, res.When, res.Rounds)
+	fmt.Fprintf(&b, "%s, Linux %s, %s: broker and generator on one core each, rounds in turns: %d, best of the rounds (of a promise the worst) and (range), rows that take long with half of them;\nthe limits are of the ratio, unless they are of the figure itself\n\n", res.Processor, res.Kernel, res.When, res.Rounds)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "row\twhat\tunit\tRedoubt\tMosquitto\tratio\tmust reach\taim\t")
+	fmt.Fprintln(w, "row\twhat\tunit\trounds\tRedoubt\tMosquitto\tratio\tmust reach\taim\t")
 	for i := range res.Rows {
 		r := &res.Rows[i]
 		ratio := "-"
 		if r.Ratio != nil {
-			ratio = fmt.Sprintf("%.2f (%.2f to %.2f)", *r.Ratio, *r.RatioLow, *r.RatioHigh)
+			ratio = fmt.Sprintf("%.3f (%.3f to %.3f)", *r.Ratio, *r.RatioLow, *r.RatioHigh)
 		}
-		fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, grouped(r.Clients), r.Title, r.Unit, r.Redoubt.text(), r.Mosquitto.text(), ratio, r.limit(r.Must), r.limit(r.Aim), r.Verdict)
+		fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, grouped(r.Clients), r.Title, r.Unit, r.rounds(), r.Redoubt.text(), r.Mosquitto.text(), ratio, r.limit(r.Must), r.limit(r.Aim), r.Verdict)
 	}
 	_ = w.Flush() // to memory
 	res.notes(&b)
-	if res.Scale < 1 {
-		fmt.Fprintf(&b, "\nWith %.2f of the clients: the limits are for all of them.\n", res.Scale)
+	if res.Interrupted {
+		b.WriteString("\nInterrupted: rounds or rows are missing, and a row whose rounds are not the same for both has no verdict.\n")
 	}
-	if res.Rounds < 3 {
-		b.WriteString("\nA result needs three rounds at least: this is a look.\n")
+	if res.Scale < 1 {
+		fmt.Fprintf(&b, "\nWith %.2f of the clients: the limits are for all of them, so there are no verdicts.\n", res.Scale)
+	}
+	if res.Threads {
+		b.WriteString("\nBroker and generator had two threads of one core, for want of another: each slowed the other down.\n")
+	}
+	if full := res.full(); len(full) > 0 {
+		fmt.Fprintf(&b, "\nThe generator's core was full (%.2f or more): %s. Rates there are its own; processor time of the broker is not.\n", fullFrom, strings.Join(full, ", "))
+	}
+	if few := res.few(); len(few) > 0 {
+		fmt.Fprintf(&b, "\nA result needs %d rounds at least; these are a look: %s.\n", roundsOfResult, strings.Join(few, ", "))
 	}
 	return b.String()
+}
+
+// fullFrom is how much of its core the generator may take before a rate is its own.
+const fullFrom = .95
+
+// full are rows in which the generator's core was full.
+func (res *Results) full() (names []string) {
+	for i := range res.Rows {
+		if r := &res.Rows[i]; max(r.Redoubt.Busy, r.Mosquitto.Busy) >= fullFrom {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
+// few are rows with fewer rounds than a result needs.
+func (res *Results) few() (names []string) {
+	for i := range res.Rows {
+		if r := &res.Rows[i]; len(r.Redoubt.Runs) < roundsOfResult {
+			names = append(names, r.Name)
+		}
+	}
+	return names
 }
 
 // notes says why a figure is missing.
@@ -186,7 +127,7 @@ func (res *Results) notes(b *strings.Builder) {
 			side *Side
 		}{{"Redoubt", &r.Redoubt}, {"Mosquitto", &r.Mosquitto}} {
 			if len(s.side.Failed) > 0 {
-				fmt.Fprintf(b, "\n%s, %s: %d rounds failed: %s", r.Name, s.name, len(s.side.Failed), s.side.Failed[0])
+				fmt.Fprintf(b, "\n%s, %s: %d of %d rounds failed: %s", r.Name, s.name, len(s.side.Failed), s.side.tried(), s.side.Failed[0])
 			}
 		}
 	}
@@ -226,7 +167,7 @@ func grouped(n int) string {
 	return s
 }
 
-// write leaves the three files in dir.
+// write leaves the three files in dir. Those of the last time are there beside them, as *.previous.
 func (res *Results) write(dir, text string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -236,7 +177,11 @@ func (res *Results) write(dir, text string) error {
 		return err
 	}
 	for name, content := range map[string][]byte{"table.txt": []byte(text), "results.json": append(data, '\n'), "chart.svg": []byte(res.chart())} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o644); err != nil {
+		path := filepath.Join(dir, name)
+		if err := os.Rename(path, path+".previous"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		if err := os.WriteFile(path, content, 0o644); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/redoubtmq/redoubt/client/bench"
 )
@@ -15,6 +16,7 @@ type row struct {
 	worst             bool    // the worst of the rounds counts: it is a promise, and no speed
 	zero              bool    // nothing is a figure, too
 	fewer             bool    // half of the rounds: it takes long, and moves little
+	disk              bool    // it is about what is on a disk
 	tls               bool
 	over              door                   // mTLS and WSS
 	passwords         bool                   // Mosquitto asks for one, too
@@ -34,13 +36,6 @@ type usage struct {
 	quiet  int64 // resident memory of the broker before, in bytes
 }
 
-func p99(u *usage) float64 {
-	if u.report.Latency == nil {
-		return 0
-	}
-	return u.report.Latency.P99
-}
-
 const kilobytes = "KB each"
 
 // load makes the arguments of a scenario with a count.
@@ -55,7 +50,7 @@ func (r *row) setup() *setup {
 	return &setup{
 		// Latency is compared with Mosquitto's option not to hold back small packets, and processor
 		// time without, where it needs less of it.
-		nodelay:   r.name == "p99",
+		nodelay:   strings.HasPrefix(r.group, "flood-"), // rows about latency alone say it themselves
 		passwords: r.passwords,
 		wss:       r.over == overWSS,
 	}

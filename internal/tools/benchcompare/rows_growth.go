@@ -32,7 +32,7 @@ func logarithm(n int) float64 { return math.Round(100*(1+1/math.Log10(float64(n)
 func growth(name, title string, n int, costs func(t *trial, few, many int) (float64, float64, error)) row {
 	limit := logarithm(n / 10)
 	return row{
-		name: "growth-" + name, title: title, unit: timesTheCost, must: limit, aim: limit, own: true, fewer: true, clients: n,
+		name: "growth-" + name, title: title, unit: timesTheCost, must: limit, aim: limit, own: true, fewer: true, disk: name == "stored", clients: n,
 		run: func(l *lab, r *row, clients int, ours bool) (x float64, err error) {
 			err = l.try(r, ours, &setup{}, func(t *trial) error {
 				few, many, err := costs(t, max(1, clients/10), clients)

@@ -20,7 +20,7 @@ const isolationPairs = 200
 func isolation(kind, what string, more ...string) row {
 	return row{
 		name: "isolation-" + kind, title: "pairs at 10 msg/s each, QoS 1, one client " + what + ": p99", unit: "times before",
-		must: 2, aim: 2, own: true, fewer: true, clients: isolationPairs,
+		must: 2, aim: 2, own: true, worst: true, fewer: true, clients: isolationPairs,
 		run: func(l *lab, r *row, clients int, ours bool) (x float64, err error) {
 			err = l.try(r, ours, &setup{nodelay: true}, func(t *trial) error {
 				x, err = isolate(t, clients, append([]string{"rogue", "--kind", kind, "--duration", "60"}, more...))
@@ -50,12 +50,14 @@ func isolate(t *trial, clients int, rogue []string) (float64, error) {
 		return 0, err
 	}
 	m := t.meanwhile(func(stop <-chan struct{}) error {
-		_, err := t.beside(stop, overTCP, rogue...)
-		return err
+		return t.beside(stop, overTCP, rogue...)
 	})
 	during, err := g.report(t.lab)
 	if wrong := m.end(); err == nil && wrong != nil {
 		err = fmt.Errorf("who was to misbehave did not: %w", wrong)
+	}
+	if err == nil {
+		err = t.side.judge()
 	}
 	if err != nil {
 		return 0, err
@@ -63,6 +65,6 @@ func isolate(t *trial, clients int, rogue []string) (float64, error) {
 	if before.Latency == nil || during.Latency == nil || before.Latency.P99 <= 0 {
 		return 0, fmt.Errorf("a run gave no latency")
 	}
-	t.say("p99 %s ms before, %s ms meanwhile; p99.9 %s and %s", figure(before.Latency.P99), figure(during.Latency.P99), figure(before.Latency.P999), figure(during.Latency.P999))
+	t.say("p99 %s ms before, %s ms meanwhile; p99.9 %s and %s%s", figure(before.Latency.P99), figure(during.Latency.P99), figure(before.Latency.P999), figure(during.Latency.P999), t.side.text())
 	return during.Latency.P99 / before.Latency.P99, nil
 }

@@ -47,31 +47,30 @@ const (
 var disturbances = []disturbance{
 	{name: "latency"},
 	{name: "latency-storm", what: "while clients connect over TLS", again: func(t *trial, clients, _ int, stop <-chan struct{}) error {
-		_, err := t.beside(stop, overTLS, "conn", "-c", strconv.Itoa(max(1, clients/2)))
-		return err
+		return t.beside(stop, overTLS, "conn", "-c", strconv.Itoa(max(1, clients/2)))
 	}},
 	{name: "latency-gc", what: "while the collector runs", alone: "it has no collector", redoubt: setup{environ: []string{"GODEBUG=gctrace=1"}},
 		before: retain, again: churn, evidence: began, happened: collected},
 	{name: "latency-store", what: "while segments are dropped and the index compacts", redoubt: setup{settings: "store: { segment_bytes: 1MiB }\n"}, least: 12, // it looks every five
 		again: func(t *trial, clients, _ int, stop <-chan struct{}) error {
-			_, err := t.beside(stop, overTCP, "offline", "-c", strconv.Itoa(max(1, clients/5)), "--messages", "50", "-S", "1024", "-q", "1", "-t", "bench/away")
-			return err
+			return t.beside(stop, overTCP, "offline", "-c", strconv.Itoa(max(1, clients/5)), "--messages", "50", "-S", "1024", "-q", "1", "-t", "bench/away")
 		}, evidence: logged, happened: dropped},
 	{name: "latency-stall", what: "while a subscriber of everything hardly reads", again: func(t *trial, _, _ int, stop <-chan struct{}) error {
-		_, err := t.beside(stop, overTCP, "rogue", "--kind", "dawdles", "-q", "1", "--duration", "60")
-		return err
+		return t.beside(stop, overTCP, "rogue", "--kind", "dawdles", "-q", "1", "--duration", "60")
 	}},
 	{name: "latency-reload", what: "while the rules are reloaded", again: reload, evidence: reloads, happened: reloaded},
 	{name: "latency-retained", what: "while 100,000 retained messages go to somebody else", before: retain, again: func(t *trial, _, _ int, stop <-chan struct{}) error {
-		_, err := t.beside(stop, overTCP, "sub", "-c", "1", "-t", "bench/kept", "--warm-up", "0", "--duration", "1")
-		return err
+		return t.beside(stop, overTCP, "sub", "-c", "1", "-t", "bench/kept", "--warm-up", "0", "--duration", "1")
 	}},
 }
+
+// undisturbed is how many rows come first that are about latency and nothing else.
+const undisturbed = 3
 
 // latencyRows have three figures of each run.
 var latencyRows = func() (out []row) {
 	for _, d := range disturbances {
-		r := row{unit: "ms", clients: latencyPairs, group: d.name, fewer: d.again != nil, try: d.try}
+		r := row{unit: "ms", clients: latencyPairs, group: d.name, fewer: d.again != nil, disk: d.name == "latency-store", try: d.try}
 		p50, p99, p999 := r, r, r
 		title := fmt.Sprintf("pairs at %d msg/s each, QoS 1", latencyEach)
 		if d.what != "" {
@@ -144,10 +143,13 @@ func (d *disturbance) measure(t *trial, clients int) (*bench.Report, func() erro
 	if wrong := m.end(); err == nil && wrong != nil {
 		err = fmt.Errorf("what was to happen meanwhile did not: %w", wrong)
 	}
+	if err == nil {
+		err = t.side.judge()
+	}
 	if err != nil {
 		return nil, nil, err
 	}
-	t.say("%s: %d times", d.what, m.times)
+	t.say("%s: %d times%s", d.what, m.times, t.side.text())
 	if d.happened == nil || !t.ours {
 		return rep, nil, nil
 	}
@@ -173,8 +175,7 @@ func retain(t *trial, clients int) error {
 
 // churn makes garbage: clients come with subscriptions and go, again and again.
 func churn(t *trial, clients, _ int, stop <-chan struct{}) error {
-	_, err := t.beside(stop, overTCP, "conn", "-c", strconv.Itoa(clients), "--wildcards", "20", "-t", "bench/churn")
-	return err
+	return t.beside(stop, overTCP, "conn", "-c", strconv.Itoa(clients), "--wildcards", "20", "-t", "bench/churn")
 }
 
 func began(t *trial) evidence { return evidence{began: t.clock.Now()} }

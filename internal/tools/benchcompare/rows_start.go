@@ -16,8 +16,8 @@ import (
 // startRows are about a broker that begins, in order or after it was killed.
 var startRows = []row{
 	{name: "start", title: "client after the start of an empty broker: CONNACK", unit: "s", must: .5, aim: .2, own: true, clients: 1, run: startEmpty},
-	{name: "start-full", title: "sessions with 10 messages each in store: start until CONNACK", unit: "times reading it", must: 5, aim: 2, own: true, fewer: true, clients: 100000, run: startFull},
-	{name: "kill9", title: "sessions filled until kill -9: acknowledged messages lost", unit: "%", must: 0, aim: 0, own: true, worst: true, zero: true, clients: 100, run: killed},
+	{name: "start-full", title: "sessions with 10 messages each in store: start until CONNACK", unit: "times reading it", must: 5, aim: 2, own: true, fewer: true, disk: true, clients: 100000, run: startFull},
+	{name: "kill9", title: "sessions filled until kill -9: acknowledged messages lost", unit: "%", must: 0, aim: 0, own: true, worst: true, zero: true, disk: true, clients: 100, run: killed},
 }
 
 const (
@@ -33,7 +33,7 @@ const (
 
 // startEmpty is the time from exec to the first CONNACK.
 func startEmpty(l *lab, _ *row, _ int, ours bool) (float64, error) {
-	b, took, err := l.startTimed(ours, &setup{unanswered: true, passwords: true})
+	b, took, err := l.startTimed(ours, &setup{unanswered: true, passwords: true}, visitor)
 	if err != nil {
 		return 0, err
 	}
@@ -41,18 +41,39 @@ func startEmpty(l *lab, _ *row, _ int, ours bool) (float64, error) {
 	return took.Seconds(), nil
 }
 
-// startTimed starts a broker and lets one client log in.
-func (l *lab) startTimed(ours bool, s *setup) (*broker, time.Duration, error) {
-	began := l.clock.Now()
+// guest is who logs in after a start.
+type guest struct {
+	id   string
+	back bool // to the session that it has
+}
+
+var (
+	visitor = guest{id: "first"}
+	// returning is the first of those that startFull makes.
+	returning = guest{id: fullNames + "s0", back: true}
+)
+
+// fullNames is what the names of clients with a session in store begin with.
+const fullNames = "full-"
+
+var errNoSession = errors.New("the broker has started, and the session that was in store is gone")
+
+// startTimed starts a broker and lets one client log in: the time from exec on, without what was made
+// ready before.
+func (l *lab) startTimed(ours bool, s *setup, who guest) (*broker, time.Duration, error) {
 	b, err := l.startSide(ours, s)
 	if err != nil {
 		return nil, 0, err
 	}
 	for {
-		err := l.login()
-		took := l.clock.Now().Sub(began)
+		err := l.login(who)
+		took := l.clock.Now().Sub(b.began)
 		if err == nil {
 			return b, took, nil
+		}
+		if errors.Is(err, errNoSession) {
+			b.end()
+			return nil, 0, err
 		}
 		select {
 		case ended := <-b.ended:
@@ -70,14 +91,14 @@ func (l *lab) startTimed(ours bool, s *setup) (*broker, time.Duration, error) {
 }
 
 // login is a client that connects, and leaves when it was let in.
-func (l *lab) login() error {
+func (l *lab) login(who guest) error {
 	c, err := net.DialTimeout("tcp", l.address(portTCP), time.Second)
 	if err != nil {
 		return err
 	}
 	defer c.Close()
 	_ = c.SetDeadline(l.clock.Now().Add(connackWithin)) // what is wrong with it, the next call tells
-	k := mqtt.Connect{Version: mqtt.V311, CleanStart: true, ClientID: "first", HasUsername: true, Username: "bench", HasPassword: true, Password: []byte(l.password)}
+	k := mqtt.Connect{Version: mqtt.V311, CleanStart: !who.back, ClientID: who.id, HasUsername: true, Username: "bench", HasPassword: true, Password: []byte(l.password)}
 	if _, err := c.Write(k.Append(nil, mqtt.V311, 0)); err != nil {
 		return err
 	}
@@ -85,16 +106,19 @@ func (l *lab) login() error {
 	if _, err := io.ReadFull(c, answer[:]); err != nil {
 		return err
 	}
-	return connackError(answer)
+	return connackError(answer, who.back)
 }
 
-// connackError judges a CONNACK of version 3.1.1.
-func connackError(answer [4]byte) error {
+// connackError judges a CONNACK of version 3.1.1; back: there has to be a session.
+func connackError(answer [4]byte, back bool) error {
 	if answer[0] != 0x20 || answer[1] != 2 {
 		return fmt.Errorf("%x is no CONNACK", answer)
 	}
 	if answer[3] != 0 {
 		return fmt.Errorf("refused with %d", answer[3])
+	}
+	if back && answer[2]&1 == 0 {
+		return errNoSession
 	}
 	return nil
 }
@@ -107,8 +131,10 @@ func startFull(l *lab, r *row, clients int, ours bool) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, err = l.generate(r.call(b, ours, load("offline", "-c", "--messages", fullMessages, "-q", "1", "--undrained")(clients)))
-	b.end()
+	_, err = l.generate(r.call(b, ours, load("offline", "-c", "--messages", fullMessages, "-q", "1", "--undrained", "-I", fullNames)(clients)))
+	if ended := b.endInOrder(); err == nil && ended != nil {
+		err = fmt.Errorf("the broker that was filled: %w", ended)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -129,7 +155,7 @@ func startFull(l *lab, r *row, clients int, ours bool) (float64, error) {
 		return 0, err
 	}
 	s.keep, s.unanswered = true, true
-	b, took, err := l.startTimed(ours, &s)
+	b, took, err := l.startTimed(ours, &s, returning)
 	if err != nil {
 		return 0, err
 	}

@@ -71,6 +71,25 @@ func TestRowsAreWhole(t *testing.T) {
 	}
 }
 
+// Floods are measured with the same option of Mosquitto's as every other latency, by the worst of their
+// rounds, and long enough before.
+func TestFloodsAreMeasuredAsLatencyIs(t *testing.T) {
+	for i := range floodRows {
+		r := &floodRows[i]
+		if !r.setup().nodelay || strings.HasSuffix(r.name, "-p99") != (r.worst && r.unit == "times before") || !strings.Contains(strings.Join(r.args(1), " "), "--before 10s") {
+			t.Errorf("%s: %+v", r.name, r)
+		}
+	}
+	for i := range isolationRows {
+		if !isolationRows[i].worst {
+			t.Errorf("%s is judged by its best round", isolationRows[i].name)
+		}
+	}
+	if (&row{name: "p2p-q0"}).setup().nodelay {
+		t.Error("processor time is measured with it")
+	}
+}
+
 func TestFewerRounds(t *testing.T) {
 	for n, want := range map[int]int{1: 1, 2: 1, 3: 1, 4: 2, 6: 3} {
 		if got := (&row{fewer: true}).rounds(n); got != want {
@@ -88,18 +107,18 @@ func TestLimitsOfTheFigureItself(t *testing.T) {
 		best          float64
 		verdict, must string
 	}{
-		"aim":             {row{own: true, must: .5, aim: .2}, []float64{.3, .2}, nil, .2, "aim", "<= 0.5 itself"},
-		"reached":         {row{own: true, must: .5, aim: .2}, []float64{.3, .4}, []float64{.1}, .3, "reached", "<= 0.5 itself"},
-		"the worst":       {row{own: true, must: 10, aim: 10, worst: true}, []float64{9.8, 10.1}, nil, 10.1, "missed", "<= 10 itself"},
-		"nothing is lost": {row{own: true, worst: true}, []float64{0, 0}, []float64{100, 100}, 0, "aim", "<= 0 itself"},
-		"one is lost":     {row{own: true, worst: true}, []float64{0, .01}, []float64{100, 100}, .01, "missed", "<= 0 itself"},
+		"aim":             {row{own: true, must: .5, aim: .2}, []float64{.3, .2}, nil, .2, "aim, 2 rounds", "<= 0.5 itself"},
+		"reached":         {row{own: true, must: .5, aim: .2}, []float64{.3, .4}, []float64{.1}, .3, "reached, 2 rounds", "<= 0.5 itself"},
+		"the worst":       {row{own: true, must: 10, aim: 10, worst: true}, []float64{9.8, 10.1}, nil, 10.1, "missed, 2 rounds", "<= 10 itself"},
+		"nothing is lost": {row{own: true, worst: true}, []float64{0, 0}, []float64{100, 100}, 0, "aim, 2 rounds", "<= 0 itself"},
+		"one is lost":     {row{own: true, worst: true}, []float64{0, .01}, []float64{100, 100}, .01, "missed, 2 rounds", "<= 0 itself"},
 		"no limit":        {row{}, []float64{2}, []float64{4}, 2, "", "-"},
-		"a ratio":         {row{must: 1, aim: .5}, []float64{2}, []float64{4}, 2, "aim", "<= 1.00"},
+		"a ratio":         {row{must: 1, aim: .5}, []float64{2}, []float64{4}, 2, "aim, 1 round", "<= 1.00"},
 		"nobody's ratio":  {row{must: 1, aim: .5}, []float64{2}, []float64{0}, 2, "", "<= 1.00"},
 	} {
 		r := c.row.begin(1)
-		r.Redoubt.Runs, r.Mosquitto.Runs = c.ours, c.theirs
-		r.judge()
+		r.Redoubt, r.Mosquitto = side(c.ours...), side(c.theirs...)
+		r.judge(1)
 		if r.Redoubt.Best != c.best || r.Verdict != c.verdict || r.limit(r.Must) != c.must {
 			t.Errorf("%s: best %v, %q, %q", name, r.Redoubt.Best, r.Verdict, r.limit(r.Must))
 		}
@@ -118,7 +137,7 @@ func TestFiguresOfMemoryAndFloods(t *testing.T) {
 		"less than nothing": {each, bench.Report{Memory: &bench.MemoryReport{Each: -5}}, 0},
 		"no memory":         {each, bench.Report{}, math.NaN()},
 		"size":              {strangerSize, bench.Report{Flood: flood}, 3},
-		"given back":        {strangerSize, bench.Report{Flood: &bench.FloodReport{Open: 1, Resident: -5}}, 0},
+		"given back":        {strangerSize, bench.Report{Flood: &bench.FloodReport{Open: 1, Resident: -5}}, math.NaN()},
 		"none was held":     {strangerSize, bench.Report{Flood: &bench.FloodReport{Opened: 1}}, math.NaN()},
 		"life":              {strangerLife, bench.Report{Flood: flood}, 10},
 		"nobody came":       {strangerLife, bench.Report{Flood: &bench.FloodReport{}}, math.NaN()},
@@ -148,12 +167,18 @@ func TestLostPart(t *testing.T) {
 
 func TestConnack(t *testing.T) {
 	for _, bad := range [][4]byte{{}, {0x20, 2, 0, 5}, {0x20, 3, 0, 0}, {0x30, 2, 0, 0}} {
-		if connackError(bad) == nil {
+		if connackError(bad, false) == nil {
 			t.Errorf("%x is one", bad)
 		}
 	}
-	if err := connackError([4]byte{0x20, 2, 1, 0}); err != nil {
+	if err := connackError([4]byte{0x20, 2, 1, 0}, true); err != nil {
 		t.Error(err)
+	}
+	if err := connackError([4]byte{0x20, 2, 0, 0}, false); err != nil {
+		t.Error(err)
+	}
+	if err := connackError([4]byte{0x20, 2, 0, 0}, true); !errors.Is(err, errNoSession) {
+		t.Errorf("a session that is not there: %v", err)
 	}
 }
 
@@ -172,9 +197,19 @@ func TestReportsOfTheGenerator(t *testing.T) {
 		"no report":      {true, ``, one, "exit status 1: broken"},
 		"used wrongly":   {true, `{"seconds":2}`, two, "exit status 2"},
 		"not started":    {true, `{"seconds":2}`, errors.New("x"), "x"},
+		"interrupted":    {false, `{"seconds":2,"interrupted":true}`, nil, "interrupted"},
+		"refused":        {false, `{"connections":{"connected":9,"failed":4,"failed_by_reason":{"closed":4}}}`, nil, "4 connections failed map[closed:4]"},
+		"ended":          {false, `{"connections":{"connected":9,"ended_by_reason":{"reset":2}},"memory":{}}`, nil, "ended map[reset:2]"},
+		"visitors":       {false, `{"seconds":2,"connections":{"connected":9,"failed":4},"memory":{}}`, nil, ""},
+		"killed":         {true, `{"seconds":2,"connections":{"connected":9,"failed":4,"ended_by_reason":{"reset":2}}}`, nil, ""},
+		"some lost":      {false, `{"seconds":2,"sent":{"messages":9000},"delivered":{"messages":8991,"lost":9}}`, nil, ""},
+		"many lost":      {false, `{"seconds":2,"sent":{"messages":9000},"delivered":{"messages":8990,"lost":10}}`, nil, "10 of 9000 messages"},
+		"a flood":        {false, `{"seconds":2,"sent":{"messages":9000},"delivered":{"messages":10,"lost":8990},"flood":{}}`, nil, ""},
+		"the rate":       {false, `{"seconds":2,"latency_ms":{"count":190}}`, nil, ""},
+		"another rate":   {false, `{"seconds":2,"latency_ms":{"count":189}}`, nil, "the rate was not kept"},
 		"something else": {false, `usage`, nil, "no JSON"},
 	} {
-		rep, err := readReport(&call{lossy: c.lossy, args: []string{"offline"}}, []byte(c.out), []byte("so\nbroken\n"), c.ended)
+		rep, err := readReport(&call{lossy: c.lossy, args: []string{"offline", "--rate", "100"}}, []byte(c.out), []byte("so\nbroken\n"), c.ended)
 		switch {
 		case c.want == "" && (err != nil || rep.Seconds != 2), c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
 			t.Errorf("%s: %+v, %v", name, rep, err)

@@ -20,7 +20,7 @@ func TestSetsOfRows(t *testing.T) {
 		return out
 	}
 	usual, err := choose("")
-	if err != nil || !slices.Contains(named(usual), "p2p-v5") || slices.Contains(named(usual), "latency-p99") || slices.Contains(named(usual), "isolation-fast") {
+	if err != nil || !slices.Contains(named(usual), "p2p-v5") || !slices.Contains(named(usual), "latency-p99") || slices.Contains(named(usual), "latency-storm-p99") || slices.Contains(named(usual), "isolation-fast") {
 		t.Errorf("%v, %v", named(usual), err)
 	}
 	some, err := choose("isolation,p2p-q0 latency-gc-p99")
@@ -32,6 +32,9 @@ func TestSetsOfRows(t *testing.T) {
 	}
 	if _, err := choose("latencies"); err == nil || !strings.Contains(err.Error(), "memory, messages, connects") {
 		t.Errorf("%v", err)
+	}
+	if of, err := choose("latency"); err != nil || len(of) != len(latencyRows) || slices.Index(setNames(), "latency") != slices.Index(setNames(), "growth")-1 {
+		t.Errorf("%v, %v, %v", named(of), setNames(), err)
 	}
 	seen := map[string]bool{}
 	for _, r := range rows {

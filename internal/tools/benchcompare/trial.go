@@ -21,6 +21,7 @@ type trial struct {
 	r    *row
 	b    *broker
 	ours bool
+	side account // of what ran beside a measurement; read it when that has ended
 }
 
 // try starts a broker, lets the first clients log in, and has work done with it.
@@ -120,23 +121,6 @@ func (l *lab) meanwhile(again func(stop <-chan struct{}) error) *meanwhile {
 func (m *meanwhile) end() error {
 	close(m.stop)
 	return <-m.ended
-}
-
-// beside runs the generator beside the one that measures. It has what that one leaves of their
-// core, so that whoever measures is not late by it.
-func (t *trial) beside(stop <-chan struct{}, d door, args ...string) (*bench.Report, error) {
-	g, err := t.begin(t.call(d, args...))
-	if err != nil {
-		return nil, err
-	}
-	prefer(g.cmd.Process.Pid, besideNice())
-	select {
-	case err := <-g.ended:
-		return readReport(g.call, g.out.Bytes(), g.errs.Bytes(), err)
-	case <-stop:
-		g.stop()
-		return nil, nil
-	}
 }
 
 // Priorities for the kernel's scheduler. Who measures and who is measured come before everything
