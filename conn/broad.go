@@ -57,7 +57,7 @@ func (b *broad) takes(most int) bool {
 }
 
 // flushBroad writes to some of those that many share a message with: for as long as the rest
-// of the turn took for others, so that however busy it is they have half of the loop. Who sent the
+// of the turn took for others, so that however busy it is they have as long as those. Who sent the
 // message is not read until the last of them has it, so that a publisher is not ahead of the
 // network.
 func (l *Loop) flushBroad() {
@@ -94,8 +94,8 @@ func (l *Loop) flushBroad() {
 }
 
 // catchUp delivers what other loops have sent for many and there was no turn for: some, and
-// more for as long as the last turn took for others. However long turns are, what is for many
-// has its half.
+// more for as long as the last turn took for others: however long turns are, what is for many
+// is not behind for ever. Writing it has a time of its own (flushBroad).
 func (l *Loop) catchUp() {
 	l.guard(nil, func() { l.home.CatchUp(l.now) })
 	for l.broad.others > 0 && l.home.Later() > 0 && l.server.clock.Now().Sub(l.now) < l.broad.others {

@@ -384,9 +384,9 @@ func TestWhoIsClosedWhileManyWaitIsTold(t *testing.T) {
 	}
 }
 
-// TestWhatIsForManyHasItsHalf: however long a turn is, what others have sent for many is
+// TestWhatIsForManyHasAsLongAsOthers: however long a turn is, what others have sent for many is
 // delivered for as long.
-func TestWhatIsForManyHasItsHalf(t *testing.T) {
+func TestWhatIsForManyHasAsLongAsOthers(t *testing.T) {
 	d := newDuet(t, 1)
 	set := *d.server.broker.Settings()
 	set.SessionsTotal = 1000
