@@ -142,8 +142,8 @@ func (h *Home) reshare(now time.Time, r *resident, gone bool) {
 
 // in tells whether the session is a member of the group.
 func (r *resident) in(g session.Group) bool {
-	for _, sub := range r.s.Subscriptions() {
-		if sub.Group == g {
+	for i := range r.s.Subscriptions() {
+		if r.s.Subscription(i).Group == g {
 			return true
 		}
 	}
@@ -194,7 +194,7 @@ func (h *Home) insert(r *resident, sub *session.Sub) {
 		return
 	}
 	if r.member() == nil {
-		r.sharing = &sharing{member: new(router.Member)}
+		r.more().sharing.member = new(router.Member)
 		h.tellGroups(r)
 	}
 	if sub.Check {
@@ -227,6 +227,14 @@ func (h *Home) retract(r *resident, sub *session.Sub) {
 	}
 	if sub.Exclusive {
 		h.b.only.Release(sub.Real, ref)
+	}
+}
+
+// retractAll is retract of all that r has.
+func (h *Home) retractAll(r *resident) {
+	for i := range r.s.Subscriptions() {
+		sub := r.s.Subscription(i)
+		h.retract(r, &sub)
 	}
 }
 

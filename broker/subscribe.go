@@ -193,7 +193,7 @@ func (h *Home) checkSubscription(r *resident, w *wish, had bool, set *Settings) 
 	if had {
 		return mqtt.Success
 	}
-	if len(r.s.Subscriptions()) >= set.Subscriptions || (wild && r.s.Wildcards() >= set.WildcardSubscriptions) {
+	if r.s.Subscriptions() >= set.Subscriptions || (wild && r.s.Wildcards() >= set.WildcardSubscriptions) {
 		return mqtt.QuotaExceeded // A037
 	}
 	if most := set.SubscriptionsTotal; most > 0 && h.b.subscribed.Load() >= int64(most) {

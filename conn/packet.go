@@ -85,7 +85,7 @@ func (l *Loop) connect(c *Conn, body []byte) error {
 		return nil
 	}
 	assigned, refusal := l.server.broker.Check(&p)
-	c.hello = &arrival{connect: &p, assigned: assigned} // who is refused here has said who he is
+	c.arrives(&arrival{connect: &p, assigned: assigned}) // who is refused here has said who he is
 	if refusal != nil {
 		l.refuse(c, refusal, p.MaximumPacketSize)
 		return nil
@@ -99,7 +99,7 @@ func (l *Loop) connect(c *Conn, body []byte) error {
 	}
 	c.stage = authenticating
 	c.place.Busy(true)
-	if c.auth != nil {
+	if c.auth() != nil {
 		l.step(c, p.AuthData)
 		return nil
 	}
