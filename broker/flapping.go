@@ -92,7 +92,7 @@ func (f *flaps) over(now time.Time, key uint64, set *Flapping) bool {
 			f.forget(len(f.order))
 			f.first = 0
 		}
-		number = f.first + uint32(len(f.order)) //nolint:gosec // at most flapsMax
+		number = f.first + uint32(len(f.order))               //nolint:gosec // at most flapsMax
 		f.add(flap{key: key, since: flapTick(at / flapUnit)}) //nolint:gosec // it fits
 		f.by.put(key, number)
 	}

@@ -78,7 +78,7 @@ func (l *Loop) shaken(c *Conn, err error) {
 // authenticate asks the listener's chain. The answer comes as an event, at once
 // or later.
 func (s *Server) authenticate(l *Loop, c *Conn) {
-	s.broker.Authenticate(c.hello().connect, c.peer(), func(r auth.Result) {
+	s.broker.Authenticate(c.hello().connect, c.peer(), &c.hello().request, func(r auth.Result) {
 		l.inbox.post(event{kind: evVerdict, conn: c, verdict: r})
 	})
 }
@@ -141,7 +141,8 @@ func (l *Loop) open(c *Conn) {
 		return
 	}
 	if hello.to == nil {
-		hello.to = &broker.Arrival{Conn: c.ref, Connect: hello.connect, By: hello.by, Assigned: hello.assigned, Later: func(refusal *mqtt.Error) {
+		hello.to = &hello.arrives
+		*hello.to = broker.Arrival{Conn: c.ref, Connect: hello.connect, By: hello.by, Assigned: hello.assigned, Later: func(refusal *mqtt.Error) {
 			e := event{kind: evReady, conn: c}
 			if refusal != nil {
 				e.err = refusal

@@ -145,6 +145,12 @@ type arrival struct {
 	until    time.Time       // when it is given up
 	to       *broker.Arrival // nil: the broker was not asked yet
 	some     seldom          // of its connection
+
+	// In one piece, which is gone when the connection is open: many small ones would leave as
+	// many holes among what stays.
+	packet  mqtt.Connect
+	request auth.Request
+	arrives broker.Arrival
 }
 
 // pace is when a connection is read and when it is given up.
