@@ -82,14 +82,17 @@ func (h *Home) keep(r *resident) {
 }
 
 // enlist makes a subscription one that the log serves, from start on; a subscription
-// that takes the place of another keeps that one's.
-func (h *Home) enlist(r *resident, sub *session.Sub, start store.Seq) {
+// that takes the place of another keeps that one's. id is that of the filter, if the caller
+// knows it; 0: it is made.
+func (h *Home) enlist(r *resident, sub *session.Sub, start store.Seq, id fact.FilterID) {
 	d := durableSub{filter: sub.Filter, real: sub.Real, start: start, to: h.subscriber(r, sub)}
 	switch {
 	case sub.QoS == 0:
 	case sub.Group != (session.Group{}):
 		d.group, d.line = sub.Group, r.lineOf(sub.Group)
 		d.id = h.b.durable.Key.FilterID("\x00" + string(r.log.sid[:]) + sub.Filter)
+	case id != 0:
+		d.id = id
 	default:
 		d.id = h.b.durable.Key.FilterID(sub.Real)
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/fact"
 	"github.com/redoubtmq/redoubt/topic"
 )
 
@@ -181,11 +182,14 @@ func (h *Home) tellGroups(r *resident) {
 
 // insert makes a subscription known to publishers, in place of what the session
 // has under that filter.
-func (h *Home) insert(r *resident, sub *session.Sub) {
+func (h *Home) insert(r *resident, sub *session.Sub) { h.insertAs(r, sub, 0) }
+
+// insertAs is insert for who knows the identifier of the filter, from the log; 0: nobody does.
+func (h *Home) insertAs(r *resident, sub *session.Sub, id fact.FilterID) {
 	s := h.subscriber(r, sub)
 	share, _, shared, _ := topic.ParseShare(sub.Filter)
 	if r.log != nil && !shared {
-		h.enlist(r, sub, unknown) // before anybody leaves the session out because the log serves it
+		h.enlist(r, sub, unknown, id) // before anybody leaves the session out because the log serves it
 	}
 	if !shared {
 		if !h.b.index.Subscribe(sub.Real, s) {
@@ -207,7 +211,7 @@ func (h *Home) insert(r *resident, sub *session.Sub) {
 	sub.Group = groupOf(group)
 	h.enroll(r, share, sub, group, replaced)
 	if r.log != nil {
-		h.enlist(r, sub, unknown)
+		h.enlist(r, sub, unknown, 0)
 	}
 	h.tellGroups(r)
 }
