@@ -10,6 +10,7 @@ import (
 	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/fact"
+	"github.com/redoubtmq/redoubt/store/view"
 	"github.com/redoubtmq/redoubt/topic"
 )
 
@@ -81,22 +82,28 @@ func (h *Home) keep(r *resident) {
 	r.s.Keep()
 }
 
-// enlist makes a subscription one that the log serves, from start on; a subscription
-// that takes the place of another keeps that one's. id is that of the filter, if the caller
-// knows it; 0: it is made.
-func (h *Home) enlist(r *resident, sub *session.Sub, start store.Seq, id fact.FilterID) {
-	d := durableSub{filter: sub.Filter, real: sub.Real, start: start, to: h.subscriber(r, sub)}
+// enlist makes a subscription one that the log serves, from its record on; one that takes
+// the place of another keeps that one's start. was is what the log has of it already, which
+// has each filter of a session once; nil: it is about to hear of it.
+func (h *Home) enlist(r *resident, sub *session.Sub, was *view.Sub) {
+	d := durableSub{filter: sub.Filter, real: sub.Real, start: unknown, to: h.subscriber(r, sub)}
+	if was != nil {
+		d.start = was.Start
+	}
 	switch {
 	case sub.QoS == 0:
 	case sub.Group != (session.Group{}):
 		d.group, d.line = sub.Group, r.lineOf(sub.Group)
 		d.id = h.b.durable.Key.FilterID("\x00" + string(r.log.sid[:]) + sub.Filter)
-	case id != 0:
-		d.id = id
+	case was != nil: // to make it again for each of very many takes longer than all the rest
+		d.id = was.ID
 	default:
 		d.id = h.b.durable.Key.FilterID(sub.Real)
 	}
-	i := r.log.find(sub.Filter)
+	i := -1
+	if was == nil {
+		i = r.log.find(sub.Filter)
+	}
 	if i < 0 {
 		r.log.subs = append(r.log.subs, d)
 		h.listen(r, &d)
@@ -104,7 +111,7 @@ func (h *Home) enlist(r *resident, sub *session.Sub, start store.Seq, id fact.Fi
 	}
 	old := r.log.subs[i]
 	if old.real == d.real {
-		d.start = min(old.start, start)
+		d.start = min(old.start, d.start)
 	}
 	if old.id != d.id {
 		r.log.known++
@@ -141,7 +148,11 @@ func (h *Home) listen(r *resident, s *durableSub) {
 		return
 	}
 	h.byFilter[s.id] = append(h.byFilter[s.id], r.ref)
-	h.b.filters.add(s.id, s.indexed(), h.id)
+	if h.loading != nil {
+		h.loading.filters = append(h.loading.filters, router.Filtered{Filter: s.indexed(), Sub: router.Subscriber{Ref: filterRef(s.id)}})
+	} else {
+		h.b.filters.add(s.id, s.indexed(), h.id)
+	}
 	if s.group != (session.Group{}) {
 		h.b.filters.join(membership{h.routerRef(r.ref), groupRef(s.group)}, s.id, r.log)
 	}

@@ -47,6 +47,9 @@ func keyOfSession(s *view.Session) session.Key {
 func (h *Home) Restore(now time.Time, stored *Stored) {
 	h.applied = stored.Applied
 	h.expect(stored.Sessions)
+	if !h.b.shared() {
+		h.loading = new(loading)
+	}
 	for i, s := range stored.Sessions {
 		switch {
 		case !h.b.shared() && stored.Lags == nil:
@@ -57,6 +60,7 @@ func (h *Home) Restore(now time.Time, stored *Stored) {
 			h.Summon(now, keyOfSession(s), nil)
 		}
 	}
+	h.load()
 	h.PolicyChanged(now) // it may have, while nobody looked
 }
 
@@ -109,6 +113,9 @@ func (h *Home) restore(now time.Time, v *view.Session, l Lag, stored *Stored) *r
 	h.subject++
 	r.subject = h.subject
 	r.mistrust(now) // the rules may have changed meanwhile
+	if h.loading != nil {
+		h.loading.begin(len(v.Subs))
+	}
 	for i := range v.Subs {
 		h.restoreSub(r, &v.Subs[i])
 	}
@@ -144,10 +151,7 @@ func (h *Home) restoreSub(r *resident, v *view.Sub) {
 	if sub.Exclusive {
 		h.b.only.Take(sub.Real, h.routerRef(r.ref))
 	}
-	h.insertAs(r, &sub, v.ID) // it stands in the log; to make it again for each costs more than the rest
-	if i := r.log.find(sub.Filter); i >= 0 {
-		r.log.subs[i].start = v.Start
-	}
+	h.insertAs(r, &sub, v)
 	r.s.Subscribe(sub)
 }
 

@@ -179,7 +179,8 @@ func (n *node) restore() error {
 	for i, s := range all {
 		home := n.broker.HomeFor(s)
 		if homes[home] == nil {
-			homes[home] = &broker.Stored{}
+			most := len(all)/n.loops*9/8 + 16 // the hash is not quite even
+			homes[home] = &broker.Stored{Sessions: make([]*view.Session, 0, most), Lags: make([]broker.Lag, 0, most)}
 		}
 		homes[home].Sessions, homes[home].Lags = append(homes[home].Sessions, s), append(homes[home].Lags, lags[i])
 	}
