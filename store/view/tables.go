@@ -295,13 +295,11 @@ func (r *rows) spans(table byte, open uint64) (found []uint64, err error) {
 	return found, it.Close()
 }
 
-// epochs are what the judge begins with.
-func (r *rows) epochs() map[store.SID]uint64 {
-	epochs := make(map[store.SID]uint64, len(r.guards))
-	for sid, g := range r.guards {
-		epochs[sid] = g.epoch
-	}
-	return epochs
+// epoch is that of a session whose record has rows. Only the goroutine that applies may ask,
+// which is the one that writes them: it takes no lock.
+func (r *rows) epoch(sid *store.SID) (epoch uint64, there bool) {
+	g, there := r.guards[*sid]
+	return g.epoch, there
 }
 
 // skipped are the messages from from on that were not applied.
