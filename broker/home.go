@@ -54,8 +54,8 @@ type Home struct {
 // keeping is what a home has to do with the log.
 type keeping struct {
 	journal  journal
-	applied  store.Seq               // messages up to this one were offered to the sessions
-	byFilter map[fact.FilterID][]Ref // sessions that want the messages of a filter from the log
+	applied  store.Seq // messages up to this one were offered to the sessions
+	byFilter takers    // sessions that want the messages of a filter from the log
 	summons  map[session.Key]*summons
 	astray   astray
 	queues   map[fact.FilterID]*queue
@@ -184,7 +184,7 @@ func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time)
 	h.journal.ticket = 1
 	h.Allow(Boundless)
 	if h.kept() {
-		h.byFilter, h.queues = make(map[fact.FilterID][]Ref), make(map[fact.FilterID]*queue)
+		h.queues = make(map[fact.FilterID]*queue)
 		b.all[id] = h
 	}
 	return h

@@ -57,20 +57,19 @@ func (f *filters) addAll(list []router.Filtered, home uint16) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.uses) == 0 {
-		f.uses = make(map[fact.FilterID][]int32, len(list)*f.homes) // the other homes have as many
+		f.uses = make(map[fact.FilterID]use, len(list)*f.homes) // the other homes have as many
 	}
 	fresh := list[:0]
 	for i := range list {
 		id := filterOf(list[i].Sub.Ref)
-		n := f.uses[id]
-		if n == nil {
-			n = make([]int32, f.homes)
-			f.uses[id] = n
-			if list[i].Filter != "" {
-				fresh = append(fresh, list[i])
-			}
+		if n, known := f.uses[id]; known {
+			f.uses[id] = n.plus(home, f.homes)
+			continue
 		}
-		n[home]++
+		f.uses[id] = use{home: home, n: 1}
+		if list[i].Filter != "" {
+			fresh = append(fresh, list[i])
+		}
 	}
 	f.index.SubscribeAll(fresh)
 	f.some.Add(int64(len(fresh)))

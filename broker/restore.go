@@ -76,7 +76,7 @@ func (h *Home) expect(sessions []*view.Session) {
 	for _, s := range sessions {
 		filters += len(s.Subs)
 	}
-	h.byFilter = make(map[fact.FilterID][]Ref, min(filters, n))
+	h.byFilter.one.expect(min(filters, n))
 }
 
 // Begin lets time go on for the sessions that Restore brought: wills whose delay has passed
