@@ -34,7 +34,7 @@ func TestAMessageDoesNotAllocate(t *testing.T) {
 		r.id, r.window, r.payload = 7, 4, make([]byte, o.Payload)
 		r.hist = &r.result.hist
 		r.crowd.init(r)
-		if r.eng, err = newFast(r.ctx, "127.0.0.1", uint16(l.Addr().(*net.TCPAddr).Port), 1, r.tick); err != nil {
+		if r.eng, err = newFast(r.ctx, "127.0.0.1", uint16(l.Addr().(*net.TCPAddr).Port), 1, false, r.tick); err != nil {
 			t.Fatal(err)
 		}
 		defer r.eng.end()

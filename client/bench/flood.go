@@ -113,7 +113,7 @@ func (r *run) flood(ctx context.Context) error {
 	if err := r.until(r.after(o.Pace.WarmUp), never); err != nil {
 		return err
 	}
-	rep := &FloodReport{Kind: o.Flood.Kind, Strangers: o.Count}
+	rep := &FloodReport{Kind: o.Flood.Kind, Strangers: o.Count, Newcomer: -1}
 	r.result.flood = rep
 	r.enter("before")
 	err := r.measure(func() error { return r.until(r.after(o.Flood.Before), never) })

@@ -15,7 +15,7 @@ import (
 type goroutines struct {
 	dial   func(context.Context) (net.Conn, error)
 	limit  time.Duration // for connecting
-	tick   func()
+	tick   func() int64
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -62,7 +62,7 @@ const (
 	eventsOfTurn = 1024
 )
 
-func newGoroutines(dial func(context.Context) (net.Conn, error), limit time.Duration, tick func()) *goroutines {
+func newGoroutines(dial func(context.Context) (net.Conn, error), limit time.Duration, tick func() int64) *goroutines {
 	e := &goroutines{dial: dial, limit: limit, tick: tick, events: make(chan event, eventsBuffered), pipes: make(map[*pipe]bool)}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e

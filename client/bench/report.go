@@ -194,6 +194,7 @@ func (r *Report) verdict() error {
 	case r.Connections.Connected == 0 && r.Connections.Failed > 0:
 		return bad(client.KindNoConnack, "none of %d connections came about", r.Connections.Failed)
 	case d == nil || r.Sent == nil:
+	case r.Interrupted && (r.Offline != nil || r.Retained != nil): // nothing had to be there yet
 	case r.Sent.Messages > 0 && d.Messages == 0:
 		e := &client.Error{Kind: client.KindPublishRefused, What: fmt.Sprintf("of %d messages none arrived", r.Sent.Messages)}
 		e.Help = append(e.Help, "may this user publish there? Another place is -t TOPIC; `redoubt why CLIENT` tells the operator the reason")

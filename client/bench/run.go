@@ -39,7 +39,8 @@ type flow struct {
 	message  mqtt.Publish // the one that is being read
 	pubs     []*peer
 	subs     []*peer
-	fan      int // deliveries for each message; 0: nobody listens
+	fan      int  // deliveries for each message; 0: nobody listens
+	own      bool // each publisher has a subscriber of its own
 	window   int
 	silent   bool // nothing more is sent
 	paceFrom int64
@@ -106,7 +107,7 @@ func newRun(ctx context.Context, o *Options) (*run, error) {
 func (r *run) engine(ctx context.Context) error {
 	c := &r.opt.Client
 	if c.TLS == nil && c.WebSocket == "" && c.Socket == "" && !r.opt.Portable {
-		fast, err := newFast(ctx, c.Host, c.Port, r.opt.connections(), r.tick)
+		fast, err := newFast(ctx, c.Host, c.Port, r.opt.connections(), r.opt.Pace.Rate > 0, r.tick)
 		if err != nil {
 			return fmt.Errorf("the event loop: %w", err)
 		}
@@ -144,7 +145,10 @@ func (r *run) probe(ctx context.Context) error {
 }
 
 // tick reads the clock. The engine calls it before it hands on what came.
-func (r *run) tick() { r.now = int64(r.opt.Client.Clock.Now().Sub(r.origin)) }
+func (r *run) tick() int64 {
+	r.now = int64(r.opt.Client.Clock.Now().Sub(r.origin))
+	return r.now
+}
 
 func (r *run) appendConnect(out []byte, p *peer) []byte {
 	k := r.opt.Client.Connect
