@@ -32,6 +32,7 @@ type line struct {
 	behind int  // bytes that were handed over and have not left
 
 	// Of the engine with an event loop.
+	secured *secured // nil without TLS
 	fd      int
 	sent    int  // bytes of out that have left
 	blocked bool // waits until the socket takes more

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// epoll is the engine for TCP on Linux: one loop on one thread, sockets that do
+// epoll is the engine for TCP on Linux, and for TLS once hands are shaken: one loop on one thread, sockets that do
 // not block, and one write for each connection at the end of a turn, whatever
 // was queued during it.
 type epoll struct {
@@ -29,6 +29,9 @@ type epoll struct {
 	spare  []*line // the other half of turned
 	events [eventsOfWait]unix.EpollEvent
 	buf    []byte
+
+	hands *handshakes // nil: plaintext
+	plain []byte      // what records hold
 }
 
 const (
@@ -47,24 +50,30 @@ const (
 	portsOfOne = 20000
 )
 
-// newFast makes the engine for host and port, for so many connections. exact is for a run that sends
-// at a rate.
-func newFast(ctx context.Context, host string, port uint16, connections int, exact bool, tick func() int64) (engine, error) {
-	addr, err := resolve(ctx, host)
+// newFast makes the engine for so many connections. exact is for a run that sends at a rate.
+func newFast(ctx context.Context, r *run, connections int, exact bool) (engine, error) {
+	c := &r.opt.Client
+	addr, err := resolve(ctx, c.Host)
 	if err != nil {
 		return nil, err
 	}
-	e := &epoll{tick: tick, buf: make([]byte, readBytes), family: unix.AF_INET6}
+	e := &epoll{tick: r.tick, buf: make([]byte, readBytes), family: unix.AF_INET6}
 	if addr.Is4() {
-		e.family, e.to = unix.AF_INET, &unix.SockaddrInet4{Port: int(port), Addr: addr.As4()}
+		e.family, e.to = unix.AF_INET, &unix.SockaddrInet4{Port: int(c.Port), Addr: addr.As4()}
 		if addr.IsLoopback() && connections > portsOfOne {
 			e.sources = connections/portsOfOne + 1
 		}
 	} else {
-		e.to = &unix.SockaddrInet6{Port: int(port), Addr: addr.As16()}
+		e.to = &unix.SockaddrInet6{Port: int(c.Port), Addr: addr.As16()}
 	}
 	if e.fd, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, err
+	}
+	if c.TLS != nil {
+		if err := e.secure(r); err != nil {
+			_ = unix.Close(e.fd)
+			return nil, err
+		}
 	}
 	// With one processor the runtime looks every 20 us whether somebody else could have it while we
 	// are in the kernel, which takes a tenth of it. With another to give away it does not, as long as
@@ -100,6 +109,12 @@ func resolve(ctx context.Context, host string) (netip.Addr, error) {
 func (e *epoll) name() string { return "epoll" }
 
 func (e *epoll) open(l *line) {
+	l.out, l.sent, l.part, l.secured = l.out[:0], 0, nil, nil
+	if e.hands != nil {
+		l.fd, l.live, l.blocked = -1, true, true
+		e.hands.begin(l)
+		return
+	}
 	fd, err := unix.Socket(e.family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		l.owner.ended(err)
@@ -111,21 +126,27 @@ func (e *epoll) open(l *line) {
 		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 		_ = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, byte(e.opened % e.sources >> 8), byte(1 + e.opened%e.sources)}})
 	}
-	err = unix.Connect(fd, e.to)
-	if err == nil || err == unix.EINPROGRESS {
-		err = unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: watched, Fd: int32(fd)})
+	if err = unix.Connect(fd, e.to); err == nil || err == unix.EINPROGRESS {
+		err = e.adopt(l, fd)
 	}
 	if err != nil {
 		_ = unix.Close(fd)
 		l.owner.ended(err)
 		return
 	}
+	l.live, l.blocked = true, true // opened when it can be written to
+}
+
+// adopt makes fd that of l, and watches it.
+func (e *epoll) adopt(l *line, fd int) error {
 	for fd >= len(e.lines) {
 		e.lines = append(e.lines, nil)
 	}
-	l.fd, l.live, l.blocked = fd, true, true // opened when it can be written to
-	l.out, l.sent, l.part = l.out[:0], 0, nil
-	e.lines[fd] = l
+	if err := unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: watched, Fd: int32(fd)}); err != nil {
+		return err
+	}
+	l.fd, e.lines[fd] = fd, l
+	return nil
 }
 
 func (e *epoll) queue(l *line) {
@@ -140,6 +161,12 @@ func (e *epoll) close(l *line) {
 		return
 	}
 	l.live, l.blocked = false, false
+	if l.fd < 0 { // its handshake goes on, and is of no use
+		return
+	}
+	if l.secured != nil {
+		l.secured.farewell(l.fd)
+	}
 	e.lines[l.fd] = nil
 	_ = unix.Close(l.fd)
 }
@@ -161,6 +188,11 @@ func (e *epoll) turn(wait time.Duration) error {
 	now := e.yielded
 	for i := range n {
 		ev := &e.events[i]
+		if e.hands != nil && int(ev.Fd) == e.hands.bell {
+			e.tick()
+			e.arrived()
+			continue
+		}
 		l := e.lines[ev.Fd]
 		if l == nil { // closed by what came before it in this turn
 			continue
@@ -217,7 +249,7 @@ func (e *epoll) writable(l *line) {
 		return
 	}
 	l.blocked = false
-	if len(l.out) == 0 {
+	if len(l.out) == 0 && l.secured == nil {
 		l.owner.opened()
 		return
 	}
@@ -238,21 +270,32 @@ func (e *epoll) flush() {
 }
 
 func (e *epoll) write(l *line) {
-	for l.sent < len(l.out) {
-		n, err := unix.Write(l.fd, l.out[l.sent:])
+	out := &l.out
+	if s := l.secured; s != nil {
+		out = &s.wire.out
+		if len(l.out) > 0 {
+			if err := s.encrypt(l.out); err != nil {
+				e.fail(l, err)
+				return
+			}
+			l.out = l.out[:0]
+		}
+	}
+	for l.sent < len(*out) {
+		n, err := unix.Write(l.fd, (*out)[l.sent:])
 		switch err {
 		case nil:
 			l.sent += n
 		case unix.EINTR:
 		case unix.EAGAIN:
-			l.blocked, l.behind = true, len(l.out)-l.sent
+			l.blocked, l.behind = true, len(*out)-l.sent
 			return
 		default:
 			e.fail(l, err)
 			return
 		}
 	}
-	l.out, l.sent, l.behind = l.out[:0], 0, 0
+	*out, l.sent, l.behind = (*out)[:0], 0, 0
 	l.owner.drained()
 }
 
@@ -273,7 +316,9 @@ func (e *epoll) read(l *line, ended bool) {
 			e.fail(l, errClosed)
 			return
 		}
-		if err := l.take(e.buf[:n]); err != nil {
+		if l.secured != nil {
+			e.decrypt(l, e.buf[:n])
+		} else if err := l.take(e.buf[:n]); err != nil {
 			e.fail(l, err)
 			return
 		}
@@ -288,6 +333,9 @@ func (e *epoll) end() {
 		if l != nil {
 			e.close(l)
 		}
+	}
+	if e.hands != nil {
+		e.hands.end()
 	}
 	_ = unix.Close(e.fd)
 	if e.exact {

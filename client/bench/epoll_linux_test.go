@@ -4,13 +4,16 @@ import (
 	"context"
 	"runtime"
 	"testing"
+
+	"github.com/redoubtmq/redoubt/client"
 )
 
 // With one processor the event loop gives the runtime another, and takes it back.
 func TestTheLoopHasAProcessorToGiveAway(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	for _, exact := range []bool{false, true} {
-		e, err := newFast(context.Background(), "127.0.0.1", 1, 1, exact, func() int64 { return 0 })
+		r := &run{opt: &Options{Client: client.Options{Host: "127.0.0.1", Port: 1}}}
+		e, err := newFast(context.Background(), r, 1, exact)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// goroutines is the engine for TLS, WebSocket, unix sockets and other systems: a
+// goroutines is the engine for WebSocket, unix sockets and other systems: a
 // goroutine for each connection that reads, and one that writes while there is
 // something to write. What they do reaches the run as events, one at a time.
 type goroutines struct {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -148,7 +149,12 @@ func TestRetainedThatNobodyAsksFor(t *testing.T) {
 // A connection that ends with the last bytes it sent is seen to end.
 func TestTheEndThatComesWithBytes(t *testing.T) {
 	for _, portable := range []bool{false, true} {
-		s := fake.Start(t, nil, func(c *fake.Conn) { c.Greet(mqtt.Connack{}) })
+		var came atomic.Int32
+		s := fake.Start(t, nil, func(c *fake.Conn) {
+			if c.Greet(mqtt.Connack{}) && came.Add(1) == 1 { // the probe is to go by itself
+				c.Drain()
+			}
+		})
 		o := to(s, Conn)
 		o.Portable, o.Count, o.Crowd.Hold = portable, 100, 100*time.Millisecond
 		rep, err := Run(context.Background(), o)

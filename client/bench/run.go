@@ -88,7 +88,14 @@ func newRun(ctx context.Context, o *Options) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.opener, err = client.NewOpener(o.Client); err != nil {
+	dialed := o.Client
+	if dialed.TLS != nil && o.looped() {
+		if dialed.DialContext == nil {
+			dialed.DialContext = (&net.Dialer{}).DialContext
+		}
+		dialed.DialContext = wired(dialed.DialContext)
+	}
+	if r.opener, err = client.NewOpener(dialed); err != nil {
 		return nil, err
 	}
 	o.Client = r.opener.Options()
@@ -104,10 +111,15 @@ func newRun(ctx context.Context, o *Options) (*run, error) {
 	return r, r.engine(ctx)
 }
 
+// looped tells whether the event loop can do it, where there is one.
+func (o *Options) looped() bool {
+	return o.Client.WebSocket == "" && o.Client.Socket == "" && !o.Portable
+}
+
 func (r *run) engine(ctx context.Context) error {
 	c := &r.opt.Client
-	if c.TLS == nil && c.WebSocket == "" && c.Socket == "" && !r.opt.Portable {
-		fast, err := newFast(ctx, c.Host, c.Port, r.opt.connections(), r.opt.Pace.Rate > 0, r.tick)
+	if r.opt.looped() {
+		fast, err := newFast(ctx, r, r.opt.connections(), r.opt.Pace.Rate > 0)
 		if err != nil {
 			return fmt.Errorf("the event loop: %w", err)
 		}
