@@ -93,6 +93,7 @@ type DeliveredReport struct {
 type BrokerReport struct {
 	CPUSeconds    float64 `json:"cpu_seconds"`
 	CPUPerMillion float64 `json:"cpu_seconds_per_million_deliveries,omitempty"`
+	Busy          float64 `json:"busy_cores"`
 	ResidentBytes int64   `json:"resident_bytes"`
 }
 
@@ -135,6 +136,9 @@ func (r *run) report() *Report {
 	}
 	if o.Process > 0 {
 		rep.Broker = &BrokerReport{CPUSeconds: round(m.cpu), ResidentBytes: m.resident}
+		if m.seconds > 0 {
+			rep.Broker.Busy = round(m.cpu / m.seconds)
+		}
 		if n := m.window.delivered; n > 0 {
 			rep.Broker.CPUPerMillion = round(m.cpu / float64(n) * 1e6)
 		}
