@@ -36,6 +36,7 @@ type line struct {
 	fd      int
 	sent    int  // bytes of out that have left
 	blocked bool // waits until the socket takes more
+	full    bool // epoll tells when it does
 
 	pipe *pipe // of the engine with goroutines
 }

@@ -38,9 +38,11 @@ const (
 	// eventsOfWait is how many connections one wait may name: with all of a thousand pairs in one
 	// turn, an acknowledgement and the delivery that was sent with it bring one write, and not two.
 	eventsOfWait = 4096
-	// watched is what epoll tells of each connection, once for each time it comes about: neither
-	// is a connection looked at again that has been read, nor has what is wanted to be changed.
-	watched = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	// watched is what epoll tells of each connection, once for each time it comes about, so that none
+	// is looked at again that has been read; full is for one that connects, and from the first time
+	// on that its socket was full: it may be written to nearly always, and of that nobody wants to hear.
+	watched = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLET
+	full    = watched | unix.EPOLLOUT
 	// yieldEvery is less than the runtime leaves anybody alone for, 10 ms.
 	yieldEvery = int64(4 * time.Millisecond)
 	// readBytes is how much one read may bring: the sockets of a thousand clients share it.
@@ -127,22 +129,22 @@ func (e *epoll) open(l *line) {
 		_ = unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, byte(e.opened % e.sources >> 8), byte(1 + e.opened%e.sources)}})
 	}
 	if err = unix.Connect(fd, e.to); err == nil || err == unix.EINPROGRESS {
-		err = e.adopt(l, fd)
+		err = e.adopt(l, fd, full)
 	}
 	if err != nil {
 		_ = unix.Close(fd)
 		l.owner.ended(err)
 		return
 	}
-	l.live, l.blocked = true, true // opened when it can be written to
+	l.live, l.blocked, l.full = true, true, true // opened when it can be written to
 }
 
 // adopt makes fd that of l, and watches it.
-func (e *epoll) adopt(l *line, fd int) error {
+func (e *epoll) adopt(l *line, fd int, events uint32) error {
 	for fd >= len(e.lines) {
 		e.lines = append(e.lines, nil)
 	}
-	if err := unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: watched, Fd: int32(fd)}); err != nil {
+	if err := unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}); err != nil {
 		return err
 	}
 	l.fd, e.lines[fd] = fd, l
@@ -249,11 +251,20 @@ func (e *epoll) writable(l *line) {
 		return
 	}
 	l.blocked = false
-	if len(l.out) == 0 && l.secured == nil {
-		l.owner.opened()
+	if len(l.out) > 0 || l.secured != nil {
+		e.write(l)
 		return
 	}
-	e.write(l)
+	if err := e.watch(l, watched); err != nil {
+		e.fail(l, err)
+		return
+	}
+	l.full = false
+	l.owner.opened()
+}
+
+func (e *epoll) watch(l *line, events uint32) error {
+	return unix.EpollCtl(e.fd, unix.EPOLL_CTL_MOD, l.fd, &unix.EpollEvent{Events: events, Fd: int32(l.fd)})
 }
 
 // flush writes what was queued. Owners may queue more meanwhile: that is the next turn's.
@@ -289,6 +300,13 @@ func (e *epoll) write(l *line) {
 		case unix.EINTR:
 		case unix.EAGAIN:
 			l.blocked, l.behind = true, len(*out)-l.sent
+			if l.full {
+				return
+			}
+			l.full = true
+			if err := e.watch(l, full); err != nil {
+				e.fail(l, err)
+			}
 			return
 		default:
 			e.fail(l, err)

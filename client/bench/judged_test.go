@@ -163,3 +163,24 @@ func TestTheEndThatComesWithBytes(t *testing.T) {
 		}
 	}
 }
+
+// A message of the ledger costs no memory either, though each has another topic.
+func TestALedgerDoesNotAllocate(t *testing.T) {
+	for _, scenario := range []Scenario{Offline, Retained} {
+		o := &Options{Client: client.DefaultOptions(), Scenario: scenario, Count: 50_000, QoS: 1, Topic: "bench"}
+		r := &run{opt: o, version: mqtt.V5}
+		r.payload = make([]byte, 64)
+		p := &peer{pub: newPublisher("bench/123456/7", 1, mqtt.V5, r.payload, 10)}
+		r.ledger = newLedger(o.Count, o.Count)
+		if n := testing.AllocsPerRun(2000, func() { _, _ = r.nextOffline(p) }); n != 0 {
+			t.Errorf("%s: %v allocations for a message", scenario, n)
+		}
+		m := mqtt.Publish{QoS: 1, PacketID: 1, Payload: r.payload, Topic: []byte("bench/2000"), Retain: scenario == Retained}
+		if m.Retain {
+			m.Topic = []byte("bench/2/0")
+		}
+		if want := m.Append(nil, mqtt.V5); string(append(p.pub.head, r.payload...)) != string(want) {
+			t.Errorf("%s: % x, want % x", scenario, p.pub.head, want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/bits"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redoubtmq/redoubt/client"
@@ -232,15 +233,14 @@ func (r *run) nextOffline(p *peer) (session uint32, ok bool) {
 	n := l.next
 	l.next++
 	session = uint32(n % l.sessions)
-	p.pub.setTopic(fmt.Sprintf("%s/%d", r.opt.Topic, session), r.opt.QoS, r.version, r.payload)
 	p.pub.seq = uint32(n)
-	if r.opt.Scenario == Retained {
-		p.pub.setTopic(retainedTopic(r.opt.Topic, n), r.opt.QoS, r.version, r.payload)
-		p.pub.head[0] |= 1
+	retain := r.opt.Scenario == Retained || r.opt.Scenario == Memory && r.opt.Memory.Kind == OfRetained
+	if r.topic = append(append(r.topic[:0], r.opt.Topic...), '/'); r.opt.Scenario == Retained {
+		r.topic = appendLevels(r.topic, n)
+	} else {
+		r.topic = strconv.AppendUint(r.topic, uint64(session), 10)
 	}
-	if r.opt.Scenario == Memory && r.opt.Memory.Kind == OfRetained {
-		p.pub.head[0] |= 1
-	}
+	p.pub.setTopic(r.topic, r.opt.QoS, r.version, r.payload, retain)
 	return session, true
 }
 

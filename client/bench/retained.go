@@ -2,7 +2,7 @@ package bench
 
 import (
 	"context"
-	"fmt"
+	"strconv"
 )
 
 // RetainedShape is what is retained, and how often it is asked for.
@@ -41,8 +41,10 @@ func (s *RetainedShape) verify(o *Options) error {
 // retainedOfLevel is how many topics have the same last level but one.
 const retainedOfLevel = 1000
 
-func retainedTopic(base string, n int) string {
-	return fmt.Sprintf("%s/%d/%d", base, n/retainedOfLevel, n%retainedOfLevel)
+// appendLevels ends the topic of message n.
+func appendLevels(topic []byte, n int) []byte {
+	topic = append(strconv.AppendInt(topic, int64(n/retainedOfLevel), 10), '/')
+	return strconv.AppendInt(topic, int64(n%retainedOfLevel), 10)
 }
 
 // retained publishes messages that stay, and has somebody subscribe to all of them. They are

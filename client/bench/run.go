@@ -46,7 +46,8 @@ type flow struct {
 	paceFrom int64
 	paced    uint64 // messages that were due since then
 	track    tracker
-	ledger   *ledger // Offline only
+	ledger   *ledger // of Offline, Retained and Memory
+	topic    []byte  // of the message that the ledger sends
 	total    counts
 	hist     *Hist // nil: nothing is measured now
 }

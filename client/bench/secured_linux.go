@@ -189,12 +189,12 @@ func (e *epoll) arrived() {
 			continue
 		}
 		d.s.wire.taken = true
-		if err := e.adopt(l, d.fd); err != nil {
+		if err := e.adopt(l, d.fd, watched); err != nil {
 			_ = unix.Close(d.fd)
 			e.fail(l, err)
 			continue
 		}
-		l.blocked = false
+		l.blocked, l.full = false, false
 		l.owner.opened()
 		if l.live {
 			e.decrypt(l, nil) // what came with the end of the handshake
