@@ -94,9 +94,14 @@ func (h *Home) Banned(now time.Time, set *bans.Set) {
 	h.banSome(now)
 }
 
-// bansPerTurn bounds how long bans hold up a turn, in names looked up and patterns tried: half
-// a millisecond, and a few with patterns that find much to try.
-const bansPerTurn = 50_000
+const (
+	// bansPerTurn bounds how long bans hold up a turn, in names looked up and patterns tried: some
+	// hundred microseconds, and more with patterns that find much to try.
+	bansPerTurn = 8000
+	// endedEffort is what it takes to close a connection, in the same: a ban may be of a network that
+	// ten thousand have come from.
+	endedEffort = 1000
+)
 
 func (h *Home) banSome(now time.Time) {
 	w := &h.work.bans
@@ -119,6 +124,7 @@ func (h *Home) banSome(now time.Time) {
 		for _, s := range w.sets {
 			if ban := s.Judge(now, &r.by); ban != nil {
 				h.expel(now, r, ban)
+				left -= endedEffort
 				break
 			}
 		}

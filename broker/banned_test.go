@@ -158,7 +158,8 @@ func TestBansInTurns(t *testing.T) {
 		t.Fatalf("%d closed at once; the test proves nothing", n)
 	}
 	d.ban(bans.Ban{As: bans.UsernameRe, Who: "^u[0-9]*2$"}) // of those who are past
-	for range 10 {
+	for asked := -1; asked != d.wires[0].asked; {
+		asked = d.wires[0].asked
 		d.homes[0].Turn(d.now)
 	}
 	if n := len(d.wires[0].closed); n != many/5 {
@@ -168,6 +169,30 @@ func TestBansInTurns(t *testing.T) {
 	d.homes[0].Turn(d.now)
 	if d.wires[0].asked != asked {
 		t.Error("turns are asked for with nothing to do")
+	}
+}
+
+// A ban of somebody who has come a hundred times does not close all of them in one turn, and
+// closes all of them.
+func TestABanOfManyTakesTurns(t *testing.T) {
+	d := newDesk(t, 1)
+	const many, most = 100, bansPerTurn/endedEffort + 1
+	for i := range many {
+		d.sit(0, "mallory", named(fmt.Sprint(i)), fleet)
+	}
+	d.sit(0, "ann", named("a"), fleet)
+	d.ban(bans.Ban{As: bans.Username, Who: "mallory"})
+	before := 0
+	for turns := 0; before < many; turns++ {
+		n := len(d.wires[0].closed)
+		if n == before || n-before > most || turns > many {
+			t.Fatalf("%d closed in turn %d, after %d; at most %d may be", n-before, turns, before, most)
+		}
+		before = n
+		d.homes[0].Turn(d.now)
+	}
+	if before != many {
+		t.Errorf("%d closed, want %d", before, many)
 	}
 }
 

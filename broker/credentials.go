@@ -2,6 +2,7 @@ package broker
 
 import (
 	"log/slog"
+	"math"
 	"slices"
 	"time"
 
@@ -34,9 +35,10 @@ type revocation struct {
 const (
 	// expirePerTurn bounds how many clients one turn closes: tokens that were made in one
 	// second end in one, and each client has a will, and others who wait.
-	expirePerTurn = 200
-	// revokePerTurn bounds how many sessions one turn looks at, a lookup or two each.
-	revokePerTurn = 20_000
+	expirePerTurn = 32
+	// revokePerTurn bounds how many sessions one turn looks at, a lookup or two each; one that is
+	// closed is endedEffort of them.
+	revokePerTurn = 8000
 	// armMax is how far ahead a timer is set; one that is further is set again then.
 	armMax = 30 * 24 * time.Hour
 )
@@ -69,7 +71,7 @@ func (h *Home) watchCredential(now time.Time, r *resident) {
 // endCredentials closes clients whose credential has ended, a part at once and the rest in turns.
 func (h *Home) endCredentials(now time.Time) {
 	c := &h.credentials
-	c.fired = c.ends.Advance(now, c.fired[:0])
+	c.fired = c.ends.Advance(now, c.fired[:0], math.MaxInt) // to put them on a list is cheap
 	for _, slot := range c.fired {
 		if r := h.slots[slot]; r != nil {
 			c.due = append(c.due, r.ref)
@@ -132,6 +134,7 @@ func (h *Home) revokeSome(now time.Time) {
 			left--
 			if text := why(&r.by); text != "" {
 				h.withdraw(now, r, text)
+				left -= endedEffort
 				break
 			}
 		}

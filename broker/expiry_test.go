@@ -16,7 +16,7 @@ import (
 // While others whose credential has ended are closed in turns, who renews his stays, and so
 // does who comes back with another, and who has got the place of one that is gone.
 func TestWhoRenewsWhileOthersAreClosed(t *testing.T) {
-	const clients = expirePerTurn + 50
+	const clients = expirePerTurn + 20
 	d := newDesk(t, 1)
 	h := d.homes[0]
 	seats := map[Ref]seat{}
@@ -113,5 +113,40 @@ func TestTheLogNamesWhoseCredentialEnded(t *testing.T) {
 				t.Errorf("%q is not in %q", w, line)
 			}
 		}
+	}
+}
+
+// Sessions that end in the same second end in turns: each may have a will and a thousand filters.
+func TestSessionsEndInTurns(t *testing.T) {
+	const many = 5 * duePerTick
+	d := newDesk(t, 1)
+	h := d.homes[0]
+	for i := range many {
+		h.Gone(d.now, d.sit(0, "u", named(fmt.Sprint(i)), func(_ *auth.Principal, c *mqtt.Connect) { c.SessionExpiry = 5 }).ref)
+	}
+	there := func() (n int) {
+		for _, r := range h.slots {
+			if r != nil {
+				n++
+			}
+		}
+		return n
+	}
+	d.now = d.now.Add(10 * time.Second)
+	for left := many; left > 0; left -= duePerTick {
+		if n := there(); n != left {
+			t.Fatalf("%d sessions are there, want %d", n, left)
+		}
+		if h.NextTick().After(d.now) {
+			t.Fatalf("%d wait for the next tick", left)
+		}
+		asked := d.wires[0].asked
+		h.Tick(d.now)
+		if d.wires[0].asked == asked {
+			t.Fatal("no turn was asked for")
+		}
+	}
+	if n := there(); n != 0 {
+		t.Errorf("%d sessions are left", n)
 	}
 }

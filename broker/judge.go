@@ -75,8 +75,8 @@ func (h *Home) PolicyChanged(now time.Time) {
 
 // decisionsPerTurn bounds how long a policy change holds up a turn, by work and
 // not by sessions: one with a full queue costs a thousand decisions. At a few
-// hundred nanoseconds each a turn is a few milliseconds longer.
-const decisionsPerTurn = 10_000
+// hundred nanoseconds each a turn is a few hundred microseconds longer.
+const decisionsPerTurn = 1000
 
 func (h *Home) judgeSome(now time.Time) {
 	if !h.work.judge {

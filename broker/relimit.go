@@ -9,7 +9,7 @@ type relimiting struct {
 }
 
 // relimitsPerTurn bounds how long it holds up a turn, in sessions.
-const relimitsPerTurn = 10_000
+const relimitsPerTurn = 1000
 
 // SettingsChanged puts limits.inflight, mqueue_* and awaiting_rel in force for the sessions
 // that are there, and counts those that are connected where that is limited now: a part at once, so that with few sessions all is done when it returns,

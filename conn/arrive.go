@@ -32,6 +32,10 @@ func (l *Loop) begin(c *Conn) {
 	l.resumeReading(c)
 }
 
+// deadlineEarly is how much before its deadline the timer of a connection is due: a tick until it
+// fires, and one for the turns that those who are late together take. Nobody stays for longer.
+const deadlineEarly = 2 * wheel.Tick
+
 // receive gives a new connection its place on the loop and its deadline.
 func (l *Loop) receive(c *Conn) (ok bool) {
 	l.adopt(c)
@@ -40,7 +44,7 @@ func (l *Loop) receive(c *Conn) (ok bool) {
 		return false
 	}
 	c.pace.lastSeen = l.moment
-	l.timers.Set(c.ref.Slot, l.server.time(c.pace.until).Add(-wheel.Tick))
+	l.timers.Set(c.ref.Slot, l.server.time(c.pace.until).Add(-deadlineEarly))
 	l.before.push(l, c)
 	return true
 }
@@ -161,7 +165,7 @@ func (l *Loop) open(c *Conn) {
 	}
 	if o.Later {
 		c.stage = authenticating
-		l.timers.Set(c.ref.Slot, hello.until.Add(-wheel.Tick)) // of this loop, to which it may have come just now
+		l.timers.Set(c.ref.Slot, hello.until.Add(-deadlineEarly)) // of this loop, to which it may have come just now
 		return
 	}
 	c.hello = nil

@@ -48,8 +48,9 @@ func (f *strangers) push(l *Loop, c *Conn) {
 
 // hurry closes those who have waited for longer than there is patience at the
 // moment. One who waits for us is left to its own deadline: to throw it out would
-// cost what was done for it, and bring it back.
+// cost what was done for it, and bring it back. The rest have the next turn.
 func (f *strangers) hurry(l *Loop) {
+	n := 0
 	for ; f.head < len(f.waiting); f.head++ {
 		s := &f.waiting[f.head]
 		c := s.of(l)
@@ -60,6 +61,10 @@ func (f *strangers) hurry(l *Loop) {
 			return
 		}
 		if !c.place.WaitsForUs() {
+			if n++; n > overduePerTurn {
+				l.again = true
+				return
+			}
 			l.guard(c, func() { l.overdue(c) })
 		}
 	}

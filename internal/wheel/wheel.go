@@ -8,10 +8,10 @@ package wheel
 import "time"
 
 // Tick is the resolution. A timer never fires before its time; it fires at most
-// one tick after, as far as Advance is called in time.
-const Tick = time.Second
+// one tick after, as far as Advance is called in time and has room for it.
+const Tick = 250 * time.Millisecond
 
-const buckets = 512 // power of two; a timer further away than this many ticks is passed over in its bucket
+const buckets = 2048 // power of two; a timer further away than this many ticks is passed over in its bucket
 
 // Wheel is not safe for concurrent use.
 type Wheel struct {
@@ -73,7 +73,7 @@ func (w *Wheel) Clear(id uint32) {
 func (w *Wheel) Armed() int { return w.armed }
 
 // Next is when Advance next has something to do: the next tick while anything
-// is armed, else the zero time.
+// is armed, which is one that has passed if Advance had no room, else the zero time.
 func (w *Wheel) Next() time.Time {
 	if w.armed == 0 {
 		return time.Time{}
@@ -81,27 +81,30 @@ func (w *Wheel) Next() time.Time {
 	return w.start.Add(time.Duration(w.now+1) * Tick)
 }
 
-// Advance appends to fired the owners whose time has come, and disarms them.
-func (w *Wheel) Advance(now time.Time, fired []uint32) []uint32 {
+// Advance appends to fired the owners whose time has come, most of them at the most, and
+// disarms them. The others fire with the next calls, for which Next is then in the past: a
+// thousand clients that came in one second are over in one, and others wait.
+func (w *Wheel) Advance(now time.Time, fired []uint32, most int) []uint32 {
 	target := int64(now.Sub(w.start) / Tick)
 	if target <= w.now {
 		return fired
 	}
 	// After a long pause each bucket needs one look, not one per missed tick.
-	first := w.now + 1
-	w.now = target
-	if target-first >= buckets {
-		first = target - buckets + 1
-	}
-	for t := first; t <= target; t++ {
+	for t := max(w.now+1, target-buckets+1); t <= target; t++ {
 		for i := w.heads[t&(buckets-1)]; i != 0; {
 			id := uint32(i - 1)
 			i = w.nodes[id].next
-			if w.nodes[id].due <= target {
-				w.Clear(id)
-				fired = append(fired, id)
+			if w.nodes[id].due > target {
+				continue
 			}
+			if most--; most < 0 {
+				w.now = t - 1
+				return fired
+			}
+			w.Clear(id)
+			fired = append(fired, id)
 		}
 	}
+	w.now = target
 	return fired
 }

@@ -63,14 +63,18 @@ func (res *Results) table() string {
 	fmt.Fprintf(&b, "%s\nbeside %s\n", res.Redoubt, orNone(res.Mosquitto))
 	fmt.Fprintf(&b, "%s, Linux %s, %s: broker and generator on one core each, rounds in turns: %d, best of the rounds (of a promise the worst) and (range), rows that take long with half of them;\nthe limits are of the ratio, unless they are of the figure itself\n\n", res.Processor, res.Kernel, res.When, res.Rounds)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "row\twhat\tunit\trounds\tRedoubt\tMosquitto\tratio\tmust reach\taim\t")
+	fmt.Fprintln(w, "row\twhat\tunit\trounds\tRedoubt\tMosquitto\tratio\tby best peer\tmust reach\taim\t")
 	for i := range res.Rows {
 		r := &res.Rows[i]
 		ratio := "-"
 		if r.Ratio != nil {
 			ratio = fmt.Sprintf("%.3f (%.3f to %.3f)", *r.Ratio, *r.RatioLow, *r.RatioHigh)
 		}
-		fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, grouped(r.Clients), r.Title, r.Unit, r.rounds(), r.Redoubt.text(), r.Mosquitto.text(), ratio, r.limit(r.Must), r.limit(r.Aim), r.Verdict)
+		best := "-"
+		if r.ByBest != nil {
+			best = fmt.Sprintf("%.2f", *r.ByBest)
+		}
+		fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, grouped(r.Clients), r.Title, r.Unit, r.rounds(), r.Redoubt.text(), r.Mosquitto.text(), ratio, best, r.limit(r.Must), r.limit(r.Aim), r.Verdict)
 	}
 	_ = w.Flush() // to memory
 	res.notes(&b)

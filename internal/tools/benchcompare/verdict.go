@@ -21,6 +21,8 @@ type Row struct {
 	Ratio     *float64 `json:"ratio"`
 	RatioLow  *float64 `json:"ratio_low"`
 	RatioHigh *float64 `json:"ratio_high"`
+	BestPeer  float64  `json:"best_peer,omitempty"`          // where the best of others stood, as a ratio to Mosquitto; 0: not known
+	ByBest    *float64 `json:"ratio_to_best_peer,omitempty"` // Ratio by that
 	Must      float64  `json:"must_reach"`
 	Aim       float64  `json:"aim"`
 	Verdict   string   `json:"verdict"`        // aim, reached, missed, with the rounds where they are few; failed; empty: nothing to compare with
@@ -70,6 +72,7 @@ func (r *Row) judge(scale float64) {
 	r.Redoubt.judge(most)
 	r.Mosquitto.judge(most)
 	r.compare()
+	r.ByBest = r.byBestPeer()
 	x, ok := r.judged()
 	reached := func(limit float64) bool { return !r.Higher && x <= limit || r.Higher && x >= limit }
 	switch {

@@ -278,3 +278,23 @@ func TestStartsAreFromExec(t *testing.T) {
 		t.Errorf("%s, %+v", took, k)
 	}
 }
+
+// Every row that others were measured in is one of ours, and has its ratio to the best of them.
+func TestBestPeers(t *testing.T) {
+	seen := 0
+	for _, r := range rows {
+		if bestPeers[r.name] == 0 {
+			continue
+		}
+		seen++
+		row := r.begin(1)
+		row.Redoubt.add(0, 3)
+		row.Mosquitto.add(0, 2)
+		if row.judge(1); row.ByBest == nil || math.Abs(*row.ByBest*bestPeers[r.name]-1.5) > 1e-9 {
+			t.Errorf("%s: %v by the best peer, which stood at %v", r.name, row.ByBest, bestPeers[r.name])
+		}
+	}
+	if seen != len(bestPeers) {
+		t.Errorf("%d of %d rows are known", seen, len(bestPeers))
+	}
+}
