@@ -45,6 +45,8 @@ const (
 	full    = watched | unix.EPOLLOUT
 	// yieldEvery is less than the runtime leaves anybody alone for, 10 ms.
 	yieldEvery = int64(4 * time.Millisecond)
+	// writesOfYield are about as long, and nobody looks at the clock between them.
+	writesOfYield = 256
 	// readBytes is how much one read may bring: the sockets of a thousand clients share it.
 	readBytes = 256 << 10
 	// portsOfOne is how many connections to one port come from one address before the next
@@ -187,7 +189,6 @@ func (e *epoll) turn(wait time.Duration) error {
 	if err != nil {
 		return err
 	}
-	now := e.yielded
 	for i := range n {
 		ev := &e.events[i]
 		if e.hands != nil && int(ev.Fd) == e.hands.bell {
@@ -199,7 +200,7 @@ func (e *epoll) turn(wait time.Duration) error {
 		if l == nil { // closed by what came before it in this turn
 			continue
 		}
-		now = e.tick()
+		e.yield(e.tick())
 		if ev.Events&unix.EPOLLOUT != 0 && l.blocked {
 			e.writable(l)
 		}
@@ -208,11 +209,15 @@ func (e *epoll) turn(wait time.Duration) error {
 		}
 	}
 	e.flush()
+	return nil
+}
+
+// yield lets the runtime see that others may run, though there are none.
+func (e *epoll) yield(now int64) {
 	if !e.exact && now-e.yielded > yieldEvery {
 		e.yielded = now
 		runtime.Gosched()
 	}
-	return nil
 }
 
 // wait fills events. What is shorter than a millisecond is waited for all the same: a message
@@ -271,10 +276,12 @@ func (e *epoll) watch(l *line, events uint32) error {
 func (e *epoll) flush() {
 	list := e.turned
 	e.turned = e.spare[:0]
-	for _, l := range list {
-		l.queued = false
-		if l.live && !l.blocked && len(l.out) > 0 {
+	for i, l := range list {
+		if l.queued = false; l.live && !l.blocked && len(l.out) > 0 {
 			e.write(l)
+		}
+		if i%writesOfYield == writesOfYield-1 && !e.exact {
+			runtime.Gosched()
 		}
 	}
 	e.spare = list[:0]
