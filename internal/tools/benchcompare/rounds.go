@@ -114,8 +114,8 @@ func (l *lab) load(r *row, clients int, ours bool) (*usage, error) {
 	switch {
 	case r.timed():
 		args = append(args, "--duration", strconv.Itoa(l.seconds))
-	case args[0] == "memory" && !ours:
-		args = append(args, "--settle", peerSettle)
+	case args[0] == "memory":
+		args = append(args, settling(args, ours)...)
 	}
 	if u.report, err = l.generate(r.call(b, ours, args)); err != nil {
 		return nil, err
