@@ -55,13 +55,14 @@ type Home struct {
 // keeping is what a home has to do with the log.
 type keeping struct {
 	journal  journal
-	applied  store.Seq               // messages up to this one were offered to the sessions
-	byFilter map[fact.FilterID][]Ref // sessions that want the messages of a filter from the log
+	applied  store.Seq // messages up to this one were offered to the sessions
+	byFilter takers    // sessions that want the messages of a filter from the log
 	summons  map[session.Key]*summons
 	astray   astray
 	queues   map[fact.FilterID]*queue
 	parting  map[store.SID]*parting   // sessions that have ended, of which the log has not heard
 	authors  []authorName             // nil: nobody was named
+	loading  *loading                 // while Restore runs; otherwise nil
 	seated   map[session.Key]*Arrival // those that wait for the log, and have a place among the clients of their identity
 }
 
@@ -223,7 +224,7 @@ func (b *Broker) NewHome(id int, wire Wire, count *metrics.Shard, now time.Time)
 	h.journal.ticket = 1
 	h.Allow(Boundless)
 	if h.kept() {
-		h.byFilter, h.queues = make(map[fact.FilterID][]Ref), make(map[fact.FilterID]*queue)
+		h.queues = make(map[fact.FilterID]*queue)
 		b.all[id] = h
 	}
 	return h

@@ -9,6 +9,7 @@ import (
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/view"
 	"github.com/redoubtmq/redoubt/topic"
 )
 
@@ -181,14 +182,17 @@ func (h *Home) tellGroups(r *resident) {
 
 // insert makes a subscription known to publishers, in place of what the session
 // has under that filter.
-func (h *Home) insert(r *resident, sub *session.Sub) {
+func (h *Home) insert(r *resident, sub *session.Sub) { h.insertAs(r, sub, nil) }
+
+// insertAs is insert for a subscription that the log has; nil: it is about to hear of it.
+func (h *Home) insertAs(r *resident, sub *session.Sub, was *view.Sub) {
 	s := h.subscriber(r, sub)
 	share, _, shared, _ := topic.ParseShare(sub.Filter)
 	if r.log != nil && !shared {
-		h.enlist(r, sub, unknown) // before anybody leaves the session out because the log serves it
+		h.enlist(r, sub, was) // before anybody leaves the session out because the log serves it
 	}
 	if !shared {
-		if !h.b.index.Subscribe(sub.Real, s) {
+		if !h.index(sub.Real, s) {
 			h.b.heard(r, sub, 1)
 		}
 		return
@@ -207,7 +211,7 @@ func (h *Home) insert(r *resident, sub *session.Sub) {
 	sub.Group = groupOf(group)
 	h.enroll(r, share, sub, group, replaced)
 	if r.log != nil {
-		h.enlist(r, sub, unknown)
+		h.enlist(r, sub, was)
 	}
 	h.tellGroups(r)
 }

@@ -88,7 +88,7 @@ func (res *Results) table() string {
 		b.WriteString("\nBroker and generator had two threads of one core, for want of another: each slowed the other down.\n")
 	}
 	if full := res.full(); len(full) > 0 {
-		fmt.Fprintf(&b, "\nThe generator's core was full (%.2f or more): %s. Rates there are its own; processor time of the broker is not.\n", fullFrom, strings.Join(full, ", "))
+		fmt.Fprintf(&b, "\nThe generator's core was full (%.2f or more) and the broker's was not: %s. Rates there are the generator's; processor time of the broker is not.\n", fullFrom, strings.Join(full, ", "))
 	}
 	if few := res.few(); len(few) > 0 {
 		fmt.Fprintf(&b, "\nA result needs %d rounds at least; these are a look: %s.\n", roundsOfResult, strings.Join(few, ", "))
@@ -99,14 +99,24 @@ func (res *Results) table() string {
 // fullFrom is how much of its core the generator may take before a rate is its own.
 const fullFrom = .95
 
-// full are rows in which the generator's core was full.
-func (res *Results) full() (names []string) {
+// full are rows in which the generator's core was full and the broker's was not, with both shares.
+func (res *Results) full() (rows []string) {
 	for i := range res.Rows {
-		if r := &res.Rows[i]; max(r.Redoubt.Busy, r.Mosquitto.Busy) >= fullFrom {
-			names = append(names, r.Name)
+		r := &res.Rows[i]
+		var sides []string
+		for _, s := range []struct {
+			name string
+			side *Side
+		}{{"Redoubt", &r.Redoubt}, {"Mosquitto", &r.Mosquitto}} {
+			if s.side.Busy >= fullFrom && s.side.BrokerBusy < fullFrom {
+				sides = append(sides, fmt.Sprintf("%s: %.2f and %.2f", s.name, s.side.Busy, s.side.BrokerBusy))
+			}
+		}
+		if len(sides) > 0 {
+			rows = append(rows, fmt.Sprintf("%s (%s)", r.Name, strings.Join(sides, "; ")))
 		}
 	}
-	return names
+	return rows
 }
 
 // few are rows with fewer rounds than a result needs.

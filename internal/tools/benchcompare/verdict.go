@@ -37,7 +37,10 @@ type Side struct {
 	Runs   []float64 `json:"runs"`
 	Rounds []int     `json:"rounds"` // of each of the runs, from 1 on: those that failed are missing
 	Failed []string  `json:"failed,omitempty"`
-	Busy   float64   `json:"generator_busy,omitempty"` // most of the generator's core that a run took
+	// Busy is the most of the generator's core that a run took, and BrokerBusy what that run took of
+	// the broker's.
+	Busy       float64 `json:"generator_busy,omitempty"`
+	BrokerBusy float64 `json:"broker_busy,omitempty"`
 }
 
 // add takes the figure of a round, from 0 on.
