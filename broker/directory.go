@@ -64,6 +64,16 @@ func (d *directory) put(hash uint64, number uint32) {
 	d.n++
 }
 
+// expect makes room for so many in an empty one, so that it need not be moved while they come.
+func (d *directory) expect(numbers int) {
+	if d.n > 0 || numbers < directoryParts*cellsMin {
+		return
+	}
+	for i := range d.parts {
+		d.parts[i].resize(numbers / directoryParts * 3 / 2) // hashes are not quite even
+	}
+}
+
 // drop takes a number out and tells whether it was there.
 func (d *directory) drop(hash uint64, number uint32) bool {
 	p, tag := d.part(hash)

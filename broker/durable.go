@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -110,7 +111,7 @@ type filters struct {
 	joined atomic.Uint64
 
 	mu      sync.RWMutex // guards everything below; while it is held nothing is asked but index, and the log takes a batch: see hold
-	uses    map[fact.FilterID][]int32
+	uses    map[fact.FilterID]use
 	most    shrink.Most
 	members map[membership]*enlisted
 }
@@ -141,7 +142,7 @@ func filterRef(id fact.FilterID) router.Ref {
 func filterOf(r router.Ref) fact.FilterID { return fact.FilterID(r.Slot)<<32 | fact.FilterID(r.Gen) }
 
 func newFilters(homes int) *filters {
-	return &filters{index: router.New(), homes: homes, uses: make(map[fact.FilterID][]int32), members: make(map[membership]*enlisted)}
+	return &filters{index: router.New(), homes: homes, uses: make(map[fact.FilterID]use), members: make(map[membership]*enlisted)}
 }
 
 // add counts a subscription of a home. Every publish that is matched after it
@@ -149,17 +150,65 @@ func newFilters(homes int) *filters {
 func (f *filters) add(id fact.FilterID, filter string, home uint16) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := f.uses[id]
-	if n == nil {
-		n = make([]int32, f.homes)
-		f.uses[id] = n
-		if filter != "" {
-			f.some.Add(1)
-			f.joined.Add(1)
-			f.index.Subscribe(filter, router.Subscriber{Ref: filterRef(id)})
+	if n, known := f.uses[id]; known {
+		f.uses[id] = n.plus(home, f.homes)
+		return
+	}
+	f.uses[id] = use{home: home, n: 1}
+	if filter != "" {
+		f.some.Add(1)
+		f.joined.Add(1)
+		f.index.Subscribe(filter, router.Subscriber{Ref: filterRef(id)})
+	}
+}
+
+// use is how many subscriptions of each home have a filter. Nearly every filter has one.
+type use struct {
+	more *[]uint32 // by home; nil: only one home has any
+	n    uint32    // of that
+	home uint16
+}
+
+// plus is one more of a home.
+func (u use) plus(home uint16, homes int) use {
+	if u.more == nil && home == u.home {
+		u.n++
+		return u
+	}
+	if u.more == nil {
+		more := make([]uint32, homes)
+		more[u.home], u.more = u.n, &more
+	}
+	(*u.more)[home]++
+	return u
+}
+
+// minus is one less; left: there is another, of whichever home.
+func (u use) minus(home uint16) (_ use, left bool) {
+	switch {
+	case u.more != nil:
+		(*u.more)[home]--
+		return u, slices.ContainsFunc(*u.more, func(n uint32) bool { return n > 0 })
+	case u.n == 0:
+		panic("BUG: a filter is left that nobody had")
+	}
+	u.n--
+	return u, u.n > 0
+}
+
+// each calls fn for the homes that have some.
+func (u use) each(fn func(home int)) {
+	if u.more == nil {
+		if u.n > 0 {
+			fn(int(u.home))
+		}
+		return
+	}
+	for home, n := range *u.more {
+		if n > 0 {
+			fn(home)
 		}
 	}
-	n[home]++
 }
 
 // join lets publishers find the identifier of a member.
@@ -196,12 +245,9 @@ func (f *filters) member(m membership) fact.FilterID {
 func (f *filters) remove(id fact.FilterID, filter string, home uint16) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	n := f.uses[id]
-	n[home]--
-	for _, left := range n {
-		if left > 0 {
-			return
-		}
+	if n, left := f.uses[id].minus(home); left {
+		f.uses[id] = n
+		return
 	}
 	if filter != "" {
 		f.some.Add(-1)
@@ -215,11 +261,11 @@ func (f *filters) remove(id fact.FilterID, filter string, home uint16) {
 func (f *filters) mark(id fact.FilterID, homes []bool) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	for h, n := range f.uses[id] {
-		if n > 0 && h < len(homes) { // what is behind them is not of this node
-			homes[h] = true
+	f.uses[id].each(func(home int) {
+		if home < len(homes) { // what is behind them is not of this node
+			homes[home] = true
 		}
-	}
+	})
 }
 
 // match answers the filters that want a message of that topic, in ids. broad tells

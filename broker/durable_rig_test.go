@@ -87,8 +87,7 @@ func (k *keptDesk) restore() {
 	k.t.Helper()
 	homes, all := make([]Stored, len(k.homes)), []*view.Session(nil)
 	err := k.view.Sessions(func(s *view.Session) error {
-		home := k.lives[s.Identity]
-		homes[home].Sessions, all = append(homes[home].Sessions, s), append(all, s)
+		all = append(all, s)
 		return nil
 	})
 	if err != nil {
@@ -98,13 +97,17 @@ func (k *keptDesk) restore() {
 	if err != nil {
 		k.t.Fatal(err)
 	}
+	for i, s := range all {
+		home := &homes[k.lives[s.Identity]]
+		home.Sessions, home.Lags = append(home.Sessions, s), append(home.Lags, lags[i])
+	}
 	for more := true; more; {
 		if more, err = k.b.retained.Refill(k.now, 1000); err != nil {
 			k.t.Fatal(err)
 		}
 	}
 	for i, h := range k.homes {
-		homes[i].Applied, homes[i].Ended, homes[i].Lags = k.view.Applied(), k.now, lags
+		homes[i].Applied, homes[i].Ended = k.view.Applied(), k.now
 		h.Restore(k.now, &homes[i])
 		if k.slow {
 			h.Tick(k.now.Add(wheel.Tick))

@@ -57,7 +57,7 @@ func (h *Home) deniedShare(r *resident, m *logged, sure bool) *durableSub {
 		if s.group == (session.Group{}) || !s.joined || !m.names(s) { // what is not joined has nobody beside it yet
 			continue
 		}
-		if !sure && s.to.Opts&router.Check == 0 && m.frame.CreatedAt > r.doubt || h.may(r, m.frame.Topic()) {
+		if !sure && s.opts&router.Check == 0 && m.frame.CreatedAt > r.doubt || h.may(r, m.frame.Topic()) {
 			return nil
 		}
 		h.suspect(r, s)
@@ -76,7 +76,7 @@ func (h *Home) may(r *resident, name []byte) bool {
 // suspect has whoever chooses r by that subscription ask the rules, also if r was not judged
 // since they have changed: it would be chosen again.
 func (h *Home) suspect(r *resident, s *durableSub) {
-	if s.to.Opts&router.Check != 0 && r.member().Judged() {
+	if s.opts&router.Check != 0 && r.member().Judged() {
 		return
 	}
 	if sub, there := r.s.Subscribed(s.filter); there {

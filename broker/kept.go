@@ -10,6 +10,7 @@ import (
 	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/fact"
+	"github.com/redoubtmq/redoubt/store/view"
 	"github.com/redoubtmq/redoubt/topic"
 )
 
@@ -18,27 +19,47 @@ type durable struct {
 	sid   store.SID
 	epoch uint64       // of the last claim
 	sure  uint64       // of the last one that is in the log; 0: none
-	never bool         // nor will there be one
 	subs  []durableSub // all of the session's that are not shared
 
 	// What is wanted of the log up to pos was given to the session, or never will be.
 	// While lag is empty, so was everything that was applied since.
-	pos      store.Seq
-	lag      lag
-	known    uint64 // grows when the log serves a subscription that it did not
+	pos   store.Seq
+	lag   lag
+	known uint64 // grows when the log serves a subscription that it did not
+	plan  *plan  // for the next portions; nil: none
+
+	heard  store.Seq // the last of its Subscribe records that is decided and owed retained messages
+	unsaid *unsaid   // nil: the log has heard of everything, or only just has not
+
 	fetching bool
-	plan     *plan // for the next portions; nil: none
 	starved  bool  // it has room for what waits, and the node has not
 	missing  bool  // something under way must be read from the log first
 	giving   bool  // listed in work.giving
-	pledged  int   // records that are not decided and say that something is given back
+	never    bool  // nor will there be an epoch in the log
+	owing    bool  // the log has not heard how far its replays are
+	touched  bool  // listed in work.unsaved
+	pledged  int32 // records that are not decided and say that something is given back
+}
 
-	heard store.Seq // the last of its Subscribe records that is decided and owed retained messages
-	owing bool      // the log has not heard how far its replays are
+// unsaid is when the log hears of what it has not. Who is away has none.
+type unsaid struct {
+	since time.Time // the first change that the log has not heard of
+	again time.Time // after the log refused to hear of them: not before
+}
 
-	touched bool      // listed in work.unsaved
-	since   time.Time // the first change that the log has not heard of
-	again   time.Time // after the log refused to hear of them: not before
+// saying is its unsaid, which it has from now on.
+func (d *durable) saying() *unsaid {
+	if d.unsaid == nil {
+		d.unsaid = new(unsaid)
+	}
+	return d.unsaid
+}
+
+// said lets go of it, if there is nothing to say.
+func (d *durable) said(now time.Time) {
+	if u := d.unsaid; u != nil && !d.touched && !now.Before(u.again) {
+		d.unsaid = nil
+	}
 }
 
 // lag is what waits in the log for a session that cannot take it now.
@@ -63,13 +84,25 @@ func (l *lag) note(seq store.Seq, bytes int64) {
 // durableSub is a subscription as the log knows it.
 type durableSub struct {
 	filter, real string
-	group        session.Group // of a share of a subscription: id is this member's
-	line         *line         // of that group
-	joined       bool          // the log knows the member
 	id           fact.FilterID // 0: QoS 0, which comes live
 	start        store.Seq     // it wants what is later; unknown until its record is applied
-	to           router.Subscriber
+	*shared                    // never nil: see unshared
+	subID        uint32        // Subscription Identifier
+	opts         router.Opts
 }
+
+// shared is what a subscription in a shared group has beside.
+type shared struct {
+	group  session.Group // id is this member's
+	line   *line         // of that group
+	joined bool          // the log knows the member
+}
+
+// unshared is that of all others. It is never written.
+var unshared shared
+
+// to is what it makes of a message, for whoever merges; its session is known.
+func (s *durableSub) to() router.Subscriber { return router.Subscriber{SubID: s.subID, Opts: s.opts} }
 
 // unknown is later than everything.
 const unknown = ^store.Seq(0)
@@ -81,19 +114,29 @@ func (h *Home) keep(r *resident) {
 	r.s.Keep()
 }
 
-// enlist makes a subscription one that the log serves, from start on; a subscription
-// that takes the place of another keeps that one's.
-func (h *Home) enlist(r *resident, sub *session.Sub, start store.Seq) {
-	d := durableSub{filter: sub.Filter, real: sub.Real, start: start, to: h.subscriber(r, sub)}
+// enlist makes a subscription one that the log serves, from its record on; one that takes
+// the place of another keeps that one's start. was is what the log has of it already, which
+// has each filter of a session once; nil: it is about to hear of it.
+func (h *Home) enlist(r *resident, sub *session.Sub, was *view.Sub) {
+	to := h.subscriber(r, sub)
+	d := durableSub{filter: sub.Filter, real: sub.Real, start: unknown, subID: to.SubID, opts: to.Opts, shared: &unshared}
+	if was != nil {
+		d.start = was.Start
+	}
 	switch {
 	case sub.QoS == 0:
 	case sub.Group != (session.Group{}):
-		d.group, d.line = sub.Group, r.lineOf(sub.Group)
+		d.shared = &shared{group: sub.Group, line: r.lineOf(sub.Group)}
 		d.id = h.b.durable.Key.FilterID("\x00" + string(r.log.sid[:]) + sub.Filter)
+	case was != nil: // to make it again for each of very many takes longer than all the rest
+		d.id = was.ID
 	default:
 		d.id = h.b.durable.Key.FilterID(sub.Real)
 	}
-	i := r.log.find(sub.Filter)
+	i := -1
+	if was == nil {
+		i = r.log.find(sub.Filter)
+	}
 	if i < 0 {
 		r.log.subs = append(r.log.subs, d)
 		h.listen(r, &d)
@@ -101,14 +144,14 @@ func (h *Home) enlist(r *resident, sub *session.Sub, start store.Seq) {
 	}
 	old := r.log.subs[i]
 	if old.real == d.real {
-		d.start = min(old.start, start)
+		d.start = min(old.start, d.start)
 	}
 	if old.id != d.id {
 		r.log.known++
 		h.listen(r, &d)
 		h.unlisten(r, &old)
-	} else {
-		d.joined = old.joined
+	} else if old.joined {
+		d.joined = true // it is of the same group
 	}
 	r.log.subs[i] = d
 }
@@ -137,8 +180,12 @@ func (h *Home) listen(r *resident, s *durableSub) {
 	if s.id == 0 {
 		return
 	}
-	h.byFilter[s.id] = append(h.byFilter[s.id], r.ref)
-	h.b.filters.add(s.id, s.indexed(), h.id)
+	h.take(s.id, r.ref)
+	if h.loading != nil {
+		h.loading.filters = append(h.loading.filters, router.Filtered{Filter: s.indexed(), Sub: router.Subscriber{Ref: filterRef(s.id)}})
+	} else {
+		h.b.filters.add(s.id, s.indexed(), h.id)
+	}
 	if s.group != (session.Group{}) {
 		h.b.filters.join(membership{h.routerRef(r.ref), groupRef(s.group)}, s.id, r.log)
 	}
@@ -161,15 +208,7 @@ func (h *Home) unlisten(r *resident, s *durableSub) {
 	if s.group != (session.Group{}) {
 		h.b.filters.leave(membership{h.routerRef(r.ref), groupRef(s.group)})
 	}
-	list := h.byFilter[s.id]
-	i := slices.Index(list, r.ref)
-	last := len(list) - 1
-	list[i] = list[last]
-	if last == 0 {
-		delete(h.byFilter, s.id)
-		return
-	}
-	h.byFilter[s.id] = list[:last]
+	h.byFilter.drop(s.id, r.ref)
 }
 
 // offerLogged gives a message of the log to the sessions of this home that want it.
@@ -186,9 +225,10 @@ func (h *Home) offerLogged(now time.Time, m *logged) {
 			return
 		}
 	}
+	var one [1]Ref
 	for _, ids := range [...][]fact.FilterID{m.filters, m.late} {
 		for _, id := range ids {
-			refs := h.byFilter[id]
+			refs := h.takersOf(id, one[:])
 			h.spent += len(refs)
 			was := h.wire.Broad(len(refs) >= broadMin)
 			for i := 0; i < len(refs); i++ {
@@ -261,7 +301,7 @@ func (h *Home) deliverLogged(now time.Time, r *resident, m *logged, w want) {
 		if s.group == (session.Group{}) || !m.names(s) || h.at(r.ref) != r {
 			continue
 		}
-		sw := h.wantOf(s.to, m.frame, s.group)
+		sw := h.wantOf(s.to(), m.frame, s.group)
 		sw.check = sw.check || w.check
 		h.deliverWanted(now, r, m, sw)
 	}
@@ -300,7 +340,7 @@ func (h *Home) wants(r *resident, m *logged) (w want, any bool) {
 			continue
 		}
 		served = served || s.id != 0
-		subs = append(subs, s.to)
+		subs = append(subs, s.to())
 	}
 	h.scratch.subs = subs[:0]
 	if served {
@@ -329,8 +369,9 @@ const replaysOne = 16
 func (h *Home) replayOne(r *resident, s *durableSub, name string, upTo uint64) {
 	h.owes(r)
 	alone := 0
-	for i := 1; i < len(r.replays); i++ { // the first has begun
-		p := &r.replays[i]
+	m := r.more()
+	for i := 1; i < len(m.replays); i++ { // the first has begun
+		p := &m.replays[i]
 		if p.filter != s.filter || p.owed {
 			continue
 		}
@@ -341,8 +382,8 @@ func (h *Home) replayOne(r *resident, s *durableSub, name string, upTo uint64) {
 		alone++
 	}
 	if alone >= replaysOne {
-		kept := r.replays[:1]
-		for _, p := range r.replays[1:] {
+		kept := m.replays[:1]
+		for _, p := range m.replays[1:] {
 			if p.filter == s.filter && !p.owed {
 				upTo = max(upTo, p.upTo)
 				p.portion.Release()
@@ -350,10 +391,10 @@ func (h *Home) replayOne(r *resident, s *durableSub, name string, upTo uint64) {
 			}
 			kept = append(kept, p)
 		}
-		clear(r.replays[len(kept):])
-		r.replays, name = kept, s.real
+		clear(m.replays[len(kept):])
+		m.replays, name = kept, s.real
 	}
-	h.addReplay(r, replay{filter: s.filter, real: name, upTo: upTo, subID: s.to.SubID, qos: mqtt.QoS(s.to.Opts & router.OptQoS)})
+	h.addReplay(r, replay{filter: s.filter, real: name, upTo: upTo, subID: s.subID, qos: mqtt.QoS(s.opts & router.OptQoS)})
 }
 
 // recede gives what was read ahead and not sent back to the log: the client has gone.

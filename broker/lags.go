@@ -10,21 +10,12 @@ import (
 	"github.com/redoubtmq/redoubt/store/view"
 )
 
-// Lags answers what waits for each session, from all the postings there are. Those of one
-// filter come in order, a part of the log at a time: whoever wants the filter is looked up
-// in it once, and a broad message once for all.
-func Lags(sessions []*view.Session, postings func(fn func(id fact.FilterID, p view.Posting) error) error) (map[store.SID]*Lag, error) {
-	c := lagCount{wants: make(map[fact.FilterID][]lagging), lags: make(map[store.SID]*Lag)}
-	for _, s := range sessions {
-		for i := range s.Subs {
-			if sub := &s.Subs[i]; sub.QoS > 0 {
-				c.wants[sub.ID] = append(c.wants[sub.ID], lagging{s.SID, max(sub.Start, s.Out.Cursor)})
-			}
-		}
-	}
-	for _, list := range c.wants {
-		slices.SortFunc(list, func(a, b lagging) int { return cmp.Compare(a.after, b.after) })
-	}
+// Lags answers what waits for each of the sessions, in their order, from all the postings
+// there are. Those of one filter come in order, a part of the log at a time, and the filters
+// of a part in order, too: so whoever wants a filter stands in a list in that order, and is
+// found a step behind whoever wanted the one before. A broad message is looked up once for all.
+func Lags(sessions []*view.Session, postings func(fn func(id fact.FilterID, p view.Posting) error) error) ([]Lag, error) {
+	c := lagCount{wants: wantsOf(sessions), lags: make([]Lag, len(sessions))}
 	err := postings(func(id fact.FilterID, p view.Posting) error {
 		if n := len(c.run); n > 0 && (id != c.id || p.Seq <= c.run[n-1].Seq) {
 			c.settle()
@@ -34,25 +25,51 @@ func Lags(sessions []*view.Session, postings func(fn func(id fact.FilterID, p vi
 	})
 	c.settle()
 	slices.Sort(c.broad)
-	for _, s := range sessions {
+	for k := range c.lags {
 		// Who wants a broad message is not known before it is read.
-		if i := sort.Search(len(c.broad), func(i int) bool { return c.broad[i] > s.Out.Cursor }); i < len(c.broad) {
-			c.lag(s.SID).cover(c.broad[i], c.broad[len(c.broad)-1])
+		after := sessions[k].Out.Cursor
+		if i := sort.Search(len(c.broad), func(i int) bool { return c.broad[i] > after }); i < len(c.broad) {
+			c.lags[k].cover(c.broad[i], c.broad[len(c.broad)-1])
 		}
 	}
 	return c.lags, err
 }
 
-// lagging is a session that wants what is later.
+// lagging is a session that wants what is later of a filter.
 type lagging struct {
-	sid   store.SID
-	after store.Seq
+	id      fact.FilterID
+	after   store.Seq
+	session int
+}
+
+// wantsOf is what the sessions want, by filter and then by where they begin.
+func wantsOf(sessions []*view.Session) []lagging {
+	n := 0
+	for _, s := range sessions {
+		n += len(s.Subs)
+	}
+	wants := make([]lagging, 0, n)
+	for k, s := range sessions {
+		for i := range s.Subs {
+			if sub := &s.Subs[i]; sub.QoS > 0 {
+				wants = append(wants, lagging{sub.ID, max(sub.Start, s.Out.Cursor), k})
+			}
+		}
+	}
+	slices.SortFunc(wants, func(a, b lagging) int {
+		if a.id != b.id {
+			return cmp.Compare(a.id, b.id)
+		}
+		return cmp.Compare(a.after, b.after)
+	})
+	return wants
 }
 
 // lagCount is one Lags.
 type lagCount struct {
-	wants map[fact.FilterID][]lagging // by after
-	lags  map[store.SID]*Lag
+	wants []lagging // by filter, and then by after
+	at    int       // of wants: the first that is not before what was looked for last
+	lags  []Lag     // by session
 
 	id    fact.FilterID  // of run
 	run   []view.Posting // of one filter, in order
@@ -60,46 +77,68 @@ type lagCount struct {
 	broad []store.Seq
 }
 
+// who answers those that want a filter.
+func (c *lagCount) who(id fact.FilterID) []lagging {
+	if c.at > 0 && c.wants[c.at-1].id >= id { // another part has begun
+		c.at = 0
+	}
+	for step := 1; c.at < len(c.wants) && c.wants[c.at].id < id; {
+		// As far as nothing is passed over, faster and faster.
+		switch next := min(c.at+step, len(c.wants)); {
+		case c.wants[next-1].id < id:
+			c.at, step = next, step*2
+		default:
+			step = 1
+		}
+	}
+	end := c.at
+	for end < len(c.wants) && c.wants[end].id == id {
+		end++
+	}
+	return c.wants[c.at:end]
+}
+
 // settle counts a run for whoever wants it.
 func (c *lagCount) settle() {
 	run := c.run
 	c.run = run[:0]
-	switch list := c.wants[c.id]; {
-	case len(run) == 0:
-	case c.id == 0:
+	if len(run) == 0 {
+		return
+	}
+	if c.id == 0 {
 		for i := range run {
 			c.broad = append(c.broad, run[i].Seq)
 		}
-	case len(list) > 0:
-		c.bytes = c.bytes[:0]
-		sum := int64(0)
-		for i := range run {
-			sum += int64(run[i].Bytes)
-			c.bytes = append(c.bytes, sum)
+		return
+	}
+	list := c.who(c.id)
+	last := run[len(run)-1].Seq
+	if len(list) == 0 || list[0].after >= last {
+		return
+	}
+	c.bytes = c.bytes[:0]
+	sum := int64(0)
+	for i := range run {
+		sum += int64(run[i].Bytes)
+		c.bytes = append(c.bytes, sum)
+	}
+	for _, w := range list {
+		if w.after >= last { // as do all that follow
+			break
 		}
-		last := run[len(run)-1].Seq
-		for _, w := range list {
-			if w.after >= last { // as do all that follow
-				break
-			}
-			i := sort.Search(len(run), func(i int) bool { return run[i].Seq > w.after })
-			l := c.lag(w.sid)
-			l.cover(run[i].Seq, last)
-			l.Messages += len(run) - i
-			if l.Bytes += sum; i > 0 {
-				l.Bytes -= c.bytes[i-1]
-			}
+		i := sort.Search(len(run), func(i int) bool { return run[i].Seq > w.after })
+		l := &c.lags[w.session]
+		l.cover(run[i].Seq, last)
+		l.Messages += len(run) - i
+		if l.Bytes += sum; i > 0 {
+			l.Bytes -= c.bytes[i-1]
 		}
 	}
 }
 
-func (c *lagCount) lag(sid store.SID) *Lag {
-	l := c.lags[sid]
-	if l == nil {
-		l = &Lag{First: unknown}
-		c.lags[sid] = l
+func (l *Lag) cover(first, last store.Seq) {
+	if l.First == 0 || first < l.First {
+		l.First = first
 	}
-	return l
+	l.Last = max(l.Last, last)
 }
-
-func (l *Lag) cover(first, last store.Seq) { l.First, l.Last = min(l.First, first), max(l.Last, last) }

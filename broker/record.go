@@ -75,6 +75,7 @@ func (h *Home) release(now time.Time, r *resident) {
 	h.save(now, r)
 	body := fact.Release{ExpirySeconds: r.s.ExpirySeconds(), KeepWill: r.s.HasWill()}
 	h.say(now, r.log, store.Release, body.Append)
+	r.log.said(now)
 }
 
 // recordSub says that r subscribes. When that is so it gets what comes later, and
@@ -157,7 +158,8 @@ func (h *Home) unsaved(r *resident) {
 	if d == nil || d.touched {
 		return
 	}
-	d.touched, d.since = true, time.Time{}
+	d.touched = true
+	d.saying().since = time.Time{}
 	h.work.unsaved = append(h.work.unsaved, r.ref)
 	h.wire.Again()
 }
@@ -189,11 +191,12 @@ func (h *Home) saveSome(now time.Time) {
 		if r == nil {
 			continue
 		}
-		if r.log.since.IsZero() {
-			r.log.since = now
+		u := r.log.saying()
+		if u.since.IsZero() {
+			u.since = now
 		}
 		begun, ended, must := r.s.Unsaved()
-		if now.Before(r.log.again) || !must && ended < min(saveAcks, h.b.Settings().Session.InflightMax)/4 && now.Sub(r.log.since) < saveAfter {
+		if now.Before(u.again) || !must && ended < min(saveAcks, h.b.Settings().Session.InflightMax)/4 && now.Sub(u.since) < saveAfter {
 			still = append(still, ref)
 			continue
 		}
@@ -205,6 +208,9 @@ func (h *Home) saveSome(now time.Time) {
 		if must || begun+ended > 0 || r.log.owing {
 			h.part()
 			h.save(now, r)
+		}
+		if !r.s.Online() {
+			r.log.said(now)
 		}
 	}
 	h.work.unsaved = still
@@ -268,8 +274,9 @@ func (h *Home) boxReplays(r *resident, box *fact.Outbox) {
 	d := r.log
 	d.owing = false
 	box.Heard, box.Replays = d.heard, box.Replays[:0]
-	for i := range r.replays {
-		p := &r.replays[i]
+	replays := r.look().replays
+	for i := range replays {
+		p := &replays[i]
 		if p.owed && i > 0 {
 			box.Heard = min(box.Heard, store.Seq(p.upTo)-1)
 			continue

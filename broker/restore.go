@@ -22,10 +22,11 @@ type Stored struct {
 	Applied  store.Seq
 	// Ended is when connections ended that were open when the process did.
 	Ended time.Time
-	Lags  map[store.SID]*Lag
+	// Lags are what waits for each of Sessions, in their order; none: for nobody.
+	Lags []Lag
 }
 
-// Lag is what waits in the log for a session.
+// Lag is what waits in the log for a session; First is 0 where nothing does.
 type Lag struct {
 	First, Last store.Seq
 	Messages    int
@@ -45,15 +46,37 @@ func keyOfSession(s *view.Session) session.Key {
 // is let in.
 func (h *Home) Restore(now time.Time, stored *Stored) {
 	h.applied = stored.Applied
-	for _, s := range stored.Sessions {
+	h.expect(stored.Sessions)
+	if !h.b.shared() {
+		h.loading = new(loading)
+	}
+	for i, s := range stored.Sessions {
 		switch {
+		case !h.b.shared() && stored.Lags == nil:
+			h.restore(now, s, Lag{}, stored)
 		case !h.b.shared():
-			h.restore(now, s, stored)
+			h.restore(now, s, stored.Lags[i], stored)
 		case s.Node == h.b.durable.Node: // what an earlier process of this node said may still be on its way
 			h.Summon(now, keyOfSession(s), nil)
 		}
 	}
+	h.load()
 	h.PolicyChanged(now) // it may have, while nobody looked
+}
+
+// expect makes room for what is about to come: a table that grows is moved, again and again.
+func (h *Home) expect(sessions []*view.Session) {
+	if len(h.slots) > 0 || h.b.shared() {
+		return
+	}
+	n := len(sessions)
+	h.slots, h.gens = slices.Grow(h.slots, n), slices.Grow(h.gens, n)
+	h.byKey.expect(n)
+	filters := 0
+	for _, s := range sessions {
+		filters += len(s.Subs)
+	}
+	h.byFilter.one.expect(min(filters, n))
 }
 
 // Begin lets time go on for the sessions that Restore brought: wills whose delay has passed
@@ -75,7 +98,7 @@ func (h *Home) wake(r *resident) {
 }
 
 // restore makes a resident of a session of the log. Its time stands still until wake.
-func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) *resident {
+func (h *Home) restore(now time.Time, v *view.Session, l Lag, stored *Stored) *resident {
 	set := h.b.Settings()
 	key := keyOfSession(v)
 	by := auth.Principal{
@@ -90,6 +113,9 @@ func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) *resident
 	h.subject++
 	r.subject = h.subject
 	r.mistrust(now) // the rules may have changed meanwhile
+	if h.loading != nil {
+		h.loading.begin(len(v.Subs))
+	}
 	for i := range v.Subs {
 		h.restoreSub(r, &v.Subs[i])
 	}
@@ -103,7 +129,7 @@ func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) *resident
 	r.log.missing = len(s.Missing(nil)) > 0
 	h.restoreReplays(r, v)
 	s.RestoreReceived(v.Received)
-	if l := stored.Lags[v.SID]; l != nil {
+	if l.First != 0 {
 		r.log.pos = l.First - 1
 		r.log.lag = lag{first: l.First, last: l.Last, messages: l.Messages, bytes: l.Bytes}
 	}
@@ -125,10 +151,7 @@ func (h *Home) restoreSub(r *resident, v *view.Sub) {
 	if sub.Exclusive {
 		h.b.only.Take(sub.Real, h.routerRef(r.ref))
 	}
-	h.insert(r, &sub)
-	if i := r.log.find(sub.Filter); i >= 0 {
-		r.log.subs[i].start = v.Start
-	}
+	h.insertAs(r, &sub, v)
 	r.s.Subscribe(sub)
 }
 

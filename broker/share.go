@@ -9,6 +9,7 @@ import (
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/store"
+	"github.com/redoubtmq/redoubt/store/view"
 	"github.com/redoubtmq/redoubt/topic"
 )
 
@@ -142,8 +143,8 @@ func (h *Home) reshare(now time.Time, r *resident, gone bool) {
 
 // in tells whether the session is a member of the group.
 func (r *resident) in(g session.Group) bool {
-	for _, sub := range r.s.Subscriptions() {
-		if sub.Group == g {
+	for i := range r.s.Subscriptions() {
+		if r.s.Subscription(i).Group == g {
 			return true
 		}
 	}
@@ -181,20 +182,23 @@ func (h *Home) tellGroups(r *resident) {
 
 // insert makes a subscription known to publishers, in place of what the session
 // has under that filter.
-func (h *Home) insert(r *resident, sub *session.Sub) {
+func (h *Home) insert(r *resident, sub *session.Sub) { h.insertAs(r, sub, nil) }
+
+// insertAs is insert for a subscription that the log has; nil: it is about to hear of it.
+func (h *Home) insertAs(r *resident, sub *session.Sub, was *view.Sub) {
 	s := h.subscriber(r, sub)
 	share, _, shared, _ := topic.ParseShare(sub.Filter)
 	if r.log != nil && !shared {
-		h.enlist(r, sub, unknown) // before anybody leaves the session out because the log serves it
+		h.enlist(r, sub, was) // before anybody leaves the session out because the log serves it
 	}
 	if !shared {
-		if !h.b.index.Subscribe(sub.Real, s) {
+		if !h.index(sub.Real, s) {
 			h.b.heard(r, sub, 1)
 		}
 		return
 	}
 	if r.member() == nil {
-		r.sharing = &sharing{member: new(router.Member)}
+		r.more().sharing.member = new(router.Member)
 		h.tellGroups(r)
 	}
 	if sub.Check {
@@ -207,7 +211,7 @@ func (h *Home) insert(r *resident, sub *session.Sub) {
 	sub.Group = groupOf(group)
 	h.enroll(r, share, sub, group, replaced)
 	if r.log != nil {
-		h.enlist(r, sub, unknown)
+		h.enlist(r, sub, was)
 	}
 	h.tellGroups(r)
 }
@@ -227,6 +231,14 @@ func (h *Home) retract(r *resident, sub *session.Sub) {
 	}
 	if sub.Exclusive {
 		h.b.only.Release(sub.Real, ref)
+	}
+}
+
+// retractAll is retract of all that r has.
+func (h *Home) retractAll(r *resident) {
+	for i := range r.s.Subscriptions() {
+		sub := r.s.Subscription(i)
+		h.retract(r, &sub)
 	}
 }
 

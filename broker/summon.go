@@ -213,7 +213,11 @@ func (h *Home) reclaim(key session.Key, sid store.SID, seq store.Seq) {
 // out before its filters were known here is what the session is behind with.
 func (h *Home) install(now time.Time, f found) {
 	v := f.session
-	r := h.restore(now, v, &Stored{Applied: f.upTo, Ended: now, Lags: map[store.SID]*Lag{v.SID: f.lag}})
+	var waits Lag
+	if f.lag != nil {
+		waits = *f.lag
+	}
+	r := h.restore(now, v, waits, &Stored{Applied: f.upTo, Ended: now})
 	h.wake(r)
 	begun := store.Seq(h.b.begun.Load()) // after its filters were made known
 	if begun <= f.upTo {

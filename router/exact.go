@@ -1,6 +1,8 @@
 package router
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -53,8 +55,7 @@ func (s *exactShard) subscribe(tag uint32, filter string, sub Subscriber) (chang
 	defer s.mu.Unlock()
 	i, e := s.find(tag, filter)
 	if e == nil {
-		// A copy of its own: what the caller cut the filter from may be a whole packet.
-		s.tree.put(-1, entry{filter: strings.Clone(filter), one: sub, tag: tag})
+		s.tree.put(-1, entry{filter: filter, one: sub, tag: tag})
 		return delta{filters: 1, subs: 1}, false
 	}
 	old := e.set()
@@ -87,4 +88,48 @@ func (s *exactShard) unsubscribe(tag uint32, filter string, ref Ref) (change del
 		s.tree.put(i, entry{filter: e.filter, more: set.more, one: set.one, tag: tag})
 	}
 	return delta{subs: -1}, true
+}
+
+// load is subscribe for many, of which each is there once. They are scratch afterwards.
+func (s *exactShard) load(list []entry) (change delta) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slices.SortFunc(list, func(a, b entry) int {
+		if a.tag != b.tag {
+			return cmp.Compare(a.tag, b.tag)
+		}
+		return strings.Compare(a.filter, b.filter)
+	})
+	fresh := list[:0]
+	for len(list) > 0 {
+		e, n := list[0], 1
+		for n < len(list) && list[n].tag == e.tag && list[n].filter == e.filter {
+			n++
+		}
+		i, old := s.find(e.tag, e.filter)
+		set := e.set()
+		rest := list[1:n]
+		if old != nil {
+			set, rest = old.set(), list[:n]
+		}
+		for k := range rest {
+			var replaced bool
+			if set, replaced = set.with(rest[k].one); !replaced {
+				change.subs++
+			}
+		}
+		list = list[n:]
+		e.more, e.one = set.more, set.one
+		switch {
+		case old == nil:
+			fresh = append(fresh, e)
+			change.filters++
+			change.subs++
+		case old.set() != set:
+			e.filter = old.filter
+			s.tree.put(i, e)
+		}
+	}
+	s.tree.putAll(fresh)
+	return change
 }

@@ -109,6 +109,69 @@ func (t *hashTree[E]) put(i int, e E) {
 	at.Store(&twig[E]{leaf: next})
 }
 
+// putAll adds elements that are not there yet, in any order. It is for who has very many: put
+// copies a leaf for each, and this one once for all that it gets. items is scratch afterwards.
+func (t *hashTree[E]) putAll(items []E) { putBelow(&t.root, items, 0) }
+
+// putBelow recurses, at most forksMax deep whatever clients do; there are so many forks above.
+func putBelow[E hashed](at *atomic.Pointer[twig[E]], items []E, above int) {
+	if len(items) == 0 {
+		return
+	}
+	old := at.Load()
+	if old == nil || old.fork == nil {
+		var leaf []E
+		if old != nil {
+			leaf = old.leaf
+		}
+		if len(leaf)+len(items) <= leafMax || above >= forksMax {
+			next := make([]E, len(leaf)+len(items))
+			copy(next[copy(next, leaf):], items)
+			at.Store(&twig[E]{leaf: next})
+			return
+		}
+		// Nobody sees it before it is whole.
+		f := &fork[E]{n: len(leaf) + len(items)}
+		f.spread(append([]E(nil), leaf...), above)
+		f.spread(items, above)
+		at.Store(&twig[E]{fork: f})
+		return
+	}
+	old.fork.n += len(items)
+	old.fork.spread(items, above)
+}
+
+// spread puts items below the slots of f, and sorts them by slot for it.
+func (f *fork[E]) spread(items []E, above int) {
+	slotOf := func(e *E) uint32 { return (*e).hash() >> (forkBits * above) % forkWidth }
+	var next, end [forkWidth]int
+	for i := range items {
+		end[slotOf(&items[i])]++
+	}
+	from := 0
+	for s := range end {
+		next[s] = from
+		from += end[s]
+		end[s] = from
+	}
+	for s := range next {
+		for next[s] < end[s] {
+			to := slotOf(&items[next[s]])
+			if int(to) == s {
+				next[s]++
+				continue
+			}
+			items[next[s]], items[next[to]] = items[next[to]], items[next[s]]
+			next[to]++
+		}
+	}
+	from = 0
+	for s := range end {
+		putBelow(&f.slots[s], items[from:end[s]], above+1)
+		from = end[s]
+	}
+}
+
 // newFork spreads items over the slots of a fork that has so many forks above it.
 func newFork[E hashed](items []E, above int) *fork[E] {
 	f := &fork[E]{n: len(items)}

@@ -37,6 +37,18 @@ func TestHashTreeAgainstMap(t *testing.T) {
 			if (at >= 0) != plain[key] {
 				t.Fatalf("key %d: at %d, want present %t", key, at, plain[key])
 			}
+			if many := rapid.IntRange(0, 60).Draw(t, "many"); many > 55 { // of those that are not there
+				var all []item
+				for k := key; k < key+many; k++ {
+					if !plain[k] {
+						all = append(all, item{k, hashOf(k)})
+						plain[k] = true
+					}
+				}
+				tree.putAll(all)
+				checkTwig(t, tree.root.Load(), 0)
+				continue
+			}
 			if rapid.IntRange(0, 2).Draw(t, "op") > 0 {
 				tree.put(at, item{key, h})
 				plain[key] = true

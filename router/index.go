@@ -102,7 +102,8 @@ func (x *Index) wildOfFilter(filter string) *wildShard {
 // that starts after Subscribe returned finds s.
 //
 // filter must be valid and without "$share/group/"; one that is not valid is
-// stored and matches nothing. The index keeps its own copy.
+// stored and matches nothing. The index keeps it if there is no wildcard in it: it must be a
+// string of its own, as a session's is, and no part of a packet.
 func (x *Index) Subscribe(filter string, s Subscriber) (replaced bool) {
 	var d delta
 	if topic.HasWildcard(filter) {
@@ -115,6 +116,55 @@ func (x *Index) Subscribe(filter string, s Subscriber) (replaced bool) {
 	}
 	x.subscribers.Add(d.subs)
 	return replaced
+}
+
+// Filtered is a subscriber and his filter.
+type Filtered struct {
+	Filter string
+	Sub    Subscriber
+}
+
+// SubscribeAll is Subscribe for very many at once, as when a broker starts. Of one session
+// the same filter is in list at most once. The strings are kept: none may be cut from
+// anything larger.
+func (x *Index) SubscribeAll(list []Filtered) {
+	var counts [exactShards]int
+	exact := make([]entry, 0, len(list))
+	shards := make([]uint8, 0, len(list))
+	for i := range list {
+		f := &list[i]
+		if topic.HasWildcard(f.Filter) {
+			x.Subscribe(f.Filter, f.Sub)
+			continue
+		}
+		h := maphash.String(x.seed, f.Filter)
+		s := uint8(h >> 32 % exactShards)
+		counts[s]++
+		exact, shards = append(exact, entry{filter: f.Filter, one: f.Sub, tag: uint32(h)}), append(shards, s)
+	}
+	var next [exactShards]int
+	from := 0
+	for s, n := range counts {
+		next[s] = from
+		from += n
+	}
+	sorted := make([]entry, len(exact)) // by shard
+	for i := range exact {
+		sorted[next[shards[i]]] = exact[i]
+		next[shards[i]]++
+	}
+	var sum delta
+	from = 0
+	for s, n := range counts {
+		if n > 0 {
+			d := x.exact[s].load(sorted[from : from+n])
+			sum.filters += d.filters
+			sum.subs += d.subs
+		}
+		from += n
+	}
+	x.exactFilters.Add(sum.filters)
+	x.subscribers.Add(sum.subs)
 }
 
 // Unsubscribe removes what that session has under filter and tells whether there

@@ -4,9 +4,9 @@
 //
 // A run is one goroutine, whatever the number of clients: an engine moves bytes,
 // a peer is one client as a state machine, and a scenario says who subscribes to
-// what and who publishes. TCP on Linux has an engine with an event loop, without
-// a goroutine for a connection and without an allocation for a message, so that
-// what is measured is the broker; everything else has one with goroutines.
+// what and who publishes. TCP and TLS on Linux have an engine with an event loop,
+// without a goroutine for a connection and without an allocation for a message, so
+// that what is measured is the broker; everything else has one with goroutines.
 //
 // It is no client for anything else: peers do not reconnect and messages are
 // never sent again. Flags and output are package cli's; failures that a person

@@ -347,7 +347,7 @@ func TestStrangersThatAreSentAway(t *testing.T) {
 		t.Fatalf("a CONNECT of %d bytes, %v", len(s.hello), err)
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	s.begin(ctx, 2, 0)
+	s.begin(ctx, 2, 0, 0)
 	for s.closed.Load() < 10 {
 		runtime.Gosched()
 	}

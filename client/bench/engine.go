@@ -32,9 +32,11 @@ type line struct {
 	behind int  // bytes that were handed over and have not left
 
 	// Of the engine with an event loop.
+	secured *secured // nil without TLS
 	fd      int
 	sent    int  // bytes of out that have left
 	blocked bool // waits until the socket takes more
+	full    bool // epoll tells when it does
 
 	pipe *pipe // of the engine with goroutines
 }

@@ -226,6 +226,20 @@ func TestProcessorTimeIsRead(t *testing.T) {
 	}
 }
 
+// Both shares of the cores are of the measured time.
+func TestSharesOfTheCores(t *testing.T) {
+	b := fake.NewBroker(t, nil)
+	o := to(b.Server, Pair)
+	o.Process = os.Getpid()
+	rep, err := Run(context.Background(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p := rep.Broker; p.Busy < .9*p.CPUSeconds/rep.Seconds || p.Busy > 1.1*p.CPUSeconds/rep.Seconds || p.Busy <= 0 {
+		t.Errorf("%+v in %v s", p, rep.Seconds)
+	}
+}
+
 func readBusy(n int) (x int) {
 	for i := range n {
 		x ^= i * x

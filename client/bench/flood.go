@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -60,9 +61,9 @@ type FloodReport struct {
 	Open      int64     `json:"open_at_end"`
 	LifeP50   float64   `json:"life_p50_seconds,omitempty"` // of those that the broker closed
 	LifeMax   float64   `json:"life_max_seconds,omitempty"`
-	Oldest    float64   `json:"oldest_open_seconds"` // of those that were open at the end
-	Newcomer  float64   `json:"newcomer_ms"`         // a client that connects during the flood; -1: it could not
-	Resident  int64     `json:"broker_resident_bytes_per_stranger,omitempty"`
+	Oldest    float64   `json:"oldest_open_seconds"`                          // of those that were open at the end
+	Newcomer  float64   `json:"newcomer_ms"`                                  // a client that connects during the flood; -1: it could not
+	Resident  int64     `json:"broker_resident_bytes_per_stranger,omitempty"` // without what memory grew by in as long a time before
 }
 
 func (f *FloodShape) verify(o *Options) error {
@@ -113,15 +114,17 @@ func (r *run) flood(ctx context.Context) error {
 	if err := r.until(r.after(o.Pace.WarmUp), never); err != nil {
 		return err
 	}
-	rep := &FloodReport{Kind: o.Flood.Kind, Strangers: o.Count}
+	rep := &FloodReport{Kind: o.Flood.Kind, Strangers: o.Count, Newcomer: -1}
 	r.result.flood = rep
 	r.enter("before")
+	_, begun := processUse(o.Process)
 	err := r.measure(func() error { return r.until(r.after(o.Flood.Before), never) })
 	if rep.Before = r.result.hist.Latency(); err != nil {
 		r.leave()
 		return err
 	}
 	_, quiet := processUse(o.Process)
+	grows := float64(max(0, quiet-begun)) / r.result.seconds // bytes a second, by what the bystanders do
 	s := &strangers{kind: o.Flood.Kind, address: r.address(), now: o.Client.Clock.Now}
 	if s.hello, err = s.words(o); err != nil {
 		return err
@@ -130,16 +133,17 @@ func (r *run) flood(ctx context.Context) error {
 	r.enter("during")
 	crowd, stop := context.WithCancel(ctx)
 	newcomer := make(chan float64, 1)
-	err = r.measure(func() error {
-		s.begin(crowd, o.Count, o.Pace.Duration/4)
+	s.begin(crowd, o.Count, strangersGather, o.Pace.Duration/4)
+	err = r.until(r.after(strangersGather), never)
+	err = cmp.Or(err, r.measure(func() error {
 		s.wg.Go(func() { newcomer <- r.newcomer(crowd, o.Pace.Duration/2) })
 		return r.until(r.after(o.Pace.Duration), never)
-	})
+	}))
 	rep.During = r.result.hist.Latency()
 	rep.Opened, rep.Failed, rep.Closed, rep.Open = s.opened.Load(), s.failed.Load(), s.closed.Load(), s.open.Load()
 	rep.Oldest = round(s.oldest().Seconds())
 	if open := rep.Open; open > 0 && o.Process > 0 {
-		rep.Resident = (r.result.resident - quiet) / open
+		rep.Resident = (r.result.resident - quiet - int64(grows*r.result.seconds)) / open
 	}
 	stop()
 	s.wg.Wait()
@@ -220,11 +224,15 @@ func clientHello(host string) ([]byte, error) {
 	return buf[:n], err
 }
 
-// begin lets n strangers come, spread over a time. They end with ctx.
-func (s *strangers) begin(ctx context.Context, n int, over time.Duration) {
+// strangersGather is what it takes to make three thousand strangers: who makes them measures nobody
+// meanwhile.
+const strangersGather = 500 * time.Millisecond
+
+// begin lets n strangers come after a while, spread over a time. They end with ctx.
+func (s *strangers) begin(ctx context.Context, n int, after, over time.Duration) {
 	for i := range n {
 		s.wg.Go(func() {
-			if !pause(ctx, over*time.Duration(i)/time.Duration(n)) {
+			if !pause(ctx, after+over*time.Duration(i)/time.Duration(n)) {
 				return
 			}
 			for ctx.Err() == nil {

@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// goroutines is the engine for TLS, WebSocket, unix sockets and other systems: a
+// goroutines is the engine for WebSocket, unix sockets and other systems: a
 // goroutine for each connection that reads, and one that writes while there is
 // something to write. What they do reaches the run as events, one at a time.
 type goroutines struct {
 	dial   func(context.Context) (net.Conn, error)
 	limit  time.Duration // for connecting
-	tick   func()
+	tick   func() int64
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -62,7 +62,7 @@ const (
 	eventsOfTurn = 1024
 )
 
-func newGoroutines(dial func(context.Context) (net.Conn, error), limit time.Duration, tick func()) *goroutines {
+func newGoroutines(dial func(context.Context) (net.Conn, error), limit time.Duration, tick func() int64) *goroutines {
 	e := &goroutines{dial: dial, limit: limit, tick: tick, events: make(chan event, eventsBuffered), pipes: make(map[*pipe]bool)}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	return e

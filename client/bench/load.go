@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"time"
 
 	"github.com/redoubtmq/redoubt/mqtt"
 )
@@ -90,7 +91,7 @@ func (r *run) cast() {
 		r.fan, r.track.bySub = len(r.subs), true
 		r.track.streams = make([]stream, len(r.subs))
 	default:
-		r.fan = 1
+		r.fan, r.own = 1, o.Scenario != Fan
 		r.track.streams = make([]stream, len(r.pubs))
 	}
 }
@@ -208,8 +209,8 @@ func (r *run) drain(brief bool) {
 	})
 }
 
-// drainMax bounds the wait for what trickles in, in units of the longest silence.
-const drainMax = 60e9
+// drainMax bounds the wait for what trickles in.
+const drainMax = time.Minute
 
 func (r *run) settledAll() bool {
 	if r.opt.Scenario == Sub {
@@ -252,9 +253,9 @@ func (r *run) leave() {
 }
 
 // delivered is a message that reached a subscriber.
-func (r *run) delivered(sub *peer, m *mqtt.Publish) {
-	s, ok := readStamp(m.Payload)
-	if !ok || r.track.unknown == nil && s.run != r.id {
+func (r *run) delivered(sub *peer, payload []byte) {
+	s, ok := readStamp(payload)
+	if !ok || r.track.unknown == nil && !r.isFor(sub, &s) {
 		r.total.foreign++
 		return
 	}
@@ -284,7 +285,7 @@ func (r *run) delivered(sub *peer, m *mqtt.Publish) {
 		r.total.delivered--
 		return
 	}
-	if r.opt.Pace.Rate > 0 || r.fan == 0 || int(s.publisher) >= len(r.pubs) {
+	if r.opt.Pace.Rate > 0 || r.fan == 0 {
 		return
 	}
 	p := r.pubs[s.publisher]
@@ -293,6 +294,19 @@ func (r *run) delivered(sub *peer, m *mqtt.Publish) {
 		p.pub.undelivered = max(p.pub.undelivered-1, 0)
 		r.feed(p)
 	}
+}
+
+// isFor tells whether a message is one of this run's, and sub is one of those it is for.
+func (r *run) isFor(sub *peer, s *stamp) bool {
+	switch {
+	case s.run != r.id:
+		return false
+	case r.ledger != nil:
+		return r.ledger.of(s) && (r.opt.Scenario == Retained || int(s.publisher) == sub.index)
+	case r.own: // each publisher has a subscriber
+		return int(s.publisher) == sub.index && sub.index < len(r.pubs)
+	}
+	return int(s.publisher) < len(r.pubs)
 }
 
 // settled is a message of p that was acknowledged to the end.
@@ -309,7 +323,7 @@ func (r *run) settled(p *peer, f flight, reason mqtt.ReasonCode) {
 	}
 	r.total.acked++
 	if r.ledger != nil {
-		setBit(r.ledger.acked, int(f.seq))
+		r.ledger.settled(int(f.seq))
 	}
 	if r.fan == 0 && r.hist != nil {
 		r.hist.Add(r.now - f.at)

@@ -130,10 +130,14 @@ func (m *MemoryShape) subscribers(count int) int {
 // durable tells whether its clients' sessions outlive them.
 func (m *MemoryShape) durable() bool { return m.Kind == OfSession || m.Kind == OfQueued }
 
-// filters are those of client i.
+// memoryFilters are those of client i. One of who has nothing else is under a level of the client's own,
+// as that of a device is for its commands: to some brokers each level of a filter is a node of a tree.
 func (r *run) memoryFilters(i int) []string {
 	form := map[MemoryKind]string{OfExact: "%s/%d/x/%d/t", OfWildcard: "%s/%d/+/%d/#"}[r.opt.Memory.Kind]
-	if form == "" {
+	if r.opt.Memory.Kind == OfConnection || r.opt.Memory.Kind == OfSession {
+		return []string{fmt.Sprintf("%s/%d/cmd", r.opt.Topic, i)}
+	}
+	if form == "" { // what is published to
 		return []string{fmt.Sprintf("%s/%d", r.opt.Topic, i)}
 	}
 	out := make([]string, r.opt.Memory.each(r.opt.Count))

@@ -3,7 +3,10 @@ package bench
 import (
 	"context"
 	"fmt"
+	"maps"
+	"math/bits"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redoubtmq/redoubt/client"
@@ -41,6 +44,7 @@ type ledger struct {
 	sessions    int
 	total, next int
 	acked, came []uint64
+	due         int // were acknowledged and have not come
 }
 
 func newLedger(sessions, total int) *ledger {
@@ -49,6 +53,23 @@ func newLedger(sessions, total int) *ledger {
 
 func bit(m []uint64, i int) bool { return m[i/64]>>(i%64)&1 != 0 }
 func setBit(m []uint64, i int)   { m[i/64] |= 1 << (i % 64) }
+
+// settled is message n, acknowledged.
+func (l *ledger) settled(n int) {
+	if !bit(l.acked, n) && !bit(l.came, n) {
+		l.due++
+	}
+	setBit(l.acked, n)
+}
+
+// again forgets what came: all that was acknowledged is to come once more.
+func (l *ledger) again() {
+	clear(l.came)
+	l.due = 0
+	for _, w := range l.acked {
+		l.due += bits.OnesCount64(w)
+	}
+}
 
 // offline lets sessions go away, fills them, and has them come back.
 func (r *run) offline(ctx context.Context) error {
@@ -101,8 +122,9 @@ func (r *run) offline(ctx context.Context) error {
 		if err := r.crowd.connect(r.subs); err != nil {
 			return err
 		}
-		quiet := func() bool { return r.ledger.drained() || r.now-r.total.lastDelivery > int64(o.Pace.Drain) }
-		err := r.until(r.after(drainMax), quiet)
+		// However long it takes: it is what is measured, and a silence ends it.
+		quiet := func() bool { return r.ledger.due == 0 || r.now-r.total.lastDelivery > int64(o.Pace.Drain) }
+		err := r.until(forever, quiet)
 		spent = float64(max(r.total.lastDelivery-began, 1)) / 1e9
 		return err
 	})
@@ -113,7 +135,9 @@ func (r *run) offline(ctx context.Context) error {
 			rep.Present++
 		}
 	}
-	rep.Lost, rep.Unacknowledged = r.ledger.judge()
+	if err == nil { // else what has not come was not waited for
+		rep.Lost, rep.Unacknowledged = r.ledger.judge()
+	}
 	r.leave()
 	return err
 }
@@ -169,7 +193,9 @@ func (r *run) fill() error {
 		l := r.ledger
 		under := 0
 		for _, p := range r.pubs {
-			under += p.pub.ids.under()
+			if p.state == ready { // to others nothing comes any more
+				under += p.pub.ids.under()
+			}
 		}
 		return l.next >= l.total && under == 0 || r.now-r.total.lastDelivery > int64(r.opt.Pace.Drain)
 	})
@@ -207,15 +233,14 @@ func (r *run) nextOffline(p *peer) (session uint32, ok bool) {
 	n := l.next
 	l.next++
 	session = uint32(n % l.sessions)
-	p.pub.setTopic(fmt.Sprintf("%s/%d", r.opt.Topic, session), r.opt.QoS, r.version, r.payload)
 	p.pub.seq = uint32(n)
-	if r.opt.Scenario == Retained {
-		p.pub.setTopic(retainedTopic(r.opt.Topic, n), r.opt.QoS, r.version, r.payload)
-		p.pub.head[0] |= 1
+	retain := r.opt.Scenario == Retained || r.opt.Scenario == Memory && r.opt.Memory.Kind == OfRetained
+	if r.topic = append(append(r.topic[:0], r.opt.Topic...), '/'); r.opt.Scenario == Retained {
+		r.topic = appendLevels(r.topic, n)
+	} else {
+		r.topic = strconv.AppendUint(r.topic, uint64(session), 10)
 	}
-	if r.opt.Scenario == Memory && r.opt.Memory.Kind == OfRetained {
-		p.pub.head[0] |= 1
-	}
+	p.pub.setTopic(r.topic, r.opt.QoS, r.version, r.payload, retain)
 	return session, true
 }
 
@@ -225,17 +250,16 @@ func (l *ledger) arrived(s *stamp) (first bool) {
 	if n >= l.total || bit(l.came, n) {
 		return false
 	}
+	if bit(l.acked, n) {
+		l.due--
+	}
 	setBit(l.came, n)
 	return true
 }
 
-func (l *ledger) drained() bool {
-	for i, a := range l.acked {
-		if a&^l.came[i] != 0 {
-			return false
-		}
-	}
-	return true
+// of tells whether a message is one of this run's, and at the session it is for.
+func (l *ledger) of(s *stamp) bool {
+	return int(s.seq) < l.next && int(s.publisher) == int(s.seq)%l.sessions
 }
 
 func (l *ledger) judge() (lost, unacknowledged uint64) {
@@ -258,8 +282,11 @@ func (r *run) forget() {
 	r.crowd.strict, r.crowd.purge = false, true
 	r.enter("removing sessions")
 	before := r.crowd
+	before.reasons, before.ends = maps.Clone(before.reasons), maps.Clone(before.ends)
 	subs := r.again(r.subs)
 	_ = r.makeSessions(subs)
 	// They are not what the run was about.
-	r.crowd.connected, r.crowd.spent, r.crowd.hist = before.connected, before.spent, before.hist
+	c := &r.crowd
+	c.connected, c.failed, c.spent, c.hist = before.connected, before.failed, before.spent, before.hist
+	c.reasons, c.ends = before.reasons, before.ends
 }

@@ -64,6 +64,11 @@ func (p *peer) opened() {
 func (p *peer) bytes(b []byte) ([]byte, error) {
 	v := p.run.version
 	for len(b) > 0 && p.live {
+		if m := glance(b, v); m.size > 0 {
+			p.heard(m.qos, m.id, m.payload)
+			b = b[m.size:]
+			continue
+		}
 		h, ok, err := mqtt.ReadHeader(b, v)
 		if err != nil {
 			return nil, err
@@ -182,14 +187,19 @@ func (p *peer) message(h mqtt.Header, body []byte) error {
 	if err := mqtt.DecodePublishClient(body, h, p.run.version, packetLimits, m); err != nil {
 		return err
 	}
-	switch m.QoS {
-	case 1:
-		p.answer(0x40, m.PacketID)
-	case 2:
-		p.answer(0x50, m.PacketID)
-	}
-	p.run.delivered(p, m)
+	p.heard(m.QoS, m.PacketID, m.Payload)
 	return nil
+}
+
+// heard acknowledges a message and keeps account of it.
+func (p *peer) heard(q mqtt.QoS, id uint16, payload []byte) {
+	switch q {
+	case 1:
+		p.answer(0x40, id)
+	case 2:
+		p.answer(0x50, id)
+	}
+	p.run.delivered(p, payload)
 }
 
 // answer queues an acknowledgement that says success: the same four bytes in all versions.

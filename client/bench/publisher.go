@@ -37,17 +37,17 @@ const aliasOfAll = 1
 func newPublisher(topic string, q mqtt.QoS, v mqtt.Version, payload []byte, window int) *publisher {
 	m := mqtt.Publish{Topic: []byte(topic), QoS: q, PacketID: min(uint16(q), 1), Payload: payload}
 	p := &publisher{}
-	p.head, p.idAt = headOf(&m, v)
+	p.head, p.idAt = headOf(nil, &m, v)
 	if q > 0 {
 		p.ids = newIDs(window)
 	}
 	return p
 }
 
-// setTopic makes another head.
-func (pub *publisher) setTopic(topic string, q mqtt.QoS, v mqtt.Version, payload []byte) {
-	next := newPublisher(topic, q, v, payload, 0)
-	pub.head, pub.idAt = next.head, next.idAt
+// setTopic makes another head, in the place of the one before.
+func (pub *publisher) setTopic(topic []byte, q mqtt.QoS, v mqtt.Version, payload []byte, retain bool) {
+	m := mqtt.Publish{Topic: topic, QoS: q, PacketID: min(uint16(q), 1), Payload: payload, Retain: retain}
+	pub.head, pub.idAt = headOf(pub.head[:0], &m, v)
 }
 
 // dress makes heads with what MQTT 5.0 has to say of a message.
@@ -58,23 +58,23 @@ func (pub *publisher) dress(topic string, o *Options, payload []byte) {
 	if o.TopicAlias {
 		m.TopicAlias, m.HasTopicAlias = aliasOfAll, true
 	}
-	pub.head, pub.idAt = headOf(&m, mqtt.V5)
+	pub.head, pub.idAt = headOf(nil, &m, mqtt.V5)
 	if o.TopicAlias {
 		m.Topic = nil
 		pub.brief = &brief{}
-		pub.brief.head, pub.brief.idAt = headOf(&m, mqtt.V5)
+		pub.brief.head, pub.brief.idAt = headOf(nil, &m, mqtt.V5)
 	}
 }
 
-// headOf is m up to its payload, and where its packet identifier is.
-func headOf(m *mqtt.Publish, v mqtt.Version) (head []byte, idAt int) {
-	whole := m.Append(nil, v)
+// headOf is m up to its payload, in the room of an old one, and where its packet identifier is.
+func headOf(old []byte, m *mqtt.Publish, v mqtt.Version) (head []byte, idAt int) {
+	whole := m.Append(old, v)
 	n := len(whole) - len(m.Payload)
 	if m.QoS > 0 {
 		h, _, _ := mqtt.ReadHeader(whole, v)
 		idAt = h.Size + 2 + len(m.Topic)
 	}
-	return whole[:n:n], idAt
+	return whole[:n], idAt
 }
 
 // room tells whether p may send another message now.

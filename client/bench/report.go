@@ -93,6 +93,7 @@ type DeliveredReport struct {
 type BrokerReport struct {
 	CPUSeconds    float64 `json:"cpu_seconds"`
 	CPUPerMillion float64 `json:"cpu_seconds_per_million_deliveries,omitempty"`
+	Busy          float64 `json:"busy_cores"`
 	ResidentBytes int64   `json:"resident_bytes"`
 }
 
@@ -135,6 +136,9 @@ func (r *run) report() *Report {
 	}
 	if o.Process > 0 {
 		rep.Broker = &BrokerReport{CPUSeconds: round(m.cpu), ResidentBytes: m.resident}
+		if m.seconds > 0 {
+			rep.Broker.Busy = round(m.cpu / m.seconds)
+		}
 		if n := m.window.delivered; n > 0 {
 			rep.Broker.CPUPerMillion = round(m.cpu / float64(n) * 1e6)
 		}
@@ -194,6 +198,7 @@ func (r *Report) verdict() error {
 	case r.Connections.Connected == 0 && r.Connections.Failed > 0:
 		return bad(client.KindNoConnack, "none of %d connections came about", r.Connections.Failed)
 	case d == nil || r.Sent == nil:
+	case r.Interrupted && (r.Offline != nil || r.Retained != nil): // nothing had to be there yet
 	case r.Sent.Messages > 0 && d.Messages == 0:
 		e := &client.Error{Kind: client.KindPublishRefused, What: fmt.Sprintf("of %d messages none arrived", r.Sent.Messages)}
 		e.Help = append(e.Help, "may this user publish there? Another place is -t TOPIC; `redoubt why CLIENT` tells the operator the reason")

@@ -39,13 +39,15 @@ type flow struct {
 	message  mqtt.Publish // the one that is being read
 	pubs     []*peer
 	subs     []*peer
-	fan      int // deliveries for each message; 0: nobody listens
+	fan      int  // deliveries for each message; 0: nobody listens
+	own      bool // each publisher has a subscriber of its own
 	window   int
 	silent   bool // nothing more is sent
 	paceFrom int64
 	paced    uint64 // messages that were due since then
 	track    tracker
-	ledger   *ledger // Offline only
+	ledger   *ledger // of Offline, Retained and Memory
+	topic    []byte  // of the message that the ledger sends
 	total    counts
 	hist     *Hist // nil: nothing is measured now
 }
@@ -87,7 +89,14 @@ func newRun(ctx context.Context, o *Options) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.opener, err = client.NewOpener(o.Client); err != nil {
+	dialed := o.Client
+	if dialed.TLS != nil && o.looped() {
+		if dialed.DialContext == nil {
+			dialed.DialContext = (&net.Dialer{}).DialContext
+		}
+		dialed.DialContext = wired(dialed.DialContext)
+	}
+	if r.opener, err = client.NewOpener(dialed); err != nil {
 		return nil, err
 	}
 	o.Client = r.opener.Options()
@@ -103,10 +112,15 @@ func newRun(ctx context.Context, o *Options) (*run, error) {
 	return r, r.engine(ctx)
 }
 
+// looped tells whether the event loop can do it, where there is one.
+func (o *Options) looped() bool {
+	return o.Client.WebSocket == "" && o.Client.Socket == "" && !o.Portable
+}
+
 func (r *run) engine(ctx context.Context) error {
 	c := &r.opt.Client
-	if c.TLS == nil && c.WebSocket == "" && c.Socket == "" && !r.opt.Portable {
-		fast, err := newFast(ctx, c.Host, c.Port, r.opt.connections(), r.tick)
+	if r.opt.looped() {
+		fast, err := newFast(ctx, r, r.opt.connections(), r.opt.Pace.Rate > 0)
 		if err != nil {
 			return fmt.Errorf("the event loop: %w", err)
 		}
@@ -144,7 +158,10 @@ func (r *run) probe(ctx context.Context) error {
 }
 
 // tick reads the clock. The engine calls it before it hands on what came.
-func (r *run) tick() { r.now = int64(r.opt.Client.Clock.Now().Sub(r.origin)) }
+func (r *run) tick() int64 {
+	r.now = int64(r.opt.Client.Clock.Now().Sub(r.origin))
+	return r.now
+}
 
 func (r *run) appendConnect(out []byte, p *peer) []byte {
 	k := r.opt.Client.Connect

@@ -121,17 +121,22 @@ func TestBenchText(t *testing.T) {
 		Delivered:   &bench.DeliveredReport{Messages: 1234564, Duplicated: 1},
 		Latency:     &bench.Latency{P50: 1.5, P99: 2000},
 		Generator:   &bench.GeneratorReport{CPUSeconds: 3.25, Busy: .65},
-		Broker:      &bench.BrokerReport{CPUSeconds: 2, CPUPerMillion: 3.5, ResidentBytes: 10 << 20},
+		Broker:      &bench.BrokerReport{CPUSeconds: 2, CPUPerMillion: 3.5, Busy: .4, ResidentBytes: 10 << 20},
 	}
 	text := benchText(r)
-	for _, want := range []string{"QoS 1, 256 bytes (interrupted)", "2,000, 1,234/s", "closed 2", "1,234,567", "quota exceeded 3", "duplicated 1", "p50 1.5 ms", "p99 2s", "3.50 s for a million", "10.0 MiB", "3.25 s of processor, 65 % of a core"} {
+	for _, want := range []string{"QoS 1, 256 bytes (interrupted)", "2,000, 1,234/s", "closed 2", "1,234,567", "quota exceeded 3", "duplicated 1", "p50 1.5 ms", "p99 2s", "40 % of a core, 3.50 s for a million", "10.0 MiB", "3.25 s of processor, 65 % of a core"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	for _, not := range []string{"stalls", "unsent", "failed", "foreign", "newcomer", "drained"} {
+	for _, not := range []string{"stalls", "unsent", "failed", "foreign", "newcomer", "drained", "full"} {
 		if strings.Contains(text, not) {
 			t.Errorf("%q in\n%s", not, text)
+		}
+	}
+	for busy, want := range map[float64]bool{.8: true, .97: false} {
+		if r.Generator.Busy, r.Broker.Busy = .98, busy; strings.Contains(benchText(r), "rates are the generator's") != want {
+			t.Errorf("a generator with %v of its core, a broker with %v of its own:\n%s", r.Generator.Busy, busy, benchText(r))
 		}
 	}
 }

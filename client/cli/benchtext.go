@@ -113,17 +113,27 @@ func benchText(r *bench.Report) string {
 	memoryText(row, r.Memory)
 	if p := r.Broker; p != nil {
 		text := fmt.Sprintf("%.2f s of processor", p.CPUSeconds)
+		if p.Busy > 0 {
+			text += fmt.Sprintf(", %.0f %% of a core", 100*p.Busy)
+		}
 		if p.CPUPerMillion > 0 {
 			text += fmt.Sprintf(", %.2f s for a million deliveries", p.CPUPerMillion)
 		}
 		row("broker", "%s, %.1f MiB resident", text, float64(p.ResidentBytes)/(1<<20))
 	}
 	if g := r.Generator; g != nil {
-		row("generator", "%.2f s of processor, %.0f %% of a core", g.CPUSeconds, 100*g.Busy)
+		text := fmt.Sprintf("%.2f s of processor, %.0f %% of a core", g.CPUSeconds, 100*g.Busy)
+		if p := r.Broker; p != nil && g.Busy >= fullCore && p.Busy < fullCore {
+			text += ": full, and the broker's was not, so that rates are the generator's"
+		}
+		row("generator", "%s", text)
 	}
 	_ = w.Flush() // to memory
 	return s.String()
 }
+
+// fullCore is how much of one leaves nothing to wait for.
+const fullCore = .95
 
 type rowFunc func(name, format string, args ...any)
 

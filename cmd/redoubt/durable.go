@@ -176,21 +176,22 @@ func (n *node) restore() error {
 		}
 	}
 	homes := make(map[int]*broker.Stored)
-	for _, s := range all {
+	for i, s := range all {
 		home := n.broker.HomeFor(s)
 		if homes[home] == nil {
-			homes[home] = &broker.Stored{}
+			most := len(all)/n.loops*9/8 + 16 // the hash is not quite even
+			homes[home] = &broker.Stored{Sessions: make([]*view.Session, 0, most), Lags: make([]broker.Lag, 0, most)}
 		}
-		homes[home].Sessions = append(homes[home].Sessions, s)
+		homes[home].Sessions, homes[home].Lags = append(homes[home].Sessions, s), append(homes[home].Lags, lags[i])
 	}
 	ended := d.ran.Add(broker.MarkEvery) // when exactly nobody wrote down
 	if ended.After(began) {
 		ended = began
 	}
 	n.server.Each(func(now time.Time, h *broker.Home) {
-		stored := broker.Stored{Applied: d.view.Applied(), Ended: ended, Lags: lags}
+		stored := broker.Stored{Applied: d.view.Applied(), Ended: ended}
 		if mine := homes[h.ID()]; mine != nil {
-			stored.Sessions = mine.Sessions
+			stored.Sessions, stored.Lags = mine.Sessions, mine.Lags
 		}
 		h.Restore(now, &stored)
 	})

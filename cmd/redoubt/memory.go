@@ -43,9 +43,7 @@ func (n *node) bindMemory(c *config.Config) error {
 		n.log.Warn("limits.mqueue_bytes_total and limits.retained_memory together pass the memory limit: full queues would end the process; lower them",
 			"together", memory.Text(queues), "memory", budget.Sum)
 	}
-	if os.Getenv("GOGC") == "" { // whoever sets it knows why
-		debug.SetGCPercent(memory.GCPercent)
-	}
+	collectSeldom()
 	n.metrics.Gauge(metrics.MemoryLimit, func() int64 {
 		if limit := debug.SetMemoryLimit(-1); limit != memory.Unlimited {
 			return limit
@@ -55,6 +53,22 @@ func (n *node) bindMemory(c *config.Config) error {
 	n.metrics.Gauge(metrics.MemoryInUse, func() int64 { return int64(memory.Measure().Resident) })
 	n.metrics.Gauge(metrics.MemoryLive, func() int64 { return int64(memory.Measure().Live) })
 	return nil
+}
+
+// startingGCPercent is in force until clients are let in. What a start makes stays, nearly all
+// of it: to look through it again at each doubling finds little, and takes a tenth of the
+// time. The memory limit holds meanwhile.
+const startingGCPercent = 400
+
+func collectSeldom() { setGCPercent(startingGCPercent) }
+
+// collectAsUsual ends that.
+func collectAsUsual() { setGCPercent(memory.GCPercent) }
+
+func setGCPercent(percent int) {
+	if os.Getenv("GOGC") == "" { // whoever sets it knows why
+		debug.SetGCPercent(percent)
+	}
 }
 
 // budget is the memory limit that c asks for, with what the system gives now.

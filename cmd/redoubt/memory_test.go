@@ -2,6 +2,7 @@ package main
 
 import (
 	"runtime"
+	"runtime/debug"
 	"testing"
 
 	"github.com/redoubtmq/redoubt/config"
@@ -35,5 +36,31 @@ func TestRetainedMemoryFollowsTheBudget(t *testing.T) {
 		if got := retainOptions(c, memory.Budget{Bytes: budget}, nil).MemoryMax; got != want {
 			t.Errorf("with %d bytes: %d, want %d", budget, got, want)
 		}
+	}
+}
+
+// While a broker starts, little is garbage; once clients are in, the collector is as it was
+// planned. Who has set GOGC has the last word in both.
+func TestTheCollectorIsAsPlannedAfterTheStart(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(memory.GCPercent))
+	now := func() int {
+		is := debug.SetGCPercent(1)
+		debug.SetGCPercent(is)
+		return is
+	}
+	t.Setenv("GOGC", "")
+	collectSeldom()
+	if is := now(); is != startingGCPercent {
+		t.Errorf("%d while it starts", is)
+	}
+	if collectAsUsual(); now() != memory.GCPercent {
+		t.Errorf("%d after the start", now())
+	}
+	t.Setenv("GOGC", "70")
+	debug.SetGCPercent(70)
+	collectSeldom()
+	collectAsUsual()
+	if is := now(); is != 70 {
+		t.Errorf("%d, and 70 was set", is)
 	}
 }

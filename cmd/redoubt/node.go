@@ -411,6 +411,7 @@ func (n *node) open() error {
 	if err := n.restore(); err != nil {
 		return err
 	}
+	collectAsUsual()
 	for _, l := range n.doors() {
 		if err := n.server.Serve(l.Listener); err != nil {
 			return err

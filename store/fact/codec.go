@@ -179,6 +179,19 @@ func (d *decoder) bytes(what string) []byte {
 // string takes a copy.
 func (d *decoder) string(what string) string { return string(d.bytes(what)) }
 
+// stringLike is string, or one of those it may be equal to: whoever reads many bodies, one
+// after another into the same value, has one string of what is the same in all.
+func (d *decoder) stringLike(what, one, other string) string {
+	b := d.bytes(what)
+	switch {
+	case string(b) == one:
+		return one
+	case string(b) == other:
+		return other
+	}
+	return string(b)
+}
+
 func (d *decoder) addr(what string) netip.Addr {
 	var a netip.Addr
 	if a.UnmarshalBinary(d.bytes(what)) != nil {

@@ -29,14 +29,16 @@ func (c *Claim) Append(dst []byte) []byte {
 	return dst
 }
 
-// Decode reads a whole body into c. After an error c is no claim.
+// Decode reads a whole body into c. After an error c is no claim. What is the same as in the
+// claim that c was is not copied again.
 func (c *Claim) Decode(b []byte) error {
 	d := body(b)
 	flags := d.flags(bitClean | bitMoves | bitSure)
-	*c = Claim{Clean: flags&bitClean != 0, Moves: flags&bitMoves != 0, Sure: flags&bitSure != 0, Version: d.byte("the version")}
+	was := *c
+	*c = Claim{Owner: was.Owner, Clean: flags&bitClean != 0, Moves: flags&bitMoves != 0, Sure: flags&bitSure != 0, Version: d.byte("the version")}
 	d.check(!c.Moves || !c.Clean && !c.Sure, "the flags")
 	c.takeFields(&d)
-	c.Node, c.ExpirySeconds = d.string("the node"), d.seconds("the expiry")
+	c.Node, c.ExpirySeconds = d.stringLike("the node", was.Node, c.Identity), d.seconds("the expiry")
 	if c.Sure {
 		c.From = d.number(1<<64-1, "the epoch")
 	}
@@ -51,13 +53,15 @@ func (o *Owner) appendFields(dst []byte) []byte {
 	return appendAddr(binary.BigEndian.AppendUint64(dst, o.Proof), o.Addr)
 }
 
-// takeFields reads what appendFields wrote.
+// takeFields reads what appendFields wrote. A fleet has one listener and one method, and a
+// device often one name for all it is asked for.
 func (o *Owner) takeFields(d *decoder) {
-	*o = Owner{
-		Mountpoint: d.string("the mountpoint"), Identity: d.string("the identity"), ClientID: d.string("the client id"),
-		Username: d.string("the user name"), Listener: d.string("the listener"), Method: d.string("the method"),
-		Proof: d.uint64("the proof"), Addr: d.addr("the address"),
-	}
+	o.Mountpoint = d.stringLike("the mountpoint", o.Mountpoint, "")
+	o.Identity = d.stringLike("the identity", o.Identity, "")
+	o.ClientID = d.stringLike("the client id", o.ClientID, o.Identity)
+	o.Username = d.stringLike("the user name", o.Identity, o.Username)
+	o.Listener, o.Method = d.stringLike("the listener", o.Listener, ""), d.stringLike("the method", o.Method, "")
+	o.Proof, o.Addr = d.uint64("the proof"), d.addr("the address")
 }
 
 // Append appends the encoding to dst.
@@ -94,7 +98,8 @@ func (s *Subscription) Decode(b []byte) error {
 		ID: FilterID(d.uint64("the id of the filter")), SubID: uint32(d.number(1<<32-1, "the subscription id")), //nolint:gosec // within the limit
 	}
 	d.check(s.ID != 0, "the id of the filter")
-	s.Filter, s.Real = d.string("the filter"), d.string("the real filter")
+	s.Filter = d.string("the filter")
+	s.Real = d.stringLike("the real filter", s.Filter, "")
 	return d.end("subscription")
 }
 

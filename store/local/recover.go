@@ -94,7 +94,7 @@ func (r *recovery) segment(i int) error {
 	}
 	defer func() { _ = f.Close() }()
 	size := h.size
-	w := &window{name: h.name, f: f, size: size, moved: r.meter.at}
+	w := (&window{name: h.name, f: f, size: size, moved: r.meter.at}).front()
 	s, err := scan(w, h.name, &h.header, nil)
 	if err != nil {
 		return err

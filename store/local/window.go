@@ -24,6 +24,33 @@ type window struct {
 
 	buf []byte
 	off int64 // where in the file buf begins
+
+	ahead int64 // as far the disk was asked to read already; -1: it cannot be asked
+}
+
+// aheadBytes is how much the disk is asked to read while what comes before is looked at, in
+// bytes: with what it finds by itself, 128 KiB, it rests every time that we do.
+const aheadBytes = 8 << 20
+
+// ahead is a file that can be told what is read next.
+type ahead interface{ Ahead(off, n int64) }
+
+// front makes w one that is read as a whole.
+func (w *window) front() *window {
+	if _, can := w.f.(ahead); can {
+		w.askAhead(0)
+	} else {
+		w.ahead = -1
+	}
+	return w
+}
+
+func (w *window) askAhead(off int64) {
+	if w.ahead >= 0 && w.ahead < w.size && w.ahead-off <= aheadBytes/2 {
+		n := min(aheadBytes, w.size-w.ahead)
+		w.f.(ahead).Ahead(w.ahead, n)
+		w.ahead += n
+	}
 }
 
 // at answers n bytes at off, valid until the next call; nil when the file (or
@@ -45,6 +72,7 @@ func (w *window) at(off int64, n int) ([]byte, error) {
 	w.buf = w.buf[:m]
 	if w.moved != nil {
 		w.moved(off + int64(m))
+		w.askAhead(off + int64(m))
 	}
 	if m >= n {
 		return w.buf[:n], nil

@@ -150,6 +150,7 @@ func (v *View) apply(ctx context.Context, first store.Seq, recs []store.Record, 
 	if err := v.rows.write(items, v.judge.marks); err != nil {
 		return err
 	}
+	v.judge.written()
 	v.watch.wake()
 	return nil
 }

@@ -20,7 +20,7 @@ type clerk struct {
 }
 
 func newClerk(t *testing.T, sids ...store.SID) *clerk {
-	c := &clerk{t: t, j: newJudge(make(map[store.SID]uint64), newGroups(), position{}, sizes{4, 1000}, func(string, error) {})}
+	c := &clerk{t: t, j: newJudge(nobody, newGroups(), position{}, sizes{4, 1000}, func(string, error) {})}
 	for _, sid := range sids {
 		claim := fact.Claim{Node: "n"}
 		c.say(store.Claim, sid, claim.Append(nil), Applied)

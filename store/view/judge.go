@@ -54,7 +54,8 @@ const scratchMax = 4096
 // judge decides what becomes of records. It is a value: it does no I/O, and what it
 // answers follows from the records it was given. It belongs to one goroutine.
 type judge struct {
-	epochs map[store.SID]uint64 // of the sessions there are
+	before func(*store.SID) (epoch uint64, there bool) // of the sessions of what written was last told of
+	since  map[store.SID]uint64                        // of those that were claimed, or are gone (0), since then
 	groups *groups
 	at     position
 	max    sizes // of parts
@@ -89,8 +90,30 @@ type bodies struct {
 	end     fact.DelayEnd
 }
 
-func newJudge(epochs map[store.SID]uint64, groups *groups, at position, max sizes, alarm func(string, error)) judge {
-	return judge{epochs: epochs, groups: groups, at: at, max: max, alarm: alarm}
+func newJudge(before func(*store.SID) (epoch uint64, there bool), groups *groups, at position, max sizes, alarm func(string, error)) judge {
+	return judge{before: before, since: make(map[store.SID]uint64), groups: groups, at: at, max: max, alarm: alarm}
+}
+
+// epoch is that of a session, if there is one.
+func (j *judge) epoch(sid *store.SID) (epoch uint64, there bool) {
+	if epoch, said := j.since[*sid]; said {
+		return epoch, epoch != 0
+	}
+	return j.before(sid)
+}
+
+// sinceMax is how many sessions are remembered in a table that is used again: to empty one
+// takes as long as it was ever large.
+const sinceMax = 256
+
+// written says that before knows by now of all that was judged.
+func (j *judge) written() {
+	switch n := len(j.since); {
+	case n > sinceMax:
+		j.since = make(map[store.SID]uint64)
+	case n > 0:
+		clear(j.since)
+	}
 }
 
 // batch judges records in their order. What it answers is valid until the next call.
@@ -133,7 +156,7 @@ func (j *judge) record(seq store.Seq, r *store.Record, item *Item, m *fact.Messa
 	}
 	ofSession := r.SID != store.SID{} && r.Epoch != 0
 	if ofSession && r.Kind != store.Claim {
-		switch epoch, ok := j.epochs[r.SID]; {
+		switch epoch, ok := j.epoch(&r.SID); {
 		case !ok || r.Epoch < epoch:
 			return Fenced
 		case r.Epoch > epoch:
@@ -150,13 +173,14 @@ func (j *judge) record(seq store.Seq, r *store.Record, item *Item, m *fact.Messa
 	}
 	switch r.Kind {
 	case store.Claim:
-		c, epoch := &j.bodies.claim, j.epochs[r.SID] // 0 if there is no session
+		c := &j.bodies.claim
+		epoch, _ := j.epoch(&r.SID) // 0 if there is no session
 		if r.Epoch <= epoch || c.Sure && c.From != epoch || c.Moves && epoch == 0 {
 			return Fenced
 		}
-		j.epochs[r.SID] = r.Epoch
+		j.since[r.SID] = r.Epoch
 	case store.Expire:
-		delete(j.epochs, r.SID)
+		j.since[r.SID] = 0
 	}
 	if ofGroups(r.Kind) && !j.groups.idle(r) {
 		if o := j.groups.judge(r, &j.bodies); o != Applied {

@@ -11,6 +11,9 @@ import (
 	"github.com/redoubtmq/redoubt/store/storetest/faultfs"
 )
 
+// nobody has a session.
+func nobody(*store.SID) (uint64, bool) { return 0, false }
+
 // TestFencing is a history of two nodes that want one session.
 func TestFencing(t *testing.T) {
 	claim := (&fact.Claim{}).Append(nil)
@@ -19,7 +22,7 @@ func TestFencing(t *testing.T) {
 	packet := (&fact.PacketID{ID: 1}).Append(nil)
 	msg := (&fact.Message{Topic: []byte("a")}).Append(nil)
 	a, b := store.SID{1}, store.SID{2}
-	j := newJudge(make(map[store.SID]uint64), newGroups(), position{}, sizes{4, 1000}, func(string, error) {})
+	j := newJudge(nobody, newGroups(), position{}, sizes{4, 1000}, func(string, error) {})
 	for i, step := range []struct {
 		why   string
 		kind  store.Kind
@@ -83,5 +86,39 @@ func TestNonsenseIsHeardOfOnce(t *testing.T) {
 func TestOutcomesHaveNames(t *testing.T) {
 	if Applied.String() != "Applied" || Fenced.String() != "Fenced" || Refused.String() != "Refused" || Outcome(9).String() != "Outcome(9)" {
 		t.Error("an outcome is called something else")
+	}
+}
+
+// What is judged after rows were written is what would have been judged without them, though
+// the judge remembers sessions no longer than until then.
+func TestTheJudgeForgetsWhatHasRows(t *testing.T) {
+	rows := make(map[store.SID]uint64)
+	j := newJudge(func(sid *store.SID) (uint64, bool) { e, there := rows[*sid]; return e, there }, newGroups(), position{}, sizes{16, 1 << 20}, func(string, error) {})
+	one := newJudge(nobody, newGroups(), position{}, sizes{16, 1 << 20}, func(string, error) {})
+	claim, seq := (&fact.Claim{}).Append(nil), store.Seq(1)
+	for round := range uint64(4) {
+		for i := range 2 * sinceMax {
+			sid := store.SID{byte(i), byte(i >> 8), 1}
+			for _, r := range []store.Record{
+				{Kind: store.Claim, SID: sid, Epoch: round + uint64(i%3), Body: claim}, {Kind: store.WillFire, SID: sid, Epoch: round + 1}, {Kind: store.Expire, SID: sid, Epoch: round + uint64(i%2)},
+			} {
+				got, want := j.batch(seq, []store.Record{r})[0].Outcome, one.batch(seq, []store.Record{r})[0].Outcome
+				if got != want {
+					t.Fatalf("round %d, session %d, %v: %v, want %v", round, i, r.Kind, got, want)
+				}
+				if got == Applied && r.Kind == store.Claim {
+					rows[sid] = r.Epoch
+				} else if got == Applied && r.Kind == store.Expire {
+					delete(rows, sid)
+				}
+				if seq++; i%5 == 0 {
+					j.written()
+				}
+			}
+		}
+		j.written()
+		if len(j.since) != 0 {
+			t.Errorf("%d sessions are remembered twice", len(j.since))
+		}
 	}
 }

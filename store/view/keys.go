@@ -201,14 +201,15 @@ func (g *guard) append(dst []byte) []byte {
 	return binary.BigEndian.AppendUint32(dst, g.expiry)
 }
 
-func decodeGuard(b []byte) (g guard, err error) {
+// decode reads what append wrote.
+func (g *guard) decode(b []byte) error {
 	if len(b) != guardBytes {
-		return g, errRow
+		return errRow
 	}
 	g.epoch = binary.BigEndian.Uint64(b)
 	g.created, g.left = int64(binary.BigEndian.Uint64(b[8:])), int64(binary.BigEndian.Uint64(b[16:])) //nolint:gosec // as bits
 	g.expiry = binary.BigEndian.Uint32(b[24:])
-	return g, nil
+	return nil
 }
 
 // decodeSub reads a subscription's row.

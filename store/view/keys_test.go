@@ -25,7 +25,8 @@ func FuzzRows(f *testing.F) {
 		if p, err := decodePosition(b, 4); err == nil && !bytes.Equal(p.append(nil)[:len(b)], b) {
 			t.Errorf("position %+v from %x", p, b)
 		}
-		if g, err := decodeGuard(b); err == nil && !bytes.Equal(g.append(nil), b) {
+		var g guard
+		if err := g.decode(b); err == nil && !bytes.Equal(g.append(nil), b) {
 			t.Errorf("guard %+v from %x", g, b)
 		}
 		_, _ = decodeSub(b)
@@ -41,7 +42,7 @@ func FuzzRows(f *testing.F) {
 		}
 		_, _, _, _ = splitSessionKey(b)
 		for part := range byte(partSub + 2) {
-			_ = new(Session).row(part, b, b)
+			_ = new(Session).row(part, b, b, new(fact.Claim))
 		}
 		fuzzPostings(t, b)
 	})

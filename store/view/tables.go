@@ -76,6 +76,7 @@ func (v *View) table(lower, upper []byte, fn func(key, value []byte) error) erro
 func (v *View) Sessions(fn func(*Session) error) error {
 	lower, upper := tableBounds(tableSession)
 	var s *Session
+	var c fact.Claim // used again, so that what is the same in all is there once
 	err := v.table(lower, upper, func(key, value []byte) error {
 		sid, part, rest, err := splitSessionKey(key)
 		if err != nil {
@@ -90,7 +91,7 @@ func (v *View) Sessions(fn func(*Session) error) error {
 			}
 			s = &Session{SID: sid}
 		}
-		return s.row(part, rest, value)
+		return s.row(part, rest, value, &c)
 	})
 	if err == nil && s != nil {
 		v.groups.begin(s)
@@ -99,15 +100,15 @@ func (v *View) Sessions(fn func(*Session) error) error {
 	return err
 }
 
-// row adds what one row says.
-func (s *Session) row(part byte, rest, value []byte) error {
+// row adds what one row says; c is scratch.
+func (s *Session) row(part byte, rest, value []byte, c *fact.Claim) error {
 	switch part {
 	case partGuard:
-		g, err := decodeGuard(value)
+		var g guard
+		err := g.decode(value)
 		s.Epoch, s.CreatedAt, s.LeftAt, s.ExpirySeconds = g.epoch, g.created, g.left, g.expiry
 		return err
 	case partOwner:
-		var c fact.Claim
 		err := c.Decode(value)
 		s.Owner, s.Node, s.Version = c.Owner, c.Node, c.Version
 		return err
@@ -173,15 +174,22 @@ func (r *rows) load() error {
 		return err
 	}
 	lower, upper := tableBounds(tableSession)
+	var of store.SID
+	var g guard // its rows come one after another
 	err := r.ix.scan(lower, upper, func(key, value []byte) error {
 		sid, part, _, err := splitSessionKey(key)
 		if err != nil {
 			return err
 		}
-		g := r.guards[sid]
+		if sid != of {
+			if of != (store.SID{}) {
+				r.guards[of] = g
+			}
+			of, g = sid, guard{}
+		}
 		switch part {
 		case partGuard:
-			g, err = decodeGuard(value)
+			err = g.decode(value)
 		case partOutbox:
 			g.outbox = true
 		case partWill:
@@ -194,11 +202,13 @@ func (r *rows) load() error {
 		case partOwed:
 			g.subs = true
 		}
-		r.guards[sid] = g
 		return err
 	})
 	if err != nil {
 		return err
+	}
+	if of != (store.SID{}) {
+		r.guards[of] = g
 	}
 	if err := r.loadRetained(); err != nil {
 		return err
@@ -285,13 +295,11 @@ func (r *rows) spans(table byte, open uint64) (found []uint64, err error) {
 	return found, it.Close()
 }
 
-// epochs are what the judge begins with.
-func (r *rows) epochs() map[store.SID]uint64 {
-	epochs := make(map[store.SID]uint64, len(r.guards))
-	for sid, g := range r.guards {
-		epochs[sid] = g.epoch
-	}
-	return epochs
+// epoch is that of a session whose record has rows. Only the goroutine that applies may ask,
+// which is the one that writes them: it takes no lock.
+func (r *rows) epoch(sid *store.SID) (epoch uint64, there bool) {
+	g, there := r.guards[*sid]
+	return g.epoch, there
 }
 
 // skipped are the messages from from on that were not applied.

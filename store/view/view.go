@@ -156,7 +156,7 @@ func (v *View) recover(ctx context.Context, first, last store.Seq) error {
 		return err
 	}
 	v.groups = v.rows.groups.clone()
-	v.judge = newJudge(v.rows.epochs(), v.groups, v.rows.at, v.open.sizes, v.o.Alarm)
+	v.judge = newJudge(v.rows.epoch, v.groups, v.rows.at, v.open.sizes, v.o.Alarm)
 	if err := v.catchUp(ctx, first, last); err != nil {
 		return err
 	}

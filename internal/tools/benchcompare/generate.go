@@ -99,6 +99,17 @@ func (l *lab) begin(c *call) (*generator, error) {
 // stop ends one that is not to go on. What it measured so far it has said by then.
 func (g *generator) stop() { _ = stopProcess(g.cmd.Process, g.ended, stopWithin) }
 
+// runs tells whether it has not ended.
+func (g *generator) runs() bool {
+	select {
+	case err := <-g.ended:
+		g.ended <- err // for who stops it
+		return false
+	default:
+		return true
+	}
+}
+
 // report waits for the end and reads the answer.
 func (g *generator) report(l *lab) (*bench.Report, error) {
 	select {

@@ -63,14 +63,18 @@ func (res *Results) table() string {
 	fmt.Fprintf(&b, "%s\nbeside %s\n", res.Redoubt, orNone(res.Mosquitto))
 	fmt.Fprintf(&b, "%s, Linux %s, %s: broker and generator on one core each, rounds in turns: %d, best of the rounds (of a promise the worst) and (range), rows that take long with half of them;\nthe limits are of the ratio, unless they are of the figure itself\n\n", res.Processor, res.Kernel, res.When, res.Rounds)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "row\twhat\tunit\trounds\tRedoubt\tMosquitto\tratio\tmust reach\taim\t")
+	fmt.Fprintln(w, "row\twhat\tunit\trounds\tRedoubt\tMosquitto\tratio\tby best peer\tmust reach\taim\t")
 	for i := range res.Rows {
 		r := &res.Rows[i]
 		ratio := "-"
 		if r.Ratio != nil {
 			ratio = fmt.Sprintf("%.3f (%.3f to %.3f)", *r.Ratio, *r.RatioLow, *r.RatioHigh)
 		}
-		fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, grouped(r.Clients), r.Title, r.Unit, r.rounds(), r.Redoubt.text(), r.Mosquitto.text(), ratio, r.limit(r.Must), r.limit(r.Aim), r.Verdict)
+		best := "-"
+		if r.ByBest != nil {
+			best = fmt.Sprintf("%.2f", *r.ByBest)
+		}
+		fmt.Fprintf(w, "%s\t%s %s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.Name, grouped(r.Clients), r.Title, r.Unit, r.rounds(), r.Redoubt.text(), r.Mosquitto.text(), ratio, best, r.limit(r.Must), r.limit(r.Aim), r.Verdict)
 	}
 	_ = w.Flush() // to memory
 	res.notes(&b)
@@ -84,7 +88,7 @@ func (res *Results) table() string {
 		b.WriteString("\nBroker and generator had two threads of one core, for want of another: each slowed the other down.\n")
 	}
 	if full := res.full(); len(full) > 0 {
-		fmt.Fprintf(&b, "\nThe generator's core was full (%.2f or more): %s. Rates there are its own; processor time of the broker is not.\n", fullFrom, strings.Join(full, ", "))
+		fmt.Fprintf(&b, "\nThe generator's core was full (%.2f or more) and the broker's was not: %s. Rates there are the generator's; processor time of the broker is not.\n", fullFrom, strings.Join(full, ", "))
 	}
 	if few := res.few(); len(few) > 0 {
 		fmt.Fprintf(&b, "\nA result needs %d rounds at least; these are a look: %s.\n", roundsOfResult, strings.Join(few, ", "))
@@ -95,14 +99,24 @@ func (res *Results) table() string {
 // fullFrom is how much of its core the generator may take before a rate is its own.
 const fullFrom = .95
 
-// full are rows in which the generator's core was full.
-func (res *Results) full() (names []string) {
+// full are rows in which the generator's core was full and the broker's was not, with both shares.
+func (res *Results) full() (rows []string) {
 	for i := range res.Rows {
-		if r := &res.Rows[i]; max(r.Redoubt.Busy, r.Mosquitto.Busy) >= fullFrom {
-			names = append(names, r.Name)
+		r := &res.Rows[i]
+		var sides []string
+		for _, s := range []struct {
+			name string
+			side *Side
+		}{{"Redoubt", &r.Redoubt}, {"Mosquitto", &r.Mosquitto}} {
+			if s.side.Busy >= fullFrom && s.side.BrokerBusy < fullFrom {
+				sides = append(sides, fmt.Sprintf("%s: %.2f and %.2f", s.name, s.side.Busy, s.side.BrokerBusy))
+			}
+		}
+		if len(sides) > 0 {
+			rows = append(rows, fmt.Sprintf("%s (%s)", r.Name, strings.Join(sides, "; ")))
 		}
 	}
-	return names
+	return rows
 }
 
 // few are rows with fewer rounds than a result needs.

@@ -29,7 +29,9 @@ func (l *lab) measure(rs []row) ([]*Row, error) {
 				if !ours {
 					s, name = &r.Mosquitto, "mosquitto"
 				}
-				s.Busy = max(s.Busy, busy)
+				if busy.generator > s.Busy {
+					s.Busy, s.BrokerBusy = busy.generator, busy.broker
+				}
 				l.note(r, s, fmt.Sprintf("%-18s round %d  %-9s", r.Name, round+1, name), round, values, i, err)
 			}
 		}
@@ -64,21 +66,23 @@ func (l *lab) judged(rs []*Row) []*Row {
 	return rs
 }
 
-// once starts a broker, measures rows that are figures of one run, and ends it. busy is how much of
-// the generator's core that took, where it is known.
-func (l *lab) once(rs []row, clients int, ours bool) (values []float64, busy float64, err error) {
+// shares are how much of their cores generator and broker took in a run, where it is known.
+type shares struct{ generator, broker float64 }
+
+// once starts a broker, measures rows that are figures of one run, and ends it.
+func (l *lab) once(rs []row, clients int, ours bool) (values []float64, busy shares, err error) {
 	select {
 	case <-l.stop:
-		return nil, 0, errStopped
+		return nil, busy, errStopped
 	default:
 	}
 	r := &rs[0]
 	if r.disk && l.inMemory {
-		return nil, 0, errInMemory
+		return nil, busy, errInMemory
 	}
 	if r.run != nil {
 		v, err := r.run(l, r, clients, ours)
-		return []float64{v}, 0, err
+		return []float64{v}, busy, err
 	}
 	work := (*lab).load
 	if r.try != nil {
@@ -86,11 +90,11 @@ func (l *lab) once(rs []row, clients int, ours bool) (values []float64, busy flo
 	}
 	u, err := work(l, r, clients, ours)
 	if err != nil {
-		return nil, 0, err
+		return nil, busy, err
 	}
 	l.remark(r, u.report, ours)
-	if g := u.report.Generator; g != nil {
-		busy = g.Busy
+	if g, b := u.report.Generator, u.report.Broker; g != nil && b != nil {
+		busy = shares{g.Busy, b.Busy}
 	}
 	return figures(rs, u), busy, nil
 }
@@ -110,8 +114,8 @@ func (l *lab) load(r *row, clients int, ours bool) (*usage, error) {
 	switch {
 	case r.timed():
 		args = append(args, "--duration", strconv.Itoa(l.seconds))
-	case args[0] == "memory" && !ours:
-		args = append(args, "--settle", peerSettle)
+	case args[0] == "memory":
+		args = append(args, settling(args, ours)...)
 	}
 	if u.report, err = l.generate(r.call(b, ours, args)); err != nil {
 		return nil, err

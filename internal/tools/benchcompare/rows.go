@@ -80,7 +80,7 @@ func (r *row) rounds(n int) int {
 
 // begin makes the row's line of the table, without figures.
 func (r *row) begin(scale float64) *Row {
-	out := &Row{Name: r.name, Title: r.title, Unit: r.unit, Must: r.must, Aim: r.aim, Higher: r.higher, Worst: r.worst, Target: "ratio", Clients: max(1, int(float64(r.clients)*scale))}
+	out := &Row{Name: r.name, Title: r.title, Unit: r.unit, Must: r.must, Aim: r.aim, BestPeer: bestPeers[r.name], Higher: r.higher, Worst: r.worst, Target: "ratio", Clients: max(1, int(float64(r.clients)*scale))}
 	switch {
 	case r.own:
 		out.Target = "figure"

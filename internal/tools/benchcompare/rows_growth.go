@@ -62,7 +62,10 @@ func besideIdle(t *trial, few, many int) (a, b float64, err error) {
 		if err := t.pause(idleAfter); err != nil { // the last of them subscribe
 			return 0, err
 		}
-		return t.cost(growthPairs)
+		if x, err = t.cost(growthPairs); err == nil && !g.runs() {
+			err = errors.New("who was to be idle went away meanwhile")
+		}
+		return x, err
 	}
 	if a, err = at(few); err == nil {
 		b, err = at(many)
@@ -75,7 +78,7 @@ const idleAfter = time.Second
 // besideSessions measures pairs beside sessions that nobody has come for.
 func besideSessions(t *trial, few, many int) (a, b float64, err error) {
 	return growing(t, few, many, func(n int, names string) error {
-		_, err := t.run("offline", "-c", strconv.Itoa(n), "--messages", "1", "-q", "1", "--undrained", "-t", "bench/away", "-I", names)
+		_, err := t.run("offline", "-c", strconv.Itoa(n), "--messages", "1", "-q", "1", "--undrained", "-t", "bench/away/"+names, "-I", names)
 		return err
 	}, func() (float64, error) { return t.cost(growthPairs) })
 }

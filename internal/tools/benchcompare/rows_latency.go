@@ -31,6 +31,7 @@ type disturbance struct {
 // evidence are figures of the broker that tell that something happened.
 type evidence struct {
 	began    time.Time
+	ended    time.Time // when latency had been measured
 	counter  float64
 	resident float64
 }
@@ -140,6 +141,7 @@ func (d *disturbance) measure(t *trial, clients int) (*bench.Report, func() erro
 		return d.again(t, clients, turn, stop)
 	})
 	rep, err := g.report(t.lab)
+	seen.ended = t.clock.Now()
 	if wrong := m.end(); err == nil && wrong != nil {
 		err = fmt.Errorf("what was to happen meanwhile did not: %w", wrong)
 	}
@@ -182,7 +184,7 @@ func began(t *trial) evidence { return evidence{began: t.clock.Now()} }
 
 // collected reads what the runtime wrote of its collections, once the broker has ended.
 func collected(t *trial, before evidence) error {
-	n := collections(t.b.text.String(), before.began.Sub(t.b.began))
+	n := collections(t.b.text.String(), before.began.Sub(t.b.began), before.ended.Sub(t.b.began))
 	t.say("the collector ran %d times meanwhile", n)
 	if n == 0 {
 		return errors.New("the collector did not run while latency was measured: there is nothing to show")
@@ -190,16 +192,16 @@ func collected(t *trial, before evidence) error {
 	return nil
 }
 
-// collections counts the lines of GODEBUG=gctrace=1 that are later than so long after the start:
+// collections counts the lines of GODEBUG=gctrace=1 that are of a time between two after the start:
 // "gc 7 @3.210s 1%: ...".
-func collections(text string, after time.Duration) (n int) {
+func collections(text string, after, before time.Duration) (n int) {
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line)
 		if len(f) < 3 || f[0] != "gc" {
 			continue
 		}
 		at, err := time.ParseDuration(strings.TrimPrefix(f[2], "@"))
-		if err == nil && at >= after {
+		if err == nil && after <= at && at <= before {
 			n++
 		}
 	}
@@ -216,7 +218,7 @@ func dropped(t *trial, before evidence) error {
 	now := logged(t)
 	gone := before.resident + now.counter - before.counter - now.resident
 	t.say("%.1f MiB were written meanwhile, and %.1f MiB of segments dropped", (now.counter-before.counter)/(1<<20), gone/(1<<20))
-	if gone < 1<<20 {
+	if !(gone >= 1<<20) { // NaN is not
 		return errors.New("no segment was dropped while latency was measured: there is nothing to show")
 	}
 	return nil
@@ -242,8 +244,8 @@ func reload(t *trial, clients, turn int, stop <-chan struct{}) error {
 	return nil
 }
 
-// manyRules are those of the bench behind as many as there are pairs, of which the last is another
-// one each time.
+// manyRules are those of the bench behind as many as there are pairs, which are others every other
+// time.
 func manyRules(n, turn int) []byte {
 	var b strings.Builder
 	b.WriteString("version: 1\nrules:\n")
@@ -261,7 +263,7 @@ func reloads(t *trial) evidence {
 func reloaded(t *trial, before evidence) error {
 	n := reloads(t).counter - before.counter
 	t.say("%.0f reloads were applied meanwhile", n)
-	if n < 1 {
+	if !(n >= 1) { // NaN is not
 		return errors.New("no reload was applied while latency was measured: there is nothing to show")
 	}
 	return nil

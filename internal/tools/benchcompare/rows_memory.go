@@ -19,6 +19,19 @@ var memoryRows = []row{
 // that comes later.
 const peerSettle = "2s"
 
+// settling is what goes before a reading. Those who visit are a storm, at the end of which Redoubt collects;
+// where the clients that are counted have just come, there has been one. Mosquitto gives what a visitor
+// had to the next client and not to the system, so that with them the next would take nothing.
+func settling(args []string, ours bool) []string {
+	switch kind := args[len(args)-1]; {
+	case !ours:
+		return []string{"--settle", peerSettle, "--visitors", "0"}
+	case kind == "connection" || kind == "session":
+		return []string{"--visitors", "0"}
+	}
+	return nil
+}
+
 func memoryOf(kind string) func(int) []string { return load("memory", "-c", "--kind", kind) }
 
 // each is what one takes. One that takes nothing of the memory may come out as less than that.

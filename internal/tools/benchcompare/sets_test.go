@@ -93,9 +93,12 @@ func TestCollectionsAreCounted(t *testing.T) {
 		"gc 2 @3.210s 1%: 0.01+0.5+0.02 ms clock, 0.02+0.1/0.3/0+0.05 ms cpu, 3->4->1 MB, 4 MB goal, 0 MB stacks, 0 MB globals, 2 P (forced)\n" +
 		"gc 3 @12.000s 1%: x\ngc is not that\ngc 4 @never\n"
 	for after, want := range map[time.Duration]int{0: 3, 3 * time.Second: 2, 12 * time.Second: 1, time.Minute: 0} {
-		if got := collections(text, after); got != want {
+		if got := collections(text, after, time.Hour); got != want {
 			t.Errorf("after %s: %d, want %d", after, got, want)
 		}
+	}
+	if got := collections(text, time.Second, 10*time.Second); got != 1 { // what came when all was over shows nothing
+		t.Errorf("between: %d, want 1", got)
 	}
 }
 

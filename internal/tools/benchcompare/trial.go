@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"strconv"
@@ -146,7 +147,8 @@ func prefer(pid, nice int) {
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(nice)), 0)
 }
 
-// metric reads one of Redoubt's series; 0 where it has none.
+// metric reads one of Redoubt's series; 0 where it has none, and NaN, which shows nothing, where it
+// could not be asked.
 func (t *trial) metric(name string) float64 {
 	if !t.ours {
 		return 0
@@ -154,10 +156,13 @@ func (t *trial) metric(name string) float64 {
 	c := http.Client{Timeout: 5 * time.Second}
 	answer, err := c.Get("http://" + t.address(portMetrics) + "/metrics")
 	if err != nil {
-		return 0
+		return math.NaN()
 	}
 	defer answer.Body.Close()
-	text, _ := io.ReadAll(io.LimitReader(answer.Body, 4<<20))
+	text, err := io.ReadAll(io.LimitReader(answer.Body, 4<<20))
+	if err != nil || answer.StatusCode != http.StatusOK {
+		return math.NaN()
+	}
 	return series(string(text), name)
 }
 

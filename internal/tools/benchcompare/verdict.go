@@ -21,6 +21,8 @@ type Row struct {
 	Ratio     *float64 `json:"ratio"`
 	RatioLow  *float64 `json:"ratio_low"`
 	RatioHigh *float64 `json:"ratio_high"`
+	BestPeer  float64  `json:"best_peer,omitempty"`          // where the best of others stood, as a ratio to Mosquitto; 0: not known
+	ByBest    *float64 `json:"ratio_to_best_peer,omitempty"` // Ratio by that
 	Must      float64  `json:"must_reach"`
 	Aim       float64  `json:"aim"`
 	Verdict   string   `json:"verdict"`        // aim, reached, missed, with the rounds where they are few; failed; empty: nothing to compare with
@@ -35,7 +37,10 @@ type Side struct {
 	Runs   []float64 `json:"runs"`
 	Rounds []int     `json:"rounds"` // of each of the runs, from 1 on: those that failed are missing
 	Failed []string  `json:"failed,omitempty"`
-	Busy   float64   `json:"generator_busy,omitempty"` // most of the generator's core that a run took
+	// Busy is the most of the generator's core that a run took, and BrokerBusy what that run took of
+	// the broker's.
+	Busy       float64 `json:"generator_busy,omitempty"`
+	BrokerBusy float64 `json:"broker_busy,omitempty"`
 }
 
 // add takes the figure of a round, from 0 on.
@@ -67,6 +72,7 @@ func (r *Row) judge(scale float64) {
 	r.Redoubt.judge(most)
 	r.Mosquitto.judge(most)
 	r.compare()
+	r.ByBest = r.byBestPeer()
 	x, ok := r.judged()
 	reached := func(limit float64) bool { return !r.Higher && x <= limit || r.Higher && x >= limit }
 	switch {

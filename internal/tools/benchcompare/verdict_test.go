@@ -79,14 +79,15 @@ func TestWhatIsNoFigure(t *testing.T) {
 // The table says what a reader has to know of how it came about, and what was there before stays.
 func TestTheTableSaysHowItWasMeasured(t *testing.T) {
 	res := &Results{Rounds: 3, Scale: 1, Interrupted: true, Threads: true, Rows: []Row{
-		{Name: "full", Must: .13, Aim: .1, Redoubt: Side{Runs: []float64{1.34, 1.35, 1.4}, Rounds: []int{1, 2, 3}, Busy: .97}, Mosquitto: side(10, 10, 10)},
+		{Name: "full", Must: .13, Aim: .1, Redoubt: Side{Runs: []float64{1.34, 1.35, 1.4}, Rounds: []int{1, 2, 3}, Busy: .97, BrokerBusy: .8}, Mosquitto: side(10, 10, 10)},
+		{Name: "both", Redoubt: Side{Runs: []float64{1, 1, 1}, Rounds: []int{1, 2, 3}, Busy: .99, BrokerBusy: 1}, Mosquitto: Side{Runs: []float64{1, 1, 1}, Rounds: []int{1, 2, 3}, Busy: .5, BrokerBusy: .5}},
 		{Name: "few", Redoubt: side(1), Mosquitto: Side{Runs: []float64{1}, Rounds: []int{1}, Busy: .5}},
 	}}
 	for i := range res.Rows {
 		res.Rows[i].judge(1)
 	}
 	text := res.table()
-	for _, want := range []string{"Interrupted:", "two threads of one core", "core was full (0.95 or more): full.", "these are a look: few.", "0.134 (0.134 to 0.140)", "rounds"} {
+	for _, want := range []string{"Interrupted:", "two threads of one core", "core was full (0.95 or more) and the broker's was not: full (Redoubt: 0.97 and 0.80). Rates", "these are a look: few.", "0.134 (0.134 to 0.140)", "rounds"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
@@ -275,5 +276,25 @@ func TestStartsAreFromExec(t *testing.T) {
 	// The clock is read at exec, for the connection's deadline, and at the end.
 	if k := <-got; took != 2*time.Second || k.ClientID != "full-s0" || k.CleanStart {
 		t.Errorf("%s, %+v", took, k)
+	}
+}
+
+// Every row that others were measured in is one of ours, and has its ratio to the best of them.
+func TestBestPeers(t *testing.T) {
+	seen := 0
+	for _, r := range rows {
+		if bestPeers[r.name] == 0 {
+			continue
+		}
+		seen++
+		row := r.begin(1)
+		row.Redoubt.add(0, 3)
+		row.Mosquitto.add(0, 2)
+		if row.judge(1); row.ByBest == nil || math.Abs(*row.ByBest*bestPeers[r.name]-1.5) > 1e-9 {
+			t.Errorf("%s: %v by the best peer, which stood at %v", r.name, row.ByBest, bestPeers[r.name])
+		}
+	}
+	if seen != len(bestPeers) {
+		t.Errorf("%d of %d rows are known", seen, len(bestPeers))
 	}
 }
