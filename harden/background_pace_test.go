@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,14 +16,14 @@ import (
 )
 
 // works gives a node many rows, each of which takes so long, and answers when each began.
-func (p *patientNode) works(rows int, took time.Duration) (begun *[]time.Time) {
-	begun = new([]time.Time)
+func (p *patientNode) works(rows int, took time.Duration) (begun func() []time.Time) {
+	var at []time.Time
 	p.o.Checks = nil
 	for i := range rows {
 		c := row(fmt.Sprintf("P9.%d", i), Low, 3, Kernel)
 		c.Run = func(ctx context.Context, _ *Env) []Result {
 			p.mu.Lock()
-			*begun = append(*begun, bubbleNow())
+			at = append(at, bubbleNow())
 			p.mu.Unlock()
 			select {
 			case <-time.After(took):
@@ -33,7 +34,11 @@ func (p *patientNode) works(rows int, took time.Duration) (begun *[]time.Time) {
 		}
 		p.o.Checks = append(p.o.Checks, c)
 	}
-	return begun
+	return func() []time.Time {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return slices.Clone(at)
+	}
 }
 
 // A look rests between its rows, for 99 times as long as one took, and says of rows how long
@@ -44,12 +49,12 @@ func TestALookRestsBetweenRows(t *testing.T) {
 		p := newPatient()
 		begun := p.works(8, took)
 		p.start(t)
-		for p.Last() == nil && len(*begun) < 9 {
+		for p.Last() == nil && len(begun()) < 9 {
 			pass(10 * time.Millisecond)
 		}
 		p.Changed(&p.conf)
 		rep := p.Last()
-		if rep == nil || len(*begun) != 8 || rep.Score().Points != 100 {
+		if rep == nil || len(begun()) != 8 || rep.Score().Points != 100 {
 			t.Fatalf("%+v", rep)
 		}
 		for i := range rep.Rows {
@@ -57,7 +62,7 @@ func TestALookRestsBetweenRows(t *testing.T) {
 				t.Errorf("row %d took %v", i, rep.Rows[i].Took)
 			}
 			if i > 0 {
-				if d := (*begun)[i].Sub((*begun)[i-1]); d != (1+restPart)*took {
+				if d := begun()[i].Sub(begun()[i-1]); d != (1+restPart)*took {
 					t.Errorf("row %d began %v after the one before", i, d)
 				}
 			}
@@ -66,7 +71,7 @@ func TestALookRestsBetweenRows(t *testing.T) {
 			t.Errorf("it took %v\n%s", rep.Duration, p.text())
 		}
 		// What was rested within it need not be rested again.
-		if pass(2100 * time.Millisecond); len(*begun) == 8 {
+		if pass(2100 * time.Millisecond); len(begun()) == 8 {
 			t.Error("it rests twice for the same")
 		}
 	})
@@ -79,7 +84,7 @@ func TestALookDoesNotRestForNothing(t *testing.T) {
 		begun := p.works(10, pieceLeast/20)
 		p.start(t)
 		pass(30 * time.Second)
-		if d := (*begun)[9].Sub((*begun)[0]); d != 9*pieceLeast/20 {
+		if d := begun()[9].Sub(begun()[0]); d != 9*pieceLeast/20 {
 			t.Errorf("%v", d)
 		}
 	})
@@ -93,8 +98,8 @@ func TestRestsAreNoHang(t *testing.T) {
 		p.start(t)
 		pass(20 * time.Second)
 		pass(2 * hangsAfter)
-		if p.Hangs() != nil || p.alarmed(alarm.HardeningHangs) != "" || p.Last() != nil || len(*begun) < 60 {
-			t.Errorf("%+v, %d rows", p.Hangs(), len(*begun))
+		if p.Hangs() != nil || p.alarmed(alarm.HardeningHangs) != "" || p.Last() != nil || len(begun()) < 60 {
+			t.Errorf("%+v, %d rows", p.Hangs(), len(begun()))
 		}
 		pass(restsMost)
 		if rep := p.Last(); rep == nil || len(rep.rowsIn(Unknown)) != 0 || rep.Duration > restsMost+16*time.Second || rep.Duration < restsMost {
@@ -131,15 +136,15 @@ func TestAStopEndsARest(t *testing.T) {
 			defer close(done)
 			p.Run(ctx)
 		}()
-		for len(*begun) == 0 {
+		for len(begun()) == 0 {
 			pass(10 * time.Millisecond)
 		}
 		pass(300 * time.Millisecond) // of a second of rest
 		began := bubbleNow()
 		cancel()
 		<-done
-		if took := bubbleNow().Sub(began); took != 0 || len(*begun) != 1 || p.Last() != nil {
-			t.Errorf("it took %v, %d rows", took, len(*begun))
+		if took := bubbleNow().Sub(began); took != 0 || len(begun()) != 1 || p.Last() != nil {
+			t.Errorf("it took %v, %d rows", took, len(begun()))
 		}
 	})
 }
