@@ -123,8 +123,9 @@ func (h *Home) banSome(now time.Time) {
 		}
 		for _, s := range w.sets {
 			if ban := s.Judge(now, &r.by); ban != nil {
-				h.expel(now, r, ban)
-				left -= endedEffort
+				if h.expel(now, r, ban) {
+					left -= endedEffort
+				}
 				break
 			}
 		}
@@ -138,10 +139,10 @@ func (h *Home) banSome(now time.Time) {
 }
 
 // expel ends what a banned client has open. A server has no DISCONNECT that says banned
-// [§3.14.2.1].
-func (h *Home) expel(now time.Time, r *resident, ban *bans.Ban) {
+// [§3.14.2.1]. It answers whether there was anything.
+func (h *Home) expel(now time.Time, r *resident, ban *bans.Ban) (ended bool) {
 	if !r.s.Online() {
-		if r.s.HasWill() {
+		if ended = r.s.HasWill(); ended {
 			h.count.Inc(metrics.BansSilenced)
 			r.s.DropWill()
 			if r.log != nil {
@@ -150,7 +151,7 @@ func (h *Home) expel(now time.Time, r *resident, ban *bans.Ban) {
 				h.wire.Again()
 			}
 		}
-		return
+		return ended
 	}
 	if r.s.HasWill() {
 		h.count.Inc(metrics.BansSilenced)
@@ -161,4 +162,5 @@ func (h *Home) expel(now time.Time, r *resident, ban *bans.Ban) {
 		slog.String("address", r.by.Addr.String()), slog.String("listener", r.by.Listener), slog.String("ban", describe(ban)))
 	h.wire.Close(r.conn, &mqtt.Disconnect{Reason: mqtt.AdministrativeAction}, CauseKicked)
 	h.leave(now, r, false, CauseKicked)
+	return true
 }

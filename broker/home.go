@@ -399,24 +399,10 @@ func (h *Home) fitting(r *resident, say *mqtt.Disconnect) *mqtt.Disconnect {
 	return &mqtt.Disconnect{Reason: say.Reason}
 }
 
-// duePerTick bounds how many sessions one turn looks at because their time has come: those that
-// began together end together, and each may have a will and a thousand filters.
-const duePerTick = 8
-
 // Tick publishes wills, delayed messages and $SYS, and ends sessions whose time has come.
 func (h *Home) Tick(now time.Time) {
 	h.endCredentials(now)
-	h.scratch.fired = h.timers.Advance(now, h.scratch.fired[:0], duePerTick)
-	for _, slot := range h.scratch.fired {
-		r := h.slots[slot]
-		if r == nil {
-			continue
-		}
-		h.due(now, r, r.s.Tick(now), true)
-	}
-	if len(h.scratch.fired) == duePerTick {
-		h.wire.Again()
-	}
+	h.lookAtDue(now)
 	h.publishDelayed(now)
 	h.publishSys(now)
 	h.mark(now)

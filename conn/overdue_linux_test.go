@@ -81,3 +81,31 @@ func TestThoseWhoAreLateAreClosedInTurns(t *testing.T) {
 		})
 	}
 }
+
+// A client that was heard in time costs next to nothing when its timer is looked at, and takes no room
+// from those who are late: with many of them, deadlines would be late by minutes.
+func TestWhoWasHeardTakesNoRoomOfThoseWhoAreLate(t *testing.T) {
+	r := newRealRig(t, testCertificate(t))
+	r.limits(listener.DoorLimits{ConnectionsTotal: 500, UnauthenticatedTotal: 500, HandshakesTotal: 500, ConnectDeadline: 10 * time.Second})
+	const many = 3 * overduePerTurn
+	for i := range many {
+		if err := r.enters(r.knockFrom(fmt.Sprintf("127.0.2.%d", 1+i)), fmt.Sprint("c", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.onLoops(func(l *Loop) {
+		n := 0
+		for _, c := range l.conns {
+			if c != nil && c.stage == open {
+				n++
+				l.timers.Set(c.ref.Slot, l.now)
+			}
+		}
+		l.again = false
+		l.now = l.now.Add(time.Second)
+		l.lookAtLate()
+		if next := l.timers.Next(); n > 0 && (l.again || !next.After(l.now)) {
+			t.Errorf("of %d clients that were heard some wait for another turn (%v, %v)", n, l.again, next.Sub(l.now))
+		}
+	})
+}

@@ -70,21 +70,50 @@ func (l *Loop) unpause(c *Conn) {
 	}
 }
 
-// overduePerTurn bounds how many connections one turn looks at because their time is over. To end
-// one takes some 50 microseconds, more with a will, and those who came together are late together: a
-// flood of strangers, or a fleet behind a link that is down.
-const overduePerTurn = 8
+const (
+	// overduePerTurn bounds how many connections one turn ends because their time is over. To end one
+	// takes some 50 microseconds, more with a will, and those who came together are late together: a
+	// flood of strangers, or a fleet behind a link that is down.
+	overduePerTurn = 8
+	// lookedPerTurn bounds how many it looks at. Most have been heard in time, and their timer is set
+	// again, which takes a tenth of a microsecond: 100,000 clients with a keep alive of a minute are
+	// two thousand a second, and with one of a second far more than turns have room for ends.
+	lookedPerTurn = 4096
+	lookedAtOnce  = 512
+)
+
+// lookAtLate ends connections whose time is over, as many as a turn has room for.
+func (l *Loop) lookAtLate() {
+	ended := 0
+	for range lookedPerTurn / lookedAtOnce {
+		l.fired = l.timers.Advance(l.now, l.fired[:0], lookedAtOnce)
+		for i, slot := range l.fired {
+			c := l.conns[slot]
+			if c == nil {
+				continue
+			}
+			was := c.stage
+			l.guard(c, func() { l.overdue(c) })
+			if c.stage == was {
+				continue
+			}
+			if ended++; ended == overduePerTurn {
+				l.timers.PutBack(l.fired[i+1:])
+				l.again = true
+				return
+			}
+		}
+		if len(l.fired) < lookedAtOnce {
+			return
+		}
+	}
+	l.again = true
+}
 
 // tick looks at deadlines: before CONNECT, keep alive, the last bytes of a
 // closing connection, pauses, and those of the home.
 func (l *Loop) tick() {
-	l.fired = l.timers.Advance(l.now, l.fired[:0], overduePerTurn)
-	for _, slot := range l.fired {
-		if c := l.conns[slot]; c != nil {
-			l.overdue(c)
-		}
-	}
-	l.again = l.again || len(l.fired) == overduePerTurn
+	l.lookAtLate()
 	l.before.hurry(l)
 	l.before.line.call(l)
 	l.home.Tick(l.now)

@@ -43,7 +43,10 @@ func (w *Wheel) Set(id uint32, at time.Time) {
 		w.nodes = append(w.nodes, node{})
 	}
 	due := int64((at.Sub(w.start) + Tick - 1) / Tick)
-	due = min(max(due, w.now+1), math.MaxUint32)
+	w.arm(id, min(max(due, w.now+1), math.MaxUint32))
+}
+
+func (w *Wheel) arm(id uint32, due int64) {
 	b := due & (buckets - 1)
 	n := &w.nodes[id]
 	*n = node{next: w.heads[b], due: uint32(due)} //nolint:gosec // not negative, and no more than that
@@ -82,6 +85,21 @@ func (w *Wheel) Next() time.Time {
 		return time.Time{}
 	}
 	return w.start.Add(time.Duration(w.now+1) * Tick)
+}
+
+// PutBack is for who had no room for all that fired: these fire again with the next Advance, before
+// others do. One that was set since stays as it is.
+func (w *Wheel) PutBack(fired []uint32) {
+	if len(fired) == 0 {
+		return
+	}
+	due := max(w.now, 1)
+	for _, id := range fired {
+		if w.nodes[id].due == 0 {
+			w.arm(id, due)
+		}
+	}
+	w.now = due - 1
 }
 
 // Advance appends to fired the owners whose time has come, most of them at the most, and

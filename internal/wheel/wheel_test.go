@@ -37,6 +37,18 @@ func TestAgainstPlainTwin(t *testing.T) {
 					more = w.Advance(now, nil, most) // the rest is not forgotten
 				}
 				handled := now.Sub(start).Truncate(Tick) // only whole ticks have passed
+				if back := got[:rapid.IntRange(0, len(got)).Draw(t, "back")]; len(back) > 0 {
+					w.PutBack(slices.Clone(back))
+					if next := w.Next(); next.After(now) {
+						t.Fatalf("%v were put back and fire at %v, after %v", back, next, now)
+					}
+					again := w.Advance(now, nil, 1000)
+					slices.Sort(again)
+					want := slices.Clone(back)
+					if slices.Sort(want); !slices.Equal(again, want) {
+						t.Fatalf("%v fire again, of %v", again, want)
+					}
+				}
 				for _, id := range got {
 					at, ok := twin[id]
 					if !ok || at.After(now) {
