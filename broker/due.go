@@ -13,20 +13,22 @@ const (
 
 // lookAtDue publishes wills and ends sessions whose time has come, as many as a turn has room for.
 func (h *Home) lookAtDue(now time.Time) {
+	var rest []uint32 // should one of them set off a bug, the others keep their timers
+	defer func() { h.timers.PutBack(rest) }()
 	for left := duePerTick; ; {
-		fired := h.timers.Advance(now, h.scratch.fired[:0], dueAtOnce)
-		h.scratch.fired = fired
-		for i, slot := range fired {
+		h.scratch.fired = h.timers.Advance(now, h.scratch.fired[:0], dueAtOnce)
+		n := len(h.scratch.fired)
+		for rest = h.scratch.fired; len(rest) > 0; {
 			if left <= 0 {
-				h.timers.PutBack(fired[i:])
 				h.wire.Again()
 				return
 			}
-			if r := h.slots[slot]; r != nil {
+			r := h.slots[rest[0]]
+			if rest = rest[1:]; r != nil {
 				left -= h.lookAtOneDue(now, r)
 			}
 		}
-		if len(fired) < dueAtOnce {
+		if n < dueAtOnce {
 			return
 		}
 	}
