@@ -57,7 +57,7 @@ var (
 	HardeningFailed = kind("hardening_failed",
 		"Critical or high rows of the hardening checklist fail, of those that the broker looks at by itself; the reason names them and where. `redoubt doctor --only ID --evidence` says what was seen and what helps. It is cleared by the next look after that: within seconds of `redoubt reload`, or of a change of the configuration, and within an hour otherwise.")
 	HardeningHangs = kind("hardening_hangs",
-		"The broker cannot look at its own hardening: a look has not ended within 35 s, and there is no other one before it does. The reason has the row and what it was looking at; a file of a network file system whose server does not answer is what does that. Meanwhile rows are -1 in `redoubt_hardening_check`, there is no `redoubt_hardening_score`, and what the other alarms of hardening say is of the look before. It is cleared when the look ends, and another one begins at once.")
+		"The broker cannot look at its own hardening: a look has not ended within 35 s, its rests not counted, and there is no other one before it does. The reason has the row and what it was looking at; a file of a network file system whose server does not answer is what does that. Meanwhile rows are -1 in `redoubt_hardening_check`, there is no `redoubt_hardening_score`, and what the other alarms of hardening say is of the look before. It is cleared when the look ends, and another one begins at once.")
 	HardeningScore = kind("hardening_score",
 		"The hardening score that the broker gives itself is lower than it was within the last day; the reason has both and the rows that have become worse. It is cleared when the score is what it was, and after a day in which it has stayed.")
 )

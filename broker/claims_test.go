@@ -69,7 +69,7 @@ func TestClaimsThatAreGivenAreInForceAtOnce(t *testing.T) {
 	if rc := sub.ask("a/x", 1); rc != mqtt.NotAuthorized {
 		t.Errorf("SUBACK %v", rc)
 	}
-	if n := len(d.homes[0].at(sub.ref).s.Subscriptions()); n != 1 {
+	if n := d.homes[0].at(sub.ref).s.Subscriptions(); n != 1 {
 		t.Errorf("%d subscriptions", n)
 	}
 	if !d.homes[0].End(d.now, sub.ref) {

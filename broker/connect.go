@@ -84,18 +84,20 @@ func (b *Broker) SetChains(chains map[string]*auth.Chain) { b.authn.Store(&chain
 func (b *Broker) Chain(name string) *auth.Chain { return (*b.authn.Load())[name] }
 
 // Authenticate asks the listener's chain who c is. done is called exactly once,
-// possibly before Authenticate returns, possibly from another goroutine.
-func (b *Broker) Authenticate(c *mqtt.Connect, from Peer, done func(auth.Result)) {
+// possibly before Authenticate returns, possibly from another goroutine. The request has its
+// place in ask, which belongs to whoever is asked.
+func (b *Broker) Authenticate(c *mqtt.Connect, from Peer, ask *auth.Request, done func(auth.Result)) {
 	chain := (*b.authn.Load())[from.Chain]
 	if chain == nil { // configuration refuses this; if it comes all the same, nobody gets in
 		done(auth.Result{Outcome: auth.Deny, Reason: mqtt.NotAuthorized, Detail: "the listener names no authentication chain"})
 		return
 	}
-	chain.Authenticate(&auth.Request{
+	*ask = auth.Request{
 		ClientID: c.ClientID, Username: c.Username, HasUsername: c.HasUsername,
 		HasPassword: c.HasPassword, Password: secret.New(c.Password),
 		Addr: from.Addr, Port: from.Port, Listener: from.Listener, Version: byte(c.Version), Certificate: from.Certificate, Known: from.Known,
-	}, done)
+	}
+	chain.Authenticate(ask, done)
 }
 
 // Begin starts the exchange that a CONNECT with an Authentication Method asks for.

@@ -250,7 +250,7 @@ func TestASubscriptionThatFailedIsTakenBack(t *testing.T) {
 	k.rest()
 	pub.publish("open/a", "m1", 1, 1)
 	pub.expect("PUBACK #1 10")
-	if n := len(c.resident().log.subs) + len(c.resident().s.Subscriptions()) + len(k.b.filters.uses) + c.h().byFilter.len(); n != 0 {
+	if n := len(c.resident().log.subs) + c.resident().s.Subscriptions() + len(k.b.filters.uses) + c.h().byFilter.len(); n != 0 {
 		t.Errorf("%d traces are left", n)
 	}
 	k.hears(c, "open/#", 1)

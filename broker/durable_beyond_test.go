@@ -120,8 +120,8 @@ func TestASlowSubscriberOfEverythingGetsIt(t *testing.T) {
 			t.Errorf("%s came %d times", what, n)
 		}
 	}
-	if len(sub.seat.resident().replays) > 0 || len(touched) < messages/400 {
-		t.Errorf("%d replays are left, %d messages changed", len(sub.seat.resident().replays), len(touched))
+	if len(sub.seat.resident().look().replays) > 0 || len(touched) < messages/400 {
+		t.Errorf("%d replays are left, %d messages changed", len(sub.seat.resident().look().replays), len(touched))
 	}
 	sub.gone()
 }

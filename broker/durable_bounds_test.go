@@ -140,7 +140,7 @@ func TestReplaysOfSingleTopicsAreBounded(t *testing.T) {
 	k.drink(sub)
 	for i := range 500 {
 		h.replayOne(r, &r.log.subs[0], fmt.Sprintf("open/%03d", i), upTo)
-		if n := len(r.replays); n > replaysOne+2 {
+		if n := len(r.look().replays); n > replaysOne+2 {
 			t.Fatalf("%d replays after %d topics", n, i+1)
 		}
 	}
@@ -151,7 +151,7 @@ func TestReplaysOfSingleTopicsAreBounded(t *testing.T) {
 			t.Fatalf("m%03d is missed of %d", i, strings.Count(got, "m"))
 		}
 	}
-	if len(r.replays) != 0 {
-		t.Errorf("%d replays are left", len(r.replays))
+	if len(r.look().replays) != 0 {
+		t.Errorf("%d replays are left", len(r.look().replays))
 	}
 }

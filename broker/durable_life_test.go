@@ -59,7 +59,7 @@ func TestCleanStartLeavesNothing(t *testing.T) {
 			c = k.back("c")
 			k.rest()
 		}
-		if r := c.resident(); len(r.s.Subscriptions())+r.s.Inflight()+r.s.AwaitingRel()+len(r.log.subs) != 0 {
+		if r := c.resident(); r.s.Subscriptions()+r.s.Inflight()+r.s.AwaitingRel()+len(r.log.subs) != 0 {
 			t.Errorf("crash %v: something is left", crash)
 		}
 		k.seat("pub", pub).publish("open/a", "m2", 1, 2)

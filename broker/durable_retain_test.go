@@ -126,7 +126,7 @@ func TestALaggingSubscriberGetsARetainedMessageOnItsWay(t *testing.T) {
 	if !strings.HasSuffix(got, "v1") || strings.Count(got, "v1") > 2 {
 		t.Errorf("received %q", got)
 	}
-	if n := len(sub.resident().replays); n != 0 {
+	if n := len(sub.resident().look().replays); n != 0 {
 		t.Errorf("%d replays are left", n)
 	}
 }

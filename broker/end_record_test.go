@@ -121,7 +121,7 @@ func TestANewSessionWaitsForTheEndOfTheOldOne(t *testing.T) {
 			}
 			k.rest()
 			k.crash()
-			if s, present := k.arrive("b"); !present || len(s.resident().s.Subscriptions()) > 0 {
+			if s, present := k.arrive("b"); !present || s.resident().s.Subscriptions() > 0 {
 				t.Errorf("present %v, with what the session before had", present)
 			}
 			if got := k.drink(k.back("a")); got != "m1" {
@@ -149,7 +149,7 @@ func TestNoSessionBesideOneThatCannotEnd(t *testing.T) {
 	}
 	k.pass(2 * time.Second)
 	second.enter()
-	if s, present := second.in(); present || len(s.resident().s.Subscriptions()) > 0 {
+	if s, present := second.in(); present || s.resident().s.Subscriptions() > 0 {
 		t.Errorf("present %v, with what the session before had", present)
 	}
 	second.cut()

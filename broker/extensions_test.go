@@ -390,8 +390,8 @@ func TestAutoSubscribe(t *testing.T) {
 	pub := d.sit(0, "pub")
 	pub.publish("open/dev/cmd", "kept", 1, 1, func(p *mqtt.Publish) { p.Retain = true })
 	dev := d.sit(0, "dev")
-	if got := dev.h().at(dev.ref).s.Subscriptions(); len(got) != 1 || got[0].Filter != "open/dev/cmd" || got[0].QoS != 1 {
-		t.Fatalf("subscriptions %+v", got)
+	if s := &dev.h().at(dev.ref).s; s.Subscriptions() != 1 || s.Subscription(0).Filter != "open/dev/cmd" || s.Subscription(0).QoS != 1 {
+		t.Fatalf("subscriptions %+v", dev.h().at(dev.ref).s.Info())
 	}
 	d.turn()
 	pub.publish("open/dev/cmd", "go", 1, 2)

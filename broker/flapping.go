@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"math"
 	"net/netip"
 	"time"
 
@@ -36,15 +37,23 @@ type flaps struct {
 	by    directory // of the numbers of windows, by key
 	order []flap    // oldest first; some are not in by any more
 	first uint32    // number of the first of order; the next has the next one
-	epoch time.Time // of the times below; a client that has connected once takes 40 bytes so
+	epoch time.Time // of the times below; a client that has connected once takes 30 bytes so
 }
 
 // flap is one window.
 type flap struct {
 	key   uint64 // a hash with a secret seed
-	since time.Duration
-	n     int
+	since flapTick
+	n     uint32
 }
+
+// flapTick is when a window began, in tenths of a second since the epoch: thirteen years of
+// them are there, and then all windows begin anew.
+type flapTick uint32
+
+const flapUnit = time.Second / 10
+
+func (t flapTick) time() time.Duration { return time.Duration(t) * flapUnit }
 
 // flapKey is what a client's connects are counted by; 0: they are not, because it has no
 // address, as on a unix socket.
@@ -64,13 +73,14 @@ func (f *flaps) over(now time.Time, key uint64, set *Flapping) bool {
 	if set.Connects == 0 || key == 0 {
 		return false
 	}
-	if f.epoch.IsZero() {
-		f.epoch = now
-	}
 	at := now.Sub(f.epoch)
+	if f.epoch.IsZero() || at < 0 || at >= flapTick(math.MaxUint32).time() {
+		f.forget(len(f.order))
+		f.epoch, at = now, 0
+	}
 	f.sweep(at - set.Window)
 	number, known := f.by.find(key, func(number uint32) bool { return f.at(number).key == key })
-	if known && f.at(number).since <= at-set.Window { // it is over, and was not swept yet
+	if known && f.at(number).since.time() <= at-set.Window { // it is over, and was not swept yet
 		f.by.drop(key, number)
 		known = false
 	}
@@ -82,16 +92,25 @@ func (f *flaps) over(now time.Time, key uint64, set *Flapping) bool {
 			f.forget(len(f.order))
 			f.first = 0
 		}
-		number = f.first + uint32(len(f.order)) //nolint:gosec // at most flapsMax
-		f.order = append(f.order, flap{key: key, since: at})
+		number = f.first + uint32(len(f.order))               //nolint:gosec // at most flapsMax
+		f.add(flap{key: key, since: flapTick(at / flapUnit)}) //nolint:gosec // it fits
 		f.by.put(key, number)
 	}
 	e := f.at(number)
-	if e.n++; e.n > set.Connects {
+	if e.n++; int(e.n) > set.Connects {
 		f.by.drop(key, number)
 		return true
 	}
 	return false
+}
+
+// add has room for few more than there are: what a slice doubles by would stay while
+// everybody who came in a storm is there.
+func (f *flaps) add(w flap) {
+	if n := len(f.order); n == cap(f.order) {
+		f.order = append(make([]flap, 0, n+n/8+8), f.order...)
+	}
+	f.order = append(f.order, w)
 }
 
 // at is the window of a number that by has.
@@ -100,7 +119,7 @@ func (f *flaps) at(number uint32) *flap { return &f.order[number-f.first] }
 // sweep forgets some of the windows that began before, and tells whether there are more.
 func (f *flaps) sweep(before time.Duration) (more bool) {
 	gone := 0
-	for gone < min(len(f.order), forgetMost) && f.order[gone].since <= before {
+	for gone < min(len(f.order), forgetMost) && f.order[gone].since.time() <= before {
 		gone++
 	}
 	if gone > 0 {

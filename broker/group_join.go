@@ -22,14 +22,16 @@ func (h *Home) enroll(r *resident, share string, sub *session.Sub, group router.
 		return
 	}
 	l := h.b.lines.join(h.b.durable.Key.GroupID(share, sub.Real), share, sub.Real, group, h.b.homes)
-	r.sharing.lines = append(r.sharing.lines, l)
+	s := &r.more().sharing
+	s.lines = append(s.lines, l)
 }
 
 // strike is the opposite.
 func (h *Home) strike(r *resident, group session.Group) {
 	for i, l := range r.lines() {
 		if l.group() == group {
-			r.sharing.lines = append(r.sharing.lines[:i], r.sharing.lines[i+1:]...)
+			s := &r.more().sharing
+			s.lines = append(s.lines[:i], s.lines[i+1:]...)
 			h.b.lines.leave(l)
 			r.member().Forget()
 			return

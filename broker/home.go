@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/redoubtmq/redoubt/audit"
@@ -126,22 +127,66 @@ type resident struct {
 	// because rules may look at the address.
 	subject uint64
 	offer   *Offer
-	sharing *sharing // nil: in no shared subscription
 	log     *durable // nil: the session ends with the process
 
 	rates    rates
-	war      *limit.Bucket // of takeovers; nil: there was none
-	replays  []replay
 	replayed bool // listed in work.replaying
 	reading  bool // somebody reads for the first of its replays
 	ring
-	stalled bool           // its pending ring waits for a lane
-	terse   bool           // the client wants no Reason String [MQTT-3.1.2-29]
-	doubt   int64          // Unix milliseconds: a message made before is judged when it is delivered
-	lost    *session.Drops // counted already; nil: none
+	stalled bool  // its pending ring waits for a lane
+	terse   bool  // the client wants no Reason String [MQTT-3.1.2-29]
+	counted bool  // in crowds, while it is connected
+	doubt   int64 // Unix milliseconds: a message made before is judged when it is delivered
+
+	some *seldom // nil: nothing of it
 }
 
-// sharing is what a session has to do with groups.
+// seldom is what most sessions have nothing of.
+type seldom struct {
+	sharing sharing
+	war     *limit.Bucket // of takeovers; nil: there was none
+	replays []replay
+	lost    *session.Drops // counted already; nil: none
+	hold    hold
+}
+
+// seldoms are for the next: who subscribes needs one for a moment, for what is retained.
+var seldoms = sync.Pool{New: func() any { return new(seldom) }}
+
+// more is what r has of it, to be changed.
+func (r *resident) more() *seldom {
+	if r.some == nil {
+		r.some = seldoms.Get().(*seldom)
+	}
+	return r.some
+}
+
+// less lets go of it if there is nothing in it any more. Nobody may have a pointer into it.
+func (r *resident) less() {
+	s := r.some
+	if s == nil || s.sharing.member != nil || s.war != nil || len(s.replays) > 0 || s.lost != nil || s.hold != (hold{}) {
+		return
+	}
+	r.some = nil
+	*s = seldom{replays: s.replays[:0]}
+	if cap(s.replays) > 1 {
+		s.replays = nil
+	}
+	seldoms.Put(s)
+}
+
+// calm is the more of who has none, to be looked at; it stays empty.
+var calm seldom
+
+// look is what r has of it, to be looked at.
+func (r *resident) look() *seldom {
+	if r.some == nil {
+		return &calm
+	}
+	return r.some
+}
+
+// sharing is what a session has to do with groups; without a member it is in none.
 type sharing struct {
 	member *router.Member
 	lines  []*line // of the groups, that the log may have something for
@@ -152,18 +197,13 @@ func (r *resident) key() session.Key { return keyOf(&r.by, r.by.ClientID) }
 
 // member is nil for who is in no shared subscription.
 func (r *resident) member() *router.Member {
-	if r.sharing == nil {
+	if r.some == nil {
 		return nil
 	}
-	return r.sharing.member
+	return r.some.sharing.member
 }
 
-func (r *resident) lines() []*line {
-	if r.sharing == nil {
-		return nil
-	}
-	return r.sharing.lines
-}
+func (r *resident) lines() []*line { return r.look().sharing.lines }
 
 // ring is what a session's pending ring waits for beside lanes and the log.
 type ring struct {
@@ -231,10 +271,7 @@ func (h *Home) settle(key session.Key, by auth.Principal, lim *session.Limits) *
 func (h *Home) evict(now time.Time, r *resident) {
 	h.part()
 	h.endTalk(now, r)
-	subs := r.s.Subscriptions()
-	for i := range subs {
-		h.retract(r, &subs[i])
-	}
+	h.retractAll(r)
 	if r.log != nil {
 		h.ends(now, r)
 	} else {

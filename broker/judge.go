@@ -20,7 +20,8 @@ func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 		h.stand(r)
 	}
 	var gone []session.Sub
-	for _, sub := range r.s.Subscriptions() {
+	for i := range r.s.Subscriptions() {
+		sub := r.s.Subscription(i)
 		d := policy.DecideSubscribe(&r.by, judged(&sub), sub.QoS)
 		h.compareSubscribe(now, &r.by, judged(&sub), sub.QoS, d)
 		switch {
@@ -37,7 +38,7 @@ func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 	for i := range gone {
 		h.unsubscribe(now, r, &gone[i])
 	}
-	decisions = len(r.s.Subscriptions()) + len(gone)
+	decisions = r.s.Subscriptions() + len(gone)
 	h.handOver(now, r)
 	denied := r.s.Purge(func(name []byte) bool {
 		decisions++
@@ -51,9 +52,9 @@ func (h *Home) judge(now time.Time, r *resident) (decisions int) {
 // says that a subscription has ended: where a denial ends the connection of a version 5
 // client, this one does as well, and it finds out when it subscribes again.
 func (h *Home) judgeLive(now time.Time, r *resident) (decisions int) {
-	before := len(r.s.Subscriptions())
+	before := r.s.Subscriptions()
 	decisions = h.judge(now, r)
-	if len(r.s.Subscriptions()) < before && r.s.Online() && r.s.Version() == mqtt.V5 && h.b.Settings().DenyDisconnect {
+	if r.s.Subscriptions() < before && r.s.Online() && r.s.Version() == mqtt.V5 && h.b.Settings().DenyDisconnect {
 		h.failDenied(now, r, mqtt.NotAuthorized, h.scratch.denial)
 	}
 	return decisions

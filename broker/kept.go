@@ -369,8 +369,9 @@ const replaysOne = 16
 func (h *Home) replayOne(r *resident, s *durableSub, name string, upTo uint64) {
 	h.owes(r)
 	alone := 0
-	for i := 1; i < len(r.replays); i++ { // the first has begun
-		p := &r.replays[i]
+	m := r.more()
+	for i := 1; i < len(m.replays); i++ { // the first has begun
+		p := &m.replays[i]
 		if p.filter != s.filter || p.owed {
 			continue
 		}
@@ -381,8 +382,8 @@ func (h *Home) replayOne(r *resident, s *durableSub, name string, upTo uint64) {
 		alone++
 	}
 	if alone >= replaysOne {
-		kept := r.replays[:1]
-		for _, p := range r.replays[1:] {
+		kept := m.replays[:1]
+		for _, p := range m.replays[1:] {
 			if p.filter == s.filter && !p.owed {
 				upTo = max(upTo, p.upTo)
 				p.portion.Release()
@@ -390,8 +391,8 @@ func (h *Home) replayOne(r *resident, s *durableSub, name string, upTo uint64) {
 			}
 			kept = append(kept, p)
 		}
-		clear(r.replays[len(kept):])
-		r.replays, name = kept, s.real
+		clear(m.replays[len(kept):])
+		m.replays, name = kept, s.real
 	}
 	h.addReplay(r, replay{filter: s.filter, real: name, upTo: upTo, subID: s.subID, qos: mqtt.QoS(s.opts & router.OptQoS)})
 }

@@ -111,7 +111,7 @@ func (h *Home) remember(now time.Time, r *resident) {
 		return
 	}
 	left := r.rates
-	left.held, left.listed, left.talk = NoQuota, false, 0
+	left.talk = 0
 	if left.published != nil {
 		left.published.totals = nil
 	}

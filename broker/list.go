@@ -71,18 +71,19 @@ func (r *resident) info() session.Info {
 		i.Flow.Mqueue += r.log.lag.messages
 		i.Flow.MqueueBytes += r.log.lag.bytes
 	}
-	if r.lost != nil {
-		i.Dropped = i.Dropped.Plus(*r.lost)
+	if lost := r.look().lost; lost != nil {
+		i.Dropped = i.Dropped.Plus(*lost)
 	}
 	return i
 }
 
 // lose keeps what the metrics are told of, for whoever asks about this session.
 func (r *resident) lose(d *session.Drops) {
-	if r.lost == nil {
-		r.lost = new(session.Drops)
+	m := r.more()
+	if m.lost == nil {
+		m.lost = new(session.Drops)
 	}
-	*r.lost = r.lost.Plus(*d)
+	*m.lost = m.lost.Plus(*d)
 }
 
 // SubscriptionInfo is one subscription of one session.
@@ -109,8 +110,7 @@ func (h *Home) WalkSubscriptions(at *Place, want *SubscriptionSelection, effort 
 		}
 		// From the last to the first: what is removed is replaced by the last, which
 		// has been seen, and what is added comes behind it.
-		subs := r.s.Subscriptions()
-		n := len(subs)
+		n := r.s.Subscriptions()
 		if at.Gen == r.ref.Gen {
 			n = min(n, int(at.Left))
 		}
@@ -119,9 +119,9 @@ func (h *Home) WalkSubscriptions(at *Place, want *SubscriptionSelection, effort 
 			if more {
 				n--
 				effort--
-				if sub := &subs[n]; want.admits(sub) {
+				if sub := r.s.Subscription(n); want.admits(&sub) {
 					effort -= rowEffort
-					more = fn(SubscriptionInfo{Key: r.key(), Username: r.by.Username, Online: r.s.Online(), Sub: *sub})
+					more = fn(SubscriptionInfo{Key: r.key(), Username: r.by.Username, Online: r.s.Online(), Sub: sub})
 				}
 			}
 			if !more {

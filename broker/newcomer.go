@@ -167,8 +167,8 @@ const (
 // which nobody else can take meanwhile.
 func (h *Home) inherit(a *Arrival, r *resident) {
 	h.vacateRoom(a)
-	a.place = room{who: hoarderOf(r), counted: r.rates.counted}
-	r.rates.counted = false
+	a.place = room{who: hoarderOf(r), counted: r.counted}
+	r.counted = false
 }
 
 // vacateRoom gives the place of an arrival back.
@@ -237,8 +237,8 @@ func (h *Home) unseat(key session.Key) {
 // set finds who is connected already.
 func (h *Home) recount(r *resident, crowding bool) {
 	switch {
-	case crowding && !r.rates.counted && r.s.Online():
-		r.rates.counted = h.b.crowds.take(hoarderOf(r), 0)
+	case crowding && !r.counted && r.s.Online():
+		r.counted = h.b.crowds.take(hoarderOf(r), 0)
 	case !crowding:
 		h.uncount(r)
 	}
@@ -246,8 +246,8 @@ func (h *Home) recount(r *resident, crowding bool) {
 
 // uncount gives back the place of a session whose connection has ended.
 func (h *Home) uncount(r *resident) {
-	if r.rates.counted {
-		r.rates.counted = false
+	if r.counted {
+		r.counted = false
 		h.b.crowds.give(hoarderOf(r))
 	}
 }

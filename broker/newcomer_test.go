@@ -31,7 +31,7 @@ func TestSameClientIsRefused(t *testing.T) {
 					t.Fatalf("the newer one: %v", e)
 				}
 			}
-			if _, closed := d.wires[0].closed[bob.conn]; closed || len(bob.resident().s.Subscriptions()) != 1 {
+			if _, closed := d.wires[0].closed[bob.conn]; closed || bob.resident().s.Subscriptions() != 1 {
 				t.Error("who has the session lost something")
 			}
 			if e := d.knocks("eve", as); e != nil {

@@ -164,10 +164,7 @@ func (h *Home) lose(now time.Time, r *resident) {
 		h.tell(now, r, EventDisconnected, func(e *Event) { e.Reason = CauseTakenOver.String() })
 	}
 	h.endTalk(now, r)
-	subs := r.s.Subscriptions()
-	for i := range subs {
-		h.retract(r, &subs[i])
-	}
+	h.retractAll(r)
 	for len(r.log.subs) > 0 {
 		h.dismissSub(r, r.log.subs[0].filter)
 	}

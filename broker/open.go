@@ -114,10 +114,12 @@ func (h *Home) open(now time.Time, a *Arrival) (Opened, *mqtt.Error) {
 	r := old      // [MQTT-3.1.2-5]
 	if !present { // [MQTT-3.1.2-6]
 		r = h.settle(key, a.By, set.Session)
-		r.war = h.work.wars.take(now, key) // it has fought as often as the one before
+		if war := h.work.wars.take(now, key); war != nil { // it has fought as often as the one before
+			r.more().war = war
+		}
 		h.recall(r)
 	}
-	r.rates.counted, a.place = a.place.counted, room{}
+	r.counted, a.place = a.place.counted, room{}
 	return h.attach(now, r, a, present, set), nil
 }
 

@@ -112,17 +112,19 @@ type Spending struct {
 
 // rates are what one client has spent, and what it waits for.
 type rates struct {
-	filters   limit.Bucket
-	published *publishSpent  // nil: nothing yet
-	retained  *retainedSpent // nil: nothing yet
+	filters    limit.Bucket
+	published  *publishSpent  // nil: nothing yet
+	retained   *retainedSpent // nil: nothing yet
+	generation uint32
+	talk       uint32 // its place in talks.rows, and one; 0: none
+}
 
+// hold is why a client is not read. Most never are in that case.
+type hold struct {
 	since, until int64 // Unix ns, while held
 	also         int64 // Unix ns: for another reason, not read before
-	generation   uint32
-	talk         uint32 // its place in talks.rows, and one; 0: none
-	held         Quota
+	by           Quota
 	listed       bool // in pacing.held
-	counted      bool // in crowds, while it is connected
 }
 
 // publishSpent is what a client has published. Most clients of a broker that tells devices
@@ -339,18 +341,18 @@ func (h *Home) exceed(now time.Time, r *resident, by Quota, set *Settings) {
 
 // holdBack stops reading r for some time, and says because of what.
 func (h *Home) holdBack(now time.Time, r *resident, by Quota, wait time.Duration) {
-	p := &r.rates
+	p := &r.more().hold
 	until := now.Add(wait)
-	if p.held != NoQuota && p.until >= until.UnixNano() {
+	if p.by != NoQuota && p.until >= until.UnixNano() {
 		return
 	}
-	if p.held == NoQuota {
+	if p.by == NoQuota {
 		p.since = now.UnixNano()
 		h.count.Inc(metrics.PublisherPauses)
 		h.count.Inc(metrics.RatesExceeded.At(int(by) - 1))
 		h.overRate(now, r, by.Key(r.by.Listener, h.b.Settings().own(by, r.by.Listener)), "a client is over a rate and is not read until it is under it again")
 	}
-	p.held, p.until = by, until.UnixNano()
+	p.by, p.until = by, until.UnixNano()
 	if !p.listed {
 		p.listed = true
 		h.work.pacing.held = append(h.work.pacing.held, r.ref)
@@ -361,16 +363,17 @@ func (h *Home) holdBack(now time.Time, r *resident, by Quota, wait time.Duration
 
 // pauseAlso stops reading r for another reason than a rate. The longer of both counts.
 func (h *Home) pauseAlso(r *resident, until time.Time) {
-	r.rates.also = until.UnixNano()
-	if r.rates.held != NoQuota {
-		until = time.Unix(0, max(r.rates.until, r.rates.also))
+	p := &r.more().hold
+	p.also = until.UnixNano()
+	if p.by != NoQuota {
+		until = time.Unix(0, max(p.until, p.also))
 	}
 	h.wire.Pause(r.conn, until)
 }
 
 // pause stops reading r for a rate, or ends that.
 func (h *Home) pause(r *resident, until time.Time) {
-	if also := time.Unix(0, r.rates.also); also.After(until) {
+	if also := time.Unix(0, r.look().hold.also); also.After(until) {
 		until = also
 	}
 	h.wire.Pause(r.conn, until)
@@ -410,7 +413,9 @@ func (r *resident) waits(now time.Time) (wait time.Duration, by Quota) {
 
 // resumePace holds a client that comes back before it has paid for what it spent.
 func (h *Home) resumePace(now time.Time, r *resident) {
-	r.rates.held, r.rates.also = NoQuota, 0
+	if s := r.some; s != nil {
+		s.hold.by, s.hold.also = NoQuota, 0
+	}
 	h.refill(now, r, h.b.Settings())
 	if wait, by := r.waits(now); wait > 0 {
 		h.holdBack(now, r, by, wait)
@@ -429,20 +434,21 @@ func (h *Home) paceSome(now time.Time) {
 		if r == nil {
 			continue
 		}
-		p, _ := h.current(now, r)
+		h.current(now, r)
+		p := &r.more().hold
 		wait, by := r.waits(now)
-		if p.held == NoQuota || !r.s.Online() || wait == 0 {
-			if p.held != NoQuota && r.s.Online() && p.until > now.UnixNano() {
+		if p.by == NoQuota || !r.s.Online() || wait == 0 {
+			if p.by != NoQuota && r.s.Online() && p.until > now.UnixNano() {
 				h.pause(r, now)
 			}
-			p.held, p.listed = NoQuota, false
+			*p = hold{also: p.also}
 			continue
 		}
 		if until := now.Add(wait); until.UnixNano() != p.until {
 			p.until = until.UnixNano()
 			h.pause(r, until)
 		}
-		p.held = by
+		p.by = by
 		still = append(still, ref)
 	}
 	h.work.pacing.held = still
@@ -483,9 +489,10 @@ func (h *Home) spending(r *resident) Spending {
 	if p.retained != nil {
 		s.RetainedMessages, s.RetainedBytes = p.retained.messages, p.retained.bytes
 	}
-	if p.held != NoQuota && r.s.Online() {
-		s.By, s.Since = p.held, time.Unix(0, p.since)
-		s.Own = h.b.Settings().own(p.held, r.by.Listener)
+	if why := &r.look().hold; why.by != NoQuota && r.s.Online() {
+		by := why.by
+		s.By, s.Since = by, time.Unix(0, why.since)
+		s.Own = h.b.Settings().own(by, r.by.Listener)
 	}
 	return s
 }

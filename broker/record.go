@@ -274,8 +274,9 @@ func (h *Home) boxReplays(r *resident, box *fact.Outbox) {
 	d := r.log
 	d.owing = false
 	box.Heard, box.Replays = d.heard, box.Replays[:0]
-	for i := range r.replays {
-		p := &r.replays[i]
+	replays := r.look().replays
+	for i := range replays {
+		p := &replays[i]
 		if p.owed && i > 0 {
 			box.Heard = min(box.Heard, store.Seq(p.upTo)-1)
 			continue

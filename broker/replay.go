@@ -47,33 +47,40 @@ func (h *Home) replay(r *resident, sub *session.Sub, again bool, upTo uint64) {
 func (h *Home) addReplay(r *resident, p replay) {
 	h.work.replays++
 	p.number = h.work.replays
-	r.replays = append(r.replays, p)
+	m := r.more()
+	m.replays = append(m.replays, p)
 }
 
 func (h *Home) dropReplay(r *resident, filter string) {
-	before := len(r.replays)
-	r.replays = slices.DeleteFunc(r.replays, func(p replay) bool {
+	m := r.some
+	if m == nil {
+		return
+	}
+	before := len(m.replays)
+	m.replays = slices.DeleteFunc(m.replays, func(p replay) bool {
 		if p.filter == filter {
 			p.portion.Release()
 		}
 		return p.filter == filter
 	})
-	if len(r.replays) < before {
+	if len(m.replays) < before {
 		h.owes(r)
 	}
+	r.less()
 }
 
 // unload gives back what was read and not sent: the client has gone.
 func (r *resident) unload() {
-	for i := range r.replays {
-		r.replays[i].portion.Release()
-		r.replays[i].portion = nil
+	replays := r.look().replays
+	for i := range replays {
+		replays[i].portion.Release()
+		replays[i].portion = nil
 	}
 }
 
 // wakeReplay lists a session that is owed retained messages and may have room.
 func (h *Home) wakeReplay(r *resident) {
-	if len(r.replays) > 0 && !r.replayed && !r.reading {
+	if len(r.look().replays) > 0 && !r.replayed && !r.reading {
 		r.replayed = true
 		h.work.replaying = append(h.work.replaying, r.ref)
 		h.wire.Again()
@@ -97,6 +104,7 @@ func (h *Home) replaySome(now time.Time) {
 		if h.step(now, r) {
 			h.wakeReplay(r)
 		}
+		r.less()
 	}
 	if len(h.work.replaying) > 0 {
 		h.wire.Again()
@@ -106,8 +114,9 @@ func (h *Home) replaySome(now time.Time) {
 // step sends r some of what it is owed and tells whether it could take more now.
 func (h *Home) step(now time.Time, r *resident) (more bool) {
 	inline := r.inline()
-	for left := replayStep; left > 0 && len(r.replays) > 0 && r.s.Online() && !r.reading; {
-		p := &r.replays[0]
+	m := r.more()
+	for left := replayStep; left > 0 && len(m.replays) > 0 && r.s.Online() && !r.reading; {
+		p := &m.replays[0]
 		progress := h.b.retained.Step(now, p.real, &p.cursor, &p.portion, left, func(f *mqtt.Frame) bool {
 			qos := min(p.qos, f.QoS)
 			if !r.s.RoomForReplay(qos) || inline >= inlineMax && qos > 0 || h.overRetained(now, r) {
@@ -135,10 +144,8 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 			}
 			return false
 		case retain.Over:
-			r.replays = slices.Delete(r.replays, 0, 1)
-			if len(r.replays) == 0 {
-				r.replays = nil
-			} // which the log need not hear of: from there on a walk would find nothing
+			m.replays = slices.Delete(m.replays, 0, 1)
+			// which the log need not hear of: from there on a walk would find nothing
 		case retain.Away:
 			h.readReplay(now, r, p)
 			return false // what is read wakes it
@@ -146,7 +153,7 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 			return true
 		}
 	}
-	return len(r.replays) > 0 && r.s.Online() && !r.reading // one that comes back is woken by its arrival
+	return len(m.replays) > 0 && r.s.Online() && !r.reading // one that comes back is woken by its arrival
 }
 
 // owes notes that the log has not heard how far the replays of a session are.
@@ -202,8 +209,8 @@ func (h *Home) replayRead(now time.Time, ref Ref, number uint64, portion *retain
 			h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.ImplementationSpecificError}, CauseServerError)
 		}
 		return
-	case r.s.Online() && len(r.replays) > 0 && r.replays[0].number == number:
-		r.replays[0].portion = portion
+	case r.s.Online() && len(r.look().replays) > 0 && r.look().replays[0].number == number:
+		r.look().replays[0].portion = portion
 	default: // the client has gone, or does not want it any more
 		portion.Release()
 	}

@@ -143,8 +143,8 @@ func (h *Home) reshare(now time.Time, r *resident, gone bool) {
 
 // in tells whether the session is a member of the group.
 func (r *resident) in(g session.Group) bool {
-	for _, sub := range r.s.Subscriptions() {
-		if sub.Group == g {
+	for i := range r.s.Subscriptions() {
+		if r.s.Subscription(i).Group == g {
 			return true
 		}
 	}
@@ -198,7 +198,7 @@ func (h *Home) insertAs(r *resident, sub *session.Sub, was *view.Sub) {
 		return
 	}
 	if r.member() == nil {
-		r.sharing = &sharing{member: new(router.Member)}
+		r.more().sharing.member = new(router.Member)
 		h.tellGroups(r)
 	}
 	if sub.Check {
@@ -231,6 +231,14 @@ func (h *Home) retract(r *resident, sub *session.Sub) {
 	}
 	if sub.Exclusive {
 		h.b.only.Release(sub.Real, ref)
+	}
+}
+
+// retractAll is retract of all that r has.
+func (h *Home) retractAll(r *resident) {
+	for i := range r.s.Subscriptions() {
+		sub := r.s.Subscription(i)
+		h.retract(r, &sub)
 	}
 }
 

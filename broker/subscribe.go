@@ -24,11 +24,16 @@ func (h *Home) Subscribe(now time.Time, ref Ref, p *mqtt.Subscribe) {
 		return
 	}
 	ack := mqtt.Suback{PacketID: p.PacketID, Reasons: make([]mqtt.ReasonCode, len(p.Filters))} // [MQTT-2.2.1-6] [MQTT-3.8.4-2]
-	before := make([]session.Sub, len(p.Filters))                                              // without a Filter: there was none
+	var before []session.Sub                                                                   // of a session that is kept; without a Filter: there was none
+	if r.log != nil {
+		before = make([]session.Sub, len(p.Filters))
+	}
 	granted, denial := false, audit.Ref(0)
 	h.part()
 	for i := range p.Filters {
-		before[i], _ = r.s.Subscribed(p.Filters[i].Filter)
+		if before != nil {
+			before[i], _ = r.s.Subscribed(p.Filters[i].Filter)
+		}
 		h.scratch.denial = 0
 		rc, e := h.subscribe(now, r, &p.Filters[i], p.SubscriptionID)
 		denial = cmp.Or(denial, h.scratch.denial)
@@ -193,7 +198,7 @@ func (h *Home) checkSubscription(r *resident, w *wish, had bool, set *Settings) 
 	if had {
 		return mqtt.Success
 	}
-	if len(r.s.Subscriptions()) >= set.Subscriptions || (wild && r.s.Wildcards() >= set.WildcardSubscriptions) {
+	if r.s.Subscriptions() >= set.Subscriptions || (wild && r.s.Wildcards() >= set.WildcardSubscriptions) {
 		return mqtt.QuotaExceeded // A037
 	}
 	if most := set.SubscriptionsTotal; most > 0 && h.b.subscribed.Load() >= int64(most) {

@@ -16,7 +16,7 @@ func (h *Home) Survey(at *Place, effort int, fn func(listener string, held sessi
 		if r == nil {
 			continue
 		}
-		effort -= rowEffort + len(r.s.Subscriptions())/8 + r.s.Inflight()/8
+		effort -= rowEffort + r.s.Subscriptions()/8 + r.s.Inflight()/8
 		fn(r.by.Listener, r.s.Held())
 	}
 	return true

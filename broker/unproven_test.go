@@ -93,7 +93,7 @@ func TestASessionFromTheDiskWaitsForItsClaims(t *testing.T) {
 			if got := k.drinkAll(a)[0]; fmt.Sprint(got) != fmt.Sprint(want) {
 				t.Errorf("%s: it has %v, want %v", what, got, want)
 			}
-			if n := len(a.resident().s.Subscriptions()); n != left {
+			if n := a.resident().s.Subscriptions(); n != left {
 				t.Errorf("%s: %d subscriptions, want %d", what, n, left)
 			}
 		}
@@ -125,7 +125,7 @@ func TestARuleBeforeTheClaimsEndsWhatIsOnTheDisk(t *testing.T) {
 	n := -1
 	for _, r := range k.homes[0].slots {
 		if r != nil {
-			n = len(r.s.Subscriptions())
+			n = r.s.Subscriptions()
 		}
 	}
 	if n != 0 {

@@ -65,9 +65,10 @@ func (w *wars) sweep(now time.Time) (more bool) {
 
 // fought is the allowance of takeovers of a session, of which most never need one.
 func (r *resident) fought(most int) *limit.Bucket {
-	if r.war == nil {
-		r.war = new(limit.Bucket)
+	m := r.more()
+	if m.war == nil {
+		m.war = new(limit.Bucket)
 	}
-	r.war.PerSecond, r.war.Burst = int64(min(most, 1)), int64(most)
-	return r.war
+	m.war.PerSecond, m.war.Burst = int64(min(most, 1)), int64(most)
+	return m.war
 }

@@ -60,7 +60,7 @@ func (l *Loop) enforce(from int) {
 		if c == nil || c.stage == closing {
 			continue
 		}
-		if ok, by := c.listener.Access.Load().Judge(c.from.Addr()); !ok {
+		if ok, by := c.listener.Access.Load().Judge(c.place.From()); !ok {
 			l.guard(c, func() { l.outlaw(c, by) })
 		}
 	}
@@ -68,8 +68,8 @@ func (l *Loop) enforce(from int) {
 
 // outlaw ends a connection whose address its listener's rules refuse by now.
 func (l *Loop) outlaw(c *Conn, by string) {
-	l.server.broker.Log().Stranger(l.now, slog.LevelWarn, "a connection is refused by a new access rule, closed", c.from.Addr(), c.listener.Name, func() []slog.Attr {
-		return []slog.Attr{slog.String("address", c.from.String()), slog.String("listener", c.listener.Name), slog.String("rule", by)}
+	l.server.broker.Log().Stranger(l.now, slog.LevelWarn, "a connection is refused by a new access rule, closed", c.place.From(), c.listener.Name, func() []slog.Attr {
+		return []slog.Attr{slog.String("address", c.from().String()), slog.String("listener", c.listener.Name), slog.String("rule", by)}
 	})
 	if c.stage != open {
 		l.abort(c, broker.CauseNotAuthorized)
@@ -84,7 +84,7 @@ func (c *Conn) stillWelcome() *mqtt.Error {
 	if c.listener.Gone.Load() {
 		return &mqtt.Error{Reason: mqtt.ServerUnavailable, Detail: "its listener was removed or stopped"}
 	}
-	if ok, by := c.listener.Access.Load().Judge(c.from.Addr()); !ok {
+	if ok, by := c.listener.Access.Load().Judge(c.place.From()); !ok {
 		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: "refused by an access rule: " + by}
 	}
 	return nil

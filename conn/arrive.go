@@ -24,9 +24,9 @@ func (l *Loop) arrive(c *Conn) {
 
 // begin reads a connection whose handshake is done.
 func (l *Loop) begin(c *Conn) {
-	if c.ws != nil && len(c.ws.first) > 0 {
-		first := c.ws.first
-		c.ws.first = nil
+	if c.ws() != nil && len(c.ws().first) > 0 {
+		first := c.ws().first
+		c.ws().first = nil
 		l.input(c, first)
 	}
 	l.resumeReading(c)
@@ -53,7 +53,7 @@ func (l *Loop) receive(c *Conn) (ok bool) {
 func (l *Loop) shaken(c *Conn, err error) {
 	kept := c.place.Handshaken()
 	if err != nil {
-		l.server.handshakeFailed(l.now, c.from, c.listener, err)
+		l.server.handshakeFailed(l.now, c.from(), c.listener, err)
 		l.abort(c, broker.CauseHandshake)
 		return
 	}
@@ -63,7 +63,7 @@ func (l *Loop) shaken(c *Conn, err error) {
 	}
 	c.place.Busy(false)
 	if c.listener.TLS != nil {
-		if c.trust != nil && len(c.sock.Shown()) > 0 {
+		if c.trust() != nil && len(c.sock.Shown()) > 0 {
 			c.place.Proven()
 		}
 		l.count.Inc(metrics.HandshakesOK)
@@ -72,7 +72,7 @@ func (l *Loop) shaken(c *Conn, err error) {
 			c.place.Resumed(l.now)
 		}
 	}
-	if c.ws != nil {
+	if c.ws() != nil {
 		l.count.Inc(metrics.UpgradesOK)
 	}
 	c.stage = awaitingConnect
@@ -82,14 +82,14 @@ func (l *Loop) shaken(c *Conn, err error) {
 // authenticate asks the listener's chain. The answer comes as an event, at once
 // or later.
 func (s *Server) authenticate(l *Loop, c *Conn) {
-	s.broker.Authenticate(c.hello.connect, c.peer(), func(r auth.Result) {
+	s.broker.Authenticate(c.hello().connect, c.peer(), &c.hello().request, func(r auth.Result) {
 		l.inbox.post(event{kind: evVerdict, conn: c, verdict: r})
 	})
 }
 
 // verdict lets a proven client go home, or closes.
 func (l *Loop) verdict(c *Conn, r *auth.Result) {
-	if c.stage == open && c.auth != nil && c.auth.busy {
+	if c.stage == open && c.auth() != nil && c.auth().busy {
 		l.reauthenticated(c, r)
 		return
 	}
@@ -102,11 +102,11 @@ func (l *Loop) verdict(c *Conn, r *auth.Result) {
 	}
 	if r.Outcome != auth.Allow {
 		l.count.Inc(c.authnMetric(r))
-		c.hello.judge = r.By
+		c.hello().judge = r.By
 		if r.Proven != nil {
-			c.hello.by = *r.Proven
+			c.hello().by = *r.Proven
 		}
-		l.refuse(c, &mqtt.Error{Reason: r.Reason, Detail: r.Detail}, c.hello.connect.MaximumPacketSize)
+		l.refuse(c, &mqtt.Error{Reason: r.Reason, Detail: r.Detail}, c.hello().connect.MaximumPacketSize)
 		return
 	}
 	l.count.Inc(metrics.AuthnSuccess)
@@ -114,13 +114,13 @@ func (l *Loop) verdict(c *Conn, r *auth.Result) {
 		l.makeRoom(c)
 		return
 	}
-	if c.auth != nil {
-		c.auth.run, c.auth.busy, c.auth.data = nil, false, r.Data
+	if c.auth() != nil {
+		c.auth().run, c.auth().busy, c.auth().data = nil, false, r.Data
 	}
-	c.hello.by, c.hello.until = r.Principal, l.server.time(c.pace.until)
-	key, refusal := l.server.broker.Place(&c.hello.by, c.hello.connect.ClientID)
+	c.hello().by, c.hello().until = r.Principal, l.server.time(c.pace.until)
+	key, refusal := l.server.broker.Place(&c.hello().by, c.hello().connect.ClientID)
 	if refusal != nil {
-		l.refuse(c, refusal, c.hello.connect.MaximumPacketSize)
+		l.refuse(c, refusal, c.hello().connect.MaximumPacketSize)
 		return
 	}
 	home := l.server.broker.HomeOf(key)
@@ -139,21 +139,22 @@ func (l *Loop) open(c *Conn) {
 		l.abort(c, broker.CauseShutdown)
 		return
 	}
-	hello := c.hello
+	hello := c.hello()
 	if refusal := c.stillGood(l); refusal != nil {
 		l.refuse(c, refusal, hello.connect.MaximumPacketSize)
 		return
 	}
 	if hello.to == nil {
-		hello.to = &broker.Arrival{Conn: c.ref, Connect: hello.connect, By: hello.by, Assigned: hello.assigned, Later: func(refusal *mqtt.Error) {
+		hello.to = &hello.arrives
+		*hello.to = broker.Arrival{Conn: c.ref, Connect: hello.connect, By: hello.by, Assigned: hello.assigned, Later: func(refusal *mqtt.Error) {
 			e := event{kind: evReady, conn: c}
 			if refusal != nil {
 				e.err = refusal
 			}
 			l.inbox.post(e)
 		}}
-		if c.auth != nil {
-			hello.to.AuthData, c.auth.data = c.auth.data, nil
+		if c.auth() != nil {
+			hello.to.AuthData, c.auth().data = c.auth().data, nil
 		}
 	}
 	c.stage = open // what Open sends is sent
@@ -168,7 +169,7 @@ func (l *Loop) open(c *Conn) {
 		l.timers.Set(c.ref.Slot, hello.until.Add(-deadlineEarly)) // of this loop, to which it may have come just now
 		return
 	}
-	c.hello = nil
+	c.arrived()
 	c.half.whole()
 	c.armed = false
 	c.session = o.Ref
@@ -187,7 +188,7 @@ func (l *Loop) ready(c *Conn, err error) {
 		return
 	}
 	if refusal, no := err.(*mqtt.Error); no {
-		l.refuse(c, refusal, c.hello.connect.MaximumPacketSize)
+		l.refuse(c, refusal, c.hello().connect.MaximumPacketSize)
 		return
 	}
 	l.open(c)
@@ -195,8 +196,8 @@ func (l *Loop) ready(c *Conn, err error) {
 
 // giveUp tells the broker, which had c wait, that it does not come any more.
 func (l *Loop) giveUp(c *Conn) {
-	if c.hello != nil && c.hello.to != nil {
-		l.home.GiveUp(c.hello.to)
+	if c.hello() != nil && c.hello().to != nil {
+		l.home.GiveUp(c.hello().to)
 	}
 }
 
@@ -222,15 +223,15 @@ func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) (ref audit.Ref) {
 	if e != nil {
 		return l.refusedConnect(c, e)
 	}
-	l.server.stranger(l.now, c.from, c.listener, top.Refused)
+	l.server.stranger(l.now, c.from(), c.listener, top.Refused)
 	level := slog.LevelDebug // port scans and health probes do it
 	if why == whyOverdue {
 		level = slog.LevelInfo // they do not stay that long
 	}
-	l.server.broker.Log().Stranger(l.now, level, "connection closed before CONNECT", c.from.Addr(), why, func() []slog.Attr {
-		attrs := []slog.Attr{slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name)}
-		if c.hello != nil {
-			attrs = append(attrs, slog.String("user", auth.ShownName(c.hello.connect.Username)), slog.String("client_id", c.hello.connect.ClientID))
+	l.server.broker.Log().Stranger(l.now, level, "connection closed before CONNECT", c.place.From(), why, func() []slog.Attr {
+		attrs := []slog.Attr{slog.String("address", whence(c.from())), slog.String("listener", c.listener.Name)}
+		if c.hello() != nil {
+			attrs = append(attrs, slog.String("user", auth.ShownName(c.hello().connect.Username)), slog.String("client_id", c.hello().connect.ClientID))
 		}
 		return append(attrs, slog.String("why", why))
 	})
@@ -239,8 +240,8 @@ func (l *Loop) refused(c *Conn, why string, e *mqtt.Error) (ref audit.Ref) {
 
 // refusedConnect is refused of a CONNECT that was understood, or broken.
 func (l *Loop) refusedConnect(c *Conn, e *mqtt.Error) audit.Ref {
-	r := audit.Refusal{Event: "CONNECT refused", Listener: c.listener.Name, Address: c.from.Addr(), Reason: e.Reason, Why: e.Detail}
-	if h := c.hello; h != nil {
+	r := audit.Refusal{Event: "CONNECT refused", Listener: c.listener.Name, Address: c.place.From(), Reason: e.Reason, Why: e.Detail}
+	if h := c.hello(); h != nil {
 		r.Username, r.ClientID, r.Assigned, r.Identity = auth.ShownName(h.connect.Username), h.connect.ClientID, h.assigned, h.by.Identity
 		r.By = h.judge
 		if h.by.Identity != "" {
@@ -252,17 +253,17 @@ func (l *Loop) refusedConnect(c *Conn, e *mqtt.Error) audit.Ref {
 	if e.Rule != "" {
 		more = []slog.Attr{slog.String("rule", e.Rule)}
 	}
-	return l.server.broker.Log().RefusedLogin(l.now, r, whence(c.from), more...)
+	return l.server.broker.Log().RefusedLogin(l.now, r, whence(c.from()), more...)
 }
 
 // countRefused counts a CONNECT that was refused: by who was proven, or else by where it came
 // from. What a stranger calls himself is counted nowhere.
 func (l *Loop) countRefused(c *Conn) {
-	switch h := c.hello; {
+	switch h := c.hello(); {
 	case h == nil: // it was no whole CONNECT
-		l.server.stranger(l.now, c.from, c.listener, top.Refused)
+		l.server.stranger(l.now, c.from(), c.listener, top.Refused)
 	case h.by.Identity == "":
-		l.server.stranger(l.now, c.from, c.listener, top.Logins)
+		l.server.stranger(l.now, c.from(), c.listener, top.Logins)
 	default:
 		l.home.Refused(l.now, &h.by, h.connect.ClientID)
 	}
@@ -275,7 +276,7 @@ func (c *Conn) authnMetric(r *auth.Result) metrics.ID {
 	case mqtt.ServerUnavailable:
 		return metrics.AuthnUnavailableBackend
 	case mqtt.BadUserNameOrPassword, mqtt.NotAuthorized:
-		if c.auth == nil && c.hello != nil && !c.hello.connect.HasPassword && len(c.sock.Shown()) == 0 {
+		if c.auth() == nil && c.hello() != nil && !c.hello().connect.HasPassword && len(c.sock.Shown()) == 0 {
 			return metrics.AuthnFailureNoCredentials
 		}
 		return metrics.AuthnFailureCredentials

@@ -46,28 +46,78 @@ type Conn struct {
 	// Set once, by the engine.
 	sock     socket
 	listener *listener.Listener
-	from     netip.AddrPort // the zero AddrPort where there is none
-	via      *via           // what a proxy said of it; nil: there is none
-	trust    *pki.Clients   // of the listener when the handshake began
+	some     *seldom // nil: nothing of it
 
 	// Changed by the move home only.
 	loop *Loop
 	ref  broker.ConnRef
 
 	// Owned by loop.
-	place   listener.Admission
+	place   listener.Admission // the address is in it
+	port    uint16             // of the address
 	stage   stage
 	version mqtt.Version
 	marks
 	half    *half // an incomplete packet; nil: there is none
-	hello   *arrival
-	auth    *exchange // nil without an Authentication Method
-	ws      *frames   // nil unless WebSocket
 	session broker.Ref
 	opened  int64 // Unix milliseconds, when CONNECT was accepted
 	out     outQueue
 	pace    pace
 }
+
+// seldom is what most connections over TCP or TLS have nothing of, once they are open.
+type seldom struct {
+	hello *arrival     // from CONNECT until it is open
+	via   *via         // what a proxy said of it; nil: there is none
+	trust *pki.Clients // of the listener when the handshake began
+	auth  *exchange    // nil without an Authentication Method
+	ws    *frames      // nil unless WebSocket
+}
+
+// with keeps v for a new connection, unless there is nothing in it.
+func (c *Conn) with(v seldom) {
+	if c.some = nil; v != (seldom{}) {
+		c.some = new(seldom)
+		*c.some = v
+	}
+}
+
+// more is a copy of what c has of it.
+func (c *Conn) more() seldom {
+	if c.some == nil {
+		return seldom{}
+	}
+	return *c.some
+}
+
+// arrives keeps a CONNECT until c is open.
+func (c *Conn) arrives(a *arrival) {
+	a.some = c.more()
+	a.some.hello = a
+	c.some = &a.some // in one piece
+}
+
+// arrived forgets it.
+func (c *Conn) arrived() {
+	v := c.more()
+	v.hello = nil
+	c.with(v)
+}
+
+// hello is the CONNECT of c, nil before it and once c is open.
+func (c *Conn) hello() *arrival { return c.more().hello }
+
+// auth is the exchange of c, nil without an Authentication Method.
+func (c *Conn) auth() *exchange { return c.more().auth }
+
+// ws is what c knows of frames, nil unless it is a WebSocket.
+func (c *Conn) ws() *frames { return c.more().ws }
+
+// trust is what the listener of c trusted when the handshake began.
+func (c *Conn) trust() *pki.Clients { return c.more().trust }
+
+// from is where c comes from; the zero AddrPort where there is no address.
+func (c *Conn) from() netip.AddrPort { return netip.AddrPortFrom(c.place.From(), c.port) }
 
 // marks are those of a connection that have room beside its stage.
 type marks struct {
@@ -83,7 +133,7 @@ func (c *Conn) listens() bool {
 
 // peer is what the broker is told of where c came from.
 func (c *Conn) peer() broker.Peer {
-	return broker.Peer{Addr: c.from.Addr(), Port: c.from.Port(), Listener: c.listener.Name, Chain: c.listener.Chain, Certificate: c.certificate(), Known: c.place.Known()}
+	return broker.Peer{Addr: c.place.From(), Port: c.port, Listener: c.listener.Name, Chain: c.listener.Chain, Certificate: c.certificate(), Known: c.place.Known()}
 }
 
 // arrival is a CONNECT on its way to a session.
@@ -94,6 +144,13 @@ type arrival struct {
 	judge    string          // the authenticator that refuses it
 	until    time.Time       // when it is given up
 	to       *broker.Arrival // nil: the broker was not asked yet
+	some     seldom          // of its connection
+
+	// In one piece, which is gone when the connection is open: many small ones would leave as
+	// many holes among what stays.
+	packet  mqtt.Connect
+	request auth.Request
+	arrives broker.Arrival
 }
 
 // pace is when a connection is read and when it is given up.

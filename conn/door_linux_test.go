@@ -164,7 +164,7 @@ func TestHalfAClientHelloCostsNothing(t *testing.T) {
 				continue
 			}
 			waiting++
-			if s := c.sock.(*fdSocket); s.wire != nil || s.tls != nil || s.shake != nil || s.out != nil || c.half != nil || c.hello != nil {
+			if s := c.sock.(*fdSocket); s.cover != nil || s.rest != nil || c.half != nil || c.hello() != nil {
 				t.Error("something was made for a client that has said nothing yet")
 			}
 		}

@@ -27,6 +27,7 @@ type epoller struct {
 	n        int // of them found by the last wait
 	in       []byte
 	plain    []byte
+	rests    []*rest // to lend
 	entries  []*entrance
 	closed   bool // takes no more connections
 	deaf     bool // some entrances are not waited for until the next sweep, as when descriptors are out
@@ -257,7 +258,8 @@ func (p *epoller) place(to **Conn, l *listener.Listener, fd int, from netip.Addr
 	}
 	l.Open.Add(1)
 	s := &fdSocket{poll: p, fd: int32(fd)}
-	c := &Conn{sock: s, place: place, listener: l, from: from, via: v}
+	c := &Conn{sock: s, place: place, listener: l, port: from.Port()}
+	c.with(seldom{via: v})
 	p.engine.server.born()
 	s.conn = c
 	*to = c

@@ -29,20 +29,23 @@ func (l *Loop) beginExchange(c *Conn, p *mqtt.Connect) *mqtt.Error {
 		l.count.Inc(metrics.AuthnFailureMethod)
 		return refusal
 	}
-	c.auth = &exchange{
-		method: p.AuthMethod, run: run, ours: c.hello.assigned,
+	x := &exchange{
+		method: p.AuthMethod, run: run, ours: c.hello().assigned,
 		connect: &mqtt.Connect{
 			Version: p.Version, ClientID: p.ClientID, Username: p.Username, HasUsername: p.HasUsername,
 			AuthMethod: p.AuthMethod, HasAuthMethod: true, MaximumPacketSize: p.MaximumPacketSize,
 		},
 	}
+	v := c.more()
+	v.auth = x
+	c.with(v)
 	return nil
 }
 
 // step gives the mechanism what the client sent. Its answer is a verdict event.
 func (l *Loop) step(c *Conn, data []byte) {
-	c.auth.busy = true
-	c.auth.run.Step(data, func(r auth.Result) {
+	c.auth().busy = true
+	c.auth().run.Step(data, func(r auth.Result) {
 		l.inbox.post(event{kind: evVerdict, conn: c, verdict: r})
 	})
 }
@@ -50,7 +53,7 @@ func (l *Loop) step(c *Conn, data []byte) {
 // authPacket takes an AUTH. Before CONNACK it can only continue [MQTT-4.12.0-3];
 // later it can also begin anew, by the method of CONNECT [MQTT-4.12.1-1].
 func (l *Loop) authPacket(c *Conn, p *mqtt.Auth) error {
-	x := c.auth
+	x := c.auth()
 	wrong := func(rule, why string) error {
 		return &mqtt.Error{Reason: mqtt.ProtocolError, Rule: rule, Detail: why}
 	}
@@ -81,9 +84,9 @@ func (l *Loop) authPacket(c *Conn, p *mqtt.Auth) error {
 // sendAuth answers a step [MQTT-4.12.0-2]. It tells whether the client takes a
 // packet of that size.
 func (l *Loop) sendAuth(c *Conn, reason mqtt.ReasonCode, data []byte) (sent bool) {
-	a := mqtt.Auth{Reason: reason, Method: c.auth.method, Data: data}
+	a := mqtt.Auth{Reason: reason, Method: c.auth().method, Data: data}
 	b := a.Append(nil, mqtt.V5, 0)
-	if most := c.auth.connect.MaximumPacketSize; most != 0 && len(b) > int(most) {
+	if most := c.auth().connect.MaximumPacketSize; most != 0 && len(b) > int(most) {
 		return false
 	}
 	l.Send(c.ref, session.Packet(b))
@@ -96,9 +99,9 @@ var tooMuch = &mqtt.Error{Reason: mqtt.PacketTooLarge, Rule: "MQTT-3.1.2-24", De
 // goOnWith asks a client that is not let in yet for its next step. Who fails one is
 // refused like anybody else [MQTT-4.12.0-4].
 func (l *Loop) goOnWith(c *Conn, data []byte) {
-	c.auth.busy = false
+	c.auth().busy = false
 	if !l.sendAuth(c, mqtt.ContinueAuthentication, data) {
-		l.refuse(c, tooMuch, c.hello.connect.MaximumPacketSize)
+		l.refuse(c, tooMuch, c.hello().connect.MaximumPacketSize)
 		return
 	}
 	c.stage = exchanging
@@ -110,7 +113,7 @@ func (l *Loop) goOnWith(c *Conn, data []byte) {
 // reauthenticated acts on a step of a client that is in. Who fails is out at once:
 // there is no time in which old rights last [MQTT-4.12.1-2].
 func (l *Loop) reauthenticated(c *Conn, r *auth.Result) {
-	x := c.auth
+	x := c.auth()
 	x.busy = false
 	switch r.Outcome {
 	case auth.Continue:
@@ -147,7 +150,7 @@ func (l *Loop) reauthenticated(c *Conn, r *auth.Result) {
 func (l *Loop) refusedAgain(c *Conn, reason mqtt.ReasonCode, judge, why string) {
 	by := l.home.Who(c.session)
 	l.server.broker.Log().RefusedLogin(l.now, audit.Refusal{
-		Event: "re-authentication refused, closed", Identity: by.Identity, Username: by.Username, ClientID: c.auth.connect.ClientID, Assigned: c.auth.ours,
-		Listener: c.listener.Name, Address: c.from.Addr(), Reason: reason, Judge: audit.Judge{By: judge}, Why: why,
-	}, whence(c.from), slog.String("method", c.auth.method))
+		Event: "re-authentication refused, closed", Identity: by.Identity, Username: by.Username, ClientID: c.auth().connect.ClientID, Assigned: c.auth().ours,
+		Listener: c.listener.Name, Address: c.place.From(), Reason: reason, Judge: audit.Judge{By: judge}, Why: why,
+	}, whence(c.from()), slog.String("method", c.auth().method))
 }

@@ -19,19 +19,90 @@ import (
 type fdSocket struct {
 	poll  *epoller
 	conn  *Conn
-	tls   *tls.Conn // nil on plaintext and before the handshake
-	wire  *tlsWire
-	shake *handshake // while one runs
+	cover *cover // nil: plaintext, and no handshake runs
+	rest  *rest  // what the kernel has not taken; nil while idle
 
 	fd     int32
 	armed  uint32 // what epoll waits for
 	joined bool
 	broken bool
 	inLine bool // its handshake is put off
+}
 
-	out     []byte // what the kernel has not taken; nil while idle
-	outFrom int32
-	barren  int32 // bytes of ciphertext since the last plaintext
+// cover is what a socket over TLS has more, and any while its handshake runs.
+type cover struct {
+	tls    *tls.Conn // nil before the handshake is over
+	wire   tlsWire
+	shake  *handshake // while one runs
+	barren int32      // bytes of ciphertext since the last plaintext
+}
+
+// rest is bytes of which the kernel has taken those before from. Its poller lends it for a
+// write.
+type rest struct {
+	bytes []byte
+	from  int
+}
+
+// restsMax is how many a poller keeps.
+const restsMax = 64
+
+// tls is nil on plaintext and before the handshake.
+func (s *fdSocket) tls() *tls.Conn {
+	if s.cover == nil {
+		return nil
+	}
+	return s.cover.tls
+}
+
+// shake is the handshake that runs; nil: none does.
+func (s *fdSocket) shake() *handshake {
+	if s.cover == nil {
+		return nil
+	}
+	return s.cover.shake
+}
+
+// left is how many bytes the kernel has not taken.
+func (s *fdSocket) left() int {
+	if s.rest == nil {
+		return 0
+	}
+	return len(s.rest.bytes) - s.rest.from
+}
+
+// waiting is what the kernel has not taken, to be appended to.
+func (s *fdSocket) waiting() *rest {
+	if s.rest == nil {
+		s.keep(getBuffer())
+	}
+	return s.rest
+}
+
+// keep takes over b, which came from getBuffer.
+func (s *fdSocket) keep(b []byte) {
+	p := s.poll
+	if n := len(p.rests); n > 0 {
+		s.rest, p.rests[n-1] = p.rests[n-1], nil
+		p.rests = p.rests[:n-1]
+	} else {
+		s.rest = new(rest)
+	}
+	s.rest.bytes = b
+}
+
+// taken lets go of what the kernel has taken, or will never take.
+func (s *fdSocket) taken() {
+	r, p := s.rest, s.poll
+	if r == nil {
+		return
+	}
+	s.rest = nil
+	putBuffer(r.bytes)
+	*r = rest{}
+	if len(p.rests) < restsMax {
+		p.rests = append(p.rests, r)
+	}
 }
 
 // barrenMax is how much ciphertext may come without a byte of plaintext. A
@@ -49,23 +120,25 @@ func (s *fdSocket) Read() { s.arm() }
 
 // Shown implements socket.
 func (s *fdSocket) Shown() []*x509.Certificate {
-	if s.tls == nil {
+	t := s.tls()
+	if t == nil {
 		return nil
 	}
-	return s.tls.ConnectionState().PeerCertificates
+	return t.ConnectionState().PeerCertificates
 }
 
 // Agreed implements socket.
 func (s *fdSocket) Agreed() Agreed {
-	if s.tls == nil {
+	t := s.tls()
+	if t == nil {
 		return Agreed{}
 	}
-	return agreed(s.tls.ConnectionState())
+	return agreed(t.ConnectionState())
 }
 
 // arm brings what epoll waits for in line with what is wanted.
 func (s *fdSocket) arm() {
-	if !s.joined || s.shake != nil {
+	if !s.joined || s.shake() != nil {
 		return
 	}
 	var want uint32
@@ -78,7 +151,7 @@ func (s *fdSocket) arm() {
 	if s.conn.stage == greeting {
 		want |= unix.EPOLLRDHUP // half a ClientHello and the end would be readable for ever
 	}
-	if len(s.out) > 0 {
+	if s.rest != nil {
 		want |= unix.EPOLLOUT
 	}
 	if want != s.armed {
@@ -110,15 +183,15 @@ func (s *fdSocket) Leave() {
 // event handles what epoll said of this socket.
 func (s *fdSocket) event(mask uint32) {
 	l, c := s.poll.loop, s.conn
-	if s.shake != nil {
-		s.shake.signal()
+	if h := s.shake(); h != nil {
+		h.signal()
 		return
 	}
 	if c.stage == greeting {
 		s.hello(mask&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0)
 		return
 	}
-	if mask&unix.EPOLLOUT != 0 && len(s.out) > 0 && s.push() {
+	if mask&unix.EPOLLOUT != 0 && s.rest != nil && s.push() {
 		c.out.writing = false
 		l.mark(c)
 	}
@@ -146,7 +219,7 @@ func (s *fdSocket) readable() {
 	case n == 0:
 		l.ended(c, io.EOF)
 		return
-	case s.tls != nil:
+	case s.tls() != nil:
 		s.decrypt(s.poll.in[:n])
 	default:
 		l.input(c, s.poll.in[:n])
@@ -160,37 +233,37 @@ func (s *fdSocket) readable() {
 // decrypt gives ciphertext to crypto/tls and takes the plaintext out of it, until
 // it wants more.
 func (s *fdSocket) decrypt(raw []byte) {
-	l, c := s.poll.loop, s.conn
-	s.wire.in = raw
-	s.barren += int32(len(raw)) //nolint:gosec // at most readMax
+	l, c, k := s.poll.loop, s.conn, s.cover
+	k.wire.in = raw
+	k.barren += int32(len(raw)) //nolint:gosec // at most readMax
 	for c.stage != gone && c.stage != closing {
-		n, err := s.tls.Read(s.poll.plain)
+		n, err := k.tls.Read(s.poll.plain)
 		if n > 0 {
-			s.barren = 0
+			k.barren = 0
 			l.input(c, s.poll.plain[:n])
 			continue
 		}
 		if errors.Is(err, errWouldBlock) {
 			break
 		}
-		s.wire.in = nil
+		k.wire.in = nil
 		l.ended(c, err)
 		return
 	}
-	s.wire.in = nil
+	k.wire.in = nil
 	if c.stage == gone {
 		return
 	}
-	if s.barren > barrenMax {
-		l.server.broker.Log().Stranger(l.now, slog.LevelWarn, "TLS records without content, closed", c.from.Addr(), "", func() []slog.Attr { return l.named(c) })
+	if k.barren > barrenMax {
+		l.server.broker.Log().Stranger(l.now, slog.LevelWarn, "TLS records without content, closed", c.place.From(), "", func() []slog.Attr { return l.named(c) })
 		l.abort(c, broker.CauseProtocol)
 		return
 	}
-	if len(s.out)-int(s.outFrom) > cipherMax {
+	if s.left() > cipherMax {
 		l.abort(c, broker.CauseSlow)
 		return
 	}
-	if len(s.out) > 0 && !c.out.writing { // crypto/tls had something to say, such as a KeyUpdate
+	if s.rest != nil && !c.out.writing { // crypto/tls had something to say, such as a KeyUpdate
 		if c.out.writing = !s.push(); c.out.writing {
 			l.watch(c)
 		}
@@ -199,11 +272,12 @@ func (s *fdSocket) decrypt(raw []byte) {
 
 // Write implements socket.
 func (s *fdSocket) Write(b []byte) (done bool) {
-	if s.tls == nil {
-		s.out = b
+	t := s.tls()
+	if t == nil {
+		s.keep(b)
 		return s.push()
 	}
-	_, err := s.tls.Write(b) // appends to s.out
+	_, err := t.Write(b) // appends to what waits
 	putBuffer(b)
 	if err != nil {
 		s.fault(err)
@@ -212,14 +286,13 @@ func (s *fdSocket) Write(b []byte) (done bool) {
 	return s.push()
 }
 
-// push offers the kernel what is in out, once.
+// push offers the kernel what waits, once.
 func (s *fdSocket) push() (done bool) {
-	for !s.broken {
-		n, err := unix.Write(int(s.fd), s.out[s.outFrom:])
+	for r := s.rest; r != nil && !s.broken; {
+		n, err := unix.Write(int(s.fd), r.bytes[r.from:])
 		switch err {
 		case nil:
-			s.outFrom += int32(n) //nolint:gosec // of what is in out
-			if int(s.outFrom) < len(s.out) {
+			if r.from += n; r.from < len(r.bytes) {
 				s.arm()
 				return false
 			}
@@ -233,8 +306,7 @@ func (s *fdSocket) push() (done bool) {
 		}
 		break
 	}
-	putBuffer(s.out)
-	s.out, s.outFrom = nil, 0
+	s.taken()
 	s.arm()
 	return true
 }
@@ -249,8 +321,8 @@ func (s *fdSocket) fault(err error) {
 
 // Close implements socket.
 func (s *fdSocket) Close(politely bool, place listener.Admission) {
-	if s.shake != nil { // its goroutine has the descriptor; shaken comes back here
-		s.shake.abort()
+	if h := s.shake(); h != nil { // its goroutine has the descriptor; shaken comes back here
+		h.abort()
 		s.conn.place = place
 		return
 	}
@@ -258,18 +330,18 @@ func (s *fdSocket) Close(politely bool, place listener.Admission) {
 	if s.joined {
 		s.Leave()
 	}
-	politely = politely && !s.broken && len(s.out) == 0
-	if politely && s.tls != nil {
-		_ = s.tls.CloseWrite() // close_notify, into out
+	politely = politely && !s.broken && s.rest == nil
+	if t := s.tls(); politely && t != nil {
+		_ = t.CloseWrite() // close_notify, into what waits
 		politely = s.push()
 	}
 	if politely && unix.Shutdown(int(s.fd), unix.SHUT_WR) == nil && s.poll.linger(s.fd, l, place) {
 		return
 	}
-	if len(s.out) > 0 {
+	if s.left() > 0 {
 		forsake(s.fd)
 	}
-	s.out = nil
+	s.taken()
 	hangUp(s.fd, l, &place)
 }
 
@@ -287,4 +359,9 @@ func hangUp(fd int32, l *listener.Listener, place *listener.Admission) {
 }
 
 // Held implements keeper: what the kernel has not taken.
-func (s *fdSocket) Held() int64 { return int64(cap(s.out)) }
+func (s *fdSocket) Held() int64 {
+	if s.rest == nil {
+		return 0
+	}
+	return int64(cap(s.rest.bytes))
+}

@@ -117,10 +117,10 @@ func (l *Loop) close(c *Conn, politely bool) {
 	c.out.discard()
 	l.letGo(c)
 	l.giveUp(c)
-	c.hello = nil
+	c.arrived()
 	place := c.place
-	c.place = listener.Admission{}
-	place.Closing() // what is left of it is a socket, which waits for nothing of ours
+	c.place = listener.Outside(place.From()) // what is said of it yet says where it was
+	place.Closing()                          // what is left of it is a socket, which waits for nothing of ours
 	l.forget(c)
 	c.sock.Close(politely, place)
 	l.server.died()

@@ -33,7 +33,7 @@ func TestHandshakesOfOneNetworkStandInLine(t *testing.T) {
 	r.onLoops(func(l *Loop) {
 		for _, c := range l.conns {
 			if c != nil && c.stage == greeting {
-				if s := c.sock.(*fdSocket); s.wire != nil || s.shake != nil || c.place.WaitsForUs() {
+				if s := c.sock.(*fdSocket); s.cover != nil || c.place.WaitsForUs() {
 					t.Error("something was made for one that stands in line")
 				}
 			}

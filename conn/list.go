@@ -145,7 +145,7 @@ func (l *Loop) connection(i *broker.SessionInfo) Connection {
 		return Connection{}
 	}
 	out := Connection{
-		From: c.from, Since: time.UnixMilli(c.opened), CleanStart: c.clean, KeepAlive: c.pace.patience() * 2 / 3, OutBytes: c.out.cost(), Held: l.held(c), TLS: c.sock.Agreed(),
+		From: c.from(), Since: time.UnixMilli(c.opened), CleanStart: c.clean, KeepAlive: c.pace.patience() * 2 / 3, OutBytes: c.out.cost(), Held: l.held(c), TLS: c.sock.Agreed(),
 		Paused: Paused{Home: c.pace.held, Unread: c.pace.choked},
 	}
 	if c.pace.timed {

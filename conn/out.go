@@ -242,20 +242,38 @@ const (
 // small.
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, bufferMin); return &b }}
 
-func getReadBuffer() []byte { return *(readBuffers.Get().(*[]byte)) }
+func getReadBuffer() []byte { return take(&readBuffers) }
 
 func putReadBuffer(b []byte) {
 	if cap(b) == bufferMin {
-		b = b[:bufferMin]
-		readBuffers.Put(&b)
+		give(&readBuffers, b[:bufferMin])
 	}
 }
 
-func getBuffer() []byte { return *(buffers.Get().(*[]byte)) }
+func getBuffer() []byte { return take(&buffers) }
 
 func putBuffer(b []byte) {
 	if cap(b) >= bufferMin && cap(b) <= 2*bufferMax {
-		b = b[:0]
-		buffers.Put(&b)
+		give(&buffers, b[:0])
 	}
+}
+
+// heads are what a pool has beside the bytes of a slice, of those that are not in one. A new
+// one for each slice that is given back would be garbage of each write.
+var heads = sync.Pool{New: func() any { return new([]byte) }}
+
+// take is a slice of a pool.
+func take(of *sync.Pool) []byte {
+	h := of.Get().(*[]byte)
+	b := *h
+	*h = nil
+	heads.Put(h)
+	return b
+}
+
+// give gives it back.
+func give(to *sync.Pool, b []byte) {
+	h := heads.Get().(*[]byte)
+	*h = b
+	to.Put(h)
 }

@@ -127,7 +127,7 @@ func (l *Loop) overdue(c *Conn) {
 			c.listener.Tally.Failed()
 			l.count.Inc(metrics.HandshakesFailedTimeout)
 		}
-		if c.stage == authenticating && c.hello.until.IsZero() { // it waited for a verdict, and there was none
+		if c.stage == authenticating && c.hello().until.IsZero() { // it waited for a verdict, and there was none
 			l.count.Inc(metrics.AuthnUnavailableTimeout)
 		}
 		l.refused(c, whyOverdue, nil)
@@ -140,7 +140,7 @@ func (l *Loop) overdue(c *Conn) {
 		if c.out.writing {
 			stuck := l.server.time(c.out.since()).Add(stuckMax)
 			if !l.now.Before(stuck) {
-				l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client did not read, closed", c.from.Addr(), "", func() []slog.Attr {
+				l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client did not read, closed", c.place.From(), "", func() []slog.Attr {
 					return append(l.named(c), slog.Duration("for", stuckMax))
 				})
 				l.abort(c, broker.CauseSlow)

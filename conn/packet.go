@@ -77,21 +77,23 @@ func (l *Loop) packet(c *Conn, h *mqtt.Header, body []byte) error {
 // connect judges a CONNECT and asks who its sender is. Until the answer nothing
 // more is read, and after a refusal nothing at all [MQTT-3.1.4-6].
 func (l *Loop) connect(c *Conn, body []byte) error {
-	var p mqtt.Connect
-	err := mqtt.DecodeConnect(body, mqtt.Limits{UserProperties: l.server.broker.Settings().UserProperties}, &p)
+	a := new(arrival)
+	p := &a.packet
+	err := mqtt.DecodeConnect(body, mqtt.Limits{UserProperties: l.server.broker.Settings().UserProperties}, p)
 	c.version = p.Version
 	if err != nil {
 		l.refuse(c, err.(*mqtt.Error), p.MaximumPacketSize)
 		return nil
 	}
-	assigned, refusal := l.server.broker.Check(&p)
-	c.hello = &arrival{connect: &p, assigned: assigned} // who is refused here has said who he is
+	assigned, refusal := l.server.broker.Check(p)
+	a.connect, a.assigned = p, assigned
+	c.arrives(a) // who is refused here has said who he is
 	if refusal != nil {
 		l.refuse(c, refusal, p.MaximumPacketSize)
 		return nil
 	}
 	if p.HasAuthMethod {
-		refusal = l.beginExchange(c, &p)
+		refusal = l.beginExchange(c, p)
 	}
 	if refusal != nil {
 		l.refuse(c, refusal, p.MaximumPacketSize)
@@ -99,7 +101,7 @@ func (l *Loop) connect(c *Conn, body []byte) error {
 	}
 	c.stage = authenticating
 	c.place.Busy(true)
-	if c.auth != nil {
+	if c.auth() != nil {
 		l.step(c, p.AuthData)
 		return nil
 	}

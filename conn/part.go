@@ -51,8 +51,11 @@ func extend(had, b []byte, whole int) []byte {
 
 func getPart(n int) []byte {
 	i := partOf(n)
-	if b, ok := parts[i].Get().(*[]byte); ok {
-		return *b
+	if h, ok := parts[i].Get().(*[]byte); ok {
+		b := *h
+		*h = nil
+		heads.Put(h)
+		return b
 	}
 	return make([]byte, 0, partMin<<i)
 }
@@ -63,6 +66,5 @@ func putPart(b []byte) {
 	if n < partMin || n > partMax || n&(n-1) != 0 {
 		return
 	}
-	b = b[:0]
-	parts[partOf(n)].Put(&b)
+	give(&parts[partOf(n)], b[:0])
 }

@@ -267,8 +267,9 @@ func (w *wire) arrive(accepted time.Time, from netip.AddrPort, place *listener.A
 		place.Proven()
 	}
 	w.conn = &Conn{
-		sock: w, place: *place, listener: w.listener, from: from, via: w.via, trust: trust, ws: ws,
+		sock: w, place: *place, listener: w.listener, port: from.Port(),
 	}
+	w.conn.with(seldom{via: w.via, trust: trust, ws: ws})
 	w.conn.pace.until = s.instant(w.listener.Door.Deadline(accepted))
 	home := s.pick()
 	w.conn.loop = home

@@ -151,7 +151,7 @@ func (l *Loop) mistake(c *Conn, err error) {
 		l.misbehaved(c, e)
 		l.home.Fail(l.now, c.session, e)
 	case exchanging:
-		l.refuse(c, e, c.hello.connect.MaximumPacketSize)
+		l.refuse(c, e, c.hello().connect.MaximumPacketSize)
 	case awaitingConnect:
 		l.refused(c, "", e)
 		l.part(c, nil, broker.CauseOf(e))

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -27,19 +28,21 @@ type handshake struct {
 func (s *fdSocket) begin() {
 	c, e := s.conn, s.poll.engine
 	s.inLine = false
+	k := new(cover)
 	h := &handshake{socket: s, ready: make(chan struct{}, 1), giveUp: make(chan struct{})}
 	h.computing = computing{server: e.server, place: c.place, ended: h.giveUp}
-	s.shake = h
-	c.stage, c.trust = shaking, c.listener.Clients.Load()
+	k.shake, s.cover = h, k
+	c.stage = shaking
+	v := c.more()
+	v.trust = c.listener.Clients.Load()
+	c.with(v)
 	var t *tls.Conn // nil where there is no TLS
 	if c.listener.TLS != nil {
-		s.wire = &tlsWire{before: h, append: func(b []byte) {
-			if s.out == nil {
-				s.out = getBuffer()
-			}
-			s.out = append(s.out, b...)
+		k.wire = tlsWire{before: h, append: func(b []byte) {
+			r := s.waiting()
+			r.bytes = append(r.bytes, b...)
 		}}
-		t = tls.Server(s.wire, c.listener.TLS)
+		t = tls.Server(&k.wire, c.listener.TLS)
 	}
 	s.disarm()
 	c.place.Busy(true)
@@ -51,12 +54,15 @@ func (s *fdSocket) begin() {
 		ws, err := survive(e.server, func() (*frames, error) { return h.run(t) })
 		home.inbox.post(event{kind: evCall, fn: func(l *Loop) {
 			l.shaking--
-			s.shake = nil
-			if t != nil {
-				s.wire.before = nil
-			}
+			k.shake, k.wire.before = nil, nil
 			if err == nil {
-				s.tls, c.ws = t, ws
+				k.tls = t
+				v := c.more()
+				v.ws = ws
+				c.with(v)
+			}
+			if t == nil {
+				s.cover = nil
 			}
 			l.guard(c, func() { s.shaken(err) })
 		}})
@@ -80,7 +86,7 @@ func (s *fdSocket) shaken(err error) {
 // again.
 func (s *fdSocket) prime() {
 	c := s.conn
-	if s.tls == nil || (c.stage != awaitingConnect && c.stage != authenticating) {
+	if s.tls() == nil || (c.stage != awaitingConnect && c.stage != authenticating) {
 		return
 	}
 	c.pace.reading = false
@@ -193,7 +199,9 @@ func (h *handshake) Close() error { return nil }
 func (h *handshake) LocalAddr() net.Addr { return &net.TCPAddr{} }
 
 // RemoteAddr implements net.Conn.
-func (h *handshake) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(h.socket.conn.from) }
+func (h *handshake) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(h.place.From(), h.socket.conn.port))
+}
 
 // SetDeadline implements net.Conn.
 func (h *handshake) SetDeadline(time.Time) error { return nil }

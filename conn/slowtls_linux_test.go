@@ -30,7 +30,7 @@ func (r *rig) holding() (h holding) {
 				continue
 			}
 			s := c.sock.(*fdSocket)
-			h.cipher, h.most = h.cipher+len(s.out)-int(s.outFrom), max(h.most, cap(s.out))
+			h.cipher, h.most = h.cipher+s.left(), max(h.most, int(s.Held()))
 			if q := c.out.list; q != nil {
 				for i := q.head; i < len(q.items); i++ {
 					if f := q.items[i].Frame; f != nil {

@@ -85,6 +85,6 @@ func (l *Loop) makeRoom(c *Conn) {
 	if c.stage == greeting || c.stage == shaking {
 		l.count.Inc(metrics.HandshakesFailedEvicted)
 	}
-	l.server.stranger(l.now, c.from, c.listener, top.Refused)
+	l.server.stranger(l.now, c.from(), c.listener, top.Refused)
 	l.abort(c, broker.CauseEvicted)
 }

@@ -163,7 +163,7 @@ func (d *duet) onLoop(s *simSocket) {
 func (d *duet) dial(p *phone, loop int) *simSocket {
 	l := d.server.loops[loop]
 	s := &simSocket{d: d, phone: p, native: d.rng.IntN(2) == 0, txMax: d.txMax}
-	s.conn = &Conn{sock: s, listener: d.lst, from: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 1)}
+	s.conn = &Conn{sock: s, listener: d.lst, place: listener.Outside(netip.AddrFrom4([4]byte{127, 0, 0, 1})), port: 1}
 	s.conn.pace.until = d.server.instant(d.clock.Now().Add(time.Hour))
 	d.server.born()
 	d.socks = append(d.socks, s)

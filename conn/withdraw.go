@@ -11,8 +11,8 @@ import (
 
 // certificate is what the broker is told of a client's certificate.
 func (c *Conn) certificate() (shown auth.Certificate) {
-	if c.via != nil && c.listener.TLS == nil {
-		return c.via.certificate()
+	if c.more().via != nil && c.listener.TLS == nil {
+		return c.more().via.certificate()
 	}
 	clients := c.listener.Clients.Load()
 	if clients == nil { // or not any more
@@ -71,7 +71,7 @@ func (l *Loop) recheck(from int) {
 			l.inbox.post(event{kind: evCall, fn: func(l *Loop) { l.recheck(i) }})
 			return
 		}
-		if err := clients.WithdrawnSince(c.trust, c.sock.Shown(), l.now); err != nil {
+		if err := clients.WithdrawnSince(c.trust(), c.sock.Shown(), l.now); err != nil {
 			l.guard(c, func() { l.withdrawn(c, err) })
 		}
 	}
@@ -83,7 +83,7 @@ func (l *Loop) recheck(from int) {
 
 // named is where a connection is from and, of a client that was let in, whose it is.
 func (l *Loop) named(c *Conn) []slog.Attr {
-	attrs := []slog.Attr{slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name)}
+	attrs := []slog.Attr{slog.String("address", whence(c.from())), slog.String("listener", c.listener.Name)}
 	if c.stage == open {
 		by := l.home.Who(c.session)
 		attrs = append(attrs, slog.String("user", by.Username), slog.String("client_id", by.ClientID))
@@ -93,7 +93,7 @@ func (l *Loop) named(c *Conn) []slog.Attr {
 
 // misbehaved writes down a protocol mistake of a connected client.
 func (l *Loop) misbehaved(c *Conn, e *mqtt.Error) {
-	l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client broke the protocol, closed", c.from.Addr(), e.Rule, func() []slog.Attr {
+	l.server.broker.Log().Stranger(l.now, slog.LevelInfo, "client broke the protocol, closed", c.place.From(), e.Rule, func() []slog.Attr {
 		return append(l.named(c), slog.String("reason", e.Reason.String()), slog.String("rule", e.Rule), slog.String("why", e.Detail))
 	})
 }
@@ -102,8 +102,8 @@ func (l *Loop) misbehaved(c *Conn, e *mqtt.Error) {
 func (l *Loop) withdrawn(c *Conn, err error) {
 	l.count.Inc(metrics.CertificatesWithdrawn)
 	by := l.home.Who(c.session)
-	l.server.broker.Log().Event(l.now, slog.LevelWarn, "the certificate of a client was withdrawn, closed", whence(c.from),
-		slog.String("address", whence(c.from)), slog.String("listener", c.listener.Name), slog.String("user", by.Username), slog.String("client_id", by.ClientID),
+	l.server.broker.Log().Event(l.now, slog.LevelWarn, "the certificate of a client was withdrawn, closed", whence(c.from()),
+		slog.String("address", whence(c.from())), slog.String("listener", c.listener.Name), slog.String("user", by.Username), slog.String("client_id", by.ClientID),
 		slog.String("why", err.Error()))
 	l.home.Fail(l.now, c.session, &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: err.Error()})
 }
@@ -115,10 +115,10 @@ func (c *Conn) stillGood(l *Loop) *mqtt.Error {
 		return refusal
 	}
 	clients := c.listener.Clients.Load()
-	if clients == c.trust || clients == nil {
+	if clients == c.trust() || clients == nil {
 		return nil
 	}
-	if err := clients.WithdrawnSince(c.trust, c.sock.Shown(), l.now); err != nil {
+	if err := clients.WithdrawnSince(c.trust(), c.sock.Shown(), l.now); err != nil {
 		return &mqtt.Error{Reason: mqtt.NotAuthorized, Detail: err.Error()}
 	}
 	return nil

@@ -17,11 +17,11 @@ const packetsPerFrame = 16
 
 // plain answers what of b is MQTT.
 func (l *Loop) plain(c *Conn, b []byte) []byte {
-	if c.ws == nil {
+	if c.ws() == nil {
 		return b
 	}
-	b = c.ws.take(b, packetsPerFrame*int64(l.server.broker.Settings().PacketBytes))
-	if c.ws.pong && c.stage == open {
+	b = c.ws().take(b, packetsPerFrame*int64(l.server.broker.Settings().PacketBytes))
+	if c.ws().pong && c.stage == open {
 		l.mark(c)
 	}
 	return b
@@ -32,10 +32,10 @@ func (l *Loop) plain(c *Conn, b []byte) []byte {
 func (l *Loop) consume(c *Conn, b []byte) {
 	had := c.half.rest()
 	l.keep(c, had, l.packets(c, b))
-	if c.ws == nil || c.ws.end == nil || c.greedy || c.pace.timed {
+	if c.ws() == nil || c.ws().end == nil || c.greedy || c.pace.timed {
 		return // a packet that waits for its turn was sent before the end
 	}
-	e := c.ws.end
+	e := c.ws().end
 	switch {
 	case !c.listens():
 	case e.Reason != mqtt.Success:
@@ -54,7 +54,7 @@ func (l *Loop) consume(c *Conn, b []byte) {
 // CONNECT was accepted is answered afterwards: until then nothing is written to
 // anybody, and a connection on its way home must not have a write under way.
 func (c *Conn) idle() bool {
-	f := c.ws
+	f := c.ws()
 	switch {
 	case !c.out.empty():
 		return false
@@ -68,7 +68,7 @@ func (c *Conn) idle() bool {
 // the last ping, a binary frame around what waits, and, when the connection is
 // closing and nothing more waits, a close frame.
 func (c *Conn) encode(dst []byte, now time.Time, count *metrics.Shard) []byte {
-	f := c.ws
+	f := c.ws()
 	if f == nil {
 		return c.out.encode(dst, c.version, now, count)
 	}

@@ -127,15 +127,12 @@ func remoteAccess(ctx context.Context, e *Env) []Result {
 	q := e.inquire("host")
 	const what, sshPort = "port 22 in the network namespace of the broker", 22
 	where := fmt.Sprintf("/proc/%d/net/tcp", b.PID)
-	open := false
-	for _, file := range []string{"tcp", "tcp6"} {
-		found, err := e.inetTable(b.PID, file, "tcp", "0A")
-		if err != nil {
-			q.blind(what, "", where, err)
-			return []Result{q.result(Kernel, "")}
-		}
-		open = open || slices.ContainsFunc(found, func(s socket) bool { return s.addr.Port() == sshPort })
+	found, err := e.tcpListeners(b.PID)
+	if err != nil {
+		q.blind(what, "", where, err)
+		return []Result{q.result(Kernel, "")}
 	}
+	open := slices.ContainsFunc(found, func(s socket) bool { return s.addr.Port() == sshPort })
 	actual := "nothing listens on port 22, and may elsewhere"
 	if open {
 		actual = "something listens on port 22"

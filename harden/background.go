@@ -22,10 +22,11 @@ const (
 	firstAfter  = 10 * time.Second
 	changeAfter = time.Second // of a change of the configuration, and as much again at most
 	lookEvery   = time.Hour
-	jitterPart  = 10 // an hour is up to a tenth longer or shorter
-	lookWithin  = 30 * time.Second
-	// restPart: a run is followed by this many times as long without one, so that it takes a
-	// hundredth of one processor at most, however often somebody changes the configuration.
+	jitterPart  = 10               // an hour is up to a tenth longer or shorter
+	lookWithin  = 30 * time.Second // of work: rests are beside it
+	// restPart: what is done is followed by this many times as long without, so that it takes a
+	// hundredth of one processor at most, however often somebody changes the configuration. Most
+	// of that is within the run, see breathe; what is left is between two.
 	restPart = 99
 )
 
@@ -110,7 +111,7 @@ func (b *Background) Run(ctx context.Context) {
 			continue
 		case <-timer.C:
 		}
-		rep, paused, ended := b.ended(ctx)
+		rep, idle, slept, ended := b.ended(ctx)
 		if !ended { // the broker stops
 			return
 		}
@@ -120,7 +121,8 @@ func (b *Background) Run(ctx context.Context) {
 			timer.Reset(due.Sub(now))
 			continue
 		}
-		rested = now.Add(restPart * max(now.Sub(rep.Started)-paused, 0))
+		worked := max(now.Sub(rep.Started)-idle-slept, 0)
+		rested = now.Add(max(restPart*worked-slept, 0))
 		due = latest(b.next(now), rested)
 		timer.Reset(due.Sub(now))
 	}
@@ -152,22 +154,20 @@ func jittered(d time.Duration) time.Duration {
 	return d + time.Duration(rand.Int64N(int64(d))) //nolint:gosec // see next
 }
 
-// look is one run; nil: the broker stops.
-func (b *Background) look(ctx context.Context, e *Env) *Report {
-	within, cancel := context.WithTimeout(ctx, lookWithin)
-	defer cancel()
+// look is one run, with rests in it; nil: the broker stops. What is not seen when within is done is unknown.
+func (b *Background) look(ctx, within context.Context, e *Env) *Report {
 	rep := &Report{Baseline: e.baseline(), ConfigFile: printable(e.File), RulesFile: printable(e.Config.Authz.RulesFile), Started: e.Clock.Now()}
 	if r, err := e.broker(within); err == nil {
 		rep.Node, rep.Version = printable(r.Node), printable(r.Version)
 	}
 	for _, c := range b.o.Checks {
-		if ctx.Err() != nil {
+		if e.breathe(); ctx.Err() != nil {
 			return nil
 		}
 		e.seen.at.Store(&lookedAt{row: c.Name()})
-		began := e.Clock.Now()
+		began, slept := e.Clock.Now(), e.seen.pace.restedFor()
 		rep.add(e, c, b.judge(within, e, c))
-		rep.Rows[len(rep.Rows)-1].Took = e.Clock.Now().Sub(began)
+		rep.Rows[len(rep.Rows)-1].Took = e.Clock.Now().Sub(began) - (e.seen.pace.restedFor() - slept)
 	}
 	if ctx.Err() != nil { // what was broken off is no verdict
 		return nil

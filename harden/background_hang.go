@@ -12,7 +12,7 @@ import (
 // the kernel, and no deadline ends that.
 
 const (
-	// hangsAfter is when a look that has not ended is one that hangs. What obeys its deadline has ended by then.
+	// hangsAfter is when a look that has not ended is one that hangs, its rests not counted. What obeys its deadline has ended by then.
 	hangsAfter = lookWithin + 5*time.Second
 	// stopWithin is how long the stop of the broker waits for a look.
 	stopWithin = 2 * time.Second
@@ -52,17 +52,21 @@ func (h *Hang) String() string {
 // Hangs is the look that does; nil: none.
 func (b *Background) Hangs() *Hang { return b.hung.Load() }
 
-// ended is one run, with what follows from it, and how long of it nothing was done; nil: it hung, and
-// nothing follows. ended is false where the broker stops. There is no second run while one hangs, and so never more than one
-// goroutine that waits for a file.
-func (b *Background) ended(ctx context.Context) (rep *Report, paused time.Duration, ended bool) {
+// ended is one run, with what follows from it, how long of it only a disk or the time was waited for, and how long was rested;
+// nil: it hung, and nothing follows. ended is false where the broker stops. There is no second run while one hangs, and so
+// never more than one goroutine that waits for a file.
+func (b *Background) ended(ctx context.Context) (rep *Report, idle, slept time.Duration, ended bool) {
 	e := b.o.Env()
 	e.Quiet = true
 	e.seen.at.Store(&lookedAt{row: "the broker's account of itself"})
+	within, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	pace := newPace(e.Clock, within.Done())
+	e.seen.pace = pace
 	done := make(chan *Report, 1) // nobody may be there to take it any more
-	go func() { done <- b.look(ctx, e) }()
+	go func() { done <- b.look(ctx, within, e) }()
 	began := b.o.Clock.Now()
-	timer := time.NewTimer(hangsAfter)
+	timer := time.NewTimer(lookWithin)
 	defer timer.Stop()
 	for {
 		select {
@@ -72,15 +76,15 @@ func (b *Background) ended(ctx context.Context) (rep *Report, paused time.Durati
 			b.o.Alarms.Clear(now, alarm.HardeningHangs, "")
 			switch {
 			case ctx.Err() != nil || rep == nil:
-				return nil, 0, false
+				return nil, 0, 0, false
 			case hung:
-				return nil, 0, true
+				return nil, 0, 0, true
 			}
 			waited := b.follow(e, rep)
-			return rep, e.seen.paused + waited, true
+			return rep, e.seen.paused + waited, pace.restedFor(), true
 		case <-ctx.Done():
 			if b.hung.Load() != nil { // that is not waited for
-				return nil, 0, false
+				return nil, 0, 0, false
 			}
 			stop := time.NewTimer(stopWithin)
 			defer stop.Stop()
@@ -88,9 +92,21 @@ func (b *Background) ended(ctx context.Context) (rep *Report, paused time.Durati
 			case <-done:
 			case <-stop.C: // it waits in the kernel, and changes nothing when it goes on
 			}
-			return nil, 0, false
+			return nil, 0, 0, false
 		case <-timer.C:
 			now, at := b.o.Clock.Now(), e.seen.at.Load()
+			worked := now.Sub(began) - pace.restedFor()
+			if worked >= lookWithin {
+				giveUp()
+			}
+			if worked < hangsAfter && b.hung.Load() == nil {
+				next := hangsAfter
+				if worked < lookWithin {
+					next = lookWithin
+				}
+				timer.Reset(next - worked)
+				continue
+			}
 			h := &Hang{Since: began, Row: at.row, What: printable(at.what)}
 			b.hung.Store(h)
 			b.o.Alarms.Raise(now, alarm.HardeningHangs, "", h.String()+". Nothing is known of the hardening as it is now")

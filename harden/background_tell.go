@@ -26,7 +26,7 @@ const (
 func (b *Background) tell(was, is *Report) {
 	score := is.Score()
 	if was == nil {
-		b.o.Log.Info("hardening looked at", "event", "hardening_first", "score", score.Points, "failed", is.rowsIn(Fail), "unknown", is.rowsIn(Unknown), "untried", is.rowsUntried(), "took", is.Duration.Round(time.Millisecond).String())
+		b.o.Log.Info("hardening looked at", "event", "hardening_first", "score", score.Points, "failed", is.rowsIn(Fail), "unknown", is.rowsIn(Unknown), "untried", is.rowsUntried(), "took", is.worked().Round(time.Millisecond).String())
 		return
 	}
 	if before := was.Score(); before.Points != score.Points {
@@ -57,6 +57,14 @@ func (b *Background) tell(was, is *Report) {
 	if told > eventsMax {
 		b.o.Log.Warn("more hardening rows have changed", "event", "hardening_row", "more", told-eventsMax)
 	}
+}
+
+// worked is how long the rows took, without the rests between them.
+func (r *Report) worked() (d time.Duration) {
+	for i := range r.Rows {
+		d += r.Rows[i].Took
+	}
+	return d
 }
 
 // quiet are states of a scope that comes or goes without being news.

@@ -51,10 +51,9 @@ func (e *Env) heldSecrets(b *BrokerReport) Result {
 	for _, key := range slices.Sorted(maps.Keys(b.Settings)) {
 		text := b.Settings[key]
 		is := holdsSecret(strings.ReplaceAll(key[strings.LastIndexByte(key, '.')+1:], "-", "_"), plainText(text))
-		switch {
-		case strings.HasSuffix(key, ".headers") && headerSecret(text) != "":
+		if strings.HasSuffix(key, ".headers") && headerSecret(text) != "" {
 			is = headerSecret(text)
-		case isLiteral(text) && !hasSecretForm(text):
+		} else if is != "" && isLiteral(text) && !hasSecretForm(text) { // last, because it is the dearest
 			is = ""
 		}
 		if is != "" {
@@ -190,10 +189,10 @@ func lineSecret(line string) string {
 		name = strings.Trim(strings.TrimSpace(name), `"'`)
 		value, _, _ = strings.Cut(strings.TrimSpace(value), " #")
 		value = strings.Trim(strings.Trim(value, "{}[] "), `"'`)
-		if !ok || name == "" || strings.ContainsAny(name, " \t") || isLiteral(value) {
+		if !ok || name == "" || strings.ContainsAny(name, " \t") {
 			continue
 		}
-		if is := holdsSecret(strings.ReplaceAll(name, "-", "_"), value); is != "" {
+		if is := holdsSecret(strings.ReplaceAll(name, "-", "_"), value); is != "" && !isLiteral(value) { // which is the dearest
 			return is
 		}
 	}

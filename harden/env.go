@@ -152,9 +152,14 @@ type seen struct {
 	report    *BrokerReport
 	reportErr error
 	sockets   *sockets
+	tcp       *sockets // that listen in the network of the broker, whoever's they are
 	served    map[servedKey]*shown
+	pace      *pace                    // of a look in the background; nil: no rests
 	paused    time.Duration            // while nothing was done, between two looks at the same
 	at        atomic.Pointer[lookedAt] // what is looked at now
+
+	descriptors *descriptors
+	threads     *threads
 
 	mu       sync.Mutex                  // guards what follows
 	nextDial time.Time                   // not before; see pace
@@ -162,11 +167,14 @@ type seen struct {
 	certs    map[string]*tls.Certificate // of users of the run; see withCert
 }
 
+// procOfKernel is where the process file system is.
+const procOfKernel = "/proc"
+
 func (e *Env) proc() string {
 	if e.Proc != "" {
 		return e.Proc
 	}
-	return "/proc"
+	return procOfKernel
 }
 
 func (e *Env) step() time.Duration {

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/bits"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -134,7 +131,8 @@ func (q *inquiry) allProcesses(p *plan) {
 		q.blind(nr, want, q.e.sysctlPath(nr), err)
 		return
 	}
-	own, ownErr := q.e.descriptors(p.PID)
+	table := q.e.descriptors(p.PID)
+	own, ownErr := table.count, table.trouble
 	others := max(open-own, 0)
 	actual := fmt.Sprintf("%d, of which others have %d", most, others)
 	state := Pass
@@ -149,25 +147,6 @@ func (q *inquiry) allProcesses(p *plan) {
 	q.told(name, want, actual, q.e.sysctlPath(name), state)
 	if most-others < p.files && ownErr == nil {
 		q.set(name, rounded(p.files+others))
-	}
-}
-
-// descriptors is how many files a process has open. There may be a million.
-func (e *Env) descriptors(pid int) (n int64, err error) {
-	dir, err := os.Open(filepath.Join(e.proc(), strconv.Itoa(pid), "fd"))
-	if err != nil {
-		return 0, err
-	}
-	defer dir.Close()
-	for {
-		names, err := dir.Readdirnames(4096)
-		n += int64(len(names))
-		if errors.Is(err, io.EOF) {
-			return n, nil
-		}
-		if err != nil {
-			return 0, err
-		}
 	}
 }
 

@@ -22,8 +22,22 @@ type thread struct {
 	status map[string]string
 }
 
-// threads are all of the process.
+// threads are all of the process, looked at once a run.
 func (e *Env) threads(pid int) ([]thread, error) {
+	if e.seen.threads == nil {
+		all, err := e.findThreads(pid)
+		e.seen.threads = &threads{all, err}
+	}
+	return e.seen.threads.list, e.seen.threads.trouble
+}
+
+// threads is what was seen of them.
+type threads struct {
+	list    []thread
+	trouble error
+}
+
+func (e *Env) findThreads(pid int) ([]thread, error) {
 	dir := filepath.Join(strconv.Itoa(pid), "task")
 	entries, err := os.ReadDir(filepath.Join(e.proc(), dir))
 	if err != nil {

@@ -202,24 +202,22 @@ const othersMax = 20
 
 // othersOpen lists what listens off loopback and is not the broker's.
 func (e *Env) othersOpen(pid int, own []socket) ([]string, error) {
+	found, err := e.tcpListeners(pid)
+	if err != nil {
+		return nil, err
+	}
 	var out []string
-	for _, file := range []string{"tcp", "tcp6"} {
-		found, err := e.inetTable(pid, file, "tcp", "0A")
-		if err != nil {
-			return nil, err
+	for i := range found {
+		s := &found[i]
+		mine := slices.ContainsFunc(own, func(o socket) bool { return o.network == "tcp" && o.inode == s.inode })
+		if mine || s.addr.Addr().IsLoopback() {
+			continue
 		}
-		for i := range found {
-			s := &found[i]
-			mine := slices.ContainsFunc(own, func(o socket) bool { return o.network == "tcp" && o.inode == s.inode })
-			if mine || s.addr.Addr().IsLoopback() {
-				continue
-			}
-			name := s.addr.String()
-			if what := neighbours[s.addr.Port()]; what != "" {
-				name += " (by its port " + what + ")"
-			}
-			out = append(out, name)
+		name := s.addr.String()
+		if what := neighbours[s.addr.Port()]; what != "" {
+			name += " (by its port " + what + ")"
 		}
+		out = append(out, name)
 	}
 	slices.Sort(out)
 	if len(out) > othersMax {

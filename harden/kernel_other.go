@@ -5,6 +5,8 @@ package harden
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 )
 
 // thisHost is the machine we run on: one whose kernel tells nothing of this.
@@ -23,3 +25,15 @@ func (thisHost) Unit(context.Context, string, ...string) (map[string]string, err
 func (thisHost) Ruleset(context.Context) ([]byte, error) { return nil, errNotLinux }
 
 func (thisHost) Space(string) (Space, error) { return Space{}, errNotLinux }
+
+func ownDescriptor(int) (open bool, inode uint64, err error) { return false, 0, errNotLinux }
+
+// links reads where links of one folder lead.
+type links string
+
+func newLinks(dir *os.File) links { return links(dir.Name()) }
+
+func (l links) read(name string) ([]byte, error) {
+	to, err := os.Readlink(filepath.Join(string(l), name))
+	return []byte(to), err
+}

@@ -19,11 +19,32 @@ func nameIn(key, section string) (name, rest string) {
 
 // plainText is a value without the quotes it may have.
 func plainText(text string) string {
+	if plainWord(text) || strings.HasPrefix(text, "[") || strings.HasPrefix(text, "{") { // a list or a section is none
+		return text
+	}
 	var s string
 	if yaml.Unmarshal([]byte(text), &s) != nil {
 		return text
 	}
 	return s
+}
+
+// plainWord tells what YAML leaves as it is, which are most values: a word, a number, an address.
+func plainWord(text string) bool {
+	switch text {
+	case "", "null", "Null", "NULL":
+		return false
+	}
+	for i := range len(text) {
+		c := text[i]
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case i > 0 && (c == '.' || c == '_' || c == '/' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // listOf reads a list; what is none is nothing.

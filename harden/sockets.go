@@ -67,15 +67,17 @@ func (e *Env) findSockets(ctx context.Context) ([]socket, error) {
 	if err := e.sameNetwork(b.PID); err != nil {
 		return nil, err
 	}
-	inodes, err := e.socketInodes(b.PID)
-	if err != nil {
+	open := e.descriptors(b.PID)
+	if err := open.trouble; err != nil {
 		return nil, fmt.Errorf("the sockets of process %d cannot be listed: %w; run redoubt doctor as root", b.PID, err)
 	}
-	var all []socket
-	for _, table := range []struct {
-		file, network, state string
-	}{{"tcp", "tcp", "0A"}, {"tcp6", "tcp", "0A"}, {"udp", "udp", "07"}, {"udp6", "udp", "07"}} {
-		found, err := e.inetTable(b.PID, table.file, table.network, table.state)
+	tcp, err := e.tcpListeners(b.PID)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Clone(tcp)
+	for _, file := range []string{"udp", "udp6"} {
+		found, err := e.inetTable(b.PID, file, "udp", "07")
 		if err != nil {
 			return nil, err
 		}
@@ -89,7 +91,7 @@ func (e *Env) findSockets(ctx context.Context) ([]socket, error) {
 		return nil, fmt.Errorf("/proc/%d/net/unix: it has no head", b.PID)
 	}
 	all = append(all, parseUnix(text)...)
-	all = slices.DeleteFunc(all, func(s socket) bool { return !inodes[s.inode] })
+	all = slices.DeleteFunc(all, func(s socket) bool { return !open.inodes[s.inode] })
 	if len(all) == 0 {
 		return nil, fmt.Errorf("the kernel lists no listening socket of process %d, although it answered on one", b.PID)
 	}
@@ -127,28 +129,6 @@ func (e *Env) sameNetwork(pid int) error {
 	return nil
 }
 
-// socketInodes are the sockets in the descriptor table of a process.
-func (e *Env) socketInodes(pid int) (map[uint64]bool, error) {
-	dir := filepath.Join(e.proc(), strconv.Itoa(pid), "fd")
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	inodes := map[uint64]bool{}
-	for _, d := range entries {
-		link, err := os.Readlink(filepath.Join(dir, d.Name()))
-		if err != nil {
-			continue // closed since
-		}
-		if rest, ok := strings.CutPrefix(link, "socket:["); ok {
-			if n, err := strconv.ParseUint(strings.TrimSuffix(rest, "]"), 10, 64); err == nil {
-				inodes[n] = true
-			}
-		}
-	}
-	return inodes, nil
-}
-
 // inetSocketsMax bounds the sockets of one table that are in the state asked for.
 const inetSocketsMax = 100_000
 
@@ -160,7 +140,7 @@ func (e *Env) inet(pid int, file, network, state string) ([]socket, error) {
 		return nil, err
 	}
 	defer f.Close()
-	found, err := parseInet(f, network, state)
+	found, err := parseInet(breather{f, e}, network, state)
 	if err != nil {
 		return nil, fmt.Errorf("/proc/%d/net/%s: %w", pid, file, err)
 	}
@@ -175,16 +155,19 @@ func parseInet(table io.Reader, network, state string) ([]socket, error) {
 	if !lines.Scan() || !bytes.HasPrefix(bytes.TrimSpace(lines.Bytes()), []byte("sl ")) { // a table that is not there holds no socket either
 		return nil, errors.Join(errors.New("it has no head"), lines.Err())
 	}
+	var room [10][]byte // of each line that is in the state; of others, the first four
 	for n := 2; lines.Scan(); n++ {
-		f := bytes.Fields(lines.Bytes())
-		if len(f) == 0 {
+		line, f := lines.Bytes(), room[:]
+		switch had := split(line, f[:4]); {
+		case had == 0:
+			continue
+		case had < 4:
+			return nil, fmt.Errorf("line %d has %d fields", n, had)
+		case string(f[3]) != state:
 			continue
 		}
-		if len(f) < 10 {
-			return nil, fmt.Errorf("line %d has %d fields", n, len(f))
-		}
-		if string(f[3]) != state {
-			continue
+		if had := split(line, f); had < len(f) {
+			return nil, fmt.Errorf("line %d has %d fields", n, had)
 		}
 		addr, err := parseHexAddr(string(f[1]))
 		if err != nil {
@@ -230,10 +213,13 @@ func parseHexAddr(s string) (netip.AddrPort, error) {
 func parseUnix(text []byte) []socket {
 	const accepts = "00010000" // __SO_ACCEPTCON
 	var out []socket
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for lines.Scan() {
-		f := strings.Fields(lines.Text())
-		if len(f) < 7 || f[3] != accepts {
+	var room [4][]byte
+	for line := range bytes.Lines(text) {
+		if split(line, room[:]) < 4 || string(room[3]) != accepts {
+			continue
+		}
+		f := strings.Fields(string(line))
+		if len(f) < 7 {
 			continue
 		}
 		inode, err := strconv.ParseUint(f[6], 10, 64)

@@ -84,14 +84,48 @@ const (
 // Admission is one connection's place inside. Its owner calls Leave exactly once;
 // the zero Admission holds no place. A copy may be used for Busy and for turns only.
 type Admission struct {
-	door             *Door
-	from             netip.Addr
-	known, accepted  bool
-	holds            holds
-	stranger, shaker *limit.Waiter // nil: no more
-	gate             *Gate         // nil: none; else it counts this one
+	door            *Door
+	from            netip.Addr
+	waits           *waits // nil: no more
+	gate            *Gate  // nil: none; else it counts this one
+	known, accepted bool
+	holds           holds
+}
+
+// waits are the places that a connection gives back before it is open, so that one which
+// is has no room for them. They do not change once they are taken: a handshake has a copy
+// of the admission, and says by them whose turn it is.
+type waits struct {
+	stranger, shaker *limit.Waiter // nil: none
 	guest            *limit.Waiter // stranger, of the gate
 }
+
+// waiting is the places, to be taken.
+func (a *Admission) waiting() *waits {
+	if a.waits == nil {
+		a.waits = new(waits)
+	}
+	return a.waits
+}
+
+// places is a copy of those that a has still.
+func (a *Admission) places() waits {
+	if a.waits == nil {
+		return waits{}
+	}
+	w := *a.waits
+	if a.holds&holdsShaker == 0 {
+		w.shaker = nil
+	}
+	return w
+}
+
+// Outside is somebody from an address who has no place.
+func Outside(from netip.Addr) Admission { return Admission{from: from} }
+
+// From is where the connection comes from, as it was when it got its place; the zero Addr
+// where there is no address.
+func (a *Admission) From() netip.Addr { return a.from }
 
 // holds is what an admission has taken: whatever ends it, a bug as well, gives back
 // that and no more.
@@ -102,6 +136,7 @@ const (
 	holdsTotal                     // of Door.total
 	holdsCounted                   // in the gauge of connections
 	holdsWaiting                   // in Gate.waiting
+	holdsShaker                    // waits.shaker
 )
 
 // Admit gives a connection from a its place, or says which limit refused it.
@@ -174,7 +209,8 @@ func (a *Admission) take(now time.Time, shakes bool, g *Gate) (refusal Refusal) 
 	d := a.door
 	var evict func()
 	var ok bool
-	a.shaker, evict, ok = d.shakers.JoinAs(a.from, false, a.known)
+	a.waiting().shaker, evict, ok = d.shakers.JoinAs(a.from, false, a.known)
+	a.holds |= holdsShaker
 	defer tell(evict)
 	switch {
 	case !ok:
@@ -194,7 +230,7 @@ func (a *Admission) among(from netip.Addr) Refusal {
 	}
 	var evict func()
 	var ok bool
-	a.stranger, evict, ok = d.strangers.JoinAs(from, !room || d.crowded(), a.known)
+	a.waiting().stranger, evict, ok = d.strangers.JoinAs(from, !room || d.crowded(), a.known)
 	defer tell(evict)
 	switch {
 	case !ok && !room:
@@ -218,51 +254,55 @@ func tell(evict func()) {
 // Evictable says how the connection is ended if it has to make room. end is called
 // from any goroutine, at most three times, and must not block.
 func (a *Admission) Evictable(end func()) {
-	a.guest.Evictable(end)
-	a.stranger.Evictable(end)
-	a.shaker.Evictable(end)
+	w := a.places()
+	w.guest.Evictable(end)
+	w.stranger.Evictable(end)
+	w.shaker.Evictable(end)
 }
 
 // Busy says whose turn it is: ours, or the client's. Between equals only who keeps
 // us waiting makes room.
 func (a *Admission) Busy(ours bool) {
-	a.guest.Busy(ours)
-	a.stranger.Busy(ours)
-	a.shaker.Busy(ours)
+	w := a.places()
+	w.guest.Busy(ours)
+	w.stranger.Busy(ours)
+	w.shaker.Busy(ours)
 }
 
 // WaitsForUs answers what Busy was told last.
-func (a *Admission) WaitsForUs() bool { return a.stranger.WaitsForUs() }
+func (a *Admission) WaitsForUs() bool { return a.places().stranger.WaitsForUs() }
 
 // Evicted tells whether the connection was told to make room.
 func (a *Admission) Evicted() bool {
-	return a.stranger.Evicted() || a.shaker.Evicted() || a.guest.Evicted()
+	w := a.places()
+	return w.stranger.Evicted() || w.shaker.Evicted() || w.guest.Evicted()
 }
 
 // Handshaken gives back the place of a handshake that ended, well or not. kept is
 // false when another has that place already: the connection is to be closed.
 func (a *Admission) Handshaken() (kept bool) {
-	if a.shaker == nil {
+	shaker := a.places().shaker
+	if shaker == nil {
 		return true
 	}
-	if kept = a.shaker.Leave(); kept {
+	if kept = shaker.Leave(); kept {
 		a.door.count.Add(metrics.Handshakes, -1)
 	}
-	a.shaker = nil
+	a.holds &^= holdsShaker
 	return kept
 }
 
 // Authenticated gives back the place among those who have not said who they are.
 // kept is false when another has it already: the connection is to be closed.
 func (a *Admission) Authenticated() (kept bool) {
-	stranger, guest := a.stranger, a.guest
-	a.stranger, a.guest = nil, nil
+	w := a.places()
+	a.waits = nil
 	if a.holds&holdsWaiting != 0 {
 		a.holds &^= holdsWaiting
 		a.gate.waiting.Add(-1)
 	}
-	kept = stranger.Leave()
-	return guest.Leave() && kept
+	kept = w.stranger.Leave()
+	return w.guest.Leave() && kept
 }
 
 // Closing gives back what may be given back while the socket is still there.

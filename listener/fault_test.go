@@ -70,7 +70,7 @@ func TestABugAtTheDoorLeavesNoPlaceBehind(t *testing.T) {
 	}
 	p := newPorch(t, roomy)
 	g, _ := p.admit("192.0.2.1", true)
-	g.stranger.Leave() // the bug: it will be left twice
+	g.waits.stranger.Leave() // the bug: it will be left twice
 	func() {
 		defer func() { _ = recover() }()
 		g.Leave()

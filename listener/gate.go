@@ -71,7 +71,7 @@ func (g *Gate) enter(now time.Time, a *Admission) (evict func(), refusal Refusal
 		a.gate = g
 	}
 	var ok bool
-	a.guest, evict, ok = w.JoinAs(a.from, !room, a.known)
+	a.waiting().guest, evict, ok = w.JoinAs(a.from, !room, a.known)
 	switch {
 	case !ok:
 		return nil, OverListener

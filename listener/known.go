@@ -29,8 +29,9 @@ func (a *Admission) Accepted(now time.Time) {
 // because of it.
 func (a *Admission) Proven() {
 	a.known = true
-	a.stranger.Prove()
-	a.guest.Prove()
+	w := a.places()
+	w.stranger.Prove()
+	w.guest.Prove()
 }
 
 // Known tells whether this client is known, while limits.known_share gives the known

@@ -55,8 +55,7 @@ func (s *exactShard) subscribe(tag uint32, filter string, sub Subscriber) (chang
 	defer s.mu.Unlock()
 	i, e := s.find(tag, filter)
 	if e == nil {
-		// A copy of its own: what the caller cut the filter from may be a whole packet.
-		s.tree.put(-1, entry{filter: strings.Clone(filter), one: sub, tag: tag})
+		s.tree.put(-1, entry{filter: filter, one: sub, tag: tag})
 		return delta{filters: 1, subs: 1}, false
 	}
 	old := e.set()

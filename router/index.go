@@ -102,7 +102,8 @@ func (x *Index) wildOfFilter(filter string) *wildShard {
 // that starts after Subscribe returned finds s.
 //
 // filter must be valid and without "$share/group/"; one that is not valid is
-// stored and matches nothing. The index keeps its own copy.
+// stored and matches nothing. The index keeps it if there is no wildcard in it: it must be a
+// string of its own, as a session's is, and no part of a packet.
 func (x *Index) Subscribe(filter string, s Subscriber) (replaced bool) {
 	var d delta
 	if topic.HasWildcard(filter) {

@@ -21,11 +21,11 @@ const aliasWorth = 8
 type aliasOut [][]byte
 
 // told is what the client has been told.
-func (c *connState) told() aliasOut {
-	if c.aliases == nil {
+func (s *Session) told() aliasOut {
+	if s.odd == nil {
 		return nil
 	}
-	return *c.aliases
+	return s.odd.aliases
 }
 
 func (a aliasOut) slot(name []byte) int {
@@ -48,11 +48,11 @@ func (s *Session) alias(now time.Time, o *Out) {
 	if len(name)-int(o.Skip) < aliasWorth {
 		return
 	}
-	if s.conn.aliases == nil {
-		a := make(aliasOut, s.conn.aliasMax)
-		s.conn.aliases = &a
+	a := s.told()
+	if a == nil {
+		a = make(aliasOut, s.conn.aliasMax)
+		s.strange().aliases = a
 	}
-	a := *s.conn.aliases
 	i := a.slot(name)
 	if bytes.Equal(a[i], name) {
 		o.Alias = uint16(i) + 1
@@ -60,7 +60,7 @@ func (s *Session) alias(now time.Time, o *Out) {
 		return
 	}
 	more := int64(len(name) - len(a[i]))
-	if !s.out.queue.account.room(more) {
+	if !s.lim.Account.room(more) {
 		return
 	}
 	o.Alias = uint16(i) + 1
@@ -68,21 +68,21 @@ func (s *Session) alias(now time.Time, o *Out) {
 		o.Alias = 0
 		return
 	}
-	s.out.queue.account.add(more)
+	s.lim.Account.add(more)
 	a[i] = append(a[i][:0], name...)
 }
 
 // learn remembers an alias the client set.
 func (s *Session) learn(alias uint16, name []byte) error {
 	more := int64(len(name) - len(s.got().aliases[alias]))
-	if !s.out.queue.account.roomIn(more) {
+	if !s.lim.Account.roomIn(more) {
 		return &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.mqueue_bytes_total leaves no room for a topic alias"}
 	}
 	in := s.receiving()
 	if in.aliases == nil {
 		in.aliases = make(map[uint16][]byte)
 	}
-	s.out.queue.account.add(more)
+	s.lim.Account.add(more)
 	in.aliases[alias] = bytes.Clone(name)
 	return nil
 }
@@ -90,12 +90,14 @@ func (s *Session) learn(alias uint16, name []byte) error {
 // forgetAliases ends all aliases with their connection.
 func (s *Session) forgetAliases() {
 	for _, name := range s.got().aliases {
-		s.out.queue.account.add(-int64(len(name)))
+		s.lim.Account.add(-int64(len(name)))
 	}
-	for _, name := range s.conn.told() {
-		s.out.queue.account.add(-int64(len(name)))
+	for _, name := range s.told() {
+		s.lim.Account.add(-int64(len(name)))
 	}
-	s.conn.aliases = nil
+	if s.odd != nil {
+		s.odd.aliases = nil
+	}
 	if s.in != nil {
 		s.in.aliases = nil
 		s.forgetReceived()

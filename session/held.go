@@ -26,7 +26,7 @@ const (
 	inflightBytes = int64(unsafe.Sizeof(inflightEntry{}))
 	pendingBytes  = int64(unsafe.Sizeof(Pending{}))
 	// subBytes: its place here, and about 250 bytes in the index (limits.subscriptions_total).
-	subBytes = int64(unsafe.Sizeof(Sub{})) + 250
+	subBytes = int64(unsafe.Sizeof(entry{})) + 250
 	// nameBytes is a slice and its place in a table.
 	nameBytes = 48
 	// baseBytes is the session, and what its home keeps of it: who it is, its rates, its name.
@@ -64,19 +64,19 @@ func (s *Session) Held() Held {
 	h := Held{
 		Queue:    s.out.queue.bytes + int64(s.out.queue.q0.room()+s.out.queue.q12.room())*deliveryBytes,
 		Inflight: s.inflightHeld(), Pending: s.pendingHeld(), Base: baseBytes,
-		Names: int64(len(s.got().aliases)+len(s.conn.told()))*nameBytes + 2*int64(cap(s.got().awaitingRel)),
+		Names: int64(len(s.got().aliases)+len(s.told()))*nameBytes + 2*int64(cap(s.got().awaitingRel)),
 	}
-	for i := range s.subs.list {
-		h.Subscriptions += subBytes + int64(len(s.subs.list[i].Filter)+len(s.subs.list[i].Real))
+	for i := range s.subs {
+		h.Subscriptions += subBytes + int64(len(s.subs[i].filter)+len(s.subs[i].real()))
 	}
 	for _, n := range s.got().aliases {
 		h.Names += int64(len(n))
 	}
-	for _, n := range s.conn.told() {
+	for _, n := range s.told() {
 		h.Names += int64(len(n))
 	}
-	if s.life.will != nil {
-		h.Will = WillBytes(s.life.will)
+	if s.will != nil {
+		h.Will = WillBytes(s.will)
 	}
 	return h
 }

@@ -38,8 +38,8 @@ func (s *Session) Info() Info {
 	messages, bytes := s.Queued()
 	i := Info{
 		Online: s.conn.online, Congested: s.conn.congested, Version: s.conn.version,
-		ExpirySeconds: s.life.expirySeconds, EndsAt: s.life.when().end,
-		Subscriptions: len(s.Subscriptions()), Dropped: s.Dropped(),
+		ExpirySeconds: s.expirySeconds, EndsAt: s.when().end,
+		Subscriptions: s.Subscriptions(), Dropped: s.Dropped(),
 		Flow: Flow{
 			Inflight: s.Inflight(), InflightMax: s.lim.InflightMax,
 			Mqueue: messages, MqueueMax: s.lim.MqueueMessages, MqueueBytes: bytes, MqueueBytesMax: s.lim.MqueueBytes,
@@ -52,7 +52,7 @@ func (s *Session) Info() Info {
 	if !i.EndsAt.IsZero() {
 		i.LeftAt = i.EndsAt.Add(-time.Duration(i.ExpirySeconds) * time.Second)
 	}
-	if w := s.life.will; w != nil {
+	if w := s.will; w != nil {
 		i.HasWill, i.WillTopic = true, w.Topic
 	}
 	return i

@@ -43,7 +43,7 @@ const (
 // Ahead tells whether a message of the log may be given to the session now: it will
 // be sent, or wait in the read-ahead. If not, the session is to read it later.
 func (s *Session) Ahead(f *mqtt.Frame) bool {
-	if !s.conn.online || !s.out.queue.account.room(int64(f.Size())) {
+	if !s.conn.online || !s.lim.Account.room(int64(f.Size())) {
 		return false
 	}
 	if s.sendable(1) {
@@ -64,11 +64,11 @@ func (s *Session) Hungry() bool {
 func (s *Session) Unread() (first uint64, messages int, bytes int64) {
 	r := &s.out.queue.q12
 	for n := r.len(); n > 0; n-- {
-		d := s.out.queue.take(r)
+		d := s.take(r)
 		if d.Seq == 0 {
 			r.push(d)
 			s.out.queue.bytes += int64(d.Frame.Size())
-			s.out.queue.account.add(int64(d.Frame.Size()))
+			s.lim.Account.add(int64(d.Frame.Size()))
 			continue
 		}
 		if first == 0 {
@@ -203,10 +203,10 @@ func (s *Session) Unstored() { s.out.kept.asked, s.out.kept.said = 0, s.out.kept
 func (s *Session) RestoreOut(cursor uint64, lastID uint16, entries []OutEntry) {
 	s.out.kept.cursor, s.out.lastID = cursor, lastID
 	for _, e := range entries {
-		s.out.inflight = append(s.out.inflight, inflightEntry{frame: e.Frame, seq: e.Seq, id: e.ID, state: outState(e.State), retain: e.Retain, group: e.Group})
+		s.begin(inflightEntry{frame: e.Frame, seq: e.Seq, id: e.ID, state: outState(e.State), retain: e.Retain, group: e.Group})
 		if e.Frame != nil {
 			e.Frame.Hold()
-			s.out.queue.account.add(int64(e.Frame.Size()))
+			s.lim.Account.add(int64(e.Frame.Size()))
 		}
 	}
 	s.out.unsent = int32(len(s.out.inflight)) //nolint:gosec // at most 65,535
@@ -229,7 +229,7 @@ func (s *Session) Supply(seq uint64, f *mqtt.Frame, subID uint32, subIDs []uint3
 	for i := range s.out.inflight {
 		if e := &s.out.inflight[i]; e.seq == seq && e.frame == nil && e.state != awaitPubcomp {
 			e.frame, e.subID, e.subIDs = f.Hold(), subID, subIDs
-			s.out.queue.account.add(int64(f.Size()))
+			s.lim.Account.add(int64(f.Size()))
 			return
 		}
 	}
@@ -240,7 +240,7 @@ func (s *Session) Supply(seq uint64, f *mqtt.Frame, subID uint32, subIDs []uint3
 func (s *Session) GiveUp() (dropped int) {
 	for i := 0; i < len(s.out.inflight); {
 		if e := &s.out.inflight[i]; e.frame == nil && e.state != awaitPubcomp {
-			s.out.remove(i)
+			s.remove(i)
 			dropped++
 			continue
 		}
@@ -270,20 +270,20 @@ func (s *Session) RestoreReceived(ids []uint16) {
 // counted from when its connection ended.
 func (s *Session) RestoreLife(left time.Time, version mqtt.Version, expirySeconds uint32, will *mqtt.Will) {
 	s.conn.version = version
-	s.life = life{will: will, expirySeconds: expirySeconds}
+	s.will, s.expirySeconds = will, expirySeconds
 	var d due
 	if expirySeconds != ExpiryNever {
 		d.end = left.Add(time.Duration(expirySeconds) * time.Second)
 	}
 	if will != nil {
-		s.out.queue.account.add(WillBytes(will))
+		s.lim.Account.add(WillBytes(will))
 		d.will = left.Add(time.Duration(will.DelaySeconds) * time.Second)
 	}
-	s.life.at(d)
+	s.at(d)
 }
 
 // Will is the armed will; nil: none.
-func (s *Session) Will() *mqtt.Will { return s.life.will }
+func (s *Session) Will() *mqtt.Will { return s.will }
 
 // NeedsFrame tells whether an entry in that state may have to be sent again.
 func NeedsFrame(state uint8) bool { return outState(state) != awaitPubcomp }

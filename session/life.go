@@ -6,11 +6,11 @@ import (
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
-// life is when the session ends and when its will is due.
+// life is when the session ends, and its will.
 type life struct {
 	will          *mqtt.Will // [MQTT-3.1.2-7]
-	due           *due       // nil: nothing is, as while the client is there
 	expirySeconds uint32
+	wildcards     int32 // filters that hold one, which have room here
 }
 
 // due is when something happens to a session whose client is away.
@@ -20,19 +20,17 @@ type due struct {
 }
 
 // when is what is due.
-func (l *life) when() due {
-	if l.due == nil {
+func (s *Session) when() due {
+	if s.odd == nil {
 		return due{}
 	}
-	return *l.due
+	return s.odd.due
 }
 
 // at has something be due.
-func (l *life) at(d due) {
-	l.due = nil
-	if d != (due{}) {
-		l.due = new(due)
-		*l.due = d
+func (s *Session) at(d due) {
+	if s.odd != nil || d != (due{}) {
+		s.strange().due = d
 	}
 }
 
@@ -47,9 +45,10 @@ type Due struct {
 // is not sent [MQTT-3.1.3-9].
 func (s *Session) arm(a Attachment) {
 	s.takeWill()
-	s.life = life{will: a.Will, expirySeconds: a.ExpirySeconds}
+	s.will, s.expirySeconds = a.Will, a.ExpirySeconds
+	s.at(due{})
 	if a.Will != nil {
-		s.out.queue.account.add(WillBytes(a.Will))
+		s.lim.Account.add(WillBytes(a.Will))
 	}
 }
 
@@ -80,16 +79,16 @@ func (s *Session) Detach(now time.Time, keepWill bool) Due {
 		// The will is sent when its delay has passed or the session ends, whichever
 		// is first [§3.1.3.2.2]; Tick sends both at the end.
 		d.will = now.Add(time.Duration(l.will.DelaySeconds) * time.Second)
-		l.at(d)
+		s.at(d)
 		return Due{}
 	}
-	l.at(d)
+	s.at(d)
 	return Due{Will: s.takeWill()}
 }
 
 // Deadline is when Tick next wants to run; the zero time means never.
 func (s *Session) Deadline() time.Time {
-	d := s.life.when()
+	d := s.when()
 	w, e := d.will, d.end
 	if e.IsZero() || (!w.IsZero() && w.Before(e)) {
 		return w
@@ -100,7 +99,7 @@ func (s *Session) Deadline() time.Time {
 // Tick answers what has become due [MQTT-4.1.0-2]. It does nothing while online
 // [MQTT-4.1.0-1].
 func (s *Session) Tick(now time.Time) Due {
-	d := s.life.when()
+	d := s.when()
 	if s.conn.online {
 		return Due{}
 	}
@@ -122,13 +121,13 @@ func (s *Session) DropWill() { s.takeWill() }
 
 // takeWill disarms the will and answers it.
 func (s *Session) takeWill() *mqtt.Will {
-	w := s.life.will
-	s.life.will = nil
-	if d := s.life.when(); !d.will.IsZero() {
-		s.life.at(due{end: d.end})
+	w := s.will
+	s.will = nil
+	if d := s.when(); !d.will.IsZero() {
+		s.at(due{end: d.end})
 	}
 	if w != nil {
-		s.out.queue.account.add(-WillBytes(w))
+		s.lim.Account.add(-WillBytes(w))
 	}
 	return w
 }
@@ -137,15 +136,15 @@ func (s *Session) takeWill() *mqtt.Will {
 // a session that ends with its connection into one that does not
 // [§3.14.2.2.2].
 func (s *Session) SetExpiry(seconds uint32) error {
-	if s.life.expirySeconds == 0 && seconds != 0 {
+	if s.expirySeconds == 0 && seconds != 0 {
 		return &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "§3.14.2.2.2", Detail: "Session Expiry Interval was 0 and cannot be raised"}
 	}
-	s.life.expirySeconds = seconds
+	s.expirySeconds = seconds
 	return nil
 }
 
 // ExpirySeconds is the Session Expiry Interval in force.
-func (s *Session) ExpirySeconds() uint32 { return s.life.expirySeconds }
+func (s *Session) ExpirySeconds() uint32 { return s.expirySeconds }
 
 // HasWill tells whether a will is armed.
-func (s *Session) HasWill() bool { return s.life.will != nil }
+func (s *Session) HasWill() bool { return s.will != nil }

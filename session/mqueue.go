@@ -24,8 +24,6 @@ type mqueue struct {
 	q0    ring[Delivery] // QoS 0
 	q12   ring[Delivery] // QoS 1 and 2
 	bytes int64          // of all frames in both
-
-	account *Account // of all sessions; also counts what is inflight
 }
 
 func (q *mqueue) len() int { return q.q0.len() + q.q12.len() }
@@ -36,7 +34,7 @@ func (q *mqueue) len() int { return q.q0.len() + q.q12.len() }
 // QoS 0 and only QoS 1 and 2 are left: they never make room for it.
 func (q *mqueue) push(d Delivery, lim *Limits) (dropped uint64) {
 	size := int64(d.Frame.Size())
-	if size > lim.MqueueBytes || lim.MqueueMessages <= 0 || !q.account.room(size) {
+	if size > lim.MqueueBytes || lim.MqueueMessages <= 0 || !lim.Account.room(size) {
 		return 1
 	}
 	for q.len() > 0 && (q.len() >= lim.MqueueMessages || q.bytes+size > lim.MqueueBytes) {
@@ -47,7 +45,7 @@ func (q *mqueue) push(d Delivery, lim *Limits) (dropped uint64) {
 		case d.QoS == 0:
 			return dropped + 1
 		}
-		q.take(victim).Frame.Release()
+		q.take(victim, lim.Account).Frame.Release()
 		dropped++
 	}
 	d.Frame.Hold()
@@ -57,22 +55,22 @@ func (q *mqueue) push(d Delivery, lim *Limits) (dropped uint64) {
 		q.q12.push(d)
 	}
 	q.bytes += size
-	q.account.add(size)
+	lim.Account.add(size)
 	return dropped
 }
 
 // take pops the oldest of r; its reference goes to the caller.
-func (q *mqueue) take(r *ring[Delivery]) Delivery {
+func (q *mqueue) take(r *ring[Delivery], account *Account) Delivery {
 	d := r.pop()
 	q.bytes -= int64(d.Frame.Size())
-	q.account.add(-int64(d.Frame.Size()))
+	account.add(-int64(d.Frame.Size()))
 	return d
 }
 
-func (q *mqueue) discard() {
+func (q *mqueue) discard(account *Account) {
 	for _, r := range []*ring[Delivery]{&q.q0, &q.q12} {
 		for r.len() > 0 {
-			q.take(r).Frame.Release()
+			q.take(r, account).Frame.Release()
 		}
 	}
 }

@@ -129,7 +129,27 @@ func TestIdleSessionHoldsNothing(t *testing.T) {
 
 // There is one for every device, also for those who are away: a part of the broker's resident.
 func TestSessionAllocatesAsMuchAsItDid(t *testing.T) {
-	if n := unsafe.Sizeof(Session{}); n > 208 {
+	if n := unsafe.Sizeof(Session{}); n > 136 {
 		t.Errorf("a Session has %d bytes", n)
+	}
+}
+
+// TestNobodyPutsAnythingIntoWhatAllShare: sessions that never had anything under way have one
+// burden together, and what one put into it would be everybody's.
+func TestNobodyPutsAnythingIntoWhatAllShare(t *testing.T) {
+	s := New(Key{}, 1, &Limits{InflightMax: 10, MqueueMessages: 10, MqueueBytes: 1 << 20})
+	if s.out.burden != &unburdened {
+		t.Fatal("a new session has a burden of its own")
+	}
+	f := mqtt.NewFrame([]byte("a"), nil, []byte("x"))
+	for q := range mqtt.QoS(3) {
+		s.Deliver(time.Unix(0, 0), Delivery{Frame: f, QoS: q}, nil) // QoS 0 is not kept, the others wait
+	}
+	if n, _ := s.Queued(); n != 2 || s.out.burden == &unburdened || len(unburdened.inflight) > 0 || unburdened.queue != (mqueue{}) {
+		t.Errorf("%d wait; the shared one has %+v", n, unburdened)
+	}
+	s.Discard()
+	if unburdened.queue != (mqueue{}) || unburdened.inflight != nil {
+		t.Errorf("the shared one has %+v", unburdened)
 	}
 }

@@ -32,12 +32,29 @@ type inflightEntry struct {
 
 // outbound is the sending half of a session.
 type outbound struct {
+	*burden
+	lastID uint16
+	skip   uint16 // bytes of every topic that the client does not see
+	unsent int32  // entries of inflight not yet sent on this connection
+	kept   *kept  // nil: the session ends with the process
+}
+
+// burden is what a session has under way to its client, and what waits. All that never had
+// anything have the same.
+type burden struct {
 	inflight []inflightEntry // in the order of sending
 	queue    mqueue
-	lastID   uint16
-	skip     uint16 // bytes of every topic that the client does not see
-	unsent   int32  // entries of inflight not yet sent on this connection
-	kept     *kept  // nil: the session ends with the process
+}
+
+// unburdened is theirs. It stays empty: whoever has something to put in asks for loaded.
+var unburdened burden
+
+// loaded is the burden of this session, to be added to.
+func (o *outbound) loaded() *burden {
+	if o.burden == &unburdened {
+		o.burden = new(burden)
+	}
+	return o.burden
 }
 
 // Deliver queues one message [MQTT-4.5.0-1] and appends to out what to send now. While the
@@ -47,7 +64,7 @@ func (s *Session) Deliver(now time.Time, d Delivery, out []Out) []Out {
 		s.drops().Offline++
 		return out
 	}
-	if s.sendable(d.QoS) && (d.QoS == 0 || s.out.queue.account.room(int64(d.Frame.Size()))) {
+	if s.sendable(d.QoS) && (d.QoS == 0 || s.lim.Account.room(int64(d.Frame.Size()))) {
 		d.Frame.Hold()
 		return s.send(now, d, out)
 	}
@@ -56,7 +73,7 @@ func (s *Session) Deliver(now time.Time, d Delivery, out []Out) []Out {
 		return out
 	}
 	d.queuedAt = now.UnixMilli()
-	if n := s.out.queue.push(d, s.lim); n > 0 {
+	if n := s.out.loaded().queue.push(d, s.lim); n > 0 {
 		s.drops().QueueFull += n
 	}
 	return out
@@ -119,7 +136,7 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 	}
 	o.ID = s.nextID()
 	e := inflightEntry{frame: d.Frame, seq: d.Seq, subID: d.SubID, subIDs: d.SubIDs, group: d.Group, id: o.ID, state: awaitPuback, retain: d.Retain, sent: true}
-	s.out.queue.account.add(int64(d.Frame.Size()))
+	s.lim.Account.add(int64(d.Frame.Size()))
 	if s.out.kept != nil {
 		s.out.kept.begun++
 	}
@@ -127,14 +144,20 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 		e.state = awaitPubrec
 		if s.out.kept != nil { // it must not be sent twice, so the log hears of it first
 			e.held, e.fresh = s.out.kept.change(), true
-			s.out.inflight = append(s.out.inflight, e)
+			s.begin(e)
 			return out
 		}
 	}
 	d.Frame.Hold() // one for the Out, one for inflight
-	s.out.inflight = append(s.out.inflight, e)
+	s.begin(e)
 	s.alias(now, &o)
 	return append(out, o)
+}
+
+// begin keeps a message until the client has acknowledged it.
+func (s *Session) begin(e inflightEntry) {
+	b := s.out.loaded()
+	b.inflight = append(b.inflight, e)
 }
 
 // tooLarge tells whether the client said it cannot take a packet of this size
@@ -201,7 +224,7 @@ func (s *Session) Pump(now time.Time, out []Out) []Out {
 // them.
 func (s *Session) drain(now time.Time, r *ring[Delivery], room int, out []Out) (_ []Out, left int) {
 	for room > 0 && r.len() > 0 && (r == &s.out.queue.q0 || s.windowOpen()) {
-		d := s.out.queue.take(r)
+		d := s.take(r)
 		size, before := d.Frame.Size(), len(out)
 		if out = s.sendQueued(now, d, out); len(out) > before {
 			room -= size
@@ -233,7 +256,7 @@ func (s *Session) resend(now time.Time, out []Out) []Out {
 		o := s.again(e)
 		if s.tooLarge(now, &o) { // the new connection takes less than the old one did
 			s.drops().TooLarge++
-			s.out.remove(i)
+			s.remove(i)
 			continue
 		}
 		s.alias(now, &o)
@@ -274,18 +297,19 @@ func (o *outbound) rewind() {
 }
 
 // letGo gives back the frame of an entry that needs it no longer.
-func (o *outbound) letGo(e *inflightEntry) {
+func (s *Session) letGo(e *inflightEntry) {
 	if e.frame != nil {
-		o.queue.account.add(-int64(e.frame.Size()))
+		s.lim.Account.add(-int64(e.frame.Size()))
 		e.frame.Release()
 		e.frame = nil
 	}
 }
 
 // remove takes entry i out and gives its frame back.
-func (o *outbound) remove(i int) {
+func (s *Session) remove(i int) {
+	o := &s.out
 	e := o.inflight[i]
-	o.letGo(&e)
+	s.letGo(&e)
 	if !e.sent {
 		o.unsent--
 	}
@@ -301,12 +325,16 @@ func (o *outbound) remove(i int) {
 	}
 }
 
-func (o *outbound) discard() {
-	for len(o.inflight) > 0 {
-		o.remove(len(o.inflight) - 1)
+// unload gives back all that waits and is under way.
+func (s *Session) unload() {
+	for len(s.out.inflight) > 0 {
+		s.remove(len(s.out.inflight) - 1)
 	}
-	o.queue.discard()
+	s.out.queue.discard(s.lim.Account)
 }
+
+// take pops the oldest of r, one of the rings of the queue; its reference goes to the caller.
+func (s *Session) take(r *ring[Delivery]) Delivery { return s.out.queue.take(r, s.lim.Account) }
 
 // Queued is how many messages wait, and their bytes; Inflight how many are
 // unacknowledged.

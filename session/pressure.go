@@ -31,7 +31,7 @@ func (a *Account) pressed() Pressure {
 // unaffordable tells whether a message is not to be queued. What is of the log always is:
 // it was promised, and its queue is short. So is what a group has counted on.
 func (s *Session) unaffordable(d *Delivery) bool {
-	switch p := s.out.queue.account.pressed(); {
+	switch p := s.lim.Account.pressed(); {
 	case p == NoPressure:
 		return false
 	case d.QoS == 0:
@@ -45,7 +45,7 @@ func (s *Session) unaffordable(d *Delivery) bool {
 // DropQoS0 gives up what waits at QoS 0.
 func (s *Session) DropQoS0() (dropped int) {
 	for q := &s.out.queue; q.q0.len() > 0; dropped++ {
-		q.take(&q.q0).Frame.Release()
+		s.take(&q.q0).Frame.Release()
 	}
 	if dropped > 0 {
 		s.drops().Overload += uint64(dropped)

@@ -7,7 +7,7 @@ package session
 func (s *Session) Purge(keep func(name []byte) bool) (dropped int) {
 	for _, r := range []*ring[Delivery]{&s.out.queue.q0, &s.out.queue.q12} {
 		for n := r.len(); n > 0; n-- {
-			d := s.out.queue.take(r)
+			d := s.take(r)
 			if !keep(d.Frame.Topic()) {
 				d.Frame.Release()
 				dropped++
@@ -15,12 +15,12 @@ func (s *Session) Purge(keep func(name []byte) bool) (dropped int) {
 			}
 			r.push(d)
 			s.out.queue.bytes += int64(d.Frame.Size())
-			s.out.queue.account.add(int64(d.Frame.Size()))
+			s.lim.Account.add(int64(d.Frame.Size()))
 		}
 	}
 	for i := 0; i < len(s.out.inflight); {
 		if e := &s.out.inflight[i]; e.frame != nil && !(s.conn.online && e.sent) && !keep(e.frame.Topic()) {
-			s.out.remove(i)
+			s.remove(i)
 			dropped++
 			continue
 		}

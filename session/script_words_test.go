@@ -206,7 +206,8 @@ func (r *runner) wordUnsubscribe(w *words) {
 
 func (r *runner) wordSubscriptions(*words) {
 	var list []string
-	for _, sub := range r.s.Subscriptions() {
+	for i := range r.s.Subscriptions() {
+		sub := r.s.Subscription(i)
 		if found, ok := r.s.Subscribed(sub.Filter); !ok || found != sub {
 			r.t.Fatalf("%+v is listed, %+v %v is found", sub, found, ok)
 		}
@@ -214,7 +215,7 @@ func (r *runner) wordSubscriptions(*words) {
 	}
 	slices.Sort(list)
 	how := "a list"
-	if r.s.subs.index != nil {
+	if r.s.many != nil {
 		how = "a list with an index"
 	}
 	r.say("%d, %d with wildcards, in %s: %s", len(list), r.s.Wildcards(), how, strings.Join(list, " "))

@@ -56,15 +56,39 @@ type Session struct {
 	SID uint64 // unique while the process runs; No Local compares it
 	lim *Limits
 
-	subs subscriptions
+	subs []entry
+	many *index // of the subscriptions; nil: there are few
 	out  outbound
 	in   *inbound // nil: nothing to remember
-	life life
+	life
 
 	// Of the present connection; meaningless while offline.
 	conn connState
 
-	lost *Drops // to a limit and not taken; nil: never any
+	odd *odd // nil: nothing of it
+}
+
+// odd is what most sessions have nothing of.
+type odd struct {
+	aliases aliasOut // told to the client on this connection; nil: none yet
+	due     due      // what is due while the client is away
+	lost    Drops    // to a limit and not taken
+}
+
+// rare is a copy of it.
+func (s *Session) rare() odd {
+	if s.odd == nil {
+		return odd{}
+	}
+	return *s.odd
+}
+
+// strange is the thing itself, to be changed.
+func (s *Session) strange() *odd {
+	if s.odd == nil {
+		s.odd = new(odd)
+	}
+	return s.odd
 }
 
 // connState is reset by Attach.
@@ -76,10 +100,9 @@ type connState struct {
 	receiveMax, aliasIn uint16
 	window              int32 // min(clientMax, InflightMax)
 	sizeMax             uint32
-	clientMax           uint16    // the client's Receive Maximum
-	promised            uint16    // QoS 2 messages that it may have under way by what it was told
-	aliasMax            uint16    // aliases the client takes from us
-	aliases             *aliasOut // told to the client; nil: none yet
+	clientMax           uint16 // the client's Receive Maximum
+	promised            uint16 // QoS 2 messages that it may have under way by what it was told
+	aliasMax            uint16 // aliases the client takes from us
 }
 
 // Drops counts messages a session lost, by reason.
@@ -96,17 +119,17 @@ func (d Drops) Total() uint64 { return d.QueueFull + d.Expired + d.TooLarge + d.
 
 // Dropped is what this session lost to a limit since somebody took the figures.
 func (s *Session) Dropped() Drops {
-	if s.lost == nil {
+	if s.odd == nil {
 		return Drops{}
 	}
-	return *s.lost
+	return s.odd.lost
 }
 
 // TakeDropped is Dropped, and begins to count anew.
 func (s *Session) TakeDropped() Drops {
 	d := s.Dropped()
-	if s.lost != nil {
-		*s.lost = Drops{}
+	if s.odd != nil {
+		s.odd.lost = Drops{}
 	}
 	return d
 }
@@ -115,12 +138,7 @@ func (s *Session) TakeDropped() Drops {
 func (s *Session) Lose(d Drops) { *s.drops() = s.drops().Plus(d) }
 
 // drops is where to count. Hardly any session ever loses something.
-func (s *Session) drops() *Drops {
-	if s.lost == nil {
-		s.lost = new(Drops)
-	}
-	return s.lost
-}
+func (s *Session) drops() *Drops { return &s.strange().lost }
 
 // New makes an empty, offline session.
 func New(key Key, sid uint64, lim *Limits) *Session {
@@ -133,8 +151,8 @@ func New(key Key, sid uint64, lim *Limits) *Session {
 // with the caller, who has it anyhow.
 func (s *Session) Begin(key Key, sid uint64, lim *Limits) {
 	s.SID, s.lim = sid, lim
+	s.out.burden = &unburdened
 	s.out.skip = uint16(len(key.Mountpoint)) //nolint:gosec // at most 65,535
-	s.out.queue.account = lim.Account
 }
 
 // Attach connects the session to a new network connection and appends to out
@@ -210,7 +228,7 @@ func (s *Session) Writable(now time.Time, out []Out) []Out {
 func (s *Session) Discard() {
 	s.forgetAliases()
 	s.takeWill()
-	s.out.discard()
+	s.unload()
 	s.in.discard()
 	s.in = nil
 	s.conn.online = false

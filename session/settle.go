@@ -17,7 +17,7 @@ func (s *Session) Puback(now time.Time, id uint16, out []Out) ([]Out, error) {
 	if s.out.inflight[i].state != awaitPuback {
 		return out, &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-3.3.4-1", Detail: "PUBACK for a QoS 2 message"}
 	}
-	s.out.remove(i)
+	s.remove(i)
 	return s.Pump(now, out), nil
 }
 
@@ -38,10 +38,10 @@ func (s *Session) Pubrec(now time.Time, id uint16, reason mqtt.ReasonCode, out [
 		return out, &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-3.3.4-1", Detail: "PUBREC for a QoS 1 message"}
 	}
 	if reason >= 0x80 {
-		s.out.remove(i)
+		s.remove(i)
 		return s.Pump(now, out), nil
 	}
-	s.out.letGo(e)
+	s.letGo(e)
 	e.state = awaitPubcomp
 	if !e.sent { // it answers the earlier connection's PUBLISH; nothing is left to repeat
 		e.sent = true
@@ -64,6 +64,6 @@ func (s *Session) Pubcomp(now time.Time, id uint16, out []Out) ([]Out, error) {
 	if s.out.inflight[i].state != awaitPubcomp {
 		return out, &mqtt.Error{Reason: mqtt.ProtocolError, Rule: "MQTT-4.3.3-11", Detail: "PUBCOMP before PUBREC"}
 	}
-	s.out.remove(i)
+	s.remove(i)
 	return s.Pump(now, out), nil
 }

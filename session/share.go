@@ -40,7 +40,7 @@ func (s *Session) Unshare(sent bool, move func(f *mqtt.Frame, g Group) (moved bo
 	for i := 0; i < len(s.out.inflight); {
 		e := &s.out.inflight[i]
 		if e.group != (Group{}) && e.state == awaitPuback && e.seq == 0 && move(e.frame, e.group) {
-			s.out.remove(i)
+			s.remove(i)
 			continue
 		}
 		i++
@@ -53,7 +53,7 @@ func (s *Session) Unbegun(move func(f *mqtt.Frame, g Group) (moved bool)) {
 	for i := 0; i < len(s.out.inflight); {
 		e := &s.out.inflight[i]
 		if e.group != (Group{}) && e.state == awaitPubrec && e.seq != 0 && e.fresh && e.frame != nil && move(e.frame, e.group) {
-			s.out.remove(i)
+			s.remove(i)
 			continue
 		}
 		i++
@@ -95,13 +95,13 @@ func (s *Session) Unqueue(g Group) (messages int) {
 // sift takes out of r what keep does not want.
 func (s *Session) sift(r *ring[Delivery], keep func(d *Delivery) bool) {
 	for n := r.len(); n > 0; n-- {
-		d := s.out.queue.take(r)
+		d := s.take(r)
 		if !keep(&d) {
 			d.Frame.Release()
 			continue
 		}
 		r.push(d)
 		s.out.queue.bytes += int64(d.Frame.Size())
-		s.out.queue.account.add(int64(d.Frame.Size()))
+		s.lim.Account.add(int64(d.Frame.Size()))
 	}
 }

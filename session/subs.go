@@ -1,6 +1,8 @@
 package session
 
 import (
+	"hash/maphash"
+
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/topic"
 )
@@ -19,26 +21,143 @@ type Sub struct {
 	Group             Group
 }
 
-// subscriptions are few for nearly every client, so they are a list; a map
-// beside it comes only with many.
-type subscriptions struct {
-	list      []Sub
-	index     map[string]int // filter to position, from indexFrom entries on
-	wildcards int
-	seenMax   uint64 // the largest RetainedSeen
+// entry is a subscription as it is kept: in 40 bytes, where a Sub has 64.
+type entry struct {
+	filter string
+	more   *unlike // nil: nothing
+	seen   uint64
+	id     uint32
+	opts   opts
 }
 
+// unlike is what most subscriptions have nothing of.
+type unlike struct {
+	real  string // where it is not the filter itself
+	group Group
+}
+
+type opts uint8
+
+const (
+	optQoS               opts = 3
+	optNoLocal           opts = 1 << 2
+	optRetainAsPublished opts = 1 << 3
+	optCheck             opts = 1 << 4
+	optExclusive         opts = 1 << 5
+)
+
+func (o opts) with(bit opts, set bool) opts {
+	if set {
+		return o | bit
+	}
+	return o
+}
+
+func entryOf(sub *Sub) entry {
+	o := opts(sub.QoS).with(optNoLocal, sub.NoLocal).with(optRetainAsPublished, sub.RetainAsPublished).with(optCheck, sub.Check).with(optExclusive, sub.Exclusive)
+	e := entry{filter: sub.Filter, seen: sub.RetainedSeen, id: sub.ID, opts: o}
+	if sub.Real != sub.Filter || sub.Group != (Group{}) {
+		e.more = &unlike{real: sub.Real, group: sub.Group}
+	}
+	return e
+}
+
+func (e *entry) sub() Sub {
+	return Sub{
+		Filter: e.filter, Real: e.real(), RetainedSeen: e.seen, ID: e.id, QoS: mqtt.QoS(e.opts & optQoS),
+		NoLocal: e.opts&optNoLocal != 0, RetainAsPublished: e.opts&optRetainAsPublished != 0,
+		Check: e.opts&optCheck != 0, Exclusive: e.opts&optExclusive != 0, Group: e.group(),
+	}
+}
+
+func (e *entry) real() string {
+	if e.more == nil {
+		return e.filter
+	}
+	return e.more.real
+}
+
+func (e *entry) group() Group {
+	if e.more == nil {
+		return Group{}
+	}
+	return e.more.group
+}
+
+// Subscriptions are few for nearly every client, so they are a list; an index beside it
+// comes only with many.
 const indexFrom = 17
 
-func (t *subscriptions) find(filter string) int {
-	if t.index != nil {
-		if i, ok := t.index[filter]; ok {
-			return i
-		}
-		return -1
+// index finds entries of a list by their filters: cells that are probed one after another
+// from where the hash of a filter says, each a position and one. It takes 5 to 10 bytes for
+// each, where a map with the filter in it takes 50.
+type index struct {
+	cells   []uint32
+	seenMax uint64 // the largest seen of the list
+}
+
+// filterSeed is not known to clients, who choose the filters.
+var filterSeed = maphash.MakeSeed()
+
+func (x *index) home(filter string) int {
+	return int(maphash.String(filterSeed, filter) >> 32 * uint64(len(x.cells)) >> 32) //nolint:gosec // less than len
+}
+
+func (x *index) after(i int) int {
+	if i++; i == len(x.cells) {
+		return 0
 	}
-	for i := range t.list {
-		if t.list[i].Filter == filter {
+	return i
+}
+
+// cell is where the filter is, or would be put.
+func (x *index) cell(list []entry, filter string) int {
+	i := x.home(filter)
+	for x.cells[i] != 0 && list[x.cells[i]-1].filter != filter {
+		i = x.after(i)
+	}
+	return i
+}
+
+// add says that the last of the list is new.
+func (x *index) add(list []entry) {
+	if len(list)*5 > len(x.cells)*4 { // full at four fifths
+		x.cells = make([]uint32, len(list)*15/8)
+		for i := range list[:len(list)-1] {
+			x.cells[x.cell(list, list[i].filter)] = uint32(i) + 1 //nolint:gosec // of subscriptions
+		}
+	}
+	last := len(list) - 1
+	x.cells[x.cell(list, list[last].filter)] = uint32(last) + 1 //nolint:gosec // the same
+}
+
+// drop frees the cell of a filter, and moves back those after it that would not be found
+// any more.
+func (x *index) drop(list []entry, filter string) {
+	free := x.cell(list, filter)
+	for i := x.after(free); x.cells[i] != 0; i = x.after(i) {
+		away := i - x.home(list[x.cells[i]-1].filter)
+		if away < 0 {
+			away += len(x.cells)
+		}
+		gap := i - free
+		if gap < 0 {
+			gap += len(x.cells)
+		}
+		if away >= gap {
+			x.cells[free] = x.cells[i]
+			free = i
+		}
+	}
+	x.cells[free] = 0
+}
+
+func (s *Session) find(filter string) int {
+	if s.many != nil {
+		return int(s.many.cells[s.many.cell(s.subs, filter)]) - 1
+	}
+	for i := range s.subs {
+		if s.subs[i].filter == filter {
 			return i
 		}
 	}
@@ -48,67 +167,86 @@ func (t *subscriptions) find(filter string) int {
 // Subscribed answers the subscription with exactly this filter, compared
 // character by character [MQTT-3.10.4-1].
 func (s *Session) Subscribed(filter string) (Sub, bool) {
-	if i := s.subs.find(filter); i >= 0 {
-		return s.subs.list[i], true
+	if i := s.find(filter); i >= 0 {
+		return s.subs[i].sub(), true
 	}
 	return Sub{}, false
 }
 
 // Subscribe adds sub or replaces the one with the same filter [MQTT-3.8.4-3].
 func (s *Session) Subscribe(sub Sub) {
-	t := &s.subs
-	t.seenMax = max(t.seenMax, sub.RetainedSeen)
-	if i := t.find(sub.Filter); i >= 0 {
-		t.list[i] = sub
+	e := entryOf(&sub)
+	if s.many != nil {
+		s.many.seenMax = max(s.many.seenMax, e.seen)
+	}
+	if i := s.find(sub.Filter); i >= 0 {
+		s.subs[i] = e
 		return
 	}
 	if topic.HasWildcard(sub.Real) {
-		t.wildcards++
+		s.wildcards++
 	}
-	t.list = append(t.list, sub)
+	if n := len(s.subs); n == cap(s.subs) { // by an eighth only: what is added beyond stays for the life of most
+		s.subs = append(make([]entry, 0, n+1+n/8), s.subs...)
+	}
+	s.subs = append(s.subs, e)
 	switch {
-	case t.index != nil:
-		t.index[sub.Filter] = len(t.list) - 1
-	case len(t.list) >= indexFrom:
-		t.index = make(map[string]int, 2*indexFrom)
-		for i := range t.list {
-			t.index[t.list[i].Filter] = i
+	case s.many != nil:
+		s.many.add(s.subs)
+	case len(s.subs) >= indexFrom:
+		s.many = new(index)
+		for i := range s.subs {
+			s.many.seenMax = max(s.many.seenMax, s.subs[i].seen)
+			s.many.add(s.subs[:i+1])
 		}
 	}
 }
 
 // Unsubscribe removes the subscription with exactly this filter.
 func (s *Session) Unsubscribe(filter string) (existed bool) {
-	t := &s.subs
-	i := t.find(filter)
+	i := s.find(filter)
 	if i < 0 {
 		return false
 	}
-	if topic.HasWildcard(t.list[i].Real) {
-		t.wildcards--
+	if topic.HasWildcard(s.subs[i].real()) {
+		s.wildcards--
 	}
-	last := len(t.list) - 1
-	t.list[i] = t.list[last]
-	t.list[last] = Sub{}
-	t.list = t.list[:last]
-	if t.index != nil {
-		delete(t.index, filter)
+	last := len(s.subs) - 1
+	if s.many != nil {
+		s.many.drop(s.subs, filter)
 		if i != last {
-			t.index[t.list[i].Filter] = i
+			s.many.cells[s.many.cell(s.subs, s.subs[last].filter)] = uint32(i) + 1 //nolint:gosec // of subscriptions
 		}
 	}
+	s.subs[i] = s.subs[last]
+	s.subs[last] = entry{}
+	s.subs = s.subs[:last]
 	if last == 0 {
-		*t = subscriptions{}
+		s.subs, s.many = nil, nil
 	}
 	return true
 }
 
-// Subscriptions are all of them, in no order; the caller must not change them
-// and must not keep the slice over a call to Subscribe or Unsubscribe.
-func (s *Session) Subscriptions() []Sub { return s.subs.list }
+// Subscriptions is how many there are.
+func (s *Session) Subscriptions() int { return len(s.subs) }
+
+// Subscription is one of them, in no order. Subscribe keeps the places of those that are
+// there; Unsubscribe gives the place of the one that goes to the last.
+func (s *Session) Subscription(i int) Sub { return s.subs[i].sub() }
 
 // Wildcards is how many filters hold a wildcard.
-func (s *Session) Wildcards() int { return s.subs.wildcards }
+func (s *Session) Wildcards() int { return int(s.wildcards) }
+
+// seenMax is the largest version that a subscription has seen.
+func (s *Session) seenMax() (most uint64) {
+	if s.many != nil {
+		return s.many.seenMax
+	}
+	for i := range s.subs {
+		most = max(most, s.subs[i].seen)
+	}
+	return most
+}
 
 // SeenRetained tells whether a live message of this retained version reached
 // the session already, as a retained message for every subscription that wants
@@ -116,12 +254,12 @@ func (s *Session) Wildcards() int { return s.subs.wildcards }
 // version, then drops what comes live up to that version; so it gets each
 // message once, and no stale value can come last.
 func (s *Session) SeenRetained(name []byte, version uint64) bool {
-	if version == 0 || version > s.subs.seenMax {
+	if version == 0 || version > s.seenMax() {
 		return false
 	}
-	for i := range s.subs.list {
-		b := &s.subs.list[i]
-		if version > b.RetainedSeen && b.Group == (Group{}) && topic.Match(b.Real, name) {
+	for i := range s.subs {
+		b := &s.subs[i]
+		if version > b.seen && b.group() == (Group{}) && topic.Match(b.real(), name) {
 			return false
 		}
 	}

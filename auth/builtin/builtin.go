@@ -308,8 +308,8 @@ func (a *Authenticator) evaluate(cred *credential, password []byte) (sum [sumByt
 
 func allowed(req *auth.Request, r *record) auth.Result {
 	return auth.Result{Outcome: auth.Allow, Reason: mqtt.Success, Principal: auth.Principal{
-		Identity: req.Username,
-		Username: req.Username,
+		Identity: r.name, // which is kept anyhow, once for all clients of the user
+		Username: r.name,
 		ClientID: req.ClientID,
 		Listener: req.Listener,
 		Method:   Name,

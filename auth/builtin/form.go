@@ -34,7 +34,7 @@ func generate(random io.Reader) (secret.Value, error) {
 	b := make([]byte, 0, secretLen)
 	b = append(b, secretPrefix...)
 	b = appendBase62(b, new(big.Int).SetBytes(raw[:]), secretDigits)
-	b = appendBase62(b, big.NewInt(int64(crc32.ChecksumIEEE(b))), sumDigits)
+	b = appendSum(b, crc32.ChecksumIEEE(b))
 	return secret.New(b), nil
 }
 
@@ -51,7 +51,17 @@ func generatedForm(p []byte) bool {
 	}
 	body := p[:secretLen-sumDigits]
 	var sum [sumDigits]byte
-	return string(appendBase62(sum[:0], big.NewInt(int64(crc32.ChecksumIEEE(body))), sumDigits)) == string(p[len(body):])
+	return string(appendSum(sum[:0], crc32.ChecksumIEEE(body))) == string(p[len(body):])
+}
+
+// appendSum appends n in exactly sumDigits digits, without an allocation: every login asks.
+func appendSum(dst []byte, n uint32) []byte {
+	var digits [sumDigits]byte
+	for i := range digits {
+		digits[len(digits)-1-i] = base62[n%uint32(len(base62))]
+		n /= uint32(len(base62))
+	}
+	return append(dst, digits[:]...)
 }
 
 // appendBase62 appends n in exactly digits digits.

@@ -1,11 +1,14 @@
 // Package wheel is a hashed timing wheel for owners that hold many timers and
 // one goroutine: a loop's connections, a home's sessions. Each owner is a small
 // number with at most one timer, so setting, moving and clearing are constant
-// time, nothing is allocated per timer beyond sixteen bytes in one slice, and
+// time, nothing is allocated per timer beyond twelve bytes in one slice, and
 // stale timers cannot pile up. It starts no goroutine and reads no clock.
 package wheel
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // Tick is the resolution. A timer never fires before its time; it fires at most
 // one tick after, as far as Advance is called in time and has room for it.
@@ -26,7 +29,7 @@ type Wheel struct {
 // means none.
 type node struct {
 	next, prev int32
-	due        int64 // tick; 0: not armed
+	due        uint32 // tick; 0: not armed. There are 34 years of them
 }
 
 // New starts at now.
@@ -40,10 +43,10 @@ func (w *Wheel) Set(id uint32, at time.Time) {
 		w.nodes = append(w.nodes, node{})
 	}
 	due := int64((at.Sub(w.start) + Tick - 1) / Tick)
-	due = max(due, w.now+1)
+	due = min(max(due, w.now+1), math.MaxUint32)
 	b := due & (buckets - 1)
 	n := &w.nodes[id]
-	*n = node{next: w.heads[b], due: due}
+	*n = node{next: w.heads[b], due: uint32(due)} //nolint:gosec // not negative, and no more than that
 	if n.next != 0 {
 		w.nodes[n.next-1].prev = int32(id) + 1
 	}
@@ -94,7 +97,7 @@ func (w *Wheel) Advance(now time.Time, fired []uint32, most int) []uint32 {
 		for i := w.heads[t&(buckets-1)]; i != 0; {
 			id := uint32(i - 1)
 			i = w.nodes[id].next
-			if w.nodes[id].due > target {
+			if int64(w.nodes[id].due) > target {
 				continue
 			}
 			if most--; most < 0 {

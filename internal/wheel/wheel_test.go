@@ -47,7 +47,7 @@ func TestAgainstPlainTwin(t *testing.T) {
 				for id, at := range twin {
 					// An overdue timer set since the last tick waits for the next one.
 					if late := start.Add(handled).Sub(at); late >= Tick {
-						if w.nodes[id].due <= int64(handled/Tick) {
+						if int64(w.nodes[id].due) <= int64(handled/Tick) {
 							t.Fatalf("timer %d due %v did not fire at %v", id, at, now)
 						}
 					}
