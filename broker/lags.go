@@ -15,7 +15,8 @@ import (
 // of a part in order, too: so whoever wants a filter stands in a list in that order, and is
 // found a step behind whoever wanted the one before. A broad message is looked up once for all.
 func Lags(sessions []*view.Session, postings func(fn func(id fact.FilterID, p view.Posting) error) error) ([]Lag, error) {
-	c := lagCount{wants: wantsOf(sessions), lags: make([]Lag, len(sessions))}
+	c := lagCount{wants: wantsOf(sessions)}
+	c.sums = make([]Lag, len(c.wants))
 	err := postings(func(id fact.FilterID, p view.Posting) error {
 		if n := len(c.run); n > 0 && (id != c.id || p.Seq <= c.run[n-1].Seq) {
 			c.settle()
@@ -25,14 +26,18 @@ func Lags(sessions []*view.Session, postings func(fn func(id fact.FilterID, p vi
 	})
 	c.settle()
 	slices.Sort(c.broad)
-	for k := range c.lags {
+	lags := make([]Lag, len(sessions))
+	for i := range c.sums {
+		lags[c.wants[i].session].add(&c.sums[i])
+	}
+	for k := range lags {
 		// Who wants a broad message is not known before it is read.
 		after := sessions[k].Out.Cursor
 		if i := sort.Search(len(c.broad), func(i int) bool { return c.broad[i] > after }); i < len(c.broad) {
-			c.lags[k].cover(c.broad[i], c.broad[len(c.broad)-1])
+			lags[k].cover(c.broad[i], c.broad[len(c.broad)-1])
 		}
 	}
-	return c.lags, err
+	return lags, err
 }
 
 // lagging is a session that wants what is later of a filter.
@@ -69,7 +74,7 @@ func wantsOf(sessions []*view.Session) []lagging {
 type lagCount struct {
 	wants []lagging // by filter, and then by after
 	at    int       // of wants: the first that is not before what was looked for last
-	lags  []Lag     // by session
+	sums  []Lag     // of each of wants, which come in this order: a session's would be anywhere
 
 	id    fact.FilterID  // of run
 	run   []view.Posting // of one filter, in order
@@ -77,8 +82,8 @@ type lagCount struct {
 	broad []store.Seq
 }
 
-// who answers those that want a filter.
-func (c *lagCount) who(id fact.FilterID) []lagging {
+// who answers those that want a filter, and their sums.
+func (c *lagCount) who(id fact.FilterID) ([]lagging, []Lag) {
 	if c.at > 0 && c.wants[c.at-1].id >= id { // another part has begun
 		c.at = 0
 	}
@@ -95,7 +100,7 @@ func (c *lagCount) who(id fact.FilterID) []lagging {
 	for end < len(c.wants) && c.wants[end].id == id {
 		end++
 	}
-	return c.wants[c.at:end]
+	return c.wants[c.at:end], c.sums[c.at:end]
 }
 
 // settle counts a run for whoever wants it.
@@ -111,7 +116,7 @@ func (c *lagCount) settle() {
 		}
 		return
 	}
-	list := c.who(c.id)
+	list, sums := c.who(c.id)
 	last := run[len(run)-1].Seq
 	if len(list) == 0 || list[0].after >= last {
 		return
@@ -122,17 +127,26 @@ func (c *lagCount) settle() {
 		sum += int64(run[i].Bytes)
 		c.bytes = append(c.bytes, sum)
 	}
-	for _, w := range list {
+	for k, w := range list {
 		if w.after >= last { // as do all that follow
 			break
 		}
 		i := sort.Search(len(run), func(i int) bool { return run[i].Seq > w.after })
-		l := &c.lags[w.session]
+		l := &sums[k]
 		l.cover(run[i].Seq, last)
 		l.Messages += len(run) - i
 		if l.Bytes += sum; i > 0 {
 			l.Bytes -= c.bytes[i-1]
 		}
+	}
+}
+
+// add is for what another subscription of the session waits for.
+func (l *Lag) add(o *Lag) {
+	if o.First != 0 {
+		l.cover(o.First, o.Last)
+		l.Messages += o.Messages
+		l.Bytes += o.Bytes
 	}
 }
 

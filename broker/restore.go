@@ -9,6 +9,7 @@ import (
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/mqtt"
 	"github.com/redoubtmq/redoubt/retain"
+	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/session"
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/fact"
@@ -46,9 +47,9 @@ func keyOfSession(s *view.Session) session.Key {
 // is let in.
 func (h *Home) Restore(now time.Time, stored *Stored) {
 	h.applied = stored.Applied
-	h.expect(stored.Sessions)
+	subs := h.expect(stored.Sessions)
 	if !h.b.shared() {
-		h.loading = new(loading)
+		h.loading = &loading{subs: make([]router.Filtered, 0, subs), filters: make([]router.Filtered, 0, subs)}
 	}
 	for i, s := range stored.Sessions {
 		switch {
@@ -65,18 +66,19 @@ func (h *Home) Restore(now time.Time, stored *Stored) {
 }
 
 // expect makes room for what is about to come: a table that grows is moved, again and again.
-func (h *Home) expect(sessions []*view.Session) {
+// It answers how many subscriptions that is.
+func (h *Home) expect(sessions []*view.Session) (filters int) {
 	if len(h.slots) > 0 || h.b.shared() {
-		return
+		return 0
 	}
 	n := len(sessions)
 	h.slots, h.gens = slices.Grow(h.slots, n), slices.Grow(h.gens, n)
 	h.byKey.expect(n)
-	filters := 0
 	for _, s := range sessions {
 		filters += len(s.Subs)
 	}
 	h.byFilter.one.expect(min(filters, n))
+	return filters
 }
 
 // Begin lets time go on for the sessions that Restore brought: wills whose delay has passed

@@ -72,11 +72,22 @@ func (v *View) table(lower, upper []byte, fn func(key, value []byte) error) erro
 	return v.ix.scan(lower, upper, fn)
 }
 
+// slabSessions are made at once: a start reads very many. All of them stay as long as one of
+// them does, so whoever keeps a few copies what he needs.
+const slabSessions = 64
+
+// roomFor is a session and its first subscription, which most have none beside.
+type roomFor struct {
+	s   Session
+	sub [1]Sub
+}
+
 // Sessions calls fn for every session, in the order of their names.
 func (v *View) Sessions(fn func(*Session) error) error {
 	lower, upper := tableBounds(tableSession)
 	var s *Session
-	var c fact.Claim // used again, so that what is the same in all is there once
+	var slab []roomFor // the first is of s
+	var c fact.Claim   // used again, so that what is the same in all is there once
 	err := v.table(lower, upper, func(key, value []byte) error {
 		sid, part, rest, err := splitSessionKey(key)
 		if err != nil {
@@ -89,7 +100,16 @@ func (v *View) Sessions(fn func(*Session) error) error {
 					return err
 				}
 			}
-			s = &Session{SID: sid}
+			if len(slab) <= 1 {
+				slab = make([]roomFor, slabSessions)
+			} else {
+				slab = slab[1:]
+			}
+			s = &slab[0].s
+			s.SID = sid
+		}
+		if part == partSub && s.Subs == nil {
+			s.Subs = slab[0].sub[:0]
 		}
 		return s.row(part, rest, value, &c)
 	})
