@@ -24,7 +24,7 @@ func (h *Home) take(id fact.FilterID, ref Ref) {
 		t.many[id] = append(list, ref)
 		return
 	}
-	slot, ok := t.one.find(hashOf(id), func(slot uint32) bool { return slot != ref.Slot && h.takes(slot, id) > 0 })
+	slot, ok := t.one.find(hashOf(id), func(slot uint32) bool { return slot != ref.Slot && h.taken(slot, id) })
 	if !ok {
 		t.one.put(hashOf(id), ref.Slot)
 		return
@@ -66,11 +66,17 @@ func (h *Home) takersOf(id fact.FilterID, room []Ref) []Ref {
 	if list := h.byFilter.many[id]; list != nil {
 		return list
 	}
-	slot, ok := h.byFilter.one.find(hashOf(id), func(slot uint32) bool { return h.takes(slot, id) > 0 })
+	slot, ok := h.byFilter.one.find(hashOf(id), func(slot uint32) bool { return h.taken(slot, id) })
 	if !ok {
 		return nil
 	}
 	return append(room[:0], h.refOf(slot))
+}
+
+// taken tells whether the session of a slot wants a filter from the log.
+func (h *Home) taken(slot uint32, id fact.FilterID) bool {
+	r := h.slots[slot]
+	return r != nil && r.log != nil && slices.ContainsFunc(r.log.subs, func(s durableSub) bool { return s.id == id })
 }
 
 // takes is by how many names the session of a slot wants a filter from the log.
