@@ -24,7 +24,7 @@ func (h *Home) take(id fact.FilterID, ref Ref) {
 		t.many[id] = append(list, ref)
 		return
 	}
-	slot, ok := t.one.find(hashOf(id), func(slot uint32) bool { return slot != ref.Slot && h.wanted(slot, id) })
+	slot, ok := t.one.find(hashOf(id), func(slot uint32) bool { return slot != ref.Slot && h.oneTakes(slot, id) })
 	if !ok {
 		t.one.put(hashOf(id), ref.Slot)
 		return
@@ -66,15 +66,15 @@ func (h *Home) takersOf(id fact.FilterID, room []Ref) []Ref {
 	if list := h.byFilter.many[id]; list != nil {
 		return list
 	}
-	slot, ok := h.byFilter.one.find(hashOf(id), func(slot uint32) bool { return h.wanted(slot, id) })
+	slot, ok := h.byFilter.one.find(hashOf(id), func(slot uint32) bool { return h.oneTakes(slot, id) })
 	if !ok {
 		return nil
 	}
 	return append(room[:0], h.refOf(slot))
 }
 
-// wanted tells whether the session of a slot wants a filter from the log.
-func (h *Home) wanted(slot uint32, id fact.FilterID) bool {
+// oneTakes tells whether the session of a slot wants a filter from the log.
+func (h *Home) oneTakes(slot uint32, id fact.FilterID) bool {
 	r := h.slots[slot]
 	return r != nil && r.log != nil && slices.ContainsFunc(r.log.subs, func(s durableSub) bool { return s.id == id })
 }
