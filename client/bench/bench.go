@@ -121,6 +121,10 @@ type FloodShape struct {
 	Kind       FloodKind
 	Bystanders int           // pairs
 	Before     time.Duration // that they are measured alone; 0: as long as during
+	// Last has all threads of the process but the bystanders' run only when nobody else wants to, from
+	// when the strangers come until it ends: three thousand of them who come back at once are measured as
+	// the broker's latency otherwise. It is for a process of its own, on Linux.
+	Last bool
 }
 
 // Defaults of a run.

@@ -133,6 +133,9 @@ func (r *run) flood(ctx context.Context) error {
 	r.enter("during")
 	crowd, stop := context.WithCancel(ctx)
 	newcomer := make(chan float64, 1)
+	if o.Flood.Last {
+		_ = othersLast() // where it may not be, the figures are of a generator that is in its own way
+	}
 	s.begin(crowd, o.Count, strangersGather, o.Pace.Duration/4)
 	err = r.until(r.after(strangersGather), never)
 	err = cmp.Or(err, r.measure(func() error {

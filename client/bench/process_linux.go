@@ -1,6 +1,12 @@
 package bench
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
 
 // cpuClock is the processor time of a process, in seconds, by the clock that the kernel has of it:
 // in nanoseconds, where /proc has hundredths of a second. false: there is no such process.
@@ -11,4 +17,23 @@ func cpuClock(pid int) (seconds float64, ok bool) {
 		return 0, false
 	}
 	return float64(t.Nano()) / 1e9, true
+}
+
+// othersLast has all threads but the caller's, which must be locked to it, run only when nobody else
+// wants to. Those that are made later come from these.
+func othersLast() error {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	me := strconv.Itoa(unix.Gettid())
+	var errs []error
+	for _, t := range tasks {
+		tid, err := strconv.Atoi(t.Name())
+		if err == nil && t.Name() != me {
+			err = unix.SchedSetAttr(tid, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0)
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }

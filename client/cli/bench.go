@@ -153,6 +153,7 @@ func (b *Bench) messages(fs *pflag.FlagSet, s bench.Scenario) {
 		b.rate = bench.DefaultFloodRate
 		o.Flood.Bystanders = bench.DefaultBystanders
 		o.Flood.Kind = bench.Silent
+		o.Flood.Last = true
 		fs.Var(&choice{text: string(bench.Silent), kind: "silent|slow|half-hello|stalled", parse: func(v string) error {
 			k, err := bench.ParseFloodKind(v)
 			o.Flood.Kind = k
