@@ -503,10 +503,12 @@ func TestTwoRequestsWithOneToken(t *testing.T) {
 		case http.StatusOK:
 			won++
 		case http.StatusUnauthorized:
+		case http.StatusServiceUnavailable: // others were before it for too long, on a machine that is busy
 		default:
 			t.Errorf("status %d", status)
 		}
 	}
+	r.want(metrics.EnrolRefusedFailed, 0)
 	if all, err := r.devices.List(); won != 1 || err != nil || len(all) != 1 {
 		t.Errorf("%d won, %d certificates, %v", won, len(all), err)
 	}
