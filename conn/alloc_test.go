@@ -15,6 +15,7 @@ import (
 // pools lose things.
 func TestAllocLargePacketsLeaveNoGarbage(t *testing.T) {
 	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // it empties pools
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))  // each processor has a pool of its own
 	l := newDuet(t, 1).server.loops[0]
 	set := *l.server.broker.Settings()
 	set.PacketBytes, set.UserProperties = 1<<20, 32
