@@ -33,7 +33,8 @@ func (l *Loop) begin(c *Conn) {
 }
 
 // deadlineEarly is how much before its deadline the timer of a connection is due: a tick until it
-// fires, and one for the turns that those who are late together take. Nobody stays for longer.
+// fires, and one for the turns that those who are late together take (overduePerTurn), which is room for a
+// thousand of them and more.
 const deadlineEarly = 2 * wheel.Tick
 
 // receive gives a new connection its place on the loop and its deadline.

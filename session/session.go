@@ -75,14 +75,6 @@ type odd struct {
 	lost    Drops    // to a limit and not taken
 }
 
-// rare is a copy of it.
-func (s *Session) rare() odd {
-	if s.odd == nil {
-		return odd{}
-	}
-	return *s.odd
-}
-
 // strange is the thing itself, to be changed.
 func (s *Session) strange() *odd {
 	if s.odd == nil {
