@@ -44,6 +44,10 @@ type Loop struct {
 
 	control []event
 	data    []*broker.Batch
+
+	// publish is the packet that the home is looking at, which keeps nothing of it. One for each
+	// packet would be garbage for each.
+	publish mqtt.Publish
 }
 
 // clocked is when the turn began.
