@@ -42,12 +42,14 @@ type Loop struct {
 	ending  bool // leave when the last connection has gone
 	shaking int  // handshakes of this loop that are under way
 
+	scratch
+}
+
+// scratch is memory that one turn, or one packet, uses and the next one uses again.
+type scratch struct {
 	control []event
 	data    []*broker.Batch
-
-	// publish is the packet that the home is looking at, which keeps nothing of it. One for each
-	// packet would be garbage for each.
-	publish mqtt.Publish
+	publish mqtt.Publish // the home looks at it and keeps nothing of it
 }
 
 // clocked is when the turn began.
