@@ -42,8 +42,14 @@ type Loop struct {
 	ending  bool // leave when the last connection has gone
 	shaking int  // handshakes of this loop that are under way
 
+	scratch
+}
+
+// scratch is memory that one turn, or one packet, uses and the next one uses again.
+type scratch struct {
 	control []event
 	data    []*broker.Batch
+	publish mqtt.Publish // the home looks at it and keeps nothing of it
 }
 
 // clocked is when the turn began.
