@@ -95,3 +95,22 @@ func TestOneConnectionIsServedForATime(t *testing.T) {
 		}
 	}
 }
+
+// TestABusyLoopAsksWhetherSomebodyWaits: before the runtime's watcher takes its place away, and not
+// each turn. What it is worth is in docs/performance/profiles.md.
+func TestABusyLoopAsksWhetherSomebodyWaits(t *testing.T) {
+	d := newDuet(t, 1)
+	l := d.server.loops[0]
+	asked := 0
+	for range 100 {
+		l.now = d.clock.Now()
+		before := l.yielded
+		if l.wait(); l.yielded != before {
+			asked++
+		}
+		d.clock.Advance(yieldEvery / 4)
+	}
+	if asked != 25 {
+		t.Errorf("it asked %d times in %v", asked, 25*yieldEvery)
+	}
+}
