@@ -146,7 +146,11 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 		case retain.Over:
 			left-- // a filter that finds nothing takes its time as well
 			m.replays[0] = replay{}
-			m.replays = m.replays[1:]
+			if len(m.replays) > 1 {
+				m.replays = m.replays[1:]
+			} else {
+				m.replays = m.replays[:0] // its room is used again
+			}
 			// which the log need not hear of: from there on a walk would find nothing
 		case retain.Away:
 			h.readReplay(now, r, p)

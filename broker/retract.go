@@ -38,14 +38,24 @@ func (h *Home) retractAll(r *resident) {
 }
 
 const (
-	// leaveAtOnce is how many subscriptions go with their session in one turn. A hundred thousand, where limits.subscriptions
-	// allows them, would be 30 ms in which nobody else is served (D-07).
+	// leaveAtOnce is how many subscriptions of sessions that end go in one turn, in all. A hundred thousand, where
+	// limits.subscriptions allows them, would be 30 ms in which nobody else is served (D-07).
 	leaveAtOnce = 256
 	// leavePerTurn of all the others go in a turn at least, and leaveShare of what there are: however fast sessions with
 	// many end, what is left has a limit.
 	leavePerTurn = 256
 	leaveShare   = 256
+	// leaveForRoom is how many go for one that would have no room beside them.
+	leaveForRoom = 1024
 )
+
+// leaving is what sessions that have ended leave behind, the oldest first.
+type leaving struct {
+	list []leftover
+	head int // of list; those before it have gone
+	many int // subscriptions of all
+	now  int // subscriptions that went with their sessions in this turn
+}
 
 // leftover is what a session that has ended was subscribed to. Its reference is nobody's: what publishers still find by it
 // is dropped as what was on its way when the session ended.
@@ -58,46 +68,52 @@ type leftover struct {
 // leaveAll is retractAll of a session that has just ended and that no log knows. A group or an exclusive filter is left at once,
 // since others may have it; the rest if it is little.
 func (h *Home) leaveAll(r *resident) {
-	if r.s.Subscriptions() <= leaveAtOnce {
+	l := &h.work.left
+	if n := r.s.Subscriptions(); l.now+n <= leaveAtOnce {
+		l.now += n
 		h.retractAll(r)
 		return
 	}
 	had := r.s.Leave()
+	l.many += had.Len()
+	l.list = append(l.list, leftover{h.routerRef(r.ref), r.by.Identity, had})
+	h.wire.Again()
 	for i := range had.Len() {
 		if had.Shared(i) {
 			sub := had.At(i)
 			h.retract(r, &sub)
 		}
 	}
-	h.work.left.many += had.Len()
-	h.work.left.list = append(h.work.left.list, leftover{h.routerRef(r.ref), r.by.Identity, had})
-	h.wire.Again()
-}
-
-// leaving is what sessions that have ended leave behind.
-type leaving struct {
-	list []leftover
-	many int // subscriptions of all
 }
 
 // leaveSome takes some of it back.
 func (h *Home) leaveSome() {
 	l := &h.work.left
-	for n := max(leavePerTurn, l.many/leaveShare); n > 0 && len(l.list) > 0; n-- {
-		last := &l.list[len(l.list)-1]
-		if last.had.Len() > 0 {
-			sub := last.had.Take()
-			l.many--
-			if sub.Group == (session.Group{}) && !sub.Exclusive { // those have gone
-				h.unindex(last.ref, last.identity, &sub)
-			}
-		}
-		if last.had.Len() == 0 {
-			*last = leftover{}
-			l.list = l.list[:len(l.list)-1]
-		}
+	l.now = 0
+	for n := max(leavePerTurn, l.many/leaveShare); n > 0 && l.many > 0; n-- {
+		h.leaveOne()
 	}
-	if len(l.list) > 0 {
+	switch {
+	case l.head == len(l.list):
+		l.list, l.head = nil, 0
+	case l.head > len(l.list)/2:
+		l.list, l.head = append([]leftover(nil), l.list[l.head:]...), 0
+	}
+	if l.many > 0 {
 		h.wire.Again()
+	}
+}
+
+// leaveOne takes the oldest of it back, of which there must be some.
+func (h *Home) leaveOne() {
+	l := &h.work.left
+	first := &l.list[l.head]
+	sub, ref, identity := first.had.Take(), first.ref, first.identity
+	if l.many--; first.had.Len() == 0 {
+		*first = leftover{}
+		l.head++
+	}
+	if sub.Group == (session.Group{}) && !sub.Exclusive { // those have gone
+		h.unindex(ref, identity, &sub)
 	}
 }

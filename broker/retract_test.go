@@ -48,7 +48,7 @@ func TestASessionWithManySubscriptionsLeavesInPortions(t *testing.T) {
 		t.Errorf("%d of %d are left in the turn in which it ended: it took all of them", now, had)
 	}
 	a = begin() // in the place of the old one
-	for turns := 0; len(d.homes[0].work.left.list) > 0; turns++ {
+	for turns := 0; d.homes[0].work.left.many > 0; turns++ {
 		before := indexed()
 		d.turn()
 		if gone := before - indexed(); gone > leavePerTurn || turns > many/leavePerTurn+1 {
@@ -80,5 +80,70 @@ func TestWhatEndedSessionsLeaveHasALimit(t *testing.T) {
 	d.turn()
 	if gone := before - d.b.index.Stats().Subscribers; gone != 2*leavePerTurn {
 		t.Errorf("%d of %d went in a turn, want %d", gone, many, 2*leavePerTurn)
+	}
+}
+
+// TestWhoComesBackHasRoomForWhatItHad: what its session before has left behind is no reason to refuse it.
+func TestWhoComesBackHasRoomForWhatItHad(t *testing.T) {
+	const many = 700
+	d := newDesk(t, 1, func(s *Settings) { s.Subscriptions, s.SubscriptionsTotal = 10*many, 1000 })
+	brief := func(by *auth.Principal, c *mqtt.Connect) { c.SessionExpiry = 0 }
+	for range 3 {
+		a := d.sit(0, "a", brief)
+		for i := range many {
+			if rc := a.ask(fmt.Sprintf("open/%d", i), 0); rc != mqtt.Success {
+				t.Fatalf("subscription %d: %v", i, rc)
+			}
+		}
+		a.h().Gone(d.now, a.ref)
+	}
+	if n := d.b.subscribed.Load(); n > 1000 {
+		t.Errorf("%d subscriptions, more than limits.subscriptions_total", n)
+	}
+}
+
+// TestManySessionsThatEndTogetherLeaveInPortions: it is what a turn takes in all, and not of each.
+func TestManySessionsThatEndTogetherLeaveInPortions(t *testing.T) {
+	d := newDesk(t, 1)
+	const sessions, each = 20, 100
+	var all []seat
+	for i := range sessions {
+		a := d.sit(0, "a", named(fmt.Sprint(i)), func(by *auth.Principal, c *mqtt.Connect) { c.SessionExpiry = 0 })
+		for j := range each {
+			a.subscribe(fmt.Sprintf("open/%d/%d", i, j), 0)
+		}
+		all = append(all, a)
+	}
+	for _, a := range all {
+		a.h().Gone(d.now, a.ref)
+	}
+	if left := d.b.index.Stats().Subscribers; left < sessions*each-leaveAtOnce {
+		t.Errorf("%d of %d are left in the turn in which they ended", left, sessions*each)
+	}
+	for range sessions*each/leavePerTurn + 1 {
+		d.turn()
+	}
+	if left := d.b.index.Stats().Subscribers; left != 0 || d.homes[0].work.left.list != nil {
+		t.Errorf("%d are left, want none", left)
+	}
+}
+
+// TestTheOldestLeavesFirst: what somebody left behind does not wait for as long as others come and go.
+func TestTheOldestLeavesFirst(t *testing.T) {
+	d := newDesk(t, 1)
+	end := func(who string, n int) {
+		a := d.sit(0, who, func(by *auth.Principal, c *mqtt.Connect) { c.SessionExpiry = 0 })
+		for j := range n {
+			a.subscribe(fmt.Sprintf("open/%s/%d", who, j), 0)
+		}
+		a.h().Gone(d.now, a.ref)
+	}
+	end("bob", 2*leavePerTurn)
+	for range 4 {
+		end("eve", leavePerTurn+1)
+		d.turn()
+	}
+	if n := d.b.heardOf.Sum(d.b.heardOf.Place("bob")); n != 0 {
+		t.Errorf("%d of bob's are counted after four turns", n)
 	}
 }

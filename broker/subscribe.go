@@ -201,13 +201,21 @@ func (h *Home) checkSubscription(r *resident, w *wish, had bool, set *Settings) 
 	if r.s.Subscriptions() >= set.Subscriptions || (wild && r.s.Wildcards() >= set.WildcardSubscriptions) {
 		return mqtt.QuotaExceeded // A037
 	}
-	if most := set.SubscriptionsTotal; most > 0 && h.b.subscribed.Load() >= int64(most) {
-		return mqtt.QuotaExceeded // A042, A066
-	}
-	if h.b.overheard(r.by.Identity, set) {
-		return mqtt.QuotaExceeded
+	for n := 0; h.crowded(r, set); n++ {
+		if n == leaveForRoom || h.work.left.many == 0 {
+			return mqtt.QuotaExceeded // A042, A066
+		}
+		h.leaveOne() // it may be what its own session before has left
 	}
 	return mqtt.Success
+}
+
+// crowded tells whether there is no room for another subscription of r's.
+func (h *Home) crowded(r *resident, set *Settings) bool {
+	if most := set.SubscriptionsTotal; most > 0 && h.b.subscribed.Load() >= int64(most) {
+		return true
+	}
+	return h.b.overheard(r.by.Identity, set)
 }
 
 // subscriber is what the index keeps of a subscription.

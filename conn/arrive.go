@@ -204,6 +204,9 @@ func (l *Loop) giveUp(c *Conn) {
 
 // ended handles the end of input.
 func (l *Loop) ended(c *Conn, err error) {
+	if l.endsLater(c, mayBeOver) {
+		return
+	}
 	switch {
 	case c.place.Evicted(): // on the portable engine an eviction looks so
 		l.makeRoom(c)

@@ -247,7 +247,9 @@ func (s *fdSocket) decrypt(raw []byte) {
 			break
 		}
 		k.wire.in = nil
-		l.ended(c, err)
+		if !l.endsLater(c, surelyOver) {
+			l.ended(c, err)
+		}
 		return
 	}
 	k.wire.in = nil
@@ -302,13 +304,26 @@ func (s *fdSocket) push() (done bool) {
 			s.arm()
 			return false
 		default:
-			s.fault(err)
+			if s.broken = s.hungUp(); !s.broken {
+				s.fault(err)
+			}
 		}
 		break
 	}
 	s.taken()
 	s.arm()
 	return true
+}
+
+// hungUp tells whether the poller is about to say that the peer has gone, after what it had
+// sent before: a client may say all it has to say, and go without waiting for the answers.
+func (s *fdSocket) hungUp() bool {
+	if !s.joined || s.conn.stage != open || !s.conn.pace.reading {
+		return false
+	}
+	fds := [1]unix.PollFd{{Fd: s.fd}}
+	n, err := unix.Poll(fds[:], 0)
+	return err == nil && n == 1 && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
 }
 
 // fault ends the connection with the next turn: its caller may be anywhere.

@@ -114,3 +114,63 @@ func TestABusyLoopAsksWhetherSomebodyWaits(t *testing.T) {
 		t.Errorf("it asked %d times in %v", asked, 25*yieldEvery)
 	}
 }
+
+// TestWhoIsPutOffIsNotRefused: where the accounts have no room for what waits, it is served at once (D-07, A001).
+func TestWhoIsPutOffIsNotRefused(t *testing.T) {
+	d := newDuet(t, 1)
+	l := d.server.loops[0]
+	l.server.clock = &ticking{Clock: d.clock}
+	d.account.SetMax(64 << 20)
+	taken := func(of mqtt.Type) int64 { return d.metrics.Value(metrics.PacketsReceived.At(int(of))) }
+	serve := func() {
+		for n := 0; len(l.greedy) > 0 && n < 1<<20; n++ {
+			c := l.greedy[0].conn
+			l.greedy = l.greedy[1:]
+			l.goOn(c)
+		}
+	}
+	t.Run("one identity has its part", func(t *testing.T) {
+		const many, conns = 32 << 10, 100
+		for range conns {
+			c, _ := heard(l)
+			c.version = mqtt.V311
+			l.input(c, bytes.Repeat([]byte{0xC0, 0}, many))
+		}
+		if held, most := d.account.Held(), d.account.Max()/halfShare; held == 0 || held > most {
+			t.Errorf("%d bytes wait, want some and at most %d", held, most)
+		}
+		if serve(); taken(mqtt.PINGREQ) != many*conns || d.account.Held() != 0 {
+			t.Errorf("%d of %d packets were taken; %d bytes are held after them", taken(mqtt.PINGREQ), many*conns, d.account.Held())
+		}
+	})
+	t.Run("the account is full", func(t *testing.T) {
+		c, _ := heard(l)
+		c.version = mqtt.V311
+		const many, room = 3000, 1000
+		d.account.Reserve(d.account.Max() - room)
+		l.input(c, bytes.Repeat([]byte{0x40, 2, 0, 1}, many))
+		if len(c.half.rest()) > bufferMin { // which is not counted
+			t.Errorf("%d bytes wait, for which there is no room", len(c.half.rest()))
+		}
+		if serve(); taken(mqtt.PUBACK) != many {
+			t.Errorf("%d of %d packets were taken", taken(mqtt.PUBACK), many)
+		}
+	})
+}
+
+// TestOnceInATurn: who is put off has the rest of its time in the next turn, not in this one as well.
+func TestOnceInATurn(t *testing.T) {
+	d := newDuet(t, 1)
+	l := d.server.loops[0]
+	l.server.clock = &ticking{Clock: d.clock}
+	c, _ := heard(l)
+	c.version = mqtt.V311
+	l.inbox.post(event{kind: evInput, conn: c, buf: bytes.Repeat([]byte{0xC0, 0}, 2000)})
+	for turn := range 3 {
+		before := d.metrics.Value(metrics.PacketsReceived.At(int(mqtt.PINGREQ)))
+		l.turn()
+		if got := d.metrics.Value(metrics.PacketsReceived.At(int(mqtt.PINGREQ))) - before; got == 0 || got > 5*packetsLook {
+			t.Errorf("turn %d: %d packets, want at most %d", turn, got, 5*packetsLook)
+		}
+	}
+}

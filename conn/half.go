@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"io"
 	"time"
 
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -15,6 +16,41 @@ type half struct {
 	charged int32  // bytes of memory that the node's account has for it
 	place   uint16
 	known   int32 // bytes of those charged that are in the sum of its identity, at place
+	end     ending
+}
+
+// ending is what is known of the end of a connection whose packets wait for their turn: they were
+// sent before it, and one of them may be a DISCONNECT.
+type ending uint8
+
+const (
+	goesOn     ending = iota
+	mayBeOver         // writing failed, or the peer has hung up: what the system still has of it is to be read
+	surelyOver        // no more comes
+)
+
+// endsLater puts the end of c off if packets wait. Nothing is heard of its socket until they were
+// served: a socket that was hung up would be ready all the time.
+func (l *Loop) endsLater(c *Conn, how ending) bool {
+	if c.stage != open || !c.greedy || len(c.half.rest()) == 0 {
+		return false
+	}
+	if c.half.end == goesOn {
+		c.sock.Leave()
+	}
+	c.half.end = max(c.half.end, how)
+	return true
+}
+
+// endsNow goes on with an end that was put off, when all was served.
+func (l *Loop) endsNow(c *Conn, how ending) {
+	switch {
+	case c.stage != open:
+	case how == surelyOver:
+		l.ended(c, io.EOF)
+	default:
+		c.sock.Join(l) // and is read on: that tells
+	}
 }
 
 // rest is what has come of it.
@@ -23,6 +59,14 @@ func (h *half) rest() []byte {
 		return nil
 	}
 	return h.in
+}
+
+// ending is what is known of the connection's end.
+func (h *half) ending() ending {
+	if h == nil {
+		return goesOn
+	}
+	return h.end
 }
 
 // whole says that it has come whole.
@@ -54,11 +98,14 @@ func (l *Loop) hold(c *Conn) {
 		bytes = int32(cap(h.in))
 	}
 	account := l.server.broker.Settings().Session.Account
-	if more := int64(bytes - h.charged); more > 0 && !l.charge(c, account, more) {
+	switch more := int64(bytes - h.charged); {
+	case more > 0 && c.greedy && c.stage == open: // who was judged by affords
+		l.owe(c, account, more)
+	case more > 0 && !l.charge(c, account, more):
 		l.letGo(c)
 		l.mistake(c, &mqtt.Error{Reason: mqtt.QuotaExceeded, Detail: "limits.mqueue_bytes_total leaves no room for a packet of this size"})
 		return
-	} else if more < 0 {
+	case more < 0:
 		l.discharge(c, -more)
 	}
 	h.charged = bytes
@@ -93,15 +140,49 @@ func (l *Loop) charge(c *Conn, account *session.Account, bytes int64) bool {
 	}
 	h, halves := c.half, l.server.halves
 	if h.known == 0 {
-		h.place = halves.Place(l.home.Who(c.session).Identity)
+		h.place = l.placeOf(c)
 	}
-	most := max(account.Max()/halfShare, halfLeast*int64(partRoom(l.server.broker.Settings().PacketBytes)))
-	if halves.Add(h.place, bytes) > most || !account.Reserve(bytes) {
+	if halves.Add(h.place, bytes) > l.halfMost(account) || !account.Reserve(bytes) {
 		halves.Add(h.place, -bytes)
 		return false
 	}
 	h.known += int32(bytes)
 	return true
+}
+
+// placeOf is where the sum of c's identity is.
+func (l *Loop) placeOf(c *Conn) uint16 {
+	return l.server.halves.Place(l.home.Who(c.session).Identity)
+}
+
+// halfMost is what one identity may have.
+func (l *Loop) halfMost(account *session.Account) int64 {
+	return max(account.Max()/halfShare, halfLeast*int64(partRoom(l.server.broker.Settings().PacketBytes)))
+}
+
+// affords tells whether n bytes that c has sent may wait for a turn. They are on the accounts meanwhile, and
+// where there is no room they are served at once: nobody is refused because we put him off.
+func (l *Loop) affords(c *Conn, n int) bool {
+	if c.stage != open || n <= bufferMin {
+		return true
+	}
+	more := int64(partRoom(n))
+	if c.half != nil {
+		more -= int64(c.half.charged)
+	}
+	account := l.server.broker.Settings().Session.Account
+	return more <= 0 || account.Held()+more <= account.Max() && l.server.halves.Sum(l.placeOf(c))+more <= l.halfMost(account)
+}
+
+// owe is charge of what affords has judged. Between the two others may have come.
+func (l *Loop) owe(c *Conn, account *session.Account, bytes int64) {
+	h := c.half
+	if h.known == 0 {
+		h.place = l.placeOf(c)
+	}
+	l.server.halves.Add(h.place, bytes)
+	account.Owe(bytes)
+	h.known += int32(bytes)
 }
 
 // discharge gives bytes of it back.

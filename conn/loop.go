@@ -132,6 +132,8 @@ func (l *Loop) turn() {
 	l.now = l.server.clock.Now()
 	l.moment = l.server.instant(l.now)
 	l.count.Inc(metrics.LoopTurns)
+	greedy := l.greedy // who is put off in this turn has his in the next
+	l.greedy = nil
 	l.control, l.data = l.inbox.drain(l.control, l.data, l.home.Later() < l.inbox.dataMax && l.broad.takes(l.inbox.dataMax))
 	for i := range l.control {
 		l.guard(l.control[i].conn, func() { l.handle(&l.control[i]) })
@@ -144,8 +146,6 @@ func (l *Loop) turn() {
 		l.data[i] = nil
 	}
 	l.poll.dispatch()
-	greedy := l.greedy
-	l.greedy = nil
 	for _, d := range greedy {
 		switch {
 		case d.conn.loop != l:

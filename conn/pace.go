@@ -18,7 +18,7 @@ func (l *Loop) resumeReading(c *Conn) {
 	if c.out.answers() > answersMax && !p.choked {
 		p.choked = true // it sends and does not read: its answers wait with it
 	}
-	if p.reading || p.held || p.choked || p.timed || c.greedy {
+	if p.reading || p.held || p.choked || p.timed || c.greedy || c.half.ending() != goesOn {
 		return
 	}
 	p.reading = true

@@ -25,6 +25,7 @@ func (l *Loop) packet(c *Conn, h *mqtt.Header, body []byte) error {
 			return err
 		}
 		l.home.Publish(l.now, c.session, &l.publish)
+		l.publish = mqtt.Publish{} // whose bytes are a buffer's
 	case mqtt.PUBACK, mqtt.PUBREC, mqtt.PUBREL, mqtt.PUBCOMP:
 		var p mqtt.Ack
 		if err := mqtt.DecodeAck(body, *h, c.version, lim, &p); err != nil {

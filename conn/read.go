@@ -72,7 +72,7 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 		begun = l.server.clock.Now()
 	}
 	for n := 1; c.listens(); n++ {
-		if l.home.Spent()-spent > deliveriesPerTurn {
+		if l.home.Spent()-spent > deliveriesPerTurn && l.affords(c, len(b)) {
 			l.putOff(c, broad)
 		}
 		if c.greedy || c.pace.timed { // who is over a rate is not, by what one read brought
@@ -101,7 +101,7 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 		}
 		b = b[h.Size+h.Remaining:]
 		many := h.Type == mqtt.SUBSCRIBE || h.Type == mqtt.UNSUBSCRIBE
-		if !begun.IsZero() && len(b) > 0 && (many || n%packetsLook == 0) && l.server.clock.Now().Sub(begun) >= packetsTime {
+		if !begun.IsZero() && len(b) > 0 && (many || n%packetsLook == 0) && l.server.clock.Now().Sub(begun) >= packetsTime && l.affords(c, len(b)) {
 			l.putOff(c, broad)
 		}
 	}

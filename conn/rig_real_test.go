@@ -33,6 +33,11 @@ const patience = 10 * time.Second
 // newRealRig is the engine of this system on a loopback socket, with TLS if there
 // is a certificate.
 func newRealRig(t *testing.T, cert *tls.Certificate, change ...func(*rig)) *rig {
+	return newRealRigWith(t, cert, func(m *clock.Manual) clock.Clock { return m }, change...)
+}
+
+// newRealRigWith is newRealRig by another clock, made of the rig's.
+func newRealRigWith(t *testing.T, cert *tls.Certificate, made func(*clock.Manual) clock.Clock, change ...func(*rig)) *rig {
 	socket, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -46,7 +51,7 @@ func newRealRig(t *testing.T, cert *tls.Certificate, change ...func(*rig)) *rig 
 		r.real.tls = &tls.Config{RootCAs: roots, ServerName: "localhost"}
 	}
 	t.Cleanup(r.real.wait.Wait) // runs after the clients' connections are closed
-	r.start(Native, r.clock, socket, secure, change)
+	r.start(Native, made(r.clock), socket, secure, change)
 	return r
 }
 

@@ -30,8 +30,11 @@ func (l *Loop) plain(c *Conn, b []byte) []byte {
 // consume handles the packets in b and then, if the frames around them have
 // ended, the end.
 func (l *Loop) consume(c *Conn, b []byte) {
-	had := c.half.rest()
+	had, end := c.half.rest(), c.half.ending()
 	l.keep(c, had, l.packets(c, b))
+	if end != goesOn && (!c.greedy || len(c.half.rest()) == 0) {
+		defer l.endsNow(c, end)
+	}
 	if c.ws() == nil || c.ws().end == nil || c.greedy || c.pace.timed {
 		return // a packet that waits for its turn was sent before the end
 	}

@@ -75,6 +75,14 @@ func (a *Account) Reserve(size int64) bool {
 	return true
 }
 
+// Owe is Reserve whether they fit or not, of what was taken in already.
+func (a *Account) Owe(size int64) {
+	if a != nil {
+		a.coming.Add(size)
+		a.held.Add(size)
+	}
+}
+
 // Room tells whether size more bytes fit.
 func (a *Account) Room(size int64) bool { return a.room(size) }
 
