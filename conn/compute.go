@@ -17,7 +17,6 @@ type computing struct {
 	place  listener.Admission // a copy, which says on whose behalf
 	ended  <-chan struct{}    // closed: nobody wants the handshake any longer
 	turn   *limit.Turn        // nil: not taken
-	way    giveWay            // to the loops, in a turn
 }
 
 // take waits for a turn; false: the handshake is over.
@@ -27,7 +26,6 @@ func (c *computing) take() bool {
 	select {
 	case <-turn.Ready():
 		c.turn = turn
-		c.way.enter()
 		return true
 	case <-c.ended:
 		c.server.dealLater(c.place, c.place.Done(c.server.clock.Now(), turn))
@@ -40,7 +38,6 @@ func (c *computing) give() {
 	if c.turn != nil {
 		c.server.dealLater(c.place, c.place.Done(c.server.clock.Now(), c.turn))
 		c.turn = nil
-		c.way.leave()
 	}
 }
 
