@@ -21,6 +21,9 @@ type call struct {
 	door  door
 	args  []string
 	lossy bool // a loss is a figure, and no failure
+	// shared: another one has the same core at the same time, and the kernel is to see both in one
+	// session, because what it thinks of their priorities counts only within one.
+	shared bool
 }
 
 // door is where clients connect.
@@ -88,7 +91,7 @@ func (l *lab) begin(c *call) (*generator, error) {
 		g.cmd.Env = append(g.cmd.Env, "REDOUBT_PASSWORD="+l.password)
 	}
 	g.cmd.Stdout, g.cmd.Stderr = &g.out, &g.errs
-	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: !c.shared, Setpgid: c.shared}
 	if err := startOn(g.cmd, l.cores[1]); err != nil {
 		return nil, err
 	}
@@ -155,7 +158,7 @@ func (c *call) whole(rep *bench.Report) error {
 	if rep.QoS == 0 && s != nil && d != nil && rep.Flood == nil && rep.Retained == nil && d.Lost*lostOf > s.Messages {
 		return fmt.Errorf("%d of %d messages of QoS 0 were lost", d.Lost, s.Messages)
 	}
-	if due := c.rate() * rep.Seconds; rep.Latency != nil && float64(rep.Latency.Count) < keptRate*due {
+	if due := c.rate() * rep.Seconds; rep.Latency != nil && rep.Flood == nil && float64(rep.Latency.Count) < keptRate*due {
 		return fmt.Errorf("%d messages arrived where %.0f were due: the rate was not kept", rep.Latency.Count, due)
 	}
 	return nil

@@ -121,9 +121,9 @@ func TestRows(t *testing.T) {
 	rep := &bench.Report{
 		Connections: bench.ConnectionsReport{Connected: 100, Resumed: 99}, Offline: &bench.OfflineReport{FillPerSec: 5},
 		Broker: &bench.BrokerReport{CPUSeconds: 1, CPUPerMillion: 3, ResidentBytes: 300 << 10},
-		Memory: &bench.MemoryReport{Each: 2048}, Flood: &bench.FloodReport{Opened: 1, Open: 1, Resident: 4096, LifeMax: 7, P99Ratio: 6},
+		Memory: &bench.MemoryReport{Each: 2048},
 	}
-	want := map[string]float64{"idle-tcp": 2, "p2p-q0": 3, "connect-tls": 100, "durable": 5, "flood-hello": 4, "flood-hello-life": 7, "flood-hello-p99": 6}
+	want := map[string]float64{"idle-tcp": 2, "p2p-q0": 3, "connect-tls": 100, "durable": 5}
 	for _, r := range rows {
 		if r.clients < 1 || r.must < 0 || r.aim < 0 || r.unit == "" || r.title == "" || (r.args != nil) == (r.run != nil || r.try != nil) {
 			t.Errorf("%+v", r)

@@ -34,6 +34,9 @@ type row struct {
 type usage struct {
 	report *bench.Report
 	quiet  int64 // resident memory of the broker before, in bytes
+	// before and during are those who were measured without and with what the row is about, where it
+	// has processes of their own for them.
+	before, during *bench.Report
 }
 
 const kilobytes = "KB each"
