@@ -72,54 +72,6 @@ func (v *View) table(lower, upper []byte, fn func(key, value []byte) error) erro
 	return v.ix.scan(lower, upper, fn)
 }
 
-// slabSessions are made at once: a start reads very many. All of them stay as long as one of
-// them does, so whoever keeps a few copies what he needs.
-const slabSessions = 64
-
-// roomFor is a session and its first subscription, which most have none beside.
-type roomFor struct {
-	s   Session
-	sub [1]Sub
-}
-
-// Sessions calls fn for every session, in the order of their names.
-func (v *View) Sessions(fn func(*Session) error) error {
-	lower, upper := tableBounds(tableSession)
-	var s *Session
-	var slab []roomFor // the first is of s
-	var c fact.Claim   // used again, so that what is the same in all is there once
-	err := v.table(lower, upper, func(key, value []byte) error {
-		sid, part, rest, err := splitSessionKey(key)
-		if err != nil {
-			return err
-		}
-		if s == nil || s.SID != sid {
-			if s != nil {
-				v.groups.begin(s)
-				if err := fn(s); err != nil {
-					return err
-				}
-			}
-			if len(slab) <= 1 {
-				slab = make([]roomFor, slabSessions)
-			} else {
-				slab = slab[1:]
-			}
-			s = &slab[0].s
-			s.SID = sid
-		}
-		if part == partSub && s.Subs == nil {
-			s.Subs = slab[0].sub[:0]
-		}
-		return s.row(part, rest, value, &c)
-	})
-	if err == nil && s != nil {
-		v.groups.begin(s)
-		err = fn(s)
-	}
-	return err
-}
-
 // row adds what one row says; c is scratch.
 func (s *Session) row(part byte, rest, value []byte, c *fact.Claim) error {
 	switch part {
@@ -188,7 +140,7 @@ func (v *View) Values(kind store.Kind, fn func(name string, content []byte) erro
 	})
 }
 
-// load reads what is kept in memory.
+// load reads what is kept in memory, and what Sessions will be asked for.
 func (r *rows) load() error {
 	if err := r.loadPosition(); err != nil {
 		return err
@@ -197,10 +149,11 @@ func (r *rows) load() error {
 	var of store.SID
 	var g guard // its rows come one after another
 	err := r.ix.scan(lower, upper, func(key, value []byte) error {
-		sid, part, _, err := splitSessionKey(key)
+		sid, part, rest, err := splitSessionKey(key)
 		if err != nil {
 			return err
 		}
+		r.early.row(sid, part, rest, value)
 		if sid != of {
 			if of != (store.SID{}) {
 				r.guards[of] = g
@@ -230,6 +183,7 @@ func (r *rows) load() error {
 	if of != (store.SID{}) {
 		r.guards[of] = g
 	}
+	r.early.end()
 	if err := r.loadRetained(); err != nil {
 		return err
 	}
