@@ -240,7 +240,7 @@ func (n *node) assemble() (err error) {
 	if err := n.bindMemory(c); err != nil {
 		return err
 	}
-	if err := n.openStore(c); err != nil {
+	if err := n.openStore(c, true); err != nil {
 		return err
 	}
 	if err := n.openSettings(n.durable.view.Wait); err != nil {
