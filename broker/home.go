@@ -93,6 +93,7 @@ type work struct {
 	replays   uint64 // begun so far
 	judging   uint32 // next slot to judge again after a policy change
 	judge     bool
+	patient   bool // judging asks for no turns of its own
 	delayed   *delay.Store[*sender]
 	due       []delay.Message[*sender] // scratch
 	sysAt     time.Time                // when $SYS is next published

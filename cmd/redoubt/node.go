@@ -411,7 +411,6 @@ func (n *node) open() error {
 	if err := n.restore(); err != nil {
 		return err
 	}
-	collectAsUsual()
 	for _, l := range n.doors() {
 		if err := n.server.Serve(l.Listener); err != nil {
 			return err
@@ -419,6 +418,8 @@ func (n *node) open() error {
 	}
 	n.ready.Store(true)
 	close(n.opened)
+	n.server.Each(func(_ time.Time, h *broker.Home) { h.Opened() })
+	collectAsUsual() // a collection that runs is waited for
 	return nil
 }
 
