@@ -140,6 +140,39 @@ func (v *View) Values(kind store.Kind, fn func(name string, content []byte) erro
 	})
 }
 
+// guardedList is sessions and their guards, until it is known how many there are: a map that
+// grows is moved, again and again.
+type guardedList struct {
+	chunks [][]guarded
+	n      int
+}
+
+type guarded struct {
+	sid   store.SID
+	guard guard
+}
+
+const guardedChunk = 1024
+
+func (l *guardedList) add(sid store.SID, g guard) {
+	if l.n%guardedChunk == 0 {
+		l.chunks = append(l.chunks, make([]guarded, 0, guardedChunk))
+	}
+	last := &l.chunks[len(l.chunks)-1]
+	*last = append(*last, guarded{sid, g})
+	l.n++
+}
+
+func (l *guardedList) all() map[store.SID]guard {
+	guards := make(map[store.SID]guard, l.n)
+	for _, c := range l.chunks {
+		for i := range c {
+			guards[c[i].sid] = c[i].guard
+		}
+	}
+	return guards
+}
+
 // load reads what is kept in memory, and what Sessions will be asked for.
 func (r *rows) load() error {
 	if err := r.loadPosition(); err != nil {
@@ -148,6 +181,7 @@ func (r *rows) load() error {
 	lower, upper := tableBounds(tableSession)
 	var of store.SID
 	var g guard // its rows come one after another
+	var found guardedList
 	err := r.ix.scan(lower, upper, func(key, value []byte) error {
 		sid, part, rest, err := splitSessionKey(key)
 		if err != nil {
@@ -156,7 +190,7 @@ func (r *rows) load() error {
 		r.early.row(sid, part, rest, value)
 		if sid != of {
 			if of != (store.SID{}) {
-				r.guards[of] = g
+				found.add(of, g)
 			}
 			of, g = sid, guard{}
 		}
@@ -181,8 +215,9 @@ func (r *rows) load() error {
 		return err
 	}
 	if of != (store.SID{}) {
-		r.guards[of] = g
+		found.add(of, g)
 	}
+	r.guards = found.all()
 	r.early.end()
 	if err := r.loadRetained(); err != nil {
 		return err
