@@ -11,7 +11,6 @@ import (
 
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/broker"
-	"github.com/redoubtmq/redoubt/internal/memory"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/store/local"
 	"github.com/redoubtmq/redoubt/store/readers"
@@ -118,7 +117,6 @@ func (n *node) restore() error {
 	}); err != nil {
 		return fmt.Errorf("store: read the sessions: %w", err)
 	}
-	collectAfter(int64(len(all))*restoredBytes, memory.Measure())
 	lags, err := broker.Lags(all, d.view.Postings)
 	if err != nil {
 		return fmt.Errorf("store: read what waits for the sessions: %w", err)

@@ -62,20 +62,6 @@ const startingGCPercent = 400
 
 func collectSeldom() { setGCPercent(startingGCPercent) }
 
-// restoredBytes is more than what one session that comes back makes, with its places in the indexes.
-const restoredBytes = 2400
-
-// collectAfter has the collector rest until as much was made as is known to stay, if that is
-// later than it is anyway: to look through it halfway finds nothing.
-func collectAfter(more int64, u memory.Use) {
-	if u.Live > 0 {
-		setGCPercent(int(min(max((int64(u.Objects)+more)*100/int64(u.Live)-100, startingGCPercent), restingGCPercentMax))) //nolint:gosec // bytes of a heap
-	}
-}
-
-// restingGCPercentMax is for a start whose last collection found next to nothing alive.
-const restingGCPercentMax = 10 * startingGCPercent
-
 // collectAsUsual ends that.
 func collectAsUsual() { setGCPercent(memory.GCPercent) }
 

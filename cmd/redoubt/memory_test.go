@@ -53,27 +53,12 @@ func TestTheCollectorIsAsPlannedAfterTheStart(t *testing.T) {
 	if is := now(); is != startingGCPercent {
 		t.Errorf("%d while it starts", is)
 	}
-	for _, c := range []struct {
-		more int64
-		use  memory.Use
-		want int
-	}{
-		{160 << 20, memory.Use{Live: 32 << 20, Objects: 64 << 20}, 600}, // until 224 MiB
-		{1 << 20, memory.Use{Live: 32 << 20, Objects: 64 << 20}, startingGCPercent},
-		{1 << 40, memory.Use{Live: 1, Objects: 1 << 20}, restingGCPercentMax},
-		{1 << 40, memory.Use{}, restingGCPercentMax}, // nothing was collected yet: as it was
-	} {
-		if collectAfter(c.more, c.use); now() != c.want {
-			t.Errorf("%d more after %+v: %d, want %d", c.more, c.use, now(), c.want)
-		}
-	}
 	if collectAsUsual(); now() != memory.GCPercent {
 		t.Errorf("%d after the start", now())
 	}
 	t.Setenv("GOGC", "70")
 	debug.SetGCPercent(70)
 	collectSeldom()
-	collectAfter(1<<40, memory.Use{Live: 1})
 	collectAsUsual()
 	if is := now(); is != 70 {
 		t.Errorf("%d, and 70 was set", is)
