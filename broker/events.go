@@ -38,10 +38,10 @@ type Event struct {
 	QoS       *int   `json:"qos,omitempty"`
 }
 
-// heard counts a subscription of r that came or went, and those under $events/.
-func (b *Broker) heard(r *resident, sub *session.Sub, n int64) {
+// heard counts a subscription of somebody that came or went, and those under $events/.
+func (b *Broker) heard(identity string, sub *session.Sub, n int64) {
 	b.subscribed.Add(n)
-	b.heardOf.Add(b.heardOf.Place(r.by.Identity), n)
+	b.heardOf.Add(b.heardOf.Place(identity), n)
 	if underEvents(sub.Real) {
 		b.hearers.Add(n)
 	}

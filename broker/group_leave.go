@@ -180,9 +180,7 @@ func (h *Home) ends(now time.Time, r *resident) {
 	if len(back) > 0 {
 		h.save(now, r)
 	}
-	for len(r.log.subs) > 0 {
-		h.dismissSub(r, r.log.subs[0].filter)
-	}
+	h.dismissAll(r)
 	h.recordEnd(now, r, left)
 	for _, l := range back {
 		if l.kept.Load() > 0 {

@@ -107,6 +107,7 @@ type work struct {
 	intake    intake
 	shed      shedding
 	pacing    pacing
+	left      leaving
 }
 
 // counting is what a home counts of clients.
@@ -272,10 +273,11 @@ func (h *Home) settle(key session.Key, by auth.Principal, lim *session.Limits) *
 func (h *Home) evict(now time.Time, r *resident) {
 	h.part()
 	h.endTalk(now, r)
-	h.retractAll(r)
 	if r.log != nil {
+		h.retractAll(r)
 		h.ends(now, r)
 	} else {
+		h.leaveAll(r)
 		h.reshare(now, r, true)
 	}
 	h.tell(now, r, EventEnded, nil)
@@ -434,6 +436,7 @@ func (h *Home) Turn(now time.Time) {
 	h.endSome(now)
 	h.revokeSome(now)
 	h.replaySome(now)
+	h.leaveSome()
 	if h.kept() {
 		h.saveSome(now)
 		h.giveSome(now)

@@ -166,6 +166,16 @@ func (h *Home) dismissSub(r *resident, filter string) {
 	r.log.subs = slices.Delete(r.log.subs, i, i+1)
 }
 
+// dismissAll is dismissSub of all that r has, from the last on: a list of a hundred thousand is not moved for each.
+func (h *Home) dismissAll(r *resident) {
+	for last := len(r.log.subs) - 1; last >= 0; last-- {
+		h.unlisten(r, &r.log.subs[last])
+		r.log.subs[last] = durableSub{}
+		r.log.subs = r.log.subs[:last]
+	}
+	r.log.subs = nil
+}
+
 func (d *durable) find(filter string) int {
 	for i := range d.subs {
 		if d.subs[i].filter == filter {

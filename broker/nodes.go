@@ -165,8 +165,6 @@ func (h *Home) lose(now time.Time, r *resident) {
 	}
 	h.endTalk(now, r)
 	h.retractAll(r)
-	for len(r.log.subs) > 0 {
-		h.dismissSub(r, r.log.subs[0].filter)
-	}
+	h.dismissAll(r)
 	h.vacate(r)
 }

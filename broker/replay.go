@@ -144,7 +144,9 @@ func (h *Home) step(now time.Time, r *resident) (more bool) {
 			}
 			return false
 		case retain.Over:
-			m.replays = slices.Delete(m.replays, 0, 1)
+			left-- // a filter that finds nothing takes its time as well
+			m.replays[0] = replay{}
+			m.replays = m.replays[1:]
 			// which the log need not hear of: from there on a walk would find nothing
 		case retain.Away:
 			h.readReplay(now, r, p)

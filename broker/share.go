@@ -193,7 +193,7 @@ func (h *Home) insertAs(r *resident, sub *session.Sub, was *view.Sub) {
 	}
 	if !shared {
 		if !h.index(sub.Real, s) {
-			h.b.heard(r, sub, 1)
+			h.b.heard(r.by.Identity, sub, 1)
 		}
 		return
 	}
@@ -206,7 +206,7 @@ func (h *Home) insertAs(r *resident, sub *session.Sub, was *view.Sub) {
 	}
 	group, replaced := h.b.groups.Join(share, sub.Real, s, r.member())
 	if !replaced {
-		h.b.heard(r, sub, 1)
+		h.b.heard(r.by.Identity, sub, 1)
 	}
 	sub.Group = groupOf(group)
 	h.enroll(r, share, sub, group, replaced)
@@ -214,32 +214,6 @@ func (h *Home) insertAs(r *resident, sub *session.Sub, was *view.Sub) {
 		h.enlist(r, sub, was)
 	}
 	h.tellGroups(r)
-}
-
-// retract takes a subscription back from wherever publishers find it.
-func (h *Home) retract(r *resident, sub *session.Sub) {
-	ref := h.routerRef(r.ref)
-	if share, _, shared, _ := topic.ParseShare(sub.Filter); shared {
-		if h.b.groups.Leave(share, sub.Real, ref) {
-			h.b.heard(r, sub, -1)
-		}
-		h.strike(r, sub.Group)
-		return
-	}
-	if h.b.index.Unsubscribe(sub.Real, ref) {
-		h.b.heard(r, sub, -1)
-	}
-	if sub.Exclusive {
-		h.b.only.Release(sub.Real, ref)
-	}
-}
-
-// retractAll is retract of all that r has.
-func (h *Home) retractAll(r *resident) {
-	for i := range r.s.Subscriptions() {
-		sub := r.s.Subscription(i)
-		h.retract(r, &sub)
-	}
 }
 
 // judged is a subscription as the rules see it.

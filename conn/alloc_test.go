@@ -40,3 +40,21 @@ func TestAllocLargePacketsLeaveNoGarbage(t *testing.T) {
 		t.Errorf("stage %d, %d bytes left: it was not taken", c.stage, len(c.half.rest()))
 	}
 }
+
+// TestAllocPublishes: a PUBLISH is looked at without garbage, until somebody wants it.
+func TestAllocPublishes(t *testing.T) {
+	l := newDuet(t, 1).server.loops[0]
+	c, _ := heard(l)
+	c.version = mqtt.V311
+	var packets []byte
+	for range 10 {
+		p := mqtt.Publish{Topic: []byte("a/b"), Payload: make([]byte, 100)}
+		packets = p.Append(packets, mqtt.V311)
+	}
+	if n := testing.AllocsPerRun(100, func() { l.input(c, packets) }); n != 0 {
+		t.Errorf("%v allocations for ten packets, want none", n)
+	}
+	if c.stage != open || c.half.rest() != nil {
+		t.Errorf("stage %d, %d bytes left: they were not taken", c.stage, len(c.half.rest()))
+	}
+}

@@ -1,9 +1,13 @@
 package conn
 
 import (
+	"bytes"
 	"fmt"
 	"testing"
+	"time"
 
+	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
@@ -37,4 +41,76 @@ func TestABurstOfDeliveriesIsSpreadOverTurns(t *testing.T) {
 		}
 		pub.expect(mqtt.PINGRESP)
 	})
+}
+
+// ticking is a clock of which each look takes time.
+type ticking struct {
+	clock.Clock
+	looks int
+}
+
+const eachLook = packetsTime / 4
+
+func (c *ticking) Now() time.Time {
+	c.looks++
+	return c.Clock.Now().Add(time.Duration(c.looks) * eachLook)
+}
+
+// TestOneConnectionIsServedForATime: what one read brought is handled for packetsTime, and the rest
+// in the next turns, in order; a read that is short is handled whole, without a look at the clock (D-07).
+func TestOneConnectionIsServedForATime(t *testing.T) {
+	for what, packet := range map[string][]byte{
+		"PINGREQ":   {0xC0, 0},
+		"SUBSCRIBE": (&mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: "a"}}}).Append(nil, mqtt.V311, 0),
+	} {
+		d := newDuet(t, 1)
+		l := d.server.loops[0]
+		slow := &ticking{Clock: d.clock}
+		l.server.clock = slow
+		c, _ := heard(l)
+		c.version = mqtt.V311
+		taken := func() int64 { return d.metrics.Value(metrics.PacketsReceived.At(int(packet[0] >> 4))) }
+
+		l.input(c, bytes.Repeat(packet, packetsFew/len(packet)-1))
+		few := taken()
+		if slow.looks != 0 || c.greedy || few != int64(packetsFew/len(packet)-1) {
+			t.Errorf("%s: few packets: %d taken, %d looks at the clock, put off: %v", what, few, slow.looks, c.greedy)
+		}
+		const many = packetsFew
+		l.input(c, bytes.Repeat(packet, many))
+		most := int64(5 * packetsLook)
+		if packet[0]>>4 == byte(mqtt.SUBSCRIBE) {
+			most = 5
+		}
+		if got := taken() - few; got == 0 || got > most || !c.greedy {
+			t.Errorf("%s: %d packets taken in one turn, want at most %d; put off: %v", what, got, most, c.greedy)
+		}
+		turns := 1
+		for ; len(l.greedy) > 0 && turns < 2*many; turns++ {
+			l.greedy = l.greedy[:0]
+			l.goOn(c)
+		}
+		if got := taken() - few; got != many || c.greedy || c.half.rest() != nil || c.stage != open {
+			t.Errorf("%s: %d of %d packets taken in %d turns, %d bytes left, stage %d", what, got, many, turns, len(c.half.rest()), c.stage)
+		}
+	}
+}
+
+// TestABusyLoopAsksWhetherSomebodyWaits: before the runtime's watcher takes its place away, and not
+// each turn. What it is worth is in docs/performance/profiles.md.
+func TestABusyLoopAsksWhetherSomebodyWaits(t *testing.T) {
+	d := newDuet(t, 1)
+	l := d.server.loops[0]
+	asked := 0
+	for range 100 {
+		l.now = d.clock.Now()
+		before := l.yielded
+		if l.wait(); l.yielded != before {
+			asked++
+		}
+		d.clock.Advance(yieldEvery / 4)
+	}
+	if asked != 25 {
+		t.Errorf("it asked %d times in %v", asked, 25*yieldEvery)
+	}
 }

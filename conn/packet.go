@@ -21,11 +21,10 @@ func (l *Loop) packet(c *Conn, h *mqtt.Header, body []byte) error {
 	lim := mqtt.Limits{UserProperties: l.server.broker.Settings().UserProperties, Filters: filtersMax, SkipUsers: true}
 	switch h.Type {
 	case mqtt.PUBLISH:
-		var p mqtt.Publish
-		if err := mqtt.DecodePublish(body, *h, c.version, lim, &p); err != nil {
+		if err := mqtt.DecodePublish(body, *h, c.version, lim, &l.publish); err != nil {
 			return err
 		}
-		l.home.Publish(l.now, c.session, &p)
+		l.home.Publish(l.now, c.session, &l.publish)
 	case mqtt.PUBACK, mqtt.PUBREC, mqtt.PUBREL, mqtt.PUBCOMP:
 		var p mqtt.Ack
 		if err := mqtt.DecodeAck(body, *h, c.version, lim, &p); err != nil {

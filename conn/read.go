@@ -1,6 +1,8 @@
 package conn
 
 import (
+	"time"
+
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -26,6 +28,17 @@ func (l *Loop) input(c *Conn, b []byte) {
 // turn. Past it the packets it has sent wait until everybody had theirs; a packet
 // that is begun is finished, whatever it costs.
 const deliveriesPerTurn = 4096
+
+// packetsTime is how long one connection may be served in a turn, about: the loop's other clients wait for
+// it. Whoever sends as fast as it can has more in one read than fits (D-07).
+const packetsTime = 100 * time.Microsecond
+
+// A clock is looked at after packetsLook packets, and after each that may name many filters; where
+// fewer bytes than packetsFew have come, there is nothing that could take long.
+const (
+	packetsLook = 8
+	packetsFew  = 512
+)
 
 // putOff lets c wait: for the next turn, and, if it has sent something for many since there
 // were so many listed, for those.
@@ -54,7 +67,11 @@ func (l *Loop) goOn(c *Conn) {
 // the rest.
 func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 	spent, broad := l.home.Spent(), l.broad.listed
-	for c.listens() {
+	var begun time.Time
+	if len(b) >= packetsFew {
+		begun = l.server.clock.Now()
+	}
+	for n := 1; c.listens(); n++ {
 		if l.home.Spent()-spent > deliveriesPerTurn {
 			l.putOff(c, broad)
 		}
@@ -83,6 +100,10 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 			return nil
 		}
 		b = b[h.Size+h.Remaining:]
+		many := h.Type == mqtt.SUBSCRIBE || h.Type == mqtt.UNSUBSCRIBE
+		if !begun.IsZero() && len(b) > 0 && (many || n%packetsLook == 0) && l.server.clock.Now().Sub(begun) >= packetsTime {
+			l.putOff(c, broad)
+		}
 	}
 	return b
 }

@@ -6,6 +6,10 @@ import "slices"
 // about 10,000 blocks, and a change moves at most two kilobytes inside one.
 const blockMax = 128
 
+// blockStep is how much room a block grows by. What a block has room for and does not
+// hold is memory of every retained message: doubling, as append does, would waste a third.
+const blockStep = 16
+
 // list is elements in the order of their keys, in blocks. Two neighbouring blocks
 // together are always more than a quarter full, so that what is removed gives its
 // memory back. It is not safe for concurrent use.
@@ -103,7 +107,7 @@ func (l *list[E, K]) insert(p place, e E) {
 	}
 	items := l.blocks[p.block].items
 	if len(items) < blockMax {
-		l.blocks[p.block].items = slices.Insert(items, p.i, e)
+		l.blocks[p.block].items = slices.Insert(roomy(items), p.i, e)
 		return
 	}
 	if p.block == len(l.blocks)-1 && p.i == len(items) { // what arrives in order fills its blocks
@@ -111,9 +115,8 @@ func (l *list[E, K]) insert(p place, e E) {
 		return
 	}
 	const half = blockMax / 2
-	right := append(make([]E, 0, blockMax), items[half:]...)
-	clear(items[half:])
-	l.blocks[p.block].items = items[:half]
+	right := fitted(items[half:])
+	l.blocks[p.block].items = fitted(items[:half])
 	l.blocks = slices.Insert(l.blocks, p.block+1, block[E, K]{l.lowOf(right[0]), right})
 	if p.i > half {
 		p = place{p.block + 1, p.i - half}
@@ -125,7 +128,9 @@ func (l *list[E, K]) insert(p place, e E) {
 func (l *list[E, K]) remove(p place) {
 	l.n--
 	b := &l.blocks[p.block]
-	b.items = slices.Delete(b.items, p.i, p.i+1)
+	if b.items = slices.Delete(b.items, p.i, p.i+1); cap(b.items) >= len(b.items)+2*blockStep {
+		b.items = fitted(b.items)
+	}
 	switch {
 	case l.n == 0:
 		l.blocks = nil
@@ -141,6 +146,20 @@ func (l *list[E, K]) merge(i int) {
 	if i < 0 || i+1 >= len(l.blocks) || len(l.blocks[i].items)+len(l.blocks[i+1].items) > blockMax/2 {
 		return
 	}
-	l.blocks[i].items = append(l.blocks[i].items, l.blocks[i+1].items...)
+	l.blocks[i].items = fitted(l.blocks[i].items, l.blocks[i+1].items...)
 	l.blocks = slices.Delete(l.blocks, i+1, i+2)
+}
+
+// fitted is a copy of items, and of more behind them, with room for a step at most, and for one at least.
+func fitted[E any](items []E, more ...E) []E {
+	n := (len(items)+len(more))/blockStep*blockStep + blockStep
+	return append(append(make([]E, 0, n), items...), more...)
+}
+
+// roomy is items with room for one more.
+func roomy[E any](items []E) []E {
+	if len(items) < cap(items) {
+		return items
+	}
+	return fitted(items)
 }

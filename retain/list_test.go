@@ -68,7 +68,7 @@ func checkList(t *rapid.T, l *list[*int64, int64], want []int64) {
 	}
 	for i, b := range l.blocks {
 		items := b.items
-		if len(items) == 0 || cap(items) > 2*blockMax || i > 0 && len(items)+len(l.blocks[i-1].items) <= blockMax/2 {
+		if len(items) == 0 || len(items) > blockMax || cap(items) >= len(items)+2*blockStep || i > 0 && len(items)+len(l.blocks[i-1].items) <= blockMax/2 {
 			t.Fatalf("block %d of %d holds %d, room for %d", i, len(l.blocks), len(items), cap(items))
 		}
 		if i > 0 && (b.low > *items[0] || b.low <= *l.blocks[i-1].items[len(l.blocks[i-1].items)-1]) {

@@ -83,7 +83,11 @@ func (s *Session) learn(alias uint16, name []byte) error {
 		in.aliases = make(map[uint16][]byte)
 	}
 	s.lim.Account.add(more)
-	in.aliases[alias] = bytes.Clone(name)
+	if old := in.aliases[alias]; cap(old) >= len(name) && cap(old) <= 2*len(name) { // bound again and again: no garbage for each
+		in.aliases[alias] = append(old[:0], name...)
+	} else {
+		in.aliases[alias] = bytes.Clone(name)
+	}
 	return nil
 }
 

@@ -121,3 +121,23 @@ func TestAllocAppend(t *testing.T) {
 		})
 	}
 }
+
+// TestAllocAliasBoundAgain: whoever binds every alias again and again makes no garbage for the
+// collector, which all clients of the loop would wait for.
+func TestAllocAliasBoundAgain(t *testing.T) {
+	s, _, _ := rigForAllocs(t)
+	names := [][]byte{[]byte("plant/a/temperature"), []byte("plant/b/temperatures"), []byte("plant/c/temp")}
+	n := 0
+	wantAllocs(t, 0, func() {
+		for alias := uint16(1); alias <= 5; alias++ {
+			want := names[n%len(names)]
+			n++
+			if _, err := s.ResolveAlias(&mqtt.Publish{Topic: want, TopicAlias: alias, HasTopicAlias: true}); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := s.ResolveAlias(&mqtt.Publish{TopicAlias: alias, HasTopicAlias: true}); err != nil || string(got) != string(want) {
+				t.Fatalf("alias %d is %q, want %q: %v", alias, got, want, err)
+			}
+		}
+	})
+}

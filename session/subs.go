@@ -234,6 +234,37 @@ func (s *Session) Subscriptions() int { return len(s.subs) }
 // there; Unsubscribe gives the place of the one that goes to the last.
 func (s *Session) Subscription(i int) Sub { return s.subs[i].sub() }
 
+// Had is what a session was subscribed to when it ended.
+type Had struct{ list []entry }
+
+// Leave ends all subscriptions, and answers them.
+func (s *Session) Leave() Had {
+	had := Had{s.subs}
+	s.subs, s.many, s.wildcards = nil, nil, 0
+	return had
+}
+
+// Len is how many are left.
+func (h *Had) Len() int { return len(h.list) }
+
+// Shared tells whether somebody else could have the place of the i-th, or its messages: it is in a group, or exclusive.
+func (h *Had) Shared(i int) bool {
+	e := &h.list[i]
+	return e.opts&optExclusive != 0 || e.more != nil && e.more.group != (Group{})
+}
+
+// At is the i-th.
+func (h *Had) At(i int) Sub { return h.list[i].sub() }
+
+// Take removes the last, of which there must be one.
+func (h *Had) Take() Sub {
+	last := len(h.list) - 1
+	sub := h.list[last].sub()
+	h.list[last] = entry{}
+	h.list = h.list[:last]
+	return sub
+}
+
 // Wildcards is how many filters hold a wildcard.
 func (s *Session) Wildcards() int { return int(s.wildcards) }
 

@@ -95,7 +95,7 @@ func TestRetainedComesAndGoes(t *testing.T) {
 		if rep.Sent.Acknowledged != 1205 || k.Messages != 1205 || k.Times != 3 || k.Delivered != 3*1205 || k.Lost != 0 || k.PerSec <= 0 || rep.QoS != 1 {
 			t.Errorf("%+v of %+v", k, rep.Sent)
 		}
-		for _, name := range []string{"bench/0/0", "bench/1/204"} {
+		for _, name := range []string{"bench/0/0/v", "bench/1/204/v"} {
 			if _, there := b.Retained(name); there != keep {
 				t.Errorf("%s is there: %t, to be kept: %t", name, there, keep)
 			}
@@ -118,8 +118,8 @@ func TestRetainedThatIsLostIsTold(t *testing.T) {
 			case mqtt.PUBLISH:
 				m := c.DecodePublish(p)
 				c.SendAck(mqtt.PUBACK, m.PacketID, mqtt.Success, "")
-				if m.Retain && string(m.Topic) == "bench/0/3" && len(m.Payload) > 0 {
-					m.Payload, m.Topic, m.QoS, m.PacketID = append([]byte(nil), m.Payload...), []byte("bench/0/3"), 0, 0
+				if m.Retain && string(m.Topic) == "bench/0/3/v" && len(m.Payload) > 0 {
+					m.Payload, m.Topic, m.QoS, m.PacketID = append([]byte(nil), m.Payload...), []byte("bench/0/3/v"), 0, 0
 					kept <- m
 				}
 			case mqtt.SUBSCRIBE:

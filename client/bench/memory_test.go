@@ -49,7 +49,7 @@ func TestMemoryOfEachKind(t *testing.T) {
 			o.Count, o.Process, o.Memory = 101, os.Getpid(), MemoryShape{Kind: kind, Settle: 30 * time.Millisecond, Visitors: 3, Visit: 10 * time.Millisecond}
 			there := false
 			o.Progress = func(p Progress) {
-				if _, ok := b.Retained("bench/7"); ok && p.Phase == "settling" {
+				if _, ok := b.Retained("bench/0/7/v"); ok && p.Phase == "settling" {
 					there = true
 				}
 			}
@@ -78,7 +78,7 @@ func TestMemoryOfEachKind(t *testing.T) {
 				if rep.Sent.Acknowledged != 2*101 { // made, and removed
 					t.Errorf("%+v", rep.Sent)
 				}
-				if text, ok := b.Retained("bench/7"); ok || !there {
+				if text, ok := b.Retained("bench/0/7/v"); ok || !there {
 					t.Errorf("there %t, %q is left", there, text)
 				}
 			}

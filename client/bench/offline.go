@@ -235,7 +235,7 @@ func (r *run) nextOffline(p *peer) (session uint32, ok bool) {
 	session = uint32(n % l.sessions)
 	p.pub.seq = uint32(n)
 	retain := r.opt.Scenario == Retained || r.opt.Scenario == Memory && r.opt.Memory.Kind == OfRetained
-	if r.topic = append(append(r.topic[:0], r.opt.Topic...), '/'); r.opt.Scenario == Retained {
+	if r.topic = append(append(r.topic[:0], r.opt.Topic...), '/'); retain {
 		r.topic = appendLevels(r.topic, n)
 	} else {
 		r.topic = strconv.AppendUint(r.topic, uint64(session), 10)

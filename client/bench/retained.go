@@ -38,13 +38,14 @@ func (s *RetainedShape) verify(o *Options) error {
 	return nil
 }
 
-// retainedOfLevel is how many topics have the same last level but one.
+// retainedOfLevel is how many devices are at one place.
 const retainedOfLevel = 1000
 
-// appendLevels ends the topic of message n.
+// appendLevels ends the topic of retained message n: the place, the device, and what it says. That is
+// what topics of devices look like, and to some brokers each level of a topic is a node of a tree.
 func appendLevels(topic []byte, n int) []byte {
 	topic = append(strconv.AppendInt(topic, int64(n/retainedOfLevel), 10), '/')
-	return strconv.AppendInt(topic, int64(n%retainedOfLevel), 10)
+	return append(strconv.AppendInt(topic, int64(n%retainedOfLevel), 10), "/v"...)
 }
 
 // retained publishes messages that stay, and has somebody subscribe to all of them. They are

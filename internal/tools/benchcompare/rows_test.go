@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -269,6 +270,20 @@ func TestConfigurationsOfARun(t *testing.T) {
 		if strings.Contains(moved, "1883") || !strings.Contains(moved, "20001") || !strings.Contains(moved, "20002") {
 			t.Errorf("%s:\n%s", name, moved)
 		}
+	}
+}
+
+// Mosquitto 2.0.11 drops what has to wait for a client once as much has ever waited: no run may publish that much, as
+// long as one may be and a million messages a second.
+func TestNoRunReachesMosquittosLimit(t *testing.T) {
+	text, err := os.ReadFile("../../../bench/mosquitto.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "\nmax_queued_messages ")
+	line, _, _ := strings.Cut(rest, "\n")
+	if most, err := strconv.Atoi(line); err != nil || most < 600*1_000_000 {
+		t.Errorf("max_queued_messages %q, %v", line, err)
 	}
 }
 
