@@ -91,8 +91,7 @@ type work struct {
 	bans      banSweep
 	replaying []Ref  // sessions that are owed retained messages and have room
 	replays   uint64 // begun so far
-	judging   uint32 // next slot to judge again after a policy change
-	judge     bool
+	judgements
 	delayed   *delay.Store[*sender]
 	due       []delay.Message[*sender] // scratch
 	sysAt     time.Time                // when $SYS is next published
@@ -107,6 +106,13 @@ type work struct {
 	shed      shedding
 	pacing    pacing
 	left      leaving
+}
+
+// judgements is how far a home has judged its sessions again after a policy change.
+type judgements struct {
+	judging uint32 // next slot
+	judge   bool
+	patient bool // it asks for no turns of its own
 }
 
 // counting is what a home counts of clients.

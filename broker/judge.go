@@ -70,8 +70,24 @@ func (r *resident) mistrust(now time.Time) { r.doubt = now.Add(doubtSlack).UnixM
 // PolicyChanged judges every session again: the first part at once, so that with
 // few sessions all is done when it returns, and then a part each turn.
 func (h *Home) PolicyChanged(now time.Time) {
-	h.work.judge, h.work.judging = true, 0
+	h.work.judge, h.work.judging, h.work.patient = true, 0, false
 	h.judgeSome(now)
+}
+
+// restoredJudged is PolicyChanged of sessions that have come back: the rules may have changed
+// while nobody looked. After the first part it asks for no turn before Opened, because whoever
+// waits for the start waits for that, too. Until a session's turn has come nothing is weaker:
+// each delivery to it is judged (restoreSub), and its client's return judges all it has.
+func (h *Home) restoredJudged(now time.Time) {
+	h.work.judge, h.work.judging, h.work.patient = true, 0, true
+	h.judgeSome(now)
+}
+
+// Opened tells a home, on its loop, that clients are let in: what could wait for that goes on.
+func (h *Home) Opened() {
+	if h.work.patient = false; h.work.judge {
+		h.wire.Again()
+	}
 }
 
 // decisionsPerTurn bounds how long a policy change holds up a turn, by work and
@@ -90,7 +106,7 @@ func (h *Home) judgeSome(now time.Time) {
 			left -= h.judgeLive(now, r)
 		}
 	}
-	if h.work.judge = int(h.work.judging) < len(h.slots); h.work.judge {
+	if h.work.judge = int(h.work.judging) < len(h.slots); h.work.judge && !h.work.patient {
 		h.wire.Again()
 	}
 }

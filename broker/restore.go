@@ -62,7 +62,7 @@ func (h *Home) Restore(now time.Time, stored *Stored) {
 		}
 	}
 	h.load()
-	h.PolicyChanged(now) // it may have, while nobody looked
+	h.restoredJudged(now)
 }
 
 // expect makes room for what is about to come: a table that grows is moved, again and again.

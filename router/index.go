@@ -129,8 +129,7 @@ type Filtered struct {
 // anything larger.
 func (x *Index) SubscribeAll(list []Filtered) {
 	var counts [exactShards]int
-	exact := make([]entry, 0, len(list))
-	shards := make([]uint8, 0, len(list))
+	hashes := make([]uint64, 0, len(list)) // of those without a wildcard
 	for i := range list {
 		f := &list[i]
 		if topic.HasWildcard(f.Filter) {
@@ -138,9 +137,8 @@ func (x *Index) SubscribeAll(list []Filtered) {
 			continue
 		}
 		h := maphash.String(x.seed, f.Filter)
-		s := uint8(h >> 32 % exactShards)
-		counts[s]++
-		exact, shards = append(exact, entry{filter: f.Filter, one: f.Sub, tag: uint32(h)}), append(shards, s)
+		counts[h>>32%exactShards]++
+		hashes = append(hashes, h)
 	}
 	var next [exactShards]int
 	from := 0
@@ -148,10 +146,18 @@ func (x *Index) SubscribeAll(list []Filtered) {
 		next[s] = from
 		from += n
 	}
-	sorted := make([]entry, len(exact)) // by shard
-	for i := range exact {
-		sorted[next[shards[i]]] = exact[i]
-		next[shards[i]]++
+	sorted := make([]entry, len(hashes)) // by shard
+	all := len(hashes) == len(list)
+	for i := range list {
+		f := &list[i]
+		if !all && topic.HasWildcard(f.Filter) {
+			continue
+		}
+		h := hashes[0]
+		hashes = hashes[1:]
+		at := &next[h>>32%exactShards]
+		sorted[*at] = entry{filter: f.Filter, one: f.Sub, tag: uint32(h)}
+		*at++
 	}
 	var sum delta
 	from = 0

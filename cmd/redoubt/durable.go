@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -12,8 +11,6 @@ import (
 
 	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/broker"
-	"github.com/redoubtmq/redoubt/config"
-	"github.com/redoubtmq/redoubt/internal/datadir"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/store/local"
 	"github.com/redoubtmq/redoubt/store/readers"
@@ -41,52 +38,6 @@ func storeFolders(dataDir string) (log, index string) {
 
 // readersMax is how many sessions read from the disk at the same time.
 const readersMax = 4
-
-// openStore opens the log and its index, and says what a crash or a bad disk left.
-func (n *node) openStore(c *config.Config) error {
-	logFolder, index := storeFolders(c.Node.DataDir)
-	if err := datadir.Init(filepath.Dir(logFolder)); err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	d := &durable{retention: retention{crowded: make(chan struct{}, 1)}}
-	if err := d.space.open(filepath.Dir(logFolder)); err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	reading := n.starting("reading the log")
-	l, report, err := local.Open(logFolder, local.Options{
-		Progress:     reading.at,
-		SegmentBytes: int64(c.Store.SegmentBytes), ReserveBytes: reserve, Clock: n.clock, Observe: func(c local.Commit) { n.observeCommit(d, c) },
-		Room: func() {
-			if b := d.broker.Load(); b != nil {
-				b.Room()
-			}
-		},
-	})
-	reading.end()
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	n.sayReport(report)
-	if _, gone := os.Stat(index); report.Bare && gone == nil { // without an index it is a first start that was cut short
-		return errors.Join(fmt.Errorf("store: %s has the id of a log and none of its segments: everything that was stored is gone. Put the segments back from a backup, or move the folders log and view away to begin anew (redoubt store check says more)", logFolder), l.Close())
-	}
-	began := n.clock.Now()
-	d.log = l
-	alarm := func(what string, err error) { n.storeAlarm(d, what, err) }
-	applying := n.starting("bringing the index up to the log")
-	applying.sum = func(total int64) string { return fmt.Sprintf("%d records", total) }
-	d.view, err = view.Open(context.Background(), view.Options{Log: l, Folder: index, Alarm: alarm, Progress: applying.at})
-	if applying.end(); err != nil {
-		return errors.Join(fmt.Errorf("store: %w", err), l.Close())
-	}
-	d.readers = readers.New(readersMax, n.caught)
-	d.ran = time.UnixMilli(d.view.Alive())
-	n.durable = d
-	if took := n.clock.Now().Sub(began); took > time.Second {
-		n.log.Info("the index has caught up with the log", "last", uint64(report.Last), "took", took.Round(time.Millisecond).String())
-	}
-	return nil
-}
 
 // starting is the progress of what a start takes long for: a bar on a terminal, elsewhere
 // lines of the log.

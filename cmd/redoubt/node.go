@@ -240,7 +240,7 @@ func (n *node) assemble() (err error) {
 	if err := n.bindMemory(c); err != nil {
 		return err
 	}
-	if err := n.openStore(c); err != nil {
+	if err := n.openStore(c, true); err != nil {
 		return err
 	}
 	if err := n.openSettings(n.durable.view.Wait); err != nil {
@@ -411,7 +411,6 @@ func (n *node) open() error {
 	if err := n.restore(); err != nil {
 		return err
 	}
-	collectAsUsual()
 	for _, l := range n.doors() {
 		if err := n.server.Serve(l.Listener); err != nil {
 			return err
@@ -419,6 +418,8 @@ func (n *node) open() error {
 	}
 	n.ready.Store(true)
 	close(n.opened)
+	n.server.Each(func(_ time.Time, h *broker.Home) { h.Opened() })
+	collectAsUsual() // a collection that runs is waited for
 	return nil
 }
 

@@ -144,7 +144,7 @@ func offlineUsers(c *config.Config, out io.Writer) (users admin.Users, release f
 	mask := syscall.Umask(0o077) // as serve does
 	n := &node{clock: clock.System{}, log: slog.New(slog.NewTextHandler(out, nil)), metrics: metrics.New()}
 	n.commits = n.metrics.NewShard()
-	if err = n.openStore(c); err == nil {
+	if err = n.openStore(c, false); err == nil {
 		err = n.openUsers(c, n.durable.view.CatchUp)
 	}
 	release = func() {

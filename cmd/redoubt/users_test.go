@@ -48,7 +48,7 @@ func quietNode(t *testing.T, dir string, log *slog.Logger) *node {
 	n := &node{clock: clock.NewManual(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)), log: log, metrics: metrics.New()}
 	n.loaded.Store(loaded)
 	n.commits = n.metrics.NewShard()
-	if err := n.openStore(loaded.Config); err != nil {
+	if err := n.openStore(loaded.Config, true); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(n.closeStore)

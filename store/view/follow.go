@@ -27,7 +27,7 @@ func (v *View) catchUp(ctx context.Context, first, last store.Seq) error {
 	from := max(first, 1, min(at.part.first, at.seq)) // at.seq too: whose index this is, its record says
 	skipped, err := v.rows.skipped(from)
 	if err != nil {
-		return v.ix.unreadable(err, first)
+		return unreadable(v.o.Folder, err, first)
 	}
 	if from <= at.seq {
 		again := again{v: v, until: at, skipped: skipped}

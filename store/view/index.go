@@ -54,12 +54,11 @@ type index struct {
 	said    string        // the last alarm about what is tried again; "" after it passed
 }
 
-// openIndex opens the folder. first is where the log begins, which decides the remedy
-// for an index that cannot be read.
-func openIndex(o *Options, first store.Seq) (*index, error) {
+// openIndex opens the folder.
+func openIndex(o *Options) (*index, error) {
 	ix := &index{folder: o.Folder, alarm: o.Alarm, failed: make(chan struct{}), leaving: make(chan struct{})}
 	if err := o.FS.MkdirAll(o.Folder, 0o700); err != nil {
-		return nil, fmt.Errorf("view: make the folder of the index: %w", err)
+		return nil, fmt.Errorf("make its folder: %w", err)
 	}
 	cache := pebble.NewCache(cacheBytes)
 	defer cache.Unref()
@@ -77,20 +76,21 @@ func openIndex(o *Options, first store.Seq) (*index, error) {
 	}
 	db, err := pebble.Open(o.Folder, po)
 	if err != nil {
-		return nil, ix.unreadable(err, first)
+		return nil, err
 	}
 	ix.db = db
 	ix.opened.Store(true)
 	return ix, nil
 }
 
-// unreadable is the error of an index that cannot be read.
-func (ix *index) unreadable(err error, first store.Seq) error {
+// unreadable is the error of an index that cannot be read. first is where the log begins, which
+// decides the remedy.
+func unreadable(folder string, err error, first store.Seq) error {
 	remedy := "move the folder away and start again: it is made again from the log"
 	if first > 1 {
 		remedy = fmt.Sprintf("restore the data directory from a backup: the log begins with record %d, and what was before is only in the index", first)
 	}
-	return fmt.Errorf("view: the index in %s cannot be read: %w; %s", ix.folder, err, remedy)
+	return fmt.Errorf("view: the index in %s cannot be read: %w; %s", folder, err, remedy)
 }
 
 // logger is what Pebble says. Info is of no interest to an operator, and errors come as

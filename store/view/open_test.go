@@ -229,3 +229,49 @@ func TestReadersMayAskAgain(t *testing.T) {
 	}
 	_ = l.Close()
 }
+
+// A log that is opened meanwhile is asked for when the rows are read, once. What is wrong with it
+// comes before what is wrong with the index, whose remedy depends on it.
+func TestTheLogMayComeLater(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openLog(t, faultfs.New(), smallLog)
+	put(t, l, claimOf(1, 1))
+	shutView(t, mustOpen(t, Options{Log: l, Folder: "index", FS: fs}))
+	asked := 0
+	o := Options{Folder: "index", FS: fs, Await: func() (store.Log, error) { asked++; return l, nil }}
+	v := mustOpen(t, o)
+	if _, all := sessionsOf(t, v); len(all) != 1 || asked != 1 {
+		t.Errorf("%d sessions; asked for the log %d times", len(all), asked)
+	}
+	shutView(t, v)
+
+	damaged := errors.New("the log is damaged")
+	late := o
+	late.Await = func() (store.Log, error) { asked++; return nil, damaged }
+	if _, err := Open(t.Context(), late); err != damaged { //nolint:errorlint // it and nothing else
+		t.Errorf("%v, want what is wrong with the log", err)
+	}
+	names, err := fs.List("index")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		if strings.HasPrefix(n, "MANIFEST-") {
+			f, err := fs.Create("index/"+n, vfs.WriteCategoryUnspecified)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = f.Write([]byte("this is no manifest at all"))
+			_ = f.Close()
+		}
+	}
+	if _, err := Open(t.Context(), late); err != damaged { //nolint:errorlint // the same
+		t.Errorf("%v, want what is wrong with the log", err)
+	}
+	asked = 0
+	wantText(t, refused(t, o), "index in index cannot be read", "move the folder away")
+	if asked != 1 {
+		t.Errorf("asked for the log %d times", asked)
+	}
+	_ = l.Close()
+}

@@ -27,6 +27,7 @@ type rows struct {
 	dirty    bool     // at is not in the index
 	failure  error    // of a commit: nothing is written after it
 	guards   map[store.SID]guard
+	early    *early // nil: Sessions reads the rows
 	subs     int
 	groups   *groups
 	bodies   bodies

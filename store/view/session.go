@@ -14,6 +14,7 @@ import (
 // fenced. The caller holds mu.
 func (r *rows) session(seq store.Seq, rec *store.Record) error {
 	sid, b := &rec.SID, r.batch
+	r.early.touch(sid)
 	g, exists := r.guards[*sid]
 	was := g
 	var err error

@@ -72,54 +72,6 @@ func (v *View) table(lower, upper []byte, fn func(key, value []byte) error) erro
 	return v.ix.scan(lower, upper, fn)
 }
 
-// slabSessions are made at once: a start reads very many. All of them stay as long as one of
-// them does, so whoever keeps a few copies what he needs.
-const slabSessions = 64
-
-// roomFor is a session and its first subscription, which most have none beside.
-type roomFor struct {
-	s   Session
-	sub [1]Sub
-}
-
-// Sessions calls fn for every session, in the order of their names.
-func (v *View) Sessions(fn func(*Session) error) error {
-	lower, upper := tableBounds(tableSession)
-	var s *Session
-	var slab []roomFor // the first is of s
-	var c fact.Claim   // used again, so that what is the same in all is there once
-	err := v.table(lower, upper, func(key, value []byte) error {
-		sid, part, rest, err := splitSessionKey(key)
-		if err != nil {
-			return err
-		}
-		if s == nil || s.SID != sid {
-			if s != nil {
-				v.groups.begin(s)
-				if err := fn(s); err != nil {
-					return err
-				}
-			}
-			if len(slab) <= 1 {
-				slab = make([]roomFor, slabSessions)
-			} else {
-				slab = slab[1:]
-			}
-			s = &slab[0].s
-			s.SID = sid
-		}
-		if part == partSub && s.Subs == nil {
-			s.Subs = slab[0].sub[:0]
-		}
-		return s.row(part, rest, value, &c)
-	})
-	if err == nil && s != nil {
-		v.groups.begin(s)
-		err = fn(s)
-	}
-	return err
-}
-
 // row adds what one row says; c is scratch.
 func (s *Session) row(part byte, rest, value []byte, c *fact.Claim) error {
 	switch part {
@@ -188,7 +140,40 @@ func (v *View) Values(kind store.Kind, fn func(name string, content []byte) erro
 	})
 }
 
-// load reads what is kept in memory.
+// guardedList is sessions and their guards, until it is known how many there are: a map that
+// grows is moved, again and again.
+type guardedList struct {
+	chunks [][]guarded
+	n      int
+}
+
+type guarded struct {
+	sid   store.SID
+	guard guard
+}
+
+const guardedChunk = 1024
+
+func (l *guardedList) add(sid store.SID, g guard) {
+	if l.n%guardedChunk == 0 {
+		l.chunks = append(l.chunks, make([]guarded, 0, guardedChunk))
+	}
+	last := &l.chunks[len(l.chunks)-1]
+	*last = append(*last, guarded{sid, g})
+	l.n++
+}
+
+func (l *guardedList) all() map[store.SID]guard {
+	guards := make(map[store.SID]guard, l.n)
+	for _, c := range l.chunks {
+		for i := range c {
+			guards[c[i].sid] = c[i].guard
+		}
+	}
+	return guards
+}
+
+// load reads what is kept in memory, and what Sessions will be asked for.
 func (r *rows) load() error {
 	if err := r.loadPosition(); err != nil {
 		return err
@@ -196,14 +181,16 @@ func (r *rows) load() error {
 	lower, upper := tableBounds(tableSession)
 	var of store.SID
 	var g guard // its rows come one after another
+	var found guardedList
 	err := r.ix.scan(lower, upper, func(key, value []byte) error {
-		sid, part, _, err := splitSessionKey(key)
+		sid, part, rest, err := splitSessionKey(key)
 		if err != nil {
 			return err
 		}
+		r.early.row(sid, part, rest, value)
 		if sid != of {
 			if of != (store.SID{}) {
-				r.guards[of] = g
+				found.add(of, g)
 			}
 			of, g = sid, guard{}
 		}
@@ -228,8 +215,10 @@ func (r *rows) load() error {
 		return err
 	}
 	if of != (store.SID{}) {
-		r.guards[of] = g
+		found.add(of, g)
 	}
+	r.guards = found.all()
+	r.early.end()
 	if err := r.loadRetained(); err != nil {
 		return err
 	}

@@ -42,7 +42,10 @@ var ErrClosed = errors.New("the view is closed")
 
 // Options are where a view is and what it reads.
 type Options struct {
-	Log    store.Log
+	Log store.Log
+	// Await answers Log where it is not open yet: Open asks for it, once, when it has read what
+	// it keeps of the rows. Its error is Open's. nil: Log is there.
+	Await  func() (store.Log, error)
 	Folder string // made if it is missing, with mode 0700
 	FS     vfs.FS // nil: the machine's
 
@@ -51,6 +54,10 @@ type Options struct {
 	// Pebble's while Pebble holds its locks: it must not block and not call the view. It
 	// may be nil.
 	Alarm func(what string, err error)
+
+	// Sessions has Open keep the sessions that it comes by, for the first call of
+	// View.Sessions, which then reads only those that have changed since.
+	Sessions bool
 
 	// Progress is told, while Open reads the log, how many records of how many the index is
 	// behind; nil: nobody is.
@@ -126,27 +133,55 @@ func Open(ctx context.Context, o Options) (*View, error) {
 	if o.partBytes == 0 {
 		o.partBytes = partBytesDefault
 	}
-	first, last, err := o.Log.Bounds(ctx, shard)
-	if err != nil {
-		return nil, fmt.Errorf("view: %w", err)
+	if o.Await == nil {
+		log := o.Log
+		o.Await = func() (store.Log, error) { return log, nil }
 	}
-	ix, err := openIndex(&o, first)
+	ix, err := openIndex(&o)
 	if err != nil {
-		return nil, err
+		return nil, o.unreadable(ctx, err)
 	}
 	v := &View{o: o, ix: ix, open: newOpenBlocks(sizes{o.blockBits, o.partBytes}), done: make(chan struct{})}
 	v.rows = newRows(ix, v.open)
-	if err := v.recover(ctx, first, last); err != nil {
+	if o.Sessions {
+		v.rows.early = &early{changed: make(map[store.SID]struct{})}
+	}
+	if err := v.recover(ctx); err != nil {
 		_ = ix.close(false) // what was applied is applied again
 		return nil, err
 	}
 	return v, nil
 }
 
+// await has the log from now on, and answers its bounds.
+func (o *Options) await(ctx context.Context) (first, last store.Seq, err error) {
+	if o.Log, err = o.Await(); err != nil {
+		return 0, 0, err
+	}
+	if first, last, err = o.Log.Bounds(ctx, shard); err != nil {
+		return 0, 0, fmt.Errorf("view: %w", err)
+	}
+	return first, last, nil
+}
+
+// unreadable is the error of an index that cannot be read before the log is there; one of the
+// log comes first.
+func (o *Options) unreadable(ctx context.Context, err error) error {
+	first, _, logErr := o.await(ctx)
+	if logErr != nil {
+		return logErr
+	}
+	return unreadable(o.Folder, err, first)
+}
+
 // recover loads what is in memory from the rows and applies what the rows lack.
-func (v *View) recover(ctx context.Context, first, last store.Seq) error {
+func (v *View) recover(ctx context.Context) error {
 	if err := v.rows.load(); err != nil {
-		return v.ix.unreadable(err, first)
+		return v.o.unreadable(ctx, err)
+	}
+	first, last, err := v.o.await(ctx)
+	if err != nil {
+		return err
 	}
 	v.open.at = v.rows.at                         // nobody else has the view yet
 	if err := v.dropPostings(first); err != nil { // a crash may have kept what was trimmed
