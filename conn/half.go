@@ -49,6 +49,9 @@ func (l *Loop) endsNow(c *Conn, how ending) {
 	case how == surelyOver:
 		l.ended(c, io.EOF)
 	default:
+		if c.half != nil { // of a packet that has not come whole
+			c.half.end = goesOn
+		}
 		c.sock.Join(l) // and is read on: that tells
 	}
 }
