@@ -92,20 +92,20 @@ type work struct {
 	replaying []Ref  // sessions that are owed retained messages and have room
 	replays   uint64 // begun so far
 	judgements
-	delayed   *delay.Store[*sender]
-	due       []delay.Message[*sender] // scratch
-	sysAt     time.Time                // when $SYS is next published
-	unsaved   []Ref                    // sessions whose state the log has not heard of
-	saveAt    time.Time                // when they are next looked at
-	markAt    time.Time                // when mark is next due
-	lines     []*queue                 // of groups, that are looked at some time later
-	giving    []Ref                    // members that give back what they have not sent
-	ended     []ended                  // sessions whose end the log did not take
-	endAt     time.Time                // when it is said again
-	intake    intake
-	shed      shedding
-	pacing    pacing
-	left      leaving
+	delayed *delay.Store[*sender]
+	due     []delay.Message[*sender] // scratch
+	sysAt   time.Time                // when $SYS is next published
+	unsaved []Ref                    // sessions whose state the log has not heard of
+	saveAt  time.Time                // when they are next looked at
+	markAt  time.Time                // when mark is next due
+	lines   []*queue                 // of groups, that are looked at some time later
+	giving  []Ref                    // members that give back what they have not sent
+	ended   []ended                  // sessions whose end the log did not take
+	endAt   time.Time                // when it is said again
+	intake  intake
+	shed    shedding
+	pacing  pacing
+	left    leaving
 }
 
 // judgements is how far a home has judged its sessions again after a policy change.
