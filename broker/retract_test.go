@@ -11,7 +11,7 @@ import (
 // TestASessionWithManySubscriptionsLeavesInPortions: nobody waits for all of them (D-07). What others
 // may have goes at once; the client that comes back has its own, and nothing of the old ones.
 func TestASessionWithManySubscriptionsLeavesInPortions(t *testing.T) {
-	const many = 3*leavePerTurn + 10
+	const many = 3*leaveAtOnce + 10
 	d := newDesk(t, 1, func(s *Settings) {
 		s.Subscriptions, s.WildcardSubscriptions, s.Exclusive = 10*many, 10*many, true
 	})
@@ -138,12 +138,13 @@ func TestTheOldestLeavesFirst(t *testing.T) {
 		}
 		a.h().Gone(d.now, a.ref)
 	}
-	end("bob", 2*leavePerTurn)
-	for range 4 {
-		end("eve", leavePerTurn+1)
+	const many = leaveAtOnce + 1
+	end("bob", many)
+	for range many/leavePerTurn + 1 {
+		end("eve", many)
 		d.turn()
 	}
 	if n := d.b.heardOf.Sum(d.b.heardOf.Place("bob")); n != 0 {
-		t.Errorf("%d of bob's are counted after four turns", n)
+		t.Errorf("%d of bob's are counted after as many turns as they take", n)
 	}
 }

@@ -130,17 +130,19 @@ func TestWhoIsPutOffIsNotRefused(t *testing.T) {
 		}
 	}
 	t.Run("one identity has its part", func(t *testing.T) {
-		const many, conns = 32 << 10, 100
+		const many, conns = 60, 200
+		p := mqtt.Publish{Topic: []byte("open/x"), Payload: make([]byte, 1000)}
+		packet := p.Append(nil, mqtt.V311)
 		for range conns {
 			c, _ := heard(l)
 			c.version = mqtt.V311
-			l.input(c, bytes.Repeat([]byte{0xC0, 0}, many))
+			l.input(c, bytes.Repeat(packet, many))
 		}
 		if held, most := d.account.Held(), d.account.Max()/halfShare; held == 0 || held > most {
 			t.Errorf("%d bytes wait, want some and at most %d", held, most)
 		}
-		if serve(); taken(mqtt.PINGREQ) != many*conns || d.account.Held() != 0 {
-			t.Errorf("%d of %d packets were taken; %d bytes are held after them", taken(mqtt.PINGREQ), many*conns, d.account.Held())
+		if serve(); taken(mqtt.PUBLISH) != many*conns || d.account.Held() != 0 {
+			t.Errorf("%d of %d packets were taken; %d bytes are held after them", taken(mqtt.PUBLISH), many*conns, d.account.Held())
 		}
 	})
 	t.Run("the account is full", func(t *testing.T) {

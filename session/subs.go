@@ -88,6 +88,10 @@ func (e *entry) group() Group {
 // comes only with many.
 const indexFrom = 17
 
+// veryMany is from where on the list and its index grow in large steps, and so seldom: to move a hundred thousand
+// takes milliseconds, in which others wait (D-07). Only a raised limits.subscriptions allows them.
+const veryMany = 4096
+
 // index finds entries of a list by their filters: cells that are probed one after another
 // from where the hash of a filter says, each a position and one. It takes 5 to 10 bytes for
 // each, where a map with the filter in it takes 50.
@@ -122,7 +126,11 @@ func (x *index) cell(list []entry, filter string) int {
 // add says that the last of the list is new.
 func (x *index) add(list []entry) {
 	if len(list)*5 > len(x.cells)*4 { // full at four fifths
-		x.cells = make([]uint32, len(list)*15/8)
+		room := len(list) * 15 / 8
+		if len(list) >= veryMany {
+			room = len(list) * 4
+		}
+		x.cells = make([]uint32, room)
 		for i := range list[:len(list)-1] {
 			x.cells[x.cell(list, list[i].filter)] = uint32(i) + 1 //nolint:gosec // of subscriptions
 		}
@@ -187,7 +195,11 @@ func (s *Session) Subscribe(sub Sub) {
 		s.wildcards++
 	}
 	if n := len(s.subs); n == cap(s.subs) { // by an eighth only: what is added beyond stays for the life of most
-		s.subs = append(make([]entry, 0, n+1+n/8), s.subs...)
+		room := n + 1 + n/8
+		if n >= veryMany {
+			room = 2 * n
+		}
+		s.subs = append(make([]entry, 0, room), s.subs...)
 	}
 	s.subs = append(s.subs, e)
 	switch {
