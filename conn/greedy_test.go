@@ -176,3 +176,20 @@ func TestOnceInATurn(t *testing.T) {
 		}
 	}
 }
+
+// TestAnIncompletePacketIsJudgedWhoeverWaits: who waits for others to have their message has no more room for
+// a packet that he has begun than anybody else (A001, D-04).
+func TestAnIncompletePacketIsJudgedWhoeverWaits(t *testing.T) {
+	d := newDuet(t, 1)
+	l := d.server.loops[0]
+	c, _ := heard(l)
+	c.version = mqtt.V311
+	d.account.Reserve(d.account.Max())
+	full := d.account.Held()
+	p := mqtt.Publish{Topic: []byte("open/x"), Payload: make([]byte, 100<<10)}
+	l.putOff(c, l.broad.listed)
+	l.input(c, p.Append(nil, mqtt.V311)[:readMax])
+	if held := d.account.Held() - full; held != 0 || c.half.rest() != nil {
+		t.Errorf("%d bytes over what there may be, %d bytes kept", held, len(c.half.rest()))
+	}
+}

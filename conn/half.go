@@ -102,7 +102,7 @@ func (l *Loop) hold(c *Conn) {
 	}
 	account := l.server.broker.Settings().Session.Account
 	switch more := int64(bytes - h.charged); {
-	case more > 0 && c.greedy && c.stage == open: // who was judged by affords
+	case more > 0 && c.greedy && c.stage == open && h.begins(c): // we put it off: affords has judged it
 		l.owe(c, account, more)
 	case more > 0 && !l.charge(c, account, more):
 		l.letGo(c)
@@ -195,6 +195,12 @@ func (l *Loop) discharge(c *Conn, bytes int64) {
 		l.server.halves.Add(c.half.place, -known)
 		c.half.known -= int32(known)
 	}
+}
+
+// begins tells whether what has come begins with a packet that is whole.
+func (h *half) begins(c *Conn) bool {
+	head, ok, err := mqtt.ReadHeader(h.in, c.version)
+	return err == nil && ok && len(h.in) >= head.Size+head.Remaining
 }
 
 // measure reads how large the packet is to be, if that has come.
