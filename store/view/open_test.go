@@ -248,7 +248,7 @@ func TestTheLogMayComeLater(t *testing.T) {
 	damaged := errors.New("the log is damaged")
 	late := o
 	late.Await = func() (store.Log, error) { asked++; return nil, damaged }
-	if _, err := Open(t.Context(), late); err != damaged { //nolint:errorlint // it and nothing else
+	if _, err := Open(t.Context(), late); !errors.Is(err, damaged) || err.Error() != damaged.Error() {
 		t.Errorf("%v, want what is wrong with the log", err)
 	}
 	names, err := fs.List("index")
@@ -265,7 +265,7 @@ func TestTheLogMayComeLater(t *testing.T) {
 			_ = f.Close()
 		}
 	}
-	if _, err := Open(t.Context(), late); err != damaged { //nolint:errorlint // the same
+	if _, err := Open(t.Context(), late); !errors.Is(err, damaged) || err.Error() != damaged.Error() {
 		t.Errorf("%v, want what is wrong with the log", err)
 	}
 	asked = 0
