@@ -187,7 +187,7 @@ func (r *rows) load() error {
 		if err != nil {
 			return err
 		}
-		r.early.row(sid, part, rest, value)
+		r.early.row(&sid, part, rest, value)
 		if sid != of {
 			if of != (store.SID{}) {
 				found.add(of, g)
@@ -218,7 +218,6 @@ func (r *rows) load() error {
 		found.add(of, g)
 	}
 	r.guards = found.all()
-	r.early.end()
 	if err := r.loadRetained(); err != nil {
 		return err
 	}
