@@ -112,7 +112,8 @@ type work struct {
 type judgements struct {
 	judging uint32 // next slot
 	judge   bool
-	patient bool // it asks for no turns of its own
+	patient bool      // it asks for no turns of its own
+	judgeAt time.Time // when it goes on although it is patient; zero: nobody knows yet
 }
 
 // counting is what a home counts of clients.
@@ -424,7 +425,7 @@ func (h *Home) Spent() int { return h.spent }
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time {
 	next := h.timers.Next()
-	for _, at := range [...]time.Time{h.credentials.ends.Next(), h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek(), h.nextPace(), h.nextTalk(), h.nextForget()} {
+	for _, at := range [...]time.Time{h.credentials.ends.Next(), h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek(), h.nextPace(), h.nextTalk(), h.nextForget(), h.nextJudge()} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}
