@@ -104,8 +104,8 @@ func (h *Home) expect(stored *Stored) {
 	if len(h.slots) == 0 {
 		h.slots, h.gens = slices.Grow(h.slots, n), slices.Grow(h.gens, n)
 		h.timers.Expect(n)
-		h.byKey.expect(n)
-		h.byFilter.one.expect(min(filters, n))
+		h.byKey.Expect(n)
+		h.byFilter.one.Expect(min(filters, n))
 	}
 }
 

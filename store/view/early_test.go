@@ -54,7 +54,7 @@ func setEpoch(t *testing.T, v *View, sid store.SID, epoch uint64) {
 	if err := v.rows.commit(); err != nil {
 		t.Fatal(err)
 	}
-	g := v.rows.guards[sid]
+	g, _ := v.rows.guards.of(&sid)
 	g.epoch = epoch
 	if err := v.ix.db.Set(appendSessionKey(nil, &sid, partGuard), g.append(nil), pebble.NoSync); err != nil {
 		t.Fatal(err)

@@ -109,7 +109,7 @@ func (v *View) Held() int64 {
 func (v *View) SessionCount() int {
 	v.rows.mu.Lock()
 	defer v.rows.mu.Unlock()
-	return len(v.rows.guards)
+	return v.rows.guards.len()
 }
 
 // Stats answers what there is now; zeros after Close.
@@ -121,7 +121,7 @@ func (v *View) Stats() Stats {
 	defer leave()
 	r, o := v.rows, v.open
 	r.mu.Lock()
-	s := Stats{Sessions: len(r.guards), Subscriptions: r.subs, Retained: r.retained.messages}
+	s := Stats{Sessions: r.guards.len(), Subscriptions: r.subs, Retained: r.retained.messages}
 	r.mu.Unlock()
 	o.mu.Lock()
 	for _, b := range o.blocks {
