@@ -17,7 +17,7 @@ var growthRows = []row{
 	growth("stored", "messages in store, up from a tenth: another one stored", 100000, uponStored),
 	{
 		name: "growth-loops", title: "pairs: a message with two event loops, by one with half of the load", unit: timesTheCost,
-		fewer: true, clients: 1000, run: twoLoops,
+		often: half, clients: 1000, run: twoLoops,
 	},
 }
 
@@ -32,7 +32,7 @@ func logarithm(n int) float64 { return math.Round(100*(1+1/math.Log10(float64(n)
 func growth(name, title string, n int, costs func(t *trial, few, many int) (float64, float64, error)) row {
 	limit := logarithm(n / 10)
 	return row{
-		name: "growth-" + name, title: title, unit: timesTheCost, must: limit, aim: limit, own: true, fewer: true, disk: name == "stored", clients: n,
+		name: "growth-" + name, title: title, unit: timesTheCost, must: limit, aim: limit, own: true, often: half, disk: name == "stored", clients: n,
 		run: func(l *lab, r *row, clients int, ours bool) (x float64, err error) {
 			err = l.try(r, ours, &setup{}, func(t *trial) error {
 				few, many, err := costs(t, max(1, clients/10), clients)
