@@ -2,7 +2,7 @@ package conn
 
 import "time"
 
-// serving is whether the loop has lately served clients who are in. While it does, who is not in yet, or
+// serving is whether the loop has lately served clients who have been in for a while. While it does, who is not in yet, or
 // not any longer, has a part of each turn; without them a storm of connects is cheaper in large
 // portions.
 type serving struct {
@@ -15,10 +15,18 @@ type serving struct {
 const (
 	// servingFor is how long clients are taken for busy after one was served.
 	servingFor = 100 * time.Millisecond
+	// newFor is how long who has come in is a part of the storm that brought it: a fleet that comes back
+	// subscribes, and says that it is there.
+	newFor = 2 * time.Second
 	// strangersTime is what those who are not in have of each turn, if the turn took no longer for others:
 	// to accept a connection takes some 20 microseconds, to end one 50.
 	strangersTime = 100 * time.Microsecond
 )
+
+// established tells whether c has been in for a while.
+func (l *Loop) established(c *Conn) bool {
+	return c.stage == open && l.now.UnixMilli()-c.opened >= newFor.Milliseconds()
+}
 
 // lookAtStrangers does in a turn what is for those who are not in: they come, say something, wait for too
 // long. Who is in has had what was for him before. Clients whose keep alive is over are among them.

@@ -82,6 +82,7 @@ func TestStrangersHaveAPartOfATurn(t *testing.T) {
 func TestStrangersTakeTurns(t *testing.T) {
 	r := crowded(t)
 	alice := r.connect(mqtt.V5, "alice/1")
+	r.pass(newFor)
 	const many = 4
 	var crowd []net.Conn
 	for i := range many {
@@ -148,7 +149,8 @@ func (c *Conn) hasPort(nc net.Conn) bool {
 	return int(c.port) == nc.LocalAddr().(*net.TCPAddr).Port
 }
 
-// What clients who are in say is traffic that others give way to; that somebody comes or goes is not.
+// What clients say who have been in for a while is traffic that others give way to; that somebody comes or
+// goes is not, nor what a fleet says when it is back.
 func TestWhoIsServed(t *testing.T) {
 	r := newRealRig(t, nil)
 	at := func() time.Time {
@@ -159,11 +161,15 @@ func TestWhoIsServed(t *testing.T) {
 		t.Error("somebody is served before anybody came")
 	}
 	alice := r.connect(mqtt.V5, "alice/1")
+	alice.subscribe("a", 1)
+	r.turn()
 	if r.server.serves(r.now()) {
-		t.Error("a CONNECT was taken for traffic")
+		t.Error("CONNECT and SUBSCRIBE were taken for traffic")
 	}
+	r.pass(newFor)
 	alice.send(mqtt.AppendPingreq(nil))
 	alice.expect(mqtt.PINGRESP)
+	r.turn() // the one with the PINGREQ has ended
 	if now := r.now(); !r.server.serves(now) || r.server.serves(now.Add(servingFor+time.Millisecond)) {
 		t.Error("a PINGREQ is no traffic, or for ever")
 	}
@@ -171,6 +177,7 @@ func TestWhoIsServed(t *testing.T) {
 	leave := mqtt.Disconnect{}
 	alice.send(leave.Append(nil, mqtt.V5, 0))
 	r.becomes("connections", 0, r.connections)
+	r.turn()
 	if r.server.serves(r.now()) {
 		t.Error("a DISCONNECT was taken for traffic")
 	}
