@@ -17,6 +17,7 @@ type computing struct {
 	place  listener.Admission // a copy, which says on whose behalf
 	ended  <-chan struct{}    // closed: nobody wants the handshake any longer
 	turn   *limit.Turn        // nil: not taken
+	way    giveWay            // to the loops, in a turn
 }
 
 // take waits for a turn; false: the handshake is over.
@@ -26,6 +27,9 @@ func (c *computing) take() bool {
 	select {
 	case <-turn.Ready():
 		c.turn = turn
+		if c.server.serves(c.server.clock.Now()) {
+			c.way.enter()
+		}
 		return true
 	case <-c.ended:
 		c.server.dealLater(c.place, c.place.Done(c.server.clock.Now(), turn))
@@ -38,6 +42,7 @@ func (c *computing) give() {
 	if c.turn != nil {
 		c.server.dealLater(c.place, c.place.Done(c.server.clock.Now(), c.turn))
 		c.turn = nil
+		c.way.leave()
 	}
 }
 

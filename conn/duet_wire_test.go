@@ -183,6 +183,8 @@ func (s *simSocket) writable() bool { return len(s.out) > 0 && len(s.tx) < s.txM
 func (s *simSocket) ready() bool    { return s.readable() || s.writable() || s.fin }
 
 // dispatch does what the epoll engine does with what it found.
+func (p *simPoller) strangers() {}
+
 func (p *simPoller) dispatch() {
 	l := p.loop
 	for _, s := range p.greeted {

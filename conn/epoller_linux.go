@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/internal/shrink"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
@@ -24,7 +25,9 @@ type epoller struct {
 	bell   int // eventfd
 
 	events   [256]unix.EpollEvent
-	n        int // of them found by the last wait
+	n        int   // of them found by the last wait
+	later    []int // of them, those who are not in
+	first    int   // of those, who is looked at first
 	in       []byte
 	plain    []byte
 	rests    []*rest // to lend
@@ -113,9 +116,7 @@ func (p *epoller) dispatch() {
 			var b [8]byte
 			_, _ = unix.Read(p.bell, b[:])
 		case genEntrance:
-			if in := p.entries[slot]; in != nil { // else it has left in this batch
-				p.loop.guard(nil, func() { p.accept(in) })
-			}
+			p.later = append(p.later, i)
 		case genLinger:
 			if g := p.lingers[int32(slot)]; g != nil {
 				p.loop.rescue(func() { p.drain(int32(slot), g) }, func() { p.finish(int32(slot), g) })
@@ -125,8 +126,11 @@ func (p *epoller) dispatch() {
 				p.loop.rescue(func() { p.header(int32(slot), u, ev.Events) }, func() { p.dropUnnamed(int32(slot), u) })
 			}
 		default:
-			if int(slot) < len(p.loop.conns) && p.loop.gens[slot] == gen {
-				c := p.loop.conns[slot]
+			switch c := p.loop.at(broker.ConnRef{Slot: slot, Gen: gen}); {
+			case c == nil:
+			case c.stranger() && c.sock.(*fdSocket).armed != 0: // else it is told once
+				p.later = append(p.later, i)
+			default:
 				p.loop.guard(c, func() { c.sock.(*fdSocket).event(ev.Events) })
 			}
 		}
@@ -137,6 +141,29 @@ func (p *epoller) dispatch() {
 		p.loop.guard(nil, func() { p.sweep(now) })
 		p.loop.guard(nil, func() { p.sweepUnnamed(now) })
 	}
+}
+
+// strangers looks at those who are not in, in turns: whoever is left is found again by the next wait, as what
+// is waited for is told for as long as it is so, and in the same order.
+func (p *epoller) strangers() {
+	all := len(p.later)
+	for n := range all {
+		at := (p.first + n) % all
+		if n > 0 && !p.loop.strangersMay() {
+			p.first, p.later = at, p.later[:0]
+			return
+		}
+		ev := &p.events[p.later[at]]
+		slot, gen := uint32(ev.Fd), uint32(ev.Pad)
+		if gen == genEntrance {
+			if in := p.entries[slot]; in != nil { // else it has left in this batch
+				p.loop.guard(nil, func() { p.accept(in) })
+			}
+		} else if c := p.loop.at(broker.ConnRef{Slot: slot, Gen: gen}); c != nil {
+			p.loop.guard(c, func() { c.sock.(*fdSocket).event(ev.Events) })
+		}
+	}
+	p.first, p.later = 0, p.later[:0]
 }
 
 // enter accepts connections on a listening socket from now on. Of all loops that
@@ -185,7 +212,10 @@ func (p *epoller) stop() {
 const acceptsPerTurn = 16
 
 func (p *epoller) accept(in *entrance) {
-	for range acceptsPerTurn {
+	for n := range acceptsPerTurn {
+		if n > 0 && !p.loop.strangersMay() {
+			return
+		}
 		fd, sa, err := unix.Accept4(in.fd, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch err {
 		case nil:

@@ -57,6 +57,7 @@ type clocked struct {
 	now     time.Time
 	moment  instant   // the same
 	yielded time.Time // the turn after which others could have the loop's place last
+	serving
 }
 
 // round is who has something to do at the end of a turn, or in the next one.
@@ -135,6 +136,7 @@ func (l *Loop) turn() {
 	greedy := l.greedy // who is put off in this turn has his in the next
 	l.greedy = nil
 	l.control, l.data = l.inbox.drain(l.control, l.data, l.home.Later() < l.inbox.dataMax && l.broad.takes(l.inbox.dataMax))
+	l.serves = len(l.data) > 0
 	for i := range l.control {
 		l.guard(l.control[i].conn, func() { l.handle(&l.control[i]) })
 		l.control[i] = event{}
@@ -160,17 +162,25 @@ func (l *Loop) turn() {
 	l.dirty = append(l.dirty, l.later...)
 	clear(l.later) // who has gone must not stay because of a list
 	l.later = l.later[:0]
+	l.flushDirty()
+	l.flushBroad()
+	l.lookAtStrangers()
+	l.flushDirty()
+	l.remember()
+	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0 || !l.broad.empty() || l.home.Later() > 0
+	if l.shaking > 0 || l.home.Outstanding() {
+		l.yield() // a core of its own is not promised to a handshake, nor to the log
+	}
+}
+
+// flushDirty writes to those who have something of their own.
+func (l *Loop) flushDirty() {
 	for i := 0; i < len(l.dirty); i++ { // flushing may make others dirty
 		c := l.dirty[i]
 		l.guard(c, func() { l.flush(c) })
 		l.dirty[i] = nil
 	}
 	l.dirty = l.dirty[:0]
-	l.flushBroad()
-	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0 || !l.broad.empty() || l.home.Later() > 0
-	if l.shaking > 0 || l.home.Outstanding() {
-		l.yield() // a core of its own is not promised to a handshake, nor to the log
-	}
 }
 
 // guard turns a bug that one client's input set off into the end of that client.

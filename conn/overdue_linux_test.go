@@ -53,6 +53,7 @@ func TestThoseWhoAreLateAreClosedInTurns(t *testing.T) {
 					}
 					l.again = false
 					l.tick()
+					l.lookAtStrangers()
 					left = 0
 					for _, c := range l.conns {
 						if c != nil {

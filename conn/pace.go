@@ -97,7 +97,7 @@ func (l *Loop) lookAtLate() {
 			if c.stage == was {
 				continue
 			}
-			if ended++; ended == overduePerTurn {
+			if ended++; ended == overduePerTurn || !l.strangersMay() {
 				l.timers.PutBack(l.fired[i+1:])
 				l.again = true
 				return
@@ -113,9 +113,6 @@ func (l *Loop) lookAtLate() {
 // tick looks at deadlines: before CONNECT, keep alive, the last bytes of a
 // closing connection, pauses, and those of the home.
 func (l *Loop) tick() {
-	l.lookAtLate()
-	l.before.hurry(l)
-	l.before.line.call(l)
 	l.home.Tick(l.now)
 	still, resumed := l.paused[:0], l.resumed[:0]
 	for _, ref := range l.paused {

@@ -19,6 +19,7 @@ func (l *Loop) packet(c *Conn, h *mqtt.Header, body []byte) error {
 		return l.connect(c, body)
 	}
 	lim := mqtt.Limits{UserProperties: l.server.broker.Settings().UserProperties, Filters: filtersMax, SkipUsers: true}
+	l.serves = l.serves || l.established(c) && h.Type != mqtt.DISCONNECT
 	switch h.Type {
 	case mqtt.PUBLISH:
 		if err := mqtt.DecodePublish(body, *h, c.version, lim, &l.publish); err != nil {

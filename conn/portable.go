@@ -111,6 +111,7 @@ func (b *doorbell) wake() {
 }
 
 func (b *doorbell) dispatch()  {}
+func (b *doorbell) strangers() {}
 func (b *doorbell) busy() bool { return false }
 func (b *doorbell) abandon()   {}
 func (b *doorbell) close()     { b.timer.Stop() }

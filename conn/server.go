@@ -42,8 +42,10 @@ type poller interface {
 	wait(d time.Duration)
 	// wake ends a wait, or the next one.
 	wake()
-	// dispatch hands what wait found to the loop.
+	// dispatch hands what wait found to the loop, except for who is not in yet.
 	dispatch()
+	// strangers hands those to the loop, for as long as the turn has room.
+	strangers()
 	// busy tells whether the poller has something to finish that is no connection
 	// of the loop any longer.
 	busy() bool
@@ -76,7 +78,8 @@ type Server struct {
 	dealing sync.WaitGroup // timers for handshakes that wait for a processor
 	ended   chan struct{}  // closed when no loop runs any more
 
-	live atomic.Int64 // connections that a loop has or is about to have
+	served atomic.Int64 // the instant of the last turn of a loop, about, in which clients who are in had something; 0: none
+	live   atomic.Int64 // connections that a loop has or is about to have
 
 	halves *limit.Tally // bytes of incomplete packets, by identity
 

@@ -24,15 +24,19 @@ type stranger struct {
 
 // of is the connection of s, or nil when it has gone, or is a stranger no more.
 func (s *stranger) of(l *Loop) *Conn {
-	c := l.at(s.ref)
-	if c == nil {
-		return nil
-	}
-	switch c.stage {
-	case greeting, shaking, awaitingConnect, authenticating, exchanging:
+	if c := l.at(s.ref); c != nil && c.stranger() {
 		return c
 	}
 	return nil
+}
+
+// stranger tells whether the CONNECT of c has not been accepted; it is not on its way out.
+func (c *Conn) stranger() bool {
+	switch c.stage {
+	case greeting, shaking, awaitingConnect, authenticating, exchanging:
+		return true
+	}
+	return false
 }
 
 func (f *strangers) push(l *Loop, c *Conn) {
@@ -61,7 +65,7 @@ func (f *strangers) hurry(l *Loop) {
 			return
 		}
 		if !c.place.WaitsForUs() {
-			if n++; n > overduePerTurn {
+			if n++; n > overduePerTurn || n > 1 && !l.strangersMay() {
 				l.again = true
 				return
 			}

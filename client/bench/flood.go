@@ -63,7 +63,7 @@ type FloodReport struct {
 	LifeMax   float64   `json:"life_max_seconds,omitempty"`
 	Oldest    float64   `json:"oldest_open_seconds"`                          // of those that were open at the end
 	Newcomer  float64   `json:"newcomer_ms"`                                  // a client that connects during the flood; -1: it could not
-	Resident  int64     `json:"broker_resident_bytes_per_stranger,omitempty"` // without what memory grew by in as long a time before
+	Resident  *int64    `json:"broker_resident_bytes_per_stranger,omitempty"` // without what memory grew by in as long a time before; less than 0: it shrank; nil: it was not read
 }
 
 func (f *FloodShape) verify(o *Options) error {
@@ -145,9 +145,7 @@ func (r *run) flood(ctx context.Context) error {
 	rep.During = r.result.hist.Latency()
 	rep.Opened, rep.Failed, rep.Closed, rep.Open = s.opened.Load(), s.failed.Load(), s.closed.Load(), s.open.Load()
 	rep.Oldest = round(s.oldest().Seconds())
-	if open := rep.Open; open > 0 && o.Process > 0 {
-		rep.Resident = (r.result.resident - quiet - int64(grows*r.result.seconds)) / open
-	}
+	rep.Resident = perStranger(rep.Open, quiet, r.result.resident, int64(grows*r.result.seconds))
 	stop()
 	s.wg.Wait()
 	rep.Newcomer = <-newcomer
@@ -159,6 +157,16 @@ func (r *run) flood(ctx context.Context) error {
 	r.drain(err != nil)
 	r.leave()
 	return err
+}
+
+// perStranger is what each of those who are there takes of memory, without what it grows by anyway; nil: it
+// could not be read before or after, or nobody is there.
+func perStranger(open, before, after, grows int64) *int64 {
+	if open <= 0 || before <= 0 || after <= 0 {
+		return nil
+	}
+	each := (after - before - grows) / open
+	return &each
 }
 
 func (r *run) address() string {

@@ -129,7 +129,7 @@ func (res *Results) few() (names []string) {
 	return names
 }
 
-// notes says why a figure is missing.
+// notes says why a figure is missing, or is nothing.
 func (res *Results) notes(b *strings.Builder) {
 	for i := range res.Rows {
 		r := &res.Rows[i]
@@ -140,6 +140,9 @@ func (res *Results) notes(b *strings.Builder) {
 			name string
 			side *Side
 		}{{"Redoubt", &r.Redoubt}, {"Mosquitto", &r.Mosquitto}} {
+			if n := s.side.still(r.Unit); n > 0 {
+				fmt.Fprintf(b, "\n%s, %s: memory did not grow in %d of %d rounds, which is 0 KB.", r.Name, s.name, n, s.side.tried())
+			}
 			if len(s.side.Failed) > 0 {
 				fmt.Fprintf(b, "\n%s, %s: %d of %d rounds failed: %s", r.Name, s.name, len(s.side.Failed), s.side.tried(), s.side.Failed[0])
 			}

@@ -136,7 +136,11 @@ func (l *lab) remark(r *row, rep *bench.Report, ours bool) {
 		fmt.Fprintf(l.log, "%-18s %-9s the window stalled %d times\n", r.name, side, s.Stalls)
 	}
 	if f := rep.Flood; f != nil {
-		fmt.Fprintf(l.log, "%-18s %-9s %d strangers open at the end, %d bytes each\n", r.name, side, f.Open, f.Resident)
+		each := "memory was not read"
+		if f.Resident != nil {
+			each = fmt.Sprintf("%d bytes each", *f.Resident)
+		}
+		fmt.Fprintf(l.log, "%-18s %-9s %d strangers open at the end, %s\n", r.name, side, f.Open, each)
 	}
 }
 

@@ -143,14 +143,14 @@ func cameAll(rep *bench.Report, clients int) error {
 	return nil
 }
 
-// strangerSize is what each takes. Less than nothing is a broker that gave memory back meanwhile: that
-// is no figure of strangers.
+// strangerSize is what each takes. Of a broker whose memory shrank meanwhile that is nothing: what they
+// took was less than what it gave back.
 func strangerSize(u *usage) float64 {
 	f := u.report.Flood
-	if f == nil || f.Open == 0 || f.Resident < 0 {
+	if f == nil || f.Open == 0 || f.Resident == nil {
 		return math.NaN()
 	}
-	return float64(f.Resident) / 1024
+	return float64(max(0, *f.Resident)) / 1024
 }
 
 // strangerLife is that of the one that was open longest, whether or not it was closed in the end.

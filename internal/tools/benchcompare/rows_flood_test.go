@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"slices"
@@ -14,8 +15,9 @@ import (
 // Three figures of one flood: two by the process of the strangers, the latency by the one of the pairs.
 func TestFiguresOfAFlood(t *testing.T) {
 	p99 := func(ms float64) *bench.Report { return &bench.Report{Latency: &bench.Latency{P99: ms}} }
+	size := int64(3 << 10)
 	u := &usage{
-		report: &bench.Report{Latency: &bench.Latency{P99: 90}, Flood: &bench.FloodReport{Opened: 9, Open: 4, Resident: 3 << 10, LifeMax: 7, P99Ratio: 60}},
+		report: &bench.Report{Latency: &bench.Latency{P99: 90}, Flood: &bench.FloodReport{Opened: 9, Open: 4, Resident: &size, LifeMax: 7, P99Ratio: 60}},
 		before: p99(2), during: p99(3),
 	}
 	for _, rs := range groups(floodRows) {
@@ -101,5 +103,41 @@ func TestFloodsHaveToBeWhole(t *testing.T) {
 	late = `{"seconds":12,"latency_ms":{"count":11000}}`
 	if _, err := readReport(&call{args: bystanders(time.Second, floodDuring)}, []byte(late), nil, nil); err == nil {
 		t.Error("pairs that did not keep the rate were measured")
+	}
+}
+
+// A broker whose memory did not grow while strangers came has a figure, 0, which reaches what is asked, and
+// table and JSON say so. One whose memory was not read has failed.
+func TestMemoryThatDoesNotGrowIsAFigure(t *testing.T) {
+	shrank := int64(-200)
+	for name, c := range map[string]struct {
+		resident      *int64
+		verdict, says string
+	}{
+		"shrank":   {&shrank, "aim, 1 round", "flood-silent, Redoubt: memory did not grow in 1 of 1 rounds, which is 0 KB."},
+		"not read": {nil, "failed", "flood-silent, Redoubt: 1 of 1 rounds failed: the run gave no figure"},
+	} {
+		of := &floodRows[0]
+		rep := &bench.Report{Flood: &bench.FloodReport{Opened: 3000, Open: 3000, Resident: c.resident}}
+		var log strings.Builder
+		l := &lab{log: &log}
+		l.remark(of, rep, true)
+		r := of.begin(1)
+		l.note(r, &r.Redoubt, of.name, 0, figures(floodRows[:1], &usage{report: rep}), 0, nil)
+		r.judge(1)
+		text := (&Results{Rounds: 1, Scale: 1, Rows: []Row{*r}}).table()
+		if r.Verdict != c.verdict || !strings.Contains(text, c.says) {
+			t.Errorf("%s: %q, no %q in\n%s", name, r.Verdict, c.says, text)
+		}
+		data, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if has := strings.Contains(string(data), `"runs":[0]`); has != (c.resident != nil) {
+			t.Errorf("%s: %s", name, data)
+		}
+		if has := strings.Contains(log.String(), "-200 bytes each"); has != (c.resident != nil) {
+			t.Errorf("%s: %s", name, log.String())
+		}
 	}
 }

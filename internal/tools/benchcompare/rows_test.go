@@ -133,7 +133,8 @@ func TestLimitsOfTheFigureItself(t *testing.T) {
 
 // What the generator answers becomes a figure, or none.
 func TestFiguresOfMemoryAndFloods(t *testing.T) {
-	flood := &bench.FloodReport{Opened: 9, Open: 4, Resident: 3 << 10, LifeMax: 9.94, Oldest: 10.04, P99Ratio: 1.5}
+	grew, shrank, neither := int64(3<<10), int64(-5), int64(0)
+	flood := &bench.FloodReport{Opened: 9, Open: 4, Resident: &grew, LifeMax: 9.94, Oldest: 10.04, P99Ratio: 1.5}
 	for name, c := range map[string]struct {
 		of   func(*usage) float64
 		rep  bench.Report
@@ -143,7 +144,9 @@ func TestFiguresOfMemoryAndFloods(t *testing.T) {
 		"less than nothing": {each, bench.Report{Memory: &bench.MemoryReport{Each: -5}}, 0},
 		"no memory":         {each, bench.Report{}, math.NaN()},
 		"size":              {strangerSize, bench.Report{Flood: flood}, 3},
-		"given back":        {strangerSize, bench.Report{Flood: &bench.FloodReport{Open: 1, Resident: -5}}, math.NaN()},
+		"given back":        {strangerSize, bench.Report{Flood: &bench.FloodReport{Open: 1, Resident: &shrank}}, 0},
+		"as it was":         {strangerSize, bench.Report{Flood: &bench.FloodReport{Open: 1, Resident: &neither}}, 0},
+		"not read":          {strangerSize, bench.Report{Flood: &bench.FloodReport{Open: 1}}, math.NaN()},
 		"none was held":     {strangerSize, bench.Report{Flood: &bench.FloodReport{Opened: 1}}, math.NaN()},
 		"life":              {strangerLife, bench.Report{Flood: flood}, 10},
 		"nobody came":       {strangerLife, bench.Report{Flood: &bench.FloodReport{}}, math.NaN()},

@@ -51,6 +51,16 @@ func (s *Side) add(round int, x float64) {
 // tried is how many rounds there were, with those that failed.
 func (s *Side) tried() int { return len(s.Runs) + len(s.Failed) }
 
+// still is in how many rounds memory did not grow, where the figure is of memory.
+func (s *Side) still(unit string) (n int) {
+	for _, x := range s.Runs {
+		if unit == kilobytes && x == 0 {
+			n++
+		}
+	}
+	return n
+}
+
 func (s *Side) judge(most bool) {
 	if len(s.Runs) == 0 {
 		return
