@@ -112,7 +112,8 @@ type work struct {
 type judgements struct {
 	judging uint32 // next slot
 	judge   bool
-	patient bool // it asks for no turns of its own
+	patient bool  // it asks for no turns of its own
+	since   int64 // a session with an older doubt was judged before the change
 }
 
 // counting is what a home counts of clients.
@@ -353,7 +354,7 @@ func (h *Home) countDrops(r *resident) {
 // Writable tells that a connection which had no room takes more again.
 func (h *Home) Writable(now time.Time, ref Ref) {
 	r := h.at(ref)
-	if r == nil {
+	if r == nil || !h.freshen(now, r) {
 		return
 	}
 	h.send(r, r.s.Writable(now, h.scratch.outs))
