@@ -67,7 +67,7 @@ type round struct {
 	later   []*Conn          // have more to write than one turn allows
 	again   bool             // another turn is wanted without waiting
 	resumed []broker.ConnRef // scratch
-	spare   []*outList       // room for what waits, of queues that have none
+	spare   spareLists       // room for what waits, of queues that have none
 }
 
 func newLoop(s *Server, id int) *Loop {

@@ -136,22 +136,42 @@ func (q *outList) pop() {
 	q.off = 0
 	if q.empty() {
 		q.items, q.head = q.items[:0], 0
-		if cap(q.items) > 16 {
-			q.items = q.first[:0] // a burst must not stay with an idle connection
+		if cap(q.items) > itemsMax {
+			q.items = q.first[:0] // a burst must not stay
 		}
 	}
 }
 
-// spareMax is how many lists a loop keeps, each of at most 16 items: as many connections
-// as have something to send in one turn need no memory of their own for it, and none stays
-// with those who are idle.
-const spareMax = 64
+// What a loop keeps of empty lists: as many connections as have something to send in a turn or
+// two need no memory of their own for it, not even in bursts, and none stays with those who are
+// idle. 1.2 MB for each loop at the most.
+const (
+	spareMax  = 512     // lists
+	itemsMax  = 80      // items that one of them has room for
+	sparesMax = 1 << 14 // items that all of them have room for, beside the one in each
+)
+
+// spareLists are lent to who has something to send.
+type spareLists struct {
+	lists []*outList
+	items int // room of those that have grown
+}
+
+// more is how many items the list has room for beside its own one.
+func (q *outList) more() int {
+	if n := cap(q.items); n > len(q.first) {
+		return n
+	}
+	return 0
+}
 
 // lend gives a queue that has no list one.
 func (l *Loop) lend(q *outQueue) {
-	if n := len(l.spare); q.list == nil && n > 0 {
-		q.list, l.spare[n-1] = l.spare[n-1], nil
-		l.spare = l.spare[:n-1]
+	s := &l.spare
+	if n := len(s.lists); q.list == nil && n > 0 {
+		q.list, s.lists[n-1] = s.lists[n-1], nil
+		s.lists = s.lists[:n-1]
+		s.items -= q.list.more()
 	}
 }
 
@@ -160,8 +180,13 @@ func (l *Loop) takeBack(q *outQueue) {
 	if q.list == nil || !q.empty() || q.writing {
 		return
 	}
-	if len(l.spare) < spareMax {
-		l.spare = append(l.spare, q.list)
+	if s := &l.spare; len(s.lists) < spareMax {
+		if n := q.list.more(); s.items+n <= sparesMax {
+			s.items += n
+		} else {
+			q.list.items = q.list.first[:0]
+		}
+		s.lists = append(s.lists, q.list)
 	}
 	q.list = nil
 }

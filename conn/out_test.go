@@ -67,7 +67,7 @@ func TestListsOfWhatWaitsAreShared(t *testing.T) {
 	l.lend(&one)
 	one.push(session.Packet([]byte{0xD0, 0}))
 	l.takeBack(&one)
-	if one.list == nil || len(l.spare) != 0 {
+	if one.list == nil || len(l.spare.lists) != 0 {
 		t.Fatal("a list with something in it was taken")
 	}
 	one.list.pop()
@@ -76,19 +76,67 @@ func TestListsOfWhatWaitsAreShared(t *testing.T) {
 		t.Fatal("a list was taken while a write is under way, with when it began")
 	}
 	one.writing = false
-	if l.takeBack(&one); one.list != nil || len(l.spare) != 1 {
+	if l.takeBack(&one); one.list != nil || len(l.spare.lists) != 1 {
 		t.Fatal("an empty list was left with its queue")
 	}
 	l.lend(&two)
 	two.push(session.Packet([]byte{0xD0, 0}))
-	if len(l.spare) != 0 || two.cost() == 0 || one.list != nil {
+	if len(l.spare.lists) != 0 || two.cost() == 0 || one.list != nil {
 		t.Fatal("the list was not lent to the next")
 	}
 	for range 2 * spareMax {
 		q := outQueue{list: newOutList()}
 		l.takeBack(&q)
 	}
-	if len(l.spare) != spareMax {
-		t.Errorf("%d lists are kept, at most %d may be", len(l.spare), spareMax)
+	if len(l.spare.lists) != spareMax {
+		t.Errorf("%d lists are kept, at most %d may be", len(l.spare.lists), spareMax)
+	}
+}
+
+// A burst of one is the room of the next; all bursts together leave no more than a loop may keep.
+func TestRoomOfBurstsIsLentAgainAndHasALimit(t *testing.T) {
+	l := &Loop{}
+	burst := func(q *outQueue, n int) {
+		l.lend(q)
+		for range n {
+			q.push(session.Packet([]byte{0xD0, 0}))
+		}
+	}
+	over := func(q *outQueue) {
+		for !q.empty() {
+			q.list.pop()
+		}
+		l.takeBack(q)
+	}
+	var q outQueue
+	burst(&q, 20)
+	list, room := q.list, cap(q.list.items)
+	over(&q)
+	if l.spare.items != room {
+		t.Errorf("room for %d items is kept, counted %d", room, l.spare.items)
+	}
+	if burst(&q, 20); q.list != list || cap(q.list.items) != room || l.spare.items != 0 {
+		t.Errorf("the second burst has room for %d, not what the first had: %d", cap(q.list.items), room)
+	}
+	over(&q)
+	if burst(&q, 2*itemsMax); q.list != list {
+		t.Fatal("another list")
+	}
+	if over(&q); l.spare.items != 0 {
+		t.Errorf("a burst of %d left room for %d", 2*itemsMax, l.spare.items)
+	}
+	crowd := make([]outQueue, 2*spareMax)
+	for i := range crowd {
+		burst(&crowd[i], 40)
+	}
+	held := 0
+	for i := range crowd {
+		over(&crowd[i])
+	}
+	for _, s := range l.spare.lists {
+		held += s.more()
+	}
+	if held > sparesMax || held != l.spare.items || held < sparesMax/2 {
+		t.Errorf("room for %d items is kept, counted %d, at most %d", held, l.spare.items, sparesMax)
 	}
 }

@@ -202,6 +202,9 @@ func (s *Session) Unstored() { s.out.kept.asked, s.out.kept.said = 0, s.out.kept
 // What has a Seq comes without a frame: Missing and Supply.
 func (s *Session) RestoreOut(cursor uint64, lastID uint16, entries []OutEntry) {
 	s.out.kept.cursor, s.out.lastID = cursor, lastID
+	if len(entries) > 0 { // no more room than that: a start has very many who are away
+		s.out.loaded().inflight = make([]inflightEntry, 0, len(entries))
+	}
 	for _, e := range entries {
 		s.begin(inflightEntry{frame: e.Frame, seq: e.Seq, id: e.ID, state: outState(e.State), retain: e.Retain, group: e.Group})
 		if e.Frame != nil {

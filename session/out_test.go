@@ -117,7 +117,7 @@ func TestIdleSessionHoldsNothing(t *testing.T) {
 	if got := stateWords(s); got != "empty" {
 		t.Fatal(got)
 	}
-	if n := cap(s.out.inflight); n > ringMin {
+	if n := cap(s.out.inflight); n > windowFew {
 		t.Errorf("inflight has room for %d", n)
 	}
 	if s.out.queue.q0.in != nil || s.out.queue.q12.in != nil || s.got().pending.in != nil {
@@ -151,5 +151,49 @@ func TestNobodyPutsAnythingIntoWhatAllShare(t *testing.T) {
 	s.Discard()
 	if unburdened.queue != (mqueue{}) || unburdened.inflight != nil {
 		t.Errorf("the shared one has %+v", unburdened)
+	}
+}
+
+// A borrowed window goes back empty, however full it was: the next who borrows it must not
+// find, nor keep, what somebody else had under way.
+func TestAWindowIsGivenBackEmpty(t *testing.T) {
+	for _, n := range []int{windowFew + 1, windowUsual, windowUsual + 8} {
+		l := newLedger(t)
+		s := New(Key{}, 1, &Limits{InflightMax: 100, MqueueMessages: 10, MqueueBytes: 1 << 20})
+		s.Attach(now0, Attachment{Version: mqtt.V5, ReceiveMaximum: 100}, nil)
+		var outs []Out
+		for range n {
+			outs = s.Deliver(now0, Delivery{Frame: l.frame("a", "b"), QoS: 1}, outs)
+		}
+		room := s.out.inflight[:cap(s.out.inflight)]
+		if lent := cap(room) == windowUsual; lent != (n <= windowUsual) {
+			t.Errorf("%d are under way: room for %d", n, len(room))
+		}
+		for i := range outs {
+			outs[i].Done()
+		}
+		for i := range n {
+			s.Puback(now0, outs[n-1-i].ID, nil)
+		}
+		for i, e := range room {
+			if e.frame != nil || e.id != 0 || e.seq != 0 || e.subIDs != nil {
+				t.Errorf("%d were under way: %d is left in what goes back: %+v", n, i, e)
+			}
+		}
+		if s.out.inflight != nil {
+			t.Errorf("%d were under way: an idle session has room for %d", n, cap(s.out.inflight))
+		}
+		s.Discard()
+		l.settle()
+	}
+}
+
+// After a start very many are away: each has room for what it had under way, and no more.
+func TestARestoredSessionHasNoRoomToSpare(t *testing.T) {
+	s := New(Key{}, 1, &Limits{InflightMax: 100, MqueueMessages: 10, MqueueBytes: 1 << 20})
+	s.Keep()
+	s.RestoreOut(1, 9, make([]OutEntry, 9))
+	if n := cap(s.out.inflight); n != 9 {
+		t.Errorf("room for %d, of 9 under way", n)
 	}
 }

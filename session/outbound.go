@@ -1,6 +1,7 @@
 package session
 
 import (
+	"sync"
 	"time"
 
 	"github.com/redoubtmq/redoubt/mqtt"
@@ -157,8 +158,24 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 // begin keeps a message until the client has acknowledged it.
 func (s *Session) begin(e inflightEntry) {
 	b := s.out.loaded()
+	if n := len(b.inflight); n == cap(b.inflight) && windowFew <= n && n < windowUsual {
+		w := windows.Get().(*window)
+		b.inflight = w[:copy(w[:], b.inflight)]
+	}
 	b.inflight = append(b.inflight, e)
 }
+
+// window is room for what most clients have under way at the most (limits.inflight, as
+// shipped). A burst borrows one: it must not stay with an idle session, and to allocate
+// one for each burst was half of the garbage of QoS 1.
+type window [windowUsual]inflightEntry
+
+const (
+	windowUsual = 32
+	windowFew   = 4 // entries a session has room for by itself, and keeps it
+)
+
+var windows = sync.Pool{New: func() any { return new(window) }}
 
 // tooLarge tells whether the client said it cannot take a packet of this size
 // [MQTT-3.1.2-24]; such a message counts as sent [MQTT-3.1.2-25].
@@ -320,7 +337,10 @@ func (s *Session) remove(i int) {
 	copy(o.inflight[i:], o.inflight[i+1:])
 	o.inflight[last] = inflightEntry{}
 	o.inflight = o.inflight[:last]
-	if last == 0 && cap(o.inflight) > ringMin {
+	if room := cap(o.inflight); last == 0 && room > windowFew {
+		if room == windowUsual {
+			windows.Put((*window)(o.inflight[:room]))
+		}
 		o.inflight = nil // a burst must not stay with an idle session
 	}
 }

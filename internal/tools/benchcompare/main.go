@@ -41,7 +41,7 @@ func run(args []string, out io.Writer) int {
 	flags.StringVar(&s.mosquitto, "mosquitto", "", "Mosquitto to compare with; empty: the one that is installed, or Debian's")
 	flags.StringVar(&s.config, "config", "bench", "folder with redoubt.yaml, rules.yaml and mosquitto.conf")
 	flags.StringVar(&s.out, "out", filepath.Join("bench", "results"), "folder for table.txt, results.json and chart.svg")
-	flags.IntVar(&s.rounds, "rounds", 3, "rounds of each row; half of them, and one at least, for rows that take long")
+	flags.IntVar(&s.rounds, "rounds", 3, "rounds of each row; half of them, and one at least, for rows that take long, and twice as many for latency")
 	flags.IntVar(&s.seconds, "seconds", 5, "seconds that each run is measured")
 	flags.IntVar(&s.first, "port", portFirst, "first of five ports of 127.0.0.1 that the brokers have")
 	flags.Float64Var(&s.scale, "scale", 1, "share of the clients that a row has; below 1 there are no verdicts")

@@ -61,7 +61,7 @@ func (l *lab) describe() *Results {
 func (res *Results) table() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s\nbeside %s\n", res.Redoubt, orNone(res.Mosquitto))
-	fmt.Fprintf(&b, "%s, Linux %s, %s: broker and generator on one core each, rounds in turns: %d, best of the rounds (of a promise the worst) and (range), rows that take long with half of them;\nthe limits are of the ratio, unless they are of the figure itself\n\n", res.Processor, res.Kernel, res.When, res.Rounds)
+	fmt.Fprintf(&b, "%s, Linux %s, %s: broker and generator on one core each, rounds in turns: %d, best of the rounds (of a promise the worst) and (range), rows that take long with half of them, latency with twice as many;\nthe limits are of the ratio, unless they are of the figure itself\n\n", res.Processor, res.Kernel, res.When, res.Rounds)
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "row\twhat\tunit\trounds\tRedoubt\tMosquitto\tratio\tby best peer\tmust reach\taim\t")
 	for i := range res.Rows {

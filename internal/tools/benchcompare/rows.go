@@ -15,7 +15,7 @@ type row struct {
 	own               bool    // the limits are for Redoubt's figure, and not for a ratio
 	worst             bool    // the worst of the rounds counts: it is a promise, and no speed
 	zero              bool    // nothing is a figure, too
-	fewer             bool    // half of the rounds: it takes long, and moves little
+	often             float64 // this times the rounds: half where it takes long and moves little, twice where it moves much; 0: all
 	disk              bool    // it is about what is on a disk
 	tls               bool
 	over              door                   // mTLS and WSS
@@ -75,11 +75,13 @@ func (r *row) call(b *broker, ours bool, args []string) *call {
 
 // rounds is how many it has of those that are asked for.
 func (r *row) rounds(n int) int {
-	if r.fewer {
-		return max(1, n/2)
+	if r.often == 0 {
+		return n
 	}
-	return n
+	return max(1, int(float64(n)*r.often))
 }
+
+const half, twice = .5, 2
 
 // begin makes the row's line of the table, without figures.
 func (r *row) begin(scale float64) *Row {

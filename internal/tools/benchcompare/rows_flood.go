@@ -41,7 +41,7 @@ const (
 func flood(name, kind string, tls bool, must, aim float64) []row {
 	what := map[string]string{"silent": "sockets that say nothing", "half-hello": "sockets with half a ClientHello", "stalled": "sockets that stall after ClientHello"}[kind]
 	r := row{
-		unit: kilobytes, must: must, aim: aim, own: true, zero: true, fewer: true, tls: tls, clients: 3000, group: "flood-" + name,
+		unit: kilobytes, must: must, aim: aim, own: true, zero: true, often: half, tls: tls, clients: 3000, group: "flood-" + name,
 		try: func(l *lab, r *row, clients int, ours bool) (u *usage, err error) {
 			err = l.try(r, ours, r.setup(), func(t *trial) error {
 				u, err = beset(t, kind, clients)

@@ -20,7 +20,7 @@ const isolationPairs = 200
 func isolation(kind, what string, more ...string) row {
 	return row{
 		name: "isolation-" + kind, title: "pairs at 10 msg/s each, QoS 1, one client " + what + ": p99", unit: "times before",
-		must: 2, aim: 2, own: true, worst: true, fewer: true, clients: isolationPairs,
+		must: 2, aim: 2, own: true, worst: true, often: half, clients: isolationPairs,
 		run: func(l *lab, r *row, clients int, ours bool) (x float64, err error) {
 			err = l.try(r, ours, &setup{nodelay: true}, func(t *trial) error {
 				x, err = isolate(t, clients, append([]string{"rogue", "--kind", kind, "--duration", "60"}, more...))

@@ -4,15 +4,15 @@ import "math"
 
 // memoryRows are about resident memory: what one of many takes.
 var memoryRows = []row{
-	{name: "idle-tcp", title: "idle TCP connections, 1 subscription", unit: kilobytes, must: 1.0, aim: .75, fewer: true, clients: 15000, args: memoryOf("connection"), value: each},
-	{name: "idle-tls", title: "idle TLS 1.3 connections, 1 subscription", unit: kilobytes, must: .75, aim: .65, tls: true, fewer: true, clients: 10000, args: memoryOf("connection"), value: each},
-	{name: "idle-mtls", title: "idle mTLS connections, 1 subscription", unit: kilobytes, must: .80, aim: .65, over: overMTLS, fewer: true, clients: 2500, args: memoryOf("connection"), value: each},
-	{name: "idle-wss", title: "idle WSS connections, 1 subscription", unit: kilobytes, must: .75, aim: .65, over: overWSS, passwords: true, fewer: true, clients: 5000, args: memoryOf("connection"), value: each},
-	{name: "sub-exact", title: "exact subscriptions", unit: kilobytes, must: .6, aim: .4, fewer: true, clients: 100000, args: memoryOf("exact"), value: each},
-	{name: "sub-wildcard", title: "wildcard subscriptions", unit: kilobytes, must: .6, aim: .4, fewer: true, clients: 100000, args: memoryOf("wildcard"), value: each},
-	{name: "retained", title: "retained messages of 64 bytes", unit: kilobytes, must: .6, aim: .4, fewer: true, clients: 100000, args: memoryOf("retained"), value: each},
-	{name: "session", title: "sessions that are away, 1 subscription", unit: kilobytes, zero: true, fewer: true, clients: 20000, args: memoryOf("session"), value: each},
-	{name: "queued", title: "messages of 64 bytes for sessions that are away", unit: kilobytes, zero: true, fewer: true, clients: 100000, args: memoryOf("queued"), value: each},
+	{name: "idle-tcp", title: "idle TCP connections, 1 subscription", unit: kilobytes, must: 1.0, aim: .75, often: half, clients: 15000, args: memoryOf("connection"), value: each},
+	{name: "idle-tls", title: "idle TLS 1.3 connections, 1 subscription", unit: kilobytes, must: .75, aim: .65, tls: true, often: half, clients: 10000, args: memoryOf("connection"), value: each},
+	{name: "idle-mtls", title: "idle mTLS connections, 1 subscription", unit: kilobytes, must: .80, aim: .65, over: overMTLS, often: half, clients: 2500, args: memoryOf("connection"), value: each},
+	{name: "idle-wss", title: "idle WSS connections, 1 subscription", unit: kilobytes, must: .75, aim: .65, over: overWSS, passwords: true, often: half, clients: 5000, args: memoryOf("connection"), value: each},
+	{name: "sub-exact", title: "exact subscriptions", unit: kilobytes, must: .6, aim: .4, often: half, clients: 100000, args: memoryOf("exact"), value: each},
+	{name: "sub-wildcard", title: "wildcard subscriptions", unit: kilobytes, must: .6, aim: .4, often: half, clients: 100000, args: memoryOf("wildcard"), value: each},
+	{name: "retained", title: "retained messages of 64 bytes", unit: kilobytes, must: .6, aim: .4, often: half, clients: 100000, args: memoryOf("retained"), value: each},
+	{name: "session", title: "sessions that are away, 1 subscription", unit: kilobytes, zero: true, often: half, clients: 20000, args: memoryOf("session"), value: each},
+	{name: "queued", title: "messages of 64 bytes for sessions that are away", unit: kilobytes, zero: true, often: half, clients: 100000, args: memoryOf("queued"), value: each},
 }
 
 // peerSettle is how long Mosquitto's memory must not fall to have settled: it has no collector

@@ -93,8 +93,13 @@ func TestFloodsAreMeasuredAsLatencyIs(t *testing.T) {
 
 func TestFewerRounds(t *testing.T) {
 	for n, want := range map[int]int{1: 1, 2: 1, 3: 1, 4: 2, 6: 3} {
-		if got := (&row{fewer: true}).rounds(n); got != want {
+		if got := (&row{often: half}).rounds(n); got != want {
 			t.Errorf("%d of %d, want %d", got, n, want)
+		}
+	}
+	for _, r := range latencyRows {
+		if want := map[bool]int{true: 6, false: 1}[r.group == "latency"]; r.rounds(3) != want {
+			t.Errorf("%s has %d of 3 rounds, want %d", r.name, r.rounds(3), want)
 		}
 	}
 }
