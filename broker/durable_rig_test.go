@@ -85,21 +85,34 @@ func (k *keptDesk) open(t testing.TB, homes int, now time.Time) {
 // restore does what cmd does when a process begins.
 func (k *keptDesk) restore() {
 	k.t.Helper()
-	homes, all := make([]Stored, len(k.homes)), []*view.Session(nil)
-	err := k.view.Sessions(func(s *view.Session) error {
-		all = append(all, s)
+	var waiters Waiters
+	var lives []int // of each session
+	err := k.view.Batches(func(list []*view.Session) error {
+		homes := make([]Stored, len(k.homes))
+		for _, s := range list {
+			home := k.lives[s.Identity]
+			homes[home].Sessions, lives = append(homes[home].Sessions, s), append(lives, home)
+			waiters.Add(s)
+		}
+		for i, h := range k.homes {
+			homes[i].Applied, homes[i].Ended = k.view.Applied(), k.now
+			h.Restore(k.now, &homes[i])
+			for _, s := range homes[i].Sessions {
+				*s = view.Session{} // it is used again
+			}
+		}
 		return nil
 	})
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	lags, err := Lags(all, k.view.Postings)
+	lags, err := waiters.Lags(k.view.Postings)
 	if err != nil {
 		k.t.Fatal(err)
 	}
-	for i, s := range all {
-		home := &homes[k.lives[s.Identity]]
-		home.Sessions, home.Lags = append(home.Sessions, s), append(home.Lags, lags[i])
+	owed := make([][]Lag, len(k.homes))
+	for i := range lags {
+		owed[lives[i]] = append(owed[lives[i]], lags[i])
 	}
 	for more := true; more; {
 		if more, err = k.b.retained.Refill(k.now, 1000); err != nil {
@@ -107,8 +120,7 @@ func (k *keptDesk) restore() {
 		}
 	}
 	for i, h := range k.homes {
-		homes[i].Applied, homes[i].Ended = k.view.Applied(), k.now
-		h.Restore(k.now, &homes[i])
+		h.Restored(k.now, owed[i])
 		if k.slow {
 			h.Tick(k.now.Add(wheel.Tick))
 		}

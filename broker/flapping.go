@@ -10,6 +10,7 @@ import (
 
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/auth/bans"
+	"github.com/redoubtmq/redoubt/internal/directory"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
@@ -34,10 +35,10 @@ const flapsMax = 65_536
 // A window begins with the first connect and nothing is counted twice, so that a client is
 // over only if it has really connected that often within one.
 type flaps struct {
-	by    directory // of the numbers of windows, by key
-	order []flap    // oldest first; some are not in by any more
-	first uint32    // number of the first of order; the next has the next one
-	epoch time.Time // of the times below; a client that has connected once takes 30 bytes so
+	by    directory.Directory // of the numbers of windows, by key
+	order []flap              // oldest first; some are not in by any more
+	first uint32              // number of the first of order; the next has the next one
+	epoch time.Time           // of the times below; a client that has connected once takes 30 bytes so
 }
 
 // flap is one window.
@@ -79,26 +80,26 @@ func (f *flaps) over(now time.Time, key uint64, set *Flapping) bool {
 		f.epoch, at = now, 0
 	}
 	f.sweep(at - set.Window)
-	number, known := f.by.find(key, func(number uint32) bool { return f.at(number).key == key })
+	number, known := f.by.Find(key, func(number uint32) bool { return f.at(number).key == key })
 	if known && f.at(number).since.time() <= at-set.Window { // it is over, and was not swept yet
-		f.by.drop(key, number)
+		f.by.Drop(key, number)
 		known = false
 	}
 	if !known {
 		if len(f.order) >= flapsMax { // by has no more: each has its place in order
 			f.forget(1)
 		}
-		if f.first > numberMax-flapsMax { // after four thousand million: they begin anew, and no window is longer for it
+		if f.first > directory.NumberMax-flapsMax { // after four thousand million: they begin anew, and no window is longer for it
 			f.forget(len(f.order))
 			f.first = 0
 		}
 		number = f.first + uint32(len(f.order))               //nolint:gosec // at most flapsMax
 		f.add(flap{key: key, since: flapTick(at / flapUnit)}) //nolint:gosec // it fits
-		f.by.put(key, number)
+		f.by.Put(key, number)
 	}
 	e := f.at(number)
 	if e.n++; int(e.n) > set.Connects {
-		f.by.drop(key, number)
+		f.by.Drop(key, number)
 		return true
 	}
 	return false
@@ -131,7 +132,7 @@ func (f *flaps) sweep(before time.Duration) (more bool) {
 // forget forgets the oldest windows. Those of order that are over already count.
 func (f *flaps) forget(n int) {
 	for i := range f.order[:n] {
-		f.by.drop(f.order[i].key, f.first+uint32(i)) //nolint:gosec // at most flapsMax
+		f.by.Drop(f.order[i].key, f.first+uint32(i)) //nolint:gosec // at most flapsMax
 	}
 	f.order, f.first = f.order[n:], f.first+uint32(n) //nolint:gosec // the same
 	if len(f.order) == 0 {

@@ -159,14 +159,14 @@ func TestFlapsAreBounded(t *testing.T) {
 		by := auth.Principal{Identity: "bob", ClientID: fmt.Sprint(i)}
 		from("192.0.2.1")(&by, nil)
 		f.over(d.now, d.b.flapKey(&by), set)
-		if f.by.len() > flapsMax || len(f.order) > flapsMax {
-			t.Fatalf("%d clients, %d in order", f.by.len(), len(f.order))
+		if f.by.Len() > flapsMax || len(f.order) > flapsMax {
+			t.Fatalf("%d clients, %d in order", f.by.Len(), len(f.order))
 		}
 	}
 	for f.sweep(d.now.Sub(f.epoch)) {
 	}
-	if f.by.room() != 0 || f.order != nil {
-		t.Errorf("%d are left, in room for %d", f.by.len(), f.by.room())
+	if f.by.Room() != 0 || f.order != nil {
+		t.Errorf("%d are left, in room for %d", f.by.Len(), f.by.Room())
 	}
 }
 
@@ -181,8 +181,8 @@ func TestFlapsAreBoundedBesideThoseThatAreBanned(t *testing.T) {
 		if key%3 == 0 && !f.over(now, key+1, set) {
 			t.Fatal("it is not banned; the test proves nothing")
 		}
-		if f.by.len() > flapsMax || len(f.order) > flapsMax {
-			t.Fatalf("after %d: %d clients, %d in order", key, f.by.len(), len(f.order))
+		if f.by.Len() > flapsMax || len(f.order) > flapsMax {
+			t.Fatalf("after %d: %d clients, %d in order", key, f.by.Len(), len(f.order))
 		}
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"github.com/redoubtmq/redoubt/internal/directory"
 )
 
 // TestAFleetThatStaysIsNotRemembered: what is known of connects goes when its time is over,
@@ -27,8 +29,8 @@ func TestAFleetThatStaysIsNotRemembered(t *testing.T) {
 	for left := d.b.Settings().Flapping.Window + time.Second; left > 0; left -= time.Second {
 		d.pass(time.Second)
 	}
-	if f.order != nil || f.by.room() != 0 {
-		t.Errorf("%d windows are left, in room for %d", len(f.order), f.by.room())
+	if f.order != nil || f.by.Room() != 0 {
+		t.Errorf("%d windows are left, in room for %d", len(f.order), f.by.Room())
 	}
 	if at := h.nextForget(); !at.IsZero() {
 		t.Errorf("and it wakes up for them at %v", at)
@@ -84,7 +86,7 @@ func TestAWindowThatIsOverCountsNoMore(t *testing.T) {
 
 // TestNumbersOfWindowsBeginAnew: after the last there is a first.
 func TestNumbersOfWindowsBeginAnew(t *testing.T) {
-	f := flaps{first: numberMax - 2}
+	f := flaps{first: directory.NumberMax - 2}
 	set := &Flapping{Connects: 1, Window: time.Minute}
 	now := time.Unix(1_700_000_000, 0)
 	for key := range uint64(10) {
@@ -95,7 +97,7 @@ func TestNumbersOfWindowsBeginAnew(t *testing.T) {
 	}
 	for f.sweep(now.Add(time.Minute).Sub(f.epoch)) {
 	}
-	if f.by.len() != 0 || f.order != nil {
-		t.Errorf("%d and %d are left", f.by.len(), len(f.order))
+	if f.by.Len() != 0 || f.order != nil {
+		t.Errorf("%d and %d are left", f.by.Len(), len(f.order))
 	}
 }

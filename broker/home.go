@@ -10,6 +10,7 @@ import (
 	"github.com/redoubtmq/redoubt/audit"
 	"github.com/redoubtmq/redoubt/auth"
 	"github.com/redoubtmq/redoubt/delay"
+	"github.com/redoubtmq/redoubt/internal/directory"
 	"github.com/redoubtmq/redoubt/internal/wheel"
 	"github.com/redoubtmq/redoubt/limit"
 	"github.com/redoubtmq/redoubt/metrics"
@@ -34,8 +35,8 @@ type Home struct {
 	slots   []*resident // nil: free
 	gens    []uint32    // generation of each slot, also of free ones
 	free    []uint32
-	byKey   directory    // slots
-	seed    maphash.Seed // of the names in it
+	byKey   directory.Directory // slots
+	seed    maphash.Seed        // of the names in it
 	timers  *wheel.Wheel
 	cache   *auth.Cache
 	subject uint64 // the last one given out
@@ -112,8 +113,9 @@ type work struct {
 type judgements struct {
 	judging uint32 // next slot
 	judge   bool
-	patient bool  // it asks for no turns of its own
-	since   int64 // a session with an older doubt was judged before the change
+	patient bool      // it asks for no turns of its own
+	judgeAt time.Time // when it goes on although it is patient; zero: nobody knows yet
+	since   int64     // a session with an older doubt was judged before the change
 }
 
 // counting is what a home counts of clients.
@@ -267,7 +269,7 @@ func (h *Home) settle(key session.Key, by auth.Principal, lim *session.Limits) *
 	r.by.ClientID = key.ClientID
 	r.s.Begin(key, h.b.lastSID.Add(1), lim)
 	h.slots[slot] = r
-	h.byKey.put(h.hash(key), slot)
+	h.byKey.Put(h.hash(key), slot)
 	h.b.sessions.Add(1)
 	h.b.had.Add(h.b.had.Place(key.Identity), 1)
 	h.count.Inc(metrics.SessionsCreated)
@@ -300,7 +302,7 @@ func (h *Home) vacate(r *resident) {
 	h.countDrops(r)
 	h.uncount(r)
 	r.s.Discard()
-	h.byKey.drop(h.hash(r.key()), r.ref.Slot)
+	h.byKey.Drop(h.hash(r.key()), r.ref.Slot)
 	h.timers.Clear(r.ref.Slot)
 	h.credentials.ends.Clear(r.ref.Slot)
 	h.slots[r.ref.Slot] = nil
@@ -425,7 +427,7 @@ func (h *Home) Spent() int { return h.spent }
 // NextTick is when Tick next has something to do; zero: never.
 func (h *Home) NextTick() time.Time {
 	next := h.timers.Next()
-	for _, at := range [...]time.Time{h.credentials.ends.Next(), h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek(), h.nextPace(), h.nextTalk(), h.nextForget()} {
+	for _, at := range [...]time.Time{h.credentials.ends.Next(), h.nextDelayed(), h.nextSys(), h.nextSave(), h.nextMark(), h.nextLines(), h.nextEnd(), h.nextSeek(), h.nextPace(), h.nextTalk(), h.nextForget(), h.nextJudge()} {
 		if !at.IsZero() && (next.IsZero() || at.Before(next)) {
 			next = at
 		}

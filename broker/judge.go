@@ -72,7 +72,7 @@ func (r *resident) mistrust(now time.Time) { r.doubt = now.Add(doubtSlack).UnixM
 // the rules of before: until its turn has come each delivery to it is judged (stale), and
 // what it has in its queue before any of that is sent (freshen).
 func (h *Home) PolicyChanged(now time.Time) {
-	h.work.judge, h.work.judging, h.work.patient = true, 0, false
+	h.work.judge, h.work.judging, h.work.patient, h.work.judgeAt = true, 0, false, time.Time{}
 	h.work.since = now.Add(doubtSlack).UnixMilli() + 1 // later than of a session that was judged in this turn by the rules of before
 	h.judgeSome(now)
 }
@@ -97,19 +97,26 @@ func (h *Home) freshen(now time.Time, r *resident) (there bool) {
 
 // restoredJudged is PolicyChanged of sessions that have come back: the rules may have changed
 // while nobody looked. After the first part it asks for no turn before Opened, because whoever
-// waits for the start waits for that, too. Until a session's turn has come nothing is weaker:
+// waits for the start waits for that, too, and then it lets those who come back first go before. Until a session's turn has come nothing is weaker:
 // each delivery to it is judged (restoreSub), and its client's return judges all it has.
 func (h *Home) restoredJudged(now time.Time) {
 	h.work.judge, h.work.judging, h.work.patient = true, 0, true
 	h.judgeSome(now)
 }
 
-// Opened tells a home, on its loop, that clients are let in: what could wait for that goes on.
-func (h *Home) Opened() {
-	if h.work.patient = false; h.work.judge {
-		h.wire.Again()
+// judgeAfter is how long whoever comes back first has the processor before the others are judged.
+const judgeAfter = time.Second
+
+// Opened tells a home, on its loop, that clients are let in: what could wait for that goes on a
+// little later.
+func (h *Home) Opened(now time.Time) {
+	if h.work.patient {
+		h.work.judgeAt = now.Add(judgeAfter)
 	}
 }
+
+// nextJudge is when judging goes on that waits for its time; zero: there is none.
+func (h *Home) nextJudge() time.Time { return h.work.judgeAt }
 
 // decisionsPerTurn bounds how long a policy change holds up a turn, by work and
 // not by sessions: one with a full queue costs a thousand decisions. At a few
@@ -117,6 +124,13 @@ func (h *Home) Opened() {
 const decisionsPerTurn = 1000
 
 func (h *Home) judgeSome(now time.Time) {
+	switch at := h.work.judgeAt; {
+	case at.IsZero():
+	case now.Before(at):
+		return
+	default:
+		h.work.judgeAt, h.work.patient = time.Time{}, false
+	}
 	if !h.work.judge {
 		return
 	}

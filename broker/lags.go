@@ -11,11 +11,49 @@ import (
 )
 
 // Lags answers what waits for each of the sessions, in their order, from all the postings
-// there are. Those of one filter come in order, a part of the log at a time, and the filters
-// of a part in order, too: so whoever wants a filter stands in a list in that order, and is
-// found a step behind whoever wanted the one before. A broad message is looked up once for all.
+// there are.
 func Lags(sessions []*view.Session, postings func(fn func(id fact.FilterID, p view.Posting) error) error) ([]Lag, error) {
-	c := lagCount{wants: wantsOf(sessions)}
+	var w Waiters
+	w.Expect(len(sessions))
+	for _, s := range sessions {
+		w.Add(s)
+	}
+	return w.Lags(postings)
+}
+
+// Waiters is what sessions wait for, collected one by one; the zero one is of none.
+type Waiters struct {
+	cursors []store.Seq // of each session
+	wants   []lagging
+}
+
+// Expect makes room for so many sessions.
+func (w *Waiters) Expect(sessions int) {
+	w.cursors, w.wants = slices.Grow(w.cursors, sessions), slices.Grow(w.wants, sessions)
+}
+
+// Add takes another session, of which it keeps nothing.
+func (w *Waiters) Add(s *view.Session) {
+	for i := range s.Subs {
+		if sub := &s.Subs[i]; sub.QoS > 0 {
+			w.wants = append(w.wants, lagging{sub.ID, max(sub.Start, s.Out.Cursor), len(w.cursors)})
+		}
+	}
+	w.cursors = append(w.cursors, s.Out.Cursor)
+}
+
+// Lags answers what waits for each, in the order in which they came, once. The postings of one
+// filter come in order, a part of the log at a time, and the filters of a part in order, too: so
+// whoever wants a filter stands in a list in that order, and is found a step behind whoever
+// wanted the one before. A broad message is looked up once for all.
+func (w *Waiters) Lags(postings func(fn func(id fact.FilterID, p view.Posting) error) error) ([]Lag, error) {
+	slices.SortFunc(w.wants, func(a, b lagging) int {
+		if a.id != b.id {
+			return cmp.Compare(a.id, b.id)
+		}
+		return cmp.Compare(a.after, b.after)
+	})
+	c := lagCount{wants: w.wants}
 	c.sums = make([]Lag, len(c.wants))
 	err := postings(func(id fact.FilterID, p view.Posting) error {
 		if n := len(c.run); n > 0 && (id != c.id || p.Seq <= c.run[n-1].Seq) {
@@ -26,13 +64,12 @@ func Lags(sessions []*view.Session, postings func(fn func(id fact.FilterID, p vi
 	})
 	c.settle()
 	slices.Sort(c.broad)
-	lags := make([]Lag, len(sessions))
+	lags := make([]Lag, len(w.cursors))
 	for i := range c.sums {
 		lags[c.wants[i].session].add(&c.sums[i])
 	}
-	for k := range lags {
+	for k, after := range w.cursors {
 		// Who wants a broad message is not known before it is read.
-		after := sessions[k].Out.Cursor
 		if i := sort.Search(len(c.broad), func(i int) bool { return c.broad[i] > after }); i < len(c.broad) {
 			lags[k].cover(c.broad[i], c.broad[len(c.broad)-1])
 		}
@@ -45,29 +82,6 @@ type lagging struct {
 	id      fact.FilterID
 	after   store.Seq
 	session int
-}
-
-// wantsOf is what the sessions want, by filter and then by where they begin.
-func wantsOf(sessions []*view.Session) []lagging {
-	n := 0
-	for _, s := range sessions {
-		n += len(s.Subs)
-	}
-	wants := make([]lagging, 0, n)
-	for k, s := range sessions {
-		for i := range s.Subs {
-			if sub := &s.Subs[i]; sub.QoS > 0 {
-				wants = append(wants, lagging{sub.ID, max(sub.Start, s.Out.Cursor), k})
-			}
-		}
-	}
-	slices.SortFunc(wants, func(a, b lagging) int {
-		if a.id != b.id {
-			return cmp.Compare(a.id, b.id)
-		}
-		return cmp.Compare(a.after, b.after)
-	})
-	return wants
 }
 
 // lagCount is one Lags.

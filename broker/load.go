@@ -11,6 +11,7 @@ import (
 type loading struct {
 	subs    []router.Filtered
 	filters []router.Filtered // as filters has them; an empty filter: a member of a group
+	came    []Ref             // the sessions, in the order in which they came
 	own     map[string]int    // of the session at hand, where in subs a filter is; nil: it has one
 }
 

@@ -408,7 +408,7 @@ func (p *play) goAway() {
 	held, _ := p.delayed.Held()
 	timers := 0
 	for _, h := range p.d.homes {
-		timers += h.timers.Armed() + h.byKey.len() + len(h.lanes.stalled)
+		timers += h.timers.Armed() + h.byKey.Len() + len(h.lanes.stalled)
 	}
 	frames := 0
 	for f := range p.frames { // nobody else counts them, so it looks where only package mqtt may

@@ -162,7 +162,7 @@ func (h *Home) examine(now time.Time, a *Arrival, set *Settings) *mqtt.Error {
 func (h *Home) hash(key session.Key) uint64 { return maphash.Comparable(h.seed, key) }
 
 func (h *Home) lookup(key session.Key) (*resident, bool) {
-	slot, ok := h.byKey.find(h.hash(key), func(slot uint32) bool { return h.slots[slot].key() == key })
+	slot, ok := h.byKey.Find(h.hash(key), func(slot uint32) bool { return h.slots[slot].key() == key })
 	if !ok {
 		return nil, false
 	}

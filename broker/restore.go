@@ -16,15 +16,14 @@ import (
 	"github.com/redoubtmq/redoubt/store/view"
 )
 
-// Stored is what is read back when a broker begins: the sessions of one home, and how
-// far the log was applied.
+// Stored is what is read back when a broker begins: sessions of one home, and how far the log
+// was applied.
 type Stored struct {
-	Sessions []*view.Session
+	Sessions []*view.Session // nothing is kept of them but strings and wills
+	Expected int             // sessions of the home, or about as many; 0: it is not known
 	Applied  store.Seq
 	// Ended is when connections ended that were open when the process did.
 	Ended time.Time
-	// Lags are what waits for each of Sessions, in their order; none: for nobody.
-	Lags []Lag
 }
 
 // Lag is what waits in the log for a session; First is 0 where nothing does.
@@ -43,42 +42,71 @@ func keyOfSession(s *view.Session) session.Key {
 	return session.Key{Mountpoint: s.Mountpoint, Identity: s.Identity, ClientID: s.ClientID}
 }
 
-// Restore gives a home its sessions back. It runs on the home's loop, before anybody
-// is let in.
+// Restore gives a home sessions back, some at a time. It runs on the home's loop, before anybody
+// is let in; until Restored the sessions are there and not whole.
 func (h *Home) Restore(now time.Time, stored *Stored) {
 	h.applied = stored.Applied
-	subs := h.expect(stored.Sessions)
-	if !h.b.shared() {
-		h.loading = &loading{subs: make([]router.Filtered, 0, subs), filters: make([]router.Filtered, 0, subs)}
-	}
-	for i, s := range stored.Sessions {
-		switch {
-		case !h.b.shared() && stored.Lags == nil:
-			h.restore(now, s, Lag{}, stored)
-		case !h.b.shared():
-			h.restore(now, s, stored.Lags[i], stored)
-		case s.Node == h.b.durable.Node: // what an earlier process of this node said may still be on its way
-			h.Summon(now, keyOfSession(s), nil)
+	if h.b.shared() {
+		for _, s := range stored.Sessions {
+			if s.Node == h.b.durable.Node { // what an earlier process of this node said may still be on its way
+				h.Summon(now, keyOfSession(s), nil)
+			}
 		}
+		return
 	}
-	h.load()
+	if h.loading == nil && len(stored.Sessions) > 0 {
+		h.expect(stored)
+	}
+	for _, s := range stored.Sessions {
+		r := h.restore(now, s, stored)
+		h.loading.came = append(h.loading.came, r.ref)
+	}
+}
+
+// Restored is told after the last of a home's sessions has come what waits for each, in the order
+// in which they came; none: for nobody. It runs on the home's loop.
+func (h *Home) Restored(now time.Time, lags []Lag) {
+	if l := h.loading; l != nil {
+		for i, ref := range l.came {
+			switch r := h.at(ref); {
+			case r == nil:
+			case i < len(lags):
+				h.awaits(now, r, &lags[i])
+			default:
+				h.awaits(now, r, &Lag{})
+			}
+		}
+		h.load()
+	}
 	h.restoredJudged(now)
 }
 
-// expect makes room for what is about to come: a table that grows is moved, again and again.
-// It answers how many subscriptions that is.
-func (h *Home) expect(sessions []*view.Session) (filters int) {
-	if len(h.slots) > 0 || h.b.shared() {
-		return 0
+// awaits makes a restored session whole by what waits for it.
+func (h *Home) awaits(now time.Time, r *resident, l *Lag) {
+	if l.First != 0 {
+		r.log.pos = l.First - 1
+		r.log.lag = lag{first: l.First, last: l.Last, messages: l.Messages, bytes: l.Bytes}
 	}
-	n := len(sessions)
-	h.slots, h.gens = slices.Grow(h.slots, n), slices.Grow(h.gens, n)
-	h.byKey.expect(n)
-	for _, s := range sessions {
+	h.restoreShares(now, r)
+}
+
+// expect makes room for what is about to come: a table that grows is moved, again and again.
+func (h *Home) expect(stored *Stored) {
+	some, filters := len(stored.Sessions), 0
+	for _, s := range stored.Sessions {
 		filters += len(s.Subs)
 	}
-	h.byFilter.one.expect(min(filters, n))
-	return filters
+	n := max(some, stored.Expected)
+	if some > 0 {
+		filters = filters * n / some // if the others are as these
+	}
+	h.loading = &loading{subs: make([]router.Filtered, 0, filters), filters: make([]router.Filtered, 0, filters), came: make([]Ref, 0, n)}
+	if len(h.slots) == 0 {
+		h.slots, h.gens = slices.Grow(h.slots, n), slices.Grow(h.gens, n)
+		h.timers.Expect(n)
+		h.byKey.Expect(n)
+		h.byFilter.one.Expect(min(filters, n))
+	}
 }
 
 // Begin lets time go on for the sessions that Restore brought: wills whose delay has passed
@@ -99,8 +127,9 @@ func (h *Home) wake(r *resident) {
 	}
 }
 
-// restore makes a resident of a session of the log. Its time stands still until wake.
-func (h *Home) restore(now time.Time, v *view.Session, l Lag, stored *Stored) *resident {
+// restore makes a resident of a session of the log, which awaits makes whole. Its time stands still
+// until wake.
+func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) *resident {
 	set := h.b.Settings()
 	key := keyOfSession(v)
 	by := auth.Principal{
@@ -131,16 +160,11 @@ func (h *Home) restore(now time.Time, v *view.Session, l Lag, stored *Stored) *r
 	r.log.missing = len(s.Missing(nil)) > 0
 	h.restoreReplays(r, v)
 	s.RestoreReceived(v.Received)
-	if l.First != 0 {
-		r.log.pos = l.First - 1
-		r.log.lag = lag{first: l.First, last: l.Last, messages: l.Messages, bytes: l.Bytes}
-	}
 	left := stored.Ended
 	if v.LeftAt != 0 {
 		left = time.UnixMilli(v.LeftAt)
 	}
 	s.RestoreLife(left, mqtt.Version(v.Version), v.ExpirySeconds, willOf(v.Will))
-	h.restoreShares(now, r)
 	return r
 }
 

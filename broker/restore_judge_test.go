@@ -45,9 +45,15 @@ func TestJudgingTheRestoredWaitsForTheDoors(t *testing.T) {
 			late = append(late, r.by.Username)
 		}
 		if opened {
-			if h.Opened(); w.asked != 1 {
-				t.Errorf("%s: %d turns are asked for", what, w.asked)
+			h.Opened(k.now)
+			judging := h.work.judging
+			if k.turn(); w.asked != 0 || h.work.judging != judging {
+				t.Errorf("%s: judging goes on at once: %d turns are asked for, %d are judged", what, w.asked, h.work.judging-judging)
 			}
+			if next := h.NextTick(); next.After(k.now.Add(judgeAfter)) {
+				t.Errorf("%s: the loop wakes at %v", what, next)
+			}
+			k.now = k.now.Add(judgeAfter)
 			for h.work.judge {
 				asked := w.asked
 				if k.turn(); h.work.judge && w.asked == asked {

@@ -217,7 +217,8 @@ func (h *Home) install(now time.Time, f found) {
 	if f.lag != nil {
 		waits = *f.lag
 	}
-	r := h.restore(now, v, waits, &Stored{Applied: f.upTo, Ended: now})
+	r := h.restore(now, v, &Stored{Applied: f.upTo, Ended: now})
+	h.awaits(now, r, &waits)
 	h.wake(r)
 	begun := store.Seq(h.b.begun.Load()) // after its filters were made known
 	if begun <= f.upTo {

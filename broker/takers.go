@@ -3,6 +3,7 @@ package broker
 import (
 	"slices"
 
+	"github.com/redoubtmq/redoubt/internal/directory"
 	"github.com/redoubtmq/redoubt/store/fact"
 )
 
@@ -10,7 +11,7 @@ import (
 // of a fleet have one, which is a number in a table; several are a list. A session that wants
 // the same filter by several names is there as often.
 type takers struct {
-	one  directory // slots
+	one  directory.Directory // slots
 	many map[fact.FilterID][]Ref
 }
 
@@ -24,14 +25,14 @@ func (h *Home) take(id fact.FilterID, ref Ref) {
 		t.many[id] = append(list, ref)
 		return
 	}
-	slot, ok := t.one.find(hashOf(id), func(slot uint32) bool { return slot != ref.Slot && h.oneTakes(slot, id) })
+	slot, ok := t.one.Find(hashOf(id), func(slot uint32) bool { return slot != ref.Slot && h.oneTakes(slot, id) })
 	if !ok {
-		t.one.put(hashOf(id), ref.Slot)
+		t.one.Put(hashOf(id), ref.Slot)
 		return
 	}
 	list := []Ref{ref}
 	for range h.takes(slot, id) {
-		t.one.drop(hashOf(id), slot)
+		t.one.Drop(hashOf(id), slot)
 		list = append(list, h.refOf(slot))
 	}
 	if t.many == nil {
@@ -44,7 +45,7 @@ func (h *Home) take(id fact.FilterID, ref Ref) {
 func (t *takers) drop(id fact.FilterID, ref Ref) {
 	list := t.many[id]
 	if list == nil {
-		t.one.drop(hashOf(id), ref.Slot)
+		t.one.Drop(hashOf(id), ref.Slot)
 		return
 	}
 	i, last := slices.Index(list, ref), len(list)-1
@@ -58,7 +59,7 @@ func (t *takers) drop(id fact.FilterID, ref Ref) {
 	}
 }
 
-func (t *takers) len() int { return t.one.len() + len(t.many) }
+func (t *takers) len() int { return t.one.Len() + len(t.many) }
 
 // takersOf answers the sessions that want a filter, in room if it is one. Another list is the
 // home's: it may change with what is delivered.
@@ -66,7 +67,7 @@ func (h *Home) takersOf(id fact.FilterID, room []Ref) []Ref {
 	if list := h.byFilter.many[id]; list != nil {
 		return list
 	}
-	slot, ok := h.byFilter.one.find(hashOf(id), func(slot uint32) bool { return h.oneTakes(slot, id) })
+	slot, ok := h.byFilter.one.Find(hashOf(id), func(slot uint32) bool { return h.oneTakes(slot, id) })
 	if !ok {
 		return nil
 	}

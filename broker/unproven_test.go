@@ -78,7 +78,7 @@ func TestASessionFromTheDiskWaitsForItsClaims(t *testing.T) {
 			k.rest()
 			k.claims(otherwise + "\n  - {deny: all, topics: [\"else/#\"]}") // and the rules change while it is away
 			k.rest()
-			if k.homes[0].byKey.len() == 0 {
+			if k.homes[0].byKey.Len() == 0 {
 				t.Fatal("no sessions")
 			}
 			var c *auth.Claims

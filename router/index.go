@@ -17,6 +17,7 @@ package router
 import (
 	"hash/maphash"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/redoubtmq/redoubt/topic"
@@ -146,7 +147,7 @@ func (x *Index) SubscribeAll(list []Filtered) {
 		next[s] = from
 		from += n
 	}
-	sorted := make([]entry, len(hashes)) // by shard
+	sorted := roomFor(len(hashes)) // by shard
 	all := len(hashes) == len(list)
 	for i := range list {
 		f := &list[i]
@@ -171,6 +172,19 @@ func (x *Index) SubscribeAll(list []Filtered) {
 	}
 	x.exactFilters.Add(sum.filters)
 	x.subscribers.Add(sum.subs)
+	clear(sorted)
+	loads.Put(&sorted)
+}
+
+// loads is scratch of SubscribeAll, which is called twice by a broker that starts.
+var loads sync.Pool
+
+// roomFor answers empty scratch for so many entries.
+func roomFor(entries int) []entry {
+	if is, _ := loads.Get().(*[]entry); is != nil && cap(*is) >= entries {
+		return (*is)[:entries]
+	}
+	return make([]entry, entries)
 }
 
 // Unsubscribe removes what that session has under filter and tells whether there

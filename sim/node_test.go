@@ -72,6 +72,7 @@ func (n *node) start() {
 	}
 	n.b.Know(stored.Sessions)
 	n.home.Restore(n.clock(), &stored)
+	n.home.Restored(n.clock(), nil)
 	v.Run(n.b)
 	n.log.settle()
 	n.up = true

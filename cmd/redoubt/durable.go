@@ -9,7 +9,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/redoubtmq/redoubt/auth/builtin"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/store/local"
@@ -110,84 +109,32 @@ func (n *node) backing() *broker.Durable {
 func (n *node) restore() error {
 	d := n.durable
 	began := n.clock.Now()
-	var all []*view.Session
-	if err := d.view.Sessions(func(s *view.Session) error {
-		all = append(all, s)
-		return nil
-	}); err != nil {
-		return fmt.Errorf("store: read the sessions: %w", err)
-	}
-	lags, err := broker.Lags(all, d.view.Postings)
-	if err != nil {
-		return fmt.Errorf("store: read what waits for the sessions: %w", err)
+	back := homecoming{n: n, applied: d.view.Applied(), ended: d.ran.Add(broker.MarkEvery)} // when exactly nobody wrote down
+	if back.ended.After(began) {
+		back.ended = began
 	}
 	for more := true; more; {
+		var err error
 		if more, err = n.retained.Refill(began, refillStep); err != nil {
 			return fmt.Errorf("store: read the retained messages: %w", err)
 		}
 	}
-	homes := make(map[int]*broker.Stored)
-	for i, s := range all {
-		home := n.broker.HomeFor(s)
-		if homes[home] == nil {
-			most := len(all)/n.loops*9/8 + 16 // the hash is not quite even
-			homes[home] = &broker.Stored{Sessions: make([]*view.Session, 0, most), Lags: make([]broker.Lag, 0, most)}
-		}
-		homes[home].Sessions, homes[home].Lags = append(homes[home].Sessions, s), append(homes[home].Lags, lags[i])
-	}
-	ended := d.ran.Add(broker.MarkEvery) // when exactly nobody wrote down
-	if ended.After(began) {
-		ended = began
-	}
-	err = inEachHome(n.server.Each, n.loops, func(now time.Time, h *broker.Home) {
-		stored := broker.Stored{Applied: d.view.Applied(), Ended: ended}
-		if mine := homes[h.ID()]; mine != nil {
-			stored.Sessions, stored.Lags = mine.Sessions, mine.Lags
-		}
-		h.Restore(now, &stored)
-	})
-	if err != nil {
+	if err := back.restore(); err != nil {
 		return err
 	}
 	d.broker.Store(n.broker)
 	d.view.Run(n.broker)
-	if gone := withoutUser(all, n.users.Known); len(gone) > 0 {
-		n.server.Each(func(now time.Time, h *broker.Home) { h.Revoke(now, gone) })
+	if len(back.gone) > 0 {
+		n.server.Each(func(now time.Time, h *broker.Home) { h.Revoke(now, back.gone) })
 	}
 	n.server.Each(func(_ time.Time, h *broker.Home) { h.Begin() })
 	messages, _ := d.view.RetainedCount()
-	if len(all) > 0 || messages > 0 {
+	if sessions := len(back.homes); sessions > 0 || messages > 0 {
 		_, _, whole := n.retained.InMemory()
-		n.log.Info("sessions and retained messages are back", "sessions", len(all), "retained", messages, "retained_in_memory", whole,
+		n.log.Info("sessions and retained messages are back", "sessions", sessions, "retained", messages, "retained_in_memory", whole,
 			"took", n.clock.Now().Sub(began).Round(time.Millisecond).String())
 	}
 	return n.restoreDelayed()
-}
-
-// inEachHome does it in all homes, or the start is none: event loops go on after a bug, and a broker
-// without some of its sessions would acknowledge messages that nobody keeps for them.
-func inEachHome(each func(func(time.Time, *broker.Home)), homes int, do func(time.Time, *broker.Home)) error {
-	var done atomic.Int32
-	each(func(now time.Time, h *broker.Home) {
-		do(now, h)
-		done.Add(1)
-	})
-	if missing := homes - int(done.Load()); missing > 0 {
-		return fmt.Errorf("the sessions of %d of %d event loops did not come back, by a bug that the log has (event=fault): the broker does not start without them, since what they are owed would be lost; report the bug, and restore a backup or start the version before", missing, homes)
-	}
-	return nil
-}
-
-// withoutUser are the identities of sessions whose user is no more: a crash came between
-// the end of the user and that of the session.
-func withoutUser(all []*view.Session, known func(name string) bool) map[string]bool {
-	gone := make(map[string]bool)
-	for _, s := range all {
-		if s.Method == builtin.Name && !known(s.Identity) {
-			gone[s.Identity] = true
-		}
-	}
-	return gone
 }
 
 // refillStep is how many retained messages are loaded in one go, and refillSteps how often

@@ -418,7 +418,7 @@ func (n *node) open() error {
 	}
 	n.ready.Store(true)
 	close(n.opened)
-	n.server.Each(func(_ time.Time, h *broker.Home) { h.Opened() })
+	n.server.Each(func(now time.Time, h *broker.Home) { h.Opened(now) })
 	collectAsUsual() // a collection that runs is waited for
 	return nil
 }

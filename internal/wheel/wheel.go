@@ -7,6 +7,7 @@ package wheel
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -34,6 +35,9 @@ type node struct {
 
 // New starts at now.
 func New(now time.Time) *Wheel { return &Wheel{start: now} }
+
+// Expect makes room for the timers of so many owners.
+func (w *Wheel) Expect(owners int) { w.nodes = slices.Grow(w.nodes, max(0, owners-len(w.nodes))) }
 
 // Set arms id's timer for at, in place of an earlier one. A time that has
 // passed fires with the next tick.

@@ -97,3 +97,18 @@ func BenchmarkSet(b *testing.B) {
 		w.Set(uint32(i%10_000), at)
 	}
 }
+
+// Who expects many timers moves none of them while they come.
+func TestExpectedTimersAreNotMoved(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	w := New(now)
+	const n = 3000
+	w.Expect(n)
+	room := cap(w.nodes)
+	for id := range uint32(n) {
+		w.Set(id, now.Add(time.Hour))
+	}
+	if cap(w.nodes) != room || w.Armed() != n {
+		t.Errorf("room for %d became %d, %d armed", room, cap(w.nodes), w.Armed())
+	}
+}

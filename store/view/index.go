@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/redoubtmq/redoubt/store"
 )
@@ -74,6 +76,9 @@ func openIndex(o *Options) (*index, error) {
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // 1 % of the lookups in a table that has nothing read it
 	}
+	if o.Sessions {
+		askAhead(o.FS, o.Folder)
+	}
 	db, err := pebble.Open(o.Folder, po)
 	if err != nil {
 		return nil, err
@@ -81,6 +86,30 @@ func openIndex(o *Options) (*index, error) {
 	ix.db = db
 	ix.opened.Store(true)
 	return ix, nil
+}
+
+// aheadBytes is how much of an index the disk is asked for before anybody reads it.
+const aheadBytes = 64 << 20
+
+// askAhead has the disk read the tables, of which a start is about to want most, some at its very
+// end: block by block whoever begins would rest at each. What cannot be asked for is read later.
+func askAhead(fs vfs.FS, folder string) {
+	names, _ := fs.List(folder)
+	left := int64(aheadBytes)
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".sst") {
+			continue
+		}
+		f, err := fs.Open(fs.PathJoin(folder, name))
+		if err != nil {
+			continue
+		}
+		if is, err := f.Stat(); err == nil && is.Size() <= left {
+			left -= is.Size()
+			_ = f.Prefetch(0, is.Size())
+		}
+		_ = f.Close() // it was not even read
+	}
 }
 
 // unreadable is the error of an index that cannot be read. first is where the log begins, which

@@ -66,7 +66,7 @@ func (g *groups) begins(sid store.SID) *shares {
 // said is what a session's rows have of its messages under way. The caller holds mu. Few
 // sessions have any when they join; for one that does, what was collected is handed over.
 func (r *rows) said(sid *store.SID) (s shares, err error) {
-	if !r.guards[*sid].outbox {
+	if g, _ := r.guards.of(sid); !g.outbox {
 		return s, nil
 	}
 	if err := r.commitLocked(); err != nil {

@@ -26,7 +26,7 @@ type rows struct {
 	at       position // of what was written, in batch or before
 	dirty    bool     // at is not in the index
 	failure  error    // of a commit: nothing is written after it
-	guards   map[store.SID]guard
+	guards   guards
 	early    *early // nil: Sessions reads the rows
 	subs     int
 	groups   *groups
@@ -44,7 +44,7 @@ type rows struct {
 }
 
 func newRows(ix *index, open *openBlocks) *rows {
-	return &rows{ix: ix, open: open, batch: ix.db.NewBatch(), guards: make(map[store.SID]guard), groups: newGroups(), retained: retained{known: make(map[string]retainedRow)}, authors: &authors{changed: make(map[int]struct{})}}
+	return &rows{ix: ix, open: open, batch: ix.db.NewBatch(), groups: newGroups(), retained: retained{known: make(map[string]retainedRow)}, authors: &authors{changed: make(map[int]struct{})}}
 }
 
 // write adds the rows of a batch of records; marks are the positions after each.

@@ -15,7 +15,7 @@ import (
 func (r *rows) session(seq store.Seq, rec *store.Record) error {
 	sid, b := &rec.SID, r.batch
 	r.early.touch(sid)
-	g, exists := r.guards[*sid]
+	g, exists := r.guards.of(sid)
 	was := g
 	var err error
 	switch rec.Kind {
@@ -33,7 +33,7 @@ func (r *rows) session(seq store.Seq, rec *store.Record) error {
 		if err = r.wipe(sid, &g); err == nil {
 			err = errors.Join(b.Delete(r.sessionKey(sid, partGuard), nil), b.Delete(r.sessionKey(sid, partOwner), nil))
 		}
-		delete(r.guards, *sid)
+		r.guards.drop(sid)
 		return err
 	case store.Will:
 		g.will = true
@@ -53,7 +53,7 @@ func (r *rows) session(seq store.Seq, rec *store.Record) error {
 	if err != nil || g == was {
 		return err
 	}
-	r.guards[*sid] = g
+	r.guards.set(sid, g)
 	return b.Set(r.sessionKey(sid, partGuard), g.append(r.val[:0]), nil)
 }
 
@@ -79,7 +79,7 @@ func (r *rows) claim(rec *store.Record, g guard, exists bool) error {
 		return err
 	}
 	g.epoch, g.left, g.expiry = rec.Epoch, 0, body.ExpirySeconds
-	r.guards[*sid] = g
+	r.guards.set(sid, g)
 	if err := r.batch.Set(r.sessionKey(sid, partOwner), rec.Body, nil); err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (r *rows) move(rec *store.Record, body *fact.Claim, g guard) error {
 	if g.epoch = rec.Epoch; g.left == 0 {
 		g.left = rec.At
 	}
-	r.guards[*sid] = g
+	r.guards.set(sid, g)
 	r.val = was.Append(r.val[:0])
 	if err := r.batch.Set(r.sessionKey(sid, partOwner), r.val, nil); err != nil {
 		return err

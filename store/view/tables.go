@@ -140,39 +140,6 @@ func (v *View) Values(kind store.Kind, fn func(name string, content []byte) erro
 	})
 }
 
-// guardedList is sessions and their guards, until it is known how many there are: a map that
-// grows is moved, again and again.
-type guardedList struct {
-	chunks [][]guarded
-	n      int
-}
-
-type guarded struct {
-	sid   store.SID
-	guard guard
-}
-
-const guardedChunk = 1024
-
-func (l *guardedList) add(sid store.SID, g guard) {
-	if l.n%guardedChunk == 0 {
-		l.chunks = append(l.chunks, make([]guarded, 0, guardedChunk))
-	}
-	last := &l.chunks[len(l.chunks)-1]
-	*last = append(*last, guarded{sid, g})
-	l.n++
-}
-
-func (l *guardedList) all() map[store.SID]guard {
-	guards := make(map[store.SID]guard, l.n)
-	for _, c := range l.chunks {
-		for i := range c {
-			guards[c[i].sid] = c[i].guard
-		}
-	}
-	return guards
-}
-
 // load reads what is kept in memory, and what Sessions will be asked for.
 func (r *rows) load() error {
 	if err := r.loadPosition(); err != nil {
@@ -181,16 +148,15 @@ func (r *rows) load() error {
 	lower, upper := tableBounds(tableSession)
 	var of store.SID
 	var g guard // its rows come one after another
-	var found guardedList
 	err := r.ix.scan(lower, upper, func(key, value []byte) error {
 		sid, part, rest, err := splitSessionKey(key)
 		if err != nil {
 			return err
 		}
-		r.early.row(sid, part, rest, value)
+		r.early.row(&sid, part, rest, value)
 		if sid != of {
 			if of != (store.SID{}) {
-				found.add(of, g)
+				r.guards.set(&of, g)
 			}
 			of, g = sid, guard{}
 		}
@@ -215,10 +181,8 @@ func (r *rows) load() error {
 		return err
 	}
 	if of != (store.SID{}) {
-		found.add(of, g)
+		r.guards.set(&of, g)
 	}
-	r.guards = found.all()
-	r.early.end()
 	if err := r.loadRetained(); err != nil {
 		return err
 	}
@@ -307,7 +271,7 @@ func (r *rows) spans(table byte, open uint64) (found []uint64, err error) {
 // epoch is that of a session whose record has rows. Only the goroutine that applies may ask,
 // which is the one that writes them: it takes no lock.
 func (r *rows) epoch(sid *store.SID) (epoch uint64, there bool) {
-	g, there := r.guards[*sid]
+	g, there := r.guards.of(sid)
 	return g.epoch, there
 }
 

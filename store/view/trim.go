@@ -105,6 +105,13 @@ func (v *View) Held() int64 {
 	return m.BlockCache.Size + int64(m.MemTable.Size) //nolint:gosec // of a memory
 }
 
+// SessionCount is how many sessions there are.
+func (v *View) SessionCount() int {
+	v.rows.mu.Lock()
+	defer v.rows.mu.Unlock()
+	return v.rows.guards.len()
+}
+
 // Stats answers what there is now; zeros after Close.
 func (v *View) Stats() Stats {
 	leave, err := v.door.enter()
@@ -114,7 +121,7 @@ func (v *View) Stats() Stats {
 	defer leave()
 	r, o := v.rows, v.open
 	r.mu.Lock()
-	s := Stats{Sessions: len(r.guards), Subscriptions: r.subs, Retained: r.retained.messages}
+	s := Stats{Sessions: r.guards.len(), Subscriptions: r.subs, Retained: r.retained.messages}
 	r.mu.Unlock()
 	o.mu.Lock()
 	for _, b := range o.blocks {

@@ -1,4 +1,4 @@
-package broker
+package directory
 
 import (
 	"hash/maphash"
@@ -7,14 +7,6 @@ import (
 
 	"pgregory.net/rapid"
 )
-
-// room is how many cells there are.
-func (d *directory) room() (cells int) {
-	for i := range d.parts {
-		cells += len(d.parts[i].cells)
-	}
-	return cells
-}
 
 // TestDirectoryAgainstAMap: whatever is put and dropped, a directory finds what a map would.
 // The hashes are few and lie at the ends, so that many are alike, many want the same cells, and
@@ -26,11 +18,11 @@ func TestDirectoryAgainstAMap(t *testing.T) {
 			hash uint64
 			text int
 		}
-		var d directory
+		var d Directory
 		names := map[uint32]name{} // by number, as its owner has them
 		plain := map[name]uint32{}
 		look := func(n name) (uint32, bool) {
-			return d.find(n.hash, func(number uint32) bool { return names[number] == n })
+			return d.Find(n.hash, func(number uint32) bool { return names[number] == n })
 		}
 		next := uint32(0)
 		for range rapid.IntRange(0, 300).Draw(t, "steps") {
@@ -40,18 +32,18 @@ func TestDirectoryAgainstAMap(t *testing.T) {
 				t.Fatalf("%v is %d, %v; want %d, %v", n, got, ok, number, want)
 			}
 			if want {
-				if !d.drop(n.hash, number) || d.drop(n.hash, number) {
+				if !d.Drop(n.hash, number) || d.Drop(n.hash, number) {
 					t.Fatalf("%v is not dropped once", n)
 				}
 				delete(plain, n)
 				delete(names, number)
 				continue
 			}
-			if d.drop(n.hash, numberMax) {
+			if d.Drop(n.hash, NumberMax) {
 				t.Fatal("what was not there is dropped")
 			}
 			names[next], plain[n] = n, next
-			d.put(n.hash, next)
+			d.Put(n.hash, next)
 			next++
 		}
 		for n, number := range plain {
@@ -59,11 +51,11 @@ func TestDirectoryAgainstAMap(t *testing.T) {
 				t.Fatalf("%v is %d, %v; want %d", n, got, ok, number)
 			}
 		}
-		if d.len() != len(plain) {
-			t.Fatalf("%d, want %d", d.len(), len(plain))
+		if d.Len() != len(plain) {
+			t.Fatalf("%d, want %d", d.Len(), len(plain))
 		}
-		if len(plain) == 0 && d.room() != 0 {
-			t.Fatalf("an empty one has %d cells", d.room())
+		if len(plain) == 0 && d.Room() != 0 {
+			t.Fatalf("an empty one has %d cells", d.Room())
 		}
 	})
 }
@@ -71,11 +63,11 @@ func TestDirectoryAgainstAMap(t *testing.T) {
 // A crowd comes and goes: everybody is found at any size, a name takes 10 to 15 bytes while
 // there are many, and what they took comes back.
 func TestDirectoryGrowsAndGivesBack(t *testing.T) {
-	var d directory
+	var d Directory
 	seed := maphash.MakeSeed()
 	hash := func(n uint32) uint64 { return maphash.Comparable(seed, n) }
 	found := func(n uint32) bool {
-		_, ok := d.find(hash(n), func(number uint32) bool { return number == n })
+		_, ok := d.Find(hash(n), func(number uint32) bool { return number == n })
 		return ok
 	}
 	const most = 100_000
@@ -83,9 +75,9 @@ func TestDirectoryGrowsAndGivesBack(t *testing.T) {
 		if found(n) {
 			t.Fatalf("%d is there before it came", n)
 		}
-		d.put(hash(n), n)
-		if n > most/10 && d.room()*8 > int(n)*16 {
-			t.Fatalf("%d take %d bytes", n, d.room()*8)
+		d.Put(hash(n), n)
+		if n > most/10 && d.Room()*8 > int(n)*16 {
+			t.Fatalf("%d take %d bytes", n, d.Room()*8)
 		}
 	}
 	order := rand.Perm(most)
@@ -93,26 +85,26 @@ func TestDirectoryGrowsAndGivesBack(t *testing.T) {
 		if !found(uint32(n)) {
 			t.Fatalf("%d is lost", n)
 		}
-		d.drop(hash(uint32(n)), uint32(n))
-		if left := most - i - 1; left < most/10 && d.room() > 5*left+directoryParts*cellsMin {
-			t.Fatalf("%d of them have %d cells", left, d.room())
+		d.Drop(hash(uint32(n)), uint32(n))
+		if left := most - i - 1; left < most/10 && d.Room() > 5*left+directoryParts*cellsMin {
+			t.Fatalf("%d of them have %d cells", left, d.Room())
 		}
 	}
-	if d.room() != 0 {
-		t.Errorf("%d cells are left", d.room())
+	if d.Room() != 0 {
+		t.Errorf("%d cells are left", d.Room())
 	}
 }
 
 // Nobody waits for long because a directory grows: it moves one part of it.
 func TestDirectoryGrowsAPartAtATime(t *testing.T) {
-	var d directory
+	var d Directory
 	seed := maphash.MakeSeed()
 	for n := range uint32(64_000) {
 		sizes := [directoryParts]int{}
 		for i := range d.parts {
 			sizes[i] = len(d.parts[i].cells)
 		}
-		d.put(maphash.Comparable(seed, n), n)
+		d.Put(maphash.Comparable(seed, n), n)
 		grown := 0
 		for i := range d.parts {
 			if len(d.parts[i].cells) != sizes[i] {
@@ -122,16 +114,5 @@ func TestDirectoryGrowsAPartAtATime(t *testing.T) {
 		if grown > 1 {
 			t.Fatalf("%d parts grew for one name", grown)
 		}
-	}
-}
-
-// The hashes of names are of the home and of the start: who has found names that lie in one
-// place of his own broker has found nothing.
-func TestNamesAreHashedWithASeedOfTheHome(t *testing.T) {
-	d := newDesk(t, 2)
-	key := keyOf(&d.sit(0, "a").resident().by, "a")
-	again := newDesk(t, 1)
-	if a, b, c := d.homes[0].hash(key), d.homes[1].hash(key), again.homes[0].hash(key); a == b || a == c || b == c {
-		t.Errorf("%x, %x and %x", a, b, c)
 	}
 }

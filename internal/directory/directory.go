@@ -1,15 +1,17 @@
-package broker
+// Package directory finds small numbers, such as the slots of sessions, by hashes. It knows
+// neither what they number nor what was hashed.
+package directory
 
 import "math"
 
-// directory finds a small number, such as the slot of a session, by the hash of a name that
+// Directory finds a small number, such as the slot of a session, by the hash of a name that
 // is kept elsewhere: it takes 10 to 15 bytes for each, where a map with the name in it takes
 // 105. It is cut into parts that grow one at a time, so that none of a million names has
 // anybody wait for the others to be moved; and it gives memory back.
 //
 // Who can choose names must not know their hashes: they come from hash/maphash, with a seed
-// of the process. A directory is not safe for concurrent use. The zero one is empty.
-type directory struct {
+// of the process. A Directory is not safe for concurrent use. The zero one is empty.
+type Directory struct {
 	parts [directoryParts]part
 	n     int
 }
@@ -30,17 +32,26 @@ const (
 	fullOf, fullAt = 5, 4
 )
 
-// numberMax is the highest number that a directory takes.
-const numberMax = math.MaxUint32 - 1
+// NumberMax is the highest number that a directory takes.
+const NumberMax = math.MaxUint32 - 1
 
-func (d *directory) len() int { return d.n }
+// Len is how many numbers there are.
+func (d *Directory) Len() int { return d.n }
 
-func (d *directory) part(hash uint64) (p *part, tag uint32) {
+// Room is how many cells there are.
+func (d *Directory) Room() (cells int) {
+	for i := range d.parts {
+		cells += len(d.parts[i].cells)
+	}
+	return cells
+}
+
+func (d *Directory) part(hash uint64) (p *part, tag uint32) {
 	return &d.parts[hash%directoryParts], uint32(hash >> 32) //nolint:gosec // the upper half
 }
 
-// find is the number that was put with this hash and of which same says that it is meant.
-func (d *directory) find(hash uint64, same func(number uint32) bool) (number uint32, ok bool) {
+// Find is the number that was put with this hash and of which same says that it is meant.
+func (d *Directory) Find(hash uint64, same func(number uint32) bool) (number uint32, ok bool) {
 	p, tag := d.part(hash)
 	if p.n == 0 {
 		return 0, false
@@ -53,8 +64,8 @@ func (d *directory) find(hash uint64, same func(number uint32) bool) (number uin
 	return 0, false
 }
 
-// put adds a number, which must not be there with that hash.
-func (d *directory) put(hash uint64, number uint32) {
+// Put adds a number, which must not be there with that hash.
+func (d *Directory) Put(hash uint64, number uint32) {
 	p, tag := d.part(hash)
 	if (p.n+1)*fullOf > len(p.cells)*fullAt {
 		p.resize(max(cellsMin, (p.n+1)*15/8))
@@ -64,8 +75,8 @@ func (d *directory) put(hash uint64, number uint32) {
 	d.n++
 }
 
-// expect makes room for so many in an empty one, so that it need not be moved while they come.
-func (d *directory) expect(numbers int) {
+// Expect makes room for so many in an empty one, so that it need not be moved while they come.
+func (d *Directory) Expect(numbers int) {
 	if d.n > 0 || numbers < directoryParts*cellsMin {
 		return
 	}
@@ -74,8 +85,8 @@ func (d *directory) expect(numbers int) {
 	}
 }
 
-// drop takes a number out and tells whether it was there.
-func (d *directory) drop(hash uint64, number uint32) bool {
+// Drop takes a number out and tells whether it was there.
+func (d *Directory) Drop(hash uint64, number uint32) bool {
 	p, tag := d.part(hash)
 	if p.n == 0 {
 		return false
