@@ -145,7 +145,7 @@ func (b *Book) put(who Subject, specs []RuleSpec, shared bool) error {
 	b.n = n
 	if br == nil {
 		if b.all = nil; len(rules) > 0 {
-			b.all = setOfRules(rules, specs)
+			b.all = setOfRules(rules, specs, func() {})
 		}
 		return nil
 	}

@@ -27,12 +27,13 @@ type index struct {
 }
 
 // set compiles the lists for rules that specs describe.
-func setOfRules(rules []Rule, specs []RuleSpec) *ruleSet {
+func setOfRules(rules []Rule, specs []RuleSpec, rest func()) *ruleSet {
 	s := &ruleSet{rules: rules}
 	for i := range s.index {
 		s.index[i] = index{user: map[string][]int32{}, client: map[string][]int32{}, topic: map[string][]int32{}}
 	}
 	for i := range rules {
+		rest()
 		if specs[i].Publish {
 			s.index[Publish].add(int32(i), &rules[i], &specs[i])
 		}

@@ -61,6 +61,7 @@ func compilePattern(t TopicSpec, allow, publish, subscribe bool) (pattern, error
 	if len(levels) > FilterLevelsMax {
 		return p, fmt.Errorf("has %d levels; at most %d are allowed", len(levels), FilterLevelsMax)
 	}
+	p.levels = make([]level, 0, len(levels))
 	for _, text := range levels {
 		l, err := compileLevel(text)
 		if err != nil {

@@ -75,18 +75,22 @@ type Policy struct {
 
 // Compile checks and compiles rules. It keeps nothing of the caller's slices. The
 // error is a *RuleError.
-func Compile(specs []RuleSpec) (*Policy, error) {
+func Compile(specs []RuleSpec) (*Policy, error) { return CompileInPieces(specs, func() {}) }
+
+// CompileInPieces is Compile for who lets others go first in the middle of it: rest is called again and again.
+func CompileInPieces(specs []RuleSpec, rest func()) (*Policy, error) {
 	if len(specs) > RulesMax {
 		return nil, &RuleError{Rule: RulesMax, Key: "rules", Reason: fmt.Sprintf("%d rules; at most %d are allowed, use ${username} instead of a rule per user", len(specs), RulesMax)}
 	}
 	rules := make([]Rule, len(specs))
 	for i := range specs {
+		rest()
 		if err := compileRule(&rules[i], &specs[i], i); err != nil {
 			err.Rule = i
 			return nil, err
 		}
 	}
-	return &Policy{parts: []part{{set: setOfRules(rules, specs)}}}, nil
+	return &Policy{parts: []part{{set: setOfRules(rules, specs, rest)}}}, nil
 }
 
 func compileRule(r *Rule, s *RuleSpec, i int) *RuleError {
@@ -125,6 +129,7 @@ func compileRule(r *Rule, s *RuleSpec, i int) *RuleError {
 			r.retain = retainTrue
 		}
 	}
+	r.topics = make([]pattern, 0, len(s.Topics))
 	for j, t := range s.Topics {
 		pat, err := compilePattern(t, s.Allow, s.Publish, s.Subscribe)
 		if err != nil {

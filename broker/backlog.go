@@ -176,6 +176,9 @@ func (h *Home) supply(now time.Time, r *resident, p *portion) {
 	r.s.GiveUp()
 	h.countLost(r, 0, p.lost)
 	r.log.missing = false
+	if !h.freshen(now, r) {
+		return
+	}
 	h.send(r, r.s.Pump(now, h.scratch.outs))
 	h.unsaved(r)
 }

@@ -107,7 +107,7 @@ func (h *Home) deliver(now time.Time, to router.Ref, f *mqtt.Frame, w want) {
 		r.member().Arrived()
 		defer h.tellGroups(r)
 	}
-	if (w.check || f.CreatedAt <= r.doubt) && !h.mayReceive(now, r, f) {
+	if (w.check || f.CreatedAt <= r.doubt || h.stale(r)) && !h.mayReceive(now, r, f) {
 		if w.group != (session.Group{}) {
 			h.pass(now, f, w, to)
 		}

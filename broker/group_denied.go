@@ -57,7 +57,7 @@ func (h *Home) deniedShare(r *resident, m *logged, sure bool) *durableSub {
 		if s.group == (session.Group{}) || !s.joined || !m.names(s) { // what is not joined has nobody beside it yet
 			continue
 		}
-		if !sure && s.opts&router.Check == 0 && m.frame.CreatedAt > r.doubt || h.may(r, m.frame.Topic()) {
+		if !sure && s.opts&router.Check == 0 && m.frame.CreatedAt > r.doubt && !h.stale(r) || h.may(r, m.frame.Topic()) {
 			return nil
 		}
 		h.suspect(r, s)

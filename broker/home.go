@@ -115,6 +115,7 @@ type judgements struct {
 	judge   bool
 	patient bool      // it asks for no turns of its own
 	judgeAt time.Time // when it goes on although it is patient; zero: nobody knows yet
+	since   int64     // a session with an older doubt was judged before the change
 }
 
 // counting is what a home counts of clients.
@@ -355,7 +356,7 @@ func (h *Home) countDrops(r *resident) {
 // Writable tells that a connection which had no room takes more again.
 func (h *Home) Writable(now time.Time, ref Ref) {
 	r := h.at(ref)
-	if r == nil {
+	if r == nil || !h.freshen(now, r) {
 		return
 	}
 	h.send(r, r.s.Writable(now, h.scratch.outs))

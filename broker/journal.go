@@ -322,6 +322,7 @@ func (h *Home) resolve(now time.Time, w *waiter, seq store.Seq, retained *mqtt.F
 				r.log.saying().again = now.Add(saveAfter)
 				h.unsaved(r)
 			}
+		case !h.freshen(now, r):
 		default:
 			h.send(r, r.s.Stored(now, w.said, h.scratch.outs))
 			h.wakeReplay(r) // the last acknowledgement may have left it without room until now

@@ -68,10 +68,31 @@ const doubtSlack = time.Second
 func (r *resident) mistrust(now time.Time) { r.doubt = now.Add(doubtSlack).UnixMilli() }
 
 // PolicyChanged judges every session again: the first part at once, so that with
-// few sessions all is done when it returns, and then a part each turn.
+// few sessions all is done when it returns, and then a part each turn. Nothing goes to a session by
+// the rules of before: until its turn has come each delivery to it is judged (stale), and
+// what it has in its queue before any of that is sent (freshen).
 func (h *Home) PolicyChanged(now time.Time) {
 	h.work.judge, h.work.judging, h.work.patient, h.work.judgeAt = true, 0, false, time.Time{}
+	h.work.since = now.Add(doubtSlack).UnixMilli() + 1 // later than of a session that was judged in this turn by the rules of before
 	h.judgeSome(now)
+}
+
+// stale tells whether the rules have changed and r was not judged since.
+func (h *Home) stale(r *resident) bool {
+	return h.work.judge && r.ref.Slot >= h.work.judging && r.doubt < h.work.since
+}
+
+// freshen judges a session that is about to be sent what waits for it, if its turn has not come. It answers
+// whether the session is still there.
+func (h *Home) freshen(now time.Time, r *resident) (there bool) {
+	if !h.stale(r) {
+		return true
+	}
+	ref := r.ref
+	r.mistrust(now)
+	r.doubt = max(r.doubt, h.work.since)
+	h.judgeLive(now, r)
+	return h.at(ref) == r
 }
 
 // restoredJudged is PolicyChanged of sessions that have come back: the rules may have changed

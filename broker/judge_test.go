@@ -46,3 +46,64 @@ func TestAClientHearsThatItsSubscriptionHasEnded(t *testing.T) {
 		}
 	}
 }
+
+// TestNothingGoesByTheRulesOfBefore: with many sessions some are judged turns after the rules have changed, when that was answered
+// already. What comes for them meanwhile is judged by itself, and what is in their queues
+// before any of it is sent (A051).
+func TestNothingGoesByTheRulesOfBefore(t *testing.T) {
+	for _, way := range []string{"delivery", "acknowledgement", "writable"} {
+		d := newDesk(t, 1)
+		busy := d.sit(0, "busy")
+		for i := range decisionsPerTurn {
+			busy.h().Subscribe(d.now, busy.ref, &mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: fmt.Sprint("open/busy/", i)}}})
+		}
+		pub := d.sit(0, "pub")
+		narrow := func(_ *auth.Principal, c *mqtt.Connect) { c.ReceiveMaximum = 1 }
+		loses, keeps := d.sit(0, "loses", narrow), d.sit(0, "keeps", narrow)
+		for _, s := range []seat{loses, keeps} {
+			s.subscribe("open/#", 1)
+		}
+		ids := map[seat]uint16{}
+		if way != "delivery" {
+			pub.publish("open/secret", "1", 1, 1)
+			pub.publish("open/secret", "2", 1, 2)
+			for _, s := range []seat{loses, keeps} {
+				for _, o := range s.take() {
+					ids[s] = o.ID
+					o.Done()
+				}
+				if way == "writable" { // one that is full keeps back what an acknowledgement would let go
+					s.h().at(s.ref).s.Congest()
+					s.h().Ack(d.now, s.ref, &mqtt.Ack{Type: mqtt.PUBACK, PacketID: ids[s]})
+				}
+				if got := s.payloads(); len(got) > 0 {
+					t.Fatalf("%s: %v before the rules change", way, got)
+				}
+			}
+		}
+		d.rules("  - {deny: subscribe, users: [loses], topics: [\"open/secret\"]}\n  - {allow: all, topics: [\"open/#\"]}")
+		d.homes[0].PolicyChanged(d.now)
+		if h := d.homes[0]; !h.work.judge || h.work.judging > loses.ref.Slot {
+			t.Fatalf("%s: %d are judged, want a part", way, h.work.judging)
+		}
+		want := "[2]"
+		switch way {
+		case "delivery":
+			pub.publish("open/secret", "2", 1, 2)
+		case "acknowledgement":
+			for _, s := range []seat{loses, keeps} {
+				s.h().Ack(d.now, s.ref, &mqtt.Ack{Type: mqtt.PUBACK, PacketID: ids[s]})
+			}
+		default:
+			for _, s := range []seat{loses, keeps} {
+				s.h().Writable(d.now, s.ref)
+			}
+		}
+		if got := loses.payloads(); got != nil {
+			t.Errorf("%s: %v came by the rules of before", way, got)
+		}
+		if got := fmt.Sprint(keeps.payloads()); got != want {
+			t.Errorf("%s: who may still has %v, want %s", way, got, want)
+		}
+	}
+}

@@ -323,7 +323,7 @@ func (m *logged) names(s *durableSub) bool {
 }
 
 func (h *Home) deliverWanted(now time.Time, r *resident, m *logged, w want) {
-	if (w.check || m.frame.CreatedAt <= r.doubt) && !h.mayReceive(now, r, m.frame) {
+	if (w.check || m.frame.CreatedAt <= r.doubt || h.stale(r)) && !h.mayReceive(now, r, m.frame) {
 		r.s.Skip(uint64(m.seq))
 		return
 	}

@@ -35,6 +35,7 @@ type Loaded struct {
 	origins map[string]Origin
 	source  source
 	idle    []Idle
+	plain   bool // nothing of it was set at run time
 }
 
 // Origin returns where the value of key came from. A key is a path with names
@@ -104,7 +105,7 @@ func (l *loader) load(file string, data []byte) (*Loaded, error) {
 	if err := l.problems.err(); err != nil {
 		return nil, err
 	}
-	return &Loaded{Config: c, File: file, origins: l.origins, source: source{l.opts, l.secrets, data}}, nil
+	return &Loaded{Config: c, File: file, origins: l.origins, source: source{l.opts, l.secrets, data}, plain: len(l.kept) == 0}, nil
 }
 
 func (l *loader) file(file string, data []byte, c *Config) {

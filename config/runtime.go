@@ -164,9 +164,14 @@ func (l *Loaded) With(kept []Kept, judge func(*Config) error) (*Loaded, error) {
 }
 
 // layered is With for settings that must all count.
-func (l *Loaded) layered(kept []Kept, judge func(*Config) error) (*Loaded, error) {
-	again := &loader{opts: l.source.opts, secrets: l.source.secrets, kept: kept}
-	out, err := again.load(l.File, l.source.data)
+func (l *Loaded) layered(kept []Kept, judge func(*Config) error) (out *Loaded, err error) {
+	if len(kept) == 0 && l.plain {
+		same := *l
+		out = &same
+	} else {
+		again := &loader{opts: l.source.opts, secrets: l.source.secrets, kept: kept}
+		out, err = again.load(l.File, l.source.data)
+	}
 	if err == nil && judge != nil {
 		err = judge(out.Config)
 	}

@@ -66,8 +66,9 @@ func (s *Session) Held() Held {
 		Inflight: s.inflightHeld(), Pending: s.pendingHeld(), Base: baseBytes,
 		Names: int64(len(s.got().aliases)+len(s.told()))*nameBytes + 2*int64(cap(s.got().awaitingRel)),
 	}
-	for i := range s.subs {
-		h.Subscriptions += subBytes + int64(len(s.subs[i].filter)+len(s.subs[i].real()))
+	for i := range s.Subscriptions() {
+		e := s.nth(i)
+		h.Subscriptions += subBytes + int64(len(e.filter)+len(e.real()))
 	}
 	for _, n := range s.got().aliases {
 		h.Names += int64(len(n))

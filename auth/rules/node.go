@@ -17,7 +17,7 @@ import (
 
 // document answers the one mapping of the file.
 func (r *reader) document(data []byte) *yaml.Node {
-	d := yaml.NewDecoder(bytes.NewReader(data))
+	d := yaml.NewDecoder(resting{bytes.NewReader(data), r.rest})
 	var doc yaml.Node
 	err := d.Decode(&doc)
 	if errors.Is(err, io.EOF) {
@@ -41,6 +41,18 @@ func (r *reader) document(data []byte) *yaml.Node {
 		return nil
 	}
 	return doc.Content[0]
+}
+
+// resting is a text that the parser takes in small bites, with rests in between.
+type resting struct {
+	io.Reader
+	rest func()
+}
+
+// Read implements io.Reader.
+func (r resting) Read(p []byte) (int, error) {
+	r.rest()
+	return r.Reader.Read(p)
 }
 
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)

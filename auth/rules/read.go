@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"fmt"
 	"net/netip"
 
 	"go.yaml.in/yaml/v3"
@@ -24,6 +23,8 @@ type ruleNode struct {
 	keys  map[string]*yaml.Node
 }
 
+var ruleKeys = []string{"id", "allow", "deny", "topics", "users", "clients", "users_match", "clients_match", "addresses", "listeners", "cert_common_names", "qos", "retain", "when"}
+
 var actions = []string{"publish", "subscribe", "all"}
 
 func (r *reader) readFile(doc *yaml.Node) *file {
@@ -41,8 +42,11 @@ func (r *reader) readFile(doc *yaml.Node) *file {
 		r.fail(doc, "rules", "is missing; to deny everything write rules: []")
 	}
 	ids := map[string]int{}
-	for i, n := range r.list(top["rules"], "rules") {
-		r.readRule(f, n, fmt.Sprintf("rules[%d]", i), ids)
+	list := r.list(top["rules"], "rules")
+	f.specs, f.nodes = make([]auth.RuleSpec, 0, len(list)), make([]ruleNode, 0, len(list))
+	for i, n := range list {
+		r.rest()
+		r.readRule(f, n, r.item("rules", i), ids)
 	}
 	tests := r.list(top["tests"], "tests")
 	if len(tests) > TestsMax {
@@ -50,13 +54,14 @@ func (r *reader) readFile(doc *yaml.Node) *file {
 		return f
 	}
 	for i, n := range tests {
-		r.readTest(f, n, fmt.Sprintf("tests[%d]", i))
+		r.rest()
+		r.readTest(f, n, r.item("tests", i))
 	}
 	return f
 }
 
 func (r *reader) readRule(f *file, n *yaml.Node, key string, ids map[string]int) {
-	k := r.fields(n, key, "id", "allow", "deny", "topics", "users", "clients", "users_match", "clients_match", "addresses", "listeners", "cert_common_names", "qos", "retain", "when")
+	k := r.fields(n, key, ruleKeys...)
 	if k == nil {
 		return
 	}
@@ -138,7 +143,7 @@ func (r *reader) each(k map[string]*yaml.Node, key, name string, read func(item 
 		r.fail(n, key+"."+name, "is an empty list; leave the key out, or fill the list")
 	}
 	for i, item := range items {
-		read(item, fmt.Sprintf("%s.%s[%d]", key, name, i))
+		read(item, r.item(key+"."+name, i))
 	}
 }
 

@@ -8,6 +8,7 @@
 package rules
 
 import (
+	"crypto/sha256"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -35,11 +36,37 @@ func Default() []byte { return append([]byte(nil), shipped...) }
 // Load, and auth.Authorizer.Swap if every owner agreed (A102). The rules name path
 // as their file.
 func Load(path string) (*auth.Policy, error) {
+	f, err := (*File)(nil).Again(path, func() {})
+	if err != nil {
+		return nil, err
+	}
+	return f.Policy, nil
+}
+
+// File is a rules file as it was loaded. It is immutable.
+type File struct {
+	Policy *auth.Policy
+	path   string
+	sum    [sha256.Size]byte
+}
+
+// Again is Load for who has loaded the file before, or nil: what has not changed is not compiled again, and
+// its Policy is the same. rest is called again and again, so that others may go first: a file of many
+// rules takes tens of milliseconds.
+func (f *File) Again(path string, rest func()) (*File, error) {
 	data, err := read(path)
 	if err != nil {
 		return nil, err
 	}
-	return Parse(path, data)
+	sum := sha256.Sum256(data)
+	if f != nil && f.path == path && f.sum == sum {
+		return f, nil
+	}
+	p, err := parse(path, data, rest)
+	if err != nil {
+		return nil, err
+	}
+	return &File{p, path, sum}, nil
 }
 
 func read(path string) ([]byte, error) {
@@ -69,7 +96,11 @@ func read(path string) ([]byte, error) {
 // Parse compiles and tests the text of a rules file; name is what errors and rules
 // call it. The error is an *Error.
 func Parse(name string, data []byte) (*auth.Policy, error) {
-	r := &reader{file: name}
+	return parse(name, data, func() {})
+}
+
+func parse(name string, data []byte, rest func()) (*auth.Policy, error) {
+	r := &reader{file: name, rest: rest, nameless: true}
 	if len(data) > FileBytesMax {
 		r.fail(nil, "", "the file has more than %d bytes; use ${username} instead of a rule per user", FileBytesMax)
 		return nil, r.err()
@@ -79,15 +110,18 @@ func Parse(name string, data []byte) (*auth.Policy, error) {
 		return nil, r.err()
 	}
 	f := r.readFile(doc)
-	if len(r.problems) > 0 {
+	if len(r.problems) > 0 { // once more, to say where
+		r = &reader{file: name, rest: rest}
+		r.readFile(doc)
 		return nil, r.err()
 	}
-	p, err := auth.Compile(f.specs)
+	p, err := auth.CompileInPieces(f.specs, rest)
 	if err != nil {
 		r.compileError(f, err)
 		return nil, r.err()
 	}
 	for i := range f.tests {
+		rest()
 		r.run(p, i, &f.tests[i])
 	}
 	if len(r.problems) > 0 {

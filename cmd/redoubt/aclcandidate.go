@@ -27,27 +27,44 @@ func newTrying() *trying {
 	return &trying{Candidate: broker.Candidate{Rules: &auth.Authorizer{}, Differences: &audit.Differences{}}}
 }
 
-// candidateRules reads the rules that are tried; nil: the configuration names none.
-func candidateRules(c *config.Config) (*auth.Policy, error) {
+// ruleFiles are the files of rules as they were read last: what has not changed is not compiled again.
+type ruleFiles struct {
+	inForce *rules.File
+	tried   *rules.File // nil: none
+}
+
+// policies are what is in them; nil: there is none.
+func (f *ruleFiles) policies() (inForce, tried *auth.Policy) {
+	if f.tried != nil {
+		tried = f.tried.Policy
+	}
+	return f.inForce.Policy, tried
+}
+
+// candidateRules reads the rules that are tried, again if before is not nil; nil: the configuration names none.
+func candidateRules(c *config.Config, before *rules.File, rest func()) (*rules.File, error) {
 	if c.Authz.ReportOnly.RulesFile == "" {
 		return nil, nil
 	}
-	p, err := rules.Load(c.Authz.ReportOnly.RulesFile)
+	f, err := before.Again(c.Authz.ReportOnly.RulesFile, rest)
 	if errors.Is(err, fs.ErrNotExist) {
 		err = errors.New("authz.report_only.rules_file: there is no file " + c.Authz.ReportOnly.RulesFile)
 	}
-	return p, err
+	return f, err
 }
 
 // firstCandidate is that of a start, which does not fail for want of rules that decide
 // nothing.
 func (n *node) firstCandidate(c *config.Config) *auth.Policy {
-	p, err := candidateRules(c)
+	f, err := candidateRules(c, nil, func() {})
 	if err != nil {
 		n.tried.why.Store(new(err.Error()))
 		n.log.Error("the rules of authz.report_only are not tried", "error", err.Error())
 	}
-	return p
+	if n.ruled.tried = f; f == nil {
+		return nil
+	}
+	return f.Policy
 }
 
 // try has rules judged beside those in force, from now on; nil: none. It is called with the

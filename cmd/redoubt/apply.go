@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/admin"
-	"github.com/redoubtmq/redoubt/auth/rules"
 	"github.com/redoubtmq/redoubt/broker"
 	"github.com/redoubtmq/redoubt/config"
 	"github.com/redoubtmq/redoubt/harden"
@@ -24,7 +23,7 @@ func (n *node) Reload(ctx context.Context) (admin.ReloadReport, error) {
 	}
 	defer done()
 	defer n.manager.reloading(n.inALine)()
-	apply, changed, err := n.verify()
+	apply, changed, err := n.verify(newEase(ctx, n.clock))
 	if err != nil {
 		n.count.Inc(metrics.ReloadsRefused)
 		n.log.Error("reload refused, nothing has changed", "error", err.Error())
@@ -39,7 +38,7 @@ func (n *node) Reload(ctx context.Context) (admin.ReloadReport, error) {
 
 // verify asks every owner, and answers what to do once all have agreed. What was set at
 // run time stays, unless the file has it now.
-func (n *node) verify() (apply func(), changed []string, err error) {
+func (n *node) verify(ease *ease) (apply func(), changed []string, err error) {
 	var moving *moving // of sockets, which are open before anything is decided
 	var asking *asking
 	defer func() {
@@ -53,6 +52,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	ease.rest()
 	kept, err := n.kept.Read()
 	if err != nil {
 		return nil, nil, err
@@ -64,30 +64,35 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	if i, found := n.leftOut(next); found {
 		return nil, nil, fmt.Errorf("%s is set at run time to %s, which does not go with the file any more: %s. Change the file, or take it back with redoubt config unset %s. Nothing has been reloaded", i.Key, i.Value, i.Why, i.Key)
 	}
+	ease.rest()
 	if err := next.now.Verify(old.Config); err != nil {
 		return nil, nil, err
 	}
 	c := next.now.Config
+	ease.rest()
 	enforce, changed, err := n.settle(next)
 	if err != nil {
 		return nil, nil, err
 	}
+	ease.rest()
 	if err := n.refuseUnsafe(next); err != nil {
 		return nil, nil, err
 	}
 	changed = append(append(changed, nowPinned(old, next.now)...), n.stillHalted(old.Config, c)...)
+	ease.rest()
 	read := readContents(c)
-	policy, err := rules.Load(c.Authz.RulesFile)
-	if err != nil {
+	ruled := ruleFiles{}
+	if ruled.inForce, err = n.ruled.inForce.Again(c.Authz.RulesFile, ease.rest); err != nil {
 		return nil, nil, err
 	}
-	tried, err := candidateRules(c)
-	if err != nil {
+	if ruled.tried, err = candidateRules(c, n.ruled.tried, ease.rest); err != nil {
 		return nil, nil, err
 	}
+	policy, tried := ruled.policies()
 	if tried != nil && read.tried != n.read.tried {
 		changed = append(changed, fmt.Sprintf("rules that are tried: %d from %s", len(tried.Rules())-1, c.Authz.ReportOnly.RulesFile))
 	}
+	ease.rest()
 	filed, err := readBans(c, n.clock.Now())
 	if err != nil {
 		return nil, nil, err
@@ -116,6 +121,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 			return nil, nil, err
 		}
 	}
+	ease.rest()
 	if moving, err = n.prepareMoving(c); err != nil {
 		return nil, nil, err
 	}
@@ -143,7 +149,7 @@ func (n *node) verify() (apply func(), changed []string, err error) {
 	return func() {
 		moving.leave()
 		enforce()
-		n.read = read
+		n.read, n.ruled = read, ruled
 		n.enrol.apply(enrolling)
 		n.govern(c, policy, tried)
 		for l, p := range certs {

@@ -85,7 +85,8 @@ type setup struct {
 	loaded atomic.Pointer[config.Loaded]
 	next   atomic.Pointer[config.Loaded] // what a start would make of the same file: differs in keys that need one
 	load   func() (*config.Loaded, error)
-	read   contents // of the files that belong to it; written by the start, then in one's turn
+	read   contents  // of the files that belong to it; written by the start, then in one's turn
+	ruled  ruleFiles // the same
 
 	kept      settingKeeper          // what was set at run time; nil before the store is open
 	restarted map[string]config.Kept // of that, what needs a restart and has had it; written by the start
@@ -175,11 +176,10 @@ func prepare(loaded *config.Loaded, clk clock.Clock, log *slog.Logger, level *sl
 		return nil, err
 	}
 	n.read = readContents(c)
-	policy, err := rules.Load(c.Authz.RulesFile)
-	if err != nil {
+	if n.ruled.inForce, err = n.ruled.inForce.Again(c.Authz.RulesFile, func() {}); err != nil {
 		return nil, err
 	}
-	n.authz, n.tried = auth.NewAuthorizer(policy), newTrying()
+	n.authz, n.tried = auth.NewAuthorizer(n.ruled.inForce.Policy), newTrying()
 	judged = true
 	if err = harden.RefuseStart(c, clk); err != nil {
 		return nil, err

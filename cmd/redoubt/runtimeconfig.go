@@ -134,6 +134,10 @@ func (n *node) layer(base *config.Loaded, kept []config.Kept) (c layers, err err
 	for _, key := range sortedKeys(n.restarted) {
 		running = append(running, n.restarted[key])
 	}
+	if len(running) == len(kept) && len(n.restarted) == 0 { // they are the same
+		c.now = c.next
+		return c, nil
+	}
 	c.now, err = base.With(running, n.judge)
 	return c, err
 }

@@ -274,7 +274,7 @@ func TestReloadWithSettings(t *testing.T) {
 	n.load = func() (*config.Loaded, error) {
 		return config.Load(config.Options{File: written(t, "limits: {mqueue_bytes: 16MiB}\n"), Now: time.Now()})
 	}
-	if _, _, err := n.verify(); err == nil || !strings.HasPrefix(err.Error(), "limits.packet_bytes is set at run time to 32MiB, which does not go with the file any more: ") {
+	if _, _, err := n.verify(newEase(t.Context(), n.clock)); err == nil || !strings.HasPrefix(err.Error(), "limits.packet_bytes is set at run time to 32MiB, which does not go with the file any more: ") {
 		t.Errorf("%v", err)
 	}
 }
