@@ -35,7 +35,8 @@ type keptDesk struct {
 	retained retain.Options
 	lives    map[string]int // the home of each user's session
 	conns    uint32
-	slow     bool // a second goes by between what one home and the next are given back
+	between  func() // what comes while sessions are back that are not whole; nil: nothing
+	slow     bool   // a second goes by between what one home and the next are given back
 }
 
 func newKeptDesk(t testing.TB, homes int, change ...func(*Settings)) *keptDesk {
@@ -118,6 +119,9 @@ func (k *keptDesk) restore() {
 		if more, err = k.b.retained.Refill(k.now, 1000); err != nil {
 			k.t.Fatal(err)
 		}
+	}
+	if k.between != nil {
+		k.between()
 	}
 	for i, h := range k.homes {
 		h.Restored(k.now, owed[i])

@@ -15,6 +15,9 @@ func (h *Home) End(now time.Time, ref Ref) (ended bool) {
 	if r == nil {
 		return false
 	}
+	if h.unless(func(now time.Time) { h.End(now, ref) }) {
+		return true
+	}
 	if r.s.Online() {
 		h.disconnect(now, r, &mqtt.Disconnect{Reason: mqtt.AdministrativeAction}, CauseKicked)
 	}

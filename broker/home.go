@@ -438,6 +438,9 @@ func (h *Home) NextTick() time.Time {
 // Turn does a bounded part of what waits, and hands batches to the other
 // homes. It ends every turn of the loop.
 func (h *Home) Turn(now time.Time) {
+	if h.loading != nil { // the sessions are not whole, and nobody is let in
+		return
+	}
 	h.judgeSome(now)
 	h.banSome(now)
 	h.relimitSome(now)

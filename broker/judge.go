@@ -72,8 +72,11 @@ func (r *resident) mistrust(now time.Time) { r.doubt = now.Add(doubtSlack).UnixM
 // the rules of before: until its turn has come each delivery to it is judged (stale), and
 // what it has in its queue before any of that is sent (freshen).
 func (h *Home) PolicyChanged(now time.Time) {
+	if h.loading != nil { // Restored judges all of them
+		return
+	}
 	h.work.judge, h.work.judging, h.work.patient, h.work.judgeAt = true, 0, false, time.Time{}
-	h.work.since = now.Add(doubtSlack).UnixMilli() + 1 // later than of a session that was judged in this turn by the rules of before
+	h.work.since = max(h.work.since, now.Add(doubtSlack).UnixMilli()) + 1 // later than of a session that was judged in this turn by the rules of before
 	h.judgeSome(now)
 }
 

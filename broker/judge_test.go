@@ -51,14 +51,21 @@ func TestAClientHearsThatItsSubscriptionHasEnded(t *testing.T) {
 // already. What comes for them meanwhile is judged by itself, and what is in their queues
 // before any of it is sent (A051).
 func TestNothingGoesByTheRulesOfBefore(t *testing.T) {
-	for _, way := range []string{"delivery", "acknowledgement", "writable"} {
+	for _, way := range []string{"delivery", "acknowledgement", "writable", "limits"} {
 		d := newDesk(t, 1)
+		if way == "limits" {
+			d.relimit(1, 1000, 10)
+		}
 		busy := d.sit(0, "busy")
 		for i := range decisionsPerTurn {
 			busy.h().Subscribe(d.now, busy.ref, &mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: fmt.Sprint("open/busy/", i)}}})
 		}
 		pub := d.sit(0, "pub")
-		narrow := func(_ *auth.Principal, c *mqtt.Connect) { c.ReceiveMaximum = 1 }
+		narrow := func(_ *auth.Principal, c *mqtt.Connect) {
+			if way != "limits" {
+				c.ReceiveMaximum = 1
+			}
+		}
 		loses, keeps := d.sit(0, "loses", narrow), d.sit(0, "keeps", narrow)
 		for _, s := range []seat{loses, keeps} {
 			s.subscribe("open/#", 1)
@@ -94,6 +101,8 @@ func TestNothingGoesByTheRulesOfBefore(t *testing.T) {
 			for _, s := range []seat{loses, keeps} {
 				s.h().Ack(d.now, s.ref, &mqtt.Ack{Type: mqtt.PUBACK, PacketID: ids[s]})
 			}
+		case "limits":
+			d.relimit(10, 1000, 10)
 		default:
 			for _, s := range []seat{loses, keeps} {
 				s.h().Writable(d.now, s.ref)

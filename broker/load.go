@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"time"
+
 	"github.com/redoubtmq/redoubt/router"
 	"github.com/redoubtmq/redoubt/store/fact"
 )
@@ -12,7 +14,18 @@ type loading struct {
 	subs    []router.Filtered
 	filters []router.Filtered // as filters has them; an empty filter: a member of a group
 	came    []Ref             // the sessions, in the order in which they came
-	own     map[string]int    // of the session at hand, where in subs a filter is; nil: it has one
+	after   []func(now time.Time)
+	own     map[string]int // of the session at hand, where in subs a filter is; nil: it has one
+}
+
+// unless has fn done when all sessions are, and tells that they are not yet: until then nobody knows what waits
+// for them, and what is said of one to the log could say that nothing does.
+func (h *Home) unless(fn func(now time.Time)) (later bool) {
+	if h.loading == nil {
+		return false
+	}
+	h.loading.after = append(h.loading.after, fn)
+	return true
 }
 
 // begin begins with another session.

@@ -384,7 +384,7 @@ func (h *Home) acknowledge(now time.Time, r *resident, q mqtt.QoS, id uint16, rc
 // Ack handles PUBACK, PUBREC, PUBREL and PUBCOMP.
 func (h *Home) Ack(now time.Time, ref Ref, a *mqtt.Ack) {
 	r := h.talking(ref)
-	if r == nil || !h.freshen(now, r) {
+	if r == nil || !h.freshen(now, r) || !r.s.Online() { // to judge it may have ended its connection
 		return
 	}
 	outs, err := h.scratch.outs, error(nil)

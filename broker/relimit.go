@@ -16,7 +16,9 @@ const relimitsPerTurn = 1000
 // and the rest in turns. The broker must have the new settings.
 func (h *Home) SettingsChanged(now time.Time) {
 	h.work.pacing.relimiting = relimiting{going: true}
-	h.relimitSome(now)
+	if h.loading == nil { // else the first turn does
+		h.relimitSome(now)
+	}
 }
 
 func (h *Home) relimitSome(now time.Time) {
@@ -29,7 +31,7 @@ func (h *Home) relimitSome(now time.Time) {
 	for left := relimitsPerTurn; left > 0 && int(w.slot) < len(h.slots); w.slot++ {
 		left--
 		r := h.slots[w.slot]
-		if r == nil {
+		if r == nil || !h.freshen(now, r) { // a larger window sends what waits
 			continue
 		}
 		h.recount(r, crowding)

@@ -21,6 +21,7 @@ import (
 type Stored struct {
 	Sessions []*view.Session // nothing is kept of them but strings and wills
 	Expected int             // sessions of the home, or about as many; 0: it is not known
+	Filters  int             // subscriptions of the home, at most or about; 0: it is not known
 	Applied  store.Seq
 	// Ended is when connections ended that were open when the process did.
 	Ended time.Time
@@ -77,6 +78,9 @@ func (h *Home) Restored(now time.Time, lags []Lag) {
 			}
 		}
 		h.load()
+		for _, fn := range l.after {
+			fn(now)
+		}
 	}
 	h.restoredJudged(now)
 }
@@ -99,6 +103,9 @@ func (h *Home) expect(stored *Stored) {
 	n := max(some, stored.Expected)
 	if some > 0 {
 		filters = filters * n / some // if the others are as these
+	}
+	if stored.Filters > 0 {
+		filters = min(filters, stored.Filters)
 	}
 	h.loading = &loading{subs: make([]router.Filtered, 0, filters), filters: make([]router.Filtered, 0, filters), came: make([]Ref, 0, n)}
 	if len(h.slots) == 0 {

@@ -97,6 +97,7 @@ func (l *Loop) lookAtLate() {
 			if c.stage == was {
 				continue
 			}
+			l.again = l.again || was == open // its will, or what its session says to the log, is the next turn's
 			if ended++; ended == overduePerTurn || !l.strangersMay() {
 				l.timers.PutBack(l.fired[i+1:])
 				l.again = true

@@ -33,9 +33,9 @@ func (l *Loop) established(c *Conn) bool {
 func (l *Loop) lookAtStrangers() {
 	l.begun = l.server.clock.Now()
 	l.room = max(strangersTime, l.begun.Sub(l.now))
-	l.poll.strangers()
-	l.guard(nil, l.lookAtLate)
+	l.guard(nil, l.lookAtLate) // before others come: whose time is over must not wait for them
 	l.guard(nil, func() { l.before.hurry(l) })
+	l.poll.strangers()
 	l.guard(nil, func() { l.before.line.call(l) })
 }
 

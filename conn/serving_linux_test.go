@@ -135,6 +135,29 @@ func TestStrangersTakeTurns(t *testing.T) {
 	alice.expect(mqtt.PINGRESP)
 }
 
+// Whose keep alive is over has a will, which goes to other loops and to the log in the turn after: the loop
+// has one without being woken.
+func TestTheWillOfWhoIsLateWaitsForNobody(t *testing.T) {
+	r := crowded(t)
+	alice := r.connect(mqtt.V5, "alice/1")
+	seen := false
+	r.onLoops(func(l *Loop) {
+		if !alice.of(l) {
+			return
+		}
+		seen = true
+		l.now = l.now.Add(time.Hour)
+		l.moment = l.server.instant(l.now)
+		l.again = false
+		if l.lookAtLate(); !l.again || alice.of(l) {
+			t.Errorf("its connection is there: %t; another turn is asked for: %t", alice.of(l), l.again)
+		}
+	})
+	if !seen {
+		t.Error("no loop has the client")
+	}
+}
+
 // of tells whether the client is at loop l.
 func (c *client) of(l *Loop) bool {
 	for _, o := range l.conns {

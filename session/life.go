@@ -64,6 +64,7 @@ func WillBytes(w *mqtt.Will) int64 {
 func (s *Session) Detach(now time.Time, keepWill bool) Due {
 	s.conn.online, s.conn.congested = false, false
 	s.forgetAliases()
+	s.out.narrow()
 	l := &s.life
 	if !keepWill {
 		s.takeWill()

@@ -188,6 +188,35 @@ func TestAWindowIsGivenBackEmpty(t *testing.T) {
 	}
 }
 
+// Whoever is away has room for what is under way, and the window that was lent goes back empty.
+func TestAWindowDoesNotStayWithWhoIsAway(t *testing.T) {
+	l := newLedger(t)
+	s := New(Key{}, 1, &Limits{InflightMax: 100, MqueueMessages: 10, MqueueBytes: 1 << 20})
+	s.Attach(now0, Attachment{Version: mqtt.V5, ReceiveMaximum: 100, ExpirySeconds: 60}, nil)
+	var outs []Out
+	for range 7 {
+		outs = s.Deliver(now0, Delivery{Frame: l.frame("a", "b"), QoS: 1}, outs)
+	}
+	lent := s.out.inflight[:windowUsual]
+	s.Detach(now0, true)
+	if n := cap(s.out.inflight); n != 7 || s.Inflight() != 7 {
+		t.Errorf("%d are under way, with room for %d", s.Inflight(), n)
+	}
+	for i := range lent {
+		if lent[i].frame != nil {
+			t.Errorf("%d is left in what went back", i)
+		}
+	}
+	for i := range outs {
+		if s.out.inflight[i].id != outs[i].ID || s.out.inflight[i].frame == nil {
+			t.Errorf("%d is not what it was: %+v", i, s.out.inflight[i])
+		}
+		outs[i].Done()
+	}
+	s.Discard()
+	l.settle()
+}
+
 // After a start very many are away: each has room for what it had under way, and no more.
 func TestARestoredSessionHasNoRoomToSpare(t *testing.T) {
 	s := New(Key{}, 1, &Limits{InflightMax: 100, MqueueMessages: 10, MqueueBytes: 1 << 20})

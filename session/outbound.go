@@ -175,6 +175,16 @@ const (
 	windowFew   = 4 // entries a session has room for by itself, and keeps it
 )
 
+// narrow gives a borrowed window back where half of it is enough: whoever is away may be away for long.
+func (o *outbound) narrow() {
+	if n := len(o.inflight); cap(o.inflight) == windowUsual && n <= windowUsual/2 {
+		w := (*window)(o.inflight[:windowUsual])
+		o.inflight = append(make([]inflightEntry, 0, n), o.inflight...)
+		clear(w[:n])
+		windows.Put(w)
+	}
+}
+
 var windows = sync.Pool{New: func() any { return new(window) }}
 
 // tooLarge tells whether the client said it cannot take a packet of this size

@@ -89,7 +89,7 @@ func (n *node) verify(ease *ease) (apply func(), changed []string, err error) {
 		return nil, nil, err
 	}
 	policy, tried := ruled.policies()
-	if tried != nil && read.tried != n.read.tried {
+	if tried != nil && ruled.tried != n.ruled.tried {
 		changed = append(changed, fmt.Sprintf("rules that are tried: %d from %s", len(tried.Rules())-1, c.Authz.ReportOnly.RulesFile))
 	}
 	ease.rest()

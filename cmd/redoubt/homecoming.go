@@ -29,6 +29,7 @@ func (b *homecoming) restore() error {
 	b.homes, b.gone = make([]uint16, 0, expected), make(map[string]bool)
 	var waiters broker.Waiters
 	waiters.Expect(expected)
+	filters := d.view.Stats().Subscriptions
 	batch := make([]broker.Stored, n.loops)
 	before := make(chan error, 1) // how it went with the batch before
 	before <- nil
@@ -38,7 +39,7 @@ func (b *homecoming) restore() error {
 			return err
 		}
 		for i := range batch {
-			batch[i] = broker.Stored{Sessions: batch[i].Sessions[:0], Expected: expected/n.loops*9/8 + 16, Applied: b.applied, Ended: b.ended} // the hash is not quite even
+			batch[i] = broker.Stored{Sessions: batch[i].Sessions[:0], Expected: expected/n.loops*9/8 + 16, Filters: filters, Applied: b.applied, Ended: b.ended} // the hash is not quite even
 		}
 		for _, s := range list {
 			home := n.broker.HomeFor(s)
