@@ -121,18 +121,6 @@ func (r *rig) cut(nc net.Conn, answer []byte) {
 	}
 }
 
-// onLoops runs f on each loop, one after the other.
-func (r *rig) onLoops(f func(l *Loop)) {
-	for _, l := range r.server.loops {
-		done := make(chan struct{})
-		l.inbox.post(event{kind: evCall, fn: func(l *Loop) {
-			defer close(done)
-			f(l)
-		}})
-		<-done
-	}
-}
-
 func (r *rig) goroutinesMoreThan(before int) func() int64 {
 	return func() int64 { return int64(max(0, runtime.NumGoroutine()-before)) }
 }

@@ -155,6 +155,18 @@ func (r *rig) settle() {
 	}
 }
 
+// onLoops runs f on each loop, one after the other.
+func (r *rig) onLoops(f func(l *Loop)) {
+	for _, l := range r.server.loops {
+		done := make(chan struct{})
+		l.inbox.post(event{kind: evCall, fn: func(l *Loop) {
+			defer close(done)
+			f(l)
+		}})
+		<-done
+	}
+}
+
 // turn lets every loop go round.
 func (r *rig) turn() {
 	r.server.Each(func(time.Time, *broker.Home) {})

@@ -23,6 +23,8 @@ func (t *tree) lookMost(string, int64) (State, error) { return State{}, errNotLi
 
 func (t *tree) replace(string, State, []string) error { return errNotLinux }
 
+func (t *tree) remove(string, []string) error { return errNotLinux }
+
 func (t *tree) sweep(string) error { return errNotLinux }
 
 func (t *tree) parent(string, bool) (int, string, []string, error) { return -1, "", nil, errNotLinux }
