@@ -15,7 +15,7 @@ func (h *Home) End(now time.Time, ref Ref) (ended bool) {
 	if r == nil {
 		return false
 	}
-	if h.unless(func(now time.Time) { h.End(now, ref) }) {
+	if h.afterRestore(func(now time.Time) { h.End(now, ref) }) {
 		return true
 	}
 	if r.s.Online() {

@@ -63,7 +63,7 @@ type keeping struct {
 	queues   map[fact.FilterID]*queue
 	parting  map[store.SID]*parting   // sessions that have ended, of which the log has not heard
 	authors  []authorName             // nil: nobody was named
-	loading  *loading                 // while Restore runs; otherwise nil
+	loading  *loading                 // from the first Restore to Restored; otherwise nil
 	seated   map[session.Key]*Arrival // those that wait for the log, and have a place among the clients of their identity
 }
 

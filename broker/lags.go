@@ -10,17 +10,6 @@ import (
 	"github.com/redoubtmq/redoubt/store/view"
 )
 
-// Lags answers what waits for each of the sessions, in their order, from all the postings
-// there are.
-func Lags(sessions []*view.Session, postings func(fn func(id fact.FilterID, p view.Posting) error) error) ([]Lag, error) {
-	var w Waiters
-	w.Expect(len(sessions))
-	for _, s := range sessions {
-		w.Add(s)
-	}
-	return w.Lags(postings)
-}
-
 // Waiters is what sessions wait for, collected one by one; the zero one is of none.
 type Waiters struct {
 	cursors []store.Seq // of each session

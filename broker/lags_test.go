@@ -56,6 +56,16 @@ type posted struct {
 	p  view.Posting
 }
 
+// lagsOf is what waits for each of the sessions, in their order.
+func lagsOf(sessions []*view.Session, postings func(fn func(id fact.FilterID, p view.Posting) error) error) ([]Lag, error) {
+	var w Waiters
+	w.Expect(len(sessions))
+	for _, s := range sessions {
+		w.Add(s)
+	}
+	return w.Lags(postings)
+}
+
 // What waits is what asking every session about every posting would find, in whatever parts
 // the postings come.
 func TestLagsAreThoseOfEachPosting(t *testing.T) {
@@ -89,7 +99,7 @@ func TestLagsAreThoseOfEachPosting(t *testing.T) {
 			}
 			return nil
 		}
-		got, err := Lags(sessions, postings)
+		got, err := lagsOf(sessions, postings)
 		want, _ := lagsOneByOne(sessions, postings)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			for i := range min(len(got), len(want)) {
@@ -108,7 +118,7 @@ func TestLagsOfManyBroadMessages(t *testing.T) {
 		sessions[i] = &view.Session{SID: store.SID{byte(i), byte(i >> 8)}}
 		sessions[i].Out.Cursor = store.Seq(i)
 	}
-	lags, err := Lags(sessions, func(fn func(id fact.FilterID, p view.Posting) error) error {
+	lags, err := lagsOf(sessions, func(fn func(id fact.FilterID, p view.Posting) error) error {
 		for seq := range store.Seq(many) {
 			if err := fn(0, view.Posting{Seq: seq + 1, Bytes: 1}); err != nil {
 				return err

@@ -63,7 +63,7 @@ func (h *Home) Gone(now time.Time, ref Ref) {
 // end as well, connected or not, and their wills are not sent: nobody may speak
 // for it.
 func (h *Home) Revoke(now time.Time, gone map[string]bool) {
-	if h.unless(func(now time.Time) { h.Revoke(now, gone) }) {
+	if h.afterRestore(func(now time.Time) { h.Revoke(now, gone) }) {
 		return
 	}
 	h.forgetDelayed(now, gone)

@@ -18,9 +18,9 @@ type loading struct {
 	own     map[string]int // of the session at hand, where in subs a filter is; nil: it has one
 }
 
-// unless has fn done when all sessions are, and tells that they are not yet: until then nobody knows what waits
+// afterRestore has fn done when all sessions are, and tells that they are not yet: until then nobody knows what waits
 // for them, and what is said of one to the log could say that nothing does.
-func (h *Home) unless(fn func(now time.Time)) (later bool) {
+func (h *Home) afterRestore(fn func(now time.Time)) (later bool) {
 	if h.loading == nil {
 		return false
 	}

@@ -100,7 +100,7 @@ func (n *node) verify(ease *ease) (apply func(), changed []string, err error) {
 	if c.Bans.File != "" && read.bans != n.read.bans {
 		changed = append(changed, fmt.Sprintf("bans: %d from %s", len(filed), c.Bans.File))
 	}
-	if read.rules != n.read.rules {
+	if ruled.inForce != n.ruled.inForce {
 		changed = append(changed, fmt.Sprintf("rules: %d from %s", len(policy.Rules())-1, c.Authz.RulesFile))
 	}
 	// One time for the responders of all listeners: a denial of a certificate waits for our turn.

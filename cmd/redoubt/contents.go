@@ -10,16 +10,16 @@ import (
 )
 
 // contents is what the files beside the configuration had in them when they were last read, so
-// that a reload can say which of them are different. It decides nothing.
+// that a reload can say which of them are different; ruleFiles know it of themselves. It decides nothing.
 type contents struct {
-	rules, tried, bans [sha256.Size]byte
+	bans [sha256.Size]byte
 }
 
 // contentsMax bounds what is looked at of each; whoever reads it for its meaning takes less.
 const contentsMax = 64 << 20
 
 func readContents(c *config.Config) contents {
-	return contents{contentOf(c.Authz.RulesFile), contentOf(c.Authz.ReportOnly.RulesFile), contentOf(c.Bans.File)}
+	return contents{contentOf(c.Bans.File)}
 }
 
 // contentOf is a sum of a file's name and content. What cannot be read is the same as what is

@@ -25,11 +25,11 @@ type homecoming struct {
 // restore does all of it.
 func (b *homecoming) restore() error {
 	d, n := b.n.durable, b.n
-	expected := d.view.SessionCount()
+	stats := d.view.Stats()
+	expected := stats.Sessions
 	b.homes, b.gone = make([]uint16, 0, expected), make(map[string]bool)
 	var waiters broker.Waiters
 	waiters.Expect(expected)
-	filters := d.view.Stats().Subscriptions
 	batch := make([]broker.Stored, n.loops)
 	before := make(chan error, 1) // how it went with the batch before
 	before <- nil
@@ -39,7 +39,7 @@ func (b *homecoming) restore() error {
 			return err
 		}
 		for i := range batch {
-			batch[i] = broker.Stored{Sessions: batch[i].Sessions[:0], Expected: expected/n.loops*9/8 + 16, Filters: filters, Applied: b.applied, Ended: b.ended} // the hash is not quite even
+			batch[i] = broker.Stored{Sessions: batch[i].Sessions[:0], Expected: expected/n.loops*9/8 + 16, Filters: stats.Subscriptions, Applied: b.applied, Ended: b.ended} // the hash is not quite even
 		}
 		for _, s := range list {
 			home := n.broker.HomeFor(s)

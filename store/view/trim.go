@@ -105,13 +105,6 @@ func (v *View) Held() int64 {
 	return m.BlockCache.Size + int64(m.MemTable.Size) //nolint:gosec // of a memory
 }
 
-// SessionCount is how many sessions there are.
-func (v *View) SessionCount() int {
-	v.rows.mu.Lock()
-	defer v.rows.mu.Unlock()
-	return v.rows.guards.len()
-}
-
 // Stats answers what there is now; zeros after Close.
 func (v *View) Stats() Stats {
 	leave, err := v.door.enter()
