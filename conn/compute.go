@@ -2,6 +2,7 @@ package conn
 
 import (
 	"net"
+	"runtime"
 	"time"
 
 	"github.com/redoubtmq/redoubt/limit"
@@ -26,6 +27,7 @@ func (c *computing) take() bool {
 	select {
 	case <-turn.Ready():
 		c.turn = turn
+		runtime.Gosched() // who dealt the turn goes on with it in the same place: a loop that waits for one comes first
 		return true
 	case <-c.ended:
 		c.server.dealLater(c.place, c.place.Done(c.server.clock.Now(), turn))
@@ -43,7 +45,7 @@ func (c *computing) give() {
 }
 
 // giveWay is for who has computed: one handshake after the other on a thread is to the kernel one that runs, and goes on.
-// Where loops do not come first by themselves, it has them come now, if there are clients whom they serve: without those a
+// Where loops that wake up have to wait for it, it has them come now, if there are clients whom they serve: without those a
 // storm of connects costs less where a loop finds much each time it comes.
 func (s *Server) giveWay() {
 	if s.givesWay(s.clock.Now()) {
@@ -51,7 +53,7 @@ func (s *Server) giveWay() {
 	}
 }
 
-func (s *Server) givesWay(now time.Time) bool { return !s.first.Load() && s.serves(now) }
+func (s *Server) givesWay(now time.Time) bool { return !s.short && s.serves(now) }
 
 // dealLater lets waiting handshakes compute when their part of the time allows it.
 // There is at most one of these timers.

@@ -81,7 +81,6 @@ func newLoop(s *Server, id int) *Loop {
 
 // run is the loop's goroutine.
 func (l *Loop) run() {
-	l.poll.settle()
 	for !l.ending || l.server.live.Load() > 0 || l.shaking > 0 || l.poll.busy() {
 		l.wait()
 		l.turn()

@@ -48,7 +48,7 @@ type rig struct {
 	web     *listener.WebSocket // nil: packets travel as they are
 	policy  string              // empty: policyText
 	stores
-	spare bool // as Options.Spare
+	places
 	ended bool
 	proxy func() net.Conn // makes connections; nil: nothing special
 
@@ -61,6 +61,9 @@ type rig struct {
 	clock *clock.Manual // engine of this system
 	heard atomic.Int64  // packets that clients have read
 }
+
+// places are as in Options.
+type places struct{ spare, short bool }
 
 // stores are what a rig's broker keeps more than sessions in; nil: none.
 type stores struct {
@@ -158,7 +161,7 @@ func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listene
 		Durable: r.durable, Delayed: r.delayed, Bans: r.bans, StillKnown: r.known,
 	})
 	r.broker.Report(r.metrics)
-	if r.server, err = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clk, Spare: r.spare, Engine: engine}); err != nil {
+	if r.server, err = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clk, Spare: r.spare, Short: r.short, Engine: engine}); err != nil {
 		t.Fatal(err)
 	}
 	door, err := listener.NewDoor(listener.DoorLimits{

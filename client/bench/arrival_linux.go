@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/redoubtmq/redoubt/internal/clock"
 )
 
 // arrivals is how a run that sends at a rate reads: with the time at which the system had what it reads. From then on until
@@ -13,6 +15,7 @@ import (
 type arrivals struct {
 	control []byte
 	tick    func() int64
+	clock   clock.Clock
 	rested  *int64 // of the run
 }
 
@@ -20,7 +23,7 @@ type arrivals struct {
 const timespecBytes = 16
 
 func newArrivals(r *run) *arrivals {
-	return &arrivals{control: make([]byte, unix.CmsgSpace(timespecBytes)), tick: r.tick, rested: &r.rested}
+	return &arrivals{control: make([]byte, unix.CmsgSpace(timespecBytes)), tick: r.tick, clock: r.opt.Client.Clock, rested: &r.rested}
 }
 
 // watch asks for the times of fd. Where the system has none, what is read came just now.
@@ -42,7 +45,7 @@ func (a *arrivals) read(fd int, b []byte) (int, error) {
 	a.tick()
 	*a.rested = 0
 	if at, ok := arrivedAt(a.control[:k]); ok {
-		*a.rested = restOf(at, time.Now().UnixNano())
+		*a.rested = restOf(at, a.clock.Now().UnixNano())
 	}
 	return n, nil
 }

@@ -236,6 +236,7 @@ func (n *node) assemble() (err error) {
 		}
 	}()
 	cores.Spare(os.Getenv("GOMAXPROCS") != "")
+	short := cores.Shorten()
 	c := n.loaded.Load().Config
 	if err := n.bindMemory(c); err != nil {
 		return err
@@ -310,7 +311,7 @@ func (n *node) assemble() (err error) {
 	n.reportLists()
 	n.door.Report(n.metrics)
 	n.judgeItself() // before there are loops, which publish its score
-	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock, Spare: cores.Spared()}); err != nil {
+	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock, Spare: cores.Spared(), Short: short}); err != nil {
 		return err
 	}
 	n.oversee()
