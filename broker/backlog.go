@@ -21,7 +21,7 @@ type portion struct {
 	query  view.Query
 	plan   *plan       // what the portion before it found and left, instead of the query
 	seqs   []store.Seq // these and no others, instead of both
-	known  uint64      // durable.known of when it was asked
+	known  uint32      // durable.known of when it was asked
 	waits  lag         // what the session was behind with then
 	limits queueLimits // of it: what is older is dropped
 
@@ -43,7 +43,7 @@ type plan struct {
 	last  store.Seq      // the last that is known of
 	upTo  store.Seq
 	after store.Seq // it holds while the session's pos is this
-	known uint64    // and its durable.known this
+	known uint32    // and its durable.known this
 }
 
 // planMax is how many postings, of 16 bytes, a session keeps for its next portions.
@@ -140,7 +140,8 @@ func (h *Home) fed(now time.Time, ref Ref, p *portion) {
 		return
 	}
 	d := r.log
-	d.fetching, d.plan = false, nil
+	d.fetching = false
+	d.replan()
 	switch {
 	case p.err != nil:
 		h.b.log.Event(now, slog.LevelError, "messages that wait for a client could not be read; the client is closed and may come back for them", r.by.Identity+"\x00"+r.by.ClientID,
@@ -198,23 +199,22 @@ func (h *Home) serve(now time.Time, r *resident, p *portion) (all bool) {
 	if p.dropped > 0 {
 		h.queueFull(now, r)
 	}
-	d.lag.messages, d.lag.bytes = max(1, d.lag.messages-p.dropped-p.lost), max(0, d.lag.bytes-p.droppedBytes) // if anything is left
+	d.passes().lag.less(p.dropped+p.lost, p.droppedBytes)
 	waitMax := h.b.Settings().Session.WaitMax
 	for i := range p.messages {
 		m := &p.messages[i]
 		if !r.s.Ahead(m.frame) { // something else came between, or the client has gone
-			d.pos = m.seq - 1
-			d.lag.first = m.seq
+			d.behindFrom(m.seq)
 			return false
 		}
 		if s := h.deniedShare(r, m, true); s != nil {
-			d.pos, d.lag.first = m.seq-1, m.seq
+			d.behindFrom(m.seq)
 			h.handBack(now, r, s, m.seq)
 			return false
 		}
 		w, any := h.wants(r, m)
 		if any {
-			d.lag.messages, d.lag.bytes = max(1, d.lag.messages-1), max(0, d.lag.bytes-worth(m.frame))
+			d.passes().lag.less(1, worth(m.frame))
 		}
 		switch {
 		case !any:
@@ -227,14 +227,18 @@ func (h *Home) serve(now time.Time, r *resident, p *portion) (all bool) {
 		}
 	}
 	r.s.Skip(uint64(p.pos))
-	d.pos, d.plan = p.pos, p.plan
+	d.pos = p.pos
+	if p.plan != d.plan {
+		d.passes().plan = p.plan
+	}
 	switch {
 	case p.left.first != 0:
-		d.lag.first, d.lag.last = p.left.first, max(p.left.last, d.lag.last)
+		l := &d.passes().lag
+		l.first, l.last = p.left.first, max(p.left.last, l.last)
 	case d.lag.last > p.upTo: // more came since it was read
-		d.lag.first = p.upTo + 1
+		d.passes().lag.first = p.upTo + 1
 	default:
-		d.lag = lag{}
+		d.caughtUp()
 	}
 	return true
 }

@@ -92,8 +92,9 @@ func (h *Home) suspect(r *resident, s *durableSub) {
 func (h *Home) handBack(now time.Time, r *resident, s *durableSub, from store.Seq) {
 	h.recede(r)
 	d := r.log
-	if d.plan = nil; from != 0 && (d.lag.first == 0 || from < d.lag.first) {
-		d.lag.first, d.lag.last, d.lag.messages = from, max(d.lag.last, from), max(1, d.lag.messages)
+	if d.replan(); from != 0 && (d.lag.first == 0 || from < d.lag.first) {
+		l := &d.passes().lag
+		l.first, l.last, l.messages = from, max(l.last, from), max(1, l.messages)
 	}
 	if d.lag.first != 0 {
 		d.pos = min(d.pos, d.lag.first-1)

@@ -124,15 +124,19 @@ func (h *Home) giveBackOf(now time.Time, r *resident, s *durableSub, first store
 		case i < 0 || d.subs[i].id != id:
 		case err != nil: // it is its own, with what came meanwhile
 			d.subs[i].start = start
-			d.pos, d.plan = min(d.pos, from), nil
-			if d.lag.first == 0 || from+1 < d.lag.first {
-				d.lag.first = from + 1
+			d.pos = min(d.pos, from)
+			d.replan()
+			l := &d.passes().lag
+			if l.first == 0 || from+1 < l.first {
+				l.first = from + 1
 			}
-			d.lag.last, d.lag.messages = max(d.lag.last, h.applied), max(1, d.lag.messages)
+			l.last, l.messages = max(l.last, h.applied), max(1, l.messages)
 		default:
 			d.subs[i].start = seq
 			if d.sharesOnly() && d.lag.last <= seq {
-				d.lag, d.pos, d.plan = lag{}, max(d.pos, seq), nil
+				d.pos = max(d.pos, seq)
+				d.replan()
+				d.caughtUp()
 			}
 		}
 	})

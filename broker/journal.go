@@ -319,7 +319,7 @@ func (h *Home) resolve(now time.Time, w *waiter, seq store.Seq, retained *mqtt.F
 			r.s.Unstored()
 			r.log.owing = true
 			if !errors.Is(err, errFenced) { // until it is claimed again all it says is refused
-				r.log.saying().again = now.Add(saveAfter)
+				r.log.passes().again = now.Add(saveAfter)
 				h.unsaved(r)
 			}
 		case !h.freshen(now, r):

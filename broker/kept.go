@@ -14,7 +14,8 @@ import (
 	"github.com/redoubtmq/redoubt/topic"
 )
 
-// durable is what the home knows of a session that outlives the process.
+// durable is what the home knows of a session that outlives the process. There is one for each
+// that is away, too: 96 bytes, of which the allocator has a size.
 type durable struct {
 	sid   store.SID
 	epoch uint64       // of the last claim
@@ -24,41 +25,53 @@ type durable struct {
 	// What is wanted of the log up to pos was given to the session, or never will be.
 	// While lag is empty, so was everything that was applied since.
 	pos   store.Seq
-	lag   lag
-	known uint64 // grows when the log serves a subscription that it did not
-	plan  *plan  // for the next portions; nil: none
+	heard store.Seq // the last of its Subscribe records that is decided and owed retained messages
 
-	heard  store.Seq // the last of its Subscribe records that is decided and owed retained messages
-	unsaid *unsaid   // nil: the log has heard of everything, or only just has not
+	*passing // never nil: see passed
+
+	known   uint32 // grows when the log serves a subscription that it did not
+	pledged int32  // records that are not decided and say that something is given back
 
 	fetching bool
-	starved  bool  // it has room for what waits, and the node has not
-	missing  bool  // something under way must be read from the log first
-	giving   bool  // listed in work.giving
-	never    bool  // nor will there be an epoch in the log
-	owing    bool  // the log has not heard how far its replays are
-	touched  bool  // listed in work.unsaved
-	pledged  int32 // records that are not decided and say that something is given back
+	starved  bool // it has room for what waits, and the node has not
+	missing  bool // something under way must be read from the log first
+	giving   bool // listed in work.giving
+	never    bool // nor will there be an epoch in the log
+	owing    bool // the log has not heard how far its replays are
+	touched  bool // listed in work.unsaved
 }
 
-// unsaid is when the log hears of what it has not. Who is away has none.
-type unsaid struct {
+// passing is what is between a session and the log for a while.
+type passing struct {
+	lag   lag
+	plan  *plan     // for the next portions; nil: none
 	since time.Time // the first change that the log has not heard of
 	again time.Time // after the log refused to hear of them: not before
 }
 
-// saying is its unsaid, which it has from now on.
-func (d *durable) saying() *unsaid {
-	if d.unsaid == nil {
-		d.unsaid = new(unsaid)
+// passed is that of all sessions of which nothing waits and nothing is unsaid. It stays empty:
+// whoever has something to put in asks for passes.
+var passed passing
+
+// passes is its passing, to be changed.
+func (d *durable) passes() *passing {
+	if d.passing == &passed {
+		d.passing = new(passing)
 	}
-	return d.unsaid
+	return d.passing
 }
 
-// said lets go of it, if there is nothing to say.
-func (d *durable) said(now time.Time) {
-	if u := d.unsaid; u != nil && !d.touched && !now.Before(u.again) {
-		d.unsaid = nil
+// rest lets go of it, if it is empty: whoever is away may be away for long.
+func (d *durable) rest(now time.Time) {
+	if d.lag == (lag{}) && d.plan == nil && !d.touched && !now.Before(d.again) {
+		d.passing = &passed
+	}
+}
+
+// replan forgets the plan.
+func (d *durable) replan() {
+	if d.plan != nil {
+		d.passing.plan = nil
 	}
 }
 
@@ -81,25 +94,50 @@ func (l *lag) note(seq store.Seq, bytes int64) {
 	l.bytes += bytes
 }
 
-// durableSub is a subscription as the log knows it.
-type durableSub struct {
-	filter, real string
-	id           fact.FilterID // 0: QoS 0, which comes live
-	start        store.Seq     // it wants what is later; unknown until its record is applied
-	*shared                    // never nil: see unshared
-	subID        uint32        // Subscription Identifier
-	opts         router.Opts
+// less says that so much of it does not wait any more, and something still does.
+func (l *lag) less(messages int, bytes int64) {
+	l.messages, l.bytes = max(1, l.messages-messages), max(0, l.bytes-bytes)
 }
 
-// shared is what a subscription in a shared group has beside.
+// behindFrom says that the session was given what is before seq.
+func (d *durable) behindFrom(seq store.Seq) { d.pos, d.passes().lag.first = seq-1, seq }
+
+// caughtUp says that nothing waits any more.
+func (d *durable) caughtUp() {
+	if d.lag != (lag{}) {
+		d.passing.lag = lag{}
+	}
+}
+
+// durableSub is a subscription as the log knows it, in 48 bytes.
+type durableSub struct {
+	filter  string
+	id      fact.FilterID // 0: QoS 0, which comes live
+	start   store.Seq     // it wants what is later; unknown until its record is applied
+	*shared               // never nil: see unshared
+	subID   uint32        // Subscription Identifier
+	opts    router.Opts
+}
+
+// shared is what a subscription in a shared group has beside, or one whose filter has another
+// name here.
 type shared struct {
-	group  session.Group // id is this member's
-	line   *line         // of that group
-	joined bool          // the log knows the member
+	renamed string        // what is matched; empty: the filter itself
+	group   session.Group // id is this member's
+	line    *line         // of that group
+	joined  bool          // the log knows the member
 }
 
 // unshared is that of all others. It is never written.
 var unshared shared
+
+// real is what is matched.
+func (s *durableSub) real() string {
+	if s.renamed != "" {
+		return s.renamed
+	}
+	return s.filter
+}
 
 // to is what it makes of a message, for whoever merges; its session is known.
 func (s *durableSub) to() router.Subscriber { return router.Subscriber{SubID: s.subID, Opts: s.opts} }
@@ -110,7 +148,7 @@ const unknown = ^store.Seq(0)
 // keep makes r a session that outlives the process.
 func (h *Home) keep(r *resident) {
 	k := r.key()
-	r.log = &durable{sid: h.b.durable.Key.SID(k.Mountpoint, k.Identity, k.ClientID), pos: h.applied}
+	r.log = &durable{sid: h.b.durable.Key.SID(k.Mountpoint, k.Identity, k.ClientID), pos: h.applied, passing: &passed}
 	r.s.Keep()
 }
 
@@ -119,14 +157,17 @@ func (h *Home) keep(r *resident) {
 // has each filter of a session once; nil: it is about to hear of it.
 func (h *Home) enlist(r *resident, sub *session.Sub, was *view.Sub) {
 	to := h.subscriber(r, sub)
-	d := durableSub{filter: sub.Filter, real: sub.Real, start: unknown, subID: to.SubID, opts: to.Opts, shared: &unshared}
+	d := durableSub{filter: sub.Filter, start: unknown, subID: to.SubID, opts: to.Opts, shared: &unshared}
+	if sub.Real != sub.Filter {
+		d.shared = &shared{renamed: sub.Real}
+	}
 	if was != nil {
 		d.start = was.Start
 	}
 	switch {
 	case sub.QoS == 0:
 	case sub.Group != (session.Group{}):
-		d.shared = &shared{group: sub.Group, line: r.lineOf(sub.Group)}
+		d.shared = &shared{renamed: sub.Real, group: sub.Group, line: r.lineOf(sub.Group)}
 		d.id = h.b.durable.Key.FilterID("\x00" + string(r.log.sid[:]) + sub.Filter)
 	case was != nil: // to make it again for each of very many takes longer than all the rest
 		d.id = was.ID
@@ -138,12 +179,16 @@ func (h *Home) enlist(r *resident, sub *session.Sub, was *view.Sub) {
 		i = r.log.find(sub.Filter)
 	}
 	if i < 0 {
-		r.log.subs = append(r.log.subs, d)
+		subs := r.log.subs
+		if n := len(subs); n == cap(subs) { // by an eighth only, since what is added beyond stays for the life of most
+			subs = append(make([]durableSub, 0, n+1+n/8), subs...)
+		}
+		r.log.subs = append(subs, d)
 		h.listen(r, &d)
 		return
 	}
 	old := r.log.subs[i]
-	if old.real == d.real {
+	if old.real() == d.real() {
 		d.start = min(old.start, d.start)
 	}
 	if old.id != d.id {
@@ -206,7 +251,7 @@ func (s *durableSub) indexed() string {
 	if s.group != (session.Group{}) {
 		return ""
 	}
-	return s.real
+	return s.real()
 }
 
 func (h *Home) unlisten(r *resident, s *durableSub) {
@@ -287,7 +332,7 @@ func (h *Home) offerHeard(now time.Time, r *resident, m *logged) {
 		if d.lag.first == 0 {
 			d.pos = m.seq - 1
 		}
-		d.lag.note(m.seq, worth(m.frame))
+		d.passes().lag.note(m.seq, worth(m.frame))
 		h.replayLate(r, m)
 		h.feed(now, r)
 		return
@@ -319,7 +364,7 @@ func (h *Home) deliverLogged(now time.Time, r *resident, m *logged, w want) {
 
 // names tells whether a message came by that share of a subscription.
 func (m *logged) names(s *durableSub) bool {
-	return s.start < m.seq && slices.Contains(m.filters, s.id) && topic.Match(s.real, m.frame.Topic())
+	return s.start < m.seq && slices.Contains(m.filters, s.id) && topic.Match(s.real(), m.frame.Topic())
 }
 
 func (h *Home) deliverWanted(now time.Time, r *resident, m *logged, w want) {
@@ -346,7 +391,7 @@ func (h *Home) wants(r *resident, m *logged) (w want, any bool) {
 			continue
 		case s.start >= m.seq || s.id != 0 && !m.broad && !slices.Contains(m.filters, s.id) && !slices.Contains(m.late, s.id):
 			continue
-		case !topic.Match(s.real, m.frame.Topic()): // an identifier is a hash
+		case !topic.Match(s.real(), m.frame.Topic()): // an identifier is a hash
 			continue
 		}
 		served = served || s.id != 0
@@ -385,7 +430,7 @@ func (h *Home) replayOne(r *resident, s *durableSub, name string, upTo uint64) {
 		if p.filter != s.filter || p.owed {
 			continue
 		}
-		if p.real == name || p.real == s.real {
+		if p.real == name || p.real == s.real() {
 			p.upTo = max(p.upTo, upTo)
 			return
 		}
@@ -402,7 +447,7 @@ func (h *Home) replayOne(r *resident, s *durableSub, name string, upTo uint64) {
 			kept = append(kept, p)
 		}
 		clear(m.replays[len(kept):])
-		m.replays, name = kept, s.real
+		m.replays, name = kept, s.real()
 	}
 	h.addReplay(r, replay{filter: s.filter, real: name, upTo: upTo, subID: s.subID, qos: mqtt.QoS(s.opts & router.OptQoS)})
 }
@@ -410,18 +455,19 @@ func (h *Home) replayOne(r *resident, s *durableSub, name string, upTo uint64) {
 // recede gives what was read ahead and not sent back to the log: the client has gone.
 func (h *Home) recede(r *resident) {
 	d := r.log
-	d.plan = nil
+	d.replan()
 	first, messages, bytes := r.s.Unread()
 	if messages == 0 {
 		return
 	}
 	d.pos = store.Seq(first) - 1
-	if d.lag.first == 0 {
-		d.lag.last = h.applied
+	l := &d.passes().lag
+	if l.first == 0 {
+		l.last = h.applied
 	}
-	d.lag.first = store.Seq(first)
-	d.lag.messages += messages
-	d.lag.bytes += bytes
+	l.first = store.Seq(first)
+	l.messages += messages
+	l.bytes += bytes
 }
 
 // Behind is what waits in the log for sessions, and who holds up its oldest record.

@@ -95,6 +95,9 @@ func (e *entry) rest(now time.Time) time.Duration {
 
 // rest is how long until everything that was spent has come again.
 func (p *rates) rest(now time.Time) time.Duration {
+	if p.spent == nil {
+		return 0
+	}
 	rest := p.filters.Rest(now)
 	if s := p.published; s != nil {
 		rest = max(rest, s.messages.Rest(now), s.bytes.Rest(now))

@@ -110,13 +110,27 @@ type Spending struct {
 	Since time.Time
 }
 
-// rates are what one client has spent, and what it waits for.
+// rates are what one client has spent lately.
 type rates struct {
-	filters    limit.Bucket
-	published  *publishSpent  // nil: nothing yet
-	retained   *retainedSpent // nil: nothing yet
-	generation uint32
+	*spent            // nil: nothing, or all of it has come again
+	generation uint32 // of the settings that spent is in line with
 	talk       uint32 // its place in talks.rows, and one; 0: none
+}
+
+// spent is that of a client which has done something.
+type spent struct {
+	filters   limit.Bucket
+	published *publishSpent  // nil: nothing yet
+	retained  *retainedSpent // nil: nothing yet
+}
+
+// forget lets go of what has come again: nearly all clients do nothing nearly all the time.
+func (p *rates) forget(now time.Time) {
+	s := p.spent
+	if s == nil || s.retained != nil && s.retained.resting || s.published != nil && s.published.totals != nil || p.rest(now) > 0 {
+		return
+	}
+	p.spent = nil
 }
 
 // hold is why a client is not read. Most never are in that case.
@@ -211,15 +225,24 @@ func (s *Settings) own(q Quota, listener string) bool {
 func (h *Home) refill(now time.Time, r *resident, set *Settings) {
 	p := &r.rates
 	p.generation = set.generation
-	_, subscribe := set.rates(r.by.Listener)
-	filters := int64(subscribe.Filters)
-	p.filters.SetRate(now, filters, max(tokens(filters, subscribe.Burst), int64(set.Subscriptions)))
+	if p.spent == nil {
+		return
+	}
+	rate, burst := set.filterRate(r.by.Listener)
+	p.filters.SetRate(now, rate, burst)
 	if p.retained != nil {
 		p.retained.fill(now, &set.RetainedRate)
 	}
 	if p.published != nil {
 		h.refillPublished(now, p.published, r, set)
 	}
+}
+
+// filterRate is how many filters a client of a listener may name: a second, and at once.
+func (s *Settings) filterRate(listener string) (rate, burst int64) {
+	_, subscribe := s.rates(listener)
+	rate = int64(subscribe.Filters)
+	return rate, max(tokens(rate, subscribe.Burst), int64(s.Subscriptions))
 }
 
 func (h *Home) refillPublished(now time.Time, p *publishSpent, r *resident, set *Settings) {
@@ -266,24 +289,35 @@ func (h *Home) shareOf(f *limit.Fair) *limit.Share {
 	return s
 }
 
-// current is what r has spent, in line with the settings of now.
-func (h *Home) current(now time.Time, r *resident) (*rates, *Settings) {
+// current is what r has spent, in line with the settings of now; nil: nothing.
+func (h *Home) current(now time.Time, r *resident) (*spent, *Settings) {
 	set := h.b.Settings()
 	if r.rates.generation != set.generation {
 		h.refill(now, r, set)
 	}
-	return &r.rates, set
+	return r.rates.spent, set
+}
+
+// spends is current for who is about to spend something.
+func (h *Home) spends(now time.Time, r *resident) (*spent, *Settings) {
+	s, set := h.current(now, r)
+	if s == nil {
+		s = &spent{}
+		r.rates.spent = s
+		h.refill(now, r, set)
+	}
+	return s, set
 }
 
 // charge accounts a publish. In excess the loop stops reading the client, or ends it; a
 // packet already read is never dropped.
 func (h *Home) charge(now time.Time, r *resident, bytes int) (ok bool) {
-	spent, set := h.current(now, r)
-	if spent.published == nil {
-		spent.published = &publishSpent{}
-		h.refillPublished(now, spent.published, r, set)
+	s, set := h.spends(now, r)
+	if s.published == nil {
+		s.published = &publishSpent{}
+		h.refillPublished(now, s.published, r, set)
 	}
-	p := spent.published
+	p := s.published
 	h.talk(r).published(bytes)
 	p.messages.Charge(now, 1)
 	p.bytes.Charge(now, int64(bytes))
@@ -317,7 +351,7 @@ var totalQuotas = [2]Quota{EntranceQuota, NodeQuota}
 // chargeFilters accounts the filters of a SUBSCRIBE or UNSUBSCRIBE. In excess the loop
 // stops reading the client, or ends it; a packet already read is answered.
 func (h *Home) chargeFilters(now time.Time, r *resident, filters int) (ok bool) {
-	p, set := h.current(now, r)
+	p, set := h.spends(now, r)
 	p.filters.Charge(now, int64(filters))
 	wait := p.filters.Wait(now)
 	if wait == 0 {
@@ -388,6 +422,9 @@ func (h *Home) overRate(now time.Time, r *resident, key, what string) {
 
 // waits is for how long r should not be read now, and because of what.
 func (r *resident) waits(now time.Time) (wait time.Duration, by Quota) {
+	if r.rates.spent == nil {
+		return 0, NoQuota
+	}
 	if w := r.rates.filters.Wait(now); w > 0 {
 		wait, by = w, SubscribeQuota
 	}
@@ -455,7 +492,7 @@ func (h *Home) paceSome(now time.Time) {
 	rest := h.work.pacing.resting
 	h.work.pacing.resting = nil
 	for _, ref := range rest {
-		if r := h.at(ref); r != nil && r.rates.retained != nil {
+		if r := h.at(ref); r != nil && r.rates.spent != nil && r.rates.retained != nil {
 			r.rates.retained.resting = false
 			if r.s.Online() {
 				h.wakeReplay(r) // which rests again if it must
@@ -477,7 +514,11 @@ func (h *Home) nextPace() time.Time {
 
 // spending is a copy of what r has spent.
 func (h *Home) spending(r *resident) Spending {
-	p := &r.rates
+	p := r.rates.spent
+	if p == nil {
+		rate, burst := h.b.Settings().filterRate(r.by.Listener)
+		p = &spent{filters: limit.Bucket{PerSecond: rate, Burst: burst}}
+	}
 	s := Spending{Filters: p.filters}
 	if p.published != nil {
 		s.Messages, s.Bytes = p.published.messages, p.published.bytes
@@ -500,17 +541,21 @@ func (h *Home) spending(r *resident) Spending {
 // overRetained tells whether r has been sent as many retained messages as it may have now.
 func (h *Home) overRetained(now time.Time, r *resident) bool {
 	p, _ := h.current(now, r)
+	if p == nil || p.retained == nil {
+		return false
+	}
 	s := p.retained
-	return s != nil && max(s.messages.Wait(now), s.bytes.Wait(now)) > 0
+	return max(s.messages.Wait(now), s.bytes.Wait(now)) > 0
 }
 
 // chargeRetained accounts a retained message that r is sent because it subscribed.
 func (h *Home) chargeRetained(now time.Time, r *resident, bytes int) {
 	p, set := h.current(now, r)
-	if p.retained == nil {
+	if p == nil || p.retained == nil {
 		if rate := &set.RetainedRate; rate.Messages == 0 && rate.Bytes == 0 {
 			return
 		}
+		p, set = h.spends(now, r)
 		p.retained = &retainedSpent{}
 		p.retained.fill(now, &set.RetainedRate)
 	}

@@ -75,7 +75,7 @@ func (h *Home) release(now time.Time, r *resident) {
 	h.save(now, r)
 	body := fact.Release{ExpirySeconds: r.s.ExpirySeconds(), KeepWill: r.s.HasWill()}
 	h.say(now, r.log, store.Release, body.Append)
-	r.log.said(now)
+	r.log.rest(now)
 }
 
 // recordSub says that r subscribes. When that is so it gets what comes later, and
@@ -159,7 +159,7 @@ func (h *Home) unsaved(r *resident) {
 		return
 	}
 	d.touched = true
-	d.saying().since = time.Time{}
+	d.passes().since = time.Time{}
 	h.work.unsaved = append(h.work.unsaved, r.ref)
 	h.wire.Again()
 }
@@ -191,7 +191,7 @@ func (h *Home) saveSome(now time.Time) {
 		if r == nil {
 			continue
 		}
-		u := r.log.saying()
+		u := r.log.passes()
 		if u.since.IsZero() {
 			u.since = now
 		}
@@ -210,7 +210,7 @@ func (h *Home) saveSome(now time.Time) {
 			h.save(now, r)
 		}
 		if !r.s.Online() {
-			r.log.said(now)
+			r.log.rest(now)
 		}
 	}
 	h.work.unsaved = still

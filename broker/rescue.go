@@ -154,7 +154,7 @@ type Surplus struct {
 
 	ref    Ref
 	query  view.Query
-	known  uint64
+	known  uint32
 	waits  lag
 	limits queueLimits
 
@@ -198,9 +198,11 @@ func (h *Home) Forgo(now time.Time, list []*Surplus) (dropped int) {
 			continue
 		}
 		d := r.log
-		d.pos, d.plan = s.from-1, nil
-		d.lag.first, d.lag.last = s.from, max(d.lag.last, s.from)
-		d.lag.messages, d.lag.bytes = max(1, d.lag.messages-s.dropped), max(0, d.lag.bytes-s.bytes)
+		d.pos = s.from - 1
+		d.replan()
+		l := &d.passes().lag
+		l.first, l.last = s.from, max(l.last, s.from)
+		l.less(s.dropped, s.bytes)
 		h.countLost(r, s.dropped, 0)
 		h.queueFull(now, r)
 		r.s.Skip(uint64(d.pos))

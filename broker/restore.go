@@ -89,7 +89,7 @@ func (h *Home) Restored(now time.Time, lags []Lag) {
 func (h *Home) awaits(now time.Time, r *resident, l *Lag) {
 	if l.First != 0 {
 		r.log.pos = l.First - 1
-		r.log.lag = lag{first: l.First, last: l.Last, messages: l.Messages, bytes: l.Bytes}
+		r.log.passes().lag = lag{first: l.First, last: l.Last, messages: l.Messages, bytes: l.Bytes}
 	}
 	h.restoreShares(now, r)
 }
@@ -147,7 +147,7 @@ func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) *resident
 	s := &r.s
 	s.Keep()
 	r.offer = set.offer(by.Listener)
-	r.log = &durable{sid: v.SID, epoch: v.Epoch, sure: v.Epoch, pos: stored.Applied}
+	r.log = &durable{sid: v.SID, epoch: v.Epoch, sure: v.Epoch, pos: stored.Applied, passing: &passed}
 	h.subject++
 	r.subject = h.subject
 	r.mistrust(now) // the rules may have changed meanwhile

@@ -224,9 +224,9 @@ func (h *Home) install(now time.Time, f found) {
 	if begun <= f.upTo {
 		return
 	}
-	d := r.log
-	if d.lag.first == 0 {
-		d.lag.first, d.lag.messages = f.upTo+1, 1
+	l := &r.log.passes().lag
+	if l.first == 0 {
+		l.first, l.messages = f.upTo+1, 1
 	}
-	d.lag.last = max(d.lag.last, begun)
+	l.last = max(l.last, begun)
 }

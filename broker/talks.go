@@ -90,6 +90,7 @@ func (h *Home) talkSome(now time.Time) {
 			h.tellTalk(now, row)
 			t.at++
 		} else {
+			row.r.rates.forget(now)
 			t.remove(t.at)
 		}
 	}

@@ -3,6 +3,7 @@ package session
 import (
 	"math"
 	"sync/atomic"
+	"time"
 )
 
 // Account adds up the bytes that all sessions of a node hold for their clients:
@@ -15,6 +16,7 @@ type Account struct {
 	held     atomic.Int64
 	coming   atomic.Int64 // of held: what was reserved
 	pressure atomic.Int32 // a Pressure
+	epoch    atomic.Pointer[time.Time]
 }
 
 // NewAccount bounds the sum at max bytes.
@@ -22,6 +24,28 @@ func NewAccount(max int64) *Account {
 	a := &Account{}
 	a.max.Store(max)
 	return a
+}
+
+// instant is a moment, in nanoseconds since the first that a session of the account kept: eight
+// bytes where a time.Time has twenty-four. It goes on as the clock of the machine that nobody sets.
+type instant int64
+
+// instant is t as sessions of the account keep it; without one they count from 1970.
+func (a *Account) instant(t time.Time) instant {
+	if a == nil {
+		return instant(t.UnixNano())
+	}
+	if a.epoch.Load() == nil {
+		a.epoch.CompareAndSwap(nil, &t) // all loops have one
+	}
+	return instant(t.Sub(*a.epoch.Load()))
+}
+
+func (a *Account) time(i instant) time.Time {
+	if a == nil {
+		return time.Unix(0, int64(i))
+	}
+	return a.epoch.Load().Add(time.Duration(i))
 }
 
 // SetMax changes the bound; what is held stays.

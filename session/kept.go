@@ -13,13 +13,40 @@ import (
 
 // kept is that count.
 type kept struct {
-	cursor  uint64 // the last number of the log that was sent, or given up
 	changes uint64 // changes that must be on disk before something is sent
 	asked   uint64 // of them, said to the log
 	ended   uint64 // deliveries
 	said    uint64 // of them, said to the log
 	stored  uint64 // of those, on disk
-	begun   int    // deliveries that began since the log was told
+	begun   int32  // deliveries that began since the log was told
+	open    int32  // times that the log was told and has not answered
+}
+
+// settled is the count of all sessions of which the log has heard everything. It stays zero:
+// whoever has something to count asks for counting.
+var settled kept
+
+// counting is the count of this session, to be changed.
+func (o *outbound) counting() *kept {
+	if o.kept == &settled {
+		o.kept = new(kept)
+	}
+	return o.kept
+}
+
+// settleKept lets go of a count that says nothing, of a session whose client is away. As long as an
+// answer of the log is to come, it is about these numbers.
+func (s *Session) settleKept() {
+	k := s.out.kept
+	if k == nil || s.conn.online || k.open > 0 || k.begun > 0 || k.changes != k.asked || k.ended != k.said || k.said != k.stored {
+		return
+	}
+	for i := range s.out.inflight {
+		if s.out.inflight[i].held != 0 {
+			return
+		}
+	}
+	s.out.kept = &settled
 }
 
 func (k *kept) change() uint64 {
@@ -27,8 +54,11 @@ func (k *kept) change() uint64 {
 	return k.changes
 }
 
+// answered says that the log has answered once.
+func (k *kept) answered() { k.open = max(0, k.open-1) }
+
 // Keep makes s a session that outlives the process, from its beginning on.
-func (s *Session) Keep() { s.out.kept = new(kept) }
+func (s *Session) Keep() { s.out.kept = &settled }
 
 // Kept tells whether s outlives the process.
 func (s *Session) Kept() bool { return s.out.kept != nil }
@@ -83,7 +113,7 @@ func (s *Session) Unread() (first uint64, messages int, bytes int64) {
 
 // Cursor is the last number of the log that was sent or given up; what comes after
 // it was not sent.
-func (s *Session) Cursor() uint64 { return s.out.kept.cursor }
+func (s *Session) Cursor() uint64 { return s.out.cursor }
 
 // Needs is the smallest number of the log that s still has under way or waiting; 0:
 // none.
@@ -124,7 +154,7 @@ func (s *Session) Under(below uint64, seqs []uint64) []uint64 {
 // and must tells whether something waits for the log to hear of it.
 func (s *Session) Unsaved() (begun, ended int, must bool) {
 	k := s.out.kept
-	return k.begun, int(k.ended - k.said), k.changes > k.asked || k.ended > k.said && s.pinched()
+	return int(k.begun), int(k.ended - k.said), k.changes > k.asked || k.ended > k.said && s.pinched()
 }
 
 // repeatLeast is the least that a crash may repeat of one session, in messages, however
@@ -165,15 +195,18 @@ func (s *Session) Outbox(each func(e OutEntry)) (lastID uint16, said Said) {
 		}
 		each(o)
 	}
-	k := s.out.kept
+	k := s.out.counting()
 	k.asked, k.said, k.begun = k.changes, k.ended, 0
+	k.open++
 	return s.out.lastID, Said{k.changes, k.ended}
 }
 
 // Stored says that the log has what Outbox said, and appends to out what waited for
 // that.
 func (s *Session) Stored(now time.Time, said Said, out []Out) []Out {
-	s.out.kept.stored = max(s.out.kept.stored, said.Ended)
+	k := s.out.counting()
+	k.answered()
+	k.stored = max(k.stored, said.Ended)
 	for i := 0; i < len(s.out.inflight); i++ {
 		e := &s.out.inflight[i]
 		if e.held == 0 || e.held > said.Changes {
@@ -192,16 +225,21 @@ func (s *Session) Stored(now time.Time, said Said, out []Out) []Out {
 		e.frame.Hold()
 		out = append(out, o)
 	}
+	s.settleKept()
 	return s.Pump(now, out)
 }
 
 // Unstored says that the log did not take what Outbox said: it is to be said again.
-func (s *Session) Unstored() { s.out.kept.asked, s.out.kept.said = 0, s.out.kept.stored }
+func (s *Session) Unstored() {
+	k := s.out.counting()
+	k.answered()
+	k.asked, k.said = 0, k.stored
+}
 
 // RestoreOut gives an empty session back what it had under way, as the log kept it.
 // What has a Seq comes without a frame: Missing and Supply.
 func (s *Session) RestoreOut(cursor uint64, lastID uint16, entries []OutEntry) {
-	s.out.kept.cursor, s.out.lastID = cursor, lastID
+	s.out.cursor, s.out.lastID = cursor, lastID
 	if len(entries) > 0 { // no more room than that: a start has very many who are away
 		s.out.loaded().inflight = make([]inflightEntry, 0, len(entries))
 	}
@@ -256,7 +294,7 @@ func (s *Session) GiveUp() (dropped int) {
 // earlier ones are still to be.
 func (s *Session) Skip(seq uint64) {
 	if s.out.queue.q12.len() == 0 {
-		s.out.kept.cursor = max(s.out.kept.cursor, seq)
+		s.out.cursor = max(s.out.cursor, seq)
 	}
 }
 
@@ -274,15 +312,10 @@ func (s *Session) RestoreReceived(ids []uint16) {
 func (s *Session) RestoreLife(left time.Time, version mqtt.Version, expirySeconds uint32, will *mqtt.Will) {
 	s.conn.version = version
 	s.will, s.expirySeconds = will, expirySeconds
-	var d due
-	if expirySeconds != ExpiryNever {
-		d.end = left.Add(time.Duration(expirySeconds) * time.Second)
-	}
+	s.leave(left)
 	if will != nil {
 		s.lim.Account.add(WillBytes(will))
-		d.will = left.Add(time.Duration(will.DelaySeconds) * time.Second)
 	}
-	s.at(d)
 }
 
 // Will is the armed will; nil: none.

@@ -34,6 +34,7 @@ type inflightEntry struct {
 // outbound is the sending half of a session.
 type outbound struct {
 	*burden
+	cursor uint64 // the last number of the log that was sent, or given up
 	lastID uint16
 	skip   uint16 // bytes of every topic that the client does not see
 	unsent int32  // entries of inflight not yet sent on this connection
@@ -115,7 +116,7 @@ func (s *Session) sendQueued(now time.Time, d Delivery, out []Out) []Out {
 // [MQTT-4.3.3-2].
 func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 	if d.Seq != 0 {
-		s.out.kept.cursor = d.Seq
+		s.out.cursor = d.Seq
 	}
 	if expired(d.Frame, now) {
 		s.drops().Expired++
@@ -139,12 +140,12 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 	e := inflightEntry{frame: d.Frame, seq: d.Seq, subID: d.SubID, subIDs: d.SubIDs, group: d.Group, id: o.ID, state: awaitPuback, retain: d.Retain, sent: true}
 	s.lim.Account.add(int64(d.Frame.Size()))
 	if s.out.kept != nil {
-		s.out.kept.begun++
+		s.out.counting().begun++
 	}
 	if d.QoS == 2 {
 		e.state = awaitPubrec
 		if s.out.kept != nil { // it must not be sent twice, so the log hears of it first
-			e.held, e.fresh = s.out.kept.change(), true
+			e.held, e.fresh = s.out.counting().change(), true
 			s.begin(e)
 			return out
 		}
@@ -177,6 +178,10 @@ const (
 
 // narrow gives a borrowed window back where half of it is enough: whoever is away may be away for long.
 func (o *outbound) narrow() {
+	if len(o.inflight) == 0 && o.queue.len() == 0 {
+		o.burden = &unburdened
+		return
+	}
 	if n := len(o.inflight); cap(o.inflight) == windowUsual && n <= windowUsual/2 {
 		w := (*window)(o.inflight[:windowUsual])
 		o.inflight = append(make([]inflightEntry, 0, n), o.inflight...)
@@ -341,7 +346,7 @@ func (s *Session) remove(i int) {
 		o.unsent--
 	}
 	if o.kept != nil {
-		o.kept.ended++
+		o.counting().ended++
 	}
 	last := len(o.inflight) - 1
 	copy(o.inflight[i:], o.inflight[i+1:])

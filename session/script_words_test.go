@@ -215,7 +215,7 @@ func (r *runner) wordSubscriptions(*words) {
 	}
 	slices.Sort(list)
 	how := "a list"
-	if r.s.many != nil {
+	if r.s.many() != nil {
 		how = "a list with an index"
 	}
 	r.say("%d, %d with wildcards, in %s: %s", len(list), r.s.Wildcards(), how, strings.Join(list, " "))

@@ -57,7 +57,6 @@ type Session struct {
 	lim *Limits
 
 	subs []entry
-	many *index // of the subscriptions; nil: there are few
 	out  outbound
 	in   *inbound // nil: nothing to remember
 	life
@@ -71,8 +70,8 @@ type Session struct {
 // odd is what most sessions have nothing of.
 type odd struct {
 	aliases aliasOut // told to the client on this connection; nil: none yet
-	due     due      // what is due while the client is away
 	lost    Drops    // to a limit and not taken
+	many    *index   // of the subscriptions; nil: there are few
 }
 
 // strange is the thing itself, to be changed.
@@ -88,6 +87,7 @@ type connState struct {
 	version   mqtt.Version
 	online    bool
 	congested bool // the socket does not take more: queue, do not send
+	gone      bool // it has ended: life says when
 	// What CONNACK has told holds for the connection, whatever the limits become.
 	receiveMax, aliasIn uint16
 	window              int32 // min(clientMax, InflightMax)
@@ -124,6 +124,14 @@ func (s *Session) TakeDropped() Drops {
 		s.odd.lost = Drops{}
 	}
 	return d
+}
+
+// rest lets go of what is empty, since whoever is away may be away for long.
+func (s *Session) rest() {
+	if o := s.odd; o != nil && o.aliases == nil && o.lost == (Drops{}) && o.many == nil {
+		s.odd = nil
+	}
+	s.settleKept()
 }
 
 // Lose counts what somebody else knows to be lost.

@@ -49,7 +49,7 @@ func (s *Session) Pubrec(now time.Time, id uint16, reason mqtt.ReasonCode, out [
 	}
 	e.fresh = false
 	if s.out.kept != nil { // after a crash the message must not be sent again, so the log hears of it first
-		e.held = s.out.kept.change()
+		e.held = s.out.counting().change()
 		return out, nil
 	}
 	return append(out, Out{Kind: OutAck, Ack: mqtt.PUBREL, ID: id}), nil

@@ -94,8 +94,8 @@ func (s *Session) Subscribed(filter string) (Sub, bool) {
 // Subscribe adds sub or replaces the one with the same filter [MQTT-3.8.4-3].
 func (s *Session) Subscribe(sub Sub) {
 	e := entryOf(&sub)
-	if s.many != nil {
-		s.many.seenMax = max(s.many.seenMax, e.seen)
+	if x := s.many(); x != nil {
+		x.seenMax = max(x.seenMax, e.seen)
 	}
 	i, hash := s.find(sub.Filter)
 	if i >= 0 {
@@ -135,10 +135,11 @@ type Had struct {
 // Leave ends all subscriptions, and answers them.
 func (s *Session) Leave() Had {
 	had := Had{first: s.subs, n: s.Subscriptions()}
-	if s.many != nil && s.many.more != nil {
-		had.rest = s.many.more.rest
+	if x := s.many(); x != nil && x.more != nil {
+		had.rest = x.more.rest
 	}
-	s.subs, s.many, s.wildcards = nil, nil, 0
+	s.unsubscribed()
+	s.wildcards = 0
 	return had
 }
 
@@ -179,8 +180,8 @@ func (s *Session) Wildcards() int { return int(s.wildcards) }
 
 // seenMax is the largest version that a subscription has seen.
 func (s *Session) seenMax() (most uint64) {
-	if s.many != nil {
-		return s.many.seenMax
+	if x := s.many(); x != nil {
+		return x.seenMax
 	}
 	for i := range s.subs { // there are no others
 		most = max(most, s.subs[i].seen)

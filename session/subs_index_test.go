@@ -73,7 +73,7 @@ func TestSubscriptionsAgainstMap(t *testing.T) {
 		for filter := range twin {
 			s.Unsubscribe(filter)
 		}
-		if s.subs != nil || s.many != nil {
+		if s.subs != nil || s.many() != nil {
 			t.Fatal("something is left of nothing")
 		}
 	})
@@ -90,9 +90,9 @@ func TestAllocSubscriptionIsCompact(t *testing.T) {
 			s.Subscribe(Sub{Filter: fmt.Sprint(i), Real: fmt.Sprint(i)})
 		}
 		room, cells := cap(s.subs), 0
-		if s.many != nil {
-			cells = len(s.many.cells)
-			if m := s.many.more; m != nil {
+		if s.many() != nil {
+			cells = len(s.many().cells)
+			if m := s.many().more; m != nil {
 				for _, piece := range m.rest {
 					room += cap(piece)
 				}

@@ -42,10 +42,18 @@ var filterSeed = maphash.MakeSeed()
 
 func filterHash(filter string) uint64 { return maphash.String(filterSeed, filter) }
 
+// many is the index of the subscriptions; nil: there are few.
+func (s *Session) many() *index {
+	if s.odd == nil {
+		return nil
+	}
+	return s.odd.many
+}
+
 // Subscriptions is how many there are.
 func (s *Session) Subscriptions() int {
-	if s.many != nil && s.many.more != nil {
-		return len(s.subs) + s.many.more.n
+	if x := s.many(); x != nil && x.more != nil {
+		return len(s.subs) + x.more.n
 	}
 	return len(s.subs)
 }
@@ -56,14 +64,14 @@ func (s *Session) nth(i int) *entry {
 		return &s.subs[i]
 	}
 	i -= len(s.subs)
-	return &s.many.more.rest[i/pieceMax][i%pieceMax]
+	return &s.odd.many.more.rest[i/pieceMax][i%pieceMax]
 }
 
 // find is where the filter is; negative: nowhere. hash is of use where there is an index.
 func (s *Session) find(filter string) (i int, hash uint64) {
-	if s.many != nil {
+	if x := s.many(); x != nil {
 		hash = filterHash(filter)
-		p := s.many.of(hash)
+		p := x.of(hash)
 		return int(p.cells[p.cell(s, hash, filter)]) - 1, hash
 	}
 	for i := range s.subs {
@@ -76,24 +84,25 @@ func (s *Session) find(filter string) (i int, hash uint64) {
 
 // push adds an entry whose filter was looked for and is not there.
 func (s *Session) push(e entry, hash uint64) {
-	n := s.Subscriptions()
+	n, x := s.Subscriptions(), s.many()
 	if n < pieceMax {
 		s.subs = append(roomFor(s.subs, n), e)
 	} else {
-		if s.many.more == nil {
-			s.many.more = &pieces{parts: []part{s.many.part}, whole: 1}
-			s.many.part = part{}
+		if x.more == nil {
+			x.more = &pieces{parts: []part{x.part}, whole: 1}
+			x.part = part{}
 		}
-		s.many.more.push(e, n)
+		x.more.push(e, n)
 	}
 	switch {
-	case s.many != nil:
-		s.many.add(s, n, hash)
+	case x != nil:
+		x.add(s, n, hash)
 	case n+1 >= indexFrom:
-		s.many = &index{part: part{cells: make([]uint32, cellsFor(indexFrom))}}
+		x = &index{part: part{cells: make([]uint32, cellsFor(indexFrom))}}
+		s.strange().many = x
 		for i := range s.subs {
-			s.many.seenMax = max(s.many.seenMax, s.subs[i].seen)
-			s.many.add(s, i, filterHash(s.subs[i].filter))
+			x.seenMax = max(x.seenMax, s.subs[i].seen)
+			x.add(s, i, filterHash(s.subs[i].filter))
 		}
 	}
 }
@@ -111,12 +120,12 @@ func roomFor(piece []entry, n int) []entry {
 func (s *Session) unlist(i int, hash uint64) {
 	last := s.Subscriptions() - 1
 	e, end := s.nth(i), s.nth(last)
-	if s.many != nil {
-		p := s.many.of(hash)
+	if x := s.many(); x != nil {
+		p := x.of(hash)
 		p.free(s, p.cell(s, hash, e.filter))
 		if i != last {
 			h := filterHash(end.filter)
-			p = s.many.of(h)
+			p = x.of(h)
 			p.cells[p.cell(s, h, end.filter)] = uint32(i) + 1 //nolint:gosec // of subscriptions
 		}
 	}
@@ -124,11 +133,18 @@ func (s *Session) unlist(i int, hash uint64) {
 	*end = entry{}
 	switch {
 	case last == 0:
-		s.subs, s.many = nil, nil
+		s.unsubscribed()
 	case last < len(s.subs):
 		s.subs = s.subs[:last]
 	default:
-		s.many.more.pop()
+		s.odd.many.more.pop()
+	}
+}
+
+// unsubscribed lets go of the list.
+func (s *Session) unsubscribed() {
+	if s.subs = nil; s.odd != nil {
+		s.odd.many = nil
 	}
 }
 

@@ -18,6 +18,7 @@ type ring struct {
 
 	mu      sync.Mutex // guards everything below
 	buf     []byte     // the byte at position p is buf[p%len(buf)]
+	room    int        // how large buf may become, as long as nobody falls behind
 	end     uint64     // position after the newest frame; only ever grows
 	groups  []ringGroup
 	next    store.Seq     // after the newest record: readers at or past it wait
@@ -50,15 +51,16 @@ func (r *ring) push(frames []byte, first, next store.Seq) {
 	}
 }
 
-// fit makes room for n bytes: it grows up to bytesMax and then forgets the
+// fit makes room for n bytes: it grows as far as readers need, and then forgets the
 // oldest.
 func (r *ring) fit(n int) {
+	room := max(n, r.room)
 	used := 0
 	if len(r.groups) > 0 {
 		used = int(r.end - r.groups[0].at) //nolint:gosec // at most bytesMax
 	}
 	size := max(len(r.buf), min(ringBytesFirst, r.bytesMax))
-	for size < used+n && size < r.bytesMax {
+	for size < used+n && size < room {
 		size = min(2*size, r.bytesMax)
 	}
 	if size > len(r.buf) {
@@ -78,6 +80,15 @@ func (r *ring) fit(n int) {
 		drop++
 	}
 	r.groups = append(r.groups[:0], r.groups[drop:]...)
+}
+
+// tooShort says that a reader who kept up has fallen behind the oldest: from now on there is room
+// for twice as much, up to bytesMax. Where all keep up, what they have read is of no use, and a
+// log that is written much and read at once takes no more than one that is hardly written.
+func (r *ring) tooShort() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.room = min(2*max(len(r.buf), ringBytesFirst), r.bytesMax)
 }
 
 // read copies from a position on; the bytes are known to be there.

@@ -33,6 +33,7 @@ type tail struct {
 
 	recs []store.Record // used again for every batch
 	buf  []byte         // from the ring
+	near bool           // it was given something by the ring, or waited for it
 
 	// The segment being read.
 	w    window
@@ -64,11 +65,12 @@ func (t *tail) turn() error {
 		return store.ErrTrimmed
 	}
 	if out, ok := t.l.ring.copyOut(t.buf, t.from, windowBytes); ok {
-		t.buf = out
+		t.buf, t.near = out, true
 		t.leave()
 		return t.fromRing(out)
 	}
 	if more := t.l.ring.wait(t.from); more != nil {
+		t.near = true
 		t.leave()
 		select {
 		case <-more:
@@ -76,6 +78,10 @@ func (t *tail) turn() error {
 		case <-t.l.queue.closing:
 		}
 		return nil
+	}
+	if t.near {
+		t.near = false
+		t.l.ring.tooShort()
 	}
 	return t.fromDisk()
 }

@@ -20,8 +20,8 @@ import (
 const (
 	// memTableBytes bounds what a crash makes the next Open apply again, beside the open
 	// block, in bytes of rows; up to memTables of them exist at once.
-	memTableBytes = 4 << 20
-	memTables     = 4
+	memTableBytes = 1 << 20
+	memTables     = 16
 	// cacheBytes is for blocks of tables that readers who come back look into, in bytes.
 	// What is read again at once is in the page cache anyway.
 	cacheBytes = 8 << 20

@@ -11,7 +11,7 @@ var memoryRows = []row{
 	{name: "sub-exact", title: "exact subscriptions", unit: kilobytes, must: .6, aim: .4, often: half, clients: 100000, args: memoryOf("exact"), value: each},
 	{name: "sub-wildcard", title: "wildcard subscriptions", unit: kilobytes, must: .6, aim: .4, often: half, clients: 100000, args: memoryOf("wildcard"), value: each},
 	{name: "retained", title: "retained messages of 64 bytes", unit: kilobytes, must: .6, aim: .4, often: half, clients: 100000, args: memoryOf("retained"), value: each},
-	{name: "session", title: "sessions that are away, 1 subscription", unit: kilobytes, zero: true, often: half, clients: 20000, args: memoryOf("session"), value: each},
+	{name: "session", title: "sessions that are away, 1 subscription", unit: kilobytes, must: 1.0, aim: .7, zero: true, often: half, clients: 20000, args: memoryOf("session"), value: each},
 	{name: "queued", title: "messages of 64 bytes for sessions that are away", unit: kilobytes, zero: true, often: half, clients: 100000, args: memoryOf("queued"), value: each},
 }
 
