@@ -30,6 +30,15 @@ const (
 	// levelZeroMax is where Pebble would stop us to compact. It does not: we are slower
 	// than it is, and if it cannot write, we wait where Close can still reach us.
 	levelZeroMax = 1000
+	// What is flushed has rows of every table, of sessions as of postings, so that merging it with
+	// the level below reads and writes all of that level. With Pebble's own figure
+	// of 64 MiB that level was the whole index up to there, and it was written again at every
+	// other flush: a message cost the more the more was stored. levelBaseBytes bounds that level
+	// by what a flush may have, tableBytes has more than one table in it, so that what goes on to
+	// the next level is a part, and depthMax lets twice as many flushes collect before they are merged.
+	levelBaseBytes = 2 << 20
+	tableBytes     = 256 << 10 // twice as much in the level below, and so on
+	depthMax       = 8         // Pebble merges at half of it
 	// pebbleFormat is the files' format. It is a fixed one, so that a newer Pebble does not
 	// change files that the broker before it must still read.
 	pebbleFormat = pebble.FormatTableFormatV6
@@ -67,12 +76,14 @@ func openIndex(o *Options) (*index, error) {
 	po := &pebble.Options{
 		FS: o.FS, Cache: cache, DisableWAL: true, FormatMajorVersion: pebbleFormat, Logger: logger{ix},
 		MemTableSize: memTableBytes, MemTableStopWritesThreshold: memTables, L0StopWritesThreshold: levelZeroMax, MaxOpenFiles: filesMax,
+		LBaseMaxBytes: levelBaseBytes, L0CompactionThreshold: depthMax,
 		EventListener: &pebble.EventListener{
 			BackgroundError: ix.background,
 			DataCorruption:  ix.damaged,
 			FlushEnd:        ix.flushEnd,
 		},
 	}
+	po.TargetFileSizes[0] = tableBytes // and Pebble doubles it from level to level
 	for i := range po.Levels {
 		po.Levels[i].FilterPolicy = bloom.FilterPolicy(10) // 1 % of the lookups in a table that has nothing read it
 	}
