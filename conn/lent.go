@@ -1,0 +1,38 @@
+package conn
+
+import "github.com/redoubtmq/redoubt/mqtt"
+
+// The payload of a large message is written from the memory in which all its subscribers share
+// it, where the engine can do that: over TCP and Unix sockets, without TLS and WebSocket, on Linux.
+
+// lentMin is from how many bytes on that is done: less is copied behind what else is written.
+const lentMin = 8 << 10
+
+// lent is bytes of a payload, with a reference to the frame that has them.
+type lent struct {
+	bytes []byte
+	of    *mqtt.Frame
+}
+
+// done gives the reference back.
+func (p *lent) done() {
+	if p.of != nil {
+		p.of.Release()
+	}
+	*p = lent{}
+}
+
+// borrower is a socket that writes what is lent to it.
+type borrower interface {
+	Borrows() bool
+	// WriteLent is Write of b and of what is lent behind it, which it gives back.
+	WriteLent(b []byte, behind lent) (done bool)
+}
+
+// borrower is the socket of c if payloads can be lent to it.
+func (c *Conn) borrower() borrower {
+	if s, ok := c.sock.(borrower); ok && c.ws() == nil && s.Borrows() {
+		return s
+	}
+	return nil
+}
