@@ -5,16 +5,15 @@ import (
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
-// A PUBLISH of roomMin bytes and more is read into the memory in which its subscribers will share
+// A PUBLISH of roomMin to mqtt.RoomMax bytes is read into the memory in which its subscribers will share
 // it (mqtt.NewRoom): it is not put together first, and not copied out of that. Whoever announces a
-// packet has not sent it, so there is no such room before half of it has come; but for a moment, in
-// which the system is asked for all that it has of it.
+// packet has not sent it, so there is no such room before half of it has come; but for the moment in
+// which the system is asked what it has of it.
 const roomMin = 16 << 10
 
-const (
-	roomRead = 128 << 10 // bytes of it that are read at once
-	behind   = 1 << 10   // and of what follows it
-)
+// behind is how much of what follows such a packet is read with the rest of it: enough for the head
+// of another, and little to be copied into its room.
+const behind = 1 << 10
 
 // space is where the rest of a packet is to be read to.
 func (h *half) space() []byte {
@@ -59,7 +58,7 @@ func (c *Conn) roomy(b []byte) int {
 		return 0
 	}
 	head, ok, err := mqtt.ReadHeader(b, c.version)
-	if size := head.Size + head.Remaining; err == nil && ok && size >= roomMin && len(b) < size {
+	if size := head.Size + head.Remaining; err == nil && ok && roomMin <= size && size <= mqtt.RoomMax && len(b) < size {
 		return size
 	}
 	return 0
@@ -106,8 +105,7 @@ func (l *Loop) ahead(c *Conn) []byte {
 		h.tried = true
 		l.widen(c)
 	}
-	space := c.half.space()
-	return space[:min(len(space), roomRead)]
+	return c.half.space()
 }
 
 // direct takes n bytes that were read into the space that ahead answered, and what followed them. Where

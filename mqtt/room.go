@@ -5,16 +5,15 @@ package mqtt
 // payload is put in front of it when the message is looked at; the payload stays where it was
 // read.
 
+// RoomMax is the size of the largest packet for which there is a room: memory that is made anew for
+// each message is cheaper to ask for when all of it has come.
+const RoomMax = pooledMax
+
 // RoomBytes is how much memory the room for a packet of n bytes takes.
-func RoomBytes(n int) int {
-	if n > pooledMax {
-		return n
-	}
-	return classBytes(classOf(n))
-}
+func RoomBytes(n int) int { return classBytes(classOf(n)) }
 
 // NewRoom is a frame without a message, with one reference, the caller's: only Room and Release
-// may be asked of it, until Publish.Frame has made a message of it.
+// may be asked of it, until Publish.Frame has made a message of it. n is at most RoomMax.
 func NewRoom(n int) *Frame {
 	f := takeFrame(n)
 	f.fresh()
