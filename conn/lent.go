@@ -5,8 +5,13 @@ import "github.com/redoubtmq/redoubt/mqtt"
 // The payload of a large message is written from the memory in which all its subscribers share
 // it, where the engine can do that: over TCP and Unix sockets, without TLS and WebSocket, on Linux.
 
-// lentMin is from how many bytes on that is done: less is copied behind what else is written.
-const lentMin = 8 << 10
+// Less than lentMin bytes are copied behind what else is written. More than lentMax have left the caches of
+// the processor when they are written: the system takes as long to copy them from there as a copy and its own
+// take together.
+const (
+	lentMin = 8 << 10
+	lentMax = mqtt.RoomMax
+)
 
 // lent is bytes of a payload, with a reference to the frame that has them.
 type lent struct {

@@ -234,12 +234,12 @@ func (q *outList) sent(n int, end bool, count *metrics.Shard) {
 	q.pop()
 }
 
-// lend is encode up to the first large payload, which is not copied: it is lent, or as much of it
+// lend is encode up to the first payload that is lent, which is not copied, or as much of it
 // as a write takes. What is left of a packet goes with it if that is little.
 func (q *outList) lend(dst []byte, v mqtt.Version, now time.Time, count *metrics.Shard) ([]byte, lent) {
 	for !q.empty() && len(dst) < writeMax {
 		o := &q.items[q.head]
-		if !o.Large(lentMin) {
+		if n := o.Payload(); n < lentMin || n > lentMax {
 			var n int
 			var end bool
 			dst, n, end = o.Append(dst, v, q.at(now), q.off, writeMax-len(dst))

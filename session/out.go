@@ -113,8 +113,13 @@ func expired(f *mqtt.Frame, now time.Time) bool {
 	return f.ExpiresAt != 0 && f.ExpiresAt <= now.UnixMilli()
 }
 
-// Large tells whether o is a publish with so long a payload.
-func (o *Out) Large(bytes int) bool { return o.Kind == OutPublish && len(o.Frame.Payload()) >= bytes }
+// Payload is how long that of a publish is; 0: it is none.
+func (o *Out) Payload() int {
+	if o.Kind != OutPublish {
+		return 0
+	}
+	return len(o.Frame.Payload())
+}
 
 // Lend is Append of a publish that copies nothing of the payload: what would be there of it is
 // answered, and is the frame's. If most bytes are enough for what is left, that is all of it.
