@@ -97,12 +97,16 @@ func TestALargePacketUnderAnotherName(t *testing.T) {
 	})
 }
 
-// TestRetainedLargeIsItsOwn: a message that is kept stays as it is, whatever comes after it.
+// TestRetainedLargeIsItsOwn: a message that is kept stays as it is, whatever comes after it; and who is
+// there when it comes has it as well, by the name that it has.
 func TestRetainedLargeIsItsOwn(t *testing.T) {
 	play(t, func(r *rig) {
-		pub := r.connect(mqtt.V311, "bob/pub")
-		p := mqtt.Publish{Topic: []byte("open/kept"), Payload: []byte(filling(50_000, 1)), Retain: true}
+		pub, live := r.connect(mqtt.V311, "bob/pub"), r.connect(mqtt.V311, "alice/live")
+		live.subscribe("open/kept", 0)
+		p := mqtt.Publish{Topic: []byte("open/kept"), Payload: []byte(filling(50_000, 1)), Retain: true, QoS: 1, PacketID: 11}
 		pub.sendCut(p.Append(nil, mqtt.V311), 40_000)
+		live.gets("open/kept", filling(50_000, 1))
+		pub.acked(mqtt.PUBACK, 11)
 		for i := range 5 {
 			p := mqtt.Publish{Topic: []byte("open/gone"), Payload: []byte(filling(50_000, 10+i))}
 			pub.sendCut(p.Append(nil, mqtt.V311), 40_000)
