@@ -17,7 +17,6 @@ type computing struct {
 	place  listener.Admission // a copy, which says on whose behalf
 	ended  <-chan struct{}    // closed: nobody wants the handshake any longer
 	turn   *limit.Turn        // nil: not taken
-	way    giveWay            // to the loops, in a turn
 }
 
 // take waits for a turn; false: the handshake is over.
@@ -27,9 +26,6 @@ func (c *computing) take() bool {
 	select {
 	case <-turn.Ready():
 		c.turn = turn
-		if c.server.serves(c.server.clock.Now()) {
-			c.way.enter()
-		}
 		return true
 	case <-c.ended:
 		c.server.dealLater(c.place, c.place.Done(c.server.clock.Now(), turn))
@@ -42,9 +38,20 @@ func (c *computing) give() {
 	if c.turn != nil {
 		c.server.dealLater(c.place, c.place.Done(c.server.clock.Now(), c.turn))
 		c.turn = nil
-		c.way.leave()
+		c.server.giveWay()
 	}
 }
+
+// giveWay is for who has computed: one handshake after the other on a thread is to the kernel one that runs, and goes on.
+// Where loops do not come first by themselves, it has them come now, if there are clients whom they serve: without those a
+// storm of connects costs less where a loop finds much each time it comes.
+func (s *Server) giveWay() {
+	if s.givesWay(s.clock.Now()) {
+		offer()
+	}
+}
+
+func (s *Server) givesWay(now time.Time) bool { return !s.first.Load() && s.serves(now) }
 
 // dealLater lets waiting handshakes compute when their part of the time allows it.
 // There is at most one of these timers.

@@ -159,6 +159,8 @@ type simPoller struct {
 	greeted []*simSocket
 }
 
+func (p *simPoller) settle() {}
+
 func (p *simPoller) wait(d time.Duration) { p.asleep = d > 0 && !p.look() }
 func (p *simPoller) wake()                { p.asleep = false }
 func (p *simPoller) busy() bool           { return false }

@@ -82,6 +82,7 @@ func newLoop(s *Server, id int) *Loop {
 
 // run is the loop's goroutine.
 func (l *Loop) run() {
+	l.poll.settle()
 	for !l.ending || l.server.live.Load() > 0 || l.shaking > 0 || l.poll.busy() {
 		l.wait()
 		l.turn()
@@ -169,7 +170,7 @@ func (l *Loop) turn() {
 	l.flushDirty()
 	l.remember()
 	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0 || !l.broad.empty() || l.home.Later() > 0
-	if l.shaking > 0 || l.home.Outstanding() {
+	if l.shaking > 0 && !l.server.spare || l.home.Outstanding() {
 		l.yield() // a core of its own is not promised to a handshake, nor to the log
 	}
 }

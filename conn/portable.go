@@ -92,6 +92,9 @@ type doorbell struct {
 	timer *time.Timer
 }
 
+// settle implements poller.
+func (b *doorbell) settle() {}
+
 func (b *doorbell) wait(d time.Duration) {
 	if d <= 0 {
 		return

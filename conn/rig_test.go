@@ -48,6 +48,7 @@ type rig struct {
 	web     *listener.WebSocket // nil: packets travel as they are
 	policy  string              // empty: policyText
 	stores
+	spare bool // as Options.Spare
 	ended bool
 	proxy func() net.Conn // makes connections; nil: nothing special
 
@@ -157,7 +158,7 @@ func (r *rig) start(engine func(*Server) Engine, clk clock.Clock, in net.Listene
 		Durable: r.durable, Delayed: r.delayed, Bans: r.bans, StillKnown: r.known,
 	})
 	r.broker.Report(r.metrics)
-	if r.server, err = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clk, Engine: engine}); err != nil {
+	if r.server, err = New(Options{Loops: 2, Broker: r.broker, Metrics: r.metrics, Clock: clk, Spare: r.spare, Engine: engine}); err != nil {
 		t.Fatal(err)
 	}
 	door, err := listener.NewDoor(listener.DoorLimits{

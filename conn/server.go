@@ -37,6 +37,8 @@ type Engine interface {
 
 // poller is how a loop waits. All but wake belong to the loop's goroutine.
 type poller interface {
+	// settle is called first, once, by the goroutine that calls everything else.
+	settle()
 	// wait returns when something has come, wake was called, or d has passed; it
 	// only looks when d is 0.
 	wait(d time.Duration)
@@ -60,6 +62,8 @@ type Options struct {
 	Broker  *broker.Broker
 	Metrics *metrics.Registry
 	Clock   clock.Clock
+	// Spare: the runtime has a place that no loop has (cores.Spared).
+	Spare bool
 	// Engine makes the engine; nil means Native.
 	Engine func(*Server) Engine
 }
@@ -78,6 +82,8 @@ type Server struct {
 	dealing sync.WaitGroup // timers for handshakes that wait for a processor
 	ended   chan struct{}  // closed when no loop runs any more
 
+	spare  bool         // there is a place of the runtime that no loop has
+	first  atomic.Bool  // the kernel lets loops run as soon as they wake up
 	served atomic.Int64 // the instant of the last turn of a loop, about, in which clients who are in had something; 0: none
 	live   atomic.Int64 // connections that a loop has or is about to have
 
@@ -92,7 +98,7 @@ type Server struct {
 // New starts the loops. It fails when the system has not what they wait with;
 // then nothing runs and nothing is open.
 func New(o Options) (*Server, error) {
-	s := &Server{broker: o.Broker, metrics: o.Metrics, count: o.Metrics.NewShard(), clock: o.Clock, epoch: o.Clock.Now(), ended: make(chan struct{}), halves: limit.NewTally()}
+	s := &Server{broker: o.Broker, metrics: o.Metrics, count: o.Metrics.NewShard(), clock: o.Clock, epoch: o.Clock.Now(), spare: o.Spare, ended: make(chan struct{}), halves: limit.NewTally()}
 	for i := range o.Loops {
 		s.loops = append(s.loops, newLoop(s, i))
 	}

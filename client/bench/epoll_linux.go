@@ -22,6 +22,7 @@ type epoll struct {
 	tick    func() int64 // before what came is handed on; the time, in nanoseconds
 	yielded int64        // when
 	exact   bool         // waits shorter than a millisecond are as short as they are to be
+	times   *arrivals    // nil: nobody asks when it came
 	procs   int          // GOMAXPROCS before us
 
 	lines  []*line // by descriptor
@@ -86,6 +87,7 @@ func newFast(ctx context.Context, r *run, connections int, exact bool) (engine, 
 		runtime.GOMAXPROCS(2)
 	}
 	if e.exact = exact; exact {
+		e.times = newArrivals(r)
 		runtime.LockOSThread()
 		// Waits of less than 50 us are to be that short.
 		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
@@ -149,6 +151,7 @@ func (e *epoll) adopt(l *line, fd int, events uint32) error {
 	if err := unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: events, Fd: int32(fd)}); err != nil {
 		return err
 	}
+	e.times.watch(fd)
 	l.fd, e.lines[fd] = fd, l
 	return nil
 }
@@ -328,7 +331,7 @@ func (e *epoll) write(l *line) {
 // comes later, epoll tells. Only the end, which comes with no bytes of its own, needs another one.
 func (e *epoll) read(l *line, ended bool) {
 	for l.live {
-		n, err := unix.Read(l.fd, e.buf)
+		n, err := e.times.read(l.fd, e.buf)
 		switch {
 		case err == unix.EINTR:
 			continue

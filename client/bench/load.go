@@ -160,8 +160,8 @@ func (r *run) connectAll() error {
 // measure counts what happens while work runs.
 func (r *run) measure(work func() error) error {
 	m := &r.result
-	r.hist = &m.hist
-	m.hist = Hist{}
+	r.hist, r.tardy = &m.hist, &m.tardy
+	m.hist, m.tardy = Hist{}, Hist{}
 	before, began := r.total, r.after(0)
 	cpu, _ := processUse(r.opt.Process)
 	own, _ := processUse(os.Getpid())
@@ -169,7 +169,7 @@ func (r *run) measure(work func() error) error {
 	r.tick()
 	after, use := processUse(r.opt.Process)
 	ownAfter, _ := processUse(os.Getpid())
-	r.hist = nil
+	r.hist, r.tardy = nil, nil
 	m.seconds += float64(r.now-began) / 1e9
 	m.window = counts{
 		sent: r.total.sent - before.sent, acked: r.total.acked - before.acked, delivered: r.total.delivered - before.delivered,
@@ -262,7 +262,7 @@ func (r *run) delivered(sub *peer, payload []byte) {
 	r.total.lastDelivery = r.now
 	r.total.delivered++
 	if r.hist != nil {
-		r.hist.Add(since(s.tick, r.unix+r.now))
+		r.hist.Add(since(s.tick, r.unix+r.now-r.rested))
 	}
 	if r.ledger != nil {
 		if !r.ledger.arrived(&s) {
@@ -326,7 +326,7 @@ func (r *run) settled(p *peer, f flight, reason mqtt.ReasonCode) {
 		r.ledger.settled(int(f.seq))
 	}
 	if r.fan == 0 && r.hist != nil {
-		r.hist.Add(r.now - f.at)
+		r.hist.Add(r.now - r.rested - f.at)
 	}
 }
 

@@ -15,6 +15,7 @@ type publisher struct {
 
 	seq         uint32 // of the next message
 	owed        uint32 // that are due by the rate and not sent
+	held        bool   // of those, one had to wait for the broker
 	got         int    // deliveries of the oldest message that is not delivered to all
 	undelivered int    // messages; closed loop only
 	refused     uint64
@@ -107,8 +108,9 @@ func (r *run) feed(p *peer) {
 	case r.opt.Pace.Rate > 0:
 		for p.pub.owed > 0 && r.room(p) {
 			p.pub.owed--
-			r.send(p, r.dueTime(p))
+			r.send(p, r.sendTime(p))
 		}
+		p.pub.held = p.pub.owed > 0
 	case r.fan == 0 && r.opt.QoS == 0:
 		if r.room(p) {
 			for range r.window {
@@ -120,6 +122,21 @@ func (r *run) feed(p *peer) {
 			r.send(p, r.now)
 		}
 	}
+}
+
+// sendTime is what the latency of the next message of p counts from: when it was to be sent, if the broker left no room for it
+// or for one before it, so that a broker that stalls is not measured by the few that got through; otherwise when it is sent.
+// How much later than due that is, is ours, and is told by itself.
+func (r *run) sendTime(p *peer) int64 {
+	due := r.dueTime(p)
+	if p.pub.held {
+		return due
+	}
+	now := max(due, r.tick())
+	if r.tardy != nil {
+		r.tardy.Add(now - due)
+	}
+	return now
 }
 
 // dueTime is when the next message of p was to be sent: publishers take turns.

@@ -12,6 +12,7 @@ type result struct {
 	seconds  float64 // measured
 	window   counts  // of that time
 	hist     Hist
+	tardy    Hist
 	cpu      float64 // of the broker's process, in seconds
 	resident int64   // bytes
 	own      float64 // processor time of ours, in seconds
@@ -45,6 +46,7 @@ type Report struct {
 	Sent        *SentReport       `json:"sent,omitempty"`
 	Delivered   *DeliveredReport  `json:"delivered,omitempty"`
 	Latency     *Latency          `json:"latency_ms,omitempty"`
+	Late        *Latency          `json:"late_ms,omitempty"` // we sent later than due, by a rate
 	Offline     *OfflineReport    `json:"offline,omitempty"`
 	Flood       *FloodReport      `json:"flood,omitempty"`
 	Retained    *RetainedReport   `json:"retained,omitempty"`
@@ -111,7 +113,7 @@ func (r *run) report() *Report {
 		Scenario: o.Scenario, Version: r.version.String(), Transport: transport(&o.Client), Engine: r.eng.name(),
 		QoS: int(o.QoS), Payload: o.Payload, Seconds: round(m.seconds), Offline: m.offline, Flood: m.flood, Memory: m.memory, Retained: m.retained, Rogue: m.rogue,
 		Connections: ConnectionsReport{Connected: c.connected, Failed: c.failed, Reasons: c.reasons, Ended: c.ends, Resumed: int(r.opener.Resumed()), Latency: c.hist.Latency()},
-		Latency:     m.hist.Latency(),
+		Latency:     m.hist.Latency(), Late: m.tardy.Latency(),
 	}
 	if c.spent > 0 {
 		rep.Connections.PerSecond = round(float64(c.connected) / (float64(c.spent) / 1e9))

@@ -50,6 +50,8 @@ type flow struct {
 	topic    []byte  // of the message that the ledger sends
 	total    counts
 	hist     *Hist // nil: nothing is measured now
+	tardy    *Hist // how much later than due we sent what the broker had room for; nil as hist
+	rested   int64 // nanoseconds that what is being read had been there, as the system has it, before we came to read it
 }
 
 // counts are of the whole run.

@@ -163,7 +163,7 @@ func (b *Bench) messages(fs *pflag.FlagSet, s bench.Scenario) {
 		fs.Var(durationValue(&o.Flood.Before, false), "before", "how long to measure them alone (default: as --duration)")
 	}
 	if s != bench.Sub {
-		fs.Var(rateValue(&b.rate), "rate", "messages a second of all publishers together; latency counts from when each was to be sent (default: as fast as the windows allow)")
+		fs.Var(rateValue(&b.rate), "rate", "messages a second of all publishers together; latency counts from when each is sent, or was to be where the broker left no room for it (default: as fast as the windows allow)")
 		fs.Var(wholeValue(&b.each, 1, 3600000, "MS"), "message-interval", "milliseconds between two messages of one publisher, in place of --rate; -im MS is the same")
 		fs.Var(durationValue(&o.Pace.Drain, false), "drain", "longest silence after the end before what is missing is lost")
 	}

@@ -106,6 +106,7 @@ func benchText(r *bench.Report) string {
 	if r.Flood == nil {
 		latency(row, "latency", r.Latency)
 	}
+	latency(row, "sent late", r.Late)
 	offlineText(row, r.Offline)
 	floodText(row, r.Flood)
 	retainedText(row, r.Retained)

@@ -310,7 +310,7 @@ func (n *node) assemble() (err error) {
 	n.reportLists()
 	n.door.Report(n.metrics)
 	n.judgeItself() // before there are loops, which publish its score
-	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock}); err != nil {
+	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock, Spare: cores.Spared()}); err != nil {
 		return err
 	}
 	n.oversee()

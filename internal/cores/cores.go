@@ -12,6 +12,9 @@ var spare atomic.Int32
 // Count is how many processors the process may use: what there is to deal out.
 func Count() int { return max(1, runtime.GOMAXPROCS(0)-int(spare.Load())) }
 
+// Spared tells whether there is a place more than there are processors.
+func Spared() bool { return spare.Load() > 0 }
+
 // Spare lets one goroutine more run at a time than there are processors. There is an event
 // loop for each of them, and one that comes back from the kernel must not wait until the
 // handshake or the collector that has taken its place meanwhile is done, a millisecond or
