@@ -60,7 +60,7 @@ func (h *Home) postpone(now time.Time, a author, m publication) (rc mqtt.ReasonC
 		return mqtt.QuotaExceeded, w
 	}
 	if m.frame == nil {
-		m.frame = h.frame(now, a, m)
+		m.frame = h.frame(now, a, &m)
 		defer m.frame.Release()
 	}
 	by := &sender{by: *a.by, sid: a.sid, ref: a.ref, logged: logged, kept: a.kept, at: now.UnixMilli() + int64(m.delay)*1000}

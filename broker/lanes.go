@@ -121,7 +121,7 @@ func (h *Home) stall(r *resident) {
 // deferPublish lets a message join the pending ring unrouted: its publisher has one
 // before it that bars the way, or the log takes nothing now.
 func (h *Home) deferPublish(now time.Time, r *resident, m publication) {
-	r.s.Defer(session.Pending{Frame: h.frame(now, r.author(), m), Delay: m.delay, ID: m.packet.PacketID, QoS: m.qos, Size: m.size()})
+	r.s.Defer(session.Pending{Frame: h.frame(now, r.author(), &m), Delay: m.delay, ID: m.packet.PacketID, QoS: m.qos, Size: m.size()})
 	if h.journal.over() {
 		h.stall(r)
 	} else if r.s.Online() {

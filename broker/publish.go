@@ -196,7 +196,7 @@ func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode
 	}
 	if m.retain { // [MQTT-3.3.1-8]; first the store, then whoever wants it: no stale value can win
 		if m.frame == nil {
-			m.frame = h.frame(now, a, m)
+			m.frame = h.frame(now, a, &m)
 			defer m.frame.Release()
 		}
 		if _, err := h.b.retained.Put(m.frame); err != nil {
@@ -215,7 +215,7 @@ func (h *Home) route(now time.Time, a author, m publication) (rc mqtt.ReasonCode
 		return mqtt.QuotaExceeded, w
 	}
 	if m.frame == nil {
-		m.frame = h.frame(now, a, m)
+		m.frame = h.frame(now, a, &m)
 		defer m.frame.Release()
 	}
 	w.lane = !h.fan(now, a, m.frame)
@@ -279,7 +279,7 @@ func (h *Home) toLog(now time.Time, a author, f *mqtt.Frame, wanted bool) (ticke
 // node.
 func (h *Home) retain(now time.Time, a author, m publication) (rc mqtt.ReasonCode, w wait) {
 	if m.frame == nil {
-		m.frame = h.frame(now, a, m)
+		m.frame = h.frame(now, a, &m)
 		defer m.frame.Release()
 	}
 	kind := store.Retain // [MQTT-3.3.1-8]
@@ -344,10 +344,12 @@ func (h *Home) mayPublish(now time.Time, a author, m publication) bool {
 	return d.Perhaps()
 }
 
-// frame copies the bytes of a message once, for everybody.
-func (h *Home) frame(now time.Time, a author, m publication) *mqtt.Frame {
+// frame has the bytes of a message once, for everybody. The name of m is in them from now on:
+// what was the packet's may be gone.
+func (h *Home) frame(now time.Time, a author, m *publication) *mqtt.Frame {
 	p := m.packet
-	f := mqtt.NewFrame(m.name, p.Props, p.Payload)
+	f := p.Frame(m.name)
+	m.name = f.Topic()
 	f.QoS, f.Retain, f.From, f.CreatedAt = m.qos, m.retain, a.sid, now.UnixMilli()
 	f.ExpiresAt = h.b.Settings().expiresAt(now, p.MessageExpiry, p.HasMessageExpiry)
 	return f

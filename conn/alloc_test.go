@@ -58,3 +58,27 @@ func TestAllocPublishes(t *testing.T) {
 		t.Errorf("stage %d, %d bytes left: they were not taken", c.stage, len(c.half.rest()))
 	}
 }
+
+// TestAllocRooms: a large PUBLISH comes and goes in memory that is used again.
+func TestAllocRooms(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	l := newDuet(t, 1).server.loops[0]
+	c, _ := heard(l)
+	c.version = mqtt.V311
+	p := mqtt.Publish{Topic: []byte("a/b"), Payload: make([]byte, 64<<10)}
+	packet := p.Append(nil, mqtt.V311)
+	if n := testing.AllocsPerRun(100, func() {
+		l.input(c, packet[:40_000])
+		if c.half.room == nil {
+			t.Fatal("no room after half of it")
+		}
+		copy(l.ahead(c), packet[40_000:])
+		l.direct(c, len(packet)-40_000, nil)
+	}); n > 1 {
+		t.Errorf("%v allocations for a packet in a room, want what is known of half a packet", n)
+	}
+	if c.stage != open || c.half != nil {
+		t.Errorf("stage %d: it was not taken", c.stage)
+	}
+}

@@ -42,6 +42,22 @@ type cover struct {
 type rest struct {
 	bytes []byte
 	from  int
+	lent  lent // behind them
+}
+
+// len is how many bytes the kernel has not taken.
+func (r *rest) len() int { return len(r.bytes) + len(r.lent.bytes) - r.from }
+
+// write offers the kernel what it has not taken.
+func (r *rest) write(fd int) (int, error) {
+	switch within := r.from - len(r.bytes); {
+	case len(r.lent.bytes) == 0:
+		return unix.Write(fd, r.bytes[r.from:])
+	case within >= 0:
+		return unix.Write(fd, r.lent.bytes[within:])
+	default:
+		return unix.Writev(fd, [][]byte{r.bytes[r.from:], r.lent.bytes})
+	}
 }
 
 // restsMax is how many a poller keeps.
@@ -68,7 +84,7 @@ func (s *fdSocket) left() int {
 	if s.rest == nil {
 		return 0
 	}
-	return len(s.rest.bytes) - s.rest.from
+	return s.rest.len()
 }
 
 // waiting is what the kernel has not taken, to be appended to.
@@ -99,6 +115,7 @@ func (s *fdSocket) taken() {
 	}
 	s.rest = nil
 	putBuffer(r.bytes)
+	r.lent.done()
 	*r = rest{}
 	if len(p.rests) < restsMax {
 		p.rests = append(p.rests, r)
@@ -207,8 +224,13 @@ func (s *fdSocket) event(mask uint32) {
 // readable reads once and hands on what came.
 func (s *fdSocket) readable() {
 	l, c := s.poll.loop, s.conn
-	n, err := unix.Read(int(s.fd), s.poll.in)
+	var space []byte
+	if s.tls() == nil && c.ws() == nil {
+		space = l.ahead(c)
+	}
+	n, err := s.read(space)
 	if err == unix.EAGAIN || err == unix.EINTR {
+		l.narrow(c)
 		return
 	}
 	c.pace.reading = false
@@ -221,6 +243,9 @@ func (s *fdSocket) readable() {
 		return
 	case s.tls() != nil:
 		s.decrypt(s.poll.in[:n])
+	case len(space) > 0:
+		within := min(n, len(space))
+		l.direct(c, within, s.poll.in[:n-within])
 	default:
 		l.input(c, s.poll.in[:n])
 	}
@@ -228,6 +253,14 @@ func (s *fdSocket) readable() {
 		l.resumeReading(c)
 		s.arm()
 	}
+}
+
+// read reads once: what does not fit into space goes into the loop's buffer.
+func (s *fdSocket) read(space []byte) (int, error) {
+	if len(space) == 0 {
+		return unix.Read(int(s.fd), s.poll.in)
+	}
+	return unix.Readv(int(s.fd), [][]byte{space, s.poll.in[:behind]})
 }
 
 // decrypt gives ciphertext to crypto/tls and takes the plaintext out of it, until
@@ -288,13 +321,23 @@ func (s *fdSocket) Write(b []byte) (done bool) {
 	return s.push()
 }
 
+// Borrows implements borrower.
+func (s *fdSocket) Borrows() bool { return s.tls() == nil }
+
+// WriteLent implements borrower.
+func (s *fdSocket) WriteLent(b []byte, behind lent) (done bool) {
+	s.keep(b)
+	s.rest.lent = behind
+	return s.push()
+}
+
 // push offers the kernel what waits, once.
 func (s *fdSocket) push() (done bool) {
 	for r := s.rest; r != nil && !s.broken; {
-		n, err := unix.Write(int(s.fd), r.bytes[r.from:])
+		n, err := r.write(int(s.fd))
 		switch err {
 		case nil:
-			if r.from += n; r.from < len(r.bytes) {
+			if r.from += n; r.len() > 0 {
 				s.arm()
 				return false
 			}
@@ -378,5 +421,5 @@ func (s *fdSocket) Held() int64 {
 	if s.rest == nil {
 		return 0
 	}
-	return int64(cap(s.rest.bytes))
+	return int64(cap(s.rest.bytes) + len(s.rest.lent.bytes))
 }

@@ -16,10 +16,11 @@ func (l *Loop) flush(c *Conn) {
 	if c.stage == gone || c.out.writing {
 		return
 	}
+	if c.out.list != nil {
+		c.out.list.lent = 0
+	}
 	if !c.idle() {
-		b := c.encode(getBuffer(), l.now, l.count)
-		l.count.Add(metrics.BytesSent, int64(len(b)))
-		c.out.writing = !c.sock.Write(b)
+		c.out.writing = !l.write(c)
 		if c.out.writing {
 			l.watch(c)
 		}
@@ -47,6 +48,26 @@ func (l *Loop) flush(c *Conn) {
 		c.pace.choked = false
 		l.resumeReading(c)
 	}
+}
+
+// write gives the socket as much as one turn allows, and tells whether the system has all of it.
+func (l *Loop) write(c *Conn) (done bool) {
+	to := c.borrower()
+	if to == nil {
+		b := c.encode(getBuffer(), l.now, l.count)
+		l.count.Add(metrics.BytesSent, int64(len(b)))
+		return c.sock.Write(b)
+	}
+	b, behind := c.out.list.lend(getBuffer(), c.version, l.now, l.count)
+	l.count.Add(metrics.BytesSent, int64(len(b)+len(behind.bytes)))
+	if behind.of == nil {
+		return c.sock.Write(b)
+	}
+	size := behind.of.Size()
+	if done = to.WriteLent(b, behind); !done {
+		c.out.list.lent = size
+	}
+	return done
 }
 
 // stuckMax is how long the network may take to take one write of at most 64 KiB:

@@ -17,6 +17,8 @@ type half struct {
 	place   uint16
 	known   int32 // bytes of those charged that are in the sum of its identity, at place
 	end     ending
+	tried   bool        // room for all of it was asked for before half of it had come
+	room    *mqtt.Frame // in whose memory in is; nil: in a part of its own
 }
 
 // ending is what is known of the end of a connection whose packets wait for their turn: they were
@@ -96,10 +98,7 @@ func (h *half) until() time.Time {
 // account (A001). What fits into the buffer of one small read is not counted.
 func (l *Loop) hold(c *Conn) {
 	h := c.half
-	bytes := int32(0)
-	if cap(h.in) > bufferMin {
-		bytes = int32(cap(h.in))
-	}
+	bytes := h.takes()
 	account := l.server.broker.Settings().Session.Account
 	switch more := int64(bytes - h.charged); {
 	case more > 0 && c.greedy && c.stage == open && h.begins(c): // we put it off: affords has judged it
@@ -116,7 +115,7 @@ func (l *Loop) hold(c *Conn) {
 	case len(h.in) == 0:
 		c.half = nil
 	case h.since == 0:
-		h.since, h.size = l.now.UnixMilli(), 0
+		h.since, h.size, h.tried = l.now.UnixMilli(), 0, false
 		h.measure(c)
 		if c.stage == open && !c.armed {
 			c.armed = true
@@ -212,8 +211,13 @@ func (h *half) measure(c *Conn) {
 
 // letGo forgets an incomplete packet.
 func (l *Loop) letGo(c *Conn) {
-	if c.half != nil && c.half.charged > 0 {
-		l.discharge(c, int64(c.half.charged))
+	if h := c.half; h != nil {
+		if h.charged > 0 {
+			l.discharge(c, int64(h.charged))
+		}
+		if h.room != nil {
+			h.room.Release()
+		}
 	}
 	c.half = nil
 }

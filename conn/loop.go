@@ -50,6 +50,7 @@ type scratch struct {
 	control []event
 	data    []*broker.Batch
 	publish mqtt.Publish // the home looks at it and keeps nothing of it
+	roomed  *mqtt.Frame  // in whose memory the packet is that is looked at; nil: in that of a buffer
 }
 
 // clocked is when the turn began.

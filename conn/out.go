@@ -13,6 +13,10 @@ import (
 // writeMax is what one connection writes in one turn, bytes.
 const writeMax = 64 << 10
 
+// writeSlack is how much more it may be if a packet is whole by that: one of 64 KiB and its head
+// are not two writes.
+const writeSlack = 8 << 10
+
 // outQueue is what a connection still has to send. Publishes wait as shared
 // frames with an offset, not as copies: a message of 1 MiB to a thousand slow
 // readers is one message. It is bounded because the session stops at roomMax,
@@ -33,6 +37,7 @@ type outList struct {
 	begun   int64          // Unix ns, when its first byte was encoded; its head says the time left until expiry
 	cost    int            // of all items
 	answers int            // of items that are not publishes
+	lent    int            // size of the message from whose memory the write is that the system has not finished
 	since   instant        // when the write began that the system has not finished
 	first   [1]session.Out // room for the usual number, with no allocation of its own
 }
@@ -91,7 +96,7 @@ func (q *outQueue) cost() int {
 	if q.list == nil {
 		return 0
 	}
-	return q.list.cost
+	return q.list.cost + q.list.lent
 }
 
 // answers is the cost of those that are not publishes.
@@ -203,18 +208,56 @@ func (q *outList) encode(dst []byte, v mqtt.Version, now time.Time, count *metri
 	for !q.empty() && len(dst) < writeMax {
 		var n int
 		var end bool
-		if q.off == 0 {
-			q.begun = now.UnixNano()
-		}
-		dst, n, end = q.items[q.head].Append(dst, v, time.Unix(0, q.begun), q.off, writeMax-len(dst))
-		if !end {
-			q.off += n
+		dst, n, end = q.items[q.head].Append(dst, v, q.at(now), q.off, writeMax-len(dst))
+		if q.sent(n, end, count); !end {
 			break
 		}
-		count.Inc(metrics.PacketsSent.At(int(packetType(&q.items[q.head]))))
-		q.pop()
 	}
 	return dst
+}
+
+// at is the time that the head of the first item says.
+func (q *outList) at(now time.Time) time.Time {
+	if q.off == 0 {
+		q.begun = now.UnixNano()
+	}
+	return time.Unix(0, q.begun)
+}
+
+// sent notes that n bytes of the first item were encoded, and whether that was its end.
+func (q *outList) sent(n int, end bool, count *metrics.Shard) {
+	if !end {
+		q.off += n
+		return
+	}
+	count.Inc(metrics.PacketsSent.At(int(packetType(&q.items[q.head]))))
+	q.pop()
+}
+
+// lend is encode up to the first payload that is lent, which is not copied, or as much of it
+// as a write takes. What is left of a packet goes with it if that is little.
+func (q *outList) lend(dst []byte, v mqtt.Version, now time.Time, count *metrics.Shard) ([]byte, lent) {
+	for !q.empty() && len(dst) < writeMax {
+		o := &q.items[q.head]
+		if n := o.Payload(); n < lentMin || n > lentMax {
+			var n int
+			var end bool
+			dst, n, end = o.Append(dst, v, q.at(now), q.off, writeMax-len(dst))
+			if q.sent(n, end, count); !end {
+				break
+			}
+			continue
+		}
+		room := writeMax - len(dst)
+		if room < lentMin {
+			break
+		}
+		head, payload, n, end := o.Lend(dst, v, q.at(now), q.off, room, room+writeSlack)
+		p := lent{bytes: payload, of: o.Frame.Hold()}
+		q.sent(n, end, count)
+		return head, p
+	}
+	return dst, lent{}
 }
 
 // cut drops publishes that have not begun, when the connection is ending: those
@@ -226,7 +269,7 @@ func (q *outQueue) cut() {
 		return
 	}
 	keep := newOutList()
-	keep.since, keep.begun, keep.off = old.since, old.begun, old.off
+	keep.since, keep.begun, keep.off, keep.lent = old.since, old.begun, old.off, old.lent
 	for i := old.head; i < len(old.items); i++ {
 		if o := &old.items[i]; o.Kind != session.OutPublish || (i == old.head && old.off > 0) {
 			keep.push(*o)

@@ -140,3 +140,91 @@ func TestRoomOfBurstsIsLentAgainAndHasALimit(t *testing.T) {
 		t.Errorf("room for %d items is kept, counted %d, at most %d", held, l.spare.items, sparesMax)
 	}
 }
+
+// TestLentIsWhatIsEncoded: large payloads are lent and not copied, what goes out is the same, and a
+// message is neither forgotten nor given back too early.
+func TestLentIsWhatIsEncoded(t *testing.T) {
+	count := metrics.New().NewShard()
+	now := time.Unix(1, 0)
+	var copied, shared outQueue
+	var frames []*mqtt.Frame
+	for i, n := range []int{10, lentMin - 1, lentMin, 65_536, 65_536, 5, 70_000, 73_000, 200_000, 1, 64 << 10, 20_000, 20_000, 20_000, 20_000} {
+		f := mqtt.NewFrame([]byte("a/b"), nil, []byte(filling(n, i)))
+		frames = append(frames, f)
+		copied.push(session.Out{Kind: session.OutPublish, Frame: f.Hold()})
+		shared.push(session.Out{Kind: session.OutPublish, Frame: f.Hold()})
+	}
+	var want, got []byte
+	for !copied.empty() {
+		want = append(want, copied.encode(nil, mqtt.V5, now, count)...)
+	}
+	writes, most, lends := 0, 0, false
+	for ; !shared.empty(); writes++ {
+		b, behind := shared.list.lend(nil, mqtt.V5, now, count)
+		if len(b)+len(behind.bytes) == 0 {
+			t.Fatal("no progress")
+		}
+		if most = max(most, len(b)+len(behind.bytes)); behind.of != nil && len(behind.bytes) > 0 && len(b) > writeMax-lentMin {
+			t.Errorf("%d bytes were copied for a write", len(b))
+		}
+		lends = lends || behind.of != nil
+		got = append(append(got, b...), behind.bytes...)
+		behind.done()
+	}
+	if string(got) != string(want) {
+		t.Fatalf("%d bytes lent, %d encoded", len(got), len(want))
+	}
+	if !lends {
+		t.Error("nothing was lent")
+	}
+	if most > writeMax+writeSlack || writes > 25 {
+		t.Errorf("%d writes, the longest of %d bytes", writes, most)
+	}
+	for i, f := range frames {
+		f.Release()
+		if !over(f) {
+			t.Errorf("message %d is still held by somebody", i)
+		}
+	}
+}
+
+// over tells whether nobody holds f any more.
+func over(f *mqtt.Frame) (panicked bool) {
+	defer func() { panicked = recover() != nil }()
+	f.Hold()
+	return false
+}
+
+// TestWhatIsLentCounts: a message whose write the system has not finished is still the connection's.
+func TestWhatIsLentCounts(t *testing.T) {
+	l := newDuet(t, 1).server.loops[0]
+	s := &slowBorrower{}
+	c := &Conn{sock: s, stage: open, version: mqtt.V5}
+	l.adopt(c)
+	f := mqtt.NewFrame([]byte("a/b"), nil, make([]byte, 65_000))
+	if l.Send(c.ref, session.Out{Kind: session.OutPublish, Frame: f}) {
+		t.Error("room for more behind a message of that size")
+	}
+	if l.flush(c); !c.out.writing || s.behind.of != f || c.out.cost() < f.Size() || c.out.room() {
+		t.Fatalf("writing %v, lent %v, cost %d", c.out.writing, s.behind.of == f, c.out.cost())
+	}
+	s.behind.done()
+	c.out.writing = false
+	if l.flush(c); c.out.cost() != 0 || c.out.list != nil {
+		t.Errorf("cost %d after it was written", c.out.cost())
+	}
+}
+
+// slowBorrower takes what is lent to it and does not write it.
+type slowBorrower struct {
+	writtenSocket
+	behind lent
+}
+
+func (s *slowBorrower) Borrows() bool { return true }
+
+func (s *slowBorrower) WriteLent(b []byte, behind lent) bool {
+	putBuffer(b)
+	s.behind = behind
+	return false
+}

@@ -25,7 +25,9 @@ func (l *Loop) packet(c *Conn, h *mqtt.Header, body []byte) error {
 		if err := mqtt.DecodePublish(body, *h, c.version, lim, &l.publish); err != nil {
 			return err
 		}
+		l.publish.Room = l.roomed
 		l.home.Publish(l.now, c.session, &l.publish)
+		l.roomed = l.publish.Room  // nil: it is the message's now
 		l.publish = mqtt.Publish{} // whose bytes are a buffer's
 	case mqtt.PUBACK, mqtt.PUBREC, mqtt.PUBREL, mqtt.PUBCOMP:
 		var p mqtt.Ack

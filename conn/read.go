@@ -17,7 +17,17 @@ const readMax = 64 << 10
 func (l *Loop) input(c *Conn, b []byte) {
 	l.count.Add(metrics.BytesReceived, int64(len(b)))
 	b = l.plain(c, b)
+	if h := c.half; h != nil && 2*(len(h.in)+len(b)) >= int(h.size) {
+		l.widen(c)
+	}
+	if n := copy(c.half.space(), b); n > 0 {
+		l.filled(c, n)
+		if b = b[n:]; len(b) == 0 {
+			return
+		}
+	}
 	if h := c.half; h != nil && len(h.in) > 0 {
+		h.vacate() // a packet that is whole waits for its turn
 		h.in = extend(h.in, b, int(h.size))
 		b = h.in
 	}
@@ -140,7 +150,12 @@ func (l *Loop) admissible(c *Conn, h *mqtt.Header) error {
 // keep remembers an incomplete packet, or a packet nobody may look at yet. What was there
 // before, whose bytes rest may be, is in had.
 func (l *Loop) keep(c *Conn, had, rest []byte) {
+	room := l.roomed
+	l.roomed = nil
 	if len(rest) == 0 || c.stage == closing || c.stage == gone {
+		if room != nil {
+			room.Release()
+		}
 		putPart(had)
 		if c.half == nil {
 			return
@@ -152,12 +167,17 @@ func (l *Loop) keep(c *Conn, had, rest []byte) {
 	if c.half == nil {
 		c.half = new(half)
 	}
-	if h := c.half; len(had) > 0 && cap(had) <= 4*len(rest)+bufferMin { // rest lies in it already
+	switch h := c.half; {
+	case room != nil:
+		h.in, h.room = rest, room
+	case l.halfOf(c, rest) && l.enter(c, rest):
+		putPart(had)
+	case len(had) > 0 && cap(had) <= 4*len(rest)+bufferMin: // rest lies in it already
 		if len(rest) < len(had) {
 			copy(had, rest)
 		}
 		h.in = had[:len(rest)]
-	} else {
+	default:
 		h.in = extend(nil, rest, 0)
 		putPart(had)
 	}

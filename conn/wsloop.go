@@ -31,6 +31,9 @@ func (l *Loop) plain(c *Conn, b []byte) []byte {
 // ended, the end.
 func (l *Loop) consume(c *Conn, b []byte) {
 	had, end := c.half.rest(), c.half.ending()
+	if l.roomed = c.half.lend(); l.roomed != nil {
+		had = nil // there is no part
+	}
 	l.keep(c, had, l.packets(c, b))
 	if end != goesOn && (!c.greedy || len(c.half.rest()) == 0) {
 		defer l.endsNow(c, end)

@@ -29,7 +29,8 @@ type Frame struct {
 	class    int8 // size class of buf, or unpooled
 	topicLen uint16
 	propsLen int32
-	// buf is topic length (2 bytes), topic, properties, payload: the pieces of a
+	from     int32 // where the message begins in buf: not 0 where it was read straight into it
+	// buf[from:] is topic length (2 bytes), topic, properties, payload: the pieces of a
 	// PUBLISH in their order, so that a delivery copies runs of it.
 	buf []byte
 }
@@ -88,22 +89,31 @@ func takeFrame(n int) *Frame {
 // and are left out.
 func NewFrame(topic, props, payload []byte) *Frame {
 	f := takeFrame(2 + len(topic) + len(props) + len(payload))
-	f.QoS, f.Retain, f.ExpiresAt, f.CreatedAt, f.From, f.Version = 0, false, 0, 0, 0, 0
-	f.Used.Store(0)
+	f.fresh()
 	b := appendField(f.buf[:0], topic)
 	f.topicLen = uint16(len(topic))
 	b = appendForwardable(b, props)
 	f.propsLen = int32(len(b) - 2 - len(topic))
 	f.buf = append(b, payload...)
-	f.refs.Store(1)
 	return f
 }
+
+// fresh forgets the message before, and gives the caller the one reference.
+func (f *Frame) fresh() {
+	f.QoS, f.Retain, f.ExpiresAt, f.CreatedAt, f.From, f.Version = 0, false, 0, 0, 0, 0
+	f.Used.Store(0)
+	f.from = 0
+	f.refs.Store(1)
+}
+
+// message is the bytes of it.
+func (f *Frame) message() []byte { return f.buf[f.from:] }
 
 // Topic is the topic name. Like the other two it is valid while the caller holds
 // the frame, and not to be changed.
 func (f *Frame) Topic() []byte {
 	end := 2 + int(f.topicLen)
-	return f.buf[2:end:end]
+	return f.message()[2:end:end]
 }
 
 // Props is the raw property section that goes to 5.0 subscribers, without its
@@ -111,12 +121,12 @@ func (f *Frame) Topic() []byte {
 func (f *Frame) Props() []byte {
 	start := 2 + int(f.topicLen)
 	end := start + int(f.propsLen)
-	return f.buf[start:end:end]
+	return f.message()[start:end:end]
 }
 
 // Payload is the application's message.
 func (f *Frame) Payload() []byte {
-	return f.buf[2+int(f.topicLen)+int(f.propsLen) : len(f.buf) : len(f.buf)]
+	return f.buf[int(f.from)+2+int(f.topicLen)+int(f.propsLen) : len(f.buf) : len(f.buf)]
 }
 
 // Size is how many bytes of memory the frame holds. It does not change while the
@@ -124,7 +134,7 @@ func (f *Frame) Payload() []byte {
 func (f *Frame) Size() int { return frameBytes + cap(f.buf) }
 
 // Bytes is how long the message is: topic name, properties and payload.
-func (f *Frame) Bytes() int { return len(f.buf) - 2 }
+func (f *Frame) Bytes() int { return len(f.message()) - 2 }
 
 // Hold adds a reference and answers f. The caller must hold one already, or be
 // sure that somebody does meanwhile.

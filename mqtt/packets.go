@@ -25,6 +25,8 @@ type Publish struct {
 	SubscriptionIDs  []uint32 // only from a server to a client
 	QoS              QoS
 	Dup, Retain      bool
+
+	Room *Frame // in whose memory the packet lies; nil: in that of a buffer. Decoders do not set it
 }
 
 // Connect is a CONNECT packet.

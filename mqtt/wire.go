@@ -47,7 +47,7 @@ func (f *Frame) hidden(h *PublishHead) int {
 // remaining is the remaining length of the packet, and the property length if it
 // is one of 5.0.
 func (f *Frame) remaining(h *PublishHead) (remaining, props int) {
-	remaining = len(f.buf) - f.hidden(h)
+	remaining = len(f.message()) - f.hidden(h)
 	if h.QoS > 0 {
 		remaining += 2
 	}
@@ -77,16 +77,16 @@ const PacketMax = headerMax + RemainingMax
 func (f *Frame) AppendWire(dst []byte, h *PublishHead, off, max int) []byte {
 	w := window{dst: dst, skip: off, room: max}
 	remaining, props := f.remaining(h)
-	topicEnd := 2 + int(f.topicLen)
+	topicEnd, message := 2+int(f.topicLen), f.message()
 
 	var small [headerMax]byte
 	head := append(small[:0], byte(PUBLISH)<<4|publishFlags(h.QoS, h.Dup, h.Retain))
 	w.put(appendVarint(head, remaining))
 	if hidden := f.hidden(h); hidden == 0 {
-		w.put(f.buf[:topicEnd])
+		w.put(message[:topicEnd])
 	} else {
 		w.put(binary.BigEndian.AppendUint16(small[:0], f.topicLen-uint16(hidden)))
-		w.put(f.buf[2+hidden : topicEnd])
+		w.put(message[2+hidden : topicEnd])
 	}
 	if h.QoS > 0 {
 		w.put(binary.BigEndian.AppendUint16(small[:0], h.PacketID))
@@ -94,7 +94,7 @@ func (f *Frame) AppendWire(dst []byte, h *PublishHead, off, max int) []byte {
 	if h.Version == V5 {
 		w.put(appendVarint(small[:0], props))
 		w.putProps(h)
-		w.put(f.buf[topicEnd:]) // shared properties and payload are one run
+		w.put(message[topicEnd:]) // shared properties and payload are one run
 	} else {
 		w.put(f.Payload())
 	}

@@ -113,6 +113,37 @@ func expired(f *mqtt.Frame, now time.Time) bool {
 	return f.ExpiresAt != 0 && f.ExpiresAt <= now.UnixMilli()
 }
 
+// Payload is how long that of a publish is; 0: it is none.
+func (o *Out) Payload() int {
+	if o.Kind != OutPublish {
+		return 0
+	}
+	return len(o.Frame.Payload())
+}
+
+// Lend is Append of a publish that copies nothing of the payload: what would be there of it is
+// answered, and is the frame's. If most bytes are enough for what is left, that is all of it.
+func (o *Out) Lend(dst []byte, v mqtt.Version, now time.Time, off, room, most int) (_, payload []byte, n int, end bool) {
+	var one [1]uint32
+	h := o.head(&one, v, now)
+	size := o.Frame.WireSize(&h)
+	if size-off <= most {
+		room = size - off
+	}
+	all := o.Frame.Payload()
+	head := size - len(all)
+	if off < head {
+		before := len(dst)
+		dst = o.Frame.AppendWire(dst, &h, off, min(room, head-off))
+		n = len(dst) - before
+	}
+	if from := off + n - head; from >= 0 {
+		payload = all[from:min(len(all), from+room-n)]
+		n += len(payload)
+	}
+	return dst, payload, n, off+n >= size
+}
+
 // Append encodes at most room bytes of o from wire offset off and tells whether
 // that was the end. Every call for one Out must be given the same version and,
 // once begun, the same now. It allocates nothing beyond dst.

@@ -34,10 +34,38 @@ func TestAppendInPieces(t *testing.T) {
 		if string(b) != string(whole) {
 			t.Fatalf("% x in pieces, % x at once", b, whole)
 		}
+		if o.Kind == OutPublish {
+			b = b[:0]
+			for end = false; !end; {
+				var payload []byte
+				before, room := len(b), rapid.IntRange(1, 60).Draw(t, "room")
+				most := room + rapid.IntRange(0, 20).Draw(t, "slack")
+				b, payload, n, end = o.Lend(b, v, now0, len(b), room, most)
+				if b = append(b, payload...); n == 0 || n != len(b)-before || n > most || n > room && !end {
+					t.Fatalf("%d bytes, room for %d, at most %d, end %v", n, room, most, end)
+				}
+				if len(payload) > 0 && !within(payload, o.Frame.Payload()) {
+					t.Fatal("the payload was copied")
+				}
+			}
+			if string(b) != string(whole) {
+				t.Fatalf("% x lent, % x at once", b, whole)
+			}
+		}
 		o.Done()
 		o.Done() // again is harmless: the frame is gone from it
 		l.settle()
 	})
+}
+
+// within tells whether part lies in the memory of all.
+func within(part, all []byte) bool {
+	for i := range all {
+		if &all[i] == &part[0] {
+			return true
+		}
+	}
+	return false
 }
 
 func genOut(t *rapid.T, l *ledger) Out {
