@@ -48,7 +48,6 @@ type rig struct {
 	web     *listener.WebSocket // nil: packets travel as they are
 	policy  string              // empty: policyText
 	stores
-	places
 	ended bool
 	proxy func() net.Conn // makes connections; nil: nothing special
 
@@ -67,6 +66,7 @@ type places struct{ spare, short bool }
 
 // stores are what a rig's broker keeps more than sessions in; nil: none.
 type stores struct {
+	places
 	durable *broker.Durable
 	delayed *delay.Account
 	bans    *bans.Bans
