@@ -171,7 +171,7 @@ func (h *Home) restore(now time.Time, v *view.Session, stored *Stored) *resident
 	if v.LeftAt != 0 {
 		left = time.UnixMilli(v.LeftAt)
 	}
-	s.RestoreLife(left, mqtt.Version(v.Version), v.ExpirySeconds, willOf(v.Will))
+	s.RestoreLife(now, left, mqtt.Version(v.Version), v.ExpirySeconds, willOf(v.Will))
 	return r
 }
 

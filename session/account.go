@@ -36,7 +36,8 @@ func (a *Account) instant(t time.Time) instant {
 		return instant(t.UnixNano())
 	}
 	if a.epoch.Load() == nil {
-		a.epoch.CompareAndSwap(nil, &t) // all loops have one
+		first := t                          // a copy, so that t itself is no garbage each time
+		a.epoch.CompareAndSwap(nil, &first) // all loops have one
 	}
 	return instant(t.Sub(*a.epoch.Load()))
 }

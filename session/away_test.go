@@ -121,7 +121,7 @@ func TestDueIsCountedFromWhenTheClientLeft(t *testing.T) {
 		first.Detach(now0, true)
 		later.Attach(now0, Attachment{Version: mqtt.V5, ExpirySeconds: 5}, nil)
 		later.Detach(now0.Add(time.Hour), true)
-		earlier.RestoreLife(now0.Add(-time.Hour), mqtt.V5, 7200, nil)
+		earlier.RestoreLife(now0, now0.Add(-time.Hour), mqtt.V5, 7200, nil)
 		for i, want := range []time.Duration{time.Minute, time.Hour + 5*time.Second, time.Hour} {
 			s := []*Session{first, later, earlier}[i]
 			if got := s.Deadline(); !got.Equal(now0.Add(want)) {
@@ -138,9 +138,26 @@ func TestDueIsCountedFromWhenTheClientLeft(t *testing.T) {
 		if !never.Deadline().IsZero() {
 			t.Error("who has never been there has an end")
 		}
-		never.RestoreLife(now0, mqtt.V5, ExpiryNever, nil)
+		never.RestoreLife(now0, now0, mqtt.V5, ExpiryNever, nil)
 		if !never.Deadline().IsZero() {
 			t.Error("who may be away for ever has an end")
 		}
+	}
+}
+
+// Moments of sessions go on as the clock of the machine that nobody sets, also where the first of them is that of a session
+// that an earlier process has kept, whose time is by the clock that people set.
+func TestMomentsSurviveAClockThatIsSet(t *testing.T) {
+	lim := keptLimits
+	lim.Account = NewAccount(1 << 20)
+	now := time.Now()
+	left := time.UnixMilli(now.Add(-time.Hour).UnixMilli())
+	s := New(Key{ClientID: "c"}, 1, &lim)
+	s.RestoreLife(now, left, mqtt.V5, 7200, nil)
+	if epoch := *lim.Account.epoch.Load(); epoch == epoch.Round(0) {
+		t.Errorf("moments count from %v, which has no monotonic reading", epoch)
+	}
+	if want, got := left.Add(2*time.Hour), s.Deadline(); got.Sub(want).Abs() > time.Millisecond || got == got.Round(0) {
+		t.Errorf("ends at %v, want %v with a monotonic reading", got, want)
 	}
 }

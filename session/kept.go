@@ -308,11 +308,12 @@ func (s *Session) RestoreReceived(ids []uint16) {
 }
 
 // RestoreLife gives an offline session back its expiry and its will, whose times are
-// counted from when its connection ended.
-func (s *Session) RestoreLife(left time.Time, version mqtt.Version, expirySeconds uint32, will *mqtt.Will) {
+// counted from when its connection ended: left, by the clock that people set, which is now at now. From
+// here on a clock that is set changes nothing.
+func (s *Session) RestoreLife(now, left time.Time, version mqtt.Version, expirySeconds uint32, will *mqtt.Will) {
 	s.conn.version = version
 	s.will, s.expirySeconds = will, expirySeconds
-	s.leave(left)
+	s.leave(now.Add(left.Sub(now)))
 	if will != nil {
 		s.lim.Account.add(WillBytes(will))
 	}

@@ -30,7 +30,7 @@ func TestTheUnitIsConfined(t *testing.T) {
 		"Type=notify", "WatchdogSec=30", "Restart=on-failure", "ExecStart=/usr/bin/redoubt serve", "ExecReload=/usr/bin/redoubt reload", "User=redoubt", "UMask=0077",
 		"StateDirectory=redoubt", "StateDirectoryMode=0700", "LimitNOFILE=1048576", "LimitCORE=0", "NoNewPrivileges=yes", "CapabilityBoundingSet=", "AmbientCapabilities=",
 		"PrivateUsers=yes", "ProtectSystem=strict", "ProtectHome=yes", "PrivateDevices=yes", "MemoryDenyWriteExecute=yes", "RestrictNamespaces=yes",
-		"RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK", "SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources", "SystemCallArchitectures=native",
+		"RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK", "SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources", "SystemCallFilter=sched_setattr", "SystemCallArchitectures=native",
 	} {
 		if !slices.Contains(lines, want) {
 			t.Errorf("the unit has no line %s", want)

@@ -9,7 +9,7 @@ var sandbox = []string{
 	"ProtectHostname=yes", "ProtectClock=yes", "ProtectKernelTunables=yes", "ProtectKernelModules=yes", "ProtectKernelLogs=yes", "ProtectControlGroups=yes",
 	"RestrictNamespaces=yes", "RestrictRealtime=yes", "LockPersonality=yes", "MemoryDenyWriteExecute=yes",
 	"RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK",
-	"SystemCallArchitectures=native", "SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources", "SystemCallErrorNumber=EPERM",
+	"SystemCallArchitectures=native", "SystemCallFilter=@system-service", "SystemCallFilter=~@privileged @resources", "SystemCallFilter=sched_setattr", "SystemCallErrorNumber=EPERM",
 }
 
 // noRights and lowPortRights are the capabilities of a broker, and of one with a port

@@ -82,12 +82,15 @@ func (r *ring) fit(n int) {
 	r.groups = append(r.groups[:0], r.groups[drop:]...)
 }
 
-// tooShort says that a reader who kept up has fallen behind the oldest: from now on there is room
+// tooShort says that a reader who kept up is to read from, which has fallen out: from now on there is room
 // for twice as much, up to bytesMax. Where all keep up, what they have read is of no use, and a
 // log that is written much and read at once takes no more than one that is hardly written.
-func (r *ring) tooShort() {
+func (r *ring) tooShort(from store.Seq) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.groups) > 0 && from >= r.groups[0].first { // it is there: it came when the reader had looked
+		return
+	}
 	r.room = min(2*max(len(r.buf), ringBytesFirst), r.bytesMax)
 }
 

@@ -50,6 +50,11 @@ func TestRingGrowsForWhoFallsBehind(t *testing.T) {
 	if size := keepUp(); size != ringBytesFirst {
 		t.Errorf("%d bytes for a reader who keeps up, want %d", size, ringBytesFirst)
 	}
+	write(1)
+	l.ring.tooShort(read + 1) // which came between two looks of the reader's, and is there
+	if size := keepUp(); size != ringBytesFirst {
+		t.Errorf("%d bytes for a reader whom nothing fell out for, want %d", size, ringBytesFirst)
+	}
 	want := ringBytesFirst
 	for range 4 {
 		write(1000)

@@ -81,7 +81,7 @@ func (t *tail) turn() error {
 	}
 	if t.near {
 		t.near = false
-		t.l.ring.tooShort()
+		t.l.ring.tooShort(t.from)
 	}
 	return t.fromDisk()
 }
