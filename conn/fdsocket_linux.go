@@ -421,5 +421,5 @@ func (s *fdSocket) Held() int64 {
 	if s.rest == nil {
 		return 0
 	}
-	return int64(cap(s.rest.bytes) + len(s.rest.lent.bytes))
+	return int64(cap(s.rest.bytes)) // and not what is lent: it is others' as well
 }

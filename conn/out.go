@@ -234,12 +234,19 @@ func (q *outList) sent(n int, end bool, count *metrics.Shard) {
 	q.pop()
 }
 
+// lends tells whether the first item is to be lent, whose payload has n bytes. With what is lent a write
+// ends, so of messages that wait one behind the other a write would take one, where it takes as
+// many as are 64 KiB: who keeps up must not fall behind for that.
+func (q *outList) lends(n int) bool {
+	return lentMin <= n && n <= lentMax && (2*n > writeMax || q.head+1 == len(q.items))
+}
+
 // lend is encode up to the first payload that is lent, which is not copied, or as much of it
 // as a write takes. What is left of a packet goes with it if that is little.
 func (q *outList) lend(dst []byte, v mqtt.Version, now time.Time, count *metrics.Shard) ([]byte, lent) {
 	for !q.empty() && len(dst) < writeMax {
 		o := &q.items[q.head]
-		if n := o.Payload(); n < lentMin || n > lentMax {
+		if !q.lends(o.Payload()) {
 			var n int
 			var end bool
 			dst, n, end = o.Append(dst, v, q.at(now), q.off, writeMax-len(dst))

@@ -228,3 +228,35 @@ func (s *slowBorrower) WriteLent(b []byte, behind lent) bool {
 	s.behind = behind
 	return false
 }
+
+// What waits is written in as many writes lent as it is copied, so that who keeps up with small messages does with larger ones.
+func TestWhatIsLentTakesNoMoreWrites(t *testing.T) {
+	count := metrics.New().NewShard()
+	for _, n := range []int{lentMin, 9000, 12_000, 16_000, 20_000, 30_000, 33_000, 40_000, 65_000} {
+		f := mqtt.NewFrame([]byte("a/b"), nil, []byte(filling(n, 0)))
+		var copied, shared outQueue
+		for range 32 {
+			copied.push(session.Out{Kind: session.OutPublish, Frame: f.Hold()})
+			shared.push(session.Out{Kind: session.OutPublish, Frame: f.Hold()})
+		}
+		writes, lends := 0, 0
+		for ; !copied.empty(); writes-- {
+			copied.encode(nil, mqtt.V5, time.Unix(1, 0), count)
+		}
+		for ; !shared.empty(); writes++ {
+			_, behind := shared.list.lend(nil, mqtt.V5, time.Unix(1, 0), count)
+			if behind.of != nil {
+				lends++
+				behind.done()
+			}
+		}
+		more := 0
+		if 2*n > writeMax { // one is as good as one and a half
+			more = 16
+		}
+		if writes > more || lends == 0 {
+			t.Errorf("%d bytes: %+d writes where %d are lent", n, writes, lends)
+		}
+		f.Release()
+	}
+}

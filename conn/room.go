@@ -58,7 +58,7 @@ func (c *Conn) roomy(b []byte) int {
 		return 0
 	}
 	head, ok, err := mqtt.ReadHeader(b, c.version)
-	if size := head.Size + head.Remaining; err == nil && ok && roomMin <= size && size <= mqtt.RoomMax && len(b) < size {
+	if size := head.Size + head.Remaining; err == nil && ok && roomMin <= size && size <= min(mqtt.RoomMax, c.loop.server.broker.Settings().PacketBytes) && len(b) < size {
 		return size
 	}
 	return 0
@@ -103,7 +103,9 @@ func (l *Loop) filled(c *Conn, n int) {
 func (l *Loop) ahead(c *Conn) []byte {
 	if h := c.half; h != nil && !h.tried && h.since != 0 {
 		h.tried = true
-		l.widen(c)
+		if l.affords(c, len(l.server.loops)*mqtt.RoomMax) { // nobody is refused for what has not come, on any loop
+			l.widen(c)
+		}
 	}
 	return c.half.space()
 }
