@@ -27,6 +27,13 @@ func (l *stuckLog) Submit(_ store.ShardID, _ []store.Record, done func(store.Seq
 	return true
 }
 
+// waiting is how much it took and has not answered.
+func (l *stuckLog) waiting() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return int64(len(l.done))
+}
+
 // refuse refuses all that it took.
 func (l *stuckLog) refuse(err error) {
 	l.mu.Lock()
@@ -85,12 +92,15 @@ func TestACleanStartThatTheLogRefuses(t *testing.T) {
 		for _, who := range clientsOfBothLoops {
 			r.connect(mqtt.V5, who, lasting)
 			c := r.dial(mqtt.V5, who)
+			r.settle()
+			before := log.waiting()
 			p := mqtt.Connect{
 				Version: mqtt.V5, CleanStart: true, ClientID: who[6:], Username: "alice", HasUsername: true,
 				HasPassword: true, Password: []byte("pw-alice"), ReceiveMaximum: 100,
 			}
 			c.send(p.Append(nil, mqtt.V5, 0))
 			c.silent()
+			r.becomes("what the log was told more", 1, func() int64 { return min(1, log.waiting()-before) })
 			log.refuse(store.ErrFull)
 			if got := c.expect(mqtt.CONNACK); mqtt.ReasonCode(got.body[1]) != mqtt.QuotaExceeded {
 				t.Errorf("CONNACK % x", got.body)
