@@ -170,7 +170,9 @@ func (l *Loop) turn() {
 	l.remember()
 	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0 || !l.broad.empty() || l.home.Later() > 0
 	if l.shaking > 0 && !l.server.spare || l.home.Outstanding() {
-		l.yield() // a core of its own is not promised to a handshake, nor to the log
+		// A core of its own is not promised to a handshake, nor to the log. With a place to spare a handshake has that
+		// one: who takes ours keeps it for a millisecond and more, in which our clients wait.
+		l.yield()
 	}
 }
 

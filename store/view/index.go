@@ -25,8 +25,9 @@ const (
 	// cacheBytes is for blocks of tables that readers who come back look into, in bytes.
 	// What is read again at once is in the page cache anyway.
 	cacheBytes = 8 << 20
-	// filesMax is how many tables are open at once: those of an index of several GB. Who comes back looks into several.
-	filesMax = 1000
+	// filesMax is how many tables are open at once. More would take the descriptors that connections are reckoned
+	// with where the limit is low.
+	filesMax = 256
 	// levelZeroMax is where Pebble would stop us to compact. It does not: we are slower
 	// than it is, and if it cannot write, we wait where Close can still reach us.
 	levelZeroMax = 1000
