@@ -9,10 +9,10 @@ import (
 	"github.com/redoubtmq/redoubt/listener"
 )
 
-// computing is the right of one handshake to use a processor. It is taken before
-// something is computed and given back whenever the client is waited for, so that
-// all handshakes together are the part of the machine that the door deals out
-// (limits.handshake_cpu). It belongs to the handshake's goroutine.
+// computing is the right of one handshake to use a processor, where each handshake has a
+// goroutine of its own. It is taken before something is computed and given back whenever the
+// client is waited for, so that all handshakes together are the part of the machine that the
+// door deals out (limits.handshake_cpu). It belongs to the handshake's goroutine.
 type computing struct {
 	server *Server
 	place  listener.Admission // a copy, which says on whose behalf
@@ -22,10 +22,11 @@ type computing struct {
 
 // take waits for a turn; false: the handshake is over.
 func (c *computing) take() bool {
-	turn, after := c.place.Ask(c.server.clock.Now())
-	c.server.dealLater(c.place, after)
+	ready := make(chan struct{})
+	turn := &limit.Turn{Dealt: func() { close(ready) }}
+	c.server.dealLater(c.place, c.place.Ask(c.server.clock.Now(), turn))
 	select {
-	case <-turn.Ready():
+	case <-ready:
 		c.turn = turn
 		runtime.Gosched() // who dealt the turn goes on with it in the same place: a loop that waits for one comes first
 		return true

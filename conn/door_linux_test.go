@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -122,7 +121,7 @@ func (r *rig) cut(nc net.Conn, answer []byte) {
 }
 
 func (r *rig) goroutinesMoreThan(before int) func() int64 {
-	return func() int64 { return int64(max(0, runtime.NumGoroutine()-before)) }
+	return func() int64 { return int64(max(0, r.goroutines()-before)) }
 }
 
 // Half a ClientHello costs the connection and no more: no goroutine, no buffer, no
@@ -131,7 +130,7 @@ func TestHalfAClientHelloCostsNothing(t *testing.T) {
 	r := newRealRig(t, testCertificate(t))
 	check := r.bystander()
 	r.settle()
-	before := runtime.NumGoroutine()
+	before := r.goroutines()
 	hello := r.clientHello()
 	parts := [][]byte{nil, hello[:1], hello[:4], hello[:5], hello[:6], hello[:9], hello[:len(hello)/2], hello[:len(hello)-1], inRecords(hello, 4)[:len(hello)]}
 	var held []net.Conn
@@ -223,7 +222,7 @@ func TestAThousandSilentSockets(t *testing.T) {
 	r := newRealRig(t, testCertificate(t))
 	check := r.bystander()
 	r.settle()
-	before := runtime.NumGoroutine()
+	before := r.goroutines()
 	var last net.Conn
 	for range 1000 {
 		last = r.knock()
@@ -294,13 +293,13 @@ func TestPlaintextAtTheTLSPort(t *testing.T) {
 	r.becomes("connections", 0, r.connections)
 }
 
-// A client that says ClientHello and then nothing has a goroutine until the
+// A client that says ClientHello and then nothing has a coroutine until the
 // deadline, and no processor.
 func TestStalledHandshakeEndsAtTheDeadline(t *testing.T) {
 	r := newRealRig(t, testCertificate(t))
 	check := r.bystander()
 	r.settle()
-	before := runtime.NumGoroutine()
+	before := r.goroutines()
 	nc := r.knock()
 	if _, err := nc.Write(r.clientHello()); err != nil {
 		t.Fatal(err)

@@ -14,13 +14,14 @@ import (
 
 // Epoll is the engine for Linux: each loop owns its sockets from accept on and
 // waits for all of them with one level-triggered epoll. An idle connection has
-// no goroutine, no timer and no buffer; a TLS handshake has a goroutine while it
-// computes.
+// no goroutine, no timer and no buffer; TLS handshakes are coroutines of a few threads.
 type Epoll struct {
-	server *Server
-	shakes sync.WaitGroup // handshake goroutines
+	server  *Server
+	shakes  sync.WaitGroup // handshakes
+	threads sync.WaitGroup // of the shakers
 
 	mu        sync.Mutex // guards everything below
+	shakers   []*shaker
 	pollers   []*epoller
 	listeners []*entrance
 	stopped   bool // the loops end, and their pollers with them
@@ -78,6 +79,10 @@ func (e *Epoll) Close() {
 	e.shakes.Wait()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for _, k := range e.shakers {
+		k.close()
+	}
+	e.threads.Wait()
 	for _, in := range e.listeners {
 		_ = unix.Close(in.fd)
 	}

@@ -4,24 +4,36 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"iter"
 	"net"
 	"net/netip"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/redoubtmq/redoubt/limit"
+	"github.com/redoubtmq/redoubt/listener"
 )
 
-// handshake is a TLS handshake, a WebSocket upgrade or both on a goroutine of
-// their own, begun when a whole ClientHello had come, or a first byte where there
-// is no TLS. It computes only while it has a turn, and gives it back whenever it
-// waits for the client; the connection's absolute deadline ends it.
+// handshake is a TLS handshake, a WebSocket upgrade or both, begun when a whole
+// ClientHello had come, or a first byte where there is no TLS. It is a coroutine of a
+// shaker: it computes only when it has a turn, and gives it back and rests whenever it
+// waits for the client. The connection's absolute deadline ends it.
 type handshake struct {
-	computing
 	socket *fdSocket
-	ready  chan struct{} // the loop saw the descriptor ready
-	giveUp chan struct{} // ended of computing
-	once   sync.Once
+	server *Server
+	place  listener.Admission // a copy, which says on whose behalf
+	by     *shaker
+	turn   limit.Turn  // asked for by the loop, ended by the shaker
+	rests  atomic.Bool // it waits for its socket: set by the shaker, taken back by the loop, who asks for a turn then
+	ended  atomic.Bool // nobody wants it any longer: set by the loop, which asks for no turn afterwards
+
+	// Of the shaker's thread.
+	tls    *tls.Conn               // nil where there is no TLS
+	resume func() (struct{}, bool) // nil: it has not begun
+	rest   func(struct{}) bool
+	over   bool
 }
 
 // begin starts the handshake. From here on the loop only signals.
@@ -29,44 +41,66 @@ func (s *fdSocket) begin() {
 	c, e := s.conn, s.poll.engine
 	s.inLine = false
 	k := new(cover)
-	h := &handshake{socket: s, ready: make(chan struct{}, 1), giveUp: make(chan struct{})}
-	h.computing = computing{server: e.server, place: c.place, ended: h.giveUp}
+	h := &handshake{socket: s, server: e.server, place: c.place, by: e.shaker()}
+	h.turn.Dealt = func() { h.by.push(h) }
 	k.shake, s.cover = h, k
 	c.stage = shaking
 	v := c.more()
 	v.trust = c.listener.Clients.Load()
 	c.with(v)
-	var t *tls.Conn // nil where there is no TLS
 	if c.listener.TLS != nil {
 		k.wire = tlsWire{before: h, append: func(b []byte) {
 			r := s.waiting()
 			r.bytes = append(r.bytes, b...)
 		}}
-		t = tls.Server(&k.wire, c.listener.TLS)
+		h.tls = tls.Server(&k.wire, c.listener.TLS)
 	}
 	s.disarm()
-	c.place.Busy(true)
-	home := s.poll.loop
-	e.shakes.Add(1)
-	home.shaking++
-	go func() {
-		defer e.shakes.Done()
-		ws, err := survive(e.server, func() (*frames, error) { return h.run(t) })
-		home.inbox.post(event{kind: evCall, fn: func(l *Loop) {
-			l.shaking--
-			k.shake, k.wire.before = nil, nil
-			if err == nil {
-				k.tls = t
-				v := c.more()
-				v.ws = ws
-				c.with(v)
-			}
-			if t == nil {
-				s.cover = nil
-			}
-			l.guard(c, func() { s.shaken(err) })
-		}})
-	}()
+	s.poll.loop.shaking++
+	h.ask(&c.place)
+}
+
+// ask is for a turn. It is called by the loop.
+func (h *handshake) ask(place *listener.Admission) {
+	place.Busy(true)
+	h.server.dealLater(h.place, place.Ask(h.server.clock.Now(), &h.turn))
+}
+
+// goOn has the handshake compute until it rests or is over. It is called by the shaker when its turn was dealt, and
+// when nobody wants it any longer.
+func (h *handshake) goOn() {
+	if h.over {
+		return // both
+	}
+	if h.resume == nil {
+		h.resume, _ = iter.Pull(h.whole)
+	}
+	if _, more := h.resume(); !more {
+		h.over = true
+		h.by.leave()
+	}
+}
+
+// whole is the coroutine.
+func (h *handshake) whole(rest func(struct{}) bool) {
+	h.rest = rest
+	ws, err := survive(h.server, h.run)
+	s := h.socket
+	s.poll.loop.inbox.post(event{kind: evCall, fn: func(l *Loop) {
+		c, k := s.conn, s.cover
+		l.shaking--
+		k.shake, k.wire.before = nil, nil
+		if err == nil {
+			k.tls = h.tls
+			v := c.more()
+			v.ws = ws
+			c.with(v)
+		}
+		if h.tls == nil {
+			s.cover = nil
+		}
+		l.guard(c, func() { s.shaken(err) })
+	}})
 }
 
 // shaken goes on after the handshake, in one step: once the CONNECT has been seen,
@@ -103,48 +137,54 @@ func (s *fdSocket) disarm() {
 	s.control(unix.EPOLL_CTL_MOD, unix.EPOLLONESHOT)
 }
 
-// run does what comes before the first packet. t is nil where there is no TLS.
-func (h *handshake) run(t *tls.Conn) (*frames, error) {
-	if !h.take() {
+// run does what comes before the first packet.
+func (h *handshake) run() (*frames, error) {
+	defer h.give()
+	if h.ended.Load() {
 		return nil, errHandshakeTime
 	}
-	defer h.give()
 	w := h.socket.conn.listener.WebSocket
-	if t == nil {
+	if h.tls == nil {
 		return upgrade(h, w)
 	}
-	if err := t.HandshakeContext(context.Background()); err != nil || w == nil {
+	if err := h.tls.HandshakeContext(context.Background()); err != nil || w == nil {
 		return nil, err
 	}
-	return upgrade(t, w)
+	return upgrade(h.tls, w)
+}
+
+// give ends the turn, if there is one.
+func (h *handshake) give() {
+	h.server.dealLater(h.place, h.place.Done(h.server.clock.Now(), &h.turn))
 }
 
 // signal tells that the descriptor is ready. It is called by the loop.
 func (h *handshake) signal() {
-	select {
-	case h.ready <- struct{}{}:
-	default:
+	if !h.ended.Load() && h.rests.CompareAndSwap(true, false) {
+		h.ask(&h.socket.conn.place)
 	}
 }
 
 // abort ends the handshake wherever it waits. It is called by the loop.
-func (h *handshake) abort() { h.once.Do(func() { close(h.giveUp) }) }
+func (h *handshake) abort() {
+	if !h.ended.Swap(true) {
+		h.by.push(h)
+	}
+}
 
 // await lets go of the turn until the descriptor is ready.
 func (h *handshake) await(mask uint32) error {
 	s := h.socket
-	if err := s.poll.control(unix.EPOLL_CTL_MOD, int(s.fd), s.conn.ref.Slot, s.conn.ref.Gen, mask|unix.EPOLLONESHOT); err != nil {
-		return err
-	}
 	h.place.Busy(false)
 	h.give()
-	select {
-	case <-h.ready:
-	case <-h.ended:
-		return errHandshakeTime
+	h.rests.Store(true)
+	if err := s.poll.control(unix.EPOLL_CTL_MOD, int(s.fd), s.conn.ref.Slot, s.conn.ref.Gen, mask|unix.EPOLLONESHOT); err != nil && h.rests.CompareAndSwap(true, false) {
+		return err
 	}
-	h.place.Busy(true)
-	if !h.take() {
+	if !h.ended.Load() {
+		h.rest(struct{}{})
+	}
+	if h.ended.Load() {
 		return errHandshakeTime
 	}
 	return nil

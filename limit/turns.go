@@ -56,18 +56,18 @@ type asker struct {
 	in          [2]struct{ next, prev *asker } // of the rings
 }
 
-// Turn is one that was asked for.
+// Turn is one that is asked for. After Done it may be asked for again.
 type Turn struct {
-	ready      chan struct{}
+	// Dealt is called once when the turn has come, from within Ask, Done or Deal of anybody's. It must return at
+	// once and ask nothing of the Turns.
+	Dealt func()
+
 	asker      *asker // nil: it does not wait
 	next, prev *Turn
 	since      time.Time
 	running    bool
 	owed       bool // it was dealt from the share of the known
 }
-
-// Ready is closed when the turn has come.
-func (t *Turn) Ready() <-chan struct{} { return t.ready }
 
 // NewTurns deals percent of cores. share is what of it, in percent, the known have
 // first. Percent 0 or less is 100.
@@ -93,10 +93,10 @@ func (t *Turns) Set(cores, percent, share int) {
 	}
 }
 
-// Ask puts one of a in the queue. Whoever asks waits for Ready, or calls Done
-// without having waited. A positive after is when the caller is to call Deal; it
-// is answered once for all who wait.
-func (t *Turns) Ask(now time.Time, a netip.Addr, known bool) (turn *Turn, after time.Duration) {
+// Ask puts turn, one of a's, in the queue. Whoever asks waits until it is dealt, or
+// calls Done without having waited. A positive after is when the caller is to call
+// Deal; it is answered once for all who wait.
+func (t *Turns) Ask(now time.Time, a netip.Addr, known bool, turn *Turn) (after time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	of := askerKey{sourceOf(a), known && t.share > 0}
@@ -109,7 +109,7 @@ func (t *Turns) Ask(now time.Time, a netip.Addr, known bool) (turn *Turn, after 
 			t.enter(1, q)
 		}
 	}
-	turn = &Turn{ready: make(chan struct{}), asker: q, prev: q.last}
+	turn.asker, turn.prev, turn.next = q, q.last, nil
 	if q.last == nil {
 		q.first = turn
 	} else {
@@ -117,7 +117,7 @@ func (t *Turns) Ask(now time.Time, a netip.Addr, known bool) (turn *Turn, after 
 	}
 	q.last = turn
 	t.waiting++
-	return turn, t.deal(now)
+	return t.deal(now)
 }
 
 // Done ends a turn, whether it had come or not. after is as in Ask.
@@ -169,7 +169,7 @@ func (t *Turns) deal(now time.Time) (after time.Duration) {
 		t.withdraw(turn)
 		turn.running, turn.since, turn.owed = true, now, ring == 1
 		t.held++
-		close(turn.ready)
+		turn.Dealt()
 	}
 	return 0
 }

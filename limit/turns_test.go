@@ -21,6 +21,7 @@ type desk struct {
 
 type work struct {
 	turn    *Turn
+	dealt   bool
 	who     string
 	takes   time.Duration
 	begun   bool
@@ -42,9 +43,8 @@ func (d *desk) again(after time.Duration) {
 
 func (d *desk) ask(who, a string, known bool, takes time.Duration, finally func(*desk)) *work {
 	w := &work{who: who, takes: takes, asked: d.now, finally: finally}
-	var after time.Duration
-	w.turn, after = d.Ask(d.now, netip.MustParseAddr(a), known)
-	d.again(after)
+	w.turn = &Turn{Dealt: func() { w.dealt = true }}
+	d.again(d.Ask(d.now, netip.MustParseAddr(a), known, w.turn))
 	d.live = append(d.live, w)
 	return w
 }
@@ -59,12 +59,8 @@ func (d *desk) run(f time.Duration) {
 		all := d.live
 		d.live = nil
 		for _, w := range all {
-			select {
-			case <-w.turn.Ready():
-				if !w.begun {
-					w.begun, w.ends, w.waited = true, d.now.Add(w.takes), d.now.Sub(w.asked)
-				}
-			default:
+			if w.dealt && !w.begun {
+				w.begun, w.ends, w.waited = true, d.now.Add(w.takes), d.now.Sub(w.asked)
 			}
 			if !w.begun || d.now.Before(w.ends) {
 				d.live = append(d.live, w)
@@ -171,12 +167,22 @@ func TestTheKnownOfAFloodingNetwork(t *testing.T) {
 func TestTurnsAreGivenUp(t *testing.T) {
 	d := newDesk(2, 100, 20)
 	random := rand.New(rand.NewPCG(1, 2))
-	var open []*Turn
+	var open, idle []*Turn
+	dealt := map[*Turn]bool{}
 	for range 20_000 {
 		d.now = d.now.Add(time.Duration(random.IntN(300)) * time.Microsecond)
 		if random.IntN(2) == 0 || len(open) == 0 {
-			turn, after := d.Ask(d.now, netip.AddrFrom4([4]byte{10, 0, byte(random.IntN(20)), 1}), random.IntN(3) == 0)
-			d.again(after)
+			turn := &Turn{}
+			if n := len(idle); n > 0 && random.IntN(2) == 0 { // one that was asked for before
+				turn, idle = idle[n-1], idle[:n-1]
+			}
+			turn.Dealt = func() {
+				if dealt[turn] {
+					t.Fatal("it is dealt twice")
+				}
+				dealt[turn] = true
+			}
+			d.again(d.Ask(d.now, netip.AddrFrom4([4]byte{10, 0, byte(random.IntN(20)), 1}), random.IntN(3) == 0, turn))
 			open = append(open, turn)
 		} else {
 			i := random.IntN(len(open))
@@ -184,20 +190,14 @@ func TestTurnsAreGivenUp(t *testing.T) {
 			if random.IntN(4) == 0 {
 				d.Done(d.now, open[i]) // once more does nothing
 			}
-			open = append(open[:i], open[i+1:]...)
+			delete(dealt, open[i])
+			idle, open = append(idle, open[i]), append(open[:i], open[i+1:]...)
 		}
 		if !d.wake.IsZero() && !d.now.Before(d.wake) {
 			d.wake = time.Time{}
 			d.again(d.Deal(d.now))
 		}
-		ready := 0
-		for _, turn := range open {
-			select {
-			case <-turn.Ready():
-				ready++
-			default:
-			}
-		}
+		ready := len(dealt)
 		if ready > 2 || int64(ready) != d.Computing() || int64(len(open)-ready) != d.Waiting() {
 			t.Fatalf("%d of %d compute; %d and %d are counted", ready, len(open), d.Computing(), d.Waiting())
 		}

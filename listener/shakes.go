@@ -42,8 +42,8 @@ func (a *Admission) Resumed(now time.Time) {
 
 // Ask asks for a turn to compute for this connection, Done ends it, and Deal is
 // called when one of the three says that it is to be: see limit.Turns.
-func (a *Admission) Ask(now time.Time) (turn *limit.Turn, after time.Duration) {
-	return a.door.turns.Ask(now, a.from, a.known)
+func (a *Admission) Ask(now time.Time, turn *limit.Turn) (after time.Duration) {
+	return a.door.turns.Ask(now, a.from, a.known, turn)
 }
 
 // Done ends a turn, whether it had come or not.

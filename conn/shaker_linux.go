@@ -1,0 +1,129 @@
+package conn
+
+import (
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/redoubtmq/redoubt/internal/cores"
+)
+
+// shaker is a thread that computes handshakes, one at a time. Whoever is connected comes before it: to the kernel it has
+// a smaller part of the processor than the event loops, for good, and is interrupted when one of them wakes up
+// (cores.Behind). That is a property of a thread, so each handshake is a coroutine of the shaker that it began with, and
+// rests there while it waits for its client: to the runtime all of them are one goroutine, and not many that stand in the
+// queue before a loop, or have its place.
+type shaker struct {
+	engine *Epoll
+	begun  chan struct{} // closed when it has a thread
+
+	mu    sync.Mutex   // guards everything below
+	some  *sync.Cond   // ready is not empty any more, or the engine has closed
+	ready []*handshake // may go on
+	bound int          // handshakes that began here and are not over
+	ended bool         // by Close
+}
+
+// shaker is the one with the fewest handshakes. There are as many as processors, each from when it is needed on.
+func (e *Epoll) shaker() *shaker {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.shakes.Add(1)
+	var best *shaker
+	least := 0
+	for _, k := range e.shakers {
+		if n := k.many(); best == nil || n < least {
+			best, least = k, n
+		}
+	}
+	if best == nil || least > 0 && len(e.shakers) < cores.Count() {
+		best = &shaker{engine: e, begun: make(chan struct{})}
+		best.some = sync.NewCond(&best.mu)
+		e.shakers = append(e.shakers, best)
+		e.threads.Add(1)
+		go best.run()
+	}
+	best.mu.Lock()
+	defer best.mu.Unlock()
+	best.bound++
+	return best
+}
+
+func (k *shaker) many() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.bound
+}
+
+// leave is a handshake's that is over.
+func (k *shaker) leave() {
+	k.mu.Lock()
+	k.bound--
+	k.mu.Unlock()
+	k.engine.shakes.Done()
+}
+
+// push has h go on when those before it have. It may be called anywhere, and does not wait.
+func (k *shaker) push(h *handshake) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ready = append(k.ready, h)
+	k.some.Signal()
+}
+
+// run is the shaker's goroutine. It keeps its thread, which ends with it: the next one to have it would be behind as well. The first
+// thread of a process does not end, and the whole process would be said to be behind, so that one is left alone.
+func (k *shaker) run() {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		go k.run() // on another, as this one is held until that has begun
+		<-k.begun
+		runtime.UnlockOSThread()
+		return
+	}
+	close(k.begun)
+	defer k.engine.threads.Done()
+	cores.Behind()
+	var now []*handshake
+	for {
+		k.mu.Lock()
+		for len(k.ready) == 0 && !k.ended {
+			k.some.Wait()
+		}
+		now, k.ready = k.ready, now[:0]
+		k.mu.Unlock()
+		if len(now) == 0 {
+			return
+		}
+		for i, h := range now {
+			now[i] = nil
+			k.letOthers()
+			h.goOn()
+		}
+		if cap(now) > shakerRoom { // many were ended at once
+			now = nil
+		}
+	}
+}
+
+// letOthers is for before a handshake goes on. A thread that wakes up interrupts one that is behind, but only where it has not
+// just had more than its part: a loop that has run, and one that wakes up at the same time as the shaker, would wait until the
+// handshake rests. Who offers the processor counts as if its slice had been used up, and those who wake up meanwhile come first.
+// Without clients who are served, a storm of connects costs less where a loop finds much each time it comes.
+func (k *shaker) letOthers() {
+	if s := k.engine.server; s.serves(s.clock.Now()) {
+		offer()
+	}
+}
+
+// shakerRoom is how many that may go on a shaker keeps room for.
+const shakerRoom = 64
+
+// close ends the shaker when all its handshakes are over.
+func (k *shaker) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.ended = true
+	k.some.Signal()
+}

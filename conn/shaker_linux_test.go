@@ -1,0 +1,155 @@
+package conn
+
+import (
+	"crypto/tls"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/redoubtmq/redoubt/internal/cores"
+	"github.com/redoubtmq/redoubt/metrics"
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// niceOf is the nice value of the thread that calls. The system call says 20 less it, so that none is negative.
+func niceOf(t *testing.T) int {
+	n, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		t.Error(err)
+	}
+	return 20 - n
+}
+
+// shakersOf is how many threads of handshakes an engine has.
+func shakersOf(e Engine) int {
+	if e, ok := e.(*Epoll); ok {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return len(e.shakers)
+	}
+	return 0
+}
+
+// hellos are clients who say ClientHello and then nothing.
+func (r *rig) hellos(n int) (all []net.Conn) {
+	r.t.Helper()
+	hello := r.clientHello()
+	for range n {
+		nc := r.knock()
+		if _, err := nc.Write(hello); err != nil {
+			r.t.Fatal(err)
+		}
+		all = append(all, nc)
+	}
+	return all
+}
+
+// Handshakes compute on threads of their own that come after all others, as many as there are processors, and these
+// threads end with the engine: nobody else has one of them ever.
+func TestHandshakesComputeBehind(t *testing.T) {
+	r := newRealRig(t, testCertificate(t))
+	var mu sync.Mutex
+	threads := map[int]int{} // nice values, by thread
+	r.server.listeners[0].TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		threads[unix.Gettid()] = niceOf(t)
+		return nil, nil
+	}
+	r.onLoops(func(*Loop) {}) // they know of it
+	var wait sync.WaitGroup
+	for range 40 {
+		wait.Go(func() { // tls.Dial, so that many are under way at once
+			nc, err := tls.Dial("tcp", r.real.socket.Addr().String(), r.real.tls)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = nc.Close()
+		})
+	}
+	wait.Wait()
+	ours := make(chan int, 1)
+	r.server.loops[0].inbox.post(event{kind: evCall, fn: func(*Loop) { ours <- niceOf(t) }})
+	of := <-ours
+	mu.Lock()
+	defer mu.Unlock()
+	if len(threads) == 0 || len(threads) > cores.Count() {
+		t.Errorf("handshakes had %d threads, there are %d processors", len(threads), cores.Count())
+	}
+	for id, nice := range threads {
+		if nice <= of && of < 19 {
+			t.Errorf("thread %d has nice value %d, the loops' is %d", id, nice, of)
+		}
+		if id == os.Getpid() {
+			t.Error("it is the first thread of the process, which never ends")
+		}
+	}
+	r.close()
+	for id := range threads {
+		for deadline := time.Now().Add(patience); ; runtime.Gosched() {
+			if _, err := os.Stat("/proc/self/task/" + strconv.Itoa(id)); err != nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("thread %d is there still", id)
+			}
+		}
+	}
+}
+
+// Handshakes that rest have no thread and no goroutine that the runtime would run, and hold up nobody: while a hundred wait
+// for their clients others are let in, and all of them end with the engine.
+func TestHandshakesThatRestHoldUpNobody(t *testing.T) {
+	r := newRealRig(t, testCertificate(t))
+	stalled := r.hellos(100)
+	r.becomes("handshakes under way", 100, r.counted(metrics.Handshakes))
+	r.becomes("who computes", 0, r.server.listeners[0].Door.Computing)
+	for i := range 5 {
+		r.connect(mqtt.V5, "alice/"+strconv.Itoa(i)).silent()
+	}
+	for _, nc := range stalled[:50] { // who leaves ends his own
+		_ = nc.Close()
+	}
+	r.becomes("handshakes under way", 50, r.counted(metrics.Handshakes))
+	r.close()
+	if n := r.metrics.Value(metrics.Handshakes); n != 0 {
+		t.Errorf("%d handshakes are left", n)
+	}
+	if n := r.server.listeners[0].Door.Computing(); n != 0 {
+		t.Errorf("%d turns were not given back", n)
+	}
+}
+
+// A handshake may be ended at any moment: while it stands in the queue for a turn, while it computes, while it rests, and just as it
+// was dealt one. Each ends once, and its turn is given back.
+func TestHandshakesEndAtAnyMoment(t *testing.T) {
+	r := newRealRig(t, testCertificate(t))
+	for round := range 8 {
+		stalled := r.hellos(10)
+		for range round % 5 {
+			runtime.Gosched()
+		}
+		r.onLoops(func(l *Loop) {
+			for _, c := range l.conns {
+				if c != nil && c.stage == shaking {
+					h := c.sock.(*fdSocket).shake()
+					h.abort()
+					h.signal() // late: it must not have a turn any more
+				}
+			}
+		})
+		for _, nc := range stalled {
+			_ = nc.Close()
+		}
+		r.becomes("handshakes under way", 0, r.counted(metrics.Handshakes))
+	}
+	r.becomes("turns", 0, r.server.listeners[0].Door.Computing)
+	r.connect(mqtt.V5, "alice/next").silent()
+}
