@@ -462,6 +462,17 @@ func (h *Home) Turn(now time.Time) {
 	h.showIntake()
 }
 
+// Heavy tells whether something is left of the turn before that takes a part of each: what sessions that have ended were subscribed to,
+// and retained messages for who has asked for many.
+func (h *Home) Heavy() bool { return h.work.left.many > 0 || len(h.work.replaying) > 0 }
+
+// FlushLanes hands batches to the other homes before the end of a turn.
+func (h *Home) FlushLanes(now time.Time) {
+	if h.loading == nil {
+		h.flush(now)
+	}
+}
+
 // Outstanding tells whether something this home said to the log is not decided yet.
 func (h *Home) Outstanding() bool { return h.journal.under > 0 }
 

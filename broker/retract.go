@@ -41,9 +41,9 @@ const (
 	// leaveAtOnce is how many subscriptions of sessions that end go in one turn, in all. A hundred thousand, where
 	// limits.subscriptions allows them, would be 30 ms in which nobody else is served (D-07).
 	leaveAtOnce = 256
-	// leavePerTurn of all the others go in a turn at least, some 100 microseconds, and leaveShare of what there are: however
+	// leavePerTurn of all the others go in a turn at least, some 30 microseconds, and leaveShare of what there are: however
 	// fast sessions with many end, what is left has a limit.
-	leavePerTurn = 64
+	leavePerTurn = 32
 	leaveShare   = 1024
 	// leaveForRoom is how many go for one that would have no room beside them.
 	leaveForRoom = 1024

@@ -148,3 +148,47 @@ func TestTheOldestLeavesFirst(t *testing.T) {
 		t.Errorf("%d of bob's are counted after as many turns as they take", n)
 	}
 }
+
+// TestWhatIsLeftIsSaidBeforeATurn: a loop lets others go ahead while something takes a part of each turn, and what is for other
+// homes goes with them.
+func TestWhatIsLeftIsSaidBeforeATurn(t *testing.T) {
+	const many = leaveAtOnce + leavePerTurn + 1
+	d := newDesk(t, 2, func(s *Settings) { s.Subscriptions = many })
+	h := d.homes[0]
+	a := d.sit(0, "a", func(_ *auth.Principal, c *mqtt.Connect) { c.SessionExpiry = 0 })
+	for i := range many {
+		a.subscribe(fmt.Sprintf("open/%d", i), 0)
+	}
+	if d.turn(); h.Heavy() {
+		t.Error("there is nothing left, and it says so")
+	}
+	h.Gone(d.now, a.ref)
+	turns := 0
+	for ; h.Heavy() && turns < many; turns++ {
+		d.turn()
+	}
+	if want := (many + leavePerTurn - 1) / leavePerTurn; turns != want {
+		t.Errorf("%d turns for what it has left, want %d", turns, want)
+	}
+
+	pub, b := d.sit(0, "pub"), d.sit(0, "b")
+	for i := range replayStep + 2 {
+		pub.publish(fmt.Sprintf("open/kept/%d", i), "x", 0, 0, func(p *mqtt.Publish) { p.Retain = true })
+	}
+	d.turn()
+	b.subscribe("open/kept/+", 0)
+	if d.turn(); !h.Heavy() {
+		t.Error("retained messages are left for a later turn")
+	}
+	if d.turn(); h.Heavy() {
+		t.Error("none are left")
+	}
+
+	far := d.sit(1, "far")
+	far.subscribe("open/x", 0)
+	pub.publish("open/x", "m", 0, 0)
+	h.FlushLanes(d.now)
+	if got := len(d.wires[1].inbox); got != 1 {
+		t.Errorf("%d batches for the other home", got)
+	}
+}

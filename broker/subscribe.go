@@ -186,6 +186,12 @@ func (h *Home) owe(r *resident, sub *session.Sub, had bool, version uint64) {
 	if !had { // what is on its way by the old one is not lost [MQTT-3.8.4-4]
 		sub.RetainedSeen = version
 	}
+	if h.b.retained.Lacks(sub.Real) { // nearly always: a walk, in a later turn, would find as much
+		if had {
+			h.dropReplay(r, sub.Filter)
+		}
+		return
+	}
 	h.replay(r, sub, had, version)
 }
 

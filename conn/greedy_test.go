@@ -9,6 +9,7 @@ import (
 	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
+	"github.com/redoubtmq/redoubt/session"
 )
 
 // What one write of a publisher causes is spread over turns once it is more than
@@ -80,7 +81,7 @@ func TestOneConnectionIsServedForATime(t *testing.T) {
 		l.input(c, bytes.Repeat(packet, many))
 		most := int64(5 * packetsLook)
 		if packet[0]>>4 == byte(mqtt.SUBSCRIBE) {
-			most = 5
+			most = 3
 		}
 		if got := taken() - few; got == 0 || got > most || !c.greedy {
 			t.Errorf("%s: %d packets taken in one turn, want at most %d; put off: %v", what, got, most, c.greedy)
@@ -191,5 +192,53 @@ func TestAnIncompletePacketIsJudgedWhoeverWaits(t *testing.T) {
 	l.input(c, p.Append(nil, mqtt.V311)[:readMax])
 	if held := d.account.Held() - full; held != 0 || c.half.rest() != nil {
 		t.Errorf("%d bytes over what there may be, %d bytes kept", held, len(c.half.rest()))
+	}
+}
+
+// tellingSocket says when it is written to.
+type tellingSocket struct {
+	writtenSocket
+	tell func()
+}
+
+func (s tellingSocket) Write(b []byte) bool { s.tell(); return s.writtenSocket.Write(b) }
+
+// TestWhoHasSomethingGoesAhead: what a turn has for others is written before it goes on with who was put off, and who had more
+// to write than one turn allows has one portion in it (D-07).
+func TestWhoHasSomethingGoesAhead(t *testing.T) {
+	d := newDuet(t, 1)
+	l := d.server.loops[0]
+	l.server.clock = &ticking{Clock: d.clock}
+	taken := func() int64 { return d.metrics.Value(metrics.PacketsReceived.At(int(mqtt.PUBACK))) }
+	c, _ := heard(l)
+	other, writes := heard(l)
+	c.version, other.version = mqtt.V311, mqtt.V311
+	var then []int64
+	other.sock = tellingSocket{writtenSocket{writes: writes}, func() { then = append(then, taken()) }}
+	l.input(c, bytes.Repeat([]byte{0x40, 2, 0, 1}, packetsFew))
+	if !c.greedy {
+		t.Fatal("nobody was put off: this test shows nothing")
+	}
+	for turn := range 3 {
+		before := taken()
+		then = nil
+		l.inbox.post(event{kind: evInput, conn: other, buf: []byte{0xC0, 0}})
+		l.turn()
+		if len(then) != 1 || then[0] != before || taken() == before {
+			t.Errorf("turn %d: written to after %d packets of who was put off, of %d in the turn", turn, then, taken()-before)
+		}
+	}
+
+	then = nil
+	many := mqtt.NewFrame([]byte("a"), nil, make([]byte, writeMax))
+	defer many.Release()
+	for range 5 {
+		many.Hold()
+		l.Send(other.ref, session.Out{Kind: session.OutPublish, Frame: many})
+	}
+	for turn := 1; turn <= 3; turn++ {
+		if l.turn(); len(then) != turn {
+			t.Errorf("%d writes of a large queue in %d turns", len(then), turn)
+		}
 	}
 }

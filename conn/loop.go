@@ -136,6 +136,7 @@ func (l *Loop) turn() {
 	l.count.Inc(metrics.LoopTurns)
 	greedy := l.greedy // who is put off in this turn has his in the next
 	l.greedy = nil
+	ahead := len(greedy) > 0 || l.home.Heavy()
 	l.control, l.data = l.inbox.drain(l.control, l.data, l.home.Later() < l.inbox.dataMax && l.broad.takes(l.inbox.dataMax))
 	l.serves = len(l.data) > 0
 	for i := range l.control {
@@ -149,6 +150,9 @@ func (l *Loop) turn() {
 		l.data[i] = nil
 	}
 	l.poll.dispatch()
+	if ahead {
+		l.goAhead()
+	}
 	for _, d := range greedy {
 		switch {
 		case d.conn.loop != l:
@@ -160,9 +164,9 @@ func (l *Loop) turn() {
 	}
 	l.guard(nil, l.tick)
 	l.guard(nil, func() { l.home.Turn(l.now) })
-	l.dirty = append(l.dirty, l.later...)
-	clear(l.later) // who has gone must not stay because of a list
-	l.later = l.later[:0]
+	if !ahead {
+		l.takeLater()
+	}
 	l.flushDirty()
 	l.flushBroad()
 	l.lookAtStrangers()
@@ -174,6 +178,21 @@ func (l *Loop) turn() {
 		// one: who takes ours keeps it for a millisecond and more, in which our clients wait.
 		l.yield()
 	}
+}
+
+// goAhead writes to those who have something already, before it goes on with those who had to be put off, and with what
+// a home does a part of in each turn: they would wait for all of that, and have waited for the rest of the turn before.
+func (l *Loop) goAhead() {
+	l.guard(nil, func() { l.home.FlushLanes(l.now) })
+	l.takeLater()
+	l.flushDirty()
+}
+
+// takeLater lists those for this turn who had more to write than one turn allows.
+func (l *Loop) takeLater() {
+	l.dirty = append(l.dirty, l.later...)
+	clear(l.later) // who has gone must not stay because of a list
+	l.later = l.later[:0]
 }
 
 // flushDirty writes to those who have something of their own.

@@ -43,6 +43,10 @@ const deliveriesPerTurn = 4096
 // it. Whoever sends as fast as it can has more in one read than fits (D-07).
 const packetsTime = 100 * time.Microsecond
 
+// filtersTime is the same for who subscribes or unsubscribes. What others have for him waits for the next turn, and what he says
+// is no message of anybody's: a shorter part costs him some turns more, and others wait for half as long.
+const filtersTime = 50 * time.Microsecond
+
 // A clock is looked at after packetsLook packets, and after each that may name many filters; where
 // fewer bytes than packetsFew have come, there is nothing that could take long.
 const (
@@ -110,8 +114,11 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 			return nil
 		}
 		b = b[h.Size+h.Remaining:]
-		many := h.Type == mqtt.SUBSCRIBE || h.Type == mqtt.UNSUBSCRIBE
-		if !begun.IsZero() && len(b) > 0 && (many || n%packetsLook == 0) && l.server.clock.Now().Sub(begun) >= packetsTime && l.affords(c, len(b)) {
+		most, look := packetsTime, n%packetsLook == 0
+		if h.Type == mqtt.SUBSCRIBE || h.Type == mqtt.UNSUBSCRIBE {
+			most, look = filtersTime, true
+		}
+		if look && len(b) > 0 && !begun.IsZero() && l.server.clock.Now().Sub(begun) >= most && l.affords(c, len(b)) {
 			l.putOff(c, broad)
 		}
 	}

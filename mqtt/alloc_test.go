@@ -74,3 +74,42 @@ func TestDecodeAllocatesByWhatIsThere(t *testing.T) {
 		}
 	}
 }
+
+// TestAllocFilters: a packet of filters takes the room for all of them once, and their texts, and none for what it only announces.
+func TestAllocFilters(t *testing.T) {
+	const many = 100
+	sub, unsub := Subscribe{PacketID: 1}, Unsubscribe{PacketID: 1}
+	for range many {
+		sub.Filters = append(sub.Filters, Subscription{Filter: "a/+/b", QoS: 1})
+		unsub.Filters = append(unsub.Filters, "a/+/b")
+	}
+	lim := Limits{Filters: many}
+	for _, v := range []Version{V311, V5} {
+		for name, packet := range map[string][]byte{"SUBSCRIBE": sub.Append(nil, v, 0), "UNSUBSCRIBE": unsub.Append(nil, v, 0)} {
+			h, _, _ := ReadHeader(packet, v)
+			body := packet[h.Size:]
+			decode := func(b []byte, lim Limits) (int, error) {
+				if name == "SUBSCRIBE" {
+					var p Subscribe
+					err := DecodeSubscribe(b, h, v, lim, &p)
+					return cap(p.Filters), err
+				}
+				var p Unsubscribe
+				err := DecodeUnsubscribe(b, h, v, lim, &p)
+				return cap(p.Filters), err
+			}
+			if n := testing.AllocsPerRun(10, func() { _, _ = decode(body, lim) }); n > many+1 {
+				t.Errorf("%s of version %d: %v allocations for %d filters", name, v, n, many)
+			}
+			if room, err := decode(body, lim); err != nil || room != many {
+				t.Errorf("%s of version %d: room for %d filters, %v", name, v, room, err)
+			}
+			if room, err := decode(body, Limits{Filters: many - 1}); err == nil || room > 2*many {
+				t.Errorf("%s of version %d over the limit: room for %d, %v", name, v, room, err)
+			}
+			if _, err := decode(body[:len(body)-1], lim); err == nil {
+				t.Errorf("%s of version %d cut short: no error", name, v)
+			}
+		}
+	}
+}

@@ -32,6 +32,9 @@ func DecodeSubscribe(body []byte, _ Header, v Version, lim Limits, p *Subscribe)
 			c.fail(it.err)
 		}
 	}
+	if n := c.filters(1); n > 0 && !lim.filled(n-1) {
+		p.Filters = make([]Subscription, 0, n)
+	}
 	for c.err == nil && len(c.b) > 0 {
 		if lim.filled(len(p.Filters)) {
 			return tooManyFilters(SUBSCRIBE)
@@ -60,6 +63,22 @@ func (c *cursor) filter() string {
 		c.fail(&Error{Reason: TopicFilterInvalid, Rule: "MQTT-4.7.3-1", Detail: "empty topic filter"})
 	}
 	return string(f)
+}
+
+// filters counts those that are to come, each with so many bytes behind it: for the room that they take. What is
+// malformed is found when they are read.
+func (c *cursor) filters(behind int) (n int) {
+	if c.err != nil {
+		return 0
+	}
+	for b := c.b; len(b) > 2; n++ {
+		next := 2 + int(b[0])<<8 + int(b[1]) + behind
+		if next > len(b) {
+			return n
+		}
+		b = b[next:]
+	}
+	return n
 }
 
 func (l Limits) filled(filters int) bool { return l.Filters > 0 && filters >= l.Filters }

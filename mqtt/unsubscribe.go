@@ -15,6 +15,9 @@ func DecodeUnsubscribe(body []byte, _ Header, v Version, lim Limits, p *Unsubscr
 			c.fail(it.err)
 		}
 	}
+	if n := c.filters(0); n > 0 && !lim.filled(n-1) {
+		p.Filters = make([]string, 0, n)
+	}
 	for c.err == nil && len(c.b) > 0 {
 		if lim.filled(len(p.Filters)) {
 			return tooManyFilters(UNSUBSCRIBE)

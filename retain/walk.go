@@ -40,6 +40,32 @@ func (s *Store) Walk(now time.Time, filter string, cur *Cursor, max int, fn func
 	return s.walk(now, filter, cur, max, fn)
 }
 
+// Lacks tells whether it is sure, at one look, that nothing is retained that filter matches: a walk would end
+// without a message. It allocates nothing for a filter of the usual length.
+func (s *Store) Lacks(filter string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if !s.complete || filter == "" {
+		return false
+	}
+	var room [128]byte
+	if !topic.HasWildcard(filter) {
+		name := append(room[:0], filter...)
+		_, f := s.topics.find(name, s.topics.tagOf(name))
+		return f == nil
+	}
+	e, _, ok := s.topics.at(s.topics.seek(least(room[:0], filter)))
+	switch {
+	case !ok:
+		return true
+	case topic.Match(filter, e.f.Topic()):
+		return false
+	}
+	var next [128]byte
+	_, more := skip(next[:0], filter, e.f.Topic())
+	return !more
+}
+
 // walk is Walk for who holds mu.
 func (s *Store) walk(now time.Time, filter string, cur *Cursor, max int, fn func(f *mqtt.Frame) bool) (done bool) {
 	if !topic.HasWildcard(filter) {

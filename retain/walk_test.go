@@ -123,6 +123,25 @@ func TestWalkSkips(t *testing.T) {
 	}
 }
 
+// TestLacks: one look tells of nearly all filters for which nothing is retained, and is never wrong (TestAgainstTwin).
+func TestLacks(t *testing.T) {
+	s := New(unlimited)
+	if !s.Lacks("#") || !s.Lacks("a") {
+		t.Error("it is not sure that nothing is retained at all")
+	}
+	for _, name := range []string{"a/b", "a/b/c/d", "m/n"} {
+		put(t, s, frame(name, "x"))
+	}
+	for filter, want := range map[string]bool{
+		"a/b": false, "a/+": false, "a/#": false, "#": false, "a/b/#": false, "a/+/+/d": false, "m/+/#": false,
+		"a": true, "a/c": true, "a/b/c": true, "b/#": true, "m/n/#": false, "m/o/#": true, "x/+/y": true, "m/n/+/z": true,
+	} {
+		if got := s.Lacks(filter); got != want {
+			t.Errorf("%s: %v, want %v", filter, got, want)
+		}
+	}
+}
+
 // The work of one call is bounded, expired messages and mismatches included.
 func TestWalkIsBounded(t *testing.T) {
 	s := New(unlimited)
@@ -198,6 +217,9 @@ func TestAgainstTwin(t *testing.T) {
 		}
 		now := rapid.Int64Range(0, 3).Draw(t, "now")
 		before := matching(filter, now)
+		if s.Lacks(filter) && len(before) > 0 {
+			t.Fatalf("Lacks(%q) with %v", filter, before)
+		}
 		steady := func(name string, m map[string]string) bool { _, ok := m[name]; return ok }
 		always := map[string]bool{}
 		for name := range before {

@@ -166,7 +166,8 @@ func (s *wildShard) unsubscribe(seed maphash.Seed, filter string, ref Ref) (chan
 		prune(path)
 		return delta{filters: -1, subs: -1}, true
 	case out != *old:
-		at.Store(&out)
+		next := out // so that out is on the stack where nothing of it is kept
+		at.Store(&next)
 	}
 	return delta{subs: -1}, true
 }
