@@ -161,6 +161,7 @@ func (b *Bench) messages(fs *pflag.FlagSet, s bench.Scenario) {
 		}}, "kind", "strangers that say nothing, send a CONNECT byte by byte, begin a TLS handshake and stop in its first message, or after it")
 		fs.Var(wholeValue(&o.Flood.Bystanders, 1, 10000, "COUNT"), "bystanders", "pairs whose latency is told before and during")
 		fs.Var(durationValue(&o.Flood.Before, false), "before", "how long to measure them alone (default: as --duration)")
+		fs.BoolVar(&o.Flood.Collect, "collect", false, "have the broker collect garbage (SIGUSR1 to --pid) before its memory is read; for Redoubt: others may end by it")
 	}
 	if s != bench.Sub {
 		fs.Var(rateValue(&b.rate), "rate", "messages a second of all publishers together; latency counts from when each is sent, or was to be where the broker left no room for it (default: as fast as the windows allow)")

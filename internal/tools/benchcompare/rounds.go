@@ -140,7 +140,7 @@ func (l *lab) remark(r *row, rep *bench.Report, ours bool) {
 		if f.Resident != nil {
 			each = fmt.Sprintf("%d bytes each", *f.Resident)
 		}
-		fmt.Fprintf(l.log, "%-18s %-9s %d strangers open at the end, %s\n", r.name, side, f.Open, each)
+		fmt.Fprintf(l.log, "%-18s %-9s %d strangers open when memory was read, %s\n", r.name, side, f.Held, each)
 	}
 }
 
