@@ -75,7 +75,7 @@ func (f *FloodShape) verify(o *Options) error {
 	case o.Client.Socket != "":
 		return usage("strangers come over the network: leave out --unix")
 	case f.Collect && o.Process == 0:
-		return usage("--collect asks a process of this machine to: name the broker's with --pid")
+		return usage("--collect needs a broker on this machine: name its process with --pid")
 	case o.Client.TLS == nil && (f.Kind == HalfHello || f.Kind == Stalled):
 		return usage("--kind %s is about TLS, and this port is to be plaintext", f.Kind)
 	case o.Pace.Rate == 0:
