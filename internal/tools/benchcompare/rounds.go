@@ -115,7 +115,7 @@ func (l *lab) load(r *row, clients int, ours bool) (*usage, error) {
 	case r.timed():
 		args = append(args, "--duration", strconv.Itoa(l.seconds))
 	case args[0] == "memory":
-		args = append(args, settling(args, ours)...)
+		args = append(args, settling(ours)...)
 	}
 	if u.report, err = l.generate(r.call(b, ours, args)); err != nil {
 		return nil, err

@@ -85,6 +85,13 @@ func TestProcessesOfAFlood(t *testing.T) {
 	}
 }
 
+// Redoubt is asked for a collection before memory is read, and nobody else.
+func TestWhoIsAskedToCollect(t *testing.T) {
+	if a, b := settling(true), settling(false); !slices.Contains(a, "--collect") || !slices.Equal(a[:len(a)-1], b) {
+		t.Errorf("%q, %q", a, b)
+	}
+}
+
 // A flood of fewer than were asked for is no flood, and its few messages are no rate that has to be kept.
 func TestFloodsHaveToBeWhole(t *testing.T) {
 	for n, c := range []struct {
