@@ -16,6 +16,11 @@ import (
 // memoryLimit is redoubt_memory_limit_bytes as the broker reports it.
 func memoryLimit(t *testing.T, b *testkit.Broker) string {
 	t.Helper()
+	return memorySeries(t, b, "redoubt_memory_limit_bytes")
+}
+
+func memorySeries(t *testing.T, b *testkit.Broker, name string) string {
+	t.Helper()
 	resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/metrics", b.Metrics))
 	if err != nil {
 		t.Fatal(err)
@@ -25,14 +30,14 @@ func memoryLimit(t *testing.T, b *testkit.Broker) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(page), "\nredoubt_memory_limit_bytes ")
+	_, rest, _ := strings.Cut(string(page), "\n"+name+" ")
 	value, _, _ := strings.Cut(rest, "\n")
 	return value
 }
 
 // TestMemoryLimit: the start says the sum; GOMEMLIMIT counts because it is smaller;
 // a reload changes the limit, and one that asks for more than there is changes
-// nothing.
+// nothing. SIGUSR1 gives memory back, and ends nobody.
 func TestMemoryLimit(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "200MiB")
 	b := testkit.Start(t, testkit.Options{Config: "limits: {memory: auto}\n"})
@@ -59,6 +64,10 @@ func TestMemoryLimit(t *testing.T) {
 		if got := memoryLimit(t, b); got != c.limit {
 			t.Errorf("%s: the limit is %s, want %s", c.size, got, c.limit)
 		}
+	}
+	b.Signal(syscall.SIGUSR1)
+	if !until(patience, func() bool { return memorySeries(t, b, "redoubt_memory_collections_total") == "1" }) {
+		t.Error("SIGUSR1 did not have memory given back")
 	}
 }
 

@@ -125,6 +125,9 @@ type FloodShape struct {
 	// when the strangers come until it ends: three thousand of them who come back at once are measured as
 	// the broker's latency otherwise. It is for a process of its own, on Linux.
 	Last bool
+	// Collect asks the broker (SIGUSR1) to collect garbage before its memory is read, both times. It is for
+	// Redoubt: others do something else then, or end.
+	Collect bool
 }
 
 // Defaults of a run.

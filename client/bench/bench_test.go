@@ -312,9 +312,10 @@ func TestOptionsThatMakeNoSense(t *testing.T) {
 		"leave out --killed": func(o *Options) {
 			o.Scenario, o.QoS, o.Offline = Offline, 1, OfflineShape{Publishers: 1, Killed: true, Undrained: true}
 		},
-		"about TLS":     func(o *Options) { o.Scenario, o.Flood = Flood, FloodShape{Kind: Stalled, Bystanders: 1} },
-		"QUIC":          func(o *Options) { o.Client.QUIC = true },
-		"RLIMIT_NOFILE": func(o *Options) { o.Count = CountMax / 2 * 2 },
+		"name its process with --pid": func(o *Options) { o.Scenario, o.Flood = Flood, FloodShape{Kind: Silent, Bystanders: 1, Collect: true} },
+		"about TLS":                   func(o *Options) { o.Scenario, o.Flood = Flood, FloodShape{Kind: Stalled, Bystanders: 1} },
+		"QUIC":                        func(o *Options) { o.Client.QUIC = true },
+		"RLIMIT_NOFILE":               func(o *Options) { o.Count = CountMax / 2 * 2 },
 	} {
 		o := to(&fake.Server{Host: "127.0.0.1", Port: 1}, Pair)
 		spoil(&o)

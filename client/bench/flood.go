@@ -63,7 +63,8 @@ type FloodReport struct {
 	LifeMax   float64   `json:"life_max_seconds,omitempty"`
 	Oldest    float64   `json:"oldest_open_seconds"`                          // of those that were open at the end
 	Newcomer  float64   `json:"newcomer_ms"`                                  // a client that connects during the flood; -1: it could not
-	Resident  *int64    `json:"broker_resident_bytes_per_stranger,omitempty"` // without what memory grew by in as long a time before; less than 0: it shrank; nil: it was not read
+	Held      int64     `json:"open_when_memory_was_read,omitempty"`          // all had come, and none had been there for as long as Redoubt lets it
+	Resident  *int64    `json:"broker_resident_bytes_per_stranger,omitempty"` // of those; less than 0: memory shrank; nil: it was not read
 }
 
 func (f *FloodShape) verify(o *Options) error {
@@ -73,6 +74,8 @@ func (f *FloodShape) verify(o *Options) error {
 	switch {
 	case o.Client.Socket != "":
 		return usage("strangers come over the network: leave out --unix")
+	case f.Collect && o.Process == 0:
+		return usage("--collect needs a broker on this machine: name its process with --pid")
 	case o.Client.TLS == nil && (f.Kind == HalfHello || f.Kind == Stalled):
 		return usage("--kind %s is about TLS, and this port is to be plaintext", f.Kind)
 	case o.Pace.Rate == 0:
@@ -117,14 +120,16 @@ func (r *run) flood(ctx context.Context) error {
 	rep := &FloodReport{Kind: o.Flood.Kind, Strangers: o.Count, Newcomer: -1}
 	r.result.flood = rep
 	r.enter("before")
-	_, begun := processUse(o.Process)
 	err := r.measure(func() error { return r.until(r.after(o.Flood.Before), never) })
 	if rep.Before = r.result.hist.Latency(); err != nil {
 		r.leave()
 		return err
 	}
-	_, quiet := processUse(o.Process)
-	grows := float64(max(0, quiet-begun)) / r.result.seconds // bytes a second, by what the bystanders do
+	quiet, err := r.resident()
+	if err != nil {
+		r.leave()
+		return err
+	}
 	s := &strangers{kind: o.Flood.Kind, address: r.address(), now: o.Client.Clock.Now}
 	if s.hello, err = s.words(o); err != nil {
 		return err
@@ -140,12 +145,19 @@ func (r *run) flood(ctx context.Context) error {
 	err = r.until(r.after(strangersGather), never)
 	err = cmp.Or(err, r.measure(func() error {
 		s.wg.Go(func() { newcomer <- r.newcomer(crowd, o.Pace.Duration/2) })
-		return r.until(r.after(o.Pace.Duration), never)
+		end := r.after(o.Pace.Duration)
+		err := r.until(r.after(strangersAllThere(o.Pace.Duration)), never)
+		if err == nil {
+			rep.Held = s.open.Load()
+			var with int64
+			with, err = r.resident()
+			rep.Resident = perStranger(rep.Held, quiet, with)
+		}
+		return cmp.Or(err, r.until(end, never))
 	}))
 	rep.During = r.result.hist.Latency()
 	rep.Opened, rep.Failed, rep.Closed, rep.Open = s.opened.Load(), s.failed.Load(), s.closed.Load(), s.open.Load()
 	rep.Oldest = round(s.oldest().Seconds())
-	rep.Resident = perStranger(rep.Open, quiet, r.result.resident, int64(grows*r.result.seconds))
 	stop()
 	s.wg.Wait()
 	rep.Newcomer = <-newcomer
@@ -159,14 +171,35 @@ func (r *run) flood(ctx context.Context) error {
 	return err
 }
 
-// perStranger is what each of those who are there takes of memory, without what it grows by anyway; nil: it
-// could not be read before or after, or nobody is there.
-func perStranger(open, before, after, grows int64) *int64 {
+// perStranger is what each of those who are there takes of memory; nil: it could not be read before or after,
+// or nobody is there.
+func perStranger(open, before, after int64) *int64 {
 	if open <= 0 || before <= 0 || after <= 0 {
 		return nil
 	}
-	each := (after - before - grows) / open
+	each := (after - before) / open
 	return &each
+}
+
+// strangersAllThere is when memory is read: they come in the first quarter, and ten seconds, which is how long
+// Redoubt lets the first of them stay, are three quarters of the time of who wants to see their end.
+func strangersAllThere(during time.Duration) time.Duration { return during * 9 / 16 }
+
+// collects is how long a broker has to collect and to give memory back, or an eighth of a short run.
+const collects = time.Second
+
+// resident is the broker's memory, after the collection that it was asked for; 0: it cannot be read.
+func (r *run) resident() (bytes int64, err error) {
+	if r.opt.Flood.Collect {
+		if err := askToCollect(r.opt.Process); err != nil {
+			return 0, err
+		}
+	}
+	if r.opt.Process != 0 {
+		err = r.until(r.after(min(collects, r.opt.Pace.Duration/8)), never) // who is not asked is read as late
+	}
+	_, bytes = processUse(r.opt.Process)
+	return bytes, err
 }
 
 func (r *run) address() string {

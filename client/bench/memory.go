@@ -41,6 +41,9 @@ type MemoryShape struct {
 	// both times and in no difference.
 	Visitors int
 	Visit    time.Duration // how long they stay; 0: long enough to be seen
+	// Collect asks the broker (SIGUSR1) to collect garbage before memory settles, both times, in place of
+	// visitors and a long wait. It is for Redoubt: others do something else then, or end.
+	Collect bool
 }
 
 const (
@@ -181,6 +184,11 @@ func (r *run) memory(context.Context) error {
 			return err
 		}
 		r.enter("settling")
+		if shape.Collect {
+			if err := askToCollect(o.Process); err != nil {
+				return err
+			}
+		}
 		at := r.after(0)
 		settled, err := r.settle(step.resident)
 		rep.Waited += float64(r.after(0)-at) / 1e9

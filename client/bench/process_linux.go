@@ -19,6 +19,9 @@ func cpuClock(pid int) (seconds float64, ok bool) {
 	return float64(t.Nano()) / 1e9, true
 }
 
+// askToCollect asks a broker that knows what is meant to collect garbage and to give memory back.
+func askToCollect(pid int) error { return unix.Kill(pid, unix.SIGUSR1) }
+
 // othersLast has all threads but the caller's, which must be locked to it, run only when nobody else
 // wants to. Those that are made later come from these.
 func othersLast() error {

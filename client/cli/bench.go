@@ -101,6 +101,8 @@ func NewBench(fs *pflag.FlagSet, s bench.Scenario) *Bench {
 	return b
 }
 
+const collectHelp = "have the broker collect garbage (SIGUSR1 to --pid) before its memory is read; for Redoubt: others may end by it"
+
 // memory declares the flags of what the broker is made to keep.
 func (b *Bench) memory(fs *pflag.FlagSet) {
 	m := &b.o.Memory
@@ -112,6 +114,7 @@ func (b *Bench) memory(fs *pflag.FlagSet) {
 	}}, "kind", "connections with one subscription, subscriptions without and with a wildcard, retained messages, sessions that are away, messages that wait for those")
 	fs.Var(durationValue(&m.Settle, false), "settle", "memory has settled when it did not fall for so long; two seconds when it has fallen much")
 	fs.Var(wholeValue(&m.Visitors, 0, bench.CountMax, "COUNT"), "visitors", "who connect, stay six seconds and leave before memory is read, so that a broker that collects when a storm is over does")
+	fs.BoolVar(&m.Collect, "collect", false, collectHelp)
 	fs.VarP(wholeValue(&b.o.Payload, bench.StampBytes, bench.PayloadMax, "BYTES"), "payload-size", "S", "size of a payload")
 	b.o.Pace.Window = bench.DefaultWindow
 }
@@ -161,6 +164,7 @@ func (b *Bench) messages(fs *pflag.FlagSet, s bench.Scenario) {
 		}}, "kind", "strangers that say nothing, send a CONNECT byte by byte, begin a TLS handshake and stop in its first message, or after it")
 		fs.Var(wholeValue(&o.Flood.Bystanders, 1, 10000, "COUNT"), "bystanders", "pairs whose latency is told before and during")
 		fs.Var(durationValue(&o.Flood.Before, false), "before", "how long to measure them alone (default: as --duration)")
+		fs.BoolVar(&o.Flood.Collect, "collect", false, collectHelp)
 	}
 	if s != bench.Sub {
 		fs.Var(rateValue(&b.rate), "rate", "messages a second of all publishers together; latency counts from when each is sent, or was to be where the broker left no room for it (default: as fast as the windows allow)")

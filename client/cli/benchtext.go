@@ -183,6 +183,9 @@ func floodText(row rowFunc, f *bench.FloodReport) {
 	if f.Closed > 0 {
 		row("their lives", "p50 %.1f s, longest %.1f s", f.LifeP50, f.LifeMax)
 	}
+	if f.Resident != nil {
+		row("memory", "%s bytes each, when %s were open", grouped(float64(*f.Resident)), grouped(float64(f.Held)))
+	}
 	row("oldest", "that was open at the end: %.1f s", f.Oldest)
 	if f.Newcomer < 0 {
 		row("newcomer", "could not connect")

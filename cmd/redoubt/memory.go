@@ -20,9 +20,10 @@ type means struct {
 	memory      atomic.Pointer[memory.Budget]
 	environment int64 // GOMEMLIMIT; memory.Unlimited without
 
-	overseer overseer
-	surveys  surveys
-	soon     chan struct{} // holds one when the overseer is to look at once
+	overseer   overseer
+	surveys    surveys
+	soon       chan struct{}  // holds one when the overseer is to look at once
+	collectNow chan os.Signal // holds one when memory is to be given back at once
 
 	manager manager // of services, who started the process
 
@@ -96,10 +97,10 @@ func hashers(b memory.Budget) int {
 	return int(min(int64(max(cores.Count()/2, 1)), 8, max(b.Bytes/4/hashBytes, 1)))
 }
 
-// keepMemory gives memory back after storms, until ctx is done.
+// keepMemory gives memory back after storms, and when SIGUSR1 asks for it, until ctx is done.
 func (n *node) keepMemory(ctx context.Context) {
 	k := memory.Keeper{
-		Now: n.clock.Now, Log: n.log,
+		Now: n.clock.Now, Log: n.log, Asked: n.collectNow,
 		Clients: func() int64 { return n.metrics.Value(metrics.Connections) },
 		Collected: func(returned int64) {
 			n.count.Inc(metrics.MemoryCollections)

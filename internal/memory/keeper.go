@@ -3,6 +3,7 @@ package memory
 import (
 	"context"
 	"log/slog"
+	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -39,6 +40,7 @@ type Keeper struct {
 	Now       func() time.Time
 	Clients   func() int64         // connections of the broker
 	Collected func(returned int64) // bytes; for whoever counts
+	Asked     <-chan os.Signal     // somebody wants it now; nil: nobody may
 	Log       *slog.Logger
 
 	judge   Judge
@@ -46,7 +48,7 @@ type Keeper struct {
 	collect func()     // nil: debug.FreeOSMemory
 }
 
-// Run looks every five seconds until ctx is done.
+// Run looks every five seconds, and collects when it is asked to, until ctx is done.
 func (k *Keeper) Run(ctx context.Context) {
 	if k.measure == nil {
 		k.measure = Measure
@@ -62,16 +64,21 @@ func (k *Keeper) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-k.Asked:
+			k.give(k.sample())
 		}
 	}
 }
 
 // look takes one sample and does what follows from it.
 func (k *Keeper) look() {
-	before := k.sample()
-	if !k.judge.See(before) {
-		return
+	if before := k.sample(); k.judge.See(before) {
+		k.give(before)
 	}
+}
+
+// give collects, gives back and tells the judge.
+func (k *Keeper) give(before Sample) {
 	k.collect() // the loops go on meanwhile; only this goroutine waits
 	after := k.sample()
 	took := after.At.Sub(before.At)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"os"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -47,6 +48,35 @@ func TestTheKeeperCollectsAndEnds(t *testing.T) {
 		pass(time.Hour)
 		if collections != 1 {
 			t.Errorf("%d collections although nothing came", collections)
+		}
+		stop()
+		<-done
+	})
+}
+
+// Who asks for it has a collection at once, whatever the judge thinks of it, and each time.
+func TestTheKeeperCollectsWhenItIsAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := make(chan os.Signal, 1)
+		collections := 0
+		k := Keeper{
+			Now: time.Now, Clients: func() int64 { return 0 }, Collected: func(int64) {}, Asked: asked, Log: slog.New(slog.DiscardHandler),
+			measure: func() Use { return Use{Resident: 20 << 20} }, // nothing has come that could go
+			collect: func() { collections++ },
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); k.Run(ctx) }()
+		time.Sleep(Every / 2)
+		if collections != 0 {
+			t.Fatalf("%d collections that nobody asked for", collections)
+		}
+		for want := 1; want <= 3; want++ {
+			asked <- os.Interrupt
+			synctest.Wait()
+			if collections != want {
+				t.Errorf("asked %d times, collected %d times", want, collections)
+			}
 		}
 		stop()
 		<-done

@@ -98,7 +98,7 @@ func (l *lab) startPeer(s *setup) (*broker, error) {
 	switch {
 	case err != nil && s.wss && withoutWebSocket(err.Error()):
 		return nil, noPeer("this Mosquitto is built without WebSocket")
-	case err == nil && s.wss && !l.answers(portWSS): // some say so and go on without
+	case err == nil && s.wss && !l.comes(portWSS, webSocketWithin): // some say so and go on without
 		b.end() // what it said is ours from here on
 		if withoutWebSocket(b.text.String()) {
 			return nil, noPeer("this Mosquitto is built without WebSocket")
@@ -106,6 +106,20 @@ func (l *lab) startPeer(s *setup) (*broker, error) {
 		return nil, fmt.Errorf("Mosquitto does not answer at %s: %s", l.address(portWSS), lastLine(b.text.Bytes()))
 	}
 	return b, err
+}
+
+// webSocketWithin is how long it may take for WebSocket after it answers elsewhere: libwebsockets opens its port a
+// second later, and more on a machine that is busy. Who has none does not say so before it has ended.
+const webSocketWithin = 10 * time.Second
+
+// comes waits until a port answers; false: it did not in time.
+func (l *lab) comes(port int, within time.Duration) bool {
+	for deadline := l.clock.Now().Add(within); !l.answers(port); {
+		if !l.clock.Now().Before(deadline) || l.pause(50*time.Millisecond) != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // withoutWebSocket tells whether Mosquitto's words are that it has none.

@@ -115,7 +115,7 @@ func (l *lab) load(r *row, clients int, ours bool) (*usage, error) {
 	case r.timed():
 		args = append(args, "--duration", strconv.Itoa(l.seconds))
 	case args[0] == "memory":
-		args = append(args, settling(args, ours)...)
+		args = append(args, settling(ours)...)
 	}
 	if u.report, err = l.generate(r.call(b, ours, args)); err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func (l *lab) remark(r *row, rep *bench.Report, ours bool) {
 		if f.Resident != nil {
 			each = fmt.Sprintf("%d bytes each", *f.Resident)
 		}
-		fmt.Fprintf(l.log, "%-18s %-9s %d strangers open at the end, %s\n", r.name, side, f.Open, each)
+		fmt.Fprintf(l.log, "%-18s %-9s %d strangers open when memory was read, %s\n", r.name, side, f.Held, each)
 	}
 }
 

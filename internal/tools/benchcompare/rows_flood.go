@@ -26,13 +26,14 @@ const (
 	floodBefore = 10 * time.Second
 	// A stranger may stay ten seconds, and has to be seen for longer.
 	floodDuring = 12 * time.Second
-	// floodGrows is for how long what memory grows by without strangers is seen, beside the same pairs.
-	floodGrows = 5 * time.Second
+	// floodQuiet is for how long the strangers' process has its one pair alone, and floodCollect what it takes
+	// to read memory after a collection.
+	floodQuiet, floodCollect = time.Second, time.Second
 	// floodAfter is how long the pairs have to connect before who brings the strangers begins. What that
 	// one does first, connecting and its own warm-up included, ends when the pairs' warm-up does.
 	floodAfter      = time.Second
 	floodOwnWarmUp  = 500 * time.Millisecond
-	bystanderWarmUp = floodAfter + floodOwnWarmUp + floodGrows + 500*time.Millisecond
+	bystanderWarmUp = floodAfter + floodOwnWarmUp + floodQuiet + floodCollect + 500*time.Millisecond
 	// floodLonger is how long the strangers stay after the pairs were measured, so that their going
 	// is in nobody's latency.
 	floodLonger = time.Second
@@ -67,11 +68,17 @@ func bystanders(warmUp, duration time.Duration) []string {
 }
 
 // besiegers are the arguments of the strangers' process. The one pair that it has itself is no measure.
-func besiegers(kind string, clients int) []string {
-	return []string{
+// Memory is read after a collection. Who has no collector is asked for none: to Mosquitto the same signal means to
+// save.
+func besiegers(kind string, clients int, ours bool) []string {
+	args := []string{
 		"flood", "-c", strconv.Itoa(clients), "--kind", kind, "--bystanders", "1", "--rate", "1",
-		"--warm-up", floodOwnWarmUp.String(), "--before", floodGrows.String(), "--duration", (floodDuring + floodLonger).String(),
+		"--warm-up", floodOwnWarmUp.String(), "--before", floodQuiet.String(), "--duration", (floodDuring + floodLonger).String(),
 	}
+	if ours {
+		args = append(args, "--collect")
+	}
+	return args
 }
 
 // beset measures pairs alone, and then while strangers come.
@@ -93,7 +100,7 @@ func beset(t *trial, kind string, clients int) (*usage, error) {
 		g.stop()
 		return nil, err
 	}
-	strangers, err := t.begin(t.shared(t.r.door(), besiegers(kind, clients)...))
+	strangers, err := t.begin(t.shared(t.r.door(), besiegers(kind, clients, t.ours)...))
 	if err != nil {
 		g.stop()
 		return nil, err
@@ -147,7 +154,7 @@ func cameAll(rep *bench.Report, clients int) error {
 // took was less than what it gave back.
 func strangerSize(u *usage) float64 {
 	f := u.report.Flood
-	if f == nil || f.Open == 0 || f.Resident == nil {
+	if f == nil || f.Resident == nil {
 		return math.NaN()
 	}
 	return float64(max(0, *f.Resident)) / 1024

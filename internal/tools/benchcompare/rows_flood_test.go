@@ -55,7 +55,10 @@ func TestProcessesOfAFlood(t *testing.T) {
 		}
 		return d
 	}
-	pairs, strangers := bystanders(bystanderWarmUp, floodDuring), besiegers("stalled", 77)
+	pairs, strangers := bystanders(bystanderWarmUp, floodDuring), besiegers("stalled", 77, true)
+	if slices.Contains(besiegers("stalled", 77, false), "--collect") || !slices.Contains(strangers, "--collect") {
+		t.Error("Redoubt is to collect before its memory is read, and nobody else")
+	}
 	for _, want := range []string{"pair -c 50", "-q 1", "--rate 1000"} {
 		if !strings.Contains(strings.Join(pairs, " "), want) {
 			t.Errorf("no %q in %q", want, pairs)
@@ -69,7 +72,7 @@ func TestProcessesOfAFlood(t *testing.T) {
 	if floodBefore*bystanderRate < 100*100*time.Second || lasts(strangers, "--before") < time.Second {
 		t.Error("before was too short")
 	}
-	come := floodAfter + lasts(strangers, "--warm-up") + lasts(strangers, "--before") // after who measures has begun
+	come := floodAfter + lasts(strangers, "--warm-up") + lasts(strangers, "--before") + floodCollect // after who measures has begun
 	if warm := lasts(pairs, "--warm-up"); come > warm || warm > come+time.Second {
 		t.Errorf("strangers come after %s, the pairs are warm after %s", come, warm)
 	}
@@ -79,6 +82,13 @@ func TestProcessesOfAFlood(t *testing.T) {
 	c := (&trial{r: &row{tls: true}, ours: true}).shared(overTLS, strangers...)
 	if !c.shared || !c.named || c.door != overTLS {
 		t.Errorf("%+v", c)
+	}
+}
+
+// Redoubt is asked for a collection before memory is read, and nobody else.
+func TestWhoIsAskedToCollect(t *testing.T) {
+	if a, b := settling(true), settling(false); !slices.Contains(a, "--collect") || !slices.Equal(a[:len(a)-1], b) {
+		t.Errorf("%q, %q", a, b)
 	}
 }
 
@@ -97,7 +107,7 @@ func TestFloodsHaveToBeWhole(t *testing.T) {
 		}
 	}
 	late := fmt.Sprintf(`{"seconds":13,"latency_ms":{"count":2},"flood":{"opened":%d}}`, 3000)
-	if _, err := readReport(&call{args: besiegers("silent", 3000)}, []byte(late), nil, nil); err != nil {
+	if _, err := readReport(&call{args: besiegers("silent", 3000, true)}, []byte(late), nil, nil); err != nil {
 		t.Error(err)
 	}
 	late = `{"seconds":12,"latency_ms":{"count":11000}}`

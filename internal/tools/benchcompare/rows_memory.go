@@ -15,21 +15,17 @@ var memoryRows = []row{
 	{name: "queued", title: "messages of 64 bytes for sessions that are away", unit: kilobytes, zero: true, often: half, clients: 100000, args: memoryOf("queued"), value: each},
 }
 
-// peerSettle is how long Mosquitto's memory must not fall to have settled: it has no collector
-// that comes later.
-const peerSettle = "2s"
+// settle is how long memory must not fall to have settled.
+const settle = "2s"
 
-// settling is what goes before a reading. Those who visit are a storm, at the end of which Redoubt collects;
-// where the clients that are counted have just come, there has been one. Mosquitto gives what a visitor
-// had to the next client and not to the system, so that with them the next would take nothing.
-func settling(args []string, ours bool) []string {
-	switch kind := args[len(args)-1]; {
-	case !ours:
-		return []string{"--settle", peerSettle, "--visitors", "0"}
-	case kind == "connection" || kind == "session":
-		return []string{"--visitors", "0"}
+// settling is what goes before a reading: Redoubt is asked for a collection. Mosquitto has no collector, and
+// takes the same signal to save.
+func settling(ours bool) []string {
+	args := []string{"--settle", settle, "--visitors", "0"}
+	if ours {
+		args = append(args, "--collect")
 	}
-	return nil
+	return args
 }
 
 func memoryOf(kind string) func(int) []string { return load("memory", "-c", "--kind", kind) }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/client/bench"
+	"github.com/redoubtmq/redoubt/internal/clock"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
@@ -296,5 +297,36 @@ func TestBestPeers(t *testing.T) {
 	}
 	if seen != len(bestPeers) {
 		t.Errorf("%d of %d rows are known", seen, len(bestPeers))
+	}
+}
+
+// The port of Mosquitto's WebSocket is waited for: libwebsockets opens it when the others answer already.
+func TestAPortThatOpensLaterIsWaitedFor(t *testing.T) {
+	door, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := door.Addr().String()
+	l := &lab{settings: &settings{first: door.Addr().(*net.TCPAddr).Port}, clock: clock.System{}}
+	if err := door.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if l.comes(0, time.Millisecond) {
+		t.Error("a port that is closed answers")
+	}
+	opened := make(chan net.Listener, 1)
+	go func() {
+		<-time.After(100 * time.Millisecond)
+		door, _ := net.Listen("tcp", address)
+		opened <- door
+	}()
+	comes := l.comes(0, 20*time.Second)
+	if door := <-opened; door == nil {
+		t.Fatal("somebody else has the port now")
+	} else {
+		defer door.Close()
+	}
+	if !comes {
+		t.Error("a port that opened after a tenth of a second was given up")
 	}
 }
