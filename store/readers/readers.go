@@ -1,10 +1,15 @@
 // Package readers is a few goroutines that may wait for the disk on behalf of those
 // who must not: a loop hands them a read and is told when it is done. It knows
 // neither what is read nor for whom, and has no limit of its own: whoever asks bounds what
-// stands in the line (broker/reads.go).
+// stands in the line (broker/reads.go). What they read is mostly in the memory of the system, so that they
+// compute as much as they wait: event loops come before them.
 package readers
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/redoubtmq/redoubt/internal/cores"
+)
 
 // Pool is the goroutines and the line before them. It is safe for concurrent use.
 type Pool struct {
@@ -51,6 +56,7 @@ func (p *Pool) Close() {
 
 func (p *Pool) run() {
 	defer p.running.Done()
+	cores.Behind()
 	for {
 		read := p.next()
 		if read == nil {
