@@ -3,8 +3,7 @@ package conn
 import (
 	"runtime"
 	"sync"
-
-	"golang.org/x/sys/unix"
+	"time"
 
 	"github.com/redoubtmq/redoubt/internal/cores"
 )
@@ -16,7 +15,6 @@ import (
 // queue before a loop, or have its place.
 type shaker struct {
 	engine *Epoll
-	begun  chan struct{} // closed when it has a thread
 
 	mu    sync.Mutex   // guards everything below
 	some  *sync.Cond   // ready is not empty any more, or the engine has closed
@@ -38,11 +36,14 @@ func (e *Epoll) shaker() *shaker {
 		}
 	}
 	if best == nil || least > 0 && len(e.shakers) < cores.Count() {
-		best = &shaker{engine: e, begun: make(chan struct{})}
+		best = &shaker{engine: e}
 		best.some = sync.NewCond(&best.mu)
 		e.shakers = append(e.shakers, best)
 		e.threads.Add(1)
-		go best.run()
+		go func() {
+			defer e.threads.Done()
+			best.run()
+		}()
 	}
 	best.mu.Lock()
 	defer best.mu.Unlock()
@@ -72,19 +73,17 @@ func (k *shaker) push(h *handshake) {
 	k.some.Signal()
 }
 
-// run is the shaker's goroutine. It keeps its thread, which ends with it: the next one to have it would be behind as well. The first
-// thread of a process does not end, and the whole process would be said to be behind, so that one is left alone.
+// shakerNice and shakerSlice are how a shaker is scheduled (cores.Behind). The slice is longer than that of all others, and
+// not by much: it is what is let go before each handshake.
+const (
+	shakerNice  = 5
+	shakerSlice = 3 * time.Millisecond
+)
+
+// run is the shaker's goroutine.
 func (k *shaker) run() {
-	runtime.LockOSThread()
-	if unix.Gettid() == unix.Getpid() {
-		go k.run() // on another, as this one is held until that has begun
-		<-k.begun
-		runtime.UnlockOSThread()
-		return
-	}
-	close(k.begun)
-	defer k.engine.threads.Done()
-	cores.Behind()
+	cores.Behind(shakerNice, shakerSlice)
+	runtime.LockOSThread() // in any case: a coroutine stays on the thread on which it began
 	var now []*handshake
 	for {
 		k.mu.Lock()

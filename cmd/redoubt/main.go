@@ -7,7 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 )
+
+// The first thread of the process stays with the main goroutine: others are put behind it, for good (cores.Behind), and this one is what
+// the process is taken for.
+func init() { runtime.LockOSThread() }
 
 func main() { os.Exit(run(os.Args[1:])) }
 

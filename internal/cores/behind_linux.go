@@ -1,32 +1,53 @@
 package cores
 
 import (
+	"os"
+	"runtime"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// behindNice is by how much the part of the processor that a thread behind has is smaller: a third of that of the others, where
-	// both want all they can have.
-	behindNice = 5
-	// behindSlice is its slice. A thread that wakes up and has a shorter one (Shorten) need not wait for the end of it, and it
-	// is what a thread that offers the processor (sched_yield) lets go before it has it again where others want it.
-	behindSlice = 3 * time.Millisecond
-)
+// niceMax is as nice as the kernel has it.
+const niceMax = 19
 
-// Behind has the thread that calls come after the others of the process, for good: to take the nice value back is a privilege. The
-// goroutine must have the thread to itself (runtime.LockOSThread). false: it is like any other, because somebody
-// has decided how it is scheduled, or a filter of system calls forbids it.
+// Behind puts the goroutine that calls behind all others of the process, for good: it has a thread of its own, which ends with it, and
+// which is nicer than the process by as much as is said. Beside one that is always busy a thread that is nicer by 5 has a quarter of a
+// processor, by 10 a tenth; of a processor that is left alone it has what there is. It is for work that nobody who is to
+// be served at once waits for: the kernel shares a processor out between threads alike, so that a few of those leave an
+// event loop a third of it or less, however much it has to do. A part it has still, unlike with SCHED_IDLE: a thread that has
+// none for long may hold a lock of the runtime for which all others wait.
 //
-// It is a part of the processor still, unlike with SCHED_IDLE: a thread that has none for long may hold a lock of the runtime for
-// which all others wait.
-func Behind() bool {
-	a, err := unix.SchedGetAttr(0, 0)
-	if err != nil || a.Policy != unix.SCHED_NORMAL {
+// slice is the slice of its thread, 0 for that of the others. One that wakes up and has a shorter one (Shorten) need not wait for the
+// end of it, and it is what a thread that offers the processor (sched_yield) lets go before it has it again where others want it.
+//
+// No privilege is needed, and none would be given back. false: a filter of system calls forbids it, or the thread is
+// scheduled in another way by somebody's will; then nothing has changed. The program must keep the first thread of the process to
+// its main goroutine: that thread never ends, and its nice value is taken for that of the process.
+func Behind(nice int, slice time.Duration) bool {
+	runtime.LockOSThread()
+	if err := behind(nice, slice); err != nil {
+		runtime.UnlockOSThread()
 		return false
 	}
-	a.Nice = min(a.Nice+behindNice, 19)
-	a.Runtime = uint64(behindSlice)
-	return unix.SchedSetAttr(0, a, 0) == nil
+	return true
+}
+
+func behind(nice int, slice time.Duration) error {
+	process, err := unix.SchedGetAttr(os.Getpid(), 0) // of its first thread
+	if err != nil {
+		return err
+	}
+	a, err := unix.SchedGetAttr(0, 0)
+	if err != nil {
+		return err
+	}
+	if a.Policy != unix.SCHED_NORMAL {
+		return unix.EINVAL
+	}
+	if slice > 0 {
+		a.Runtime = uint64(slice)
+	}
+	a.Nice = max(a.Nice, min(niceMax, process.Nice+int32(nice)))
+	return unix.SchedSetAttr(0, a, 0)
 }

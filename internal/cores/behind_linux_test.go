@@ -1,33 +1,48 @@
 package cores
 
 import (
+	"os"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A thread that is behind has a smaller part of the processor, and a longer slice than those who interrupt it.
+// Who is behind is nicer than the process and keeps its slice, or has the one it is given. No other thread is, those that begin later
+// neither.
 func TestBehind(t *testing.T) {
-	slices := hasSlices(t)
+	process, slices := scheduled(t, os.Getpid()), hasSlices(t)
 	aside(func() {
 		before := scheduled(t, 0)
-		if !Behind() {
-			t.Error("it is like any other")
+		if !Behind(10, 0) || !Behind(10, 0) { // the second time nothing is left to do
+			t.Error("it is not behind")
+			return
 		}
 		after := scheduled(t, 0)
-		if after.Nice != min(before.Nice+behindNice, 19) || slices && (after.Runtime != uint64(behindSlice) || after.Runtime <= uint64(threadSlice)) {
-			t.Errorf("nice %d and slice %d ns, before %d and %d", after.Nice, after.Runtime, before.Nice, before.Runtime)
+		if want := min(niceMax, process.Nice+10); after.Nice != want {
+			t.Errorf("a nice value of %d, want %d", after.Nice, want)
 		}
-		for range 10 {
-			Behind()
+		if after.Nice = before.Nice; after != before {
+			t.Errorf("%+v, it was %+v", after, before)
 		}
-		if a := scheduled(t, 0); a.Nice != 19 {
-			t.Errorf("nice %d in the end", a.Nice)
+		if !Behind(12, 7*time.Millisecond) {
+			t.Error("it is not further behind")
 		}
+		if a := scheduled(t, 0); a.Nice != min(niceMax, process.Nice+12) || slices && a.Runtime != uint64(7*time.Millisecond) {
+			t.Errorf("nice %d, a slice of %d ns", a.Nice, a.Runtime)
+		}
+		aside(func() {
+			if a := scheduled(t, 0); a.Nice != before.Nice {
+				t.Errorf("a thread that somebody behind began has a nice value of %d, want %d", a.Nice, before.Nice)
+			}
+		})
 	})
+	if a := scheduled(t, os.Getpid()); a != process {
+		t.Errorf("the process: %+v, it was %+v", a, process)
+	}
 }
 
-// Who is scheduled in another way, because somebody wants it so, stays as it is.
+// A thread that somebody schedules in another way stays as it is.
 func TestBehindLeavesAPolicyAlone(t *testing.T) {
 	aside(func() {
 		if err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_BATCH}, 0); err != nil {
@@ -35,11 +50,11 @@ func TestBehindLeavesAPolicyAlone(t *testing.T) {
 			return
 		}
 		before := scheduled(t, 0)
-		if Behind() {
-			t.Error("it was put behind")
+		if Behind(5, time.Millisecond) {
+			t.Error("it is behind, by another policy")
 		}
 		if after := scheduled(t, 0); after != before {
-			t.Errorf("%+v, before %+v", after, before)
+			t.Errorf("%+v, it was %+v", after, before)
 		}
 	})
 }

@@ -2,5 +2,7 @@
 
 package cores
 
-// Behind has the thread that calls come after the others of the process. It knows no way here.
-func Behind() bool { return false }
+import "time"
+
+// Behind does nothing where threads have no priority of their own.
+func Behind(int, time.Duration) bool { return false }

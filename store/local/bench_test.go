@@ -134,6 +134,31 @@ func BenchmarkTailFromDisk(b *testing.B) {
 	shut(l)
 }
 
+// BenchmarkPick reads 64 records here and there for one session after the other, as those do who come back
+// together: what one of them has had read the others find.
+func BenchmarkPick(b *testing.B) {
+	d, n := filledDisk(b)
+	l, _, err := open(d, Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	n = min(n, 64*100)
+	session := store.Seq(0)
+	b.ReportAllocs()
+	for b.Loop() {
+		session = session%100 + 1
+		var seqs []store.Seq
+		for seq := session; seq <= n; seq += 100 {
+			seqs = append(seqs, seq)
+		}
+		if err := l.Pick(b.Context(), 0, seqs, func(store.Seq, []store.Record) error { return nil }); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(b.N)/float64(n/100), "ns/record")
+	shut(l)
+}
+
 // BenchmarkOpen is what a start costs for each stored record.
 func BenchmarkOpen(b *testing.B) {
 	d, n := filledDisk(b)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"sync"
 
 	"github.com/redoubtmq/redoubt/store"
@@ -67,6 +68,9 @@ func (p *picker) find(seq store.Seq) (*picked, error) {
 	case r.seg.name == "" || r.stop != 0 && r.stop <= seq || r.seg.first > seq:
 		return nil, &store.MissingError{Range: store.Range{First: seq, Last: seq}} // a number that was never given out
 	}
+	if b := p.l.picked.get(seq); b != nil { // before a file is opened, and read to find out where in it the batch is
+		return b, nil
+	}
 	if p.f == nil || p.w.name != r.seg.name {
 		if err := p.enter(&r); err != nil {
 			return nil, err
@@ -95,11 +99,6 @@ func (p *picker) find(seq store.Seq) (*picked, error) {
 
 // take reads the frame at p.off, which must hold the number.
 func (p *picker) take(seq store.Seq, mark marker) (*picked, error) {
-	at := pickedAt{p.w.name, p.off}
-	if b := p.l.picked.get(at); b != nil && b.first <= seq && seq < b.first+store.Seq(len(b.recs)) {
-		p.seq = b.first
-		return b, nil
-	}
 	_, raw, ok, err := p.w.frameAt(p.off, mark)
 	if err != nil {
 		return nil, err
@@ -117,7 +116,7 @@ func (p *picker) take(seq store.Seq, mark marker) (*picked, error) {
 		return nil, &store.DamageError{Segment: p.w.name, Offset: p.off, Err: err}
 	}
 	b := &picked{first: f.first, recs: recs, bytes: len(own) + len(recs)*recordBytes}
-	p.l.picked.put(at, b)
+	p.l.picked.put(b)
 	p.seq = f.first
 	return b, nil
 }
@@ -160,57 +159,75 @@ type picked struct {
 // recordBytes is about what a decoded record takes beside its body.
 const recordBytes = 80
 
-type pickedAt struct {
-	segment string
-	off     int64
-}
+// next is the number after its last.
+func (b *picked) next() store.Seq { return b.first + store.Seq(len(b.recs)) }
 
 // pickedBytesMax bounds the batches that are kept for the next reader, in bytes:
 // sessions that come back together want the same ones.
 const pickedBytesMax = 8 << 20
 
-// pickedCache is those batches, the least used of which go first.
+// pickedEach is how many numbers have one place in the cache, where all batches stand that have some
+// of them.
+const pickedEach = 64
+
+// pickedCache is those batches, the least used of which go first. They are found by a number, and nothing
+// is read for it: a number is one record's for good.
 type pickedCache struct {
 	mu    sync.Mutex // guards everything below
-	at    map[pickedAt]*list.Element
-	order list.List // of *pickedEntry; the newest in front
+	at    map[store.Seq][]*list.Element
+	order list.List // of *picked; the newest in front
 	bytes int
 }
 
-type pickedEntry struct {
-	at pickedAt
-	b  *picked
-}
-
-func (c *pickedCache) get(at pickedAt) *picked {
+// get answers the batch that holds seq, or nil.
+func (c *pickedCache) get(seq store.Seq) *picked {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.at[at]
-	if e == nil {
-		return nil
-	}
-	c.order.MoveToFront(e)
-	return e.Value.(*pickedEntry).b
+	return c.find(seq)
 }
 
-func (c *pickedCache) put(at pickedAt, b *picked) {
+// find is get for who holds mu.
+func (c *pickedCache) find(seq store.Seq) *picked {
+	for _, e := range c.at[seq/pickedEach] {
+		if b := e.Value.(*picked); b.first <= seq && seq < b.next() {
+			c.order.MoveToFront(e)
+			return b
+		}
+	}
+	return nil
+}
+
+func (c *pickedCache) put(b *picked) {
 	if b.bytes > pickedBytesMax/4 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.at == nil {
-		c.at = make(map[pickedAt]*list.Element)
-	}
-	if c.at[at] != nil {
+	if c.find(b.first) != nil { // somebody else read it meanwhile
 		return
 	}
-	c.at[at] = c.order.PushFront(&pickedEntry{at, b})
+	if c.at == nil {
+		c.at = make(map[store.Seq][]*list.Element)
+	}
+	e := c.order.PushFront(b)
+	for place := b.first / pickedEach; place <= (b.next()-1)/pickedEach; place++ {
+		c.at[place] = append(c.at[place], e)
+	}
 	c.bytes += b.bytes
 	for c.bytes > pickedBytesMax {
-		last := c.order.Back()
-		old := c.order.Remove(last).(*pickedEntry)
-		delete(c.at, old.at)
-		c.bytes -= old.b.bytes
+		c.forget(c.order.Back())
 	}
+}
+
+// forget lets go of a batch.
+func (c *pickedCache) forget(e *list.Element) {
+	b := c.order.Remove(e).(*picked)
+	for place := b.first / pickedEach; place <= (b.next()-1)/pickedEach; place++ {
+		if left := slices.DeleteFunc(c.at[place], func(o *list.Element) bool { return o == e }); len(left) > 0 {
+			c.at[place] = left
+		} else {
+			delete(c.at, place)
+		}
+	}
+	c.bytes -= b.bytes
 }

@@ -1,10 +1,15 @@
 // Package readers is a few goroutines that may wait for the disk on behalf of those
 // who must not: a loop hands them a read and is told when it is done. It knows
 // neither what is read nor for whom, and has no limit of its own: whoever asks bounds what
-// stands in the line (broker/reads.go).
+// stands in the line (broker/reads.go). What they read is mostly in the memory of the system, so that they
+// compute as much as they wait: event loops come before them.
 package readers
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/redoubtmq/redoubt/internal/cores"
+)
 
 // Pool is the goroutines and the line before them. It is safe for concurrent use.
 type Pool struct {
@@ -49,8 +54,13 @@ func (p *Pool) Close() {
 	p.running.Wait()
 }
 
+// nice is by how much readers' threads are nicer than the process: they leave the loops to whom they read nine tenths of a processor
+// that is wanted by both.
+const nice = 10
+
 func (p *Pool) run() {
 	defer p.running.Done()
+	cores.Behind(nice, 0)
 	for {
 		read := p.next()
 		if read == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 
 	"github.com/redoubtmq/redoubt/store"
 	"github.com/redoubtmq/redoubt/store/fact"
@@ -18,6 +19,11 @@ type picker interface {
 // near is how far apart two wanted records may be, in numbers, that are read in one go
 // where the log is no picker: what lies between them costs less than to begin anew.
 const near = 1024
+
+// restEvery is after how many records who reads offers its place of the runtime. A record takes 5 to 20 microseconds, and
+// several read at once: without that an event loop that comes back from the kernel, or has offered its own, may find all
+// places taken for as long as their portions take, 10 to 20 ms.
+const restEvery = 8
 
 // Read calls fn for each record with one of the given numbers, which ascend, and its
 // message; both are valid during the call only. A record that was lost to damage, was
@@ -58,6 +64,7 @@ type reader struct {
 	seqs    []store.Seq // wanted still
 	fn      func(store.Seq, *store.Record, *fact.Message) error
 	lost    int
+	found   int
 	message fact.Message
 }
 
@@ -146,6 +153,9 @@ func (r *reader) batch(first store.Seq, recs []store.Record) error {
 		}
 		if err := r.fn(seq, rec, &r.message); err != nil {
 			return err
+		}
+		if r.found++; r.found%restEvery == 0 {
+			runtime.Gosched()
 		}
 	}
 	return nil

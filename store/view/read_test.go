@@ -3,6 +3,9 @@ package view
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -47,4 +50,44 @@ func TestReadGoesOverNumbersThatWereNeverGivenOut(t *testing.T) {
 		})
 	}
 	_ = l.Close()
+}
+
+// Whoever reads much offers its place of the runtime: on one place, others run before the end.
+func TestReadLetsOthersRun(t *testing.T) {
+	const messages = 64 // a portion of a session
+	m := fact.Message{Topic: []byte("a"), Filters: []fact.FilterID{1}}
+	body := m.Append(nil)
+	l := &fakeLog{last: messages, batch: func(store.Seq) []store.Record {
+		recs := make([]store.Record, messages)
+		for i := range recs {
+			recs[i] = store.Record{Kind: store.Message, Body: body}
+		}
+		return recs
+	}}
+	var seqs []store.Seq
+	for seq := store.Seq(1); seq <= messages; seq++ {
+		seqs = append(seqs, seq)
+	}
+	v := &View{o: Options{Log: l}}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var others sync.WaitGroup
+	var turns, ended atomic.Int64
+	others.Go(func() {
+		for ended.Load() == 0 {
+			turns.Add(1)
+			runtime.Gosched()
+		}
+	})
+	for turns.Load() == 0 {
+		runtime.Gosched()
+	}
+	before := turns.Load()
+	if lost, err := v.fetch(t.Context(), nil, seqs, func(store.Seq, *store.Record, *fact.Message) error { return nil }); err != nil || lost != 0 {
+		t.Errorf("%d lost, %v", lost, err)
+	}
+	if got := turns.Load() - before; got < messages/restEvery {
+		t.Errorf("others had %d turns, want %d", got, messages/restEvery)
+	}
+	ended.Store(1)
+	others.Wait()
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/redoubtmq/redoubt/client/bench"
@@ -146,9 +145,6 @@ func prefer(pid, value int) {
 	nice(pid, value)
 	_ = os.WriteFile(fmt.Sprintf("/proc/%d/autogroup", pid), []byte(strconv.Itoa(value)), 0)
 }
-
-// nice sets the priority of a process, and of all of its threads, within its session.
-func nice(pid, value int) { _ = syscall.Setpriority(syscall.PRIO_PGRP, pid, value) }
 
 // aside puts our own session first, in which generators are that share a core, and answers how to put
 // it back.
