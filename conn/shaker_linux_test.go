@@ -165,6 +165,8 @@ func TestAHandshakeGoesWhereNobodyComputes(t *testing.T) {
 	r := newRealRig(t, testCertificate(t))
 	r.limits(listener.DoorLimits{ConnectionsTotal: 500, UnauthenticatedTotal: 500, HandshakesTotal: 500, ConnectDeadline: 10 * time.Second, ShakeCPU: 100})
 	begun, held := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	defer release()
 	r.server.listeners[0].TLS.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if hello.ServerName == "slow" {
 			close(begun)
@@ -195,6 +197,6 @@ func TestAHandshakeGoesWhereNobodyComputes(t *testing.T) {
 	for i := range 4 {
 		r.connect(mqtt.V5, "alice/"+strconv.Itoa(i)).silent()
 	}
-	close(held)
+	release()
 	<-done
 }
