@@ -224,7 +224,7 @@ func (s *siege) shareTotal(t *testing.T) {
 	s.steady.look(t)
 	<-s.second()
 	if gap := s.steady.look(t); gap > time.Second {
-		t.Errorf("who sends 50 a second waited %v beside two floods", gap)
+		t.Errorf("who sends 20 a second waited %v beside two floods", gap)
 	}
 	for _, w := range floods {
 		w.die()

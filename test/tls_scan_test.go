@@ -24,7 +24,7 @@ var (
 
 // scanned is a broker with every kind of port that speaks TLS, by name. rsa has keys of two
 // kinds.
-func scanned(t *testing.T) (b *testkit.Broker, ports map[string]int) {
+func scanned(t *testing.T, o testkit.Options) (b *testkit.Broker, ports map[string]int) {
 	t.Helper()
 	ca := newDeviceCA(t, "devices")
 	ports = map[string]int{"modern": testkit.FreePort(t), "rsa": testkit.FreePort(t), "asks": testkit.FreePort(t), "webasks": testkit.FreePort(t), "enroll": testkit.FreePort(t)}
@@ -52,13 +52,13 @@ func scanned(t *testing.T) (b *testkit.Broker, ports map[string]int) {
 	asks := fmt.Sprintf("client_cert: required, client_ca: [%s]", ca.path("ca.pem"))
 	data := filepath.Join(testkit.TempDir(t), "data")
 	for _, words := range [][]string{{"init"}, {"cert", "ca", "init"}} { // whom the port for enrolment issues from
-		if r := testkit.Exec(t, patience, "", slices.Concat([]string{testkit.Binary(t)}, words, []string{"--data-dir", data})...); r.Code != 0 {
+		if r := testkit.Exec(t, patience, "", slices.Concat([]string{testkit.Command(t)}, words, []string{"--data-dir", data})...); r.Code != 0 {
 			t.Fatal(r.Text())
 		}
 	}
-	b = testkit.Start(t, testkit.Options{WebSocket: true, DataDir: data, Config: fmt.Sprintf("enroll: {bind: [\"127.0.0.1:%d\"]}\n", ports["enroll"]),
-		Listeners: entry("modern", "mqtts", "profile: modern") + entry("rsa", "mqtts", "certificates: ["+pair("ec")+", "+pair("rs")+"]") + entry("asks", "mqtts", asks) + entry("webasks", "wss", asks),
-	})
+	o.WebSocket, o.DataDir, o.Config = true, data, fmt.Sprintf("enroll: {bind: [\"127.0.0.1:%d\"]}\n", ports["enroll"])
+	o.Listeners = entry("modern", "mqtts", "profile: modern") + entry("rsa", "mqtts", "certificates: ["+pair("ec")+", "+pair("rs")+"]") + entry("asks", "mqtts", asks) + entry("webasks", "wss", asks)
+	b = testkit.Start(t, o)
 	ports["mqtts"], ports["wss"] = b.Port, b.WebSocket
 	return b, ports
 }
@@ -99,7 +99,7 @@ type sslscan struct {
 func TestNothingBelowTheProfileBySslscan(t *testing.T) {
 	t.Parallel()
 	testkit.Need(t, "sslscan")
-	b, ports := scanned(t)
+	b, ports := scanned(t, testkit.Options{})
 	named := make(map[int]string)
 	for name, port := range ports {
 		named[port] = name
@@ -214,7 +214,7 @@ type hello struct {
 func TestNothingBelowTheProfileByOpenSSL(t *testing.T) {
 	t.Parallel()
 	testkit.Need(t, "openssl")
-	b, ports := scanned(t)
+	b, ports := scanned(t, testkit.Options{Repeats: true})
 	all := []string{"mqtts", "wss", "modern", "rsa", "asks", "webasks", "enroll"}
 	ecdsa12, rsa12 := []string{"mqtts", "wss", "rsa", "asks", "webasks", "enroll"}, []string{"rsa"}
 	everything := []string{"-cipher", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"}
