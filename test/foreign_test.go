@@ -194,21 +194,28 @@ const turns = 24
 // clients everything that it answered. A PINGREQ is answered in a turn of its one
 // loop, so enough of them are a barrier; sent at once they take as many turns.
 func (w *foreign) Settle() {
-	for before := -1; w.dead == nil; {
+	for before := w.heard(); w.dead == nil; {
 		w.ping(turns)
-		heard, quiet := 0, true
-		for _, c := range w.conns {
-			n, q := c.state()
-			heard, quiet = heard+n, quiet && q
-		}
-		if quiet && heard == before { // the turns in between brought nothing
+		now := w.heard()
+		if now >= 0 && now == before { // the turns in between brought nothing
 			return
 		}
-		if before = heard; !quiet {
-			before = -1
+		if before = now; now < 0 {
 			<-time.After(time.Millisecond)
 		}
 	}
+}
+
+// heard is how much has come at all connections; -1 while somebody still reads.
+func (w *foreign) heard() (n int) {
+	for _, c := range w.conns {
+		more, quiet := c.state()
+		if !quiet {
+			return -1
+		}
+		n += more
+	}
+	return n
 }
 
 // ping goes there and back, n times.

@@ -45,7 +45,7 @@ var asIntended = map[string]string{
 // not in the table.
 func TestScanByTestssl(t *testing.T) {
 	testkit.Need(t, "testssl")
-	b, ports := scanned(t, testkit.Options{})
+	b, ports := scanned(t)
 	for name, port := range ports {
 		t.Run(name, func(t *testing.T) {
 			report := filepath.Join(testkit.TempDir(t), "report.json")

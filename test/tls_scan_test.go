@@ -23,8 +23,8 @@ var (
 )
 
 // scanned is a broker with every kind of port that speaks TLS, by name. rsa has keys of two
-// kinds.
-func scanned(t *testing.T, o testkit.Options) (b *testkit.Broker, ports map[string]int) {
+// kinds. Scanners do one handshake hundreds of times; the race detector has them elsewhere.
+func scanned(t *testing.T) (b *testkit.Broker, ports map[string]int) {
 	t.Helper()
 	ca := newDeviceCA(t, "devices")
 	ports = map[string]int{"modern": testkit.FreePort(t), "rsa": testkit.FreePort(t), "asks": testkit.FreePort(t), "webasks": testkit.FreePort(t), "enroll": testkit.FreePort(t)}
@@ -56,9 +56,9 @@ func scanned(t *testing.T, o testkit.Options) (b *testkit.Broker, ports map[stri
 			t.Fatal(r.Text())
 		}
 	}
-	o.WebSocket, o.DataDir, o.Config = true, data, fmt.Sprintf("enroll: {bind: [\"127.0.0.1:%d\"]}\n", ports["enroll"])
-	o.Listeners = entry("modern", "mqtts", "profile: modern") + entry("rsa", "mqtts", "certificates: ["+pair("ec")+", "+pair("rs")+"]") + entry("asks", "mqtts", asks) + entry("webasks", "wss", asks)
-	b = testkit.Start(t, o)
+	b = testkit.Start(t, testkit.Options{Repeats: true, WebSocket: true, DataDir: data, Config: fmt.Sprintf("enroll: {bind: [\"127.0.0.1:%d\"]}\n", ports["enroll"]),
+		Listeners: entry("modern", "mqtts", "profile: modern") + entry("rsa", "mqtts", "certificates: ["+pair("ec")+", "+pair("rs")+"]") + entry("asks", "mqtts", asks) + entry("webasks", "wss", asks),
+	})
 	ports["mqtts"], ports["wss"] = b.Port, b.WebSocket
 	return b, ports
 }
@@ -99,7 +99,7 @@ type sslscan struct {
 func TestNothingBelowTheProfileBySslscan(t *testing.T) {
 	t.Parallel()
 	testkit.Need(t, "sslscan")
-	b, ports := scanned(t, testkit.Options{})
+	b, ports := scanned(t)
 	named := make(map[int]string)
 	for name, port := range ports {
 		named[port] = name
@@ -214,7 +214,7 @@ type hello struct {
 func TestNothingBelowTheProfileByOpenSSL(t *testing.T) {
 	t.Parallel()
 	testkit.Need(t, "openssl")
-	b, ports := scanned(t, testkit.Options{Repeats: true})
+	b, ports := scanned(t)
 	all := []string{"mqtts", "wss", "modern", "rsa", "asks", "webasks", "enroll"}
 	ecdsa12, rsa12 := []string{"mqtts", "wss", "rsa", "asks", "webasks", "enroll"}, []string{"rsa"}
 	everything := []string{"-cipher", "ALL:COMPLEMENTOFALL:@SECLEVEL=0"}
