@@ -90,7 +90,7 @@ func (s *siege) bombs(t *testing.T) {
 func (s *siege) unreleased(t *testing.T) {
 	s.rounds(t, true, func(t *testing.T, d door, v mqtt.Version) {
 		m, from := s.mark(t), source(2, d, int(v))
-		const scale = 500
+		const scale = 1000
 		watch := s.come(t, d, mqtt.V5, from, "watch-rel")
 		watch.ask(2, own+"rel")
 		w := s.come(t, d, v, from, "rel")
@@ -322,10 +322,10 @@ func (s *siege) filterFlood(t *testing.T) {
 // store and come as fast as the client reads, and nobody else waits (A082).
 func (s *siege) resubscribe(t *testing.T) {
 	m := s.mark(t)
-	const scale, times = 250, 100
+	const scale, times = 500, 100
 	d := s.door("mqtt")
 	pub := s.come(t, d, mqtt.V5, source(9, d, 0), "pub-keep")
-	pub.tellMany(100_000/scale, 1, named("keep/", strings.Repeat("x", 3000)), retained)
+	pub.tellMany(100_000/scale, 1, named("keep/", strings.Repeat("x", 6000)), retained)
 	var wg sync.WaitGroup
 	for i := range 4 {
 		d := s.doors[i]
