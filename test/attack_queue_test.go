@@ -226,8 +226,8 @@ func (s *siege) slots(t *testing.T) {
 func (s *siege) hashes(t *testing.T) {
 	s.b.AddUser("honest", "a-long-enough-password-8") // whose password has to be hashed
 	m := s.mark(t)
-	const scale = 100
-	end := time.Now().Add(250 * time.Millisecond)
+	const scale = 250
+	end := time.Now().Add(100 * time.Millisecond)
 	var wg sync.WaitGroup
 	var tries atomic.Int64
 	for i := range 16 {
