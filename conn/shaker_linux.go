@@ -73,16 +73,13 @@ func (k *shaker) push(h *handshake) {
 	k.some.Signal()
 }
 
-// shakerNice and shakerSlice are how a shaker is scheduled (cores.Behind). The slice is longer than that of all others, and
-// not by much: it is what is let go before each handshake.
-const (
-	shakerNice  = 5
-	shakerSlice = 3 * time.Millisecond
-)
+// shakerSlice is longer than that of all others, who need not wait for its end, and not by much: it is what is let go before each
+// handshake (cores.Behind).
+const shakerSlice = 3 * time.Millisecond
 
 // run is the shaker's goroutine.
 func (k *shaker) run() {
-	cores.Behind(shakerNice, shakerSlice)
+	cores.Behind(shakerSlice)
 	runtime.LockOSThread() // in any case: a coroutine stays on the thread on which it began
 	var now []*handshake
 	for {
