@@ -28,12 +28,12 @@ const handshakes = 16
 // alone, exactly once, and everybody receives one message published to all. In between the
 // certificate of their listener is replaced, three times over, and nobody notices (P3.3).
 func TestThousandClients(t *testing.T) {
-	t.Run("watched", func(t *testing.T) { crowd(t, watchedClients, testkit.Options{}) })
-	t.Run("thousand", func(t *testing.T) { crowd(t, manyClients, testkit.Options{Repeats: true}) })
+	t.Run("watched", func(t *testing.T) { neighbours(t, watchedClients, testkit.Options{}) })
+	t.Run("thousand", func(t *testing.T) { neighbours(t, manyClients, testkit.Options{Repeats: true}) })
 }
 
-// crowd is that with so many.
-func crowd(t *testing.T, many int, o testkit.Options) {
+// neighbours is that with so many.
+func neighbours(t *testing.T, many int, o testkit.Options) {
 	ca := newDeviceCA(t, "everything")
 	first, port := ca.server(), testkit.FreePort(t)
 	// A machine that is busy with other tests must not fail this one on time.
