@@ -15,7 +15,7 @@ import (
 )
 
 // retainedMax is limits.retained_messages_total there.
-const retainedMax = 1200
+const retainedMax = 500
 
 // TestQueueAttackRows are the rows about windows, queues and work that is asked for.
 // Bounds that would take gigabytes to reach are configured lower.
@@ -90,7 +90,7 @@ func (s *siege) bombs(t *testing.T) {
 func (s *siege) unreleased(t *testing.T) {
 	s.rounds(t, true, func(t *testing.T, d door, v mqtt.Version) {
 		m, from := s.mark(t), source(2, d, int(v))
-		const scale = 500
+		const scale = 1000
 		watch := s.come(t, d, mqtt.V5, from, "watch-rel")
 		watch.ask(2, own+"rel")
 		w := s.come(t, d, v, from, "rel")
@@ -226,8 +226,8 @@ func (s *siege) slots(t *testing.T) {
 func (s *siege) hashes(t *testing.T) {
 	s.b.AddUser("honest", "a-long-enough-password-8") // whose password has to be hashed
 	m := s.mark(t)
-	const scale = 50
-	end := time.Now().Add(500 * time.Millisecond)
+	const scale = 250
+	end := time.Now().Add(100 * time.Millisecond)
 	var wg sync.WaitGroup
 	var tries atomic.Int64
 	for i := range 16 {
@@ -268,7 +268,7 @@ func (s *siege) hashes(t *testing.T) {
 // refused, a client has a hundred, and nobody waits (A081).
 func (s *siege) filterFlood(t *testing.T) {
 	m := s.mark(t)
-	const scale = 100
+	const scale = 400
 	var over []mqtt.Subscription
 	for i := range 1001 {
 		over = append(over, mqtt.Subscription{Filter: string(rune('a' + i%26))})
@@ -289,7 +289,7 @@ func (s *siege) filterFlood(t *testing.T) {
 		wg.Go(func() {
 			w := s.come(t, d, mqtt.V5, source(8, d, i), fmt.Sprint("filters-", i))
 			var packet []byte
-			for range 20 {
+			for range 5 {
 				var names []mqtt.Subscription
 				for i := range 1000 {
 					names = append(names, mqtt.Subscription{Filter: fmt.Sprint(own, i)})
@@ -297,7 +297,7 @@ func (s *siege) filterFlood(t *testing.T) {
 				packet = append(packet, (&mqtt.Subscribe{PacketID: 1, Filters: names}).Append(nil, mqtt.V5, 0)...)
 			}
 			w.send(packet)
-			for range 20 {
+			for range 5 {
 				p := w.want(mqtt.SUBACK)
 				var ack mqtt.Suback
 				if err := mqtt.DecodeSuback(p.Body, p.Header, mqtt.V5, unlimited, &ack); err != nil {
@@ -322,10 +322,10 @@ func (s *siege) filterFlood(t *testing.T) {
 // store and come as fast as the client reads, and nobody else waits (A082).
 func (s *siege) resubscribe(t *testing.T) {
 	m := s.mark(t)
-	const scale = 100
+	const scale, times = 500, 100
 	d := s.door("mqtt")
 	pub := s.come(t, d, mqtt.V5, source(9, d, 0), "pub-keep")
-	pub.tellMany(100_000/scale, 1, named("keep/", strings.Repeat("x", 3000)), retained)
+	pub.tellMany(100_000/scale, 1, named("keep/", strings.Repeat("x", 6000)), retained)
 	var wg sync.WaitGroup
 	for i := range 4 {
 		d := s.doors[i]
@@ -333,7 +333,7 @@ func (s *siege) resubscribe(t *testing.T) {
 			w := s.come(t, d, mqtt.V5, source(9, d, i+1), fmt.Sprint("again-", i))
 			packet := (&mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: own + "keep/#"}}}).Append(nil, mqtt.V5, 0)
 			go func() { _, _ = io.Copy(io.Discard, w.conn) }()
-			for range 500 {
+			for range times {
 				if _, err := w.conn.Write(packet); err != nil {
 					t.Errorf("closed: %v", err)
 					return
@@ -345,7 +345,7 @@ func (s *siege) resubscribe(t *testing.T) {
 	wg.Wait()
 	deaf := s.come(t, d, mqtt.V5, source(9, d, 9), "deaf-again") // and one that does not read
 	_ = rawOf(deaf.conn).SetReadBuffer(1 << 10)
-	for range 500 {
+	for range times {
 		if _, err := deaf.conn.Write((&mqtt.Subscribe{PacketID: 1, Filters: []mqtt.Subscription{{Filter: own + "keep/#"}}}).Append(nil, mqtt.V5, 0)); err != nil {
 			break
 		}
@@ -357,14 +357,14 @@ func (s *siege) resubscribe(t *testing.T) {
 	deaf.die()
 	pub.tellMany(100_000/scale, 1, named("keep/", ""), retained)
 	pub.leave()
-	s.held(t, m, fmt.Sprintf("A082 %d retained, asked for 2500 times, 1/%d", 100_000/scale, scale), 2500, nil, nil)
+	s.held(t, m, fmt.Sprintf("A082 %d retained, asked for %d times, 1/%d", 100_000/scale, 5*times, scale), 5*times, nil, nil)
 }
 
 // retainFlood retains without end: messages and bytes are bounded, the refusal says
 // so, and what is there stays (A083).
 func (s *siege) retainFlood(t *testing.T) {
 	m := s.mark(t)
-	const scale = 8000
+	const scale = 16_000
 	d := s.door("mqtt")
 	w := s.come(t, d, mqtt.V5, source(10, d, 0), "pub-flood")
 	refused, kept := 0, 0

@@ -138,7 +138,7 @@ func TestTLSAttackRows(t *testing.T) {
 // showing tries one row at one door in both versions.
 func (s *siege) showing(t *testing.T, no int, row tlsRow, d door, good []byte, key *ecdsa.PrivateKey) {
 	m := s.mark(t)
-	const times = 10
+	const times = 3
 	tried := 0
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		conf := d.tls.Clone()

@@ -22,7 +22,8 @@ const wildcardsOnly = "  - {id: all, allow: all, users: [" + other + "], topics:
 // TestTopicAttackRows are the rows about topic names and filters.
 func TestTopicAttackRows(t *testing.T) {
 	t.Parallel() // two at a time: most of it is waiting
-	s := besiege(t, testkit.Options{Rules: rulesOf(wildcardsOnly), Config: "limits: {publish_rate: {messages: 0, bytes: 0}, subscribe_rate: {filters: 0}}\n" +
+	// Without the race detector, which has names and filters in TestTwoClientsAgainstAModel and TestAttacksByFilters.
+	s := besiege(t, testkit.Options{Repeats: true, Rules: rulesOf(wildcardsOnly), Config: "limits: {publish_rate: {messages: 0, bytes: 0}, subscribe_rate: {filters: 0}}\n" +
 		"mqtt: {sys_interval: 1s, exclusive_subscriptions: true}\n"})
 	defer s.report(t)
 	t.Run("A030", func(t *testing.T) { s.depths(t) })

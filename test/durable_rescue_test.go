@@ -93,6 +93,7 @@ func TestRescuedMessagesSurviveKills(t *testing.T) {
 	}
 
 	k.restart()
+	k.options.Repeats = true
 	k.restart()
 	away = k.back(mqtt.V5, "away")
 	var got []string

@@ -147,7 +147,7 @@ func (k *killable) again() time.Duration {
 // serve: whoever reads a log must be able to die of it.
 func (k *killable) stillborn(after time.Duration) {
 	k.t.Helper()
-	argv := append([]string{testkit.Binary(k.t), "serve", "--config", k.Config, "--data-dir", k.DataDir}, testkit.AllowRoot()...)
+	argv := append([]string{testkit.Command(k.t), "serve", "--config", k.Config, "--data-dir", k.DataDir}, testkit.AllowRoot()...)
 	p := testkit.Go(k.t, "", argv...)
 	<-time.After(after)
 	p.Signal(killed)

@@ -16,11 +16,11 @@ func TestFIPSMode(t *testing.T) {
 	testkit.Need(t, "openssl")
 	testkit.Need(t, "mosquitto_pub")
 	mode := []string{"GODEBUG=fips140=on"}
-	r := testkit.Exec(t, patience, "", "env", mode[0], testkit.Binary(t), "version")
+	r := testkit.Exec(t, patience, "", "env", mode[0], testkit.Command(t), "version")
 	if !strings.Contains(r.Stdout, "FIPS 140-3 mode, Go Cryptographic Module ") {
 		t.Errorf("version does not say it:\n%s", r.Text())
 	}
-	if r := testkit.Exec(t, patience, "", testkit.Binary(t), "version"); strings.Contains(r.Stdout, "FIPS") {
+	if r := testkit.Exec(t, patience, "", testkit.Command(t), "version"); strings.Contains(r.Stdout, "FIPS") {
 		t.Errorf("version says it of an ordinary start:\n%s", r.Text())
 	}
 	ca := newDeviceCA(t, "devices")
@@ -55,7 +55,7 @@ func TestFIPSMode(t *testing.T) {
 	secret := testkit.TempDir(t) + "/pw"
 	testkit.WriteFile(t, secret, password)
 	for _, env := range []string{"GODEBUG=fips140=on", "GODEBUG=fips140=off", "GODEBUG=cpu.aes=off,cpu.pclmulqdq=off,cpu.gcm=off"} {
-		r := testkit.Exec(t, patience, "", "env", env, testkit.Binary(t), "pub", "--protocol", "quic", "-h", "localhost", "-p", fmt.Sprint(udp), "--cafile", b.CA(),
+		r := testkit.Exec(t, patience, "", "env", env, testkit.Command(t), "pub", "--protocol", "quic", "-h", "localhost", "-p", fmt.Sprint(udp), "--cafile", b.CA(),
 			"-u", user, "--password-file", secret, "-q", "1", "-t", "devices/"+user+"/a", "-m", "x")
 		if r.Code != 0 {
 			t.Errorf("QUIC from a client with %s: %s", env, r.Text())

@@ -1,6 +1,7 @@
 package test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -180,7 +181,7 @@ func (w *foreign) Advance(d time.Duration) {
 		case <-end:
 			return
 		case <-time.After(2 * time.Second):
-			w.ping()
+			w.ping(1)
 		}
 	}
 }
@@ -191,37 +192,41 @@ const turns = 24
 
 // Settle returns when the broker has seen everything that was sent, and the
 // clients everything that it answered. A PINGREQ is answered in a turn of its one
-// loop, so enough of them are a barrier.
+// loop, so enough of them are a barrier; sent at once they take as many turns.
 func (w *foreign) Settle() {
-	for before := -1; w.dead == nil; {
-		for range turns {
-			w.ping()
-		}
-		heard, quiet := 0, true
-		for _, c := range w.conns {
-			n, q := c.state()
-			heard, quiet = heard+n, quiet && q
-		}
-		if quiet && heard == before { // the turns in between brought nothing
+	for before := w.heard(); w.dead == nil; {
+		w.ping(turns)
+		now := w.heard()
+		if now >= 0 && now == before { // the turns in between brought nothing
 			return
 		}
-		if before = heard; !quiet {
-			before = -1
+		if before = now; now < 0 {
 			<-time.After(time.Millisecond)
 		}
 	}
 }
 
-// ping goes there and back.
-func (w *foreign) ping() {
+// heard is how much has come at all connections; -1 while somebody still reads.
+func (w *foreign) heard() (n int) {
+	for _, c := range w.conns {
+		more, quiet := c.state()
+		if !quiet {
+			return -1
+		}
+		n += more
+	}
+	return n
+}
+
+// ping goes there and back, n times.
+func (w *foreign) ping(n int) {
 	if w.dead != nil {
 		return
 	}
 	_ = w.ctl.SetDeadline(time.Now().Add(patience))
-	var answer [2]byte
-	_, err := w.ctl.Write([]byte{0xc0, 0})
+	_, err := w.ctl.Write(bytes.Repeat([]byte{0xc0, 0}, n))
 	if err == nil {
-		_, err = io.ReadFull(w.ctl, answer[:])
+		_, err = io.ReadFull(w.ctl, make([]byte, 2*n))
 	}
 	if err != nil {
 		w.dead = fmt.Errorf("mosquitto ended: %w", err)

@@ -62,7 +62,7 @@ func TestSecondStart(t *testing.T) {
 func TestOneProcessPerDataDirectory(t *testing.T) {
 	t.Parallel()
 	b := start(t, testkit.Options{})
-	r := testkit.Exec(t, patience, "", append([]string{testkit.Binary(t), "serve", "--config", b.Config, "--data-dir", b.DataDir}, testkit.AllowRoot()...)...)
+	r := testkit.Exec(t, patience, "", append([]string{testkit.Command(t), "serve", "--config", b.Config, "--data-dir", b.DataDir}, testkit.AllowRoot()...)...)
 	if r.Code == 0 || !strings.Contains(r.Text(), b.DataDir) {
 		t.Errorf("exit code %d\n%s", r.Code, r.Text())
 	}
@@ -170,7 +170,7 @@ func TestRootIsRefused(t *testing.T) {
 		return
 	}
 	dir := filepath.Join(testkit.TempDir(t), "data")
-	r := testkit.Exec(t, patience, "", testkit.Binary(t), "serve", "--data-dir", dir)
+	r := testkit.Exec(t, patience, "", testkit.Command(t), "serve", "--data-dir", dir)
 	if text := strings.TrimSpace(r.Text()); r.Code != 1 || !strings.Contains(text, "Run it as a user of its own") || !strings.Contains(text, "--allow-root") || !strings.HasSuffix(text, "redoubt doctor --explain P1.7") {
 		t.Errorf("exit code %d\n%s", r.Code, r.Text())
 	}

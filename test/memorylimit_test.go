@@ -88,7 +88,7 @@ func TestMemoryMustBeThere(t *testing.T) {
 			dir := testkit.TempDir(t)
 			config := filepath.Join(dir, "redoubt.yaml")
 			testkit.WriteFile(t, config, c.config)
-			r := testkit.Exec(t, patience, "", append([]string{testkit.Binary(t), "serve", "--config", config, "--data-dir", filepath.Join(dir, "data")}, testkit.AllowRoot()...)...)
+			r := testkit.Exec(t, patience, "", append([]string{testkit.Command(t), "serve", "--config", config, "--data-dir", filepath.Join(dir, "data")}, testkit.AllowRoot()...)...)
 			if r.Code != 1 {
 				t.Errorf("exit code %d", r.Code)
 			}

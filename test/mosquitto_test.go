@@ -58,7 +58,7 @@ func TestDenialsNameTheirRule(t *testing.T) {
 	b := start(t, testkit.Options{Rules: "version: 1\nrules:\n  - {id: not-this, deny: all, topics: [\"devices/dev1/private\"]}\n  - {allow: all, topics: [\"devices/${username}/#\"]}\n"})
 	for _, command := range []string{"pub", "sub"} {
 		logged := b.Stderr.Len()
-		argv := []string{testkit.Binary(t), command, "-h", "localhost", "-p", port(b), "--cafile", b.CA(), "-u", user, "-P", password, "-t", "devices/dev1/private"}
+		argv := []string{testkit.Command(t), command, "-h", "localhost", "-p", port(b), "--cafile", b.CA(), "-u", user, "-P", password, "-t", "devices/dev1/private"}
 		if command == "pub" {
 			argv = append(argv, "-m", "x", "-q", "1")
 		}

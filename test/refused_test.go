@@ -29,7 +29,7 @@ type refusal struct {
 func TestRefusedAndBothSidesCanTellWhy(t *testing.T) {
 	t.Parallel()
 	foreign := foreignCA(t)
-	for _, c := range []refusal{
+	for i, c := range []refusal{
 		{name: "wrong CA", flags: []string{"--cafile", foreign}, code: 4, says: []string{"CA", foreign},
 			theySay: "TLS error", log: []string{"TLS handshake failed", "127.0.0.1", "certificate", "CA"}},
 		// Linux takes 0.0.0.0 for this machine, and no certificate names it.
@@ -43,7 +43,7 @@ func TestRefusedAndBothSidesCanTellWhy(t *testing.T) {
 			theySay: "Bad User Name or Password", log: []string{"CONNECT refused", "nobody-here", "127.0.0.1", "no such user"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			b := start(t, testkit.Options{})
+			b := start(t, testkit.Options{Repeats: i > 0})
 			logged := b.Stderr.Len()
 			usual := []string{"-h", "localhost", "-p", port(b), "--cafile", b.CA(), "-u", user, "-P", password, "-t", "devices/" + user + "/x", "-m", "hello", "-q", "1"}
 			r := testkit.Exec(t, patience, "", append([]string{testkit.Need(t, "mosquitto_pub"), "-V", "mqttv5"}, replace(usual, c.flags)...)...)
@@ -53,7 +53,7 @@ func TestRefusedAndBothSidesCanTellWhy(t *testing.T) {
 			if _, ok := b.Stderr.WaitFor(patience, logged, c.log...); !ok {
 				t.Errorf("no line of the broker's log has %q:\n%s", c.log, b.Stderr.String()[logged:])
 			}
-			r = testkit.Exec(t, patience, "", append([]string{testkit.Binary(t), "pub"}, replace(usual, c.flags)...)...)
+			r = testkit.Exec(t, patience, "", append([]string{testkit.Command(t), "pub"}, replace(usual, c.flags)...)...)
 			if r.Code != c.code {
 				t.Errorf("redoubt pub: exit code %d, want %d\n%s", r.Code, c.code, r.Text())
 			}
@@ -108,7 +108,7 @@ func TestPlaintextOnTheTLSPort(t *testing.T) {
 	if _, ok := b.Stderr.WaitFor(patience, logged, "127.0.0.1", "TLS"); !ok {
 		t.Errorf("the log does not say why:\n%s", b.Stderr.String()[logged:])
 	}
-	r := testkit.Exec(t, patience, "", testkit.Binary(t), "pub", "-h", "localhost", "-p", port(b), "--protocol", "mqtt", "-t", "x", "-m", "y")
+	r := testkit.Exec(t, patience, "", testkit.Command(t), "pub", "-h", "localhost", "-p", port(b), "--protocol", "mqtt", "-t", "x", "-m", "y")
 	if r.Code == 0 || !strings.Contains(r.Text(), "TLS") {
 		t.Errorf("redoubt pub without TLS: exit code %d, does not mention TLS:\n%s", r.Code, r.Text())
 	}

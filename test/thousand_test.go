@@ -16,8 +16,9 @@ import (
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
-// manyClients are connected at once, over TLS, each in both roles.
-const manyClients = 1000
+// manyClients are connected at once, over TLS, each in both roles; watchedClients to a
+// broker with the race detector, to which the others are the same again.
+const manyClients, watchedClients = 1000, 100
 
 // handshakes are how many of them are connecting at a time, so that a busy
 // machine spends its ten seconds per connection on connecting.
@@ -27,16 +28,23 @@ const handshakes = 16
 // alone, exactly once, and everybody receives one message published to all. In between the
 // certificate of their listener is replaced, three times over, and nobody notices (P3.3).
 func TestThousandClients(t *testing.T) {
+	t.Run("watched", func(t *testing.T) { neighbours(t, watchedClients, testkit.Options{}) })
+	t.Run("thousand", func(t *testing.T) { neighbours(t, manyClients, testkit.Options{Repeats: true}) })
+}
+
+// neighbours is that with so many.
+func neighbours(t *testing.T, many int, o testkit.Options) {
 	ca := newDeviceCA(t, "everything")
 	first, port := ca.server(), testkit.FreePort(t)
 	// A machine that is busy with other tests must not fail this one on time.
-	b := start(t, testkit.Options{Config: "limits: { connect_deadline: 60s }\n",
-		Listeners: fmt.Sprintf("  rotating:\n    protocol: mqtts\n    bind: [\"127.0.0.1:%d\"]\n    tls: {certificates: [{cert: %s, key: \"file:%s\"}]}\n", port, ca.path("server.pem"), ca.path("server.key"))})
+	o.Config = "limits: { connect_deadline: 60s }\n"
+	o.Listeners = fmt.Sprintf("  rotating:\n    protocol: mqtts\n    bind: [\"127.0.0.1:%d\"]\n    tls: {certificates: [{cert: %s, key: \"file:%s\"}]}\n", port, ca.path("server.pem"), ca.path("server.key"))
+	b := start(t, o)
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	clients := make([]*client.Client, manyClients)
+	clients := make([]*client.Client, many)
 	slots := make(chan struct{}, handshakes)
-	each(t, func(i int) error {
+	each(t, many, func(i int) error {
 		slots <- struct{}{}
 		defer func() { <-slots }()
 		o := ourOptions(b, fmt.Sprintf("many-%d", i))
@@ -68,23 +76,23 @@ func TestThousandClients(t *testing.T) {
 		t.Fatalf("the broker's log:\n%.8000s", b.Log())
 	}
 
-	each(t, func(i int) error {
-		return publish(ctx, clients[i], manyTopic((i+1)%manyClients), fmt.Sprintf("from %d", i))
+	each(t, many, func(i int) error {
+		return publish(ctx, clients[i], manyTopic((i+1)%many), fmt.Sprintf("from %d", i))
 	})
-	each(t, func(i int) error {
-		return receive(ctx, clients[i], manyTopic(i), fmt.Sprintf("from %d", (i+manyClients-1)%manyClients))
+	each(t, many, func(i int) error {
+		return receive(ctx, clients[i], manyTopic(i), fmt.Sprintf("from %d", (i+many-1)%many))
 	})
-	rotate(t, b, ca, port, first)
+	rotate(t, b, ca, port, first, many)
 	if err := publish(ctx, clients[0], "devices/"+user+"/all", "everybody"); err != nil {
 		t.Fatal(err)
 	}
 	// The next message of each is this one: nobody got anything twice.
-	each(t, func(i int) error { return receive(ctx, clients[i], "devices/"+user+"/all", "everybody") })
+	each(t, many, func(i int) error { return receive(ctx, clients[i], "devices/"+user+"/all", "everybody") })
 }
 
 // rotate replaces the certificate of a listener, also with one that is none. Each must be
 // what the next handshake gets, within five seconds, and cost nobody a connection.
-func rotate(t *testing.T, b *testkit.Broker, ca *deviceCA, port int, serves *x509.Certificate) {
+func rotate(t *testing.T, b *testkit.Broker, ca *deviceCA, port int, serves *x509.Certificate, many int) {
 	t.Helper()
 	before := pageOf(t, b)
 	conf := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "localhost"}
@@ -130,8 +138,8 @@ func rotate(t *testing.T, b *testkit.Broker, ca *deviceCA, port int, serves *x50
 			t.Errorf("%s: %v, before %v", series, n, before[series])
 		}
 	}
-	if after["redoubt_sessions"] < manyClients {
-		t.Errorf("%v sessions are left of %d", after["redoubt_sessions"], manyClients)
+	if after["redoubt_sessions"] < float64(many) {
+		t.Errorf("%v sessions are left of %d", after["redoubt_sessions"], many)
 	}
 }
 
@@ -171,11 +179,11 @@ func receive(ctx context.Context, c *client.Client, topic, payload string) error
 }
 
 // each runs fn for every client at once and reports the first few errors.
-func each(t *testing.T, fn func(i int) error) {
+func each(t *testing.T, many int, fn func(i int) error) {
 	t.Helper()
-	errs := make([]error, manyClients)
+	errs := make([]error, many)
 	var wg sync.WaitGroup
-	for i := range manyClients {
+	for i := range many {
 		wg.Go(func() { errs[i] = fn(i) })
 	}
 	wg.Wait()

@@ -23,7 +23,7 @@ var (
 )
 
 // scanned is a broker with every kind of port that speaks TLS, by name. rsa has keys of two
-// kinds.
+// kinds. Scanners do one handshake hundreds of times; the race detector has them elsewhere.
 func scanned(t *testing.T) (b *testkit.Broker, ports map[string]int) {
 	t.Helper()
 	ca := newDeviceCA(t, "devices")
@@ -52,11 +52,11 @@ func scanned(t *testing.T) (b *testkit.Broker, ports map[string]int) {
 	asks := fmt.Sprintf("client_cert: required, client_ca: [%s]", ca.path("ca.pem"))
 	data := filepath.Join(testkit.TempDir(t), "data")
 	for _, words := range [][]string{{"init"}, {"cert", "ca", "init"}} { // whom the port for enrolment issues from
-		if r := testkit.Exec(t, patience, "", slices.Concat([]string{testkit.Binary(t)}, words, []string{"--data-dir", data})...); r.Code != 0 {
+		if r := testkit.Exec(t, patience, "", slices.Concat([]string{testkit.Command(t)}, words, []string{"--data-dir", data})...); r.Code != 0 {
 			t.Fatal(r.Text())
 		}
 	}
-	b = testkit.Start(t, testkit.Options{WebSocket: true, DataDir: data, Config: fmt.Sprintf("enroll: {bind: [\"127.0.0.1:%d\"]}\n", ports["enroll"]),
+	b = testkit.Start(t, testkit.Options{Repeats: true, WebSocket: true, DataDir: data, Config: fmt.Sprintf("enroll: {bind: [\"127.0.0.1:%d\"]}\n", ports["enroll"]),
 		Listeners: entry("modern", "mqtts", "profile: modern") + entry("rsa", "mqtts", "certificates: ["+pair("ec")+", "+pair("rs")+"]") + entry("asks", "mqtts", asks) + entry("webasks", "wss", asks),
 	})
 	ports["mqtts"], ports["wss"] = b.Port, b.WebSocket

@@ -45,7 +45,7 @@ func reborn(t *testing.T, b *testkit.Broker) *testkit.Broker {
 	t.Helper()
 	b.Signal(killed)
 	b.Wait(patience)
-	return testkit.Start(t, testkit.Options{DataDir: b.DataDir})
+	return testkit.Start(t, testkit.Options{DataDir: b.DataDir, Repeats: true})
 }
 
 // TestUsersSurviveAKill: what `redoubt user` said is done is done.
@@ -77,7 +77,7 @@ func TestUsersSurviveAKill(t *testing.T) {
 		t.Errorf("user list: exit code %d\n%s", r.Code, r.Text())
 	}
 	b.AddUser(other, otherPassword)
-	b = testkit.Start(t, testkit.Options{DataDir: b.DataDir})
+	b = testkit.Start(t, testkit.Options{DataDir: b.DataDir, Repeats: true})
 	if rc := login(t, b, other, otherPassword); rc != mqtt.Success {
 		t.Errorf("%s was added without a broker and is told %v", other, rc)
 	}
@@ -121,7 +121,7 @@ func TestUsersOfTheFirstReleases(t *testing.T) {
 	logs += b.Log()
 	b.Stop()
 	testkit.WriteFile(t, file, oldUsers()) // somebody restores it
-	r := testkit.Exec(t, patience, "", append([]string{testkit.Binary(t), "serve", "--config", b.Config, "--data-dir", dir}, testkit.AllowRoot()...)...)
+	r := testkit.Exec(t, patience, "", append([]string{testkit.Command(t), "serve", "--config", b.Config, "--data-dir", dir}, testkit.AllowRoot()...)...)
 	if r.Code == 0 || !strings.Contains(r.Text(), file) || !strings.Contains(r.Text(), fmt.Sprintf("%q", other)) {
 		t.Errorf("an old file was taken: exit code %d\n%s", r.Code, r.Text())
 	}

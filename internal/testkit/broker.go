@@ -146,7 +146,7 @@ func (b *Broker) argv(command string, args ...string) []string {
 func (b *Broker) Redoubt(stdin string, words ...string) Run {
 	b.t.Helper()
 	program := Command(b.t)
-	if slices.Contains([]string{"serve", "pub", "sub", "bench", "doctor"}, words[0]) {
+	if slices.Contains([]string{"serve", "bench", "doctor"}, words[0]) {
 		program = Binary(b.t)
 	}
 	argv := append([]string{program}, words...)
