@@ -93,7 +93,7 @@ func (l *Loop) run() {
 // yieldEvery is how long a loop that is busy keeps its place of the runtime at most, before it asks whether
 // somebody waits for it. After 10 ms the runtime's watcher would take it away, wherever the loop is, and would look for the
 // next one to take it from every 20 microseconds: some 5 % of a core that is full, for a loop that never asked.
-const yieldEvery = 4 * time.Millisecond
+const yieldEvery = time.Millisecond
 
 func (l *Loop) yield() {
 	l.yielded = l.now

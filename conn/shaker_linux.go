@@ -10,7 +10,7 @@ import (
 
 // shaker is a thread that computes handshakes, one at a time. Whoever is connected comes before it: to the kernel it has
 // a smaller part of the processor than the event loops, for good, and is interrupted when one of them wakes up
-// (cores.Behind). That is a property of a thread, so each handshake is a coroutine of the shaker that it began with, and
+// (cores.Behind). That is a property of a thread, so each handshake is a coroutine of the shaker on which it began, and
 // rests there while it waits for its client: to the runtime all of them are one goroutine, and not many that stand in the
 // queue before a loop, or have its place.
 type shaker struct {
@@ -19,15 +19,15 @@ type shaker struct {
 	mu    sync.Mutex   // guards everything below
 	some  *sync.Cond   // ready is not empty any more, or the engine has closed
 	ready []*handshake // may go on
-	bound int          // handshakes that began here and are not over
+	turns int          // that its handshakes have
 	ended bool         // by Close
 }
 
-// shaker is the one with the fewest handshakes. There are as many as processors, each from when it is needed on.
+// shaker is the one whose handshakes have the fewest turns: those that rest do not count, as who lets many rest would say where the next
+// ones go. There are as many as processors, each from when it is needed on.
 func (e *Epoll) shaker() *shaker {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.shakes.Add(1)
 	var best *shaker
 	least := 0
 	for _, k := range e.shakers {
@@ -45,24 +45,20 @@ func (e *Epoll) shaker() *shaker {
 			best.run()
 		}()
 	}
-	best.mu.Lock()
-	defer best.mu.Unlock()
-	best.bound++
 	return best
+}
+
+// count is of a turn that came or went.
+func (k *shaker) count(n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.turns += n
 }
 
 func (k *shaker) many() int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.bound
-}
-
-// leave is a handshake's that is over.
-func (k *shaker) leave() {
-	k.mu.Lock()
-	k.bound--
-	k.mu.Unlock()
-	k.engine.shakes.Done()
+	return k.turns
 }
 
 // push has h go on when those before it have. It may be called anywhere, and does not wait.
@@ -73,16 +69,13 @@ func (k *shaker) push(h *handshake) {
 	k.some.Signal()
 }
 
-// shakerNice and shakerSlice are how a shaker is scheduled (cores.Behind). The slice is longer than that of all others, and
-// not by much: it is what is let go before each handshake.
-const (
-	shakerNice  = 5
-	shakerSlice = 3 * time.Millisecond
-)
+// shakerSlice is longer than that of all others, who need not wait for its end, and not by much: it is what is let go before each
+// handshake (cores.Behind). Beside a processor that is always busy that leaves a twelfth of it, a hundred handshakes a second and more.
+const shakerSlice = time.Millisecond
 
 // run is the shaker's goroutine.
 func (k *shaker) run() {
-	cores.Behind(shakerNice, shakerSlice)
+	cores.Behind(shakerSlice)
 	runtime.LockOSThread() // in any case: a coroutine stays on the thread on which it began
 	var now []*handshake
 	for {
@@ -97,7 +90,9 @@ func (k *shaker) run() {
 		}
 		for i, h := range now {
 			now[i] = nil
-			k.letOthers()
+			if !h.ended.Load() { // else there is nothing to compute: nobody waits for it
+				k.letOthers()
+			}
 			h.goOn()
 		}
 		if cap(now) > shakerRoom { // many were ended at once
@@ -109,9 +104,11 @@ func (k *shaker) run() {
 // letOthers is for before a handshake goes on. A thread that wakes up interrupts one that is behind, but only where it has not
 // just had more than its part: a loop that has run, and one that wakes up at the same time as the shaker, would wait until the
 // handshake rests. Who offers the processor counts as if its slice had been used up, and those who wake up meanwhile come first.
-// Without clients who are served, a storm of connects costs less where a loop finds much each time it comes.
+// A loop that waits for a place of the runtime has that as well. Without clients who are served, a storm of connects costs less
+// where a loop finds much each time it comes.
 func (k *shaker) letOthers() {
 	if s := k.engine.server; s.serves(s.clock.Now()) {
+		runtime.Gosched()
 		offer()
 	}
 }

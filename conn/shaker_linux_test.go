@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/redoubtmq/redoubt/internal/cores"
+	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
@@ -152,4 +153,48 @@ func TestHandshakesEndAtAnyMoment(t *testing.T) {
 	}
 	r.becomes("turns", 0, r.server.listeners[0].Door.Computing)
 	r.connect(mqtt.V5, "alice/next").silent()
+}
+
+// A handshake that computes for long holds up those that have their turns on its thread, and others have theirs elsewhere, however many
+// rest there.
+func TestAHandshakeGoesWhereNobodyComputes(t *testing.T) {
+	if cores.Count() < 2 {
+		t.Log("there is one processor, and so one thread")
+		return
+	}
+	r := newRealRig(t, testCertificate(t))
+	r.limits(listener.DoorLimits{ConnectionsTotal: 500, UnauthenticatedTotal: 500, HandshakesTotal: 500, ConnectDeadline: 10 * time.Second, ShakeCPU: 100})
+	begun, held := make(chan struct{}), make(chan struct{})
+	r.server.listeners[0].TLS.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if hello.ServerName == "slow" {
+			close(begun)
+			<-held
+		}
+		return nil, nil
+	}
+	r.onLoops(func(*Loop) {}) // they know of it
+	rest := func() net.Conn {
+		nc := r.hellos(1)[0]
+		if _, err := nc.Read(make([]byte, 1)); err != nil { // it has been answered
+			t.Fatal(err)
+		}
+		return nc
+	}
+	first := rest()
+	rest()
+	_ = first.Close() // now as many rest on one thread as will on the other
+	r.becomes("handshakes", 1, r.counted(metrics.Handshakes))
+	slow := tls.Client(r.bare(), &tls.Config{ServerName: "slow", RootCAs: r.real.tls.RootCAs})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = slow.Handshake()
+		_ = slow.Close()
+	}()
+	<-begun
+	for i := range 4 {
+		r.connect(mqtt.V5, "alice/"+strconv.Itoa(i)).silent()
+	}
+	close(held)
+	<-done
 }

@@ -224,7 +224,7 @@ var (
 	MemoryLimit           = level("redoubt_memory_limit_bytes", "Memory limit in force (limits.memory, or GOMEMLIMIT where it is smaller); 0: none.")
 	MemoryInUse           = level("redoubt_memory_in_use_bytes", "Memory that counts against that limit: what the process has from the system and has not returned, without what the kernel holds for it.")
 	MemoryLive            = level("redoubt_memory_live_bytes", "Bytes of the heap that the last collection found alive.")
-	MemoryCollections     = count("redoubt_memory_collections_total", "Collections made out of turn, to return memory after a storm.")
+	MemoryCollections     = count("redoubt_memory_collections_total", "Collections made out of turn, to return memory after a storm, or because somebody asked for one (SIGUSR1).")
 	MemoryReturned        = count("redoubt_memory_returned_bytes_total", "Bytes that those collections returned to the system.")
 	bansActive            = family{"redoubt_bans", "Bans there are, by where they come from; those that are over count until they are purged, within a minute.", gauge}
 	Bans                  = bansActive.each("source", 0, "operator", "file", "flapping") // At(bans.Source)

@@ -216,6 +216,7 @@ func (a *Authenticator) tooBusy(done func(auth.Result), refusal string) {
 // work is one worker: it hashes until the queue is closed and empty.
 func (a *Authenticator) work() {
 	defer a.workers.Done()
+	cores.Behind(0)
 	for {
 		j, open, ok := a.queue.pop()
 		if !ok {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/redoubtmq/redoubt/auth/scram"
+	"github.com/redoubtmq/redoubt/internal/cores"
 	"github.com/redoubtmq/redoubt/internal/secret"
 )
 
@@ -64,6 +65,7 @@ func (u *upgrades) close() {
 
 func (u *upgrades) work() {
 	defer u.ended.Done()
+	cores.Behind(0)
 	for up := range u.waiting {
 		if u.closing.Load() {
 			continue

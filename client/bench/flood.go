@@ -148,9 +148,9 @@ func (r *run) flood(ctx context.Context) error {
 		end := r.after(o.Pace.Duration)
 		err := r.until(r.after(strangersAllThere(o.Pace.Duration)), never)
 		if err == nil {
-			rep.Held = s.open.Load()
 			var with int64
 			with, err = r.resident()
+			rep.Held = s.open.Load()
 			rep.Resident = perStranger(rep.Held, quiet, with)
 		}
 		return cmp.Or(err, r.until(end, never))
@@ -181,9 +181,9 @@ func perStranger(open, before, after int64) *int64 {
 	return &each
 }
 
-// strangersAllThere is when memory is read: they come in the first quarter, and ten seconds, which is how long
-// Redoubt lets the first of them stay, are three quarters of the time of who wants to see their end.
-func strangersAllThere(during time.Duration) time.Duration { return during * 9 / 16 }
+// strangersAllThere is when memory is read: they come in the first quarter, and ten seconds is how long Redoubt lets the
+// first of them stay. Of a long run it is before all have come.
+func strangersAllThere(during time.Duration) time.Duration { return min(during*9/16, 8*time.Second) }
 
 // collects is how long a broker has to collect and to give memory back, or an eighth of a short run.
 const collects = time.Second

@@ -14,21 +14,21 @@ func TestBehind(t *testing.T) {
 	process, slices := scheduled(t, os.Getpid()), hasSlices(t)
 	aside(func() {
 		before := scheduled(t, 0)
-		if !Behind(10, 0) || !Behind(10, 0) { // the second time nothing is left to do
+		if !Behind(0) || !Behind(0) { // the second time nothing is left to do
 			t.Error("it is not behind")
 			return
 		}
 		after := scheduled(t, 0)
-		if want := min(niceMax, process.Nice+10); after.Nice != want {
+		if want := min(niceMax, process.Nice+behindNice); after.Nice != want {
 			t.Errorf("a nice value of %d, want %d", after.Nice, want)
 		}
 		if after.Nice = before.Nice; after != before {
 			t.Errorf("%+v, it was %+v", after, before)
 		}
-		if !Behind(12, 7*time.Millisecond) {
-			t.Error("it is not further behind")
+		if !Behind(7 * time.Millisecond) {
+			t.Error("it has no slice of its own")
 		}
-		if a := scheduled(t, 0); a.Nice != min(niceMax, process.Nice+12) || slices && a.Runtime != uint64(7*time.Millisecond) {
+		if a := scheduled(t, 0); a.Nice != min(niceMax, process.Nice+behindNice) || slices && a.Runtime != uint64(7*time.Millisecond) {
 			t.Errorf("nice %d, a slice of %d ns", a.Nice, a.Runtime)
 		}
 		aside(func() {
@@ -50,7 +50,7 @@ func TestBehindLeavesAPolicyAlone(t *testing.T) {
 			return
 		}
 		before := scheduled(t, 0)
-		if Behind(5, time.Millisecond) {
+		if Behind(time.Millisecond) {
 			t.Error("it is behind, by another policy")
 		}
 		if after := scheduled(t, 0); after != before {

@@ -5,4 +5,4 @@ package cores
 import "time"
 
 // Behind does nothing where threads have no priority of their own.
-func Behind(int, time.Duration) bool { return false }
+func Behind(time.Duration) bool { return false }

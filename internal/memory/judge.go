@@ -105,3 +105,8 @@ func (j *Judge) Collected(s Sample, took time.Duration) {
 	at := [burst]time.Time(append(j.at[1:], s.At))
 	*j = Judge{last: s, floor: s.Resident, peak: s.Clients, at: at, resting: s.At.Add(timePart * took)}
 }
+
+// Asked tells what a collection has left that somebody else wanted.
+func (j *Judge) Asked(s Sample) {
+	*j = Judge{last: s, floor: s.Resident, peak: s.Clients, at: j.at, resting: j.resting}
+}

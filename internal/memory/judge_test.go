@@ -152,6 +152,20 @@ func TestAtMostTwoInAnySpan(t *testing.T) {
 	}
 }
 
+// Collections that somebody has asked for are not among those that the judge may have: a storm right after two of them is not kept
+// waiting.
+func TestWhatIsAskedForDoesNotCount(t *testing.T) {
+	s := newStory()
+	for range 3 {
+		s.pass(10*time.Second, 1<<10)
+		s.Asked(s.now)
+	}
+	s.now.Resident, s.left = 170<<20, 110<<20
+	if n := s.pass(time.Minute, 1<<10); n != 1 {
+		t.Errorf("%d collections after the storm, want one", n)
+	}
+}
+
 // A collection that takes long is made so seldom that it costs half a percent.
 func TestADearCollectionIsSeldom(t *testing.T) {
 	s := newStory()

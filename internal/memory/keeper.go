@@ -65,7 +65,7 @@ func (k *Keeper) Run(ctx context.Context) {
 			return
 		case <-tick.C:
 		case <-k.Asked:
-			k.give(k.sample())
+			k.give(k.sample(), false)
 		}
 	}
 }
@@ -73,16 +73,20 @@ func (k *Keeper) Run(ctx context.Context) {
 // look takes one sample and does what follows from it.
 func (k *Keeper) look() {
 	if before := k.sample(); k.judge.See(before) {
-		k.give(before)
+		k.give(before, true)
 	}
 }
 
-// give collects, gives back and tells the judge.
-func (k *Keeper) give(before Sample) {
+// give collects, gives back and tells the judge, who does not count what somebody asked for among his own.
+func (k *Keeper) give(before Sample, judged bool) {
 	k.collect() // the loops go on meanwhile; only this goroutine waits
 	after := k.sample()
 	took := after.At.Sub(before.At)
-	k.judge.Collected(after, took)
+	if judged {
+		k.judge.Collected(after, took)
+	} else {
+		k.judge.Asked(after)
+	}
 	returned := int64(before.Resident) - int64(after.Resident)
 	k.Log.Debug("memory was given back to the system", "returned", returned, "resident", after.Resident, "took_us", took.Microseconds())
 	k.Collected(max(returned, 0))

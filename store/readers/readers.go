@@ -54,13 +54,9 @@ func (p *Pool) Close() {
 	p.running.Wait()
 }
 
-// nice is by how much readers' threads are nicer than the process: they leave the loops to whom they read nine tenths of a processor
-// that is wanted by both.
-const nice = 10
-
 func (p *Pool) run() {
 	defer p.running.Done()
-	cores.Behind(nice, 0)
+	cores.Behind(0)
 	for {
 		read := p.next()
 		if read == nil {

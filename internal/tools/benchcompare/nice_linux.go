@@ -16,7 +16,7 @@ func nice(pid, value int) {
 		return // it has ended
 	}
 	moved := make(map[string]bool)
-	for more := true; more; { // one that has begun meanwhile was begun by one that was not moved
+	for first, more := true, true; more; first = false { // until none has begun meanwhile
 		more = false
 		threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
 		for _, t := range threads {
@@ -25,7 +25,7 @@ func nice(pid, value int) {
 				continue
 			}
 			moved[t.Name()], more = true, true
-			if a, err := unix.SchedGetAttr(id, 0); err == nil {
+			if a, err := unix.SchedGetAttr(id, 0); err == nil && (first || int(a.Nice) != value) { // else it was begun by one that was moved
 				_ = unix.Setpriority(unix.PRIO_PROCESS, id, min(19, value+int(a.Nice-leader.Nice)))
 			}
 		}
