@@ -48,9 +48,9 @@ FIRST := ./test ./cmd/redoubt ./conn ./harden ./broker
 # without (testkit.Seeds), in the packages that have any.
 UNWATCHED := Alloc|^Test(Seeds|AccessMatrix|ConnectMatrix|AuthMatrix|Model|TwoLoops|RandomHistories|RandomGroupHistories|AnOwedReplaySurvivesCrashes|ADelayedMessageIsPublishedOnceOverACrash|QoS2IsExactlyOnceOverACrash|ManySessionsInOneTurn|Conformance|ASlowSubscriberOfEverythingGetsIt|WalkOfManySessions|SurplusIsThatOfTheWhole|AMillionNames)$$
 
-# What plays in one of many ways with the detector, and in all of them without (conn's play).
-WAYS := ^(native_TLS|portable_WebSocket|native_WebSocket|native_WebSocket_over_TLS|QUIC)$$
-PLAYED = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
+# What plays in one of many ways with the detector, and in all of them without (conn's play and playTCP).
+WAYS := ^(portable|native|native_TLS|portable_WebSocket|native_WebSocket|native_WebSocket_over_TLS|QUIC)$$
+PLAYED = $$(awk '/^func Test/ {split($$2, f, "("); name = f[1]} /^\t+play(TCP)?\(t/ {print name}' conn/*_test.go | sort -u | paste -sd'|')
 
 # Packages: deb and rpm, and the chart for Kubernetes.
 NFPM := github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.2

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -88,14 +89,10 @@ rules:
 var ways = []string{"native TLS", "portable WebSocket", "native WebSocket", "native WebSocket over TLS", "QUIC"}
 
 // play runs f against a broker with two loops on each engine, and in all ways. Under the race
-// detector, which makes each some ten times as dear, a test plays one of the ways; `make test`
-// has a pass of its own in which all of them play all.
+// detector, which makes each some ten times as dear, a test plays one of the ways, in place of
+// the plain one of the same engine; `make test` has a pass of its own in which all of them play all.
 func play(t *testing.T, f func(r *rig), change ...func(*rig)) {
-	of := ways
-	if testkit.Watched() && !strings.Contains(t.Name(), "/") {
-		of = ways[crc32.ChecksumIEEE([]byte(t.Name()))%uint32(len(ways)):][:1]
-	}
-	playWays(t, f, of, change...)
+	playWays(t, f, ways, change...)
 }
 
 // playTCP is play without QUIC.
@@ -109,11 +106,20 @@ func playWays(t *testing.T, f func(r *rig), of []string, change ...func(*rig)) {
 			synctest.Test(t, func(t *testing.T) { f(make(t, change...)) })
 		}
 	}
-	t.Run("portable", bubble(newRig, change...))
-	t.Run("native", func(t *testing.T) { f(newRealRig(t, nil, change...)) })
+	plain := []string{"portable", "native"}
+	if testkit.Watched() && !strings.Contains(t.Name(), "/") {
+		of = of[crc32.ChecksumIEEE([]byte(t.Name()))%uint32(len(of)):][:1]
+		if plain = plain[:1]; !strings.HasPrefix(of[0], "native") {
+			plain = []string{"native"}
+		}
+	}
 	framed := append(change[:len(change):len(change)], overWebSocket)
-	for _, way := range of {
+	for _, way := range slices.Concat(plain, of) {
 		switch way {
+		case "portable":
+			t.Run(way, bubble(newRig, change...))
+		case "native":
+			t.Run(way, func(t *testing.T) { f(newRealRig(t, nil, change...)) })
 		case "native TLS":
 			t.Run(way, func(t *testing.T) { f(newRealRig(t, testCertificate(t), change...)) })
 		case "portable WebSocket":

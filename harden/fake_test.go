@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -46,13 +45,6 @@ type fake struct {
 	banned   map[string]bool
 	wait     sync.WaitGroup
 	status   string // file of /proc that says how much memory it has; empty: none does
-}
-
-// fakeSockets are what it listens on.
-type fakeSockets struct {
-	listeners []ListenerReport
-	inodes    []uint64
-	addrs     []string // of what listens, in the order it was opened
 }
 
 // flaw is one thing a broken broker does.
@@ -129,7 +121,7 @@ type fakeConn struct {
 
 func newFake(t *testing.T, fl flaws) *fake {
 	t.Helper()
-	f := &fake{t: t, fakeChain: fakeChain{clock: new(hurried), flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}}, cert: selfSigned(t), flaws: fl, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
+	f := &fake{t: t, fakeChain: fakeChain{clock: new(hurried), flapping: Flapping{Connects: 4, Window: time.Minute, Ban: 5 * time.Minute}}, cert: selfSigned(t), flaws: fl, fakeSockets: fakeSockets{tables: map[string]string{}}, users: map[string]ProbeUser{}, conns: map[*fakeConn]bool{}, retained: map[string]bool{},
 		limits: Limits{PacketBytes: 2000, ConnectPacketBytes: 1000, TopicLevels: 4, TopicBytes: 100, ClientIDBytes: 100, Inflight: 3, AwaitingRel: 5, Subscriptions: 30, TopicAliases: 2}}
 	if f.has(only4) {
 		f.limits.Inflight = 9
@@ -165,7 +157,7 @@ func (f *fake) listen(name, protocol, address string) netip.AddrPort {
 	}
 	f.t.Cleanup(func() { _ = l.Close() })
 	f.mu.Lock()
-	f.inodes = append(f.inodes, inodeOf(f.t, l.(interface{ File() (*os.File, error) })))
+	f.opened(l.(held))
 	f.addrs = append(f.addrs, l.Addr().String())
 	if name != "" {
 		f.listeners = append(f.listeners, ListenerReport{name, l.Addr().String(), protocol})

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -183,42 +182,4 @@ func (f *fake) grow(n int64) {
 	if err := os.WriteFile(f.status+".new", []byte(text), 0o600); err != nil || os.Rename(f.status+".new", f.status) != nil {
 		f.t.Errorf("%s cannot be written: %v", f.status, err)
 	}
-}
-
-// alone makes e see the sockets of f and no others of this process, so that
-// tests can run beside each other.
-func (f *fake) alone(e *Env) *Env {
-	f.t.Helper()
-	e.Proc = f.t.TempDir()
-	own := filepath.Join(e.Proc, fmt.Sprint(os.Getpid()))
-	if err := os.MkdirAll(filepath.Join(own, "fd"), 0o755); err != nil {
-		f.t.Fatal(err)
-	}
-	for link, to := range map[string]string{filepath.Join(own, "net"): "/proc/self/net", filepath.Join(own, "ns"): "/proc/self/ns", filepath.Join(e.Proc, "self"): "/proc/self"} {
-		if err := os.Symlink(to, link); err != nil {
-			f.t.Fatal(err)
-		}
-	}
-	f.status = filepath.Join(own, "status")
-	f.grow(0)
-	for i, n := range f.inodes {
-		if err := os.Symlink(fmt.Sprintf("socket:[%d]", n), filepath.Join(own, "fd", fmt.Sprint(i))); err != nil {
-			f.t.Fatal(err)
-		}
-	}
-	return e
-}
-
-func inodeOf(t *testing.T, l interface{ File() (*os.File, error) }) uint64 {
-	t.Helper()
-	file, err := l.File()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer file.Close()
-	fi, err := file.Stat()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fi.Sys().(*syscall.Stat_t).Ino
 }

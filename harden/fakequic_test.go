@@ -29,7 +29,7 @@ func (f *fake) listenQUIC(name, address string) netip.AddrPort {
 	}
 	addr := netip.MustParseAddrPort(socket.LocalAddr().String())
 	f.mu.Lock()
-	f.inodes = append(f.inodes, inodeOf(f.t, socket))
+	f.opened(socket)
 	f.addrs = append(f.addrs, addr.String())
 	f.listeners = append(f.listeners, ListenerReport{name, addr.String(), "quic"})
 	f.mu.Unlock()

@@ -178,6 +178,6 @@ func (f *fake) listenUDP() {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { _ = c.Close() })
-	f.inodes = append(f.inodes, inodeOf(f.t, c))
+	f.opened(c)
 	f.listeners = append(f.listeners, ListenerReport{"", c.LocalAddr().String(), "mqtts"})
 }

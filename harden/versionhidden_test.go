@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"strings"
 	"testing"
 )
@@ -17,7 +16,7 @@ func (f *fake) pages(e *Env, address string, answer http.HandlerFunc) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.inodes = append(f.inodes, inodeOf(f.t, l.(interface{ File() (*os.File, error) })))
+	f.opened(l.(held))
 	s := &httptest.Server{Listener: l, Config: &http.Server{Handler: answer}}
 	s.Start()
 	f.t.Cleanup(s.Close)

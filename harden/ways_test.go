@@ -149,7 +149,7 @@ func forged(t *testing.T, f *fake, say func(n int, to []byte) (frames []byte)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.inodes = append(f.inodes, inodeOf(t, socket))
+	f.opened(socket)
 	f.listeners = append(f.listeners, ListenerReport{"way", socket.LocalAddr().String(), "quic"})
 	f.config = map[string]config.Listener{"way": {Protocol: "quic"}}
 	done := make(chan struct{})

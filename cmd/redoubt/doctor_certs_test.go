@@ -13,8 +13,8 @@ import (
 )
 
 // withDevices is a broker for users with passwords, on mqtts and wss, and for devices with
-// certificates of its CA, on both, too.
-func withDevices(t *testing.T, crl bool) *testkit.Broker {
+// certificates of its CA, on both, too; with their list of revocations if it has crl.
+func withDevices(t *testing.T, crl, repeats bool) *testkit.Broker {
 	t.Helper()
 	data := filepath.Join(testkit.TempDir(t), "data")
 	for _, words := range [][]string{{"init"}, {"cert", "ca", "init"}} {
@@ -28,17 +28,18 @@ func withDevices(t *testing.T, crl bool) *testkit.Broker {
 		section += fmt.Sprintf("      crl: {files: [%s]}\n", filepath.Join(devices, "crl.pem"))
 	}
 	return testkit.Start(t, testkit.Options{
-		DataDir: data, WebSocket: true,
+		DataDir: data, WebSocket: true, Repeats: repeats,
 		Listeners: fmt.Sprintf("  devices:\n    protocol: mqtts\n    bind: [\"127.0.0.1:%d\"]\n%s  gateways:\n    protocol: wss\n    bind: [\"127.0.0.1:%d\"]\n%s", testkit.FreePort(t), section, testkit.FreePort(t), section),
 		Config:    "flapping: {connects: 15}\nauthn: {chains: {default: [builtin], certificates: [x509]}}\n",
 	})
 }
 
 // A broker with users and devices passes every row, within the time a run
-// has, and nothing is recorded of what was shown.
+// has, and nothing is recorded of what was shown. What is probed is what is shipped: the race detector sees
+// the same of users in TestDoctorOnTheRealBroker, and of devices below and in TestDoctorOnEveryKindOfListener.
 func TestDoctorOnDevices(t *testing.T) {
 	withoutSecrets(t)
-	b := withDevices(t, true)
+	b := withDevices(t, true, true)
 	ledger := filepath.Join(b.DataDir, "certs", "devices", "issued.json")
 	before, err := os.ReadFile(ledger)
 	if err != nil {
@@ -85,8 +86,8 @@ func TestDoctorOnDevices(t *testing.T) {
 
 // A listener without lists lets in the canary, which is how that is found.
 func TestDoctorFindsThatNoListIsAsked(t *testing.T) {
-	b := withDevices(t, false)
-	rep, text, code := examine(t, b, "--only", "P3.5")
+	b := withDevices(t, false, false)
+	rep, text, code := examineBy(t, testkit.Binary(t), b, "--only", "P3.5")
 	if code != 1 || rep.state("P3.5") != "fail" || strings.Count(text, `"answered by the application"`) < 8 {
 		t.Errorf("exit code %d\n%s", code, text)
 	}

@@ -33,7 +33,7 @@ func TestDoctorFromOutside(t *testing.T) {
 	file := filepath.Join(testkit.TempDir(t), "outside.json")
 	look := func() int {
 		t.Helper()
-		r := testkit.Exec(t, 60*time.Second, "", "nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", neighbour.Pid()), testkit.Binary(t),
+		r := testkit.Exec(t, 60*time.Second, "", "nsenter", fmt.Sprintf("--net=/proc/%d/ns/net", neighbour.Pid()), testkit.Command(t),
 			"doctor", "--from", "outside", "--target", "192.0.2.1", "--ports", fmt.Sprintf("%d,%d", outer, plain), "-o", "json")
 		testkit.WriteFile(t, file, r.Stdout)
 		return r.Code

@@ -14,7 +14,7 @@ import (
 func TestDoctorOnEveryKindOfListener(t *testing.T) {
 	withoutSecrets(t)
 	b := everyKind(t)
-	rep, text, _ := examine(t, b, "--only", "P1.4,P3.1,P3.2,P3.3,P3.4,P3.5,P4.1,P4.4")
+	rep, text, _ := examineBy(t, testkit.Binary(t), b, "--only", "P1.4,P3.1,P3.2,P3.3,P3.4,P3.5,P4.1,P4.4")
 	want := map[string]string{}
 	for _, name := range []string{"udp", "gadgets", "near"} {
 		for _, id := range []string{"P3.1", "P3.2", "P3.3", "P4.1", "P4.4"} {

@@ -31,7 +31,8 @@ type Options struct {
 	Environment []string // more of it: NAME=VALUE
 
 	// Repeats: the test has a broker do the same thousands of times, or starts it again and
-	// again. That takes the race detector many times as long and shows it nothing new.
+	// again, or another test has a watched one do it. That takes the race detector many times
+	// as long and shows it nothing new.
 	Repeats bool
 
 	WebSocket   bool // with a listener wss
@@ -146,7 +147,7 @@ func (b *Broker) argv(command string, args ...string) []string {
 func (b *Broker) Redoubt(stdin string, words ...string) Run {
 	b.t.Helper()
 	program := Command(b.t)
-	if slices.Contains([]string{"serve", "bench", "doctor"}, words[0]) {
+	if slices.Contains([]string{"serve", "bench"}, words[0]) {
 		program = Binary(b.t)
 	}
 	argv := append([]string{program}, words...)

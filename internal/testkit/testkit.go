@@ -94,7 +94,8 @@ func Binary(t testing.TB) string {
 
 // Command is the path of the program for commands that do one thing and end, without the
 // race detector: a suite starts it more than a thousand times, and most of what it does
-// then is to begin. What serves, probes or moves many messages is Binary.
+// then is to begin. What serves or moves many messages is Binary, and so is a doctor whose test
+// says so: its probes are watched by the tests of package harden.
 func Command(t testing.TB) string {
 	t.Helper()
 	watched := Binary(t)
