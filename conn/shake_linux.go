@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
-	"iter"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -31,9 +30,9 @@ type handshake struct {
 	ended  atomic.Bool            // nobody wants it any longer: set by the loop, which asks for no turn afterwards
 
 	// Of the shaker's thread.
-	tls    *tls.Conn               // nil where there is no TLS
-	resume func() (struct{}, bool) // nil: it has not begun
-	rest   func(struct{}) bool
+	tls    *tls.Conn          // nil where there is no TLS
+	resume func() (more bool) // nil: it has not begun
+	rest   func()
 	over   bool
 }
 
@@ -92,16 +91,16 @@ func (h *handshake) goOn() {
 		return // both
 	}
 	if h.resume == nil {
-		h.resume, _ = iter.Pull(h.whole)
+		h.resume = coroutine(h.whole)
 	}
-	if _, more := h.resume(); !more {
+	if more := h.resume(); !more {
 		h.over = true
 		h.by.Load().engine.shakes.Done()
 	}
 }
 
 // whole is the coroutine.
-func (h *handshake) whole(rest func(struct{}) bool) {
+func (h *handshake) whole(rest func()) {
 	h.rest = rest
 	ws, err := survive(h.server, h.run)
 	h.finish(ws, err)
@@ -217,7 +216,7 @@ func (h *handshake) await(mask uint32) error {
 		return err
 	}
 	if !h.ended.Load() {
-		h.rest(struct{}{})
+		h.rest()
 	}
 	if h.ended.Load() {
 		return errHandshakeTime
