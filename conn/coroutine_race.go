@@ -5,7 +5,7 @@ package conn
 // coroutine is one of the runtime's where there is no race detector. With it (Go 1.26) a coroutine that is over leaves the detector's
 // account of its goroutine behind, 6 KB each, and after some thousands the detector itself fails. So here it is a goroutine that is waited
 // for.
-func coroutine(f func(rest func())) (resume func() (more bool)) {
+func coroutine(s *Server, f func(rest func())) (resume func() (more bool)) {
 	goOn, rested := make(chan struct{}), make(chan bool)
 	begun := false
 	return func() bool {
@@ -14,10 +14,12 @@ func coroutine(f func(rest func())) (resume func() (more bool)) {
 		} else {
 			begun = true
 			go func() {
-				f(func() {
-					rested <- true
-					<-goOn
-				})
+				s.guard(func() {
+					f(func() {
+						rested <- true
+						<-goOn
+					})
+				}, func() {})
 				rested <- false
 			}()
 		}

@@ -91,7 +91,7 @@ func (h *handshake) goOn() {
 		return // both
 	}
 	if h.resume == nil {
-		h.resume = coroutine(h.whole)
+		h.resume = coroutine(h.server, h.whole)
 	}
 	if more := h.resume(); !more {
 		h.over = true
