@@ -92,7 +92,8 @@ func (l *Loop) run() {
 
 // yieldEvery is how long a loop that is busy keeps its place of the runtime at most, before it asks whether
 // somebody waits for it. After 10 ms the runtime's watcher would take it away, wherever the loop is, and would look for the
-// next one to take it from every 20 microseconds: some 5 % of a core that is full, for a loop that never asked.
+// next one to take it from every 20 microseconds: some 5 % of a core that is full, for a loop that never asked. It asks as
+// often as this because the collector's worker, if it is the one that waits, has the place until it has made up for the time since.
 const yieldEvery = time.Millisecond
 
 func (l *Loop) yield() {

@@ -63,7 +63,7 @@ type FloodReport struct {
 	LifeMax   float64   `json:"life_max_seconds,omitempty"`
 	Oldest    float64   `json:"oldest_open_seconds"`                          // of those that were open at the end
 	Newcomer  float64   `json:"newcomer_ms"`                                  // a client that connects during the flood; -1: it could not
-	Held      int64     `json:"open_when_memory_was_read,omitempty"`          // all had come, and none had been there for as long as Redoubt lets it
+	Held      int64     `json:"open_when_memory_was_read,omitempty"`          // all had come, unless the run is longer than 32 s, and none had been there for as long as Redoubt lets it
 	Resident  *int64    `json:"broker_resident_bytes_per_stranger,omitempty"` // of those; less than 0: memory shrank; nil: it was not read
 }
 
