@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/redoubtmq/redoubt/internal/cores"
 	"github.com/redoubtmq/redoubt/listener"
 )
 
@@ -21,6 +22,7 @@ type Epoll struct {
 	threads sync.WaitGroup // of the shakers
 
 	mu        sync.Mutex // guards everything below
+	bells     []int      // eventfds, for as many shakers as there may be
 	shakers   []*shaker
 	pollers   []*epoller
 	listeners []*entrance
@@ -86,20 +88,40 @@ func (e *Epoll) Close() {
 	for _, in := range e.listeners {
 		_ = unix.Close(in.fd)
 	}
+	for _, bell := range e.bells {
+		_ = unix.Close(bell)
+	}
+	e.bells = nil
 }
 
 // Poller implements Engine.
 func (e *Epoll) Poller(l *Loop) (poller, error) {
 	p, err := newEpoller(e, l)
-	if err != nil {
-		n := len(e.server.loops)
-		return nil, fmt.Errorf("the event loops need %d descriptors (%d loops, %d each), and loop %d did not get its own: %w%s",
-			n*pollerFiles, n, pollerFiles, l.id+1, err, filesHint(err))
+	if err == nil {
+		err = e.hang(p)
 	}
+	if err != nil {
+		n, bells := len(e.server.loops), cores.Count()
+		return nil, fmt.Errorf("the event loops need %d descriptors (%d loops, %d each, and %d for handshakes), and loop %d did not get its own: %w%s",
+			n*pollerFiles+bells, n, pollerFiles, bells, l.id+1, err, filesHint(err))
+	}
+	return p, nil
+}
+
+// hang adds the poller of a loop, with the first of them the bells of the shakers: a handshake that begins needs no descriptor that is not there.
+func (e *Epoll) hang(p *epoller) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for len(e.bells) < cores.Count() {
+		bell, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+		if err != nil {
+			p.close()
+			return fmt.Errorf("eventfd: %w", err)
+		}
+		e.bells = append(e.bells, bell)
+	}
 	e.pollers = append(e.pollers, p)
-	return p, nil
+	return nil
 }
 
 // pollerFiles is how many descriptors a loop waits with: epoll and an eventfd.

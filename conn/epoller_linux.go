@@ -23,6 +23,7 @@ type epoller struct {
 	loop   *Loop
 	epfd   int
 	bell   int // eventfd
+	own    shaker
 
 	events   [256]unix.EpollEvent
 	n        int   // of them found by the last wait
@@ -61,6 +62,7 @@ func newEpoller(e *Epoll, l *Loop) (*epoller, error) {
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	p := &epoller{engine: e, loop: l, epfd: epfd, bell: bell, in: make([]byte, readMax), plain: make([]byte, readMax), lingers: map[int32]*linger{}}
+	p.own.engine, p.own.loop = e, l
 	if err := p.add(bell, 0, genBell, unix.EPOLLIN); err != nil {
 		p.close()
 		return nil, fmt.Errorf("epoll_ctl: %w", err)
@@ -88,9 +90,12 @@ func (p *epoller) wait(d time.Duration) {
 	p.n = n
 }
 
-func (p *epoller) wake() {
+func (p *epoller) wake() { ring(p.bell) }
+
+// ring wakes who waits for an eventfd.
+func ring(bell int) {
 	one := [8]byte{7: 1}
-	_, _ = unix.Write(p.bell, one[:]) // EAGAIN: it is rung already
+	_, _ = unix.Write(bell, one[:]) // EAGAIN: it is rung already
 }
 
 func (p *epoller) busy() bool { return len(p.lingers) > 0 }
@@ -143,9 +148,15 @@ func (p *epoller) dispatch() {
 	}
 }
 
-// strangers looks at those who are not in, in turns: whoever is left is found again by the next wait, as what
-// is waited for is told for as long as it is so, and in the same order.
+// strangers looks at those who are not in.
 func (p *epoller) strangers() {
+	p.lookAtLater()
+	p.shake()
+}
+
+// lookAtLater does so in turns: whoever is left is found again by the next wait, as what
+// is waited for is told for as long as it is so, and in the same order.
+func (p *epoller) lookAtLater() {
 	all := len(p.later)
 	for n := range all {
 		at := (p.first + n) % all

@@ -63,6 +63,8 @@ type Options struct {
 	// Spare: the runtime has a place that no loop has (cores.Spare). Short: threads that wake up need not wait for
 	// those that run (cores.Shorten).
 	Spare, Short bool
+	// First is called by each loop when it begins, and leave when it ends (cores.First); nil: nothing is.
+	First func() (leave func())
 	// Engine makes the engine; nil means Native.
 	Engine func(*Server) Engine
 }
@@ -94,7 +96,7 @@ type Server struct {
 	carrier   *Portable // engine of listeners with datagrams; nil: there was none
 }
 
-// New starts the loops. It fails when the system has not what they wait with;
+// New starts the loops; all of them are first when it returns. It fails when the system has not what they wait with;
 // then nothing runs and nothing is open.
 func New(o Options) (*Server, error) {
 	s := &Server{broker: o.Broker, metrics: o.Metrics, count: o.Metrics.NewShard(), clock: o.Clock, epoch: o.Clock.Now(), spare: o.Spare, short: o.Short, ended: make(chan struct{}), halves: limit.NewTally()}
@@ -111,17 +113,25 @@ func New(o Options) (*Server, error) {
 			for _, made := range s.loops[:i] {
 				made.poll.close()
 			}
+			s.engine.Close()
 			return nil, err
 		}
 		l.inbox.wake = l.poll.wake
 	}
+	var first sync.WaitGroup
 	for _, l := range s.loops {
 		s.running.Add(1)
+		first.Add(1)
 		go func() {
 			defer s.running.Done()
+			if o.First != nil {
+				defer o.First()()
+			}
+			first.Done()
 			l.run()
 		}()
 	}
+	first.Wait()
 	return s, nil
 }
 

@@ -80,7 +80,8 @@ func (h *handshake) shaker() *shaker {
 	if k := h.by.Load(); k != nil {
 		return k
 	}
-	h.by.CompareAndSwap(nil, h.socket.poll.engine.shaker())
+	p := h.socket.poll
+	h.by.CompareAndSwap(nil, p.engine.shaker(p))
 	return h.by.Load()
 }
 
@@ -246,6 +247,7 @@ func (h *handshake) Read(b []byte) (int, error) {
 
 // Write implements net.Conn for the time of the handshake.
 func (h *handshake) Write(b []byte) (int, error) {
+	h.giveWay()
 	for sent := 0; ; {
 		n, err := unix.Write(int(h.socket.fd), b[sent:])
 		switch {

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/redoubtmq/redoubt/internal/cores"
 )
 
@@ -13,19 +15,28 @@ import (
 // (cores.Behind). That is a property of a thread, so each handshake is a coroutine of the shaker on which it began, and
 // rests there while it waits for its client: to the runtime all of them are one goroutine, and not many that stand in the
 // queue before a loop, or have its place.
+//
+// Where nobody is served a storm of connects costs less if no thread has to wake another one for each step of each of them: a
+// handshake that begins then is computed by the loop that has accepted it, to its end, and each loop has a shaker for these.
 type shaker struct {
 	engine *Epoll
+	loop   *Loop // whose turns it computes in; nil: it is a thread
+	bell   int   // eventfd of a thread, which blocks who reads it
 
-	mu    sync.Mutex   // guards everything below
-	some  *sync.Cond   // ready is not empty any more, or the engine has closed
-	ready []*handshake // may go on
-	turns int          // that its handshakes have
-	ended bool         // by Close
+	mu     sync.Mutex   // guards everything below
+	ready  []*handshake // may go on
+	taken  int          // of ready, by next
+	turns  int          // that its handshakes have
+	asleep bool         // it waits for the bell, or is about to
+	ended  bool         // by Close
 }
 
-// shaker is the one whose handshakes have the fewest turns: those that rest do not count, as who lets many rest would say where the next
+// shaker is the one for a handshake of p that begins now: p's own while nobody is served, otherwise the thread whose handshakes have the fewest turns: those that rest do not count, as who lets many rest would say where the next
 // ones go. There are as many as processors, each from when it is needed on.
-func (e *Epoll) shaker() *shaker {
+func (e *Epoll) shaker(p *epoller) *shaker {
+	if s := e.server; !s.serves(s.clock.Now()) {
+		return &p.own
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	var best *shaker
@@ -35,9 +46,8 @@ func (e *Epoll) shaker() *shaker {
 			best, least = k, n
 		}
 	}
-	if best == nil || least > 0 && len(e.shakers) < cores.Count() {
-		best = &shaker{engine: e}
-		best.some = sync.NewCond(&best.mu)
+	if best == nil || least > 0 && len(e.shakers) < len(e.bells) {
+		best = &shaker{engine: e, bell: e.bells[len(e.shakers)]}
 		e.shakers = append(e.shakers, best)
 		e.threads.Add(1)
 		go func() {
@@ -64,9 +74,81 @@ func (k *shaker) many() int {
 // push has h go on when those before it have. It may be called anywhere, and does not wait.
 func (k *shaker) push(h *handshake) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.ready = append(k.ready, h)
-	k.some.Signal()
+	k.rouse()
+}
+
+// rouse lets go of mu and wakes the shaker if it sleeps: once, whoever comes first.
+func (k *shaker) rouse() {
+	asleep := k.asleep
+	k.asleep = false
+	k.mu.Unlock()
+	switch {
+	case k.loop != nil:
+		k.loop.inbox.ring()
+	case asleep:
+		ring(k.bell)
+	}
+}
+
+// next takes the first of those that may go on; nil: there is none.
+func (k *shaker) next() (h *handshake) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.taken == len(k.ready) {
+		if k.taken, k.ready = 0, k.ready[:0]; cap(k.ready) > shakerRoom {
+			k.ready = nil // many were ended at once
+		}
+		return nil
+	}
+	h, k.ready[k.taken] = k.ready[k.taken], nil
+	k.taken++
+	return h
+}
+
+// first puts it back.
+func (k *shaker) first(h *handshake) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.taken--
+	k.ready[k.taken] = h
+}
+
+// take is for the handshakes that may go on, and waits for them; none when the engine has closed. It waits in the kernel and not
+// for the runtime, which would have another thread look for the shaker's own, and that one for a place, each time.
+func (k *shaker) take(now []*handshake) []*handshake {
+	for {
+		k.mu.Lock()
+		if len(k.ready) > 0 || k.ended {
+			now, k.ready = k.ready, now[:0]
+			k.mu.Unlock()
+			return now
+		}
+		k.asleep = true
+		k.mu.Unlock()
+		var b [8]byte
+		_, _ = unix.Read(k.bell, b[:]) // EINTR: it looks, and waits again
+	}
+}
+
+// ownTime is what a loop that serves nobody computes of handshakes in a turn, before it looks for clients who have come in or have something to say.
+const ownTime = time.Millisecond
+
+// shake has those handshakes go on that are the loop's, until their part of the turn is over.
+func (p *epoller) shake() {
+	k, l := &p.own, p.loop
+	for n := 0; ; n++ {
+		h := k.next()
+		if h == nil {
+			return
+		}
+		if n > 0 && (!l.strangersMay() || l.server.clock.Now().Sub(l.begun) > ownTime) {
+			k.first(h)
+			l.again = true
+			return
+		}
+		l.guard(nil, h.goOn)
+	}
 }
 
 // shakerSlice is longer than that of all others, who need not wait for its end, and not by much: it is what is let go before each
@@ -79,13 +161,7 @@ func (k *shaker) run() {
 	runtime.LockOSThread() // in any case: a coroutine stays on the thread on which it began
 	var now []*handshake
 	for {
-		k.mu.Lock()
-		for len(k.ready) == 0 && !k.ended {
-			k.some.Wait()
-		}
-		now, k.ready = k.ready, now[:0]
-		k.mu.Unlock()
-		if len(now) == 0 {
+		if now = k.take(now); len(now) == 0 {
 			return
 		}
 		for i, h := range now {
@@ -119,7 +195,6 @@ const shakerRoom = 64
 // close ends the shaker when all its handshakes are over.
 func (k *shaker) close() {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	k.ended = true
-	k.some.Signal()
+	k.rouse()
 }

@@ -1,6 +1,7 @@
 package conn
 
 import (
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/redoubtmq/redoubt/internal/clock"
+	"github.com/redoubtmq/redoubt/internal/cores"
 	"github.com/redoubtmq/redoubt/listener"
 	"github.com/redoubtmq/redoubt/metrics"
 )
@@ -29,7 +31,7 @@ func TestNewWithoutDescriptors(t *testing.T) {
 	}
 	low := free()
 	t.Cleanup(func() { _ = unix.Setrlimit(unix.RLIMIT_NOFILE, &was) })
-	for more := range 2 * pollerFiles {
+	for more := range 2*pollerFiles + cores.Count() {
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(low + more), Max: was.Max}); err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +39,7 @@ func TestNewWithoutDescriptors(t *testing.T) {
 		if err == nil || s != nil {
 			t.Fatalf("it started with %d descriptors", more)
 		}
-		for _, part := range []string{"4 descriptors", "2 loops, 2 each", "ulimit -n", "LimitNOFILE=", "too many open files"} {
+		for _, part := range []string{fmt.Sprintf("%d descriptors", 4+cores.Count()), fmt.Sprintf("2 loops, 2 each, and %d for handshakes", cores.Count()), "ulimit -n", "LimitNOFILE=", "too many open files"} {
 			if !strings.Contains(err.Error(), part) {
 				t.Errorf("not said: %s\n%v", part, err)
 			}

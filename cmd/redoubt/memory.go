@@ -18,7 +18,8 @@ import (
 type means struct {
 	files       string // how many connections the open file limit allows
 	memory      atomic.Pointer[memory.Budget]
-	environment int64 // GOMEMLIMIT; memory.Unlimited without
+	environment int64        // GOMEMLIMIT; memory.Unlimited without
+	floor       memory.Floor // once clients are let in
 
 	overseer   overseer
 	surveys    surveys
@@ -44,7 +45,7 @@ func (n *node) bindMemory(c *config.Config) error {
 		n.log.Warn("limits.mqueue_bytes_total and limits.retained_memory together pass the memory limit: full queues would end the process; lower them",
 			"together", memory.Text(queues), "memory", budget.Sum)
 	}
-	collectSeldom()
+	setGCPercent(startingGCPercent)
 	n.metrics.Gauge(metrics.MemoryLimit, func() int64 {
 		if limit := debug.SetMemoryLimit(-1); limit != memory.Unlimited {
 			return limit
@@ -61,10 +62,16 @@ func (n *node) bindMemory(c *config.Config) error {
 // time. The memory limit holds meanwhile.
 const startingGCPercent = 400
 
-func collectSeldom() { setGCPercent(startingGCPercent) }
+// stormHandshakes under way are a storm to the collector: more than who connects now and then, and fewer than a fleet that
+// comes back.
+const stormHandshakes = 64
 
 // collectAsUsual ends that.
-func collectAsUsual() { setGCPercent(memory.GCPercent) }
+func (n *node) collectAsUsual() {
+	n.floor.Set = setGCPercent
+	n.floor.Storm = func() bool { return n.metrics.Value(metrics.Handshakes) >= stormHandshakes }
+	n.floor.Keep()
+}
 
 func setGCPercent(percent int) {
 	if os.Getenv("GOGC") == "" { // whoever sets it knows why
@@ -85,6 +92,7 @@ func (n *node) budget(c *config.Config) (memory.Budget, error) {
 func (n *node) limitMemory(b memory.Budget) {
 	n.memory.Store(&b)
 	debug.SetMemoryLimit(b.Bytes)
+	n.floor.Bound(b.Bytes)
 }
 
 // hashBytes is what argon2id takes for one password.
@@ -108,4 +116,5 @@ func (n *node) keepMemory(ctx context.Context) {
 		},
 	}
 	k.Run(ctx)
+	n.floor.Leave()
 }

@@ -311,9 +311,10 @@ func (n *node) assemble() (err error) {
 	n.reportLists()
 	n.door.Report(n.metrics)
 	n.judgeItself() // before there are loops, which publish its score
-	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock, Spare: cores.Spared(), Short: short}); err != nil {
+	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock, Spare: cores.Spared(), Short: short, First: cores.First}); err != nil {
 		return err
 	}
+	cores.Others()
 	n.oversee()
 	n.users.OnChange(n.usersChanged)
 	return nil
@@ -375,7 +376,10 @@ func (n *node) secure(l *door, all *config.Config, within time.Duration) error {
 	if c.WebSocket() { // browsers offer it; a client of MQTT that does not speak HTTP has no business here
 		l.TLS.NextProtos = []string{listener.WebSocketALPN}
 	}
-	l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return n.show(l, hello) }
+	l.TLS.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		conn.GiveWay(hello.Conn)
+		return n.show(l, hello)
+	}
 	clients, err := n.clients(name, all)
 	if err != nil {
 		return err
@@ -420,7 +424,7 @@ func (n *node) open() error {
 	n.ready.Store(true)
 	close(n.opened)
 	n.server.Each(func(now time.Time, h *broker.Home) { h.Opened(now) })
-	collectAsUsual() // a collection that runs is waited for
+	n.collectAsUsual() // a collection that runs is waited for
 	return nil
 }
 

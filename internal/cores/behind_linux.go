@@ -11,11 +11,11 @@ import (
 // niceMax is as nice as the kernel has it.
 const niceMax = 19
 
-// behindNice is by how much a thread that is behind is nicer than the process.
-const behindNice = 5
+// behindNice is by how much a thread that is behind is nicer than the process: more than the others (Others).
+const behindNice = 10
 
 // Behind puts the goroutine that calls behind all others of the process, for good: it has a thread of its own, which ends with it, and
-// which is nicer than the process. Beside one that is always busy such a thread has a quarter of a processor; of one that is
+// which is nicer than the process. Beside one that is always busy such a thread has a tenth of a processor; of one that is
 // left alone it has what there is. It is for work that takes long and that nobody who is served waits for: the kernel shares a
 // processor out between threads alike, so that a few of those leave an event loop a third of it or less, however much it has to do.
 // A part it has still, unlike with SCHED_IDLE: a thread that has none for long may hold a lock of the runtime for which all
@@ -40,12 +40,16 @@ func Behind(slice time.Duration) bool {
 	return true
 }
 
-func behind(slice time.Duration) error {
-	process, err := unix.SchedGetAttr(os.Getpid(), 0) // of its first thread
+func behind(slice time.Duration) error { return nicer(0, os.Getpid(), behindNice, slice) }
+
+// nicer gives a thread, 0 is the one that calls, a nice value of so much more than the process has, unless it has more, and a slice
+// if there is one to give.
+func nicer(thread, process int, by int32, slice time.Duration) error {
+	p, err := unix.SchedGetAttr(process, 0) // of its first thread
 	if err != nil {
 		return err
 	}
-	a, err := unix.SchedGetAttr(0, 0)
+	a, err := unix.SchedGetAttr(thread, 0)
 	if err != nil {
 		return err
 	}
@@ -55,6 +59,6 @@ func behind(slice time.Duration) error {
 	if slice > 0 {
 		a.Runtime = uint64(slice)
 	}
-	a.Nice = max(a.Nice, min(niceMax, process.Nice+behindNice))
-	return unix.SchedSetAttr(0, a, 0)
+	a.Nice = max(a.Nice, min(niceMax, p.Nice+by))
+	return unix.SchedSetAttr(thread, a, 0)
 }
