@@ -2,6 +2,8 @@ package conn
 
 import (
 	"crypto/tls"
+	"fmt"
+	"math"
 	"net"
 	"os"
 	"runtime"
@@ -41,6 +43,25 @@ func shakersOf(e Engine) int {
 	return 0
 }
 
+// served has it that clients are served from now on: handshakes that begin compute on threads of their own.
+func (r *rig) served() { r.server.served.Store(math.MaxInt64 / 2) }
+
+// bothWays plays a test with handshakes on threads of their own and, where nobody is served, on the loops.
+func bothWays(t *testing.T, play func(t *testing.T, r *rig)) {
+	for _, served := range []bool{false, true} {
+		t.Run(fmt.Sprintf("served_%t", served), func(t *testing.T) {
+			r := newRealRig(t, testCertificate(t))
+			if served {
+				r.served()
+			}
+			play(t, r)
+			if n := shakersOf(r.server.engine); (n > 0) != served {
+				t.Errorf("%d threads have computed handshakes", n)
+			}
+		})
+	}
+}
+
 // hellos are clients who say ClientHello and then nothing.
 func (r *rig) hellos(n int) (all []net.Conn) {
 	r.t.Helper()
@@ -55,10 +76,11 @@ func (r *rig) hellos(n int) (all []net.Conn) {
 	return all
 }
 
-// Handshakes compute on threads of their own that come after all others, as many as there are processors, and these
+// While somebody is served handshakes compute on threads of their own that come after all others, as many as there are processors, and these
 // threads end with the engine: nobody else has one of them ever. With the race detector they are goroutines for which these threads wait.
 func TestHandshakesComputeBehind(t *testing.T) {
 	r := newRealRig(t, testCertificate(t))
+	r.served()
 	var mu sync.Mutex
 	threads := map[int]int{} // nice values, by thread
 	r.server.listeners[0].TLS.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -112,8 +134,9 @@ func TestHandshakesComputeBehind(t *testing.T) {
 
 // Handshakes that rest have no thread and no goroutine that the runtime would run, and hold up nobody: while a hundred wait
 // for their clients others are let in, and all of them end with the engine.
-func TestHandshakesThatRestHoldUpNobody(t *testing.T) {
-	r := newRealRig(t, testCertificate(t))
+func TestHandshakesThatRestHoldUpNobody(t *testing.T) { bothWays(t, handshakesThatRest) }
+
+func handshakesThatRest(t *testing.T, r *rig) {
 	stalled := r.hellos(100)
 	r.becomes("handshakes under way", 100, r.counted(metrics.Handshakes))
 	r.becomes("who computes", 0, r.server.listeners[0].Door.Computing)
@@ -135,8 +158,9 @@ func TestHandshakesThatRestHoldUpNobody(t *testing.T) {
 
 // A handshake may be ended at any moment: while it stands in the queue for a turn, while it computes, while it rests, and just as it
 // was dealt one. Each ends once, and its turn is given back.
-func TestHandshakesEndAtAnyMoment(t *testing.T) {
-	r := newRealRig(t, testCertificate(t))
+func TestHandshakesEndAtAnyMoment(t *testing.T) { bothWays(t, handshakesThatEnd) }
+
+func handshakesThatEnd(t *testing.T, r *rig) {
 	for round := range 8 {
 		stalled := r.hellos(10)
 		for range round % 5 {
@@ -168,6 +192,7 @@ func TestAHandshakeGoesWhereNobodyComputes(t *testing.T) {
 		return
 	}
 	r := newRealRig(t, testCertificate(t))
+	r.served()
 	r.limits(listener.DoorLimits{ConnectionsTotal: 500, UnauthenticatedTotal: 500, HandshakesTotal: 500, ConnectDeadline: 10 * time.Second, ShakeCPU: 100})
 	begun, held := make(chan struct{}), make(chan struct{})
 	release := sync.OnceFunc(func() { close(held) })
@@ -204,4 +229,79 @@ func TestAHandshakeGoesWhereNobodyComputes(t *testing.T) {
 	}
 	release()
 	<-done
+}
+
+// A handshake stays where it began: on its loop, if nobody was served then, also when somebody is served meanwhile. Those that begin
+// afterwards have a thread.
+func TestAHandshakeStaysWhereItBegan(t *testing.T) {
+	r := newRealRig(t, testCertificate(t))
+	var mu sync.Mutex
+	var at []*shaker // of each call
+	r.server.listeners[0].TLS.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		GiveWay(hello.Conn)
+		mu.Lock()
+		defer mu.Unlock()
+		at = append(at, hello.Conn.(*tlsWire).before.(*handshake).by.Load())
+		return nil, nil
+	}
+	r.onLoops(func(*Loop) {}) // they know of it
+	stalled := r.hellos(20)
+	for _, nc := range stalled {
+		if _, err := nc.Read(make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.served()
+	for _, nc := range stalled {
+		_, _ = nc.Write([]byte{22, 3, 3, 0, 1, 0}) // no Finished: it fails where it is
+	}
+	r.becomes("handshakes under way", 0, r.counted(metrics.Handshakes))
+	if n := shakersOf(r.server.engine); n != 0 {
+		t.Errorf("%d threads were begun for handshakes that are the loops'", n)
+	}
+	r.connect(mqtt.V5, "alice/next").silent()
+	mu.Lock()
+	defer mu.Unlock()
+	for i, k := range at {
+		if (k.loop != nil) != (i < len(stalled)) {
+			t.Errorf("handshake %d of %d was on a thread: %t", i, len(at), k.loop == nil)
+		}
+	}
+	if len(at) != len(stalled)+1 || shakersOf(r.server.engine) != 1 {
+		t.Errorf("%d handshakes, %d threads", len(at), shakersOf(r.server.engine))
+	}
+}
+
+// Handshakes that are a loop's have a part of its turn while somebody is served, one at least, and a millisecond otherwise; who is left has his in the next.
+func TestALoopsHandshakesHaveAPartOfItsTurn(t *testing.T) {
+	r := newRealRig(t, testCertificate(t))
+	r.onLoops(func(l *Loop) {
+		p, ok := l.poll.(*epoller)
+		if !ok || l.id != 0 {
+			return
+		}
+		k := &p.own
+		many := func(n int) {
+			for range n {
+				k.push(&handshake{over: true}) // nothing is left of it
+			}
+		}
+		many(3)
+		l.last, l.begun, l.room = l.now, l.server.clock.Now().Add(-time.Hour), strangersTime
+		p.shake()
+		if n := len(k.ready) - k.taken; n != 2 || !l.again {
+			t.Errorf("%d of 3 are left, another turn: %t", n, l.again)
+		}
+		l.last, l.again = time.Time{}, false
+		p.shake()
+		if n := len(k.ready) - k.taken; n != 1 || !l.again {
+			t.Errorf("nobody is served: %d of 2 are left, another turn: %t", n, l.again)
+		}
+		l.begun = l.server.clock.Now().Add(time.Hour)
+		many(2 * shakerRoom)
+		p.shake()
+		if k.next() != nil || cap(k.ready) > shakerRoom {
+			t.Errorf("%d are left, there is room for %d", len(k.ready)-k.taken, cap(k.ready))
+		}
+	})
 }

@@ -314,7 +314,10 @@ func (n *node) assemble() (err error) {
 	if n.server, err = conn.New(conn.Options{Loops: n.loops, Broker: n.broker, Metrics: n.metrics, Clock: n.clock, Spare: cores.Spared(), Short: short, First: cores.First}); err != nil {
 		return err
 	}
-	cores.Others()
+	if first := cores.Others(); !first || !short {
+		n.log.Info("event loops do not come before all other threads of the process: clients wait longer while strangers come, or the collector runs; Linux 6.12 and a filter of system calls that lets sched_setattr pass do that",
+			"others_behind", first, "short_slices", short)
+	}
 	n.oversee()
 	n.users.OnChange(n.usersChanged)
 	return nil
