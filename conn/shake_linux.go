@@ -94,10 +94,14 @@ func (h *handshake) goOn() {
 	if h.resume == nil {
 		h.resume = coroutine(h.server, h.whole)
 	}
-	if more := h.resume(); !more {
-		h.over = true
-		h.by.Load().engine.shakes.Done()
-	}
+	more := false
+	defer func() {
+		if !more { // or a bug
+			h.over = true
+			h.by.Load().engine.shakes.Done()
+		}
+	}()
+	more = h.resume()
 }
 
 // whole is the coroutine.

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,17 +102,19 @@ func (k *shaker) next() (h *handshake) {
 		}
 		return nil
 	}
+	if k.taken >= shakerRoom && 2*k.taken >= len(k.ready) { // a storm in which there is always one
+		k.ready, k.taken = slices.Delete(k.ready, 0, k.taken), 0
+	}
 	h, k.ready[k.taken] = k.ready[k.taken], nil
 	k.taken++
 	return h
 }
 
-// first puts it back.
-func (k *shaker) first(h *handshake) {
+// idle tells whether none may go on.
+func (k *shaker) idle() bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.taken--
-	k.ready[k.taken] = h
+	return k.taken == len(k.ready)
 }
 
 // take is for the handshakes that may go on, and waits for them; none when the engine has closed. It waits in the kernel and not
@@ -131,29 +134,48 @@ func (k *shaker) take(now []*handshake) []*handshake {
 	}
 }
 
-// ownTime is what a loop that serves nobody computes of handshakes in a turn, before it looks for clients who have come in or have something to say.
-const ownTime = time.Millisecond
+const (
+	// ownTime is what a loop that serves nobody computes of handshakes in a turn, before it looks for clients who have come in or have
+	// something to say.
+	ownTime = time.Millisecond
+	// ownRest is how much longer than each step a loop rests from handshakes that are its own when it serves somebody: who has begun many
+	// while nobody was served, and goes on with all of them at once, has a quarter of a loop.
+	ownRest = 3
+)
 
-// shake has those handshakes go on that are the loop's, until their part of the turn is over.
+// shake has those handshakes go on that are the loop's, until their part of the turn is over: one, and then none for as long as
+// it takes to have been a quarter, while somebody is served.
 func (p *epoller) shake() {
 	k, l := &p.own, p.loop
+	served := !l.last.IsZero() && l.now.Sub(l.last) <= servingFor || l.serves
+	if !served {
+		p.resting = time.Time{}
+	}
 	for n := 0; ; n++ {
+		now := l.server.clock.Now()
+		switch {
+		case now.Before(p.resting):
+			return // wait comes back in time
+		case n > 0 && (!l.strangersMay() || now.Sub(l.begun) > ownTime):
+			l.again = l.again || !k.idle()
+			return
+		}
 		h := k.next()
 		if h == nil {
 			return
 		}
-		if n > 0 && (!l.strangersMay() || l.server.clock.Now().Sub(l.begun) > ownTime) {
-			k.first(h)
-			l.again = true
-			return
-		}
+		computes := !h.ended.Load()
 		l.guard(nil, h.goOn)
+		if served && computes {
+			done := l.server.clock.Now()
+			p.resting = done.Add(ownRest * done.Sub(now))
+		}
 	}
 }
 
-// shakerSlice is longer than that of all others, who need not wait for its end, and not by much: it is what is let go before each
-// handshake (cores.Behind). Beside a processor that is always busy that leaves a twelfth of it, a hundred handshakes a second and more.
-const shakerSlice = time.Millisecond
+// shakerSlice is longer than that of a loop, which need not wait for its end, and not by much: it is what is let go each time that the processor is
+// offered (cores.Behind), four or five times in a handshake. Beside a processor that is always busy some hundred handshakes a second are left.
+const shakerSlice = 200 * time.Microsecond
 
 // run is the shaker's goroutine.
 func (k *shaker) run() {

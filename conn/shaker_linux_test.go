@@ -292,6 +292,13 @@ func TestALoopsHandshakesHaveAPartOfItsTurn(t *testing.T) {
 		if n := len(k.ready) - k.taken; n != 2 || !l.again {
 			t.Errorf("%d of 3 are left, another turn: %t", n, l.again)
 		}
+		if p.resting.IsZero() {
+			t.Error("it does not rest from its handshakes while somebody is served")
+		}
+		p.resting, l.again = l.server.clock.Now().Add(time.Hour), false
+		if p.shake(); len(k.ready)-k.taken != 2 || l.again {
+			t.Errorf("it rests: %d of 2 are left, another turn: %t", len(k.ready)-k.taken, l.again)
+		}
 		l.last, l.again = time.Time{}, false
 		p.shake()
 		if n := len(k.ready) - k.taken; n != 1 || !l.again {
@@ -299,6 +306,14 @@ func TestALoopsHandshakesHaveAPartOfItsTurn(t *testing.T) {
 		}
 		l.begun = l.server.clock.Now().Add(time.Hour)
 		many(2 * shakerRoom)
+		p.shake()
+		for range 10 * shakerRoom { // there is always another one
+			many(2)
+			k.next()
+		}
+		if n := len(k.ready) - k.taken; n != 10*shakerRoom || k.taken > n {
+			t.Errorf("%d are there, %d are gone and take room", n, k.taken)
+		}
 		p.shake()
 		if k.next() != nil || cap(k.ready) > shakerRoom {
 			t.Errorf("%d are left, there is room for %d", len(k.ready)-k.taken, cap(k.ready))

@@ -40,7 +40,7 @@ type link struct {
 	w       *wire    // connection of now
 	granted uint16   // what we may send unacknowledged
 	out     []byte   // not written yet
-	known   bool     // a CONNACK has been seen: the broker has promised the session
+	known   bool     // the broker has acknowledged something that comes behind the session in the log, or has found it: CONNACK alone does not wait for the disk
 	lost    int      // times the session was gone all the same
 	losses  int      // connections that ended
 	told    []string // DISCONNECTs, of which a load that breaks no rule gets none
@@ -98,7 +98,7 @@ func (l *link) knock(ctx context.Context) (present bool, err error) {
 	if l.known && !present {
 		l.lost++
 	}
-	l.known = true
+	l.known = l.known || present
 	return present, nil
 }
 

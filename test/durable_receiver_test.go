@@ -123,6 +123,7 @@ func (r *receiver) granted(p packet) error {
 	if err := mqtt.DecodeSuback(p.Body, p.Header, r.version, unlimited, &ack); err != nil {
 		return err
 	}
+	r.known = true
 	for i, reason := range ack.Reasons {
 		if reason != mqtt.ReasonCode(r.qos) {
 			r.damaged = append(r.damaged, fmt.Sprintf("SUBACK of %s: %v", r.filters[i], reason))

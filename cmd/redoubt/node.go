@@ -427,7 +427,7 @@ func (n *node) open() error {
 	n.ready.Store(true)
 	close(n.opened)
 	n.server.Each(func(now time.Time, h *broker.Home) { h.Opened(now) })
-	n.collectAsUsual() // a collection that runs is waited for
+	n.collectAsUsual()
 	return nil
 }
 

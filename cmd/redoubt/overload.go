@@ -241,7 +241,7 @@ func (n *node) oversee() {
 	})
 	pulse, behind := conn.NewPulse(n.server), &behindDisk{d: n.durable}
 	n.overseer.rooms = pressedRooms{
-		now: n.clock.Now, measure: memory.Measure, collect: runtime.GC, giveBack: debug.FreeOSMemory, alarms: n.alarms, log: n.log,
+		now: n.clock.Now, measure: func() memory.Use { n.floor.Look(); return memory.Measure() }, collect: runtime.GC, giveBack: debug.FreeOSMemory, alarms: n.alarms, log: n.log,
 		limit: n.memoryLimit, lag: pulse.Beat, commit: behind.wait, taken: n.server.Taken, allow: n.server.Allow, press: n.press, loudest: n.loudest,
 		shed: func(level load.Level, excess uint64) int {
 			ctx, cancel := context.WithTimeout(context.Background(), shedWithin)

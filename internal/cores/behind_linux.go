@@ -12,10 +12,10 @@ import (
 const niceMax = 19
 
 // behindNice is by how much a thread that is behind is nicer than the process: more than the others (Others).
-const behindNice = 10
+const behindNice = 7
 
 // Behind puts the goroutine that calls behind all others of the process, for good: it has a thread of its own, which ends with it, and
-// which is nicer than the process. Beside one that is always busy such a thread has a tenth of a processor; of one that is
+// which is nicer than the process. Beside one that is always busy such a thread has a sixth of a processor; of one that is
 // left alone it has what there is. It is for work that takes long and that nobody who is served waits for: the kernel shares a
 // processor out between threads alike, so that a few of those leave an event loop a third of it or less, however much it has to do.
 // A part it has still, unlike with SCHED_IDLE: a thread that has none for long may hold a lock of the runtime for which all

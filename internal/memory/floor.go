@@ -12,7 +12,7 @@ import (
 const FloorBytes = 64 << 20
 
 // StormBytes is that while strangers come: of a collection, 20 to 40 ms long on one core, clients notice more than of all that strangers compute.
-const StormBytes = 512 << 20
+const StormBytes = 256 << 20
 
 // floorPart is the part of the memory limit that either has at most: who gives little memory has it collected more often.
 const floorPart = 16
@@ -72,13 +72,18 @@ func (f *Floor) watch() {
 	}, f)
 }
 
-// look sets GOGC for what the last collection has left. It stops the world for some microseconds, and does not where little would change.
-func (f *Floor) look() {
-	percent := f.wanted()
-	if p := f.percent; p > 0 && percent != GCPercent && percent > p-p/8 && percent < p+p/8 {
-		return
+// Look sets GOGC for what the last collection has left. It takes a microsecond. Collections are noticed by themselves, but one that begins while
+// the one before is looked at is not, and on a place that is busy it may take half a second: so somebody calls it now and then as well.
+func (f *Floor) Look() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.kept {
+		f.look()
 	}
-	if percent != f.percent {
+}
+
+func (f *Floor) look() {
+	if percent := f.wanted(); percent != f.percent {
 		f.percent = percent
 		f.Set(percent)
 	}
@@ -100,8 +105,14 @@ func scanned() (live, beside int64) {
 	return int64(s[0].Value.Uint64()), int64(s[1].Value.Uint64() + s[2].Value.Uint64())
 }
 
+// floorPercentMax bounds what a heap may grow to that is all alive when it is collected, until GOGC is set anew. And with the runtime's own
+// floor, heapMinimum for 100, it is less than FloorBytes.
+const (
+	floorPercentMax = 1000
+	heapMinimum     = 4 << 20
+)
+
 // floorPercent is the GOGC with which the heap grows to floor, or by as much as is alive where that is more.
 func floorPercent(floor, live, beside int64) int {
-	live = max(live, 1<<20) // before the first collection nothing is known to be alive
-	return max(GCPercent, int((floor-live)*100/(live+beside)))
+	return min(max(GCPercent, int((floor-live)*100/max(live+beside, heapMinimum))), floorPercentMax)
 }

@@ -18,7 +18,9 @@ func TestFloorPercent(t *testing.T) {
 		{64 * mib, 32 * mib, 0, 100},
 		{64 * mib, 30 * mib, 20 * mib, 100},
 		{64 * mib, 900 * mib, 0, 100},
-		{64 * mib, 0, 0, 6300}, // nothing was collected yet
+		{64 * mib, 0, 0, 1000}, // nothing was collected yet
+		{256 * mib, 20 * mib, 0, 1000},
+		{8 * mib, 2 * mib, 0, 150}, // the runtime has 4 MiB for 100 at least
 		{0, 0, 0, 100},
 	} {
 		if got := floorPercent(c.floor, c.live, c.beside); got != c.want {
@@ -74,16 +76,22 @@ func TestFloorFollowsCollections(t *testing.T) {
 		}
 	}
 	f.Bound(1 << 40)
+	for len(set) > 0 {
+		<-set
+	}
+	keep = make([]byte, 24<<20)
+	runtime.GC()
 	usual := <-set
 	storm.Store(true)
 	runtime.GC()
 	for percent := range set {
-		if percent > 4*usual {
+		if percent > usual {
 			break
 		}
 	}
 	storm.Store(false)
 	f.Bound(16 << 20)
+	f.Look()
 	f.Leave()
 	for len(set) > 0 {
 		<-set
