@@ -33,9 +33,8 @@ type epoller struct {
 	plain    []byte
 	rests    []*rest // to lend
 	entries  []*entrance
-	resting  time.Time // until when no handshake of our own computes
-	closed   bool      // takes no more connections
-	deaf     bool      // some entrances are not waited for until the next sweep, as when descriptors are out
+	closed   bool // takes no more connections
+	deaf     bool // some entrances are not waited for until the next sweep, as when descriptors are out
 	lingers  map[int32]*linger
 	lingered shrink.Most // of lingers
 	swept    time.Time
@@ -83,8 +82,8 @@ func (p *epoller) wait(d time.Duration) {
 	if len(p.lingers) > 0 || len(p.unnamed) > 0 || p.deaf {
 		d = min(d, lingerSweep)
 	}
-	if !p.resting.IsZero() && d > 0 && !p.own.idle() {
-		d = min(d, max(0, p.resting.Sub(p.engine.server.clock.Now())))
+	if !p.own.resting.IsZero() && d > 0 && !p.own.idle() {
+		d = min(d, max(0, p.own.resting.Sub(p.engine.server.clock.Now())))
 	}
 	ms := int((d + time.Millisecond - 1) / time.Millisecond)
 	n, err := unix.EpollWait(p.epfd, p.events[:], ms)

@@ -21,8 +21,11 @@ import (
 // handshake that begins then is computed by the loop that has accepted it, to its end, and each loop has a shaker for these.
 type shaker struct {
 	engine *Epoll
-	loop   *Loop // whose turns it computes in; nil: it is a thread
-	bell   int   // eventfd of a thread, which blocks who reads it
+	bell   int // eventfd of a thread, which blocks who reads it
+
+	// Of a loop's goroutine.
+	loop    *Loop     // whose turns it computes in; nil: it is a thread
+	resting time.Time // until when none computes
 
 	mu     sync.Mutex   // guards everything below
 	ready  []*handshake // may go on
@@ -149,12 +152,12 @@ func (p *epoller) shake() {
 	k, l := &p.own, p.loop
 	served := !l.last.IsZero() && l.now.Sub(l.last) <= servingFor || l.serves
 	if !served {
-		p.resting = time.Time{}
+		p.own.resting = time.Time{}
 	}
 	for n := 0; ; n++ {
 		now := l.server.clock.Now()
 		switch {
-		case now.Before(p.resting):
+		case now.Before(p.own.resting):
 			return // wait comes back in time
 		case n > 0 && (!l.strangersMay() || now.Sub(l.begun) > ownTime):
 			l.again = l.again || !k.idle()
@@ -168,7 +171,7 @@ func (p *epoller) shake() {
 		l.guard(nil, h.goOn)
 		if served && computes {
 			done := l.server.clock.Now()
-			p.resting = done.Add(ownRest * done.Sub(now))
+			p.own.resting = done.Add(ownRest * done.Sub(now))
 		}
 	}
 }

@@ -292,10 +292,10 @@ func TestALoopsHandshakesHaveAPartOfItsTurn(t *testing.T) {
 		if n := len(k.ready) - k.taken; n != 2 || !l.again {
 			t.Errorf("%d of 3 are left, another turn: %t", n, l.again)
 		}
-		if p.resting.IsZero() {
+		if p.own.resting.IsZero() {
 			t.Error("it does not rest from its handshakes while somebody is served")
 		}
-		p.resting, l.again = l.server.clock.Now().Add(time.Hour), false
+		p.own.resting, l.again = l.server.clock.Now().Add(time.Hour), false
 		if p.shake(); len(k.ready)-k.taken != 2 || l.again {
 			t.Errorf("it rests: %d of 2 are left, another turn: %t", len(k.ready)-k.taken, l.again)
 		}
