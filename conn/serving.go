@@ -55,6 +55,9 @@ func (l *Loop) remember() {
 	}
 }
 
+// Serves tells whether clients who are in were served within a tenth of a second.
+func (s *Server) Serves() bool { return s.serves(s.clock.Now()) }
+
 // serves tells whether clients who are in were served lately, on any loop.
 func (s *Server) serves(now time.Time) bool {
 	at := s.served.Load()

@@ -20,6 +20,7 @@ type means struct {
 	memory      atomic.Pointer[memory.Budget]
 	environment int64        // GOMEMLIMIT; memory.Unlimited without
 	floor       memory.Floor // once clients are let in
+	flood       flood        // of strangers, as the floor sees it
 
 	overseer   overseer
 	surveys    surveys
@@ -62,14 +63,10 @@ func (n *node) bindMemory(c *config.Config) error {
 // time. The memory limit holds meanwhile.
 const startingGCPercent = 400
 
-// stormHandshakes under way are a storm to the collector: more than who connects now and then, and fewer than a fleet that
-// comes back.
-const stormHandshakes = 64
-
 // collectAsUsual ends that.
 func (n *node) collectAsUsual() {
 	n.floor.Set = setGCPercent
-	n.floor.Storm = func() bool { return n.metrics.Value(metrics.Handshakes) >= stormHandshakes }
+	n.floor.Storm = n.flooded
 	n.floor.Keep()
 }
 

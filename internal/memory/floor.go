@@ -6,23 +6,21 @@ import (
 	"sync"
 )
 
-// FloorBytes is how large the heap may be in any case before it is collected. A broker with few clients has some
-// megabytes that are alive, so that each storm of handshakes, 30 KB of garbage each, would have it collected several times a second,
-// for what the next one needs again.
-const FloorBytes = 64 << 20
-
-// StormBytes is that while strangers come: of a collection, 20 to 40 ms long on one core, clients notice more than of all that strangers compute.
+// StormBytes is how large the heap may be before it is collected, while strangers come and clients are served: of a collection,
+// 20 to 40 ms long on one core, those notice more than of all that strangers compute. Each handshake leaves 30 KB of garbage, so that a broker with
+// few clients would have a collection several times a second.
 const StormBytes = 256 << 20
 
-// floorPart is the part of the memory limit that either has at most: who gives little memory has it collected more often.
+// floorPart is the part of the memory limit that it has at most: who gives little memory has it collected more often.
 const floorPart = 16
 
-// Floor has the collector run when the heap is twice what was found alive, as GOGC 100 does, but not while it is smaller than that.
+// Floor has the collector run when the heap is twice what was found alive, as GOGC 100 does, and in a storm not while it is smaller than StormBytes. Only then:
+// what a collection leaves is between what was garbage, and so memory of connections that come in such a time is half empty.
 // The runtime has no such number, so GOGC is set again after each collection in which it should be another. The memory limit comes before it
 // as it comes before GOGC.
 type Floor struct {
 	Set   func(percent int) // GOGC
-	Storm func() bool       // strangers come now; nil: none ever
+	Storm func() bool       // strangers come now, and clients are served
 
 	mu      sync.Mutex // guards everything below
 	limit   int64
@@ -90,12 +88,11 @@ func (f *Floor) look() {
 }
 
 func (f *Floor) wanted() int {
-	floor := int64(FloorBytes)
-	if f.Storm != nil && f.Storm() {
-		floor = StormBytes
+	if !f.Storm() {
+		return GCPercent
 	}
 	live, beside := scanned()
-	return floorPercent(min(floor, f.limit/floorPart), live, beside)
+	return floorPercent(min(StormBytes, f.limit/floorPart), live, beside)
 }
 
 // scanned is what the last collection has found alive, and beside the heap's objects what GOGC is a percentage of: stacks and globals.
@@ -105,10 +102,10 @@ func scanned() (live, beside int64) {
 	return int64(s[0].Value.Uint64()), int64(s[1].Value.Uint64() + s[2].Value.Uint64())
 }
 
-// floorPercentMax bounds what a heap may grow to that is all alive when it is collected, until GOGC is set anew. And with the runtime's own
-// floor, heapMinimum for 100, it is less than FloorBytes.
+// floorPercentMax bounds what a heap may grow to that is all alive when it is collected, until GOGC is set anew. heapMinimum is the runtime's own
+// floor for 100, which grows with GOGC.
 const (
-	floorPercentMax = 1000
+	floorPercentMax = 3000
 	heapMinimum     = 4 << 20
 )
 

@@ -2,9 +2,9 @@ package memory
 
 import (
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func TestFloorPercent(t *testing.T) {
@@ -18,8 +18,9 @@ func TestFloorPercent(t *testing.T) {
 		{64 * mib, 32 * mib, 0, 100},
 		{64 * mib, 30 * mib, 20 * mib, 100},
 		{64 * mib, 900 * mib, 0, 100},
-		{64 * mib, 0, 0, 1000}, // nothing was collected yet
-		{256 * mib, 20 * mib, 0, 1000},
+		{64 * mib, 0, 0, 1600}, // nothing was collected yet
+		{256 * mib, 20 * mib, 0, 1180},
+		{256 * mib, mib, 0, 3000},
 		{8 * mib, 2 * mib, 0, 150}, // the runtime has 4 MiB for 100 at least
 		{0, 0, 0, 100},
 	} {
@@ -32,73 +33,57 @@ func TestFloorPercent(t *testing.T) {
 // keep is where what must not be collected is.
 var keep []byte
 
-// GOGC follows what each collection has left, for as long as it is kept.
+// In a storm GOGC follows what each collection has left, and otherwise it is 100, for as long as it is kept.
 func TestFloorFollowsCollections(t *testing.T) {
-	var mu sync.Mutex
-	set := make(chan int, 16)
-	last := 0
+	set := make(chan int, 64)
 	var storm atomic.Bool
-	f := Floor{Storm: storm.Load, Set: func(percent int) {
-		mu.Lock()
-		defer mu.Unlock()
-		last = percent
-		set <- percent
-	}}
+	f := Floor{Storm: storm.Load, Set: func(percent int) { set <- percent }}
+	until := func(what string, is func(percent int) bool) {
+		t.Helper()
+		for {
+			select {
+			case percent := <-set:
+				if is(percent) {
+					return
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal(what)
+			}
+		}
+	}
+	usual := func(percent int) bool { return percent == GCPercent }
+	more := func(percent int) bool { return percent > 2*GCPercent }
+	storm.Store(true)
 	f.Bound(1 << 40)
-	if last != 0 {
-		t.Fatalf("%d was set before it was to be kept", last)
+	f.Look()
+	if len(set) != 0 {
+		t.Fatalf("%d was set before it was to be kept", <-set)
 	}
 	runtime.GC()
 	f.Keep()
-	few := <-set
-	if few <= 2*GCPercent {
-		t.Fatalf("%d with some megabytes alive", few)
-	}
-	keep = make([]byte, 2*FloorBytes)
+	until("in a storm, with some megabytes alive", more)
+	keep = make([]byte, 2*StormBytes)
 	defer func() { keep = nil }()
 	runtime.GC()
-	for percent := range set {
-		if percent == GCPercent {
-			break
-		}
-	}
+	until("as much is alive as that", usual)
 	keep = nil
 	runtime.GC()
-	for percent := range set {
-		if percent > 2*GCPercent {
-			break
-		}
-	}
-	f.Bound(16 << 20) // a floor of 1 MiB
-	for percent := range set {
-		if percent == GCPercent {
-			break
-		}
-	}
+	until("it is not any longer", more)
+	f.Bound(16 << 20) // of which a sixteenth
+	until("there is little memory", usual)
 	f.Bound(1 << 40)
-	for len(set) > 0 {
-		<-set
-	}
-	keep = make([]byte, 24<<20)
-	runtime.GC()
-	usual := <-set
-	storm.Store(true)
-	runtime.GC()
-	for percent := range set {
-		if percent > usual {
-			break
-		}
-	}
+	until("there is much again", more)
 	storm.Store(false)
+	runtime.GC()
+	until("the storm is over", usual)
+	storm.Store(true)
+	f.Look()
+	until("somebody looks", more)
+	f.Leave()
+	runtime.GC()
+	runtime.GC()
 	f.Bound(16 << 20)
 	f.Look()
-	f.Leave()
-	for len(set) > 0 {
-		<-set
-	}
-	runtime.GC()
-	runtime.GC()
-	f.Bound(1 << 40)
 	if len(set) != 0 {
 		t.Errorf("%d was set when it was not kept any longer", <-set)
 	}
