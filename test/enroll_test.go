@@ -287,7 +287,7 @@ func TestAFleetEnrols(t *testing.T) {
 		t.Errorf("%s\n%s", run.Text(), r.Log())
 	}
 	for name, why := range map[string]string{"line7-0001": "has had a certificate", "admin": "may not enrol"} {
-		if status := enroll("b", name, claim); status != "403" || !strings.Contains(r.Log(), why) {
+		if status := enroll("b", name, claim); status != "403" || !until(patience, func() bool { return strings.Contains(r.Log(), why) }) {
 			t.Errorf("%s: status %s\n%s", name, status, r.Log())
 		}
 	}
