@@ -11,6 +11,14 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+# Compilers, linkers and data directories: 3 GB at most. Without them tests fail one by one, of something else.
+room() { df --output=avail -k "$1" 2>/dev/null | tail -1; }
+temporary=${TMPDIR:-/tmp}
+if [[ $(room "$temporary") =~ ^[0-9]+$ ]] && (($(room "$temporary") < 3000000)); then
+  echo "the tests need 3 GB in $temporary, and $(($(room "$temporary") / 1000)) MB are free: make room, or set TMPDIR to another folder"
+  exit 1
+fi
+
 missing=()
 command -v mosquitto_pub >/dev/null && command -v mosquitto_sub >/dev/null || missing+=(mosquitto-clients)
 [[ -x /usr/sbin/mosquitto ]] && command -v mosquitto_passwd >/dev/null || missing+=(mosquitto)
