@@ -135,7 +135,7 @@ func (s *sender) handle(p packet) error {
 	if i < 0 {
 		return nil // of a connection before, twice
 	}
-	s.known = true
+	s.known = s.known || !a.Reason.Failed()
 	f := &s.flights[i]
 	switch {
 	case p.Type != mqtt.PUBCOMP && a.Reason.Failed():

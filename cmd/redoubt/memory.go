@@ -46,7 +46,7 @@ func (n *node) bindMemory(c *config.Config) error {
 		n.log.Warn("limits.mqueue_bytes_total and limits.retained_memory together pass the memory limit: full queues would end the process; lower them",
 			"together", memory.Text(queues), "memory", budget.Sum)
 	}
-	setGCPercent(startingGCPercent)
+	collectSeldom()
 	n.metrics.Gauge(metrics.MemoryLimit, func() int64 {
 		if limit := debug.SetMemoryLimit(-1); limit != memory.Unlimited {
 			return limit
@@ -62,6 +62,8 @@ func (n *node) bindMemory(c *config.Config) error {
 // of it: to look through it again at each doubling finds little, and takes a tenth of the
 // time. The memory limit holds meanwhile.
 const startingGCPercent = 400
+
+func collectSeldom() { setGCPercent(startingGCPercent) }
 
 // collectAsUsual ends that.
 func (n *node) collectAsUsual() {

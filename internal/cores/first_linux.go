@@ -4,7 +4,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -51,28 +50,8 @@ func First() (leave func()) {
 func Others() bool {
 	firsts.mu.Lock()
 	defer firsts.mu.Unlock()
-	process, ok := os.Getpid(), true
-	var done []int
-	for {
-		threads, err := os.ReadDir("/proc/self/task")
-		if err != nil {
-			return false
-		}
-		before := len(done)
-		for _, t := range threads {
-			id, err := strconv.Atoi(t.Name())
-			if err != nil || id == process || slices.Contains(firsts.ids, id) || slices.Contains(done, id) {
-				continue
-			}
-			if err := other(id, process); err != nil && err != unix.ESRCH { // it has ended
-				ok = false
-			}
-			done = append(done, id)
-		}
-		if len(done) == before { // none has begun meanwhile by one that was not behind itself
-			return ok
-		}
-	}
+	process := os.Getpid()
+	return everyThread(append([]int{process}, firsts.ids...), func(id int) error { return other(id, process) })
 }
 
 // other puts one thread behind; 0 is the one that calls.

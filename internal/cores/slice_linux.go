@@ -24,7 +24,12 @@ const threadSlice = 100 * time.Microsecond
 // It is not so where the kernel has no slices of threads (Linux before 6.12, which takes what it is told and forgets
 // it), where a filter of system calls forbids it, and where a thread is scheduled in another way, by
 // somebody's will: that stays so.
-func Shorten() bool {
+func Shorten() bool { return everyThread(nil, shorten) }
+
+// everyThread does something to each thread of the process but those that skip names, until there are none that have begun meanwhile, by one it was not done
+// to yet. false: it could not be done to one of them.
+func everyThread(skip []int, do func(id int) error) bool {
+	ok := true
 	var done []int
 	for {
 		threads, err := os.ReadDir("/proc/self/task")
@@ -34,16 +39,16 @@ func Shorten() bool {
 		before := len(done)
 		for _, t := range threads {
 			id, err := strconv.Atoi(t.Name())
-			if err != nil || slices.Contains(done, id) {
+			if err != nil || slices.Contains(done, id) || slices.Contains(skip, id) {
 				continue
 			}
-			if err := shorten(id); err != nil && err != unix.ESRCH { // it has ended
-				return false
+			if err := do(id); err != nil && err != unix.ESRCH { // it has ended
+				ok = false
 			}
 			done = append(done, id)
 		}
-		if len(done) == before { // none has begun meanwhile that another one began before it was short itself
-			return true
+		if len(done) == before {
+			return ok
 		}
 	}
 }
