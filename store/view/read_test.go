@@ -81,11 +81,15 @@ func TestReadLetsOthersRun(t *testing.T) {
 	for turns.Load() == 0 {
 		runtime.Gosched()
 	}
-	before := turns.Load()
-	if lost, err := v.fetch(t.Context(), nil, seqs, func(store.Seq, *store.Record, *fact.Message) error { return nil }); err != nil || lost != 0 {
-		t.Errorf("%d lost, %v", lost, err)
+	got := int64(0)
+	for try := 0; try < 100 && got < messages/restEvery; try++ { // who offers his place may be the next himself, by chance: of many readings one in which he never was
+		before := turns.Load()
+		if lost, err := v.fetch(t.Context(), nil, seqs, func(store.Seq, *store.Record, *fact.Message) error { return nil }); err != nil || lost != 0 {
+			t.Errorf("%d lost, %v", lost, err)
+		}
+		got = turns.Load() - before
 	}
-	if got := turns.Load() - before; got < messages/restEvery {
+	if got < messages/restEvery {
 		t.Errorf("others had %d turns, want %d", got, messages/restEvery)
 	}
 	ended.Store(1)
