@@ -73,6 +73,7 @@ type scratch struct {
 	outs               []session.Out
 	mounted, rewritten []byte // topic names
 	not                [1]router.Ref
+	together           together // messages of one publisher for one group
 
 	to       addressed       // who wants the message at hand from the log
 	members  []fact.FilterID // of shared groups, that were given it

@@ -37,6 +37,29 @@ func (h *Home) choose(a author, f *mqtt.Frame) router.Choice {
 	return c
 }
 
+// together is messages of one publisher for one group, one right after another. While members accept, each goes to
+// the next of them; those that have to wait do so together. Taken apart they come back apart: who publishes
+// again when it is told of a delivery would send a packet for each member in place of one, and a turn that
+// read 10 messages at a time reads 3.
+type together struct {
+	by    Ref
+	group router.Ref
+	n     int
+}
+
+// runMax is how many may wait together, so that many of one publisher do not wait with one member.
+const runMax = 16
+
+// goesOn tells whether a message of that session for that group belongs to the run, or begins another one.
+func (r *together) goesOn(by Ref, group router.Ref) bool {
+	if by != (Ref{}) && by == r.by && group == r.group && r.n < runMax {
+		r.n++
+		return true
+	}
+	*r = together{by, group, 1}
+	return false
+}
+
 // share gives f to one member of a group. settled is false when the member's home
 // is blocked.
 func (h *Home) share(now time.Time, a author, f *mqtt.Frame, group router.Ref) (settled bool) {
@@ -45,7 +68,9 @@ func (h *Home) share(now time.Time, a author, f *mqtt.Frame, group router.Ref) (
 			return h.shareKept(now, a, f, l, group)
 		}
 	}
-	to, ok := h.b.groups.Pick(group, h.choose(a, f))
+	c := h.choose(a, f)
+	c.Together = h.scratch.together.goesOn(a.ref, group)
+	to, ok := h.b.groups.Pick(group, c)
 	if !ok { // or the last member has left since the match
 		h.barred(now, group, f)
 		return true

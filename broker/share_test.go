@@ -52,6 +52,51 @@ func TestSharedGoesToOneMember(t *testing.T) {
 	}
 }
 
+// What one publisher sends to a group whose members are all busy waits together, 16 messages with one member;
+// what comes of another publisher, or for another group, waits with the next one.
+func TestSharedWaitsTogether(t *testing.T) {
+	d := newDesk(t, 1, func(s *Settings) { s.Session.InflightMax = 1 })
+	p, q, a, b := d.sit(0, "p"), d.sit(0, "q"), d.sit(0, "a"), d.sit(0, "b")
+	waiting := func() (both [2]int) {
+		for i, w := range []seat{a, b} {
+			both[i], _ = w.h().at(w.ref).s.Queued()
+		}
+		return both
+	}
+	for _, w := range []seat{a, b} {
+		w.subscribe("$share/g/open/+", 1)
+	}
+	id := uint16(0)
+	publish := func(by seat, topic string, n int) {
+		for range n {
+			id++
+			by.publish(topic, "m", 1, id)
+			by.take()
+		}
+	}
+	step := func(want [2]int) {
+		t.Helper()
+		if got := waiting(); got != want {
+			t.Fatalf("after %d messages a and b have %v waiting, want %v", id, got, want)
+		}
+	}
+	publish(p, "open/x", 2) // one each, which fills their windows
+	step([2]int{0, 0})
+	publish(q, "open/x", 1)
+	step([2]int{1, 0})
+	publish(p, "open/x", 17)
+	step([2]int{2, 16})
+	publish(q, "open/y", 3)
+	step([2]int{2, 19})
+	for _, w := range []seat{a, b} {
+		w.subscribe("$share/h/open/y", 1)
+	}
+	publish(p, "open/y", 4) // for g and for h in turns
+	if got := waiting(); got[0]+got[1] != 2+19+8 || got[0]-2 < 4 || got[1]-19 < 4 {
+		t.Fatalf("a and b have %v waiting", got)
+	}
+}
+
 // A member whose window is full is passed over; when its connection goes, another
 // gets what it has not acknowledged at QoS 1, and nobody what it was sent at QoS 2
 // [MQTT-4.8.2-4] [MQTT-4.8.2-5].

@@ -19,7 +19,7 @@ var rowsMQTT = []Row{
 		Why:   "Whether clients may share a subscription ($share/group/filter). Right to the filter is right to join a group of it, and so to take a part of its messages. Shared Subscription Available in CONNACK.",
 		Since: release, Reload: NewConnections},
 	{Key: "mqtt.shared_strategy", Kind: KindEnum, Default: StrategyRoundRobin, Values: []string{StrategyRandom, StrategyRoundRobin, StrategySticky, StrategyHashClientID, StrategyHashTopic},
-		Why:   "Which member of a shared subscription gets a message, among those that can take it now. sticky keeps to one until it leaves or is full; the hashes keep the messages of one publisher, or of one topic, with one member, and move nobody else's when a member leaves. The default is EMQX's.",
+		Why:   "Which member of a shared subscription gets a message, among those that can take it now. sticky keeps to one until it leaves or is full; the hashes keep the messages of one publisher, or of one topic, with one member, and move nobody else's when a member leaves. Where none can take it, round_robin has up to 16 messages of one publisher in a row wait with one member, and the next ones with the next. The default is EMQX's.",
 		Since: release, Reload: Live},
 	{Key: "mqtt.exclusive_subscriptions", Kind: KindBool, Default: "false",
 		Why:   "Whether $exclusive/filter is a subscription that one client at a time may have; the next one is answered 0x97. Off, as in EMQX: whoever comes first keeps others out.",

@@ -39,6 +39,9 @@ type Choice struct {
 	// Not are members that must not get the message: who has it, or refused it.
 	// [MQTT-4.8.2-6] has the caller discard what a client refused by reason code.
 	Not []Ref
+	// Together is for a message that comes right after another one of the same publisher. If nobody
+	// accepts, RoundRobin has it wait with the member whose turn was last, without a turn of its own.
+	Together bool
 	// Name is the topic name. Who has the option Check is asked whether it may have that,
 	// and passed over if not. Empty: nobody is asked.
 	Name []byte
@@ -183,9 +186,26 @@ func (g *Groups) Best(group Ref, by Choice, enough State) (best State, barred bo
 // next takes a turn. Turns of those who cannot take the message are used up with
 // it, or the member behind them would get theirs as well.
 func (gr *group) next(r *roster, by *Choice) int {
+	if by.Together {
+		if last := gr.turn.Load(); last > 0 {
+			if best, _, state := r.first(last-1, by); state != Accepting {
+				return best
+			}
+		}
+	}
 	turn := gr.turn.Add(1) - 1
-	start := int(turn % uint64(r.n))
-	best, skip, state := -1, 0, excluded
+	best, skip, _ := r.first(turn, by)
+	if skip > 0 { // unless somebody else has moved on meanwhile
+		gr.turn.CompareAndSwap(turn+1, turn+1+uint64(skip)) //nolint:gosec // not negative
+	}
+	return best
+}
+
+// first answers the first of those in the best state that anybody has, from whose turn it is on, how
+// many it passed over, and that state.
+func (r *roster) first(turn uint64, by *Choice) (best, skip int, state State) {
+	start := int(turn % uint64(r.n)) //nolint:gosec // less than n
+	best, state = -1, excluded
 	for k := range r.n {
 		i := start + k
 		if i >= r.n {
@@ -198,10 +218,7 @@ func (gr *group) next(r *roster, by *Choice) int {
 			}
 		}
 	}
-	if skip > 0 { // unless somebody else has moved on meanwhile
-		gr.turn.CompareAndSwap(turn+1, turn+1+uint64(skip))
-	}
-	return best
+	return best, skip, state
 }
 
 // random answers one of those in the best state that anybody has, and that state,

@@ -235,6 +235,46 @@ func TestRoundRobinPassesOverFairly(t *testing.T) {
 	}
 }
 
+// Messages of one publisher wait with one member while nobody accepts, and are dealt out one by one otherwise.
+func TestRoundRobinWaitsTogether(t *testing.T) {
+	g, group, m := club(3)
+	pick := func(together bool) uint32 {
+		t.Helper()
+		s, ok := g.Pick(group, Choice{Together: together})
+		if !ok {
+			t.Fatal("nobody")
+		}
+		return s.Ref.Slot
+	}
+	for i := range 6 { // a group whose first message is not the first of its publisher, too
+		if got := pick(true); got != uint32(i%3) { //nolint:gosec // small
+			t.Fatalf("message %d to %d while all accept", i, got)
+		}
+	}
+	for i := range m {
+		m[i].SetState(Full)
+	}
+	for run := range 4 {
+		for i := range 5 {
+			if got := pick(i > 0); got != uint32(run%3) { //nolint:gosec // small
+				t.Fatalf("message %d of run %d waits with %d", i, run, got)
+			}
+		}
+	}
+	m[2].SetState(Accepting)
+	if got := pick(true); got != 2 {
+		t.Fatalf("a message waits with %d while 2 accepts", got)
+	}
+	m[2].SetState(Full)
+	if got := pick(true); got != 2 {
+		t.Fatalf("waits with %d, where 2 had the last turn", got)
+	}
+	m[2].SetState(Offline)
+	if got := pick(true); got == 2 {
+		t.Fatal("waits with who is offline")
+	}
+}
+
 // near tells whether a count is within six standard deviations of its mean.
 func near(got, times int, p float64) bool {
 	d := float64(got) - float64(times)*p
