@@ -40,7 +40,7 @@ func (s *Session) Backlog() int64 {
 }
 
 func (s *Session) inflightHeld() int64 {
-	bytes := int64(cap(s.out.inflight)) * inflightBytes
+	bytes := int64(max(cap(s.out.inflight), len(s.out.room))) * inflightBytes
 	for i := range s.out.inflight {
 		if f := s.out.inflight[i].frame; f != nil {
 			bytes += int64(f.Size())

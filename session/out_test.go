@@ -177,7 +177,7 @@ func TestNobodyPutsAnythingIntoWhatAllShare(t *testing.T) {
 		t.Errorf("%d wait; the shared one has %+v", n, unburdened)
 	}
 	s.Discard()
-	if unburdened.queue != (mqueue{}) || unburdened.inflight != nil {
+	if unburdened.queue != (mqueue{}) || unburdened.inflight != nil || unburdened.room != nil || unburdened.unused != 0 {
 		t.Errorf("the shared one has %+v", unburdened)
 	}
 }

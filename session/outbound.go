@@ -45,7 +45,9 @@ type outbound struct {
 // anything have the same.
 type burden struct {
 	inflight []inflightEntry // in the order of sending
+	room     []inflightEntry // of a window larger than usual: its array, at whose end inflight is; nil: inflight has all of its own
 	queue    mqueue
+	unused   uint16 // identifiers after the last one that nothing in inflight has, at least
 }
 
 // unburdened is theirs. It stays empty: whoever has something to put in asks for loaded.
@@ -163,7 +165,27 @@ func (s *Session) begin(e inflightEntry) {
 		w := windows.Get().(*window)
 		b.inflight = w[:copy(w[:], b.inflight)]
 	}
+	if len(b.inflight) == cap(b.inflight) && len(b.inflight) >= windowUsual {
+		b.widen()
+	}
 	b.inflight = append(b.inflight, e)
+}
+
+// widen makes room at the end of a large window. What was acknowledged has left some before it: a window that goes on at its
+// size moves each entry once, where one that closed up at each acknowledgement moved all of them.
+func (b *burden) widen() {
+	n, old := len(b.inflight), b.room
+	if len(old)-n < n/2 {
+		b.room = make([]inflightEntry, 2*n)
+	}
+	copy(b.room, b.inflight)
+	clear(b.room[n:])
+	if old == nil && n == windowUsual {
+		w := (*window)(b.inflight)
+		clear(w[:])
+		windows.Put(w)
+	}
+	b.inflight = b.room[:n]
 }
 
 // window is room for what most clients have under way at the most (limits.inflight, as
@@ -182,7 +204,11 @@ func (o *outbound) narrow() {
 		o.burden = &unburdened
 		return
 	}
-	if n := len(o.inflight); cap(o.inflight) == windowUsual && n <= windowUsual/2 {
+	if n := len(o.inflight); o.room != nil {
+		if n <= len(o.room)/4 {
+			o.inflight, o.room = append(make([]inflightEntry, 0, n), o.inflight...), nil
+		}
+	} else if cap(o.inflight) == windowUsual && n <= windowUsual/2 {
 		w := (*window)(o.inflight[:windowUsual])
 		o.inflight = append(make([]inflightEntry, 0, n), o.inflight...)
 		clear(w[:n])
@@ -210,18 +236,47 @@ func (s *Session) tooLarge(now time.Time, o *Out) bool {
 // nextID is a packet identifier that is not zero and not in use
 // [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]. The window is at most 65,535, so there is one.
 func (s *Session) nextID() uint16 {
+	o := &s.out
+	b := o.loaded()
 	for {
-		s.out.lastID++
-		if s.out.lastID != 0 && s.out.find(s.out.lastID) < 0 {
-			return s.out.lastID
+		if b.unused == 0 {
+			b.unused = o.gap()
+		}
+		o.lastID++
+		if b.unused == 0 {
+			continue // somebody has it
+		}
+		if b.unused--; o.lastID != 0 {
+			return o.lastID
 		}
 	}
 }
 
-// find is the position of id in inflight, or -1. Acknowledgements come in
-// order [MQTT-4.6.0-2], so it is nearly always the first; a window is small.
-func (o *outbound) find(id uint16) int {
+// gap is how many identifiers after the last one nothing in inflight has.
+func (o *outbound) gap() uint16 {
+	least := uint16(65535)
 	for i := range o.inflight {
+		if ahead := o.inflight[i].id - o.lastID; ahead != 0 { // it is as far behind as can be
+			least = min(least, ahead-1)
+		}
+	}
+	return least
+}
+
+// find is the position of id in inflight, or -1. Identifiers are given out in turn, so that it is as far from the first entry
+// as its identifier is, or nearer where some in between have gone. Acknowledgements come in order [MQTT-4.6.0-2]: it is
+// nearly always the first.
+func (o *outbound) find(id uint16) int {
+	if len(o.inflight) == 0 {
+		return -1
+	}
+	most := min(int(id-o.inflight[0].id), len(o.inflight)-1)
+	for i := most; i >= 0; i-- {
+		if o.inflight[i].id == id {
+			return i
+		}
+	}
+	for i := most + 1; i < len(o.inflight); i++ { // the log had them in another order
 		if o.inflight[i].id == id {
 			return i
 		}
@@ -349,14 +404,19 @@ func (s *Session) remove(i int) {
 		o.counting().ended++
 	}
 	last := len(o.inflight) - 1
-	copy(o.inflight[i:], o.inflight[i+1:])
-	o.inflight[last] = inflightEntry{}
-	o.inflight = o.inflight[:last]
-	if room := cap(o.inflight); last == 0 && room > windowFew {
-		if room == windowUsual {
+	if i == 0 && o.room != nil {
+		o.inflight[0] = inflightEntry{}
+		o.inflight = o.inflight[1:]
+	} else {
+		copy(o.inflight[i:], o.inflight[i+1:])
+		o.inflight[last] = inflightEntry{}
+		o.inflight = o.inflight[:last]
+	}
+	if room := cap(o.inflight); last == 0 && (room > windowFew || o.room != nil) {
+		if room == windowUsual && o.room == nil {
 			windows.Put((*window)(o.inflight[:room]))
 		}
-		o.inflight = nil // a burst must not stay with an idle session
+		o.inflight, o.room = nil, nil // a burst must not stay with an idle session
 	}
 }
 

@@ -172,7 +172,7 @@ func (r *runner) wordCongest(*words)  { r.s.Congest() }
 func (r *runner) wordWritable(*words) { r.send(r.s.Writable(r.now, nil)) }
 
 // wordLastID pretends that a session has used identifiers up to here.
-func (r *runner) wordLastID(w *words) { r.s.out.lastID = w.id() }
+func (r *runner) wordLastID(w *words) { r.s.pretend(w.id()) }
 
 func (r *runner) wordPurge(w *words) {
 	filter := w.text("topic", "")

@@ -1,0 +1,103 @@
+package session
+
+import (
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+
+	"github.com/redoubtmq/redoubt/mqtt"
+)
+
+// pretend says that a session has used identifiers up to id.
+func (s *Session) pretend(id uint16) {
+	s.out.lastID = id
+	if s.out.burden != &unburdened {
+		s.out.unused = 0
+	}
+}
+
+// A large window goes on at its size without moving all of it at each acknowledgement, gives nobody an identifier that is in
+// use, keeps its order, and holds no message that was acknowledged.
+func TestALargeWindowSlides(t *testing.T) {
+	const most = 300
+	l := newLedger(t)
+	s := New(Key{}, 1, &Limits{InflightMax: most, MqueueMessages: 10, MqueueBytes: 1 << 20})
+	s.Attach(now0, Attachment{Version: mqtt.V5, ReceiveMaximum: most}, nil)
+	s.pretend(65000)
+	var under []uint16
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 70_000 {
+		outs := s.Deliver(now0, Delivery{Frame: l.frame("a", "b"), QoS: 1}, nil)
+		if len(outs) != 1 || slices.Contains(under, outs[0].ID) {
+			t.Fatalf("sent %+v, with %v under way", outs, under)
+		}
+		under = append(under, outs[0].ID)
+		outs[0].Done()
+		if len(under) == most { // mostly the first one, some in another order, and one never
+			i := min(r.IntN(60)*r.IntN(2)*r.IntN(2), most-1)
+			if under[i] == 65001 {
+				i++
+			}
+			s.Puback(now0, under[i], nil)
+			under = slices.Delete(under, i, i+1)
+		}
+	}
+	if s.Inflight() != len(under) || under[0] != 65001 {
+		t.Fatalf("%d under way, want %d, from %d on", s.Inflight(), len(under), under[0])
+	}
+	for i, id := range under {
+		if s.out.inflight[i].id != id {
+			t.Fatalf("entry %d is %d, want %d", i, s.out.inflight[i].id, id)
+		}
+	}
+	if n := len(s.out.room); n > 4*most {
+		t.Errorf("room for %d, of at most %d", n, most)
+	}
+	held := 0
+	for i := range s.out.room {
+		if s.out.room[i].frame != nil {
+			held++
+		}
+	}
+	if held != len(under) {
+		t.Errorf("the array has %d messages, %d are under way", held, len(under))
+	}
+	for _, id := range slices.Backward(under) {
+		s.Puback(now0, id, nil)
+	}
+	if s.out.inflight != nil || s.out.room != nil {
+		t.Errorf("nothing is under way: room for %d", len(s.out.room))
+	}
+	s.Discard()
+	l.settle()
+}
+
+// BenchmarkWindow is a message sent and the oldest one acknowledged, with a window full of them.
+func BenchmarkWindow(b *testing.B) {
+	for _, most := range []int{32, 1000, 65_000} {
+		b.Run(strconv.Itoa(most), func(b *testing.B) {
+			s := New(Key{}, 1, &Limits{InflightMax: most, MqueueMessages: 10, MqueueBytes: 1 << 30})
+			s.Attach(now0, Attachment{Version: mqtt.V5, ReceiveMaximum: uint16(most)}, nil)
+			f := mqtt.NewFrame([]byte("a"), nil, []byte("x"))
+			var outs []Out
+			send := func() uint16 {
+				outs = s.Deliver(now0, Delivery{Frame: f, QoS: 1}, outs[:0])
+				outs[0].Done()
+				return outs[0].ID
+			}
+			oldest := send()
+			for range most - 2 {
+				send()
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				send()
+				outs, _ = s.Puback(now0, oldest, outs[:0])
+				if oldest++; oldest == 0 {
+					oldest = 1
+				}
+			}
+		})
+	}
+}
