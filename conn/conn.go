@@ -124,6 +124,7 @@ type marks struct {
 	clean  bool // CONNECT asked for a clean start
 	armed  bool // the timer looks at half
 	greedy bool // has packets left for the next turn
+	bulky  bool // has sent more than is served in a turn, and as much again each time since
 }
 
 // listens tells whether packets are taken from c.

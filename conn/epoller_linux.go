@@ -25,10 +25,9 @@ type epoller struct {
 	bell   int // eventfd
 	own    shaker
 
-	events   [256]unix.EpollEvent
-	n        int   // of them found by the last wait
-	later    []int // of them, those who are not in
-	first    int   // of those, who is looked at first
+	events [256]unix.EpollEvent
+	n      int // of them found by the last wait
+	waiting
 	in       []byte
 	plain    []byte
 	rests    []*rest // to lend
@@ -41,6 +40,13 @@ type epoller struct {
 
 	unnamed     map[int32]*unnamed // connections of proxies before their header, by descriptor
 	unnamedMost shrink.Most
+}
+
+// waiting is whose events wait for others of the same turn, by their place in events.
+type waiting struct {
+	bulky []int // those who have more to say than a turn allows
+	later []int // those who are not in
+	first int   // of those, who is looked at first
 }
 
 // Generations that are no connection's.
@@ -138,17 +144,36 @@ func (p *epoller) dispatch() {
 			case c == nil:
 			case c.stranger() && c.sock.(*fdSocket).armed != 0: // else it is told once
 				p.later = append(p.later, i)
+			case c.bulky && p.loop.accompanied():
+				p.bulky = append(p.bulky, i)
 			default:
 				p.loop.guard(c, func() { c.sock.(*fdSocket).event(ev.Events) })
 			}
 		}
 	}
 	p.n = 0
+	p.dispatchBulky()
 	if now := p.loop.now; now.Sub(p.swept) >= lingerSweep {
 		p.swept = now
 		p.loop.guard(nil, func() { p.sweep(now) })
 		p.loop.guard(nil, func() { p.sweepUnnamed(now) })
 	}
+}
+
+// dispatchBulky is the turn of those who have more to say than a turn allows, when what the others have said is on its way: to
+// read what they send takes as long as many others do.
+func (p *epoller) dispatchBulky() {
+	if len(p.bulky) == 0 {
+		return
+	}
+	p.loop.answer()
+	for _, i := range p.bulky {
+		ev := &p.events[i]
+		if c := p.loop.at(broker.ConnRef{Slot: uint32(ev.Fd), Gen: uint32(ev.Pad)}); c != nil {
+			p.loop.guard(c, func() { c.sock.(*fdSocket).event(ev.Events) })
+		}
+	}
+	p.bulky = p.bulky[:0]
 }
 
 // strangers looks at those who are not in.

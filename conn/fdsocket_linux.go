@@ -234,6 +234,7 @@ func (s *fdSocket) readable() {
 		return
 	}
 	c.pace.reading = false
+	c.came(n, readMax)
 	switch {
 	case err != nil:
 		l.ended(c, err)

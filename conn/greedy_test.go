@@ -97,6 +97,48 @@ func TestOneConnectionIsServedForATime(t *testing.T) {
 	}
 }
 
+// TestInCompanyEachHasLess: while others say something as well one connection has half of packetsTime, and much less as long as
+// it goes on with more than that (D-07).
+func TestInCompanyEachHasLess(t *testing.T) {
+	d := newDuet(t, 1)
+	l := d.server.loops[0]
+	l.server.clock = &ticking{Clock: d.clock}
+	a, _ := heard(l)
+	b, _ := heard(l)
+	a.version, b.version = mqtt.V311, mqtt.V311
+	ping := []byte{0xC0, 0}
+	served := func(do func()) int64 {
+		before := d.metrics.Value(metrics.PacketsReceived.At(int(mqtt.PINGREQ)))
+		do()
+		return d.metrics.Value(metrics.PacketsReceived.At(int(mqtt.PINGREQ))) - before
+	}
+	next := func() {
+		l.greedy = l.greedy[:0]
+		l.goOn(a)
+	}
+	l.now = d.clock.Now()
+	l.input(b, ping)
+	a.came(readMax, readMax)
+	if got := served(func() { l.input(a, bytes.Repeat(ping, packetsFew)) }); got != 2*packetsLook || !a.bulky {
+		t.Errorf("beside b the first part has %d packets, want %d", got, 2*packetsLook)
+	}
+	for range 3 {
+		if got := served(next); got != packetsLook {
+			t.Errorf("the next one has %d packets, want %d", got, packetsLook)
+		}
+	}
+	l.now = l.now.Add(companyFor)
+	if got := served(next); got != 4*packetsLook {
+		t.Errorf("when b has been silent for %v it has %d packets, want %d", companyFor, got, 4*packetsLook)
+	}
+	if a.came(readMax, readMax); !a.bulky {
+		t.Error("who has filled a read again is taken for somebody else")
+	}
+	if a.came(readMax-1, readMax); a.bulky {
+		t.Error("who has said all is bulky for ever")
+	}
+}
+
 // TestABusyLoopAsksWhetherSomebodyWaits: before the runtime's watcher takes its place away, and not
 // each turn. What it is worth is in docs/performance/profiles.md.
 func TestABusyLoopAsksWhetherSomebodyWaits(t *testing.T) {

@@ -66,8 +66,10 @@ type round struct {
 	dirty   []*Conn          // have something to write
 	broad   broad            // have something to write that many others have as well
 	greedy  []deferred       // have packets left for a later turn
+	served  []deferred       // scratch: had some left for this one
 	later   []*Conn          // have more to write than one turn allows
-	again   bool             // another turn is wanted without waiting
+	again   bool             // another turn is wanted without waiting, when others had the loop's place of the runtime
+	more    bool             // another turn is wanted without waiting: there is something left
 	resumed []broker.ConnRef // scratch
 	spare   spareLists       // room for what waits, of queues that have none
 }
@@ -106,10 +108,12 @@ const pauseTick = 100 * time.Millisecond
 
 // wait returns when something has come or a deadline is near.
 func (l *Loop) wait() {
-	if l.again {
-		l.again = false
+	if l.again || l.more {
 		l.poll.wait(0)
-		l.yield() // let those run whose answers this loop waits for
+		if l.again || l.now.Sub(l.yielded) >= packetsTime {
+			l.yield() // let those run whose answers this loop waits for
+		}
+		l.again, l.more = false, false
 		return
 	}
 	if l.now.Sub(l.yielded) >= yieldEvery {
@@ -135,9 +139,8 @@ func (l *Loop) turn() {
 	l.now = l.server.clock.Now()
 	l.moment = l.server.instant(l.now)
 	l.count.Inc(metrics.LoopTurns)
-	greedy := l.greedy // who is put off in this turn has his in the next
-	l.greedy = nil
-	ahead := len(greedy) > 0 || l.home.Heavy()
+	l.greedy, l.served = l.served[:0], l.greedy // who is put off in this turn has his in the next
+	ahead := len(l.served) > 0 || l.home.Heavy()
 	l.control, l.data = l.inbox.drain(l.control, l.data, l.home.Later() < l.inbox.dataMax && l.broad.takes(l.inbox.dataMax))
 	l.serves = len(l.data) > 0
 	for i := range l.control {
@@ -154,7 +157,7 @@ func (l *Loop) turn() {
 	if ahead {
 		l.goAhead()
 	}
-	for _, d := range greedy {
+	for i, d := range l.served {
 		switch {
 		case d.conn.loop != l:
 		case d.after > l.broad.written:
@@ -162,6 +165,7 @@ func (l *Loop) turn() {
 		default:
 			l.guard(d.conn, func() { l.goOn(d.conn) })
 		}
+		l.served[i] = deferred{}
 	}
 	l.guard(nil, l.tick)
 	l.guard(nil, func() { l.home.Turn(l.now) })
@@ -173,7 +177,7 @@ func (l *Loop) turn() {
 	l.lookAtStrangers()
 	l.flushDirty()
 	l.remember()
-	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0 || !l.broad.empty() || l.home.Later() > 0
+	l.more = len(l.later) > 0 || len(l.greedy) > 0 || !l.broad.empty() || l.home.Later() > 0
 	if l.shaking > 0 && !l.server.spare || l.home.Outstanding() {
 		// A core of its own is not promised to a handshake, nor to the log. With a place to spare a handshake has that
 		// one: who takes ours keeps it for a millisecond and more, in which our clients wait.
@@ -184,8 +188,13 @@ func (l *Loop) turn() {
 // goAhead writes to those who have something already, before it goes on with those who had to be put off, and with what
 // a home does a part of in each turn: they would wait for all of that, and have waited for the rest of the turn before.
 func (l *Loop) goAhead() {
-	l.guard(nil, func() { l.home.FlushLanes(l.now) })
 	l.takeLater()
+	l.answer()
+}
+
+// answer sends what has been said so far on its way.
+func (l *Loop) answer() {
+	l.guard(nil, func() { l.home.FlushLanes(l.now) })
 	l.flushDirty()
 }
 
@@ -263,6 +272,7 @@ func (l *Loop) handle(e *event) {
 		l.arrive(c)
 	case evInput:
 		c.pace.reading = false
+		c.came(len(e.buf), bufferMin)
 		l.input(c, e.buf)
 		putReadBuffer(e.buf)
 		l.resumeReading(c)

@@ -40,8 +40,12 @@ func (l *Loop) input(c *Conn, b []byte) {
 const deliveriesPerTurn = 4096
 
 // packetsTime is how long one connection may be served in a turn, about: the loop's other clients wait for
-// it. Whoever sends as fast as it can has more in one read than fits (D-07).
-const packetsTime = 100 * time.Microsecond
+// it. Whoever sends as fast as it can has more in one read than fits (D-07). In company it is half of that, and for
+// who has sent more than fits, and has gone on, bulkyTime.
+const (
+	packetsTime = 100 * time.Microsecond
+	bulkyTime   = 12 * time.Microsecond
+)
 
 // filtersTime is the same for who subscribes or unsubscribes. What others have for him waits for the next turn, and what he says
 // is no message of anybody's: a shorter part costs him some turns more, and others wait for half as long.
@@ -85,6 +89,7 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 	if len(b) >= packetsFew {
 		begun = l.server.clock.Now()
 	}
+	share := l.share(c)
 	for n := 1; c.listens(); n++ {
 		if l.home.Spent()-spent > deliveriesPerTurn && l.affords(c, len(b)) {
 			l.putOff(c, broad)
@@ -114,11 +119,12 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 			return nil
 		}
 		b = b[h.Size+h.Remaining:]
-		most, look := packetsTime, n%packetsLook == 0
+		most, look := share, n%packetsLook == 0
 		if h.Type == mqtt.SUBSCRIBE || h.Type == mqtt.UNSUBSCRIBE {
-			most, look = filtersTime, true
+			most, look = min(share, filtersTime), true
 		}
 		if look && len(b) > 0 && !begun.IsZero() && l.server.clock.Now().Sub(begun) >= most && l.affords(c, len(b)) {
+			c.bulky = true
 			l.putOff(c, broad)
 		}
 	}

@@ -1,6 +1,10 @@
 package conn
 
-import "time"
+import (
+	"time"
+
+	"github.com/redoubtmq/redoubt/broker"
+)
 
 // serving is whether the loop has lately served clients who have been in for a while. While it does, who is not in yet, or
 // not any longer, has a part of each turn; without them a storm of connects is cheaper in large
@@ -10,7 +14,40 @@ type serving struct {
 	last   time.Time     // the last turn in which it did
 	begun  time.Time     // of those who are not in, in this turn
 	room   time.Duration // that they have
+	company
 }
+
+// company is whether several clients say something.
+type company struct {
+	spoke   broker.ConnRef // last
+	changed time.Time      // when that was another one than before
+}
+
+// companyFor is how long two clients are taken to keep each other company.
+const companyFor = 10 * time.Millisecond
+
+// accompanied tells whether more than one client says something now.
+func (l *Loop) accompanied() bool { return l.now.Sub(l.changed) < companyFor }
+
+// share is how long c may be served in this turn: less if others wait for it, and much less if it goes on like this.
+func (l *Loop) share(c *Conn) time.Duration {
+	if c.ref != l.spoke {
+		if l.spoke != (broker.ConnRef{}) {
+			l.changed = l.now
+		}
+		l.spoke = c.ref
+	}
+	switch {
+	case !l.accompanied():
+		return packetsTime
+	case !c.bulky:
+		return packetsTime / 2
+	}
+	return bulkyTime
+}
+
+// came tells that so much was read of c, of most that could have been. Less: that was all.
+func (c *Conn) came(n, most int) { c.bulky = c.bulky && n >= most }
 
 const (
 	// servingFor is how long clients are taken for busy after one was served.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/redoubtmq/redoubt/listener"
+	"github.com/redoubtmq/redoubt/metrics"
 	"github.com/redoubtmq/redoubt/mqtt"
 )
 
@@ -133,6 +134,54 @@ func TestStrangersTakeTurns(t *testing.T) {
 		}
 	})
 	alice.expect(mqtt.PINGRESP)
+}
+
+// What others say is answered before a loop reads on from who has more to say than a turn allows (D-07).
+func TestBulkyOnesComeLast(t *testing.T) {
+	r := crowded(t)
+	var all []*client
+	for i := range 8 {
+		all = append(all, r.connect(mqtt.V5, fmt.Sprintf("alice/%d", i)))
+	}
+	ask := func(bulky bool) (answered, left int) {
+		r.first(func(l *Loop, p *epoller) {
+			var here []*client
+			for _, c := range all {
+				if c.of(l) {
+					here = append(here, c)
+				}
+			}
+			if len(here) < 2 {
+				t.Fatalf("%d of %d clients are on the first loop", len(here), len(all))
+			}
+			for _, c := range here {
+				c.send(mqtt.AppendPingreq(nil))
+			}
+			for _, o := range l.conns {
+				if o != nil && o.stage == open && o.hasPort(here[0].nc) {
+					o.bulky = bulky
+				}
+			}
+			l.changed = l.now
+			before := r.metrics.Value(metrics.PacketsSent.At(int(mqtt.PINGRESP)))
+			p.wait(0)
+			p.dispatch()
+			answered, left = int(r.metrics.Value(metrics.PacketsSent.At(int(mqtt.PINGRESP)))-before), len(l.dirty)
+		})
+		for _, c := range all {
+			if !c.of(r.server.loops[0]) {
+				c.send(mqtt.AppendPingreq(nil))
+			}
+			c.expect(mqtt.PINGRESP)
+		}
+		return answered, left
+	}
+	if answered, left := ask(false); answered != 0 || left < 2 {
+		t.Errorf("%d were answered before all were read, %d have something to send", answered, left)
+	}
+	if answered, left := ask(true); answered < 1 || left != 1 {
+		t.Errorf("beside a bulky one %d were answered before it was read, %d have something to send", answered, left)
+	}
 }
 
 // Whose keep alive is over has a will, which goes to other loops and to the log in the turn after: the loop
