@@ -2,6 +2,8 @@ package conn
 
 import (
 	"crypto/tls"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 )
@@ -28,8 +30,40 @@ func TestHandshakesGiveWay(t *testing.T) {
 	}
 }
 
+// crowd keeps more goroutines ready to run than the runtime has places.
+func crowd(t *testing.T) {
+	over := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 * runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+					runtime.Gosched()
+				}
+			}
+		})
+	}
+	t.Cleanup(func() { close(over); wg.Wait() })
+}
+
+// A loop sees that goroutines wait for a place of the runtime.
+func TestALoopSeesWhoWaits(t *testing.T) {
+	crowd(t)
+	var q runnable
+	for range 1000 {
+		if q.wanted() {
+			return
+		}
+	}
+	t.Error("nobody waits, it says")
+}
+
 // Where the runtime has a place to spare, a loop does not offer its own to handshakes: who takes it keeps it for a while.
 func TestALoopKeepsItsPlace(t *testing.T) {
+	crowd(t)
 	for _, spare := range []bool{false, true} {
 		r := newRealRig(t, nil, func(r *rig) { r.spare = spare })
 		yielded := make(chan bool)

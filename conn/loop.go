@@ -3,7 +3,6 @@ package conn
 import (
 	"fmt"
 	"log/slog"
-	"runtime"
 	"runtime/debug"
 	"time"
 
@@ -58,6 +57,7 @@ type clocked struct {
 	now     time.Time
 	moment  instant   // the same
 	yielded time.Time // the turn after which others could have the loop's place last
+	runnable
 	serving
 }
 
@@ -92,17 +92,6 @@ func (l *Loop) run() {
 	l.poll.close()
 }
 
-// yieldEvery is how long a loop that is busy keeps its place of the runtime at most, before it asks whether
-// somebody waits for it. After 10 ms the runtime's watcher would take it away, wherever the loop is, and would look for the
-// next one to take it from every 20 microseconds: some 5 % of a core that is full, for a loop that never asked. It asks as
-// often as this because the collector's worker, if it is the one that waits, has the place until it has made up for the time since.
-const yieldEvery = time.Millisecond
-
-func (l *Loop) yield() {
-	l.yielded = l.now
-	runtime.Gosched()
-}
-
 // pauseTick is how often connections that are paused for a time are looked at.
 const pauseTick = 100 * time.Millisecond
 
@@ -110,9 +99,7 @@ const pauseTick = 100 * time.Millisecond
 func (l *Loop) wait() {
 	if l.again || l.more {
 		l.poll.wait(0)
-		if l.again || l.now.Sub(l.yielded) >= packetsTime {
-			l.yield() // let those run whose answers this loop waits for
-		}
+		l.offer() // let those run whose answers this loop waits for
 		l.again, l.more = false, false
 		return
 	}
@@ -181,7 +168,7 @@ func (l *Loop) turn() {
 	if l.shaking > 0 && !l.server.spare || l.home.Outstanding() {
 		// A core of its own is not promised to a handshake, nor to the log. With a place to spare a handshake has that
 		// one: who takes ours keeps it for a millisecond and more, in which our clients wait.
-		l.yield()
+		l.offer()
 	}
 }
 
