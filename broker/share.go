@@ -69,7 +69,7 @@ func (h *Home) share(now time.Time, a author, f *mqtt.Frame, group router.Ref) (
 		}
 	}
 	c := h.choose(a, f)
-	c.Together = h.scratch.together.goesOn(a.ref, group)
+	c.Together = f.QoS > 0 && h.scratch.together.goesOn(a.ref, group) // QoS 0 does not wait for a window
 	to, ok := h.b.groups.Pick(group, c)
 	if !ok { // or the last member has left since the match
 		h.barred(now, group, f)

@@ -225,8 +225,11 @@ func (s *fdSocket) event(mask uint32) {
 func (s *fdSocket) readable() {
 	l, c := s.poll.loop, s.conn
 	var space []byte
+	most := readMax
 	if s.tls() == nil && c.ws() == nil {
-		space = l.ahead(c)
+		if space = l.ahead(c); len(space) > 0 {
+			most = len(space) + behind
+		}
 	}
 	n, err := s.read(space)
 	if err == unix.EAGAIN || err == unix.EINTR {
@@ -234,7 +237,7 @@ func (s *fdSocket) readable() {
 		return
 	}
 	c.pace.reading = false
-	c.came(n, readMax)
+	c.came(n, most)
 	switch {
 	case err != nil:
 		l.ended(c, err)

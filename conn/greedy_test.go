@@ -97,8 +97,8 @@ func TestOneConnectionIsServedForATime(t *testing.T) {
 	}
 }
 
-// TestInCompanyEachHasLess: while others say something as well one connection has half of packetsTime, and much less as long as
-// it goes on with more than that (D-07).
+// TestInCompanyEachHasLess: while others publish as well one connection has half of packetsTime, and much less if it goes on
+// with more than that (D-07).
 func TestInCompanyEachHasLess(t *testing.T) {
 	d := newDuet(t, 1)
 	l := d.server.loops[0]
@@ -107,36 +107,47 @@ func TestInCompanyEachHasLess(t *testing.T) {
 	b, _ := heard(l)
 	a.version, b.version = mqtt.V311, mqtt.V311
 	ping := []byte{0xC0, 0}
-	served := func(do func()) int64 {
+	p := mqtt.Publish{Topic: []byte("open/x")}
+	publish := p.Append(nil, mqtt.V311)
+	served := func(what string, want int64, do func()) {
+		t.Helper()
 		before := d.metrics.Value(metrics.PacketsReceived.At(int(mqtt.PINGREQ)))
 		do()
-		return d.metrics.Value(metrics.PacketsReceived.At(int(mqtt.PINGREQ))) - before
+		if got := d.metrics.Value(metrics.PacketsReceived.At(int(mqtt.PINGREQ))) - before; got != want*packetsLook {
+			t.Errorf("%s: %d packets, want %d", what, got, want*packetsLook)
+		}
 	}
 	next := func() {
 		l.greedy = l.greedy[:0]
 		l.goOn(a)
 	}
+	read := func() {
+		a.came(readMax, readMax)
+		l.input(a, bytes.Repeat(ping, packetsFew))
+	}
+	drop := func() {
+		l.greedy, a.greedy = l.greedy[:0], false
+		l.keep(a, a.half.rest(), nil)
+	}
 	l.now = d.clock.Now()
-	l.input(b, ping)
-	a.came(readMax, readMax)
-	if got := served(func() { l.input(a, bytes.Repeat(ping, packetsFew)) }); got != 2*packetsLook || !a.bulky {
-		t.Errorf("beside b the first part has %d packets, want %d", got, 2*packetsLook)
-	}
-	for range 3 {
-		if got := served(next); got != packetsLook {
-			t.Errorf("the next one has %d packets, want %d", got, packetsLook)
-		}
-	}
+	l.input(a, publish)
+	served("alone", 4, read)
+	drop()
+	l.input(b, publish)
+	a.came(1, readMax)
+	served("beside b", 2, read)
+	served("and what is left of it", 2, next)
+	drop()
+	served("it goes on", 1, read)
+	served("and what is left", 1, next)
+	l.took = 4 * packetsTime
+	served("among many, whose turns are long", 2, next)
+	l.took = 0
+	drop()
+	a.came(readMax-1, readMax)
+	served("it has said all", 2, func() { l.input(a, bytes.Repeat(ping, packetsFew)) })
 	l.now = l.now.Add(companyFor)
-	if got := served(next); got != 4*packetsLook {
-		t.Errorf("when b has been silent for %v it has %d packets, want %d", companyFor, got, 4*packetsLook)
-	}
-	if a.came(readMax, readMax); !a.bulky {
-		t.Error("who has filled a read again is taken for somebody else")
-	}
-	if a.came(readMax-1, readMax); a.bulky {
-		t.Error("who has said all is bulky for ever")
-	}
+	served("b has been silent", 4, next)
 }
 
 // TestABusyLoopAsksWhetherSomebodyWaits: before the runtime's watcher takes its place away, and not

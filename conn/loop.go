@@ -68,6 +68,7 @@ type round struct {
 	greedy  []deferred       // have packets left for a later turn
 	served  []deferred       // scratch: had some left for this one
 	later   []*Conn          // have more to write than one turn allows
+	rest    []*Conn          // scratch: had so in the turn before
 	again   bool             // another turn is wanted without waiting, when others had the loop's place of the runtime
 	more    bool             // another turn is wanted without waiting: there is something left
 	resumed []broker.ConnRef // scratch
@@ -127,6 +128,7 @@ func (l *Loop) turn() {
 	l.moment = l.server.instant(l.now)
 	l.count.Inc(metrics.LoopTurns)
 	l.greedy, l.served = l.served[:0], l.greedy // who is put off in this turn has his in the next
+	l.later, l.rest = l.rest[:0], l.later
 	ahead := len(l.served) > 0 || l.home.Heavy()
 	l.control, l.data = l.inbox.drain(l.control, l.data, l.home.Later() < l.inbox.dataMax && l.broad.takes(l.inbox.dataMax))
 	l.serves = len(l.data) > 0
@@ -187,9 +189,9 @@ func (l *Loop) answer() {
 
 // takeLater lists those for this turn who had more to write than one turn allows.
 func (l *Loop) takeLater() {
-	l.dirty = append(l.dirty, l.later...)
-	clear(l.later) // who has gone must not stay because of a list
-	l.later = l.later[:0]
+	l.dirty = append(l.dirty, l.rest...)
+	clear(l.rest) // who has gone must not stay because of a list
+	l.rest = l.rest[:0]
 }
 
 // flushDirty writes to those who have something of their own.

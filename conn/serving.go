@@ -17,37 +17,44 @@ type serving struct {
 	company
 }
 
-// company is whether several clients say something.
+// company is whether several clients publish.
 type company struct {
 	spoke   broker.ConnRef // last
 	changed time.Time      // when that was another one than before
+	took    time.Duration  // the turn before
 }
 
 // companyFor is how long two clients are taken to keep each other company.
 const companyFor = 10 * time.Millisecond
 
-// accompanied tells whether more than one client says something now.
+// accompanied tells whether more than one client publishes now.
 func (l *Loop) accompanied() bool { return l.now.Sub(l.changed) < companyFor }
 
-// share is how long c may be served in this turn: less if others wait for it, and much less if it goes on like this.
-func (l *Loop) share(c *Conn) time.Duration {
-	if c.ref != l.spoke {
-		if l.spoke != (broker.ConnRef{}) {
-			l.changed = l.now
-		}
-		l.spoke = c.ref
+// publishes notes that c does. Acknowledgements are no company: they are what a message of c's has caused.
+func (l *Loop) publishes(c *Conn) {
+	if c.ref == l.spoke {
+		return
 	}
+	if l.spoke != (broker.ConnRef{}) {
+		l.changed = l.now
+	}
+	l.spoke = c.ref
+}
+
+// share is how long c may be served in this turn: less if others wait for it, and much less if it goes on like this, but for
+// its part where turns are long because of many.
+func (l *Loop) share(c *Conn) time.Duration {
 	switch {
 	case !l.accompanied():
 		return packetsTime
 	case !c.bulky:
 		return packetsTime / 2
 	}
-	return bulkyTime
+	return min(max(bulkyTime, l.took/4), packetsTime/2)
 }
 
 // came tells that so much was read of c, of most that could have been. Less: that was all.
-func (c *Conn) came(n, most int) { c.bulky = c.bulky && n >= most }
+func (c *Conn) came(n, most int) { c.bulky, c.over = c.over && n >= most, false }
 
 const (
 	// servingFor is how long clients are taken for busy after one was served.
@@ -69,7 +76,8 @@ func (l *Loop) established(c *Conn) bool {
 // long. Who is in has had what was for him before. Clients whose keep alive is over are among them.
 func (l *Loop) lookAtStrangers() {
 	l.begun = l.server.clock.Now()
-	l.room = max(strangersTime, l.begun.Sub(l.now))
+	l.took = l.begun.Sub(l.now)
+	l.room = max(strangersTime, l.took)
 	l.guard(nil, l.lookAtLate) // before others come: whose time is over must not wait for them
 	l.guard(nil, func() { l.before.hurry(l) })
 	l.poll.strangers()

@@ -161,20 +161,31 @@ func (s *Session) send(now time.Time, d Delivery, out []Out) []Out {
 // begin keeps a message until the client has acknowledged it.
 func (s *Session) begin(e inflightEntry) {
 	b := s.out.loaded()
-	if n := len(b.inflight); n == cap(b.inflight) && windowFew <= n && n < windowUsual {
-		w := windows.Get().(*window)
-		b.inflight = w[:copy(w[:], b.inflight)]
-	}
-	if len(b.inflight) == cap(b.inflight) && len(b.inflight) >= windowUsual {
+	switch n := len(b.inflight); {
+	case n < cap(b.inflight):
+	case b.room != nil || n >= windowUsual:
 		b.widen()
+	case n >= windowFew:
+		b.borrow()
 	}
 	b.inflight = append(b.inflight, e)
 }
 
+// borrow has inflight in a window of the usual size.
+func (b *burden) borrow() {
+	w := windows.Get().(*window)
+	b.inflight, b.room = w[:copy(w[:], b.inflight)], nil
+}
+
 // widen makes room at the end of a large window. What was acknowledged has left some before it: a window that goes on at its
-// size moves each entry once, where one that closed up at each acknowledgement moved all of them.
+// size moves each entry once, where one that closed up at each acknowledgement moved all of them. One that has become small is a
+// usual one again.
 func (b *burden) widen() {
 	n, old := len(b.inflight), b.room
+	if old != nil && n <= windowUsual/2 {
+		b.borrow()
+		return
+	}
 	if len(old)-n < n/2 {
 		b.room = make([]inflightEntry, 2*n)
 	}
@@ -240,12 +251,13 @@ func (s *Session) nextID() uint16 {
 	b := o.loaded()
 	for {
 		if b.unused == 0 {
+			if o.find(o.lastID+1) >= 0 { // looked for one by one: very many in a row may be in use
+				o.lastID++
+				continue
+			}
 			b.unused = o.gap()
 		}
 		o.lastID++
-		if b.unused == 0 {
-			continue // somebody has it
-		}
 		if b.unused--; o.lastID != 0 {
 			return o.lastID
 		}
@@ -404,7 +416,8 @@ func (s *Session) remove(i int) {
 		o.counting().ended++
 	}
 	last := len(o.inflight) - 1
-	if i == 0 && o.room != nil {
+	if o.room != nil && i <= last/2 {
+		copy(o.inflight[1:i+1], o.inflight[:i])
 		o.inflight[0] = inflightEntry{}
 		o.inflight = o.inflight[1:]
 	} else {
