@@ -124,8 +124,7 @@ type marks struct {
 	clean  bool // CONNECT asked for a clean start
 	armed  bool // the timer looks at half
 	greedy bool // has packets left for the next turn
-	over   bool // what was read of it last was more than is served in a turn
-	bulky  bool // so was what was read before that, and it goes on
+	bulk   bulk
 }
 
 // listens tells whether packets are taken from c.

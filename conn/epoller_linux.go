@@ -144,7 +144,7 @@ func (p *epoller) dispatch() {
 			case c == nil:
 			case c.stranger() && c.sock.(*fdSocket).armed != 0: // else it is told once
 				p.later = append(p.later, i)
-			case c.bulky && p.loop.accompanied():
+			case c.bulky() && p.loop.accompanied():
 				p.bulky = append(p.bulky, i)
 			default:
 				p.loop.guard(c, func() { c.sock.(*fdSocket).event(ev.Events) })

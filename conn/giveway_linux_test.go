@@ -54,7 +54,7 @@ func TestALoopSeesWhoWaits(t *testing.T) {
 	crowd(t)
 	var q runnable
 	for range 1000 {
-		if q.wanted() {
+		if q.waiting() > 0 {
 			return
 		}
 	}

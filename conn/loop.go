@@ -54,10 +54,9 @@ type scratch struct {
 
 // clocked is when the turn began.
 type clocked struct {
-	now     time.Time
-	moment  instant   // the same
-	yielded time.Time // the turn after which others could have the loop's place last
-	runnable
+	now    time.Time
+	moment instant // the same
+	place
 	serving
 }
 
@@ -69,7 +68,7 @@ type round struct {
 	served  []deferred       // scratch: had some left for this one
 	later   []*Conn          // have more to write than one turn allows
 	rest    []*Conn          // scratch: had so in the turn before
-	again   bool             // another turn is wanted without waiting, when others had the loop's place of the runtime
+	again   bool             // another turn is wanted without waiting, of which somebody was told
 	more    bool             // another turn is wanted without waiting: there is something left
 	resumed []broker.ConnRef // scratch
 	spare   spareLists       // room for what waits, of queues that have none
@@ -107,10 +106,11 @@ func (l *Loop) wait() {
 	if l.now.Sub(l.yielded) >= yieldEvery {
 		l.yield()
 	}
+	now := l.server.clock.Now()
 	d := time.Hour
 	for _, at := range []time.Time{l.timers.Next(), l.home.NextTick(), l.before.line.next} {
 		if !at.IsZero() {
-			d = min(d, at.Sub(l.server.clock.Now()))
+			d = min(d, at.Sub(now))
 		}
 	}
 	if len(l.paused) > 0 {

@@ -41,7 +41,7 @@ const deliveriesPerTurn = 4096
 
 // packetsTime is how long one connection may be served in a turn, about: the loop's other clients wait for
 // it. Whoever sends as fast as it can has more in one read than fits (D-07). In company it is half of that, and for
-// who has sent more than fits twice in a row, bulkyTime: see share.
+// who has sent more than fits and has filled the next read as well, bulkyTime or more: see share.
 const (
 	packetsTime = 100 * time.Microsecond
 	bulkyTime   = 12 * time.Microsecond
@@ -127,7 +127,7 @@ func (l *Loop) packets(c *Conn, b []byte) (rest []byte) {
 			most, look = min(share, filtersTime), true
 		}
 		if look && len(b) > 0 && !begun.IsZero() && l.server.clock.Now().Sub(begun) >= most && l.affords(c, len(b)) {
-			c.over = true
+			c.bulk |= exceeds
 			l.putOff(c, broad)
 		}
 	}

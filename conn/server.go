@@ -83,10 +83,11 @@ type Server struct {
 	dealing sync.WaitGroup // timers for handshakes that wait for a processor
 	ended   chan struct{}  // closed when no loop runs any more
 
-	spare  bool         // as Options.Spare
-	short  bool         // as Options.Short
-	served atomic.Int64 // the instant of the last turn of a loop, about, in which clients who are in had something; 0: none
-	live   atomic.Int64 // connections that a loop has or is about to have
+	spare    bool         // as Options.Spare
+	short    bool         // as Options.Short
+	served   atomic.Int64 // the instant of the last turn of a loop, about, in which clients who are in had something; 0: none
+	yielding atomic.Int64 // loops that have given their places of the runtime away now
+	live     atomic.Int64 // connections that a loop has or is about to have
 
 	halves *limit.Tally // bytes of incomplete packets, by identity
 

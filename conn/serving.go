@@ -47,14 +47,31 @@ func (l *Loop) share(c *Conn) time.Duration {
 	switch {
 	case !l.accompanied():
 		return packetsTime
-	case !c.bulky:
+	case !c.bulky():
 		return packetsTime / 2
 	}
 	return min(max(bulkyTime, l.took/4), packetsTime/2)
 }
 
+// bulk is whether a connection sends more than is served in a turn.
+type bulk uint8
+
+const (
+	exceeds bulk = 1 << iota // what was read last was more
+	bulky                    // what was read before that was more, and what was read last filled the read
+)
+
+// bulky tells whether it goes on like this.
+func (c *Conn) bulky() bool { return c.bulk&bulky != 0 }
+
 // came tells that so much was read of c, of most that could have been. Less: that was all.
-func (c *Conn) came(n, most int) { c.bulky, c.over = c.over && n >= most, false }
+func (c *Conn) came(n, most int) {
+	if c.bulk&exceeds != 0 && n >= most {
+		c.bulk = bulky
+	} else {
+		c.bulk = 0
+	}
+}
 
 const (
 	// servingFor is how long clients are taken for busy after one was served.

@@ -143,7 +143,7 @@ func TestBulkyOnesComeLast(t *testing.T) {
 	for i := range 8 {
 		all = append(all, r.connect(mqtt.V5, fmt.Sprintf("alice/%d", i)))
 	}
-	ask := func(bulky bool) (answered, left int) {
+	ask := func(what bulk) (answered, left int) {
 		r.first(func(l *Loop, p *epoller) {
 			var here []*client
 			for _, c := range all {
@@ -159,7 +159,7 @@ func TestBulkyOnesComeLast(t *testing.T) {
 			}
 			for _, o := range l.conns {
 				if o != nil && o.stage == open && o.hasPort(here[0].nc) {
-					o.bulky = bulky
+					o.bulk = what
 				}
 			}
 			l.changed = l.now
@@ -176,10 +176,10 @@ func TestBulkyOnesComeLast(t *testing.T) {
 		}
 		return answered, left
 	}
-	if answered, left := ask(false); answered != 0 || left < 2 {
+	if answered, left := ask(exceeds); answered != 0 || left < 2 {
 		t.Errorf("%d were answered before all were read, %d have something to send", answered, left)
 	}
-	if answered, left := ask(true); answered < 1 || left != 1 {
+	if answered, left := ask(bulky); answered < 1 || left != 1 {
 		t.Errorf("beside a bulky one %d were answered before it was read, %d have something to send", answered, left)
 	}
 }

@@ -178,15 +178,15 @@ func (b *burden) borrow() {
 }
 
 // widen makes room at the end of a large window. What was acknowledged has left some before it: a window that goes on at its
-// size moves each entry once, where one that closed up at each acknowledgement moved all of them. One that has become small is a
-// usual one again.
+// size moves each entry once, where one that closed up at each acknowledgement moved all of them. One that has become small gets a
+// smaller array, or is a usual one again.
 func (b *burden) widen() {
 	n, old := len(b.inflight), b.room
 	if old != nil && n <= windowUsual/2 {
 		b.borrow()
 		return
 	}
-	if len(old)-n < n/2 {
+	if len(old)-n < n/2 || len(old) > 8*n {
 		b.room = make([]inflightEntry, 2*n)
 	}
 	copy(b.room, b.inflight)
@@ -251,11 +251,12 @@ func (s *Session) nextID() uint16 {
 	b := o.loaded()
 	for {
 		if b.unused == 0 {
-			if o.find(o.lastID+1) >= 0 { // looked for one by one: very many in a row may be in use
+			// Very many in a row may be in use.
+			for i := o.find(o.lastID + 1); i >= 0 && i < len(o.inflight) && o.inflight[i].id == o.lastID+1; i++ {
 				o.lastID++
-				continue
 			}
 			b.unused = o.gap()
+			continue
 		}
 		o.lastID++
 		if b.unused--; o.lastID != 0 {

@@ -145,12 +145,17 @@ func TestIdentifiersInUseAreGoneOver(t *testing.T) {
 	for range most - 1 {
 		send()
 	}
-	for range 3 * (65_535 - most) { // the newest is acknowledged, and all others never
-		id := send()
-		if id < most {
-			t.Fatalf("identifier %d is in use", id)
+	for _, hole := range []uint16{0, 30_000} { // behind the first one
+		for id := uint16(2); id <= hole; id++ {
+			s.Puback(now0, id, nil)
 		}
-		s.Puback(now0, id, nil)
+		for range 3 * (65_535 - most + int(hole)) { // the newest is acknowledged, and all others never
+			id := send()
+			if id == 1 || id > hole && id < most {
+				t.Fatalf("identifier %d is in use", id)
+			}
+			s.Puback(now0, id, nil)
+		}
 	}
 	s.Discard()
 }
