@@ -47,16 +47,16 @@ type together struct {
 	n     int
 }
 
-// runMax is how many may wait together, so that many of one publisher do not wait with one member.
-const runMax = 16
+// togetherMax is how many may wait together, so that many of one publisher do not wait with one member.
+const togetherMax = 16
 
 // goesOn tells whether a message of that session for that group belongs to the run, or begins another one.
-func (r *together) goesOn(by Ref, group router.Ref) bool {
-	if by != (Ref{}) && by == r.by && group == r.group && r.n < runMax {
-		r.n++
+func (t *together) goesOn(by Ref, group router.Ref) bool {
+	if by != (Ref{}) && by == t.by && group == t.group && t.n < togetherMax {
+		t.n++
 		return true
 	}
-	*r = together{by, group, 1}
+	*t = together{by, group, 1}
 	return false
 }
 

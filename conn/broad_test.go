@@ -71,7 +71,7 @@ func TestAMessageForManyLeavesTheOthersTheirTurns(t *testing.T) {
 		if n := all() - before; n == 0 || n > broadPerTurn {
 			t.Fatalf("turn %d: %d of the many were written to", turn, n)
 		}
-		if !l.again && !l.more && all() < many {
+		if !l.again && all() < many {
 			t.Fatalf("turn %d: the loop sleeps while %d of %d wait", turn, many-all(), many)
 		}
 		if !author.greedy && all() < many {
@@ -277,7 +277,7 @@ func TestAMessageForManyIsReceivedInTurns(t *testing.T) {
 	if n := to.broad.listed - listed; n != perTurn {
 		t.Errorf("a turn has taken %d deliveries for many from another loop, want %d", n, perTurn)
 	}
-	if !to.more {
+	if !to.again {
 		t.Error("the loop sleeps while something is left")
 	}
 	if n := has("alone"); n != few {
@@ -286,11 +286,11 @@ func TestAMessageForManyIsReceivedInTurns(t *testing.T) {
 	last := many - 1
 	to.home.Disconnect(to.now, crowd[last].session, &mqtt.Disconnect{}) // before its turn has come
 	say("all/x", "third")
-	for n := 0; to.more || n == 0; n++ {
-		if to.more = false; n > 100 {
+	for n := 0; to.again || n == 0; n++ {
+		if to.again = false; n > 100 {
 			t.Fatal("it does not end")
 		}
-		if to.turn(); (!to.broad.empty() || to.home.Later() > 0) && !to.more {
+		if to.turn(); (!to.broad.empty() || to.home.Later() > 0) && !to.again {
 			t.Fatal("the loop sleeps while something is left")
 		}
 	}

@@ -68,8 +68,7 @@ type round struct {
 	served  []deferred       // scratch: had some left for this one
 	later   []*Conn          // have more to write than one turn allows
 	rest    []*Conn          // scratch: had so in the turn before
-	again   bool             // another turn is wanted without waiting, of which somebody was told
-	more    bool             // another turn is wanted without waiting: there is something left
+	again   bool             // another turn is wanted without waiting
 	resumed []broker.ConnRef // scratch
 	spare   spareLists       // room for what waits, of queues that have none
 }
@@ -97,10 +96,10 @@ const pauseTick = 100 * time.Millisecond
 
 // wait returns when something has come or a deadline is near.
 func (l *Loop) wait() {
-	if l.again || l.more {
+	if l.again {
+		l.again = false
 		l.poll.wait(0)
 		l.offer() // let those run whose answers this loop waits for
-		l.again, l.more = false, false
 		return
 	}
 	if l.now.Sub(l.yielded) >= yieldEvery {
@@ -166,7 +165,7 @@ func (l *Loop) turn() {
 	l.lookAtStrangers()
 	l.flushDirty()
 	l.remember()
-	l.more = len(l.later) > 0 || len(l.greedy) > 0 || !l.broad.empty() || l.home.Later() > 0
+	l.again = l.again || len(l.later) > 0 || len(l.greedy) > 0 || !l.broad.empty() || l.home.Later() > 0
 	if l.shaking > 0 && !l.server.spare || l.home.Outstanding() {
 		// A core of its own is not promised to a handshake, nor to the log. With a place to spare a handshake has that
 		// one: who takes ours keeps it for a millisecond and more, in which our clients wait.

@@ -40,12 +40,8 @@ func (l *Loop) input(c *Conn, b []byte) {
 const deliveriesPerTurn = 4096
 
 // packetsTime is how long one connection may be served in a turn, about: the loop's other clients wait for
-// it. Whoever sends as fast as it can has more in one read than fits (D-07). In company it is half of that, and for
-// who has sent more than fits and has filled the next read as well, bulkyTime or more: see share.
-const (
-	packetsTime = 100 * time.Microsecond
-	bulkyTime   = 12 * time.Microsecond
-)
+// it. Whoever sends as fast as it can has more in one read than fits (D-07). In company it is less: see share.
+const packetsTime = 100 * time.Microsecond
 
 // filtersTime is the same for who subscribes or unsubscribes. What others have for him waits for the next turn, and what he says
 // is no message of anybody's: a shorter part costs him some turns more, and others wait for half as long.

@@ -1,10 +1,6 @@
 package conn
 
-import (
-	"time"
-
-	"github.com/redoubtmq/redoubt/broker"
-)
+import "time"
 
 // serving is whether the loop has lately served clients who have been in for a while. While it does, who is not in yet, or
 // not any longer, has a part of each turn; without them a storm of connects is cheaper in large
@@ -15,62 +11,6 @@ type serving struct {
 	begun  time.Time     // of those who are not in, in this turn
 	room   time.Duration // that they have
 	company
-}
-
-// company is whether several clients publish.
-type company struct {
-	spoke   broker.ConnRef // last
-	changed time.Time      // when that was another one than before
-	took    time.Duration  // the turn before
-}
-
-// companyFor is how long two clients are taken to keep each other company.
-const companyFor = 10 * time.Millisecond
-
-// accompanied tells whether more than one client publishes now.
-func (l *Loop) accompanied() bool { return l.now.Sub(l.changed) < companyFor }
-
-// publishes notes that c does. Acknowledgements are no company: they are what a message of c's has caused.
-func (l *Loop) publishes(c *Conn) {
-	if c.ref == l.spoke {
-		return
-	}
-	if l.spoke != (broker.ConnRef{}) {
-		l.changed = l.now
-	}
-	l.spoke = c.ref
-}
-
-// share is how long c may be served in this turn: less if others wait for it, and much less if it goes on like this, but for
-// its part where turns are long because of many.
-func (l *Loop) share(c *Conn) time.Duration {
-	switch {
-	case !l.accompanied():
-		return packetsTime
-	case !c.bulky():
-		return packetsTime / 2
-	}
-	return min(max(bulkyTime, l.took/4), packetsTime/2)
-}
-
-// bulk is whether a connection sends more than is served in a turn.
-type bulk uint8
-
-const (
-	exceeds bulk = 1 << iota // what was read last was more
-	bulky                    // what was read before that was more, and what was read last filled the read
-)
-
-// bulky tells whether it goes on like this.
-func (c *Conn) bulky() bool { return c.bulk&bulky != 0 }
-
-// came tells that so much was read of c, of most that could have been. Less: that was all.
-func (c *Conn) came(n, most int) {
-	if c.bulk&exceeds != 0 && n >= most {
-		c.bulk = bulky
-	} else {
-		c.bulk = 0
-	}
 }
 
 const (

@@ -56,15 +56,7 @@ func TestALargeWindowSlides(t *testing.T) {
 	if n := len(s.out.room); n > 4*most {
 		t.Errorf("room for %d, of at most %d", n, most)
 	}
-	held := 0
-	for i := range s.out.room {
-		if s.out.room[i].frame != nil {
-			held++
-		}
-	}
-	if held != len(under) {
-		t.Errorf("the array has %d messages, %d are under way", held, len(under))
-	}
+	checkRoom(t, s)
 	for _, id := range slices.Backward(under) {
 		s.Puback(now0, id, nil)
 	}
